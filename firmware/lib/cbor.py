@@ -1,0 +1,354 @@
+"""Deterministic CBOR out, strict CBOR in (RFC 8949 section 4.2.1).
+
+Types: int (64-bit), bool, None, float, str, bytes, list, dict, Tag. `loads` accepts exactly what `dumps` writes, so
+dumps(loads(data)) == data for every data that is accepted: definite lengths, shortest heads and floats, map keys
+unique and in the bytewise order of their encodings, one NaN (f97e00), valid UTF-8, nothing after the item. Bignum
+tags, undefined and unassigned simple values are refused. Lengths and counts are compared with what is left of the
+input, and with the caps, before anything is allocated.
+"""
+
+import struct
+
+try:
+    from micropython import const
+except ImportError:
+
+    def const(value):
+        return value
+
+
+# Caps of loads when the caller gives none; they fit a signed update manifest.
+MAX_SIZE = const(2048)
+MAX_DEPTH = const(8)
+MAX_ITEMS = const(256)
+# Nesting that dumps writes at most: a list that holds itself must end in an error, not in the stack.
+_MAX_NESTING = const(16)
+
+# Major types, RFC 8949 section 3.1, in place: the top three bits of the first byte.
+_UINT = const(0x00)
+_NINT = const(0x20)
+_BYTES = const(0x40)
+_TEXT = const(0x60)
+_ARRAY = const(0x80)
+_MAP = const(0xA0)
+_TAG = const(0xC0)
+_FALSE = const(0xF4)
+_TRUE = const(0xF5)
+_NULL = const(0xF6)
+_HALF = const(0xF9)
+_SINGLE = const(0xFA)
+_DOUBLE = const(0xFB)
+_NAN = b"\xf9\x7e\x00"
+
+
+class CborError(ValueError):
+    """The bytes are not deterministic CBOR within the caps, or the object has no CBOR encoding here."""
+
+
+class Tag:
+    """A tagged item (major type 6)."""
+
+    def __init__(self, tag, value):
+        self.tag = tag
+        self.value = value
+
+    def __eq__(self, other):
+        return isinstance(other, Tag) and self.tag == other.tag and self.value == other.value
+
+    def __repr__(self):
+        return "Tag(%d, %r)" % (self.tag, self.value)
+
+
+def dumps(obj):
+    """The deterministic encoding of obj, as bytes. bytearray and memoryview are written as byte strings, tuples as
+    arrays. Raises CborError for other types, integers beyond 64 bits and nesting deeper than 16."""
+    out = bytearray()
+    _write(out, obj, _MAX_NESTING)
+    return bytes(out)
+
+
+def loads(buf, max_size=MAX_SIZE, max_depth=MAX_DEPTH, max_items=MAX_ITEMS):
+    """The one item that buf (bytes-like) holds. max_size: bytes; max_depth: arrays, maps and tags around an item;
+    max_items: items in all, map keys counted. Keys of maps are int, str or bytes. Raises CborError."""
+    if len(buf) > max_size:
+        raise CborError("%d bytes of CBOR, at most %d are taken" % (len(buf), max_size))
+    reader = _Reader(memoryview(buf), max_items)
+    obj = reader.item(max_depth)
+    if reader.at != len(buf):
+        raise CborError("%d bytes after the CBOR item" % (len(buf) - reader.at))
+    return obj
+
+
+def _write(out, obj, depth):
+    if depth < 0:
+        raise CborError("nested too deep to encode")
+    # bool before int: in Python a bool is an int.
+    if obj is None:
+        out.append(_NULL)
+    elif obj is False or obj is True:
+        out.append(_TRUE if obj else _FALSE)
+    elif isinstance(obj, int):
+        if obj >= 0:
+            _write_head(out, _UINT, obj)
+        else:
+            _write_head(out, _NINT, -1 - obj)
+    elif isinstance(obj, (bytes, bytearray, memoryview)):
+        # A memoryview counts in its own items; what goes out is bytes.
+        data = bytes(obj)
+        _write_head(out, _BYTES, len(data))
+        out.extend(data)
+    elif isinstance(obj, str):
+        try:
+            data = obj.encode()
+        except UnicodeError:
+            raise CborError("text with a lone surrogate")
+        _check_text(obj, len(data))
+        _write_head(out, _TEXT, len(data))
+        out.extend(data)
+    elif isinstance(obj, (list, tuple)):
+        _write_head(out, _ARRAY, len(obj))
+        for item in obj:
+            _write(out, item, depth - 1)
+    elif isinstance(obj, dict):
+        _write_head(out, _MAP, len(obj))
+        pairs = []
+        for key, value in obj.items():
+            if isinstance(key, bool) or not isinstance(key, (int, str, bytes)):
+                raise CborError("a map key is an int, str or bytes, not %r" % (key,))
+            encoded = bytearray()
+            _write(encoded, key, 0)
+            pairs.append((bytes(encoded), value))
+        pairs.sort(key=lambda pair: pair[0])
+        for encoded, value in pairs:
+            out.extend(encoded)
+            _write(out, value, depth - 1)
+    elif isinstance(obj, float):
+        _write_float(out, obj)
+    elif isinstance(obj, Tag):
+        _check_tag(obj.tag)
+        _write_head(out, _TAG, obj.tag)
+        _write(out, obj.value, depth - 1)
+    else:
+        raise CborError("%s has no CBOR encoding here" % type(obj).__name__)
+
+
+def _write_head(out, major, value):
+    if value < 24:
+        out.append(major | value)
+    elif value < 0x100:
+        out.append(major | 24)
+        out.append(value)
+    elif value < 0x10000:
+        out.append(major | 25)
+        out.extend(value.to_bytes(2, "big"))
+    elif value < 0x100000000:
+        out.append(major | 26)
+        out.extend(value.to_bytes(4, "big"))
+    elif value < 0x10000000000000000:
+        out.append(major | 27)
+        out.extend(value.to_bytes(8, "big"))
+    else:
+        raise CborError("an integer beyond 64 bits")
+
+
+def _write_float(out, number):
+    if number != number:
+        out.extend(_NAN)
+        return
+    double = struct.pack(">d", number)
+    single = _narrow(int.from_bytes(double, "big"), 11, 52, 8, 23)
+    if single is None:
+        out.append(_DOUBLE)
+        out.extend(double)
+        return
+    half = _narrow(single, 8, 23, 5, 10)
+    if half is None:
+        out.append(_SINGLE)
+        out.extend(single.to_bytes(4, "big"))
+    else:
+        out.append(_HALF)
+        out.extend(half.to_bytes(2, "big"))
+
+
+def _narrow(bits, exponent_bits, fraction_bits, narrow_exponent, narrow_fraction):
+    """The IEEE 754 bits of the same value in the next narrower format, or None where that would change it.
+
+    Works on bits, not on floats: a board's own float may be a single, and must still refuse a double that is one.
+    """
+    top = (1 << exponent_bits) - 1
+    narrow_top = (1 << narrow_exponent) - 1
+    sign = bits >> (exponent_bits + fraction_bits) << (narrow_exponent + narrow_fraction)
+    exponent = bits >> fraction_bits & top
+    fraction = bits & ((1 << fraction_bits) - 1)
+    if exponent == top:  # infinity; of the NaNs only the half one is ever written
+        return None if fraction else sign | narrow_top << narrow_fraction
+    if exponent == 0:  # zero; the wider format's subnormals are far below the narrower one's
+        return None if fraction else sign
+    drop = fraction_bits - narrow_fraction
+    exponent += (narrow_top >> 1) - (top >> 1)
+    if exponent >= narrow_top:
+        return None
+    if exponent <= 0:  # a subnormal in the narrower format: the leading 1 is written out
+        fraction |= 1 << fraction_bits
+        drop += 1 - exponent
+        exponent = 0
+    if drop > fraction_bits + 1 or fraction & ((1 << drop) - 1):
+        return None
+    return sign | exponent << narrow_fraction | fraction >> drop
+
+
+def _check_tag(tag):
+    if tag in (2, 3):
+        raise CborError("bignums are not taken")
+    if tag < 0:
+        raise CborError("a tag is not negative")
+
+
+def _check_text(text, size):
+    # MicroPython's own check lets overlong forms, surrogates and code points past 0x10ffff through. Where every
+    # byte was a character of its own there is nothing to look for.
+    if len(text) == size:
+        return
+    shortest = 0
+    for char in text:
+        point = ord(char)
+        if 0xD800 <= point < 0xE000 or point > 0x10FFFF:
+            raise CborError("text with a code point that UTF-8 has not")
+        shortest += 1 if point < 0x80 else 2 if point < 0x800 else 3 if point < 0x10000 else 4
+    if shortest != size:
+        raise CborError("text in overlong UTF-8")
+
+
+class _Reader:
+    def __init__(self, view, max_items):
+        self._view = view
+        self._items = max_items
+        self.at = 0
+
+    def item(self, depth):
+        self._items -= 1
+        if self._items < 0:
+            raise CborError("more CBOR items than are taken")
+        view = self._view
+        if self.at >= len(view):
+            self._fail("CBOR ends early")
+        first = view[self.at]
+        major = first & 0xE0
+        if major == 0xE0:
+            return self._simple(first)
+        value = self._head(first & 0x1F)
+        if major == _UINT:
+            return value
+        if major == _NINT:
+            return -1 - value
+        if major == _BYTES:
+            return bytes(self._take(value))
+        if major == _TEXT:
+            return self._text(value)
+        if depth <= 0:
+            self._fail("CBOR nested too deep")
+        if major == _ARRAY:
+            self._check_count(value)
+            return [self.item(depth - 1) for _ in range(value)]
+        if major == _MAP:
+            self._check_count(2 * value)
+            return self._map(value, depth - 1)
+        _check_tag(value)
+        return Tag(value, self.item(depth - 1))
+
+    def _fail(self, what):
+        raise CborError("%s, before byte %d" % (what, self.at))
+
+    def _take(self, size):
+        end = self.at + size
+        if end > len(self._view):
+            self._fail("CBOR ends early")
+        part = self._view[self.at : end]
+        self.at = end
+        return part
+
+    def _head(self, short):
+        """The argument of a head whose first byte is at self.at; moves past it."""
+        self.at += 1
+        if short < 24:
+            return short
+        if short > 27:
+            self._fail("a reserved or indefinite length")
+        size = 1 << (short - 24)
+        value = int.from_bytes(self._take(size), "big")
+        # The shortest head: 24 and up for one byte, else more than fits in half the bytes.
+        if value < 24 if size == 1 else value >> (4 * size) == 0:
+            self._fail("a number not in its shortest form")
+        return value
+
+    def _check_count(self, items):
+        if items > len(self._view) - self.at:
+            self._fail("CBOR ends early")
+        if items > self._items:
+            self._fail("more CBOR items than are taken")
+
+    def _text(self, size):
+        try:
+            text = str(self._take(size), "utf-8")
+        except UnicodeError:
+            self._fail("text that is not UTF-8")
+        _check_text(text, size)
+        return text
+
+    def _map(self, count, depth):
+        found = {}
+        last = b""
+        for _ in range(count):
+            start = self.at
+            if start < len(self._view) and self._view[start] >= _ARRAY:
+                self._fail("a map key is an int, str or bytes")
+            key = self.item(0)
+            encoded = bytes(self._view[start : self.at])
+            # No encoding is empty, so the first key passes; equal keys have equal encodings, so none comes twice.
+            if encoded <= last:
+                self._fail("map keys repeated or out of order")
+            last = encoded
+            found[key] = self.item(depth)
+        return found
+
+    def _simple(self, first):
+        if first == _FALSE:
+            obj = False
+        elif first == _TRUE:
+            obj = True
+        elif first == _NULL:
+            obj = None
+        elif _HALF <= first <= _DOUBLE:
+            return self._float(first)
+        else:
+            self._fail("a simple value that is not taken")
+        self.at += 1
+        return obj
+
+    def _float(self, first):
+        self.at += 1
+        size = 2 << (first - _HALF)
+        data = self._take(size)
+        bits = int.from_bytes(data, "big")
+        if size == 2:
+            return self._half(bits)
+        wider = _narrow(bits, 11, 52, 8, 23) if size == 8 else _narrow(bits, 8, 23, 5, 10)
+        number = struct.unpack(">d" if size == 8 else ">f", data)[0]
+        if wider is not None or number != number:
+            self._fail("a float not in its shortest form")
+        return number
+
+    def _half(self, bits):
+        exponent = bits >> 10 & 0x1F
+        fraction = bits & 0x3FF
+        if exponent == 0:
+            number = fraction / 16777216
+        elif exponent < 0x1F:
+            number = (1024 + fraction) * 2.0 ** (exponent - 25)
+        elif fraction == 0:
+            number = float("inf")
+        elif bits == 0x7E00:
+            return float("nan")
+        else:
+            self._fail("a NaN that is not the one")
+        return -number if bits & 0x8000 else number
