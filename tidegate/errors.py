@@ -1,0 +1,25 @@
+"""The errors this library raises on purpose: they name the thing that is wrong and what to do about it."""
+
+
+class TidegateError(Exception):
+    """Something a person can act on. `message` names the thing, `remedy` says what to do."""
+
+    def __init__(self, message: str, remedy: str = ""):
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.remedy}" if self.remedy else self.message
+
+
+class Refused(TidegateError):
+    """A message, payload or release that a device would refuse.
+
+    `reason` is one word for programs; docs/reports.md lists them. The host uses the device's words, so
+    that a refusal before publishing and one in the field read alike.
+    """
+
+    def __init__(self, reason: str, message: str, remedy: str = ""):
+        super().__init__(message, remedy)
+        self.reason = reason

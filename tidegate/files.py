@@ -1,0 +1,55 @@
+"""Files that appear whole or not at all, and reads that cannot grow without bound."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from tidegate.errors import TidegateError
+
+
+def write_atomic(path: Path | str, data: bytes, mode: int = 0o644) -> None:
+    """Write `data` to `path` by way of a temporary file in the same folder and a rename.
+
+    Whatever interrupts this, `path` holds its old content or all of the new one. The permission bits are
+    set before the first byte is written, so a private key is never readable by others, however briefly.
+    """
+    path = Path(path)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise TidegateError(
+            f"cannot write {path}: {error.strerror}", "Check that the folder exists and is writable"
+        ) from error
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            os.fchmod(stream.fileno(), mode)
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).replace(path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        if isinstance(error, OSError):
+            raise TidegateError(f"cannot write {path}: {error.strerror}", "Check the free space") from error
+        raise
+
+
+def read_limited(path: Path | str, limit: int, what: str) -> bytes:
+    """The bytes of `path`, which may have at most `limit` of them; `what` names it in errors."""
+    path = Path(path)
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(limit + 1)
+    except FileNotFoundError as error:
+        raise TidegateError(f"{what} {path} does not exist", "Check the path") from error
+    except IsADirectoryError as error:
+        raise TidegateError(f"{what} {path} is a folder", "Name the file inside it") from error
+    except OSError as error:
+        raise TidegateError(f"cannot read {what} {path}: {error.strerror}") from error
+    if len(data) > limit:
+        raise TidegateError(f"{what} {path} is longer than {limit} bytes", "Check that it is the right file")
+    return data
