@@ -1,0 +1,88 @@
+"""API tokens: 256 random bits, kept only as SHA-256, compared in constant time, each with its scopes.
+
+A plain hash is enough because there is nothing to guess: a dictionary does not contain random numbers of 256 bits.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from flask import current_app, g, request
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from .problems import Problem
+from .store import Store
+from .store.models import Token
+
+SCOPES = ("admin", "publish", "devices", "command", "read")
+PREFIX = "tg_"  # lets people and secret scanners recognise one
+_MAX_TOKEN = 128
+
+
+def hash_token(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def new_token(session: Session, name: str, scopes: Iterable[str]) -> str:
+    """Make a token and return it: the only time it is readable."""
+    wanted = sorted(set(scopes))
+    token = PREFIX + secrets.token_urlsafe(32)
+    session.add(Token(name=name, hash=hash_token(token), scopes=" ".join(wanted)))
+    return token
+
+
+def find_token(session: Session, token: str) -> Token | None:
+    """The live token with this secret.
+
+    The database is asked for the hash, so what an attacker could time is a comparison of hashes he cannot choose freely;
+    the row found is compared once more in constant time.
+    """
+    if not token.startswith(PREFIX) or len(token) > _MAX_TOKEN:
+        return None
+    hashed = hash_token(token)
+    found = session.scalar(select(Token).where(Token.hash == hashed, Token.revoked_at.is_(None)))
+    return found if found is not None and hmac.compare_digest(found.hash, hashed) else None
+
+
+def allowed(token: Token, scope: str) -> bool:
+    scopes = token.scopes.split()
+    return scope in scopes or "admin" in scopes
+
+
+def requires(scope: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator of a view: the caller must show a token with `scope` (or admin). Sets `g.actor` for the audit log."""
+
+    def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(view)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            kind, _, value = request.headers.get("Authorization", "").partition(" ")
+            store: Store = current_app.extensions["store"]
+            with store.read() as session:
+                token = find_token(session, value.strip()) if kind.lower() == "bearer" else None
+            if token is None:
+                raise Problem(
+                    401,
+                    "unauthorised",
+                    "no valid API token was sent" if not value else "the API token is not valid",
+                    "Send the header Authorization: Bearer TOKEN; make one with: tidegate token new",
+                    WWW_Authenticate='Bearer realm="tidegate"',
+                )
+            if not allowed(token, scope):
+                raise Problem(
+                    403,
+                    "forbidden",
+                    f"the token {token.name!r} has the scopes {token.scopes!r}, and this needs {scope!r}",
+                    f"Make one with: tidegate token new --scope {scope}",
+                )
+            g.actor = f"token:{token.id}:{token.name}"
+            return view(*args, **kwargs)
+
+        return checked
+
+    return decorate

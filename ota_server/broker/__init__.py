@@ -1,0 +1,9 @@
+"""The broker inside `tidegate serve`: MQTT 3.1.1 for a small fleet, with the access rule of docs/wire.cddl built in.
+
+Larger installations point `--broker` at mosquitto or a cluster; nothing else in the server knows the difference.
+"""
+
+from .access import Access, Principal
+from .server import EmbeddedBroker
+
+__all__ = ["Access", "EmbeddedBroker", "Principal"]

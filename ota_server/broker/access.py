@@ -1,0 +1,46 @@
+"""Who may log in to the broker, and the two-line access rule of docs/wire.cddl.
+
+A device writes below `tg/<device>/up/` and reads below `tg/<device>/down/`; its user name is its id. The server's own
+user may do everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Principal(NamedTuple):
+    """Who a connection acts for."""
+
+    user: str
+    internal: bool = False  # the server itself
+
+    def may_publish(self, topic: str) -> bool:
+        return self.internal or topic.startswith(f"tg/{self.user}/up/")
+
+    def may_subscribe(self, pattern: str) -> bool:
+        # The prefix is literal, so whatever wildcards follow cannot reach another device's topics.
+        return self.internal or pattern.startswith(f"tg/{self.user}/down/")
+
+
+class Access:
+    """Decides about logins. `check_device(user, password)` must compare in constant time."""
+
+    def __init__(
+        self,
+        server_user: str,
+        check_server: Callable[[bytes], bool],
+        check_device: Callable[[str, bytes], bool],
+    ) -> None:
+        self._server_user = server_user
+        self._check_server = check_server
+        self._check_device = check_device
+
+    def login(self, user: str | None, password: bytes | None) -> Principal | None:
+        """The principal behind these credentials, or None. Runs in a worker thread; may touch the database."""
+        if not user or password is None:
+            return None
+        if user == self._server_user:
+            return Principal(user, internal=True) if self._check_server(password) else None
+        return Principal(user) if self._check_device(user, password) else None

@@ -1,0 +1,200 @@
+"""One TCP connection: from CONNECT to the last will."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from . import codec
+from .codec import Malformed, Message
+from .session import MAX_SUBSCRIPTIONS, Session
+from .topics import valid_filter, valid_name
+
+if TYPE_CHECKING:
+    from .server import Broker
+
+log = logging.getLogger("tidegate.broker")
+
+CONNECT_TIMEOUT_S = 10
+WRITE_TIMEOUT_S = 30  # a peer that reads nothing for so long is gone
+REFUSAL_DELAY_S = 0.3  # slows down guessing; a right password never waits
+MAX_PACKET = 16 * 1024
+MAX_CLIENT_ID = 64
+RATE = 50.0  # packets a second that a device may sustain
+BURST = 200.0
+
+
+class Connection:
+    """Reads one client's packets, answers them, and pumps its session's queue out."""
+
+    def __init__(self, broker: Broker, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.session: Session | None = None
+        self.closed = asyncio.Event()
+        self._broker = broker
+        self._reader = reader
+        self._writer = writer
+        self._will: Message | None = None
+        self._read_timeout: float | None = CONNECT_TIMEOUT_S
+        self._tokens = BURST
+        self._refilled = asyncio.get_running_loop().time()
+        peer = writer.get_extra_info("peername")
+        self.peer = f"{peer[0]}:{peer[1]}" if peer else "?"
+
+    async def run(self) -> None:
+        """Serve until the peer leaves or breaks the protocol; publishes its will unless it said goodbye."""
+        pump: asyncio.Task[None] | None = None
+        try:
+            self.session = await self._login()
+            if self.session is not None:
+                pump = asyncio.create_task(self._pump(self.session))
+                await self._serve(self.session)
+        except Malformed as error:
+            log.warning("%s: closed: %s", self._who(), error)
+        except TimeoutError:
+            log.info("%s: closed: silent for too long", self._who())
+        except (asyncio.IncompleteReadError, ConnectionError, OSError):
+            log.debug("%s: connection lost", self._who())
+        finally:
+            if pump is not None:
+                pump.cancel()
+                await asyncio.gather(pump, return_exceptions=True)
+            await self._goodbye()
+
+    def close(self) -> None:
+        """End this connection from outside; `closed` is set once its will is out."""
+        self._writer.transport.abort()
+
+    async def _login(self) -> Session | None:
+        kind, _, body = await self._read()
+        if kind != codec.CONNECT:
+            raise Malformed("the first packet is not CONNECT")
+        hello = codec.connect(body)
+        if hello.protocol != ("MQTT", 4):
+            return await self._refuse(codec.BAD_PROTOCOL, "speaks %s %d" % hello.protocol)
+        principal = await asyncio.to_thread(self._broker.access.login, hello.user, hello.password)
+        if principal is None:
+            await asyncio.sleep(REFUSAL_DELAY_S)
+            return await self._refuse(codec.BAD_LOGIN, "wrong user or password")
+        if len(hello.client_id) > MAX_CLIENT_ID or not (hello.client_id or hello.clean):
+            return await self._refuse(codec.BAD_CLIENT_ID, "unusable client id")
+        if hello.will and not (valid_name(hello.will.topic) and principal.may_publish(hello.will.topic)):
+            return await self._refuse(codec.NOT_AUTHORISED, "last will outside its own topics")
+        session, present = await self._broker.adopt(self, hello, principal)
+        if session is None:
+            return await self._refuse(codec.BAD_CLIENT_ID, "client id in use by another user")
+        self._will = hello.will
+        self._read_timeout = hello.keepalive * 1.5 or None  # 3.1.2.10
+        self._writer.write(codec.encode_connack(codec.ACCEPTED, present))
+        return session
+
+    async def _refuse(self, code: int, why: str) -> None:
+        log.warning("%s: refused: %s", self.peer, why)
+        self._writer.write(codec.encode_connack(code))
+        await self._drain()
+
+    async def _serve(self, session: Session) -> None:
+        while True:
+            kind, flags, body = await self._read()
+            if not session.principal.internal:
+                await self._throttle()
+            if kind == codec.PUBLISH:
+                await self._publish(session, flags, body)
+            elif kind == codec.PUBACK:
+                session.acknowledged(body.packet_id())
+            elif kind == codec.PUBREL:  # 4.3.3
+                number = body.packet_id()
+                session.qos2_seen.discard(number)
+                self._writer.write(codec.encode_ack(codec.PUBCOMP, number))
+            elif kind == codec.SUBSCRIBE:
+                await self._subscribe(session, body)
+            elif kind == codec.UNSUBSCRIBE:
+                number, names = codec.unsubscribe(body)
+                for name in names:
+                    session.subscriptions.pop(name, None)
+                self._writer.write(codec.encode_ack(codec.UNSUBACK, number))
+            elif kind == codec.PINGREQ:
+                self._writer.write(codec.encode(codec.PINGRESP))
+            elif kind == codec.DISCONNECT:
+                self._will = None  # 3.14.4
+                return
+            else:
+                raise Malformed(f"unexpected packet of type {kind}")
+            await self._drain()
+
+    async def _publish(self, session: Session, flags: int, body: codec.Body) -> None:
+        message, number = codec.publish(flags, body)
+        if not valid_name(message.topic):
+            raise Malformed("published to an unusable topic")
+        fresh = number not in session.qos2_seen if message.qos == 2 else True
+        if not session.principal.may_publish(message.topic):
+            # 3.1.1 has no negative acknowledgement: the message is acknowledged and goes nowhere, as in other brokers.
+            log.warning("%s: may not publish to %s", self._who(), message.topic)
+        elif fresh:
+            await self._broker.route(message)
+        if number is None:
+            return
+        if message.qos == 2:
+            session.qos2_seen.add(number)
+        self._writer.write(codec.encode_ack(codec.PUBREC if message.qos == 2 else codec.PUBACK, number))
+
+    async def _subscribe(self, session: Session, body: codec.Body) -> None:
+        number, wanted = codec.subscribe(body)
+        codes, new = bytearray(), []
+        for pattern, qos in wanted:
+            full = len(session.subscriptions) >= MAX_SUBSCRIPTIONS and pattern not in session.subscriptions
+            if full or not valid_filter(pattern) or not session.principal.may_subscribe(pattern):
+                log.warning("%s: may not subscribe to %s", self._who(), pattern)
+                codes.append(codec.SUBSCRIBE_REFUSED)
+                continue
+            granted = min(qos, 1)  # nothing of ours needs more
+            session.subscriptions[pattern] = granted
+            codes.append(granted)
+            new.append((pattern, granted))
+        self._writer.write(codec.encode_ack(codec.SUBACK, number, bytes(codes)))
+        for pattern, granted in new:
+            await self._broker.send_retained(session, pattern, granted)
+
+    async def _pump(self, session: Session) -> None:
+        try:
+            while True:
+                await session.wake.wait()
+                session.wake.clear()
+                while (packet := session.next_packet()) is not None:
+                    self._writer.write(packet)
+                    await self._drain()
+        except (TimeoutError, ConnectionError, OSError):
+            self.close()
+
+    async def _read(self) -> tuple[int, int, codec.Body]:
+        async with asyncio.timeout(self._read_timeout):
+            return await codec.read_packet(self._reader, MAX_PACKET)
+
+    async def _drain(self) -> None:
+        async with asyncio.timeout(WRITE_TIMEOUT_S):
+            await self._writer.drain()
+
+    async def _throttle(self) -> None:
+        """Token bucket: a flooding device is read more slowly, so TCP pushes back on it and on nobody else."""
+        now = asyncio.get_running_loop().time()
+        self._tokens = min(BURST, self._tokens + (now - self._refilled) * RATE)
+        self._refilled = now
+        self._tokens -= 1
+        if self._tokens < 0:
+            await asyncio.sleep(-self._tokens / RATE)
+
+    async def _goodbye(self) -> None:
+        try:
+            if self.session is not None:
+                self._broker.release(self, self.session)
+            if self._will is not None:
+                await self._broker.route(self._will)
+        finally:
+            self.closed.set()
+            self._writer.close()
+            with contextlib.suppress(ConnectionError, OSError, TimeoutError):
+                await asyncio.wait_for(self._writer.wait_closed(), 1)
+
+    def _who(self) -> str:
+        return self.session.client_id if self.session else self.peer

@@ -1,0 +1,166 @@
+"""The broker: routes messages between sessions, in a thread and an event loop of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import threading
+import time
+
+from .access import Access, Principal
+from .codec import Connect, Message
+from .connection import Connection
+from .session import Session
+from .topics import Retained
+
+log = logging.getLogger("tidegate.broker")
+
+MAX_CONNECTIONS = 2000
+MAX_SESSIONS = 4000
+SESSION_EXPIRY_S = 3600  # how long a session without a connection is kept
+START_TIMEOUT_S = 10
+
+
+class Broker:
+    """Sessions, retained messages and routing. Lives in one event loop."""
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+        self.retained = Retained()
+        self._sessions: dict[str, Session] = {}
+        self._holders: dict[str, Connection] = {}  # client id -> the connection that has the session now
+        self._left_at: dict[str, float] = {}
+        self._connections: set[Connection] = set()
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Callback of the listening socket."""
+        if len(self._connections) >= MAX_CONNECTIONS:
+            log.warning("refused a connection: %d are open", MAX_CONNECTIONS)
+            writer.close()
+            return
+        connection = Connection(self, reader, writer)
+        self._connections.add(connection)
+        try:
+            await connection.run()
+        except asyncio.CancelledError:
+            writer.close()
+        finally:
+            self._connections.discard(connection)
+
+    async def adopt(
+        self, connection: Connection, hello: Connect, principal: Principal
+    ) -> tuple[Session | None, bool]:
+        """The session for an authenticated client, and whether it existed. None: the id belongs to another user."""
+        client_id = hello.client_id or f"auto-{secrets.token_hex(8)}"
+        while (holder := self._holders.get(client_id)) is not None:
+            if holder.session is None or holder.session.principal != principal:
+                return None, False
+            log.info("%s: connected again, the older connection is closed", client_id)  # 3.1.4
+            holder.close()
+            await holder.closed.wait()
+        self._expire()
+        old = self._sessions.get(client_id)
+        if old is not None and old.principal != principal:
+            return None, False
+        if old is None or hello.clean or old.clean:
+            session, present = Session(client_id, principal, hello.clean), False
+        else:
+            session, present = old, True
+            session.resume()
+        self._sessions[client_id] = session
+        self._holders[client_id] = connection
+        self._left_at.pop(client_id, None)
+        connection.session = session
+        return session, present
+
+    def release(self, connection: Connection, session: Session) -> None:
+        """The connection has ended; a clean session ends with it."""
+        if self._holders.get(session.client_id) is not connection:
+            return
+        del self._holders[session.client_id]
+        if session.clean:
+            self._sessions.pop(session.client_id, None)
+        else:
+            self._left_at[session.client_id] = time.monotonic()
+
+    async def route(self, message: Message) -> None:
+        """Deliver to everyone who subscribed, at the lower of the two QoS (3.8.4); keep it if it is retained."""
+        if message.retain and not self.retained.keep(message):
+            log.error("retained message for %s dropped: the store is full", message.topic)
+        for session in list(self._sessions.values()):
+            granted = session.granted(message.topic)
+            if granted is None:
+                continue
+            qos = min(granted, message.qos)
+            if qos == 0 and session.client_id not in self._holders:
+                continue
+            await session.put(Message(message.topic, message.payload, qos, retain=False))
+
+    async def send_retained(self, session: Session, pattern: str, granted: int) -> None:
+        """What a new subscription gets at once (3.3.1.3)."""
+        for message in self.retained.select(pattern):
+            await session.put(message._replace(qos=min(granted, message.qos)))
+
+    async def close(self) -> None:
+        for connection in list(self._connections):
+            connection.close()
+        for connection in list(self._connections):
+            await asyncio.wait([asyncio.ensure_future(connection.closed.wait())], timeout=1)
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        stale = [cid for cid, at in self._left_at.items() if now - at > SESSION_EXPIRY_S]
+        if len(self._sessions) >= MAX_SESSIONS:
+            stale += sorted(self._left_at, key=self._left_at.__getitem__)[: MAX_SESSIONS // 10]
+        for client_id in stale:
+            self._left_at.pop(client_id, None)
+            self._sessions.pop(client_id, None)
+
+
+class EmbeddedBroker:
+    """Starts and stops a Broker from ordinary threads."""
+
+    def __init__(self, host: str, port: int, access: Access) -> None:
+        self._host = host
+        self._port = port
+        self._access = access
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._started = threading.Event()
+        self._error: OSError | None = None
+        self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
+        self.address: tuple[str, int] = (host, port)
+
+    def start(self) -> tuple[str, int]:
+        """Listen; returns the real (host, port). Raises OSError when the address cannot be used."""
+        self._thread.start()
+        if not self._started.wait(START_TIMEOUT_S):
+            raise OSError("the broker did not start in time")
+        if self._error is not None:
+            raise self._error
+        return self.address
+
+    def stop(self) -> None:
+        """Close every connection and end the thread."""
+        if self._loop is not None and self._stop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(5)
+
+    def _run(self) -> None:
+        asyncio.run(self._main())
+
+    async def _main(self) -> None:
+        broker = Broker(self._access)
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        try:
+            server = await asyncio.start_server(broker.accept, self._host, self._port, limit=64 * 1024)
+        except OSError as error:
+            self._error = error
+            self._started.set()
+            return
+        self.address = server.sockets[0].getsockname()[:2]
+        self._started.set()
+        await self._stop.wait()
+        server.close()
+        await broker.close()

@@ -1,0 +1,56 @@
+"""What a server is told at start, and the limits it holds everyone to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_PAYLOAD = 8 << 20  # bytes; the largest slot of a supported board is far below
+MAX_PAYLOAD_STORE = 4 << 30  # bytes of all payloads together
+MAX_JSON_BODY = 1 << 20  # a release of 64 boards with 2 KiB envelopes, in base64, is a fifth of this
+MAX_ENVELOPE = 2048  # docs/wire.cddl
+MAX_COMMAND = 1024  # docs/wire.cddl
+MAX_PAGE = 500  # rows in one answer
+DEFAULT_PAGE = 50
+
+KEEP_TELEMETRY = 20_000  # rows a device
+KEEP_REPORTS = 1_000
+KEEP_ALARMS = 500
+KEEP_COMMANDS = 500
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything is below `data` unless said otherwise."""
+
+    data: Path
+    database_url: str = ""
+    trust: Path | None = None  # trust store; default data/trust.cbor
+    max_payload: int = MAX_PAYLOAD
+    max_payload_store: int = MAX_PAYLOAD_STORE
+    mosquitto_dir: Path | None = None  # where password and access files of an outside broker are kept current
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{self.data / 'tidegate.db'}"
+
+    @property
+    def payloads(self) -> Path:
+        return self.data / "payloads"
+
+    @property
+    def trust_file(self) -> Path:
+        return self.trust or self.data / "trust.cbor"
+
+    @property
+    def admin_token(self) -> Path:
+        return self.data / "admin.token"
+
+    @property
+    def broker_password(self) -> Path:
+        return self.data / "broker.password"
+
+    @property
+    def addresses(self) -> Path:
+        """Where a running server writes the addresses it really listens on."""
+        return self.data / "serve.json"

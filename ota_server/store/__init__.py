@@ -1,0 +1,9 @@
+"""The server's database: SQLAlchemy models, queries by resource, and the migrations that make the tables.
+
+SQLite with WAL is the default; nothing here is SQLite's alone but the pragmas in `engine`.
+"""
+
+from .engine import Store, migrate
+from .models import now_ms
+
+__all__ = ["Store", "migrate", "now_ms"]

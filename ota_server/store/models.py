@@ -1,0 +1,213 @@
+"""The tables. Times are milliseconds since 1970 UTC, digests lower-case hex, so every database compares them alike."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Boolean, Float, ForeignKey, Index, Integer, LargeBinary, String
+from sqlalchemy import UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+# SQLite numbers rows by itself only for the type INTEGER.
+RowId = BigInteger().with_variant(Integer, "sqlite")
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Token(Base):
+    """An API token; only its SHA-256 is kept."""
+
+    __tablename__ = "token"
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(64))
+    hash: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[str] = mapped_column(String(128))
+    created_at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
+    revoked_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class Payload(Base):
+    """A stored image or patch, named by its SHA-256."""
+
+    __tablename__ = "payload"
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
+
+
+class Release(Base):
+    """A published release; the sequence number is unique in a product."""
+
+    __tablename__ = "release"
+    __table_args__ = (UniqueConstraint("product", "sequence"),)
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    product: Mapped[str] = mapped_column(String(64))
+    vendor: Mapped[str] = mapped_column(String(128))
+    version: Mapped[str] = mapped_column(String(32))
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
+    targets: Mapped[list[Target]] = relationship(back_populates="release", order_by="Target.board")
+
+
+class Target(Base):
+    """What a release installs on one board: the signed envelope and the facts in it."""
+
+    __tablename__ = "target"
+    __table_args__ = (UniqueConstraint("release_id", "board"),)
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    release_id: Mapped[int] = mapped_column(ForeignKey("release.id"))
+    board: Mapped[str] = mapped_column(String(32))
+    envelope: Mapped[bytes] = mapped_column(LargeBinary)
+    manifest_digest: Mapped[str] = mapped_column(String(64))
+    image_digest: Mapped[str] = mapped_column(String(64))
+    image_size: Mapped[int] = mapped_column(BigInteger)
+    patches: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    release: Mapped[Release] = relationship(back_populates="targets")
+
+
+class Device(Base):
+    """A registered device and the last it said of itself."""
+
+    __tablename__ = "device"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    board: Mapped[str] = mapped_column(String(32))
+    product: Mapped[str] = mapped_column(String(64))
+    password_hash: Mapped[str] = mapped_column(String(160))
+    created_at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
+    protocol: Mapped[str] = mapped_column(String(8), default="mqtt")
+    online: Mapped[bool] = mapped_column(Boolean, default=False)
+    last_seen_at: Mapped[int | None] = mapped_column(BigInteger)
+    # the last birth
+    birth_at: Mapped[int | None] = mapped_column(BigInteger)
+    version: Mapped[str | None] = mapped_column(String(64))
+    sequence: Mapped[int | None] = mapped_column(BigInteger)
+    digest: Mapped[str | None] = mapped_column(String(64))
+    nonce: Mapped[str | None] = mapped_column(String(16))
+    reset_cause: Mapped[str | None] = mapped_column(String(16))
+    trial: Mapped[bool] = mapped_column(Boolean, default=False)
+    micropython: Mapped[str | None] = mapped_column(String(64))
+    trust_version: Mapped[int | None] = mapped_column(BigInteger)
+    # the last report
+    update: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    failed_sequence: Mapped[int | None] = mapped_column(
+        BigInteger
+    )  # the newest it rolled back, refused or failed at
+    # what it should have been offered, and what the broker has taken from us
+    offer_id: Mapped[int | None] = mapped_column(ForeignKey("target.id"))
+    offer_sent_id: Mapped[int | None] = mapped_column(ForeignKey("target.id"))
+    offer: Mapped[Target | None] = relationship(foreign_keys=[offer_id])
+
+
+class Report(Base):
+    """One report of a device about an update."""
+
+    __tablename__ = "report"
+    __table_args__ = (Index("report_device", "device_id", "id"),)
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("device.id"))
+    at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    phase: Mapped[str] = mapped_column(String(16))
+    body: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class Measurement(Base):
+    """One telemetry value."""
+
+    __tablename__ = "measurement"
+    __table_args__ = (
+        Index("measurement_device", "device_id", "id"),
+        Index("measurement_name", "device_id", "name", "id"),
+    )
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("device.id"))
+    at: Mapped[int] = mapped_column(BigInteger)
+    stream: Mapped[str] = mapped_column(String(32))
+    name: Mapped[str] = mapped_column(String(64))
+    unit: Mapped[str | None] = mapped_column(String(16))
+    number: Mapped[float | None] = mapped_column(Float)
+    text: Mapped[str | None] = mapped_column(String(256))
+
+
+class Latest(Base):
+    """The newest value of each measurement of each device."""
+
+    __tablename__ = "latest"
+    device_id: Mapped[str] = mapped_column(ForeignKey("device.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    at: Mapped[int] = mapped_column(BigInteger)
+    unit: Mapped[str | None] = mapped_column(String(16))
+    number: Mapped[float | None] = mapped_column(Float)
+    text: Mapped[str | None] = mapped_column(String(256))
+
+
+class Alarm(Base):
+    """Something that should not have happened, said by a device or found by the server."""
+
+    __tablename__ = "alarm"
+    __table_args__ = (Index("alarm_device", "device_id", "id"),)
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    device_id: Mapped[str | None] = mapped_column(ForeignKey("device.id"))
+    source: Mapped[str] = mapped_column(String(8))  # device, server
+    at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
+    last_at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
+    kind: Mapped[str] = mapped_column(String(32))
+    reason: Mapped[str] = mapped_column(String(32))
+    detail: Mapped[str | None] = mapped_column(String(256))
+    cti: Mapped[str | None] = mapped_column(String(16))
+    count: Mapped[int] = mapped_column(BigInteger, default=1)
+
+
+class Command(Base):
+    """A signed command on its way to a device, opaque to us but for what its claims say openly."""
+
+    __tablename__ = "command"
+    __table_args__ = (
+        Index("command_cti", "cti"),
+        Index("command_device", "device_id", "id"),
+        Index("command_state", "state"),
+    )
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("device.id"))
+    cti: Mapped[str] = mapped_column(String(16))
+    kid: Mapped[str] = mapped_column(String(16))
+    opcode: Mapped[str] = mapped_column(String(64))
+    message: Mapped[bytes] = mapped_column(LargeBinary)
+    state: Mapped[str] = mapped_column(String(8), default="pending")
+    created_at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
+    expires_at: Mapped[int] = mapped_column(BigInteger)
+    sent_at: Mapped[int | None] = mapped_column(BigInteger)
+    ended_at: Mapped[int | None] = mapped_column(BigInteger)
+    result: Mapped[Any | None] = mapped_column(JSON)
+    why: Mapped[str | None] = mapped_column(String(256))
+
+
+class Audit(Base):
+    """One privileged act. Each row's hash covers the row before it, so none can be changed or left out unseen."""
+
+    __tablename__ = "audit"
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    at: Mapped[int] = mapped_column(BigInteger)
+    actor: Mapped[str] = mapped_column(String(80))
+    action: Mapped[str] = mapped_column(String(32))
+    subject: Mapped[str] = mapped_column(String(128))
+    detail: Mapped[dict[str, Any]] = mapped_column(JSON)
+    previous: Mapped[str] = mapped_column(
+        String(64), unique=True
+    )  # unique: two writers cannot fork the chain
+    hash: Mapped[str] = mapped_column(String(64), unique=True)
+
+
+class Counter(Base):
+    """What is counted but not kept: messages of unknown devices and the like."""
+
+    __tablename__ = "counter"
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[int] = mapped_column(BigInteger, default=0)
