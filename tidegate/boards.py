@@ -1,0 +1,53 @@
+"""Board descriptions: `boards/NAME/board.toml`, as far as images and releases need them."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tidegate.errors import TidegateError
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board: its folder's name, a title for people, and the core mpy-cross compiles for ("" for any)."""
+
+    name: str
+    title: str
+    arch: str
+    settings: dict[str, Any]
+
+    @property
+    def mpy_flags(self) -> list[str]:
+        return [f"-march={self.arch}"] if self.arch else []
+
+
+def names(root: Path) -> list[str]:
+    """The boards of the project in `root`."""
+    return sorted(path.parent.name for path in (root / "boards").glob("*/board.toml"))
+
+
+def load(root: Path, name: str) -> Board:
+    """The board `name` of the project in `root`."""
+    known = ", ".join(names(root)) or "none"
+    if not _NAME.match(name):
+        raise TidegateError(f"{name!r} is not a board name", f"Boards here: {known}")
+    path = root / "boards" / name / "board.toml"
+    try:
+        settings = tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise TidegateError(f"there is no board {name} in {root}/boards", f"Boards here: {known}") from error
+    except (OSError, ValueError) as error:
+        raise TidegateError(f"{path} cannot be read: {error}", "Correct it") from error
+    values = {key: settings.get(key) for key in ("name", "title", "arch")}
+    wrong = [key for key, value in values.items() if not isinstance(value, str)]
+    if wrong:
+        raise TidegateError(f"{path} lacks the text {wrong[0]!r}", "See the other boards")
+    if values["name"] != name:
+        raise TidegateError(f"{path} says its board is {values['name']}", "Name the board like its folder")
+    return Board(name, str(values["title"]), str(values["arch"]), settings)
