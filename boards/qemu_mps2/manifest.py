@@ -1,0 +1,2 @@
+include("$(MPY_DIR)/extmod/asyncio")
+freeze("$(PORT_DIR)/modules")

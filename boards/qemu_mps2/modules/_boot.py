@@ -1,0 +1,33 @@
+# Runs before boot.py: mounts littlefs at /, making it first when the storage has never been written.
+
+import mps2
+import vfs
+
+
+def _never_formatted(flash):
+    # Formatting writes the first two blocks, the superblock pair, and nothing else. When those two do not mount and all
+    # that follows is still erased, either nothing was ever written or the power failed during the first format.
+    # Anything else is somebody's data: it stays as it is.
+    block = bytearray(flash.ioctl(5, 0))
+    blank = b"\xff" * len(block)
+    for number in range(2, flash.ioctl(4, 0)):
+        flash.readblocks(number, block)
+        if block != blank:
+            return False
+    return True
+
+
+def _mount():
+    flash = mps2.Flash()
+    try:
+        return vfs.mount(vfs.VfsLfs2(flash, progsize=256, mtime=False), "/")
+    except OSError as error:
+        if not _never_formatted(flash):
+            print("littlefs does not mount:", error)
+            print("To erase it: import mps2, vfs; vfs.VfsLfs2.mkfs(mps2.Flash(), progsize=256)")
+            return
+    vfs.VfsLfs2.mkfs(flash, progsize=256)
+    vfs.mount(vfs.VfsLfs2(flash, progsize=256, mtime=False), "/")
+
+
+_mount()

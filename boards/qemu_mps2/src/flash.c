@@ -1,0 +1,23 @@
+// The persistent storage with the manners of NOR flash, so that code which forgets to erase, or writes twice, fails
+// here as it would on a real chip.
+
+#include <string.h>
+
+#include "board.h"
+#include "storage_layout.h"
+
+const uint8_t *flash_map(uint32_t offset) {
+    return (const uint8_t *)(STORAGE_BASE + offset);
+}
+
+void flash_erase(uint32_t offset, uint32_t length) {
+    memset((void *)(STORAGE_BASE + offset), 0xff, length);
+}
+
+void flash_write(uint32_t offset, const void *data, uint32_t length) {
+    volatile uint8_t *to = (volatile uint8_t *)(STORAGE_BASE + offset);
+    const uint8_t *from = data;
+    for (uint32_t i = 0; i < length; i++) {
+        to[i] &= from[i];
+    }
+}

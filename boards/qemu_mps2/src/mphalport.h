@@ -1,0 +1,18 @@
+// What MicroPython's core asks of the hardware; the functions are in uart.c and systick.c.
+
+#ifndef TIDEGATE_MPHALPORT_H
+#define TIDEGATE_MPHALPORT_H
+
+#include "mps2.h"
+
+#define MICROPY_BEGIN_ATOMIC_SECTION() disable_interrupts()
+#define MICROPY_END_ATOMIC_SECTION(state) restore_interrupts(state)
+
+void wait_for_interrupt(void);
+
+// Every wait is cut short by the clock after a millisecond, so the timeout needs no timer of its own.
+#define MICROPY_INTERNAL_WFE(timeout_ms) wait_for_interrupt()
+
+void mp_hal_set_interrupt_char(int c);
+
+#endif
