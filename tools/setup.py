@@ -58,11 +58,18 @@ def run(command: list[str], **kwargs) -> None:
 
 def _links(*arguments: str) -> bool:
     """Whether a compiler run succeeds: the honest probe for headers and libraries."""
-    return subprocess.run(arguments, capture_output=True, input="int main(void){return 0;}", text=True).returncode == 0
+    return (
+        subprocess.run(
+            arguments, capture_output=True, input="int main(void){return 0;}", text=True
+        ).returncode
+        == 0
+    )
 
 
 def missing_packages(programs: dict[str, str]) -> list[str]:
-    missing = {package for program, package in programs.items() if not shutil.which(program, path=search_path())}
+    missing = {
+        package for program, package in programs.items() if not shutil.which(program, path=search_path())
+    }
     probes: dict[str, Callable[[], bool]] = {
         "libc6-dev": lambda: _links("gcc", "-xc", "-", "-o", "/dev/null"),
         "libffi-dev": lambda: subprocess.run(["pkg-config", "--exists", "libffi"]).returncode == 0,
@@ -92,7 +99,10 @@ def system_packages(programs: dict[str, str]) -> None:
         return
     install = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
     if not shutil.which("apt-get"):
-        fail(f"missing on this system: {', '.join(missing)} (Debian's names)", "Install them with your package manager.")
+        fail(
+            f"missing on this system: {', '.join(missing)} (Debian's names)",
+            "Install them with your package manager.",
+        )
     if os.geteuid() != 0:
         fail(f"missing system packages: {', '.join(missing)}", f"Run once:  sudo {' '.join(install)}")
     say(f"installing system packages: {' '.join(missing)}")
@@ -123,7 +133,9 @@ def virtual_environment() -> None:
         return
     say("making the virtual environment in .venv")
     run([sys.executable, "-m", "venv", "--clear", str(VENV)])
-    run([str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", f"{ROOT}[test]"])
+    run(
+        [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", f"{ROOT}[test]"]
+    )
     stamp.write_text(wanted)
 
 
@@ -136,7 +148,16 @@ def toolchain_and_firmware() -> None:
         fail("the MicroPython sources could not be prepared", "What went wrong is above.")
     jobs = str(os.cpu_count() or 1)
     for board in ("qemu_mps2", "unix"):
-        command = ["make", "--no-print-directory", "-s", "-j", jobs, "-C", f"boards/{board}", f"PYTHON={PYTHON}"]
+        command = [
+            "make",
+            "--no-print-directory",
+            "-s",
+            "-j",
+            jobs,
+            "-C",
+            f"boards/{board}",
+            f"PYTHON={PYTHON}",
+        ]
         started = time.monotonic()
         run(command, cwd=ROOT)
         took = time.monotonic() - started
