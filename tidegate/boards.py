@@ -15,16 +15,28 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
 
 @dataclass(frozen=True)
 class Board:
-    """A board: its folder's name, a title for people, and the core mpy-cross compiles for ("" for any)."""
+    """A board: its folder's name, a title for people, and the core mpy-cross compiles for ("" for any).
+
+    `slot_size` is the bytes one image may have, None where the board sets no limit.
+    """
 
     name: str
     title: str
     arch: str
+    slot_size: int | None
     settings: dict[str, Any]
 
     @property
     def mpy_flags(self) -> list[str]:
         return [f"-march={self.arch}"] if self.arch else []
+
+    def check_image(self, size: int) -> None:
+        """Refuse an image that does not fit a slot of this board."""
+        if self.slot_size is not None and size > self.slot_size:
+            raise TidegateError(
+                f"the image has {size} bytes, a slot of {self.name} holds {self.slot_size}",
+                "Leave something out of firmware/app",
+            )
 
 
 def names(root: Path) -> list[str]:
@@ -50,4 +62,13 @@ def load(root: Path, name: str) -> Board:
         raise TidegateError(f"{path} lacks the text {wrong[0]!r}", "See the other boards")
     if values["name"] != name:
         raise TidegateError(f"{path} says its board is {values['name']}", "Name the board like its folder")
-    return Board(name, str(values["title"]), str(values["arch"]), settings)
+    return Board(name, str(values["title"]), str(values["arch"]), _slot_size(settings), settings)
+
+
+def _slot_size(settings: dict[str, Any]) -> int | None:
+    """Two slots share the ROM segment after the two blocks of the boot record."""
+    slots = settings.get("slots", {})
+    if slots.get("kind") != "rom":
+        return None
+    block = slots["block_size"]
+    return (slots["segment_size"] // block - 2) // 2 * block

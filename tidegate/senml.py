@@ -22,7 +22,7 @@ _NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 
 def decode(data: bytes, now: float) -> list[dict[str, Any]]:
-    """The resolved records of a pack: {"name", "time", "unit"?, "sum"?, and "value", "text", "bool" or "data"}.
+    """The resolved records of a pack: {"name", "time", "unit"?, "sum"?} and one of value, text, bool, data.
 
     `now` is the time of reception in seconds since 1970: devices without a clock send times relative to
     it. Data values come as hex.

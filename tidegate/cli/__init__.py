@@ -1,0 +1,75 @@
+"""The command line: `tidegate GROUP COMMAND`. One module a group, loaded when it is used.
+
+Commands of other packages join through the entry-point group "tidegate.commands"; that is how `serve`
+and `token` come from ota_server without this package knowing it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import entry_points
+
+import click
+
+import tidegate
+from tidegate.cli.common import Failure
+from tidegate.errors import TidegateError
+
+_BUILT_IN = {
+    "alarms": "tidegate.cli.alarms:alarms",
+    "cmd": "tidegate.cli.cmd:cmd",
+    "delta": "tidegate.cli.delta:delta",
+    "device": "tidegate.cli.device:device",
+    "emulate": "tidegate.cli.emulate:emulate",
+    "flash": "tidegate.cli.flash:flash",
+    "key": "tidegate.cli.key:key",
+    "release": "tidegate.cli.release:release",
+    "trust": "tidegate.cli.trust:trust",
+}
+
+
+class Commands(click.Group):
+    """The top group: finds commands by name and turns errors on purpose into one line and exit code 1."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*_BUILT_IN, *entry_points(group="tidegate.commands").names})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _BUILT_IN:
+            module, name = _BUILT_IN[cmd_name].split(":")
+            return getattr(importlib.import_module(module), name)
+        for point in entry_points(group="tidegate.commands", name=cmd_name):
+            return point.load()
+        return None
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except TidegateError as error:
+            raise Failure(ctx, error.message, error.remedy, getattr(error, "reason", "")) from error
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            raise Failure(ctx, what) from error
+
+
+@click.command(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+TIDEGATE_SERVER and TIDEGATE_TOKEN_FILE stand for --server and --token-file.
+
+\b
+Examples:
+  tidegate key new --role release --out keys/release.jwk
+  tidegate release build --board qemu_mps2 --version 1.0.0 --sequence 1 --out releases/1.0.0
+  tidegate device list""",
+)
+@click.version_option(tidegate.__version__, prog_name="tidegate")
+def main() -> None:
+    """Keep MicroPython gateways up to date and answerable.
+
+    Builds, signs and publishes releases, flashes boards, and sends signed commands.
+    """

@@ -1,0 +1,39 @@
+"""`tidegate alarms`: what devices raised."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tidegate.cli.common import connect, emit, json_option, rows, server_options
+
+_COLUMNS = {"time": "TIME", "device": "DEVICE", "kind": "KIND", "reason": "REASON", "detail": "DETAIL"}
+
+
+@click.group()
+def alarms() -> None:
+    """Alarms that devices raised: refused commands and offers, rollbacks, crashes."""
+
+
+@alarms.command(
+    "list",
+    epilog="""\b
+Examples:
+  tidegate alarms list
+  tidegate alarms list --device gate-7 --limit 5 --json""",
+)
+@click.option("--device", "device_id", metavar="ID", help="Only those of one device.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many.")
+@server_options
+@json_option
+def list_(device_id: str | None, limit: int, server: str, token_file: Path | None, as_json: bool) -> None:
+    """List alarms, newest first."""
+    with connect(server, token_file) as api:
+        answer = api.records(device_id, "alarms", limit) if device_id else api.alarms(limit)
+
+    def show(value: Any) -> None:
+        rows(value["alarms"] if isinstance(value, dict) else value, _COLUMNS, "No alarm was raised.")
+
+    emit(answer, as_json, show)

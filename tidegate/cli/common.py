@@ -1,0 +1,171 @@
+"""What all commands share: options, output for people and for programs, progress, errors."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tidegate.client import Server, read_token
+
+F = TypeVar("F", bound=Callable[..., Any])
+Tell = Callable[[int, int, str], None]
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+ANY_PATH = click.Path(path_type=Path)
+
+_AS_JSON = "tidegate.json"
+
+
+class Failure(click.ClickException):
+    """One line for what is wrong, one for the remedy; with --json the same as an object. Exit code 1."""
+
+    exit_code = 1
+
+    def __init__(self, ctx: click.Context, message: str, remedy: str = "", reason: str = ""):
+        super().__init__(message)
+        self._json = ctx.meta.get(_AS_JSON, False)
+        self._remedy = remedy
+        self._reason = reason
+
+    def show(self, file: Any = None) -> None:
+        if self._json:
+            facts = {"error": self.message, "remedy": self._remedy, "reason": self._reason}
+            click.echo(json.dumps({name: text for name, text in facts.items() if text}), err=True)
+            return
+        click.echo(f"Error: {self.message}", err=True)
+        if self._remedy:
+            click.echo(f"  {self._remedy}.", err=True)
+
+
+def json_option(command: F) -> F:
+    """--json, as `as_json`: one JSON value on stdout, errors as JSON on stderr."""
+
+    def remember(ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
+        ctx.meta[_AS_JSON] = value
+        return value
+
+    option = click.option("--json", "as_json", is_flag=True, callback=remember, is_eager=True, help="Answer in JSON.")
+    return option(command)
+
+
+def server_options(command: F) -> F:
+    """--server and --token-file, as `server` and `token_file`; open them with `connect`."""
+    for option in (
+        click.option(
+            "--token-file",
+            envvar="TIDEGATE_TOKEN_FILE",
+            type=FILE,
+            show_envvar=True,
+            help="File with the bearer token.",
+        ),
+        click.option(
+            "--server",
+            envvar="TIDEGATE_SERVER",
+            default="http://127.0.0.1:8000",
+            show_default=True,
+            show_envvar=True,
+            metavar="URL",
+            help="The server's address.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def connect(server: str, token_file: Path | None) -> Server:
+    return Server(server, read_token(token_file))
+
+
+def emit(value: Any, as_json: bool, show: Callable[[Any], None]) -> None:
+    """Print `value` as JSON, or for people by `show`."""
+    if as_json:
+        click.echo(json.dumps(value, indent=2))
+    else:
+        show(value)
+
+
+def say(text: str) -> None:
+    """One plain line for people."""
+    click.echo(text)
+
+
+def facts(value: Mapping[str, Any], title: str = "") -> None:
+    """Print names and values in two columns; nested values below their name, indented."""
+    table = Table(title=title or None, show_header=False, box=None, padding=(0, 2, 0, 0), title_justify="left")
+    _rows(table, value, 0)
+    console().print(table)
+
+
+def rows(items: Sequence[Mapping[str, Any]], columns: Mapping[str, str], none: str) -> None:
+    """Print `items` as a table of `columns` (name in the item -> heading), or the sentence `none`."""
+    if not items:
+        say(none)
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in columns.values():
+        table.add_column(heading, overflow="fold")
+    for item in items:
+        table.add_row(*(escape(text(item.get(name))) for name in columns))
+    console().print(table)
+
+
+def text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (dict, list)):
+        return json.dumps(value)
+    return str(value)
+
+
+def console() -> Console:
+    # Not a terminal: do not fold lines at an invented width, programs read them.
+    return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+
+
+@contextmanager
+def progress(what: str, *, quiet: bool = False) -> Iterator[Tell]:
+    """A bar on stderr while something long runs; the caller tells (done, total, detail)."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[detail]}"),
+        console=Console(stderr=True),
+        transient=True,
+        disable=quiet or not sys.stderr.isatty(),
+    )
+    with bar:
+        task = bar.add_task(what, total=None, detail="")
+
+        def tell(done: int, total: int, detail: str) -> None:
+            bar.update(task, completed=done, total=total, detail=escape(detail[:40]))
+
+        yield tell
+
+
+def _rows(table: Table, value: Mapping[str, Any], depth: int) -> None:
+    for name, item in value.items():
+        label = "  " * depth + escape(str(name).replace("_", " "))
+        if isinstance(item, Mapping):
+            table.add_row(label, "")
+            _rows(table, item, depth + 1)
+        elif isinstance(item, list) and item and all(isinstance(entry, Mapping) for entry in item):
+            for number, entry in enumerate(item, 1):
+                table.add_row(f"{label} {number}", "")
+                _rows(table, entry, depth + 1)
+        else:
+            table.add_row(label, escape(text(item)))

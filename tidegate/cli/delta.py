@@ -1,0 +1,77 @@
+"""`tidegate delta`: patches between any two files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tidegate import delta as patches
+from tidegate.cli.common import FILE, emit, facts, json_option, progress, say
+from tidegate.files import read_limited, write_atomic
+from tidegate.release.inspect import patch_facts
+
+
+@click.group()
+def delta() -> None:
+    """Make, apply and look into patches. The format: docs/patch-format.md."""
+
+
+@delta.command(
+    epilog="""\b
+Examples:
+  tidegate delta make app-1.0.img app-1.1.img app.patch"""
+)
+@click.argument("old", type=FILE)
+@click.argument("new", type=FILE)
+@click.argument("patch", type=FILE)
+@json_option
+def make(old: Path, new: Path, patch: Path, as_json: bool) -> None:
+    """Write to PATCH what turns OLD into NEW."""
+    before = read_limited(old, patches.MAX_SIZE, "old file")
+    after = read_limited(new, patches.MAX_SIZE, "new file")
+    with progress("comparing", quiet=as_json):
+        data = patches.make(before, after)
+        packed = patches.packed_size(after)
+    write_atomic(patch, data)
+    answer = {"patch": str(patch), "size": len(data), "new_size": len(after), "new_packed_size": packed}
+
+    def show(value: dict[str, Any]) -> None:
+        say(f"{patch}: {len(data)} bytes; the new file has {len(after)}, packed {packed}")
+        if len(data) >= packed:
+            say("The packed new file is no larger: this patch saves nothing.")
+
+    emit(answer, as_json, show)
+
+
+@delta.command(
+    epilog="""\b
+Examples:
+  tidegate delta apply app-1.0.img app.patch app-1.1.img"""
+)
+@click.argument("old", type=FILE)
+@click.argument("patch", type=FILE)
+@click.argument("new", type=FILE)
+@json_option
+def apply(old: Path, patch: Path, new: Path, as_json: bool) -> None:
+    """Write to NEW what PATCH makes of OLD. A patch that does not fit exactly leaves no NEW."""
+    before = read_limited(old, patches.MAX_SIZE, "old file")
+    data = read_limited(patch, patches.MAX_SIZE, "patch")
+    with progress("applying", quiet=as_json):
+        after = patches.apply(before, data)
+    write_atomic(new, after)
+    emit({"new": str(new), "size": len(after)}, as_json, lambda _: say(f"{new}: {len(after)} bytes"))
+
+
+@delta.command(
+    epilog="""\b
+Examples:
+  tidegate delta info app.patch"""
+)
+@click.argument("patch", type=FILE)
+@json_option
+def info(patch: Path, as_json: bool) -> None:
+    """Show what PATCH is between and what its operations do."""
+    data = read_limited(patch, patches.MAX_SIZE, "patch")
+    emit({"size": len(data), **patch_facts(data)}, as_json, facts)

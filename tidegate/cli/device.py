@@ -1,0 +1,93 @@
+"""`tidegate device`: the boards a server knows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tidegate.cli.common import FILE, connect, emit, facts, json_option, rows, say, server_options
+from tidegate.files import write_atomic
+from tidegate.release.build import DEFAULT_PRODUCT
+
+_COLUMNS = {
+    "id": "DEVICE",
+    "board": "BOARD",
+    "online": "ONLINE",
+    "protocol": "BY",
+    "version": "VERSION",
+    "phase": "UPDATE",
+    "last_seen": "LAST SEEN",
+}
+
+
+@click.group()
+def device() -> None:
+    """List, show and register devices."""
+
+
+@device.command(
+    "list",
+    epilog="""\b
+Examples:
+  tidegate device list
+  tidegate device list --json""",
+)
+@server_options
+@json_option
+def list_(server: str, token_file: Path | None, as_json: bool) -> None:
+    """List all devices with their version and state."""
+    with connect(server, token_file) as api:
+        answer = api.devices()
+
+    def show(value: Any) -> None:
+        devices = value["devices"] if isinstance(value, dict) else value
+        lines = [{**entry, "phase": (entry.get("update") or {}).get("phase")} for entry in devices]
+        rows(lines, _COLUMNS, "No device is registered. Register one with `tidegate device add`.")
+
+    emit(answer, as_json, show)
+
+
+@device.command(
+    epilog="""\b
+Examples:
+  tidegate device show gate-7"""
+)
+@click.argument("device_id", metavar="ID")
+@server_options
+@json_option
+def show(device_id: str, server: str, token_file: Path | None, as_json: bool) -> None:
+    """Show all the server knows of device ID: version, update, reports, telemetry, alarms."""
+    with connect(server, token_file) as api:
+        answer = api.device(device_id)
+    emit(answer, as_json, facts)
+
+
+@device.command(
+    epilog="""\b
+Examples:
+  tidegate device add gate-7 --board qemu_mps2 --out gate-7.credentials.json"""
+)
+@click.argument("device_id", metavar="ID")
+@click.option("--board", required=True, help="Its board.")
+@click.option("--product", default=DEFAULT_PRODUCT, show_default=True, help="The product it runs.")
+@click.option("--out", type=FILE, help="Write user and password there (0600) instead of showing them.")
+@server_options
+@json_option
+def add(
+    device_id: str, board: str, product: str, out: Path | None, server: str, token_file: Path | None, as_json: bool
+) -> None:
+    """Register device ID and get its MQTT password, which the server tells only this once."""
+    with connect(server, token_file) as api:
+        answer = api.add_device(device_id, board, product)
+    if out:
+        write_atomic(out, json.dumps(answer["mqtt"], indent=2).encode() + b"\n", mode=0o600)
+        answer = {**answer, "mqtt": {"user": answer["mqtt"]["user"], "file": str(out)}}
+
+    def show(value: dict[str, Any]) -> None:
+        say(f"{value['id']} is registered; MQTT user {value['mqtt']['user']}")
+        say(f"Credentials: {out}" if out else f"Password, shown only now: {value['mqtt']['password']}")
+
+    emit(answer, as_json, show)

@@ -1,0 +1,61 @@
+"""`tidegate key`: signing keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tidegate import keys
+from tidegate.cli.common import FILE, emit, facts, json_option, say
+
+
+@click.group()
+def key() -> None:
+    """Make and show signing keys.
+
+    A key has one role: a release key signs what boards install, a command key signs what they are asked,
+    a root key will sign changes of the trust store.
+    """
+
+
+@key.command(
+    epilog="""\b
+Examples:
+  tidegate key new --role release --out keys/release.jwk
+  tidegate key new --role command --out keys/command.jwk"""
+)
+@click.option("--role", type=click.Choice(sorted(keys.ROLES)), required=True, help="What the key may sign.")
+@click.option("--out", type=FILE, required=True, help="Private key file; FILE.pub is written beside it.")
+@json_option
+def new(role: str, out: Path, as_json: bool) -> None:
+    """Make a key. The private half never leaves FILE; nothing is ever overwritten."""
+    made = keys.new(role)
+    public = keys.save(made, out)
+
+    def show(value: dict[str, Any]) -> None:
+        say(f"{role} key {value['kid']}: private in {out} (keep it off the server), public in {public}")
+
+    emit(_facts(made) | {"file": str(out), "public_file": str(public)}, as_json, show)
+
+
+@key.command(
+    epilog="""\b
+Examples:
+  tidegate key show keys/release.jwk.pub"""
+)
+@click.argument("file", type=FILE)
+@json_option
+def show(file: Path, as_json: bool) -> None:
+    """Show the role, id and public half of a key FILE; never the private half."""
+    emit(_facts(keys.load(file)), as_json, facts)
+
+
+def _facts(key: keys.Key) -> dict[str, Any]:
+    return {
+        "role": key.role,
+        "kid": key.kid.hex(),
+        "public": key.public.hex(),
+        "private": key.private is not None,
+    }

@@ -1,0 +1,166 @@
+"""`tidegate release`: from sources to a published release."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tidegate import boards, keys, project
+from tidegate import release as releases
+from tidegate import trust as stores
+from tidegate.cli.common import (
+    ANY_PATH,
+    FILE,
+    FOLDER,
+    connect,
+    emit,
+    facts,
+    json_option,
+    progress,
+    say,
+    server_options,
+)
+from tidegate.release.build import DEFAULT_PRODUCT, DEFAULT_VENDOR
+
+_PREVIOUS = click.option(
+    "--previous", "previous_dirs", type=FOLDER, multiple=True, help="An earlier release; repeat it, newest first."
+)
+
+
+@click.group()
+def release() -> None:
+    """Build, sign, verify, look into and publish releases."""
+
+
+@release.command(
+    epilog="""\b
+Examples:
+  tidegate release build --board qemu_mps2 --version 1.0.0 --sequence 1 --out releases/1.0.0
+  tidegate release build --board qemu_mps2 --version 1.1.0 --sequence 2 \\
+      --previous releases/1.0.0 --out releases/1.1.0"""
+)
+@click.option("--board", "board_names", multiple=True, required=True, help="Board to build for; repeat it.")
+@click.option("--version", required=True, help="For people, like 1.4.0.")
+@click.option("--sequence", type=int, required=True, help="Decides what is newer: higher than any before.")
+@_PREVIOUS
+@click.option("--out", type=FOLDER, required=True, help="New folder for the release.")
+@click.option("--product", help=f"Default: that of --previous, else {DEFAULT_PRODUCT}.")
+@click.option("--vendor", help=f"The vendor's domain. Default: that of --previous, else {DEFAULT_VENDOR}.")
+@click.option("--source", type=FOLDER, help="Project folder with firmware/ and boards/. Default: around here.")
+@json_option
+def build(
+    board_names: tuple[str, ...],
+    version: str,
+    sequence: int,
+    previous_dirs: tuple[Path, ...],
+    out: Path,
+    product: str | None,
+    vendor: str | None,
+    source: Path | None,
+    as_json: bool,
+) -> None:
+    """Compile the firmware, pack it as an image for each board, and make patches from earlier releases."""
+    previous = [releases.load(folder) for folder in previous_dirs]
+    first = previous[0] if previous else None
+    root = source if source is not None else project.find_root()
+    for name in board_names:
+        boards.load(root, name)
+    with progress("building", quiet=as_json) as tell:
+        built = releases.build(
+            root,
+            out,
+            board_names=board_names,
+            version=version,
+            sequence=sequence,
+            previous=previous,
+            product=product or (first.product if first else DEFAULT_PRODUCT),
+            vendor=vendor or (first.vendor if first else DEFAULT_VENDOR),
+            progress=tell,
+            note=(lambda line: None) if as_json else say,
+        )
+    emit(releases.inspect(built.folder), as_json, lambda _: say(f"{out}: {built.product} {built.version}, unsigned"))
+
+
+@release.command(
+    epilog="""\b
+Examples:
+  tidegate release sign releases/1.1.0 --key keys/release.jwk
+  python tools/sign_release.py releases/1.1.0 --key keys/release.jwk"""
+)
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.option("--key", "key_files", type=FILE, multiple=True, required=True, help="Release key; repeat to rotate.")
+@json_option
+def sign(folder: Path, key_files: tuple[Path, ...], as_json: bool) -> None:
+    """Sign the release in DIR: one manifest for each board. The key stays where it is."""
+    found = releases.load(folder)
+    envelopes = releases.sign(found, [keys.load(file) for file in key_files])
+    signed = {
+        board: {"manifest": found.targets[board].manifest, "size": len(data)} for board, data in envelopes.items()
+    }
+
+    def show(value: dict[str, Any]) -> None:
+        for board, entry in value.items():
+            say(f"{board}: signed {folder / entry['manifest']}, {entry['size']} bytes")
+
+    emit(signed, as_json, show)
+
+
+@release.command(
+    epilog="""\b
+Examples:
+  tidegate release verify releases/1.1.0 --trust trust.cbor --previous releases/1.0.0"""
+)
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.option("--trust", "trust_file", type=FILE, required=True, help="The trust store that boards hold.")
+@_PREVIOUS
+@json_option
+def verify(folder: Path, trust_file: Path, previous_dirs: tuple[Path, ...], as_json: bool) -> None:
+    """Check the release in DIR as devices and the server will: signatures, digests, images, patches, sequence."""
+    previous = [releases.load(path) for path in previous_dirs]
+    checked = releases.verify(releases.load(folder), stores.load(trust_file), previous)
+
+    def show(value: dict[str, Any]) -> None:
+        for board, entry in value.items():
+            say(
+                f"{board}: {entry['version']} (sequence {entry['sequence']}) is good, "
+                f"image {entry['image']['size']} bytes"
+            )
+            for patch in entry["patches"]:
+                how = "gives the image" if patch["applied"] else "well formed; name its base with --previous to try it"
+                say(f"  patch from {patch['base_version']}, {patch['size']} bytes: {how}")
+
+    emit(checked, as_json, show)
+
+
+@release.command(
+    epilog="""\b
+Examples:
+  tidegate release inspect releases/1.1.0
+  tidegate release inspect releases/1.1.0/qemu_mps2.suit"""
+)
+@click.argument("file", type=ANY_PATH)
+@json_option
+def inspect(file: Path, as_json: bool) -> None:
+    """Show what FILE is and says: a release folder, manifest, image, patch, trust store or command."""
+    emit(releases.inspect(file), as_json, facts)
+
+
+@release.command(
+    epilog="""\b
+Examples:
+  tidegate release publish releases/1.1.0 --server http://127.0.0.1:8000 --token-file publish.token"""
+)
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.option("--trust", "trust_file", type=FILE, help="Verify against this trust store before uploading.")
+@server_options
+@json_option
+def publish(folder: Path, trust_file: Path | None, server: str, token_file: Path | None, as_json: bool) -> None:
+    """Upload the signed release in DIR; the server offers it to its boards. Repeating it is harmless."""
+    found = releases.load(folder)
+    if trust_file:
+        releases.verify(found, stores.load(trust_file))
+    with connect(server, token_file) as api, progress("uploading", quiet=as_json) as tell:
+        answer = releases.publish(found, api, tell)
+    emit(answer, as_json, lambda _: say(f"{found.product} {found.version} is published on {server}"))

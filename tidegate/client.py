@@ -1,0 +1,169 @@
+"""Client of the server's HTTP API, for people and CI."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tidegate.errors import TidegateError
+from tidegate.files import read_limited
+
+TIMEOUT = 30.0  # s for each read or write
+CONNECT_TIMEOUT = 5.0  # s
+MAX_ANSWER = 8 * 1024 * 1024
+MAX_TOKEN = 512
+
+
+class ServerError(TidegateError):
+    """The server refused a request or gave no usable answer; `status` is the HTTP status, 0 without one."""
+
+    def __init__(self, message: str, remedy: str = "", status: int = 0):
+        super().__init__(message, remedy)
+        self.status = status
+
+
+class Server:
+    """One server at `url`, spoken to with the bearer `token`. Use it in a `with` statement.
+
+    Nothing is retried here: every call either did what it says or raises ServerError.
+    """
+
+    def __init__(self, url: str, token: str):
+        parts = httpx.URL(url if "://" in url else f"http://{url}")
+        if parts.scheme not in ("http", "https") or not parts.host:
+            raise TidegateError(f"{url!r} is not an HTTP address", "Write it like http://127.0.0.1:8000")
+        self.url = str(parts).rstrip("/")
+        self._client = httpx.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
+            timeout=httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT),
+            follow_redirects=False,  # a token goes to the address it was given for, nowhere else
+        )
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._client.close()
+
+    def put_payload(self, digest: str, data: bytes) -> None:
+        """Store a payload under its SHA-256 (hex); again is harmless."""
+        self._call("PUT", f"/api/v1/payloads/{digest}", content=data, kind="application/octet-stream")
+
+    def publish(self, release: Mapping[str, Any]) -> dict[str, Any]:
+        """Publish a release whose payloads are stored."""
+        return self._call("POST", "/api/v1/releases", body=release)
+
+    def releases(self) -> Any:
+        return self._call("GET", "/api/v1/releases")
+
+    def devices(self) -> Any:
+        return self._call("GET", "/api/v1/devices")
+
+    def device(self, device: str) -> dict[str, Any]:
+        return self._call("GET", f"/api/v1/devices/{_segment(device)}")
+
+    def add_device(self, device: str, board: str, product: str) -> dict[str, Any]:
+        """Register a device; the answer holds its MQTT password, which is shown this once."""
+        return self._call("POST", "/api/v1/devices", body={"id": device, "board": board, "product": product})
+
+    def records(self, device: str, kind: str, limit: int | None = None) -> Any:
+        """A device's "reports", "telemetry" or "alarms", newest first."""
+        return self._call("GET", f"/api/v1/devices/{_segment(device)}/{kind}", params=_limit(limit))
+
+    def alarms(self, limit: int | None = None) -> Any:
+        return self._call("GET", "/api/v1/alarms", params=_limit(limit))
+
+    def status(self) -> dict[str, Any]:
+        return self._call("GET", "/api/v1/status")
+
+    def send_command(self, device: str, message: bytes) -> dict[str, Any]:
+        """Hand a signed command to the server, which relays it as it is."""
+        body = {"command": base64.b64encode(message).decode("ascii")}
+        return self._call("POST", f"/api/v1/devices/{_segment(device)}/commands", body=body)
+
+    def command(self, cti: str) -> dict[str, Any]:
+        """State and result of the command with this counter (hex)."""
+        return self._call("GET", f"/api/v1/commands/{_segment(cti)}")
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        content: bytes | None = None,
+        kind: str | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> Any:
+        headers = {"Content-Type": kind} if kind else None
+        try:
+            request = self._client.build_request(
+                method, path, json=body, content=content, headers=headers, params=params
+            )
+            answer = self._client.send(request, stream=True)
+            try:
+                told = self._read(answer)
+            finally:
+                answer.close()
+        except httpx.TimeoutException as error:
+            raise ServerError(f"the server at {self.url} did not answer in time", "Try again") from error
+        except httpx.HTTPError as error:
+            raise ServerError(
+                f"the server at {self.url} cannot be reached: {error}",
+                "Check the address and that `tidegate serve` runs there",
+            ) from error
+        if answer.is_success:
+            return told
+        raise _problem(answer, told)
+
+    def _read(self, answer: httpx.Response) -> Any:
+        data = bytearray()
+        for piece in answer.iter_bytes():
+            data += piece
+            if len(data) > MAX_ANSWER:
+                raise ServerError(f"the server's answer is longer than {MAX_ANSWER} bytes", "Ask for less")
+        if not data:
+            return None
+        try:
+            return json.loads(data)
+        except ValueError as error:
+            if not answer.is_success:
+                return None
+            raise ServerError(f"{self.url} does not answer like a Tidegate server", "Check the address") from error
+
+
+def read_token(path: Path | str | None) -> str:
+    """The bearer token in `path`, or in the file that TIDEGATE_TOKEN_FILE names."""
+    path = path or os.environ.get("TIDEGATE_TOKEN_FILE")
+    if not path:
+        raise TidegateError("no token is given", "Name its file with --token-file or in TIDEGATE_TOKEN_FILE")
+    token = read_limited(path, MAX_TOKEN, "token file").decode("ascii", "replace").strip()
+    if not token or not token.isprintable() or " " in token or not token.isascii():
+        raise TidegateError(f"{path} does not hold a token", "Make one with `tidegate token new`")
+    return token
+
+
+def _problem(answer: httpx.Response, body: Any) -> ServerError:
+    """The error in an application/problem+json answer (RFC 9457)."""
+    facts = body if isinstance(body, dict) else {}
+    title = facts.get("detail") or facts.get("title") or f"the server answered {answer.status_code}"
+    remedy = facts.get("remedy") or ""
+    return ServerError(str(title).rstrip("."), str(remedy), answer.status_code)
+
+
+def _segment(text: str) -> str:
+    """`text` as one path segment: what it names must not lead elsewhere."""
+    if not text or len(text) > 64 or not all(c.isalnum() and c.isascii() or c in "-_." for c in text):
+        raise TidegateError(f"{text!r} is not a name the server could know", "Check the spelling")
+    return text
+
+
+def _limit(limit: int | None) -> dict[str, int] | None:
+    return None if limit is None else {"limit": limit}

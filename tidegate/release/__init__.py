@@ -1,0 +1,10 @@
+"""Releases: a version for every board, as a folder that is built, signed, verified and published."""
+
+from tidegate.release.build import build
+from tidegate.release.check import verify
+from tidegate.release.folder import Release, Target, load
+from tidegate.release.inspect import inspect
+from tidegate.release.publish import publish
+from tidegate.release.sign import sign
+
+__all__ = ["Release", "Target", "build", "inspect", "load", "publish", "sign", "verify"]

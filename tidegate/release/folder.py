@@ -1,0 +1,199 @@
+"""A release on disk:
+
+DIR/release.json     what it is: product, version, sequence number, and for every board its image and patches
+DIR/p/<sha256>       every payload, named by its digest
+DIR/<board>.suit     the signed manifest, once signed
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tidegate import manifest as suit
+from tidegate.errors import TidegateError
+from tidegate.files import read_limited
+
+FORMAT = 1
+INDEX = "release.json"
+MAX_INDEX = 256 * 1024
+MAX_PAYLOAD = 64 * 1024 * 1024
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+_PRODUCT = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
+_VENDOR = re.compile(r"(?=.{1,128}\Z)[a-z0-9-]+(\.[a-z0-9-]+)+\Z")
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]*\Z")
+_BOARD = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
+_REBUILD = "Build the release again"
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A patch payload and the release it starts from; digests as hex, sizes in bytes."""
+
+    base: str
+    base_size: int
+    base_version: str
+    base_sequence: int
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a release holds for one board: image digest (hex) and size, patches, file name of the manifest."""
+
+    board: str
+    digest: str
+    size: int
+    patches: tuple[Patch, ...]
+    manifest: str
+    class_id: str
+
+    @property
+    def payloads(self) -> dict[str, int]:
+        """Digest -> size of every payload, the image first."""
+        return {self.digest: self.size, **{patch.digest: patch.size for patch in self.patches}}
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release folder that was read; `folder` is where it is."""
+
+    folder: Path
+    product: str
+    vendor: str
+    version: str
+    sequence: int
+    targets: Mapping[str, Target]
+
+    def payload(self, digest: str) -> bytes:
+        """The payload named `digest` (hex), its SHA-256 checked."""
+        path = self.folder / "p" / digest
+        data = read_limited(path, MAX_PAYLOAD, "payload")
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise TidegateError(f"payload {path} was changed: it does not have the digest it is named by", _REBUILD)
+        return data
+
+    def envelope(self, board: str) -> bytes:
+        """The signed manifest for `board`."""
+        path = self.folder / self.targets[board].manifest
+        if not path.exists():
+            raise TidegateError(
+                f"the release in {self.folder} is not signed for {board}",
+                f"Run `tidegate release sign {self.folder} --key FILE`",
+            )
+        return read_limited(path, suit.MAX_SIZE, "manifest")
+
+    def manifest(self, board: str) -> suit.Manifest:
+        """The facts that the manifest for `board` is to state."""
+        target = self.targets[board]
+        vendor = suit.vendor_id(self.vendor)
+        return suit.Manifest(
+            sequence=self.sequence,
+            version=self.version,
+            vendor_id=vendor,
+            class_id=suit.class_id(vendor, self.product, board),
+            image=suit.Image(bytes.fromhex(target.digest), target.size),
+            patches=tuple(
+                suit.Patch(bytes.fromhex(p.base), p.base_size, bytes.fromhex(p.digest), p.size) for p in target.patches
+            ),
+        )
+
+
+def load(folder: Path | str) -> Release:
+    """Read and check DIR/release.json; payloads and manifests are read when asked for."""
+    folder = Path(folder)
+    path = folder / INDEX
+    if not path.exists():
+        raise TidegateError(f"{folder} is not a release: it has no {INDEX}", "Make one with `tidegate release build`")
+    try:
+        index = json.loads(read_limited(path, MAX_INDEX, "release"))
+    except ValueError as error:
+        raise TidegateError(f"{path} is damaged: {error}", _REBUILD) from error
+    try:
+        if index["format"] != FORMAT:
+            raise TidegateError(f"{path} has format {index['format']!r}, this is for format {FORMAT}", _REBUILD)
+        targets = {board: _target(board, entry) for board, entry in index["targets"].items()}
+        release = Release(folder, index["product"], index["vendor"], index["version"], index["sequence"], targets)
+        check_identity(release.product, release.vendor, release.version, release.sequence)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise TidegateError(f"{path} is damaged: {type(error).__name__} {error}", _REBUILD) from error
+    if not targets:
+        raise TidegateError(f"{path} has no board", _REBUILD)
+    return release
+
+
+def encode(release: Release) -> bytes:
+    """The content of release.json."""
+    index = {
+        "format": FORMAT,
+        "product": release.product,
+        "vendor": release.vendor,
+        "version": release.version,
+        "sequence": release.sequence,
+        "targets": {board: _encode_target(target) for board, target in sorted(release.targets.items())},
+    }
+    return (json.dumps(index, indent=2) + "\n").encode()
+
+
+def check_identity(product: str, vendor: str, version: str, sequence: int) -> None:
+    """Refuse names and numbers that devices and the server would not take."""
+    if not isinstance(product, str) or not _PRODUCT.match(product):
+        raise TidegateError(f"product {product!r} is not a name of a-z, 0-9, _ and -", "Change --product")
+    if not isinstance(vendor, str) or not _VENDOR.match(vendor):
+        raise TidegateError(f"vendor {vendor!r} is not a domain name", "Give the domain you own as --vendor")
+    if not isinstance(version, str) or len(version) > suit.MAX_VERSION or not _VERSION.match(version):
+        raise TidegateError(
+            f"version {version!r} is not 1 to {suit.MAX_VERSION} of letters, digits, ., + and -",
+            "Write it like 1.4.0",
+        )
+    if not isinstance(sequence, int) or isinstance(sequence, bool) or not 0 < sequence <= suit.MAX_SEQUENCE:
+        raise TidegateError(
+            f"sequence number {sequence!r} is not in 1..{suit.MAX_SEQUENCE}", "Count up by one a release"
+        )
+
+
+def _target(board: str, entry: dict[str, Any]) -> Target:
+    if not _BOARD.match(board):
+        raise ValueError(f"board name {board!r}")
+    patches = tuple(
+        Patch(
+            base=_hex(p["base"]),
+            base_size=_size(p["base_size"]),
+            base_version=str(p["base_version"]),
+            base_sequence=int(p["base_sequence"]),
+            size=_size(p["size"]),
+            digest=_hex(p["digest"]),
+        )
+        for p in entry["patches"]
+    )
+    # The name is not taken from the file: it might lead out of the folder.
+    manifest = f"{board}.suit"
+    image = entry["image"]
+    return Target(board, _hex(image["digest"]), _size(image["size"]), patches, manifest, str(entry["class_id"]))
+
+
+def _encode_target(target: Target) -> dict[str, Any]:
+    return {
+        "image": {"digest": target.digest, "size": target.size},
+        "patches": [vars(patch) for patch in target.patches],
+        "manifest": target.manifest,
+        "class_id": target.class_id,
+    }
+
+
+def _hex(value: Any) -> str:
+    if not isinstance(value, str) or not _DIGEST.match(value):
+        raise ValueError(f"digest {value!r}")
+    return value
+
+
+def _size(value: Any) -> int:
+    if not isinstance(value, int) or not 0 < value <= MAX_PAYLOAD:
+        raise ValueError(f"size {value!r}")
+    return value

@@ -1,0 +1,121 @@
+"""Tells what a file or folder is: release, image, patch, manifest, trust store or command."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from tidegate import command, delta, report, romfs, trust
+from tidegate import manifest as suit
+from tidegate.errors import TidegateError
+from tidegate.files import read_limited
+from tidegate.release import folder as folders
+
+
+def inspect(path: Path | str) -> dict[str, Any]:
+    """The facts in `path` as a dict with "kind"; nothing is verified but form. Refused if it is malformed."""
+    path = Path(path)
+    if path.is_dir() or path.name == folders.INDEX:
+        release = folders.load(path if path.is_dir() else path.parent)
+        return {"kind": "release", **json.loads(folders.encode(release))}
+    data = read_limited(path, folders.MAX_PAYLOAD, "file")
+    for starts, kind, read in _KINDS:
+        if data.startswith(starts):
+            return {"kind": kind, "size": len(data), **read(data)}
+    if data[:1] == b"\xa2":
+        return {"kind": "trust store", "size": len(data), **_trust(data)}
+    raise TidegateError(
+        f"{path} is none of Tidegate's files",
+        "Name a release folder, manifest, image, patch, trust store or command",
+    )
+
+
+def _manifest(data: bytes) -> dict[str, Any]:
+    envelope = suit.open_envelope(data)
+    manifest = suit.decode(envelope.manifest)
+    return {
+        "sequence": manifest.sequence,
+        "version": manifest.version,
+        "vendor_id": manifest.vendor_id.hex(),
+        "class_id": manifest.class_id.hex(),
+        "image": {"digest": manifest.image.digest.hex(), "size": manifest.image.size},
+        "patches": [
+            {
+                "base": patch.base_digest.hex(),
+                "base_size": patch.base_size,
+                "digest": patch.digest.hex(),
+                "size": patch.size,
+            }
+            for patch in manifest.patches
+        ],
+        "digest": envelope.digest.hex(),
+        "signed_by": [signature.kid.hex() for signature in envelope.signatures],
+    }
+
+
+def _image(data: bytes) -> dict[str, Any]:
+    files = romfs.files(data)
+    identity = {}
+    if "/release.json" in files:
+        identity = {"release": json.loads(files["/release.json"])}
+    return {
+        "digest": hashlib.sha256(data).hexdigest(),
+        **identity,
+        "files": {name: len(content) for name, content in files.items()},
+    }
+
+
+def patch_facts(data: bytes) -> dict[str, Any]:
+    """What `tidegate delta info` tells of a patch."""
+    info = delta.info(data)
+    return {
+        "codec": info.header.codec,
+        "base_size": info.header.old_size,
+        "base_check": info.header.old_check.hex(),
+        "new_size": info.header.new_size,
+        "new_check": info.header.new_check.hex(),
+        "operations": info.operations,
+        "copied": info.copied,
+        "changed": info.changed,
+        "inserted": info.inserted,
+    }
+
+
+def _trust(data: bytes) -> dict[str, Any]:
+    store = trust.decode(data)
+    return {
+        "version": store.version,
+        "keys": [{"role": key.role, "kid": key.kid.hex(), "public": key.public.hex()} for key in store.keys],
+    }
+
+
+def _command(data: bytes) -> dict[str, Any]:
+    request, message = command.decode(data)
+    return {
+        "audience": request.audience,
+        "opcode": request.opcode,
+        "arguments": report.plain(request.arguments),
+        "cti": request.cti.hex(),
+        "issued": _when(request.issued),
+        "expires": _when(request.expires),
+        "nonce": request.nonce.hex() if request.nonce else None,
+        "signed_by": message.kid.hex(),
+    }
+
+
+def _when(seconds: int) -> str:
+    try:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    except (OverflowError, ValueError, OSError):
+        return str(seconds)
+
+
+_KINDS = (
+    (b"\xd8\x6b", "manifest", _manifest),
+    (romfs.MAGIC, "image", _image),
+    (bytes([delta.MAGIC]), "patch", patch_facts),
+    (b"\xd2\x84", "command", _command),
+)
