@@ -1,0 +1,80 @@
+"""The hardware of the emulated MPS2 board, for the loader and the agent."""
+
+import os
+
+import machine
+import network
+import vfs
+from micropython import const
+
+_SEGMENT = const(0)
+_GET_SEGMENT = const(2)  # operations of vfs.rom_ioctl
+_PREPARE = const(3)
+_WRITE = const(4)
+
+_CAUSES = {
+    machine.PWRON_RESET: "power-on",
+    machine.HARD_RESET: "hard",
+    machine.WDT_RESET: "watchdog",
+    machine.SOFT_RESET: "soft",
+    machine.FAULT_RESET: "fault",
+}
+
+
+class Board:
+    name = "qemu_mps2"
+    arch = "armv7m"
+    BLOCK = 4096
+
+    def __init__(self):
+        self._lan = network.LAN()
+        self._rom = vfs.rom_ioctl(_GET_SEGMENT, _SEGMENT)
+
+    def unique_id(self):
+        """6 bytes: the MAC address."""
+        return machine.unique_id()
+
+    def reset(self):
+        machine.reset()
+
+    def reset_cause(self):
+        """One of "power-on", "hard", "watchdog", "soft", "fault" (a HardFault and its like) and "unknown"."""
+        return _CAUSES.get(machine.reset_cause(), "unknown")
+
+    def watchdog(self, timeout_ms):
+        """Starts the watchdog and returns the object to feed(). It cannot be stopped. 1 to 171798 ms."""
+        return machine.WDT(timeout=timeout_ms)
+
+    def network_up(self):
+        """Starts the interface and DHCP; returns at once. Harmless when it is up."""
+        self._lan.active(True)
+
+    def link(self):
+        """Whether the interface has an address."""
+        return self._lan.isconnected()
+
+    def rom_size(self):
+        return len(self._rom)
+
+    def rom(self):
+        """The ROM segment, memory mapped: a read-only view."""
+        return self._rom
+
+    def rom_erase(self, offset, length):
+        """Sets whole blocks to 0xff. Raises OSError when they are not within the segment or not whole."""
+        if length % self.BLOCK:
+            raise OSError(22)
+        _check(vfs.rom_ioctl(_PREPARE, _SEGMENT, offset, length))
+
+    def rom_write(self, offset, buf):
+        """Writes any number of bytes into erased space: a write can only clear bits. Raises OSError."""
+        _check(vfs.rom_ioctl(_WRITE, _SEGMENT, offset, buf))
+
+    def random(self, count):
+        """`count` bytes from os.urandom; README.md says how good they are."""
+        return os.urandom(count)
+
+
+def _check(result):
+    if result < 0:
+        raise OSError(-result)

@@ -1,0 +1,242 @@
+"""The emulated board: QEMU running the firmware of `boards/qemu_mps2`, with storage in a file.
+
+The storage file is the board's flash: it survives resets of the board and `kill -9` of the emulator. The console is a
+pseudo-terminal that mpremote uses like a board's serial port. The board reaches this machine at 10.0.2.2.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from tidegate import boards
+from tidegate.errors import TidegateError
+
+ROOT = Path(__file__).resolve().parent.parent
+BOARD = "qemu_mps2"
+DEFAULT_MAC = "02:00:00:74:69:01"
+
+START_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 5.0
+ERASED = b"\xff"
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+_MAC = re.compile(r"([0-9a-f]{2}):([0-9a-f]{2}(:[0-9a-f]{2}){4})\Z")
+_FORWARD = re.compile(r"(tcp|udp):[0-9.]*:\d{1,5}-[0-9.]*:\d{1,5}\Z")
+_PTY = re.compile(r"char device redirected to (\S+)")
+
+
+class Emulator:
+    """One emulated board. Use as a context manager, or call start() and stop().
+
+    storage: the flash file, made when absent. mac: the board's address and unique id; give each board its own.
+    cpu: "m3" or "m4". hostfwd: QEMU forwards such as "udp:127.0.0.1:5683-:5683", for servers on the board.
+    firmware: another ELF. count_instructions: each instruction takes 32 ns of the board's time, whatever the host does
+    (and waiting takes no time of the host): for measuring, not for talking to the host.
+
+    The emulator dies with the thread that started it. Every method raises TidegateError when it cannot do its work.
+    """
+
+    def __init__(
+        self,
+        storage: Path | str,
+        *,
+        mac: str = DEFAULT_MAC,
+        cpu: str = "m3",
+        hostfwd: Iterable[str] = (),
+        firmware: Path | str | None = None,
+        count_instructions: bool = False,
+    ) -> None:
+        self.settings = _settings(cpu)
+        self.storage = Path(storage)
+        self.mac = _checked_mac(mac)
+        self.hostfwd = [_checked_forward(forward) for forward in hostfwd]
+        self.firmware = Path(firmware) if firmware else ROOT / self.settings["firmware"]
+        self.count_instructions = count_instructions
+        self.pty = ""
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+        self._said: deque[str] = deque(maxlen=50)
+        self._pty_known = threading.Event()
+
+    def __enter__(self) -> Emulator:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def command(self) -> list[str]:
+        """The command line of QEMU."""
+        size = self.settings["storage_size"]
+        nic = ["user", "model=lan9118", f"mac={self.mac}", *(f"hostfwd={forward}" for forward in self.hostfwd)]
+        memory = f"memory-backend-file,id=psram,mem-path={_quoted(self.storage)},size={size},share=on"
+        command = [self.settings["program"], "-M", f"{self.settings['machine']},memory-backend=psram"]
+        command += ["-object", memory, "-kernel", str(self.firmware), "-nic", ",".join(nic)]
+        command += ["-serial", "pty", "-display", "none", "-monitor", "none"]
+        if self.count_instructions:
+            command += ["-icount", "shift=5,align=off,sleep=off"]
+        return command
+
+    def start(self) -> None:
+        """Powers the board on and waits until its console exists."""
+        if self.alive:
+            raise TidegateError("the emulator runs already", "Stop it first")
+        if not shutil.which(self.settings["program"]):
+            raise TidegateError(
+                f"{self.settings['program']} is not installed", "Debian and Ubuntu: apt install qemu-system-arm"
+            )
+        if not self.firmware.is_file():
+            raise TidegateError(f"there is no firmware {self.firmware}", f"Build it: {self.settings['build']}")
+        create_storage(self.storage, self.settings)
+        with self.storage.open("rb") as lock:
+            self._lock(lock.fileno())
+            self._said.clear()
+            self._pty_known.clear()
+            self._process = subprocess.Popen(
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                pass_fds=[lock.fileno()],  # the lock is held as long as QEMU lives
+                preexec_fn=_die_with_parent(),
+            )
+        self._reader = threading.Thread(target=self._read_output, args=[self._process], daemon=True)
+        self._reader.start()
+        self._pty_known.wait(START_TIMEOUT_S)
+        if not self.pty:
+            self.kill()
+            raise TidegateError(f"QEMU did not start: {self.output() or 'it said nothing'}", "See what it says")
+
+    def _lock(self, file: int) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TidegateError(
+                f"{self.storage} is the flash of a board that runs", "Stop that board, or name another file"
+            ) from None
+
+    def _read_output(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            found = _PTY.search(line)
+            if found:
+                self.pty = found.group(1)
+                self._pty_known.set()
+            else:
+                self._said.append(line.strip())
+        process.stdout.close()
+        self._pty_known.set()
+
+    def output(self) -> str:
+        """What QEMU itself last said, usually nothing."""
+        return "; ".join(self._said)
+
+    def kill(self) -> None:
+        """Cuts the power: SIGKILL, at whatever the board is doing. start() powers it on again."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Ends the emulator in order. For the board there is no difference to kill()."""
+        self._end(signal.SIGTERM)
+
+    def wait(self) -> int:
+        """Waits until QEMU ends by itself and returns its exit code."""
+        return self._process.wait() if self._process else 0
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process:
+            self._process.send_signal(how)
+            try:
+                self._process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if self._reader:
+            self._reader.join()
+        self._process = self._reader = None
+        self.pty = ""
+
+
+def create_storage(path: Path, settings: dict[str, Any] | None = None) -> None:
+    """Makes the flash file of a new board when there is none: erased, but for the seed of os.urandom.
+
+    The emulated board has no source of entropy; like a real one without, it gets a random seed when it is made.
+    """
+    settings = settings or _settings("m3")
+    size = settings["storage_size"]
+    if path.exists():
+        if path.stat().st_size != size:
+            raise TidegateError(
+                f"{path} has {path.stat().st_size} bytes, a board's flash has {size}", "Name another file or remove it"
+            )
+        return
+    record = bytes(4) + secrets.token_bytes(32)  # counter 0, seed
+    record += hashlib.sha256(b"check" + record).digest()[:4]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        with fresh.open("wb") as file:
+            before = settings["seed_offset"]
+            file.write(ERASED * before + record + ERASED * (size - before - len(record)))
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _settings(cpu: str) -> dict[str, Any]:
+    common: dict[str, Any] = boards.load(ROOT, BOARD).settings["emulator"]
+    if not isinstance(common.get(cpu), dict):
+        raise TidegateError(f"the emulator has no CPU {cpu!r}", "Use m3 or m4")
+    return {**common, **common[cpu]}
+
+
+def _checked_mac(mac: str) -> str:
+    found = _MAC.match(mac.lower())
+    if not found or int(found.group(1), 16) & 1:
+        raise TidegateError(f"{mac!r} is no MAC address of a device", "Use one such as 02:00:00:00:00:01")
+    return mac.lower()
+
+
+def _checked_forward(forward: str) -> str:
+    if not _FORWARD.match(forward):
+        raise TidegateError(f"{forward!r} is no forward", "Use one such as udp:127.0.0.1:5683-:5683")
+    return forward
+
+
+def _quoted(path: Path) -> str:
+    """A path as a value in one of QEMU's option lists, where a comma is written twice."""
+    return str(path).replace(",", ",,")
+
+
+def _die_with_parent() -> Callable[[], None]:
+    prctl = ctypes.CDLL(None).prctl  # looked up here, because the child must not load libraries
+    parent = os.getpid()
+
+    def before_exec() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before the call above
+            os._exit(1)
+
+    return before_exec
