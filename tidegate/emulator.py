@@ -70,6 +70,7 @@ class Emulator:
         self._reader: threading.Thread | None = None
         self._said: deque[str] = deque(maxlen=50)
         self._pty_known = threading.Event()
+        self._console: int | None = None
 
     def __enter__(self) -> Emulator:
         self.start()
@@ -128,6 +129,9 @@ class Emulator:
         if not self.pty:
             self.kill()
             raise TidegateError(f"QEMU did not start: {self.output() or 'it said nothing'}", "See what it says")
+        # QEMU looks only once a second whether somebody opened the pseudo-terminal, and throws output away meanwhile.
+        # Holding it open makes connecting immediate and keeps the last 4 KiB that the board said before.
+        self._console = os.open(self.pty, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
 
     def _lock(self, file: int) -> None:
         try:
@@ -166,6 +170,9 @@ class Emulator:
         return self._process.wait() if self._process else 0
 
     def _end(self, how: signal.Signals) -> None:
+        if self._console is not None:
+            os.close(self._console)
+            self._console = None
         if self._process:
             self._process.send_signal(how)
             try:

@@ -173,9 +173,7 @@ class PrivateApt:
             "Acquire::Languages": "none",
         }
         options = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
-        done = subprocess.run(
-            ["apt-get", "-q", *options, *words], cwd=self.packages, text=True, capture_output=True
-        )
+        done = subprocess.run(["apt-get", "-q", *options, *words], cwd=self.packages, text=True, capture_output=True)
         trouble = [line for line in done.stderr.splitlines() if line.startswith(("E:", "W: Failed", "Err"))]
         if done.returncode or trouble:
             raise ToolchainError(
@@ -299,7 +297,11 @@ def prepare(source: str = "auto") -> Path:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument(
-        "--from", dest="source", choices=("auto", "debian", "upstream"), default="auto", help="where to fetch from"
+        "--from",
+        dest="source",
+        choices=("auto", "debian", "upstream"),
+        default="auto",
+        help="where to fetch from",
     )
     options = parser.parse_args(arguments)
     try:

@@ -20,24 +20,23 @@ Then, in another terminal, with the port it printed:
   mpremote connect /dev/pts/5 repl"""
 )
 @click.option(
-    "--storage", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The board's flash; made if absent."
+    "--storage",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The board's flash; made if absent.",
 )
 @click.option("--mac", default=DEFAULT_MAC, show_default=True, help="MAC address and unique id of the board.")
 @click.option("--cpu", type=click.Choice(["m3", "m4"]), default="m3", show_default=True, help="Cortex-M3 or Cortex-M4.")
 @click.option("--hostfwd", multiple=True, metavar="PROTO:ADDR:PORT-:PORT", help="Forward a port of this machine.")
 @click.option("--firmware", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Another firmware ELF.")
 @click.option("--icount", is_flag=True, help="Count instructions: 32 ns of board time each, for measuring.")
-def emulate(
-    storage: Path, mac: str, cpu: str, hostfwd: tuple[str, ...], firmware: Path | None, icount: bool
-) -> None:
+def emulate(storage: Path, mac: str, cpu: str, hostfwd: tuple[str, ...], firmware: Path | None, icount: bool) -> None:
     """Run the emulated board and print its serial port.
 
     It runs until Ctrl-C. What it stored stays in the storage file; starting it again is a power cycle. The board
     reaches this machine at 10.0.2.2.
     """
-    emulator = Emulator(
-        storage, mac=mac, cpu=cpu, hostfwd=hostfwd, firmware=firmware, count_instructions=icount
-    )
+    emulator = Emulator(storage, mac=mac, cpu=cpu, hostfwd=hostfwd, firmware=firmware, count_instructions=icount)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end, as with Ctrl-C
     try:
         with emulator:
