@@ -105,7 +105,7 @@ def stage(folder: Path) -> None:
     if board.exists():
         jobs.append((board, Path("firmware/boot/board.py")))
     for source, place in jobs:
-        if place.name in ("conftest.py", "manifest.py") or place.name.startswith("services_"):
+        if place.name in ("conftest.py", "peers.py", "manifest.py") or place.name.startswith("services_"):
             continue
         target = (folder / place).with_suffix(".mpy")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -155,12 +155,12 @@ class Script(pytest.File):
             options = {"ground": ground, "timeout_s": said["TIMEOUT_S"], "heap": said["HEAP"]}
             for name, line in functions:
                 item = Function.from_parent(self, name=f"{name}[{ground}]")
-                item.function, item.line, item.options = name, line, options
+                item.wanted, item.line, item.options = name, line, options
                 yield item
 
 
 class Function(pytest.Item):
-    function: str
+    wanted: str
     line: int
     options: dict
 
@@ -169,9 +169,9 @@ class Function(pytest.Item):
         bench = self.session.stash.setdefault(_BENCH, Bench())
         self.add_marker(self.options["ground"])
         text, lines = bench.lines(module, self.options)
-        if self.function not in lines:
-            raise DeviceFailure(f"the script ended before {self.function}:\n{text[-2000:]}")
-        verdict, why = lines[self.function]
+        if self.wanted not in lines:
+            raise DeviceFailure(f"the script ended before {self.wanted}:\n{text[-2000:]}")
+        verdict, why = lines[self.wanted]
         if verdict == "skip":
             pytest.skip(why)
         if verdict == "FAIL":

@@ -1,0 +1,187 @@
+"""HTTP/1.1 GET into a caller's buffer, resumable with Range (RFC 9110 section 14); never holds a body in memory."""
+
+import asyncio
+
+from aiotcp import connect, const, first, sleep_ms, ticks_diff, ticks_ms
+
+MAX_HEADER = const(1024)  # bytes of status line and header fields; less if the buffer is smaller
+MIN_RATE = const(64)  # bytes a second over the whole body, beyond the first timeout: a trickle is no transfer
+TICK_MS = const(500)  # how often the deadlines are looked at
+
+
+class HttpError(Exception):
+    """Why a GET failed. status: the HTTP status, or 0 where the answer is missing, cut short or makes no sense."""
+
+    def __init__(self, status, text):
+        super().__init__(("HTTP %d: " % status if status else "") + text)
+        self.status = status
+
+
+async def get(host, port, path, offset, sink, buf, max_size, timeout_s=30, etag=None, ssl=None):
+    """Fetches what is at path from byte `offset` on; returns its total size in bytes.
+
+    sink(view: memoryview) takes the bytes in order, each view valid only until it returns. buf: the caller's
+    bytearray, 256 bytes or more, used for everything received. max_size: largest total size accepted. timeout_s: for
+    the connection, for the whole header, and between any two pieces of the body. etag: resume only if the server's
+    copy is still this one. To resume, call again with offset = what the sink has taken; at the very end that is
+    harmless. Raises HttpError; what the sink raises passes through. Redirects are not followed.
+    """
+    if len(buf) < 256:
+        raise ValueError("the buffer must hold at least 256 bytes")
+    for text in (host, path, etag or ""):
+        if any(ord(char) <= 32 or ord(char) > 126 for char in text) or not path.startswith("/"):
+            raise ValueError("host, path and etag are visible ASCII, and a path starts with /")
+    request = _request(host, port, path, offset, etag)
+    try:
+        stream = await connect(host, port, timeout_s * 1000, ssl)
+    except asyncio.TimeoutError:
+        raise HttpError(0, "no connection to %s:%d within %s s" % (host, port, timeout_s))
+    except OSError as error:
+        raise HttpError(0, "no connection to %s:%d: %r" % (host, port, error))
+    transfer = _Transfer(stream, memoryview(buf), timeout_s * 1000)
+    try:
+        return await first(transfer.run(request, offset, sink, max_size), transfer.watch())
+    except OSError as error:
+        if transfer.sinking:
+            raise
+        raise HttpError(0, "connection to %s:%d lost: %r" % (host, port, error))
+    finally:
+        await stream.close()
+
+
+def _request(host, port, path, offset, etag):
+    name = "[%s]" % host if ":" in host else host
+    lines = ["GET %s HTTP/1.1" % path, "Host: %s:%d" % (name, port), "Connection: close"]
+    lines.append("Accept-Encoding: identity")
+    if offset:
+        lines.append("Range: bytes=%d-" % offset)
+        if etag:
+            lines.append("If-Range: " + etag)
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+class _Transfer:
+    def __init__(self, stream, view, timeout_ms):
+        self._stream = stream
+        self._view = view
+        self._timeout_ms = timeout_ms
+        self._began = ticks_ms()
+        self._body_at = None  # when the body began, ticks
+        self._taken = 0  # bytes of the body
+        self.sinking = False  # inside the sink: what is raised now is the sink's
+
+    async def run(self, request, offset, sink, max_size):
+        await self._stream.write(request)
+        head, have = await self._header()
+        status, fields = _parse(bytes(self._view[:head]))
+        length, total, done = _judge(status, fields, offset, max_size)
+        if done:
+            return total
+        if have - head > length:
+            raise HttpError(status, "more bytes than announced")
+        self._body_at = ticks_ms()
+        if have > head:
+            self._sink(sink, self._view[head:have])
+        while self._taken < length:
+            size = await self._stream.readinto(self._view[: min(len(self._view), length - self._taken)])
+            if not size:
+                raise HttpError(0, "cut short after %d of %d bytes" % (offset + self._taken, total))
+            self._sink(sink, self._view[:size])
+        return total
+
+    def _sink(self, sink, view):
+        self.sinking = True
+        sink(view)
+        self.sinking = False
+        self._taken += len(view)
+
+    async def _header(self):
+        """(where the body starts, bytes received) once the empty line is there."""
+        view = self._view
+        most = min(MAX_HEADER, len(view))
+        have = state = 0
+        while True:
+            size = await self._stream.readinto(view[have:])
+            if not size:
+                raise HttpError(0, "cut short within the header")
+            for at in range(have, have + size):
+                # state counts how much of CR LF CR LF has been seen.
+                byte = view[at]
+                if byte == (10 if state & 1 else 13):
+                    state += 1
+                    if state == 4:
+                        if at >= most:
+                            break
+                        return at + 1, have + size
+                else:
+                    state = 1 if byte == 13 else 0
+            have += size
+            if have >= most:
+                raise HttpError(0, "a header of more than %d bytes" % most)
+
+    async def watch(self):
+        while True:
+            await sleep_ms(TICK_MS)
+            now = ticks_ms()
+            limit = self._timeout_ms
+            if self._body_at is None:
+                if ticks_diff(now, self._began) > limit:
+                    raise HttpError(0, "no answer within %d ms" % limit)
+                continue
+            if ticks_diff(now, self._stream.received) > limit:
+                raise HttpError(0, "nothing more for %d ms" % limit)
+            if ticks_diff(now, self._body_at) > limit + self._taken * 1000 // MIN_RATE:
+                raise HttpError(0, "slower than %d bytes a second" % MIN_RATE)
+
+
+def _parse(head):
+    """(status, fields) of a response's header; fields: lower-case name -> value, only those that matter here."""
+    lines = head[:-4].split(b"\r\n")
+    start = lines[0].split(b" ", 2)
+    if len(start) < 2 or not start[0].startswith(b"HTTP/1.") or len(start[1]) != 3 or not start[1].isdigit():
+        raise HttpError(0, "no HTTP/1 answer")
+    fields = {}
+    for line in lines[1:]:
+        name, colon, value = line.partition(b":")
+        name = name.lower()
+        if not colon or not name or name != name.strip():
+            raise HttpError(0, "a malformed header field")
+        if name in (b"content-length", b"content-range", b"transfer-encoding", b"content-encoding"):
+            value = value.strip()
+            if fields.get(name, value) != value:
+                raise HttpError(0, "two different " + str(name, "utf-8"))
+            fields[name] = value
+    return int(start[1]), fields
+
+
+def _judge(status, fields, offset, max_size):
+    """(bytes to come, total size, nothing left to fetch) if this answers GET from offset; else raises HttpError."""
+    span = fields.get(b"content-range")
+    if status == 416 and offset and span == b"bytes */%d" % offset:
+        return 0, offset, True  # everything was there already
+    if status not in (200, 206):
+        raise HttpError(status, "not what was asked for")
+    if b"transfer-encoding" in fields or fields.get(b"content-encoding", b"identity") != b"identity":
+        raise HttpError(status, "an encoded body")
+    length = _number(status, fields.get(b"content-length"), "Content-Length")
+    if status == 200:
+        if offset:
+            raise HttpError(200, "the server does not resume, or has something else now")
+        total = length
+    else:
+        if not span or not span.startswith(b"bytes ") or span.count(b"/") != 1 or span.count(b"-") != 1:
+            raise HttpError(206, "no usable Content-Range")
+        ends, whole = span[6:].split(b"/")
+        start, last = [_number(status, part, "Content-Range") for part in ends.split(b"-")]
+        total = _number(status, whole, "Content-Range")
+        if start != offset or last + 1 != total or length != total - offset:
+            raise HttpError(206, "not the range that was asked for")
+    if total > max_size:
+        raise HttpError(status, "%d bytes, more than the %d allowed" % (total, max_size))
+    return length, total, False
+
+
+def _number(status, text, name):
+    if not text or len(text) > 9 or not text.isdigit():
+        raise HttpError(status, "no usable " + name)
+    return int(text)
