@@ -26,8 +26,8 @@ _HEADS = ((0x18, 1 << 8, ">BB"), (0x19, 1 << 16, ">BH"), (0x1A, 1 << 32, ">BI"),
 class CborError(Refused):
     """Bytes that are not deterministic CBOR within the caps."""
 
-    def __init__(self, message: str):
-        super().__init__("cbor", message, "Check that it is the right thing and was not changed on the way")
+    def __init__(self, message: str, reason: str = "malformed"):
+        super().__init__(reason, message, "Check that it is the right thing and was not changed on the way")
 
 
 def dumps(value: Any) -> bytes:
@@ -58,7 +58,7 @@ def loads(
     """
     data = bytes(data)
     if len(data) > max_size:
-        raise CborError(f"the {what} has {len(data)} bytes, at most {max_size} are allowed")
+        raise CborError(f"the {what} has {len(data)} bytes, at most {max_size} are allowed", "too-large")
     end = _scan(data, what, max_depth, max_items, tags)
     if end != len(data):
         raise CborError(f"the {what} has {len(data) - end} bytes after its end")
@@ -91,9 +91,7 @@ def _scan(data: bytes, what: str, max_depth: int, max_items: int, tags: frozense
         argument = info
         if info > 23:
             if info > 27:
-                raise CborError(
-                    f"the {what} has an indefinite length or a reserved head at byte {position - 1}"
-                )
+                raise CborError(f"the {what} has an indefinite length or a reserved head at byte {position - 1}")
             width = 1 << (info - 24)
             if position + width > len(data):
                 raise CborError(f"the {what} is cut off after {len(data)} bytes")

@@ -120,6 +120,8 @@ def verify(
         raise Refused("signature", f"the command's signature is not by key {key.kid.hex()}")
     if command.audience != audience:
         raise Refused("audience", f"the command is for {command.audience}, not for {audience}")
+    if last is not None and command.cti <= last:
+        raise Refused("replay", "the command's counter has been used", "Send a new one")
     if now is None:
         if nonce is None or command.nonce != nonce:
             raise Refused("nonce", "the command does not carry the nonce of the device's last birth")
@@ -127,8 +129,6 @@ def verify(
         raise Refused("time", "the command is from the future", "Check the clock of the signing machine")
     elif now >= command.expires:
         raise Refused("expired", "the command has expired", "Send a new one")
-    if last is not None and command.cti <= last:
-        raise Refused("replay", "the command's counter has been used", "Send a new one")
     return command
 
 
@@ -172,9 +172,7 @@ def _check(command: Command) -> None:
         raise _bad("its arguments are not named by text")
     if not isinstance(command.cti, bytes) or len(command.cti) != CTI_SIZE:
         raise _bad(f"its counter is not {CTI_SIZE} bytes")
-    if command.nonce is not None and (
-        not isinstance(command.nonce, bytes) or len(command.nonce) != NONCE_SIZE
-    ):
+    if command.nonce is not None and (not isinstance(command.nonce, bytes) or len(command.nonce) != NONCE_SIZE):
         raise _bad(f"its nonce is not {NONCE_SIZE} bytes")
     for value in (command.issued, command.expires):
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
@@ -187,4 +185,4 @@ def _check(command: Command) -> None:
 
 
 def _bad(why: str) -> Refused:
-    return Refused("command", f"the command is malformed: {why}")
+    return Refused("malformed", f"the command is malformed: {why}")

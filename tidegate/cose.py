@@ -49,9 +49,7 @@ class Sign1:
         return self.unprotected[HEADER_KID]
 
 
-def sign1(
-    private: bytes, payload: bytes, *, detached: bool = False, headers: dict[int, Any] | None = None
-) -> bytes:
+def sign1(private: bytes, payload: bytes, *, detached: bool = False, headers: dict[int, Any] | None = None) -> bytes:
     """Sign `payload` with the 32-byte private seed; `headers` are protected headers beside the algorithm.
 
     Returns the tagged COSE_Sign1; with `detached` it carries nil in the payload's place.
@@ -70,7 +68,7 @@ def to_be_signed(protected: bytes, payload: bytes, external: bytes = b"") -> byt
 
 
 def decode_sign1(data: bytes, what: str, *, detached: bool = False, max_size: int = 4096) -> Sign1:
-    """Decode a tagged COSE_Sign1 strictly; Refused("cose") says what does not fit the profile."""
+    """Decode a tagged COSE_Sign1 strictly; Refused says what does not fit the profile."""
     value = cborstrict.loads(data, what, max_size=max_size, tags=frozenset({TAG_SIGN1}))
     if not isinstance(value, CBORTag) or not isinstance(value.value, list) or len(value.value) != 4:
         raise _refuse(what, "is not a tagged COSE_Sign1 of four parts")
@@ -79,7 +77,7 @@ def decode_sign1(data: bytes, what: str, *, detached: bool = False, max_size: in
         raise _refuse(what, "has headers of the wrong type")
     headers = cborstrict.loads(protected, f"{what}'s protected header")
     if not isinstance(headers, dict) or headers.get(HEADER_ALG) != ALG_ED25519:
-        raise Refused("algorithm", f"the {what} is not signed with Ed25519 (COSE algorithm -19)")
+        raise Refused("unsupported", f"the {what} is not signed with Ed25519 (COSE algorithm -19)")
     if HEADER_CRIT in headers:
         raise _refuse(what, "has a critical header, and none is known here")
     kid = unprotected.get(HEADER_KID)
@@ -105,4 +103,4 @@ def verify_sign1(message: Sign1, public: bytes, payload: bytes | None = None) ->
 
 
 def _refuse(what: str, why: str) -> Refused:
-    return Refused("cose", f"the {what} {why}")
+    return Refused("malformed", f"the {what} {why}")

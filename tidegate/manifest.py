@@ -98,7 +98,7 @@ def open_envelope(data: bytes) -> Envelope:
         raise _bad("the parts of the authentication wrapper must be byte strings")
     digest = suitprofile.read_digest(parts[0], "authentication wrapper")
     if digest != _manifest_digest(manifest):
-        raise Refused("digest", "the manifest was changed: its digest is not the signed one")
+        raise Refused("signature", "the manifest was changed: its digest is not the signed one")
     signatures = tuple(
         cose.decode_sign1(part, "manifest signature", detached=True, max_size=MAX_SIZE) for part in parts[1:]
     )
@@ -109,23 +109,24 @@ def open_envelope(data: bytes) -> Envelope:
 
 
 def verify(data: bytes, trust: TrustStore) -> Manifest:
-    """The manifest in the envelope `data`, if one signature is by a release key of `trust`; else Refused.
+    """The manifest in the envelope `data`, if a release key of `trust` signed it; else Refused.
 
-    One good signature is enough, so that an envelope may carry those of the old and of the new key while
-    keys rotate.
+    One signature by a known key is enough, so that an envelope may carry those of the old and of the new
+    key while keys rotate; a wrong one by a known key is refused whatever the others are, as on the device.
     """
     envelope = open_envelope(data)
-    failure: Refused | None = None
+    unknown: list[Refused] = []
     for signature in envelope.signatures:
         try:
             key = trust.find(signature.kid, "release")
         except Refused as refusal:
-            failure = failure or refusal
+            unknown.append(refusal)
             continue
-        if cose.verify_sign1(signature, key.public, envelope.signed):
-            return decode(envelope.manifest)
-        failure = Refused("signature", f"the manifest's signature is not by key {key.kid.hex()}")
-    raise failure or _bad("the manifest is not signed")
+        if not cose.verify_sign1(signature, key.public, envelope.signed):
+            raise Refused("signature", f"the manifest's signature is not by key {key.kid.hex()}")
+    if len(unknown) == len(envelope.signatures):
+        raise unknown[0]
+    return decode(envelope.manifest)
 
 
 def _manifest_digest(manifest: bytes) -> bytes:
@@ -133,4 +134,4 @@ def _manifest_digest(manifest: bytes) -> bytes:
 
 
 def _bad(message: str) -> Refused:
-    return Refused("manifest", message)
+    return Refused("malformed", message)

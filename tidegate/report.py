@@ -165,7 +165,7 @@ def plain(value: Any) -> Any:
 
 
 def _bad(what: str, why: str) -> Refused:
-    return Refused("message", f"the {what} {why}")
+    return Refused("malformed", f"the {what} {why}")
 
 
 _BIRTH: dict[int, Field] = {

@@ -85,4 +85,4 @@ def _value(label: int, item: Any, base: dict[int, Any]) -> Any:
 
 
 def _bad(why: str) -> Refused:
-    return Refused("telemetry", f"the telemetry pack {why}")
+    return Refused("malformed", f"the telemetry pack {why}")

@@ -97,7 +97,7 @@ def encode(manifest: Manifest) -> bytes:
 
 
 def decode(data: bytes) -> Manifest:
-    """The facts in the manifest bytes `data`; Refused("manifest") when it leaves the profile."""
+    """The facts in the manifest bytes `data`; Refused("malformed") when it leaves the profile."""
     value = _map(cborstrict.loads(data, "manifest", max_size=MAX_SIZE), {1, 2, 3, 7, 20, 23}, "manifest")
     if value[1] != 1 or isinstance(value[1], bool):
         raise _bad(f"the manifest's structure version {value[1]!r} is not 1")
@@ -118,7 +118,7 @@ def decode(data: bytes) -> Manifest:
     try:
         _check(manifest)
     except TidegateError as error:
-        raise Refused("manifest", error.message) from error
+        raise Refused("malformed", error.message) from error
     return manifest
 
 
@@ -240,4 +240,4 @@ def _same(value: Any, profile: Any, what: str) -> None:
 
 
 def _bad(message: str) -> Refused:
-    return Refused("manifest", message)
+    return Refused("malformed", message)

@@ -25,17 +25,17 @@ class TrustStore:
     keys: tuple[Key, ...]
 
     def find(self, kid: bytes, role: str) -> Key:
-        """The key `kid` with `role`; Refused("key") says whether it is unknown or has another role."""
+        """The key `kid` with `role`; Refused("unknown-key") says whether it is unknown or has another role."""
         known = [key for key in self.keys if key.kid == kid]
         for key in known:
             if key.role == role:
                 return key
         if known:
             raise Refused(
-                "role", f"key {kid.hex()} has the role {known[0].role}, not {role}", f"Sign with a {role} key"
+                "unknown-key", f"key {kid.hex()} has the role {known[0].role}, not {role}", f"Sign with a {role} key"
             )
         raise Refused(
-            "key",
+            "unknown-key",
             f"key {kid.hex()} is not in the trust store",
             f"Sign with one of its {role} keys: {self._names(role)}",
         )
@@ -54,9 +54,7 @@ def make(keys: Iterable[Key], version: int = 1) -> TrustStore:
 def encode(store: TrustStore) -> bytes:
     """The bytes a device keeps as /tg/trust.cbor."""
     _check(store)
-    return cborstrict.dumps(
-        {1: store.version, 2: [[ROLES[key.role], cose.cose_key(key.public)] for key in store.keys]}
-    )
+    return cborstrict.dumps({1: store.version, 2: [[ROLES[key.role], cose.cose_key(key.public)] for key in store.keys]})
 
 
 def decode(data: bytes) -> TrustStore:
@@ -95,9 +93,7 @@ def _check(store: TrustStore) -> None:
     seen: set[bytes] = set()
     for key in store.keys:
         if key.public in seen:
-            raise TidegateError(
-                f"key {key.kid.hex()} is there twice", "A key has one role; make a key for each role"
-            )
+            raise TidegateError(f"key {key.kid.hex()} is there twice", "A key has one role; make a key for each role")
         seen.add(key.public)
 
 
@@ -106,4 +102,4 @@ def _is_uint(value: Any) -> bool:
 
 
 def _bad(why: str) -> Refused:
-    return Refused("trust-store", f"the trust store {why}")
+    return Refused("malformed", f"the trust store {why}")

@@ -35,11 +35,14 @@ class Commands(click.Group):
         return sorted({*_BUILT_IN, *entry_points(group="tidegate.commands").names})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in _BUILT_IN:
-            module, name = _BUILT_IN[cmd_name].split(":")
-            return getattr(importlib.import_module(module), name)
-        for point in entry_points(group="tidegate.commands", name=cmd_name):
-            return point.load()
+        try:
+            if cmd_name in _BUILT_IN:
+                module, name = _BUILT_IN[cmd_name].split(":")
+                return getattr(importlib.import_module(module), name)
+            for point in entry_points(group="tidegate.commands", name=cmd_name):
+                return point.load()
+        except ImportError as error:
+            return _unavailable(cmd_name, error)
         return None
 
     def invoke(self, ctx: click.Context) -> object:
@@ -52,6 +55,17 @@ class Commands(click.Group):
                 raise
             what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             raise Failure(ctx, what) from error
+
+
+def _unavailable(name: str, error: ImportError) -> click.Command:
+    """Stands in for a command whose package is incomplete, so that the others still work."""
+
+    @click.command(name, help=f"(cannot be loaded: {error})", context_settings={"ignore_unknown_options": True})
+    @click.argument("rest", nargs=-1)
+    def command(rest: tuple[str, ...]) -> None:
+        raise TidegateError(f"the command {name} cannot be loaded: {error}", "Run `pip install .` in the project")
+
+    return command
 
 
 @click.command(

@@ -104,7 +104,7 @@ def facts(value: Mapping[str, Any], title: str = "") -> None:
     """Print names and values in two columns; nested values below their name, indented."""
     table = Table(title=title or None, show_header=False, box=None, padding=(0, 2, 0, 0), title_justify="left")
     _rows(table, value, 0)
-    console().print(table)
+    _print(table)
 
 
 def rows(items: Sequence[Mapping[str, Any]], columns: Mapping[str, str], none: str) -> None:
@@ -117,7 +117,7 @@ def rows(items: Sequence[Mapping[str, Any]], columns: Mapping[str, str], none: s
         table.add_column(heading, overflow="fold")
     for item in items:
         table.add_row(*(escape(text(item.get(name))) for name in columns))
-    console().print(table)
+    _print(table)
 
 
 def text(value: Any) -> str:
@@ -130,9 +130,13 @@ def text(value: Any) -> str:
     return str(value)
 
 
-def console() -> Console:
-    # Not a terminal: do not fold lines at an invented width, programs read them.
-    return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+def _print(table: Table) -> None:
+    # Not a terminal: do not fold lines at an invented width. Rich pads cells; nobody wants that in a pipe.
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    with console.capture() as capture:
+        console.print(table)
+    for line in capture.get().splitlines():
+        click.echo(line.rstrip())
 
 
 @contextmanager

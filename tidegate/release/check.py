@@ -25,7 +25,7 @@ def verify(release: Release, trust: TrustStore, previous: Sequence[Release] = ()
     for base in previous:
         if base.product == release.product and base.sequence >= release.sequence:
             raise Refused(
-                "sequence",
+                "older",
                 f"the release has sequence number {release.sequence}, but {base.folder} has {base.sequence}",
                 f"Build it with --sequence {base.sequence + 1} or more",
             )
@@ -56,7 +56,7 @@ def _verify_target(release: Release, target: Target, trust: TrustStore, previous
     manifest = suit.verify(envelope, trust)
     if manifest != release.manifest(board):
         raise Refused(
-            "manifest",
+            "malformed",
             f"{board}.suit does not state what release.json does",
             f"Sign it again: `tidegate release sign {release.folder} --key FILE`",
         )
@@ -86,7 +86,7 @@ def _verify_target(release: Release, target: Target, trust: TrustStore, previous
 def _payload(release: Release, digest: str, size: int) -> bytes:
     data = release.payload(digest)
     if len(data) != size:
-        raise Refused("size", f"payload {digest} has {len(data)} bytes, the release says {size}")
+        raise Refused("payload-digest", f"payload {digest} has {len(data)} bytes, the release says {size}")
     return data
 
 

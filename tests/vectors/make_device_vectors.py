@@ -1,0 +1,390 @@
+"""Writes what the device libraries are tested with, by other people's code and slow code of its own:
+
+    tests/vectors/ed25519.json       signatures, valid and not; the verdicts are libsodium's (PyNaCl)
+    tests/vectors/patches.json       patches, sound and not; the sound ones from bsdiff4's triples
+    firmware/lib/ed25519_base.py     the base point's comb table, by affine arithmetic straight from RFC 8032
+
+Each JSON file is an array with one entry a line, so that a board can read it line by line. Run it from anywhere; the
+same versions of the packages give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import zlib
+from pathlib import Path
+
+import bsdiff4.core
+import nacl.bindings
+import nacl.exceptions
+
+HERE = Path(__file__).parent
+LIB = HERE.parent.parent / "firmware" / "lib"
+
+# ---------------------------------------------------------------- edwards25519, slowly
+
+P = 2**255 - 19
+L = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, -1, P) % P
+
+Point = tuple[int, int]
+
+
+def add(a: Point, b: Point) -> Point:
+    k = D * a[0] * b[0] * a[1] * b[1] % P
+    x = (a[0] * b[1] + b[0] * a[1]) * pow(1 + k, -1, P) % P
+    y = (a[1] * b[1] + a[0] * b[0]) * pow(1 - k, -1, P) % P
+    return x, y
+
+
+def multiply(scalar: int, point: Point) -> Point:
+    result = (0, 1)
+    while scalar:
+        if scalar & 1:
+            result = add(result, point)
+        point = add(point, point)
+        scalar >>= 1
+    return result
+
+
+def with_y(y: int, sign: int = 0) -> Point | None:
+    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P:
+        x = x * pow(2, (P - 1) // 4, P) % P
+    if (x * x - square) % P:
+        return None
+    return (P - x if x & 1 != sign else x), y
+
+
+def encode(point: Point) -> bytes:
+    return (point[1] | (point[0] & 1) << 255).to_bytes(32, "little")
+
+
+BASE = with_y(4 * pow(5, -1, P) % P)
+assert BASE
+# A point of order 8: L times a point that is not in the subgroup.
+TORSION = next(t for y in range(2, 99) if (q := with_y(y)) and multiply(4, t := multiply(L, q)) != (0, 1))
+
+
+def comb_table() -> bytes:
+    teeth = [multiply(2 ** (51 * tooth), BASE) for tooth in range(5)]
+    table = b""
+    for index in range(16):
+        total = teeth[4]
+        for tooth in range(4):
+            x, y = teeth[tooth]
+            total = add(total, (x if index >> tooth & 1 else P - x, y))
+        x, y = total
+        for number in ((y + x) % P, (y - x) % P, 2 * D * x * y % P):
+            table += number.to_bytes(32, "little")
+    return table
+
+
+# ---------------------------------------------------------------- signatures
+
+
+def challenge(r: bytes, key: bytes, message: bytes) -> int:
+    return int.from_bytes(hashlib.sha512(r + key + message).digest(), "little") % L
+
+
+def libsodium_accepts(key: bytes, message: bytes, signature: bytes) -> bool:
+    try:
+        return nacl.bindings.crypto_sign_open(signature + message, key) == message
+    except (nacl.exceptions.BadSignatureError, ValueError, nacl.exceptions.TypeError):
+        return False
+
+
+class Signatures:
+    def __init__(self) -> None:
+        self.rng = random.Random(8032)
+        self.entries: list[dict] = []
+
+    def put(self, why: str, key: bytes, message: bytes, signature: bytes, valid: bool | None = None) -> None:
+        verdict = len(key) == 32 and len(signature) == 64 and libsodium_accepts(key, message, signature)
+        if valid is not None and verdict != valid:
+            raise SystemExit(f"libsodium says {verdict}: {why}")
+        self.entries.append(
+            {"why": why, "key": key.hex(), "message": message.hex(), "signature": signature.hex(), "valid": verdict}
+        )
+
+    def pair(self, seed: bytes | None = None) -> tuple[bytes, bytes]:
+        return nacl.bindings.crypto_sign_seed_keypair(seed or self.rng.randbytes(32))
+
+    def sign(self, secret: bytes, message: bytes) -> bytes:
+        return nacl.bindings.crypto_sign(message, secret)[:64]
+
+    def all(self) -> list[dict]:
+        self.rfc8032()
+        self.honest()
+        self.changed()
+        self.scalars()
+        self.keys()
+        self.torsion()
+        return self.entries
+
+    def rfc8032(self) -> None:
+        for number, seed, message in (
+            (1, "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60", ""),
+            (2, "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb", "72"),
+            (3, "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7", "af82"),
+        ):
+            key, secret = self.pair(bytes.fromhex(seed))
+            data = bytes.fromhex(message)
+            self.put(f"RFC 8032 section 7.1, test {number}", key, data, self.sign(secret, data), True)
+
+    def honest(self) -> None:
+        for length in (0, 1, 47, 48, 55, 63, 64, 65, 127, 128, 129, 191, 192, 300, 1024, *range(2, 40, 3)):
+            key, secret = self.pair()
+            message = self.rng.randbytes(length)
+            self.put(f"{length} random bytes", key, message, self.sign(secret, message), True)
+
+    def changed(self) -> None:
+        key, secret = self.pair()
+        message = self.rng.randbytes(55)
+        signature = self.sign(secret, message)
+        for bit in (*range(0, 512, 17), 255, 256, 507, 508, 509, 510, 511):
+            self.put(f"signature bit {bit} changed", key, message, flip(signature, bit), False)
+        for bit in (*range(0, 256, 23), 254, 255):
+            self.put(f"key bit {bit} changed", flip(key, bit), message, signature, False)
+        for bit in (0, 7, 100, 439):
+            self.put(f"message bit {bit} changed", key, flip(message, bit), signature, False)
+        self.put("message one byte longer", key, message + b"\0", signature, False)
+        self.put("message one byte shorter", key, message[:-1], signature, False)
+        self.put("another's key", self.pair()[0], message, signature, False)
+        self.put("R and S exchanged", key, message, signature[32:] + signature[:32], False)
+        for length in (0, 1, 32, 63):
+            self.put(f"{length} bytes of signature", key, message, signature[:length], False)
+        self.put("65 bytes of signature", key, message, signature + b"\0", False)
+        for length in (0, 1, 31):
+            self.put(f"{length} bytes of key", key[:length], message, signature, False)
+        self.put("33 bytes of key", key + b"\0", message, signature, False)
+
+    def scalars(self) -> None:
+        key, secret = self.pair()
+        message = b"S is below L"
+        signature = self.sign(secret, message)
+        s = int.from_bytes(signature[32:], "little")
+        for times in (1, 2, 7, 15):
+            if s + times * L < 2**256:
+                changed = signature[:32] + (s + times * L).to_bytes(32, "little")
+                self.put(f"S + {times} L", key, message, changed, False)
+        for name, value in (("0", 0), ("L", L), ("L - 1", L - 1), ("2**256 - 1", 2**256 - 1), ("-S", L - s)):
+            self.put(f"S = {name}", key, message, signature[:32] + value.to_bytes(32, "little"), False)
+        # R of the right value for S = 0 and S = 1 with a key whose scalar is known: R = S B - h A needs h first, so
+        # this can only fail, whatever R is.
+        self.put("all zero", bytes(32), b"", bytes(64), False)
+        self.put("all ones", b"\xff" * 32, b"", b"\xff" * 64, False)
+
+    def keys(self) -> None:
+        """Keys for which a careless verifier finds the equation true: with A of small order h A often vanishes."""
+        smalls = {encode(multiply(k, TORSION)) for k in range(8)}
+        encodings = {bytes_: "canonical" for bytes_ in smalls}
+        for canonical in smalls:
+            encodings[flip(canonical, 255)] = encodings.get(flip(canonical, 255), "wrong sign bit")
+            y = int.from_bytes(canonical, "little") & (2**255 - 1)
+            if y + P < 2**255:
+                for sign in (0, 1):
+                    encodings[(y + P | sign << 255).to_bytes(32, "little")] = "not canonical"
+        for encoded, how in sorted(encodings.items()):
+            r = 7 + len(self.entries)
+            for attempt in range(1000):
+                message = f"small order {attempt}".encode()
+                if challenge(encode(multiply(r, BASE)), encoded, message) % 8 == 0:
+                    break
+            signature = encode(multiply(r, BASE)) + r.to_bytes(32, "little")
+            self.put(f"key of small order, {how}", encoded, message, signature, False)
+        off_curve = next(y for y in range(2, 99) if with_y(y) is None)
+        self.put("key not on the curve", off_curve.to_bytes(32, "little"), b"", bytes(63) + b"\1", False)
+        for y in (3, 4, 5, 9, 18):
+            if with_y(y):
+                self.put(
+                    "key not canonical, y + p",
+                    (y + P).to_bytes(32, "little"),
+                    b"",
+                    self.rng.randbytes(63) + b"\0",
+                    False,
+                )
+
+    def torsion(self) -> None:
+        a = int.from_bytes(self.rng.randbytes(31), "little")
+        honest = encode(multiply(a, BASE))
+        for r, small in ((0, (0, 1)), (5, TORSION), (9, multiply(2, TORSION)), (11, multiply(4, TORSION))):
+            encoded = encode(add(multiply(r, BASE), small))
+            h = challenge(encoded, honest, b"R")
+            s = (r + h * a) % L
+            what = "R is the identity" if not r else "R of mixed order; only a cofactor would excuse it"
+            self.put(what, honest, b"R", encoded + s.to_bytes(32, "little"), False)
+        # The same identity, written y + p: whoever decodes and encodes R again would take it.
+        encoded = (1 + P).to_bytes(32, "little")
+        s = challenge(encoded, honest, b"R") * a % L
+        self.put("R not canonical", honest, b"R", encoded + s.to_bytes(32, "little"), False)
+        mixed = encode(add(multiply(a, BASE), TORSION))
+        for want in (0, 1, 4):
+            r = 1000 + want
+            encoded = encode(multiply(r, BASE))
+            for attempt in range(1000):
+                message = f"mixed {attempt}".encode()
+                h = challenge(encoded, mixed, message)
+                if h % 8 == want:
+                    break
+            s = (r + h * a) % L
+            signature = encoded + s.to_bytes(32, "little")
+            self.put(f"key of mixed order, h = {want} mod 8", mixed, message, signature, want == 0)
+
+
+def flip(data: bytes, bit: int) -> bytes:
+    changed = bytearray(data)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+# ---------------------------------------------------------------- patches (docs/patch-format.md), the plain way
+
+
+def uvarint(value: int) -> bytes:
+    out = b""
+    while value >= 0x80:
+        out += bytes((value & 0x7F | 0x80,))
+        value >>= 7
+    return out + bytes((value,))
+
+
+def zigzag(value: int) -> bytes:
+    return uvarint(value << 1 if value >= 0 else (-value << 1) - 1)
+
+
+def deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, -9, 9)
+    return packer.compress(data) + packer.flush()
+
+
+def patch_header(old: bytes, new: bytes, first: int = 0xD0) -> bytes:
+    checks = hashlib.sha256(old).digest()[:4] + hashlib.sha256(new).digest()[:4]
+    return bytes((first,)) + uvarint(len(old)) + zigzag(len(new) - len(old)) + checks
+
+
+def operations(old: bytes, new: bytes) -> bytes:
+    control, difference, extra = bsdiff4.core.diff(old, new)
+    numbers = [bsdiff4.core.decode_int64(control[at : at + 8]) for at in range(0, len(control), 8)]
+    out = b""
+    diff_at = extra_at = done = 0
+    while done < len(new):
+        x, y, z = numbers[:3]
+        del numbers[:3]
+        # A triple that makes nothing only moves; after the first it belongs to the one before.
+        while numbers[:2] == [0, 0]:
+            z += numbers[2]
+            del numbers[:3]
+        done += x + y
+        part = difference[diff_at : diff_at + x]
+        out += uvarint(x) + uvarint(y) + zigzag(z if done < len(new) else 0)
+        at = 0
+        while at < x:
+            end = at
+            while end < x and part[end] == 0:
+                end += 1
+            out += uvarint(end - at) + part[end : end + 1]
+            at = end + 1
+        out += extra[extra_at : extra_at + y]
+        diff_at += x
+        extra_at += y
+    return out
+
+
+def patches() -> list[dict]:
+    rng = random.Random(4)
+    text = (b"the tide lets water out and never back in; " * 60)[:2000]
+    noise = rng.randbytes(1500)
+    edited = bytearray(noise)
+    for at in range(0, 1500, 97):
+        edited[at] ^= 1 + at % 255
+    moved = noise[900:] + noise[:600] + b"between" + noise[300:900]
+    near = bytes(edited[:700]) + b"inserted text" + bytes(edited[700:1200]) + rng.randbytes(60) + bytes(edited[1180:])
+    entries = []
+    for why, old, new in (
+        ("nothing changed", noise, noise),
+        ("one byte", b"a", b"b"),
+        ("to nothing", b"abc", b""),
+        ("from nothing", b"", b"everything is new"),
+        ("nothing at all", b"", b""),
+        ("single bytes changed", noise, bytes(edited)),
+        ("parts moved", noise, moved),
+        ("starts elsewhere", noise, noise[700:1400]),
+        ("inserted, deleted, changed", noise, near),
+        ("text to noise", text, noise),
+        ("noise to text", noise, text),
+        ("cut short", noise, noise[:701]),
+        ("first and last byte", noise, b"\0" + noise[1:-1] + b"\0"),
+    ):
+        body = operations(old, new)
+        patch = patch_header(old, new) + deflate(body)
+        entries.append({"why": why, "old": old.hex(), "new": new.hex(), "patch": patch.hex()})
+    entries += broken(noise[:64])
+    return entries
+
+
+def broken(old: bytes) -> list[dict]:
+    """Patches whose deflate data is sound but whose operations are not; "new_size" is what they claim to make."""
+    entries = []
+
+    def put(why: str, ops: bytes, new_size: int, tail: bytes = b"") -> None:
+        patch = patch_header(old, bytes(new_size)) + deflate(ops) + tail
+        entries.append({"why": why, "old": old.hex(), "patch": patch.hex(), "new_size": new_size})
+
+    def op(x: int, y: int, z: int) -> bytes:
+        return uvarint(x) + uvarint(y) + zigzag(z)
+
+    whole = op(64, 0, 0) + uvarint(64)
+    put("copies past the old image", op(65, 0, 0) + uvarint(65), 65)
+    put("copies past the old image after a move", op(1, 0, 60) + uvarint(1) + op(10, 0, 0) + uvarint(10), 11)
+    put("copy far larger than the new image", op(2**32 - 1, 0, 0), 64)
+    put("literals far larger than the new image", op(0, 2**32 - 1, 0), 64)
+    put("copy and literals together larger than the new image", op(40, 40, 0) + uvarint(40) + bytes(40), 64)
+    put("a run longer than its copy", op(10, 54, 0) + uvarint(11) + bytes(54), 64)
+    put("a run of 2**32 - 1", op(10, 54, 0) + uvarint(2**32 - 1) + bytes(54), 64)
+    put("moves before the old image", op(1, 0, -2) + uvarint(1) + op(63, 0, 0) + uvarint(63), 64)
+    put("moves past the old image", op(1, 0, 64) + uvarint(1) + op(0, 63, 0) + bytes(63), 64)
+    put("moves after its end", op(32, 32, -1) + uvarint(32) + bytes(32), 64)
+    put("moves twice in a row", op(0, 0, 1) + op(0, 0, -1) + whole, 64)
+    put("moves between", op(32, 0, 0) + uvarint(32) + op(0, 0, -32) + op(32, 0, 0) + uvarint(32), 64)
+    put("moves for ever", op(0, 0, 1) * 20000, 64)
+    put("operations end early", op(64, 0, 0) + uvarint(3) + b"\1", 64)
+    put("literals end early", op(0, 64, 0) + bytes(63), 64)
+    put("no operations", b"", 64)
+    put("operations left over", whole + op(0, 0, 0), 64)
+    put("one byte left over", whole + b"\0", 64)
+    put("bytes after the deflate data", whole, 64, b"\0")
+    put("a number of six bytes", b"\x80\x80\x80\x80\x80\x01", 64)
+    put("a number of 2**32", b"\x80\x80\x80\x80\x10", 64)
+    put("a number not in its shortest form", b"\xc0\x00\x00\x00" + uvarint(64), 64)
+    put("a changed byte missing", op(64, 0, 0) + uvarint(63), 64)
+    return entries
+
+
+# ---------------------------------------------------------------- files
+
+
+def write_lines(name: str, entries: list[dict]) -> None:
+    lines = ",\n".join(json.dumps(entry) for entry in entries)
+    (HERE / name).write_text(f"[\n{lines}\n]\n")
+    print(f"{name}: {len(entries)} entries")
+
+
+def write_table() -> None:
+    table = comb_table()
+    rows = (table[at : at + 16] for at in range(0, len(table), 16))
+    text = "\n".join('    b"' + "".join(f"\\x{byte:02x}" for byte in row) + '"' for row in rows)
+    (LIB / "ed25519_base.py").write_text(
+        '"""The comb table of the Ed25519 base point, as ed25519.pin makes one of a key.\n\n'
+        "Written by tests/vectors/make_device_vectors.py; as bytes it stays in flash.\n"
+        f'"""\n\nTABLE = (\n{text}\n)\n'
+    )
+
+
+if __name__ == "__main__":
+    write_lines("ed25519.json", Signatures().all())
+    write_lines("patches.json", patches())
+    write_table()
