@@ -1,0 +1,53 @@
+"""Tidegate's server: HTTP API, status page, MQTT worker and an embedded broker."""
+
+from __future__ import annotations
+
+import threading
+
+from flask import Flask, Response
+
+from . import api, problems, web
+from .config import MAX_JSON_BODY, Config
+from .payloads import Payloads
+from .store import Store, migrate
+
+__all__ = ["Config", "create_app"]
+
+
+def create_app(config: Config, store: Store | None = None, wake: threading.Event | None = None) -> Flask:
+    """The WSGI application. Makes the data folder and the database tables if they are not there.
+
+    `wake` is set whenever the API leaves work for the MQTT worker; a worker in another process finds it by itself, a
+    little later.
+    """
+    config.data.mkdir(parents=True, exist_ok=True)
+    if store is None:
+        migrate(config.database)
+        store = Store(config.database)
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_JSON_BODY
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.extensions["config"] = config
+    app.extensions["store"] = store
+    app.extensions["payloads"] = Payloads(config.payloads, config.max_payload)
+    app.extensions["wake"] = wake or threading.Event()
+    problems.init_app(app)
+    api.init_app(app)
+    web.init_app(app)
+    app.after_request(_harden)
+    return app
+
+
+def _harden(response: Response) -> Response:
+    """Headers that every answer carries. No script or style but our own files, no framing, no sniffing."""
+    headers = response.headers
+    headers.setdefault(
+        "Content-Security-Policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    )
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    headers.setdefault("Referrer-Policy", "no-referrer")
+    headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+    headers.setdefault("Cache-Control", "no-store")
+    return response

@@ -25,9 +25,7 @@ def record(session: Session, actor: str, action: str, subject: str, **detail: An
     last = session.scalar(select(Audit.hash).order_by(Audit.id.desc()).limit(1)) or GENESIS
     at = now_ms()
     hashed = entry_hash(last, at, actor, action, subject, detail)
-    session.add(
-        Audit(at=at, actor=actor, action=action, subject=subject, detail=detail, previous=last, hash=hashed)
-    )
+    session.add(Audit(at=at, actor=actor, action=action, subject=subject, detail=detail, previous=last, hash=hashed))
     session.flush()
 
 

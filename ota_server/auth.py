@@ -40,8 +40,8 @@ def new_token(session: Session, name: str, scopes: Iterable[str]) -> str:
 def find_token(session: Session, token: str) -> Token | None:
     """The live token with this secret.
 
-    The database is asked for the hash, so what an attacker could time is a comparison of hashes he cannot choose freely;
-    the row found is compared once more in constant time.
+    The database is asked for the hash, so what an attacker could time is a comparison of hashes that he cannot choose
+    freely; the row found is compared once more in constant time.
     """
     if not token.startswith(PREFIX) or len(token) > _MAX_TOKEN:
         return None

@@ -51,8 +51,8 @@ class Payloads:
     def store(self, name: str, stream: BinaryIO) -> int:
         """Take the bytes of `stream` in as `name`; returns their number.
 
-        They go to a temporary file first, and only a whole, synced file with the right digest gets its name, by a rename.
-        Raises Problem 413, 422 (digest) or 507 (no room) and then leaves nothing behind.
+        They go to a temporary file first, and only a whole, synced file with the right digest gets its name, by a
+        rename. Raises Problem 413, 422 (digest) or 507 (no room) and then leaves nothing behind.
         """
         final = self.path(name)
         temporary = self.folder / f"{_TEMPORARY}{secrets.token_hex(8)}"
@@ -66,9 +66,7 @@ class Payloads:
                     "Send the whole file, and name it by its own digest",
                 )
             if size == 0:
-                raise Problem(
-                    422, "empty", "a payload has at least one byte", "Send the file's bytes as the body"
-                )
+                raise Problem(422, "empty", "a payload has at least one byte", "Send the file's bytes as the body")
             final.parent.mkdir(exist_ok=True)
             temporary.replace(final)
             _sync_folder(final.parent)

@@ -86,9 +86,7 @@ def init_app(app: Flask) -> None:
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(error: RequestEntityTooLarge) -> Response:
-        return answer(
-            413, "too-large", "the request body is longer than this address accepts", _REMEDIES[413]
-        )
+        return answer(413, "too-large", "the request body is longer than this address accepts", _REMEDIES[413])
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> Response:
@@ -109,6 +107,4 @@ def init_app(app: Flask) -> None:
         if is_storage_full(error):
             return problem(StorageFull("this"))
         log.exception("%s %s failed", request.method, request.path)
-        return answer(
-            500, "internal", "the server made a mistake", "Look at the server's log; nothing was changed"
-        )
+        return answer(500, "internal", "the server made a mistake", "Look at the server's log; nothing was changed")

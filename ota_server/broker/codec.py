@@ -181,7 +181,5 @@ def encode_ack(kind: int, number: int, codes: bytes = b"") -> bytes:
 
 def encode_publish(message: Message, number: int | None, dup: bool = False) -> bytes:
     name = message.topic.encode()
-    body = (
-        struct.pack(">H", len(name)) + name + (struct.pack(">H", number) if number else b"") + message.payload
-    )
+    body = struct.pack(">H", len(name)) + name + (struct.pack(">H", number) if number else b"") + message.payload
     return encode(PUBLISH, body, dup << 3 | message.qos << 1 | message.retain)

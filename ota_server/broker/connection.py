@@ -26,6 +26,15 @@ RATE = 50.0  # packets a second that a device may sustain
 BURST = 200.0
 
 
+class Refusal(Exception):
+    """CONNECT is answered with this return code (3.2.2.3), and that is all."""
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+        self.why = why
+
+
 class Connection:
     """Reads one client's packets, answers them, and pumps its session's queue out."""
 
@@ -47,9 +56,10 @@ class Connection:
         pump: asyncio.Task[None] | None = None
         try:
             self.session = await self._login()
-            if self.session is not None:
-                pump = asyncio.create_task(self._pump(self.session))
-                await self._serve(self.session)
+            pump = asyncio.create_task(self._pump(self.session))
+            await self._serve(self.session)
+        except Refusal as refusal:
+            await self._refuse(refusal)
         except Malformed as error:
             log.warning("%s: closed: %s", self._who(), error)
         except TimeoutError:
@@ -66,33 +76,34 @@ class Connection:
         """End this connection from outside; `closed` is set once its will is out."""
         self._writer.transport.abort()
 
-    async def _login(self) -> Session | None:
+    async def _login(self) -> Session:
         kind, _, body = await self._read()
         if kind != codec.CONNECT:
             raise Malformed("the first packet is not CONNECT")
         hello = codec.connect(body)
         if hello.protocol != ("MQTT", 4):
-            return await self._refuse(codec.BAD_PROTOCOL, "speaks %s %d" % hello.protocol)
+            raise Refusal(codec.BAD_PROTOCOL, f"speaks {hello.protocol}")
         principal = await asyncio.to_thread(self._broker.access.login, hello.user, hello.password)
         if principal is None:
             await asyncio.sleep(REFUSAL_DELAY_S)
-            return await self._refuse(codec.BAD_LOGIN, "wrong user or password")
+            raise Refusal(codec.BAD_LOGIN, "wrong user or password")
         if len(hello.client_id) > MAX_CLIENT_ID or not (hello.client_id or hello.clean):
-            return await self._refuse(codec.BAD_CLIENT_ID, "unusable client id")
+            raise Refusal(codec.BAD_CLIENT_ID, "unusable client id")
         if hello.will and not (valid_name(hello.will.topic) and principal.may_publish(hello.will.topic)):
-            return await self._refuse(codec.NOT_AUTHORISED, "last will outside its own topics")
+            raise Refusal(codec.NOT_AUTHORISED, "last will outside its own topics")
         session, present = await self._broker.adopt(self, hello, principal)
         if session is None:
-            return await self._refuse(codec.BAD_CLIENT_ID, "client id in use by another user")
+            raise Refusal(codec.BAD_CLIENT_ID, "client id in use by another user")
         self._will = hello.will
         self._read_timeout = hello.keepalive * 1.5 or None  # 3.1.2.10
         self._writer.write(codec.encode_connack(codec.ACCEPTED, present))
         return session
 
-    async def _refuse(self, code: int, why: str) -> None:
-        log.warning("%s: refused: %s", self.peer, why)
-        self._writer.write(codec.encode_connack(code))
-        await self._drain()
+    async def _refuse(self, refusal: Refusal) -> None:
+        log.warning("%s: refused: %s", self.peer, refusal.why)
+        with contextlib.suppress(ConnectionError, OSError, TimeoutError):
+            self._writer.write(codec.encode_connack(refusal.code))
+            await self._drain()
 
     async def _serve(self, session: Session) -> None:
         while True:

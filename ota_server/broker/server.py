@@ -48,9 +48,7 @@ class Broker:
         finally:
             self._connections.discard(connection)
 
-    async def adopt(
-        self, connection: Connection, hello: Connect, principal: Principal
-    ) -> tuple[Session | None, bool]:
+    async def adopt(self, connection: Connection, hello: Connect, principal: Principal) -> tuple[Session | None, bool]:
         """The session for an authenticated client, and whether it existed. None: the id belongs to another user."""
         client_id = hello.client_id or f"auto-{secrets.token_hex(8)}"
         while (holder := self._holders.get(client_id)) is not None:

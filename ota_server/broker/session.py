@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 
 from . import codec
@@ -37,18 +38,14 @@ class Session:
 
     def granted(self, topic: str) -> int | None:
         """The QoS at which this session wants the topic, or None; the highest when filters overlap (3.3.5)."""
-        return max(
-            (qos for pattern, qos in self.subscriptions.items() if matches(pattern, topic)), default=None
-        )
+        return max((qos for pattern, qos in self.subscriptions.items() if matches(pattern, topic)), default=None)
 
     async def put(self, message: Message) -> None:
         """Queue a message. A full device queue drops it and counts; a full server queue makes the publisher wait."""
         if len(self._queue) >= self._limit and self.principal.internal:
             self._room.clear()
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._room.wait(), PATIENCE_S)
-            except TimeoutError:
-                pass
         if len(self._queue) >= self._limit:
             self.dropped += 1
             return

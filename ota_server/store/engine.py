@@ -67,9 +67,7 @@ def _prepare_sqlite(engine: Engine) -> None:
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
         cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute(
-            "PRAGMA synchronous=NORMAL"
-        )  # WAL: an OS crash may lose the last commits, never the file
+        cursor.execute("PRAGMA synchronous=NORMAL")  # WAL: an OS crash may lose the last commits, never the file
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
 

@@ -5,8 +5,18 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, Float, ForeignKey, Index, Integer, LargeBinary, String
-from sqlalchemy import UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 # SQLite numbers rows by itself only for the type INTEGER.
@@ -96,9 +106,7 @@ class Device(Base):
     trust_version: Mapped[int | None] = mapped_column(BigInteger)
     # the last report
     update: Mapped[dict[str, Any] | None] = mapped_column(JSON)
-    failed_sequence: Mapped[int | None] = mapped_column(
-        BigInteger
-    )  # the newest it rolled back, refused or failed at
+    failed_sequence: Mapped[int | None] = mapped_column(BigInteger)  # the newest it rolled back, refused or failed at
     # what it should have been offered, and what the broker has taken from us
     offer_id: Mapped[int | None] = mapped_column(ForeignKey("target.id"))
     offer_sent_id: Mapped[int | None] = mapped_column(ForeignKey("target.id"))
@@ -199,9 +207,7 @@ class Audit(Base):
     action: Mapped[str] = mapped_column(String(32))
     subject: Mapped[str] = mapped_column(String(128))
     detail: Mapped[dict[str, Any]] = mapped_column(JSON)
-    previous: Mapped[str] = mapped_column(
-        String(64), unique=True
-    )  # unique: two writers cannot fork the chain
+    previous: Mapped[str] = mapped_column(String(64), unique=True)  # unique: two writers cannot fork the chain
     hash: Mapped[str] = mapped_column(String(64), unique=True)
 
 

@@ -5,7 +5,6 @@ from alembic import op
 
 from ota_server.store.models import RowId
 
-
 revision = "0001"
 down_revision = None
 branch_labels = None

@@ -1,0 +1,40 @@
+"""GET /api/v1/audit: the log of privileged acts, newest first, and whether its chain is whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint
+from sqlalchemy import select
+
+from ota_server import audit, views
+from ota_server.auth import requires
+from ota_server.store.models import Audit
+
+from . import context
+
+blueprint = Blueprint("audit", __name__)
+
+
+@blueprint.get("/audit")
+@requires("admin")
+def show() -> dict[str, Any]:
+    with context.store().read() as session:
+        wanted = select(Audit).where(Audit.id > context.since()).order_by(Audit.id.desc()).limit(context.limit())
+        broken = audit.first_break(session)
+        return {
+            "whole": broken is None,
+            "first_break": broken,
+            "entries": [
+                {
+                    "id": row.id,
+                    "at": views.iso(row.at),
+                    "actor": row.actor,
+                    "action": row.action,
+                    "subject": row.subject,
+                    "detail": row.detail,
+                    "hash": row.hash,
+                }
+                for row in session.scalars(wanted)
+            ],
+        }

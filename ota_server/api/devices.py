@@ -1,0 +1,128 @@
+"""Devices: registration, and everything known about one."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from flask import Blueprint, g, request
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ota_server import audit, mosquitto, passwords, views
+from ota_server.auth import requires
+from ota_server.problems import Problem
+from ota_server.releases import BOARD, PRODUCT
+from ota_server.store import alarms, commands, devices, telemetry
+from ota_server.store.models import Device, Report
+
+from . import context
+
+blueprint = Blueprint("devices", __name__)
+
+_ID = re.compile(r"[a-z0-9-]{1,32}\Z")
+_RECENT = 20
+
+
+@blueprint.post("/devices")
+@requires("devices")
+def register() -> tuple[dict[str, Any], int]:
+    body = context.json_body("id", "board", "product")
+    for name, pattern in (("id", _ID), ("board", BOARD), ("product", PRODUCT)):
+        if not isinstance(body[name], str) or not pattern.match(body[name]):
+            raise Problem(
+                400,
+                "invalid-device",
+                f"{name} {body[name]!r:.80} is not usable",
+                "An id has 1 to 32 of a-z, 0-9 and -; a board and a product are lower-case names",
+            )
+    password = passwords.generate()
+    with context.store().write() as session:
+        if session.get(Device, body["id"]) is not None:
+            raise Problem(
+                409,
+                "device-exists",
+                f"device {body['id']} is already registered",
+                f"For a new password: POST /api/v1/devices/{body['id']}/credentials",
+            )
+        target = devices.newest_target(session, body["product"], body["board"])
+        device = Device(**body, password_hash=passwords.hashed(password), offer_id=target.id if target else None)
+        session.add(device)
+        audit.record(session, g.actor, "device.register", body["id"], board=body["board"], product=body["product"])
+    mosquitto.refresh(context.config(), context.store())
+    context.wake_worker()
+    return {**body, "mqtt": {"user": body["id"], "password": password}}, 201
+
+
+@blueprint.post("/devices/<device_id>/credentials")
+@requires("devices")
+def new_credentials(device_id: str) -> dict[str, Any]:
+    """A fresh password; the old one stops working for the next connection."""
+    password = passwords.generate()
+    with context.store().write() as session:
+        _get(session, device_id).password_hash = passwords.hashed(password)
+        audit.record(session, g.actor, "device.credentials", device_id)
+    mosquitto.refresh(context.config(), context.store())
+    return {"id": device_id, "mqtt": {"user": device_id, "password": password}}
+
+
+@blueprint.get("/devices")
+@requires("read")
+def list_devices() -> dict[str, Any]:
+    with context.store().read() as session:
+        rows = devices.listed(session, context.limit(), request.args.get("after", "")[:32])
+        return {"devices": [views.device(row) for row in rows]}
+
+
+@blueprint.get("/devices/<device_id>")
+@requires("read")
+def show(device_id: str) -> dict[str, Any]:
+    with context.store().read() as session:
+        row = _get(session, device_id)
+        return {
+            **views.device(row),
+            "telemetry": views.latest(session, device_id),
+            "reports": [views.report(r) for r in _reports(session, device_id, _RECENT, 0)],
+            "alarms": [views.alarm(a) for a in alarms.listed(session, _RECENT, device_id)],
+            "commands": [views.command(c) for c in commands.listed(session, _RECENT, device_id)],
+        }
+
+
+@blueprint.get("/devices/<device_id>/reports")
+@requires("read")
+def reports(device_id: str) -> dict[str, Any]:
+    with context.store().read() as session:
+        _get(session, device_id)
+        return {"reports": [views.report(r) for r in _reports(session, device_id, context.limit(), context.since())]}
+
+
+@blueprint.get("/devices/<device_id>/telemetry")
+@requires("read")
+def device_telemetry(device_id: str) -> dict[str, Any]:
+    with context.store().read() as session:
+        _get(session, device_id)
+        rows = telemetry.history(session, device_id, context.limit(), request.args.get("name"), context.since())
+        return {"telemetry": [views.measurement(row) for row in rows]}
+
+
+@blueprint.get("/devices/<device_id>/alarms")
+@requires("read")
+def device_alarms(device_id: str) -> dict[str, Any]:
+    with context.store().read() as session:
+        _get(session, device_id)
+        rows = alarms.listed(session, context.limit(), device_id, context.since())
+        return {"alarms": [views.alarm(row) for row in rows]}
+
+
+def _get(session: Session, device_id: str) -> Device:
+    row = devices.get(session, device_id)
+    if row is None:
+        raise Problem(
+            404, "no-such-device", f"there is no device {device_id[:64]}", "tidegate device list shows the devices"
+        )
+    return row
+
+
+def _reports(session: Session, device_id: str, limit: int, since: int) -> list[Report]:
+    wanted = select(Report).where(Report.device_id == device_id, Report.id > since)
+    return list(session.scalars(wanted.order_by(Report.id.desc()).limit(limit)))

@@ -1,0 +1,54 @@
+"""Payloads: PUT by publishers, GET by anyone; immutable, so any cache may keep them for good."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, g, request, send_file
+
+from ota_server import audit
+from ota_server.auth import requires
+from ota_server.problems import Problem, StorageFull
+from ota_server.store import releases
+from ota_server.store.models import Payload
+
+from . import context
+
+blueprint = Blueprint("payloads", __name__)
+
+
+@blueprint.get("/p/<name>")
+def fetch(name: str) -> Response:
+    path = context.payloads().path(name)
+    if not path.is_file():
+        raise Problem(404, "no-such-payload", f"there is no payload {name}", "Check the digest; was it published here?")
+    response = send_file(path, mimetype="application/octet-stream", conditional=True, etag=name, max_age=31_536_000)
+    response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+    response.headers["Accept-Ranges"] = "bytes"
+    return response
+
+
+@blueprint.put("/api/v1/payloads/<name>")
+@requires("publish")
+def upload(name: str) -> tuple[dict[str, object], int]:
+    payloads = context.payloads()
+    path = payloads.path(name)
+    request.max_content_length = payloads.max_size
+    declared = request.content_length
+    if declared is not None and declared > payloads.max_size:
+        raise Problem(
+            413,
+            "too-large",
+            f"a payload has at most {payloads.max_size} bytes, this one has {declared}",
+            "Is it the right file?",
+        )
+    if path.is_file():
+        return {"digest": name, "size": path.stat().st_size, "stored": False}, 200
+    with context.store().read() as session:
+        room = context.config().max_payload_store - releases.stored_bytes(session)
+    if (declared or 0) > room:
+        raise StorageFull(f"payload {name}: {room} bytes are left of the payload store")
+    size = payloads.store(name, request.stream)  # type: ignore[arg-type]
+    with context.store().write() as session:
+        if session.get(Payload, name) is None:
+            session.add(Payload(digest=name, size=size))
+            audit.record(session, g.actor, "payload.store", name, size=size)
+    return {"digest": name, "size": size, "stored": True}, 201

@@ -1,0 +1,58 @@
+"""GET /api/v1/status: everything the status page shows, in one answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from ota_server import views
+from ota_server.auth import requires
+from ota_server.store import alarms, commands, devices, now_ms, releases, telemetry
+from ota_server.store.models import Device
+
+from . import context
+
+blueprint = Blueprint("status", __name__)
+
+_DEVICES = 200
+_ROWS = 15
+_TREND_POINTS = 32
+_MAX_TRENDS = 64  # sparklines in one answer; a fleet larger than this is not read by eye
+
+
+@blueprint.get("/status")
+@requires("read")
+def status() -> dict[str, Any]:
+    with context.store().read() as session:
+        rows = devices.listed(session, _DEVICES)
+        total, online = session.execute(
+            select(func.count(Device.id), func.count(Device.id).filter(Device.online))
+        ).one()
+        return {
+            "now": views.iso(now_ms()),
+            "counts": {"devices": total, "online": online},
+            "devices": [
+                {**views.device(row), "telemetry": latest}
+                for row, latest in zip(rows, _telemetry(session, rows), strict=True)
+            ],
+            "alarms": [views.alarm(row) for row in alarms.listed(session, _ROWS)],
+            "commands": [views.command(row) for row in commands.listed(session, _ROWS)],
+            "releases": [views.release(row) for row in releases.listed(session, _ROWS)],
+            "counters": alarms.counters(session),
+        }
+
+
+def _telemetry(session: Session, rows: list[Device]) -> list[dict[str, Any]]:
+    """Newest values of each device, the first ones with their recent past."""
+    out, trends = [], 0
+    for row in rows:
+        values = views.latest(session, row.id)
+        for name, value in values.items():
+            if trends < _MAX_TRENDS and isinstance(value["value"], float):
+                value["trend"] = telemetry.recent_numbers(session, row.id, name, _TREND_POINTS)
+                trends += 1
+        out.append(values)
+    return out

@@ -1,0 +1,249 @@
+"""Commands of `tidegate` that run or look after a server. They work on its data folder, on the server's own machine."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+from sqlalchemy import select
+
+from tidegate.errors import TidegateError
+from tidegate.files import read_limited, write_atomic
+
+from . import audit as log_of_acts
+from . import auth
+from . import mosquitto as broker_files
+from .config import Config
+from .serve import Address, Server, install_trust, prepare
+from .store import now_ms
+from .store.models import Token
+from .views import iso
+
+DEFAULT_DATA = "tidegate-data"
+
+
+def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--data",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=DEFAULT_DATA,
+        show_default=True,
+        envvar="TIDEGATE_DATA",
+        help="The server's folder: database, payloads, secrets.",
+    )(command)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Errors people can act on become one line on stderr and exit code 1."""
+    try:
+        yield
+    except TidegateError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+@click.command()
+@data_option
+@click.option("--http", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="API and status page.")
+@click.option("--mqtt", default="127.0.0.1:1883", show_default=True, metavar="HOST:PORT", help="The broker inside.")
+@click.option(
+    "--broker",
+    metavar="URL",
+    envvar="TIDEGATE_BROKER_URL",
+    help="Use this broker (mqtt://USER@HOST:PORT, mqtts:// for TLS) and none inside. Give a password in the environment"
+    " variable TIDEGATE_BROKER_URL or by --broker-password-file, not here, where others see it.",
+)
+@click.option(
+    "--broker-password-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Default: the server's own password, DATA/broker.password.",
+)
+@click.option(
+    "--mosquitto",
+    "mosquitto_dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Keep mosquitto's password and access files in DIR current as devices are registered.",
+)
+@click.option(
+    "--trust",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Trust store that releases are checked against; copied into DATA.",
+)
+@click.option("--verbose", is_flag=True, help="Log what happens, not only what goes wrong.")
+@click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
+def serve(
+    data: Path,
+    http: str,
+    mqtt: str,
+    broker: str | None,
+    broker_password_file: Path | None,
+    mosquitto_dir: Path | None,
+    trust: Path | None,
+    verbose: bool,
+    as_json: bool,
+) -> None:
+    """Run the server: HTTP API, status page, MQTT worker, and a broker of its own unless --broker names one.
+
+    The first start makes the database and an admin token (DATA/admin.token). Port 0 takes any free port; the real
+    addresses are printed and written to DATA/serve.json. Ctrl-C stops it.
+
+    \b
+    Examples:
+      tidegate serve --trust trust.cbor
+      tidegate serve --http 0.0.0.0:8080 --mqtt 0.0.0.0:1883
+      TIDEGATE_BROKER_URL=mqtt://tidegate_server@broker:1883 tidegate serve
+    """
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    with plain_errors():
+        config = Config(data=data, mosquitto_dir=mosquitto_dir)
+        listen = Address.parse(http), Address.parse(mqtt)
+        if trust is not None:
+            data.mkdir(parents=True, exist_ok=True, mode=0o700)
+            install_trust(config, trust)
+        server = Server(config, *listen, broker_url=_broker_url(broker, broker_password_file))
+        try:
+            addresses = server.start()
+            if as_json:
+                click.echo(json.dumps(addresses))
+            else:
+                click.echo(f"http  {addresses['http']}   status page: {addresses['http']}/#token=TOKEN")
+                click.echo(f"mqtt  {addresses['mqtt']}" + ("" if broker is None else "   (not ours)"))
+                click.echo(f"admin token: {config.admin_token}")
+            sys.stdout.flush()
+            server.run()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            server.stop()
+
+
+def _broker_url(url: str | None, password_file: Path | None) -> str | None:
+    if url is None or password_file is None:
+        return url
+    scheme, separator, rest = url.partition("://")
+    user, at, host = rest.rpartition("@")
+    if not at or ":" in user:
+        raise TidegateError("--broker-password-file needs a user and no password in --broker", "mqtt://USER@HOST:PORT")
+    password = read_limited(password_file, 512, "broker password").decode().strip()
+    return f"{scheme}{separator}{user}:{quote(password, safe='')}@{host}"
+
+
+@click.group()
+def token() -> None:
+    """Make, list and revoke API tokens of the server on this machine."""
+
+
+@token.command("new")
+@data_option
+@click.option("--name", default="", help="For the list and the audit log; default: the scopes.")
+@click.option(
+    "--scope", "scopes", multiple=True, required=True, type=click.Choice(auth.SCOPES), help="May be repeated."
+)
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it to this file (0600), print nothing."
+)
+def token_new(data: Path, name: str, scopes: tuple[str, ...], out: Path | None) -> None:
+    """Make a token and show it, this once.
+
+    \b
+    Example:
+      tidegate token new --scope publish --name ci --out ci.token
+    """
+    with plain_errors():
+        store = prepare(Config(data=data))
+        with store.write() as session:
+            label = (name or "+".join(sorted(set(scopes))))[:64]
+            secret = auth.new_token(session, label, scopes)
+            log_of_acts.record(session, _me(), "token.new", label, scopes=sorted(set(scopes)))
+            if out is not None:
+                write_atomic(out, secret.encode() + b"\n", mode=0o600)
+        if out is None:
+            click.echo(secret)
+
+
+@token.command("list")
+@data_option
+@click.option("--json", "as_json", is_flag=True)
+def token_list(data: Path, as_json: bool) -> None:
+    """Show names and scopes; the tokens themselves are not kept."""
+    with plain_errors(), prepare(Config(data=data)).read() as session:
+        rows: list[dict[str, Any]] = [
+            {
+                "id": row.id,
+                "name": row.name,
+                "scopes": row.scopes.split(),
+                "created": iso(row.created_at),
+                "revoked": iso(row.revoked_at),
+            }
+            for row in session.scalars(select(Token).order_by(Token.id))
+        ]
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    for row in rows:
+        ended = f"  revoked {row['revoked']}" if row["revoked"] else ""
+        click.echo(f"{row['id']:>4}  {row['name']:<24} {' '.join(row['scopes']):<24} {row['created']}{ended}")
+
+
+@token.command("revoke")
+@data_option
+@click.argument("number", type=int)
+def token_revoke(data: Path, number: int) -> None:
+    """Make the token with this number (see `token list`) useless at once."""
+    with plain_errors():
+        with prepare(Config(data=data)).write() as session:
+            row = session.get(Token, number)
+            if row is None or row.revoked_at is not None:
+                raise TidegateError(f"there is no live token {number}", "See: tidegate token list")
+            row.revoked_at = now_ms()
+            log_of_acts.record(session, _me(), "token.revoke", row.name, id=number)
+        click.echo(f"token {number} is revoked")
+
+
+@click.command()
+@data_option
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def mosquitto(data: Path, folder: Path) -> None:
+    """Write what mosquitto needs in place of the broker inside: users, access list, and a configuration to start from.
+
+    \b
+    Example:
+      tidegate mosquitto mosquitto.d && mosquitto -c mosquitto.d/mosquitto.conf
+    """
+    with plain_errors():
+        config = Config(data=data)
+        broker_files.write(folder, config, prepare(config))
+        click.echo(f"wrote {folder}/passwords and {folder}/access; start: mosquitto -c {folder}/mosquitto.conf")
+
+
+@click.command()
+@data_option
+def audit(data: Path) -> None:
+    """Check the audit log: whether each entry still follows from the one before it."""
+    with plain_errors():
+        with prepare(Config(data=data)).read() as session:
+            broken = log_of_acts.first_break(session)
+        if broken is not None:
+            raise TidegateError(f"the audit log is broken at entry {broken}", "Compare it with a backup")
+        click.echo("the audit log is whole")
+
+
+def _me() -> str:
+    """Who runs this command, for the audit log."""
+    return f"cli:uid {os.getuid()}"

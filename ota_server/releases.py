@@ -1,0 +1,262 @@
+"""Accepting a release: what a device would refuse is refused here, before any device hears of it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from tidegate import delta, manifest, trust
+from tidegate.errors import Refused
+from tidegate.image import Identity
+from tidegate.release.check import check_image, check_patch
+from tidegate.release.folder import check_identity
+
+from . import audit
+from .config import MAX_ENVELOPE, Config
+from .payloads import Payloads
+from .problems import Problem
+from .store import Store, devices
+from .store import releases as stored
+from .store.models import Release, Target
+
+PRODUCT = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}\Z")
+BOARD = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
+_MAX_TARGETS = 64
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A release as sent, its shape checked and nothing else."""
+
+    product: str
+    vendor: str
+    version: str
+    sequence: int
+    envelopes: Mapping[str, bytes]  # by board
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`created` is false when the very same release was already there; `warnings` name what could not be checked."""
+
+    release: Release
+    created: bool
+    warnings: list[str]
+    offered: int
+
+
+def read(body: Any) -> Candidate:
+    """Check the shape of the JSON document of POST /api/v1/releases."""
+    if not isinstance(body, dict):
+        raise _invalid("the release is not a JSON object")
+    names = {"product", "vendor", "version", "sequence", "targets"}
+    if set(body) != names:
+        raise _invalid(f"the release must have exactly the members {', '.join(sorted(names))}")
+    check_identity(body["product"], body["vendor"], body["version"], body["sequence"])
+    targets = body["targets"]
+    if not isinstance(targets, dict) or not 1 <= len(targets) <= _MAX_TARGETS:
+        raise _invalid(f"targets must hold 1 to {_MAX_TARGETS} boards")
+    envelopes = {board: _envelope(board, entry) for board, entry in targets.items()}
+    return Candidate(body["product"], body["vendor"], body["version"], body["sequence"], envelopes)
+
+
+def accept(store: Store, payloads: Payloads, config: Config, wanted: Candidate, actor: str) -> Outcome:
+    """Check everything, store the release and make it the offer of every device it fits, all in one transaction.
+
+    Raises Problem or Refused and then has changed nothing.
+    """
+    with store.read() as session:
+        known = _precheck(session, wanted)
+        if known is not None and not _new_boards(known, wanted):
+            return Outcome(known, False, [], 0)
+    keys = _trust(config)
+    targets: list[Target] = []
+    warnings: list[str] = []
+    for board, envelope in sorted(wanted.envelopes.items()):
+        facts = _verify(wanted, board, envelope, keys)
+        targets.append(_target(wanted, board, envelope, facts, payloads, warnings))
+    with store.write() as session:
+        # Again, now with the lock: another publisher may have been faster.
+        release = _precheck(session, wanted)
+        new = _new_boards(release, wanted) if release is not None else set(wanted.envelopes)
+        if release is None:
+            release = Release(
+                product=wanted.product, vendor=wanted.vendor, version=wanted.version, sequence=wanted.sequence
+            )
+            session.add(release)
+        added = [target for target in targets if target.board in new]
+        release.targets.extend(added)
+        session.flush()
+        offered = sum(devices.offer_to_all(session, target, wanted.product) for target in added)
+        audit.record(
+            session,
+            actor,
+            "release.publish",
+            f"{wanted.product} {wanted.version}",
+            sequence=wanted.sequence,
+            boards={target.board: target.manifest_digest for target in added},
+            offered=offered,
+        )
+        return Outcome(release, bool(added), warnings, offered)
+
+
+def _precheck(session: Session, wanted: Candidate) -> Release | None:
+    """The release already stored under this sequence number, if `wanted` may be it; Problem 409 when it is too old."""
+    newest = stored.newest(session, wanted.product)
+    if newest is None or wanted.sequence > newest.sequence:
+        return None
+    known = stored.find(session, wanted.product, wanted.sequence)
+    if known is not None and known.version == wanted.version and known.vendor == wanted.vendor:
+        same = {target.board: target.envelope for target in known.targets}
+        new = set(wanted.envelopes) - set(same)
+        if all(same.get(board, envelope) == envelope for board, envelope in wanted.envelopes.items()) and (
+            not new or wanted.sequence == newest.sequence
+        ):
+            return known
+    raise Problem(
+        409,
+        "sequence",
+        f"{wanted.product} is at sequence number {newest.sequence} ({newest.version}); "
+        f"{wanted.sequence} ({wanted.version}) is not newer, and devices would refuse it",
+        f"Build and sign it with a sequence number from {newest.sequence + 1}",
+    )
+
+
+def _new_boards(known: Release, wanted: Candidate) -> set[str]:
+    return set(wanted.envelopes) - {target.board for target in known.targets}
+
+
+def _trust(config: Config) -> trust.TrustStore:
+    if not config.trust_file.is_file():
+        raise Problem(
+            503,
+            "no-trust-store",
+            f"this server has no trust store ({config.trust_file}), so it can check no release",
+            "Start it with --trust FILE, the same file the devices carry",
+        )
+    return trust.load(config.trust_file)
+
+
+def _envelope(board: str, entry: Any) -> bytes:
+    if not BOARD.match(board):
+        raise _invalid(f"{board!r:.80} is not the name of a board")
+    if not isinstance(entry, dict) or set(entry) != {"envelope"} or not isinstance(entry["envelope"], str):
+        raise _invalid(f"target {board} must be an object with the member envelope (base64)")
+    if len(entry["envelope"]) > MAX_ENVELOPE * 2:
+        raise Problem(413, "too-large", f"the envelope for {board} has more than {MAX_ENVELOPE} bytes", "")
+    try:
+        return base64.b64decode(entry["envelope"], validate=True)
+    except (binascii.Error, ValueError):
+        raise _invalid(f"the envelope for {board} is not base64") from None
+
+
+def _verify(wanted: Candidate, board: str, envelope: bytes, keys: trust.TrustStore) -> manifest.Manifest:
+    """Signature and identity of one target, as the device checks them."""
+    try:
+        facts = manifest.verify(envelope, keys)
+    except Refused as refusal:
+        raise Refused(refusal.reason, f"{board}: {refusal.message}", refusal.remedy) from None
+    vendor = manifest.vendor_id(wanted.vendor)
+    signed = (
+        ("sequence", facts.sequence, wanted.sequence),
+        ("version", facts.version, wanted.version),
+        ("vendor", facts.vendor_id, vendor),
+        ("class", facts.class_id, manifest.class_id(vendor, wanted.product, board)),
+    )
+    for what, inside, outside in signed:
+        if inside != outside:
+            raise Refused(
+                what,
+                f"{board}: the signed manifest is for another {what} than the release says ({_show(outside)})",
+                "Sign the manifest that was built for this product, board and version",
+            )
+    return facts
+
+
+def _show(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _target(
+    wanted: Candidate,
+    board: str,
+    envelope: bytes,
+    facts: manifest.Manifest,
+    payloads: Payloads,
+    warnings: list[str],
+) -> Target:
+    """Check that the payloads are there and right, and that every patch whose base we have gives the image."""
+    image = _payload(payloads, board, "image", facts.image.digest, facts.image.size)
+    check_image(image, Identity(wanted.product, wanted.version, wanted.sequence, board))
+    patches = []
+    for patch in facts.patches:
+        data = _payload(payloads, board, "patch", patch.digest, patch.size)
+        checked = payloads.has(patch.base_digest.hex())
+        if checked:
+            _check_patch(board, payloads.read(patch.base_digest.hex()), data, image, patch)
+        else:
+            warnings.append(
+                f"{board}: the patch from base {patch.base_digest.hex()} could not be tried, since that image was "
+                "never published here"
+            )
+        patches.append(
+            {
+                "base": patch.base_digest.hex(),
+                "digest": patch.digest.hex(),
+                "size": patch.size,
+                "checked": checked,
+            }
+        )
+    return Target(
+        board=board,
+        envelope=envelope,
+        manifest_digest=manifest.open_envelope(envelope).digest.hex(),
+        image_digest=facts.image.digest.hex(),
+        image_size=facts.image.size,
+        patches=patches,
+    )
+
+
+def _payload(payloads: Payloads, board: str, what: str, digest: bytes, size: int) -> bytes:
+    name = digest.hex()
+    if not payloads.has(name):
+        raise Problem(
+            422,
+            "missing-payload",
+            f"{board}: the {what} {name} is not on this server",
+            f"Upload it first: PUT /api/v1/payloads/{name}",
+        )
+    data = payloads.read(name)
+    if len(data) != size or hashlib.sha256(data).digest() != digest:
+        raise Refused(
+            "size" if len(data) != size else "digest",
+            f"{board}: the {what} {name} has {len(data)} bytes here and {size} in the manifest",
+            "Build and sign the release again",
+        )
+    return data
+
+
+def _check_patch(board: str, base: bytes, data: bytes, image: bytes, patch: manifest.Patch) -> None:
+    try:
+        header = delta.read_header(data)
+        # Sizes first: a patch may not make us allocate more than the image it is for.
+        if (header.old_size, header.new_size, patch.base_size) != (len(base), len(image), len(base)):
+            raise Refused("patch", "it is between files of other sizes")
+        check_patch(data, base, image)
+    except Refused as refusal:
+        raise Refused(
+            refusal.reason,
+            f"{board}: the patch {patch.digest.hex()} does not turn its base into the image: {refusal.message}",
+            "Build the release again against the published predecessor",
+        ) from None
+
+
+def _invalid(detail: str) -> Problem:
+    return Problem(400, "invalid-release", detail, "Publish with: tidegate release publish DIR")

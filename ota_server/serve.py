@@ -1,0 +1,196 @@
+"""Puts a whole server together in one process: database, broker, MQTT worker, HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import json
+import logging
+import os
+import secrets
+import signal
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import waitress
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from waitress.server import BaseWSGIServer, MultiSocketServer
+
+from tidegate import trust
+from tidegate.errors import TidegateError
+from tidegate.files import read_limited, write_atomic
+
+from . import audit, auth, create_app, mosquitto, passwords
+from .broker import Access, EmbeddedBroker
+from .config import Config
+from .problems import is_storage_full
+from .store import Store, devices, migrate
+from .store.models import Device, Token
+from .workers.mqtt import BrokerUrl, MqttWorker
+
+log = logging.getLogger("tidegate.serve")
+
+HTTP_THREADS = 8
+HTTP_CONNECTIONS = 200
+HTTP_IDLE_S = 60
+HTTP_BODY_SPARE = 64 * 1024
+BROKER_WAIT_S = 5
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen; port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """From HOST:PORT; an IPv6 host goes in brackets."""
+        host, colon, port = text.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+            raise TidegateError(f"{text!r} is not an address", "Write it like 127.0.0.1:8080")
+        return cls(host, int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def prepare(config: Config) -> Store:
+    """Make what the first start needs: folder, tables, admin token, broker password. Safe at every start."""
+    try:
+        config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        migrate(config.database)
+        store = Store(config.database)
+        with store.write() as session:
+            if session.scalar(select(Token.id).limit(1)) is None:
+                token = auth.new_token(session, "admin", ["admin"])
+                write_atomic(config.admin_token, token.encode() + b"\n", mode=0o600)
+                audit.record(session, "serve", "token.new", "admin", scopes=["admin"])
+        if not config.broker_password.exists():
+            write_atomic(config.broker_password, secrets.token_urlsafe(32).encode() + b"\n", mode=0o600)
+    except (OSError, SQLAlchemyError) as error:
+        full = is_storage_full(error)
+        raise TidegateError(
+            f"the data folder {config.data} cannot be used: {getattr(error, 'orig', error)}",
+            "Free some space" if full else "Check that it can be written and belongs to this server",
+        ) from error
+    return store
+
+
+def install_trust(config: Config, file: Path) -> None:
+    """Check a trust store and copy it into the data folder."""
+    trust.load(file)
+    write_atomic(config.data / "trust.cbor", read_limited(file, trust.MAX_SIZE, "trust store"))
+
+
+def device_login(store: Store, user: str, password: bytes) -> bool:
+    """Whether this is a registered device with its password. An unknown one takes as long to refuse."""
+    with store.read() as session:
+        stored = session.scalar(select(Device.password_hash).where(Device.id == user))
+    right = passwords.matches(password, stored or passwords.NOBODY)
+    return right and stored is not None
+
+
+class Server:
+    """A running server. `start` returns the addresses; `run` serves until a signal; `stop` ends everything."""
+
+    def __init__(self, config: Config, http: Address, mqtt: Address, broker_url: str | None = None) -> None:
+        self._config = config
+        self._http = http
+        self._mqtt = mqtt
+        self._broker_url = broker_url
+        self._store: Store | None = None
+        self._broker: EmbeddedBroker | None = None
+        self._worker: MqttWorker | None = None
+        self._web: MultiSocketServer | BaseWSGIServer | None = None
+
+    def start(self) -> dict[str, str]:
+        """Open everything; returns {"http": url, "mqtt": url} with the real ports, also written to serve.json."""
+        store = self._store = prepare(self._config)
+        own = read_limited(self._config.broker_password, 256, "broker password").decode().strip()
+        wake = threading.Event()
+        if self._broker_url is None:
+            broker = BrokerUrl(f"mqtt://{mosquitto.SERVER_USER}@{self._start_broker(store, own)}", own)
+            with store.write() as session:
+                devices.forget_sent_offers(session)  # a broker that just started remembers none
+        else:
+            broker = BrokerUrl(self._broker_url, own)
+            mosquitto.refresh(self._config, store)
+        self._worker = MqttWorker(store, broker, wake)
+        self._worker.start()
+        if not self._worker.wait_ready(BROKER_WAIT_S):
+            log.warning("the broker at %s is not there yet; trying on", broker)
+        self._web = self._start_web(store, wake)
+        port = self._web.effective_port if isinstance(self._web, BaseWSGIServer) else self._web.effective_listen[0][1]
+        addresses = {"http": f"http://{Address(self._http.host, int(port))}", "mqtt": str(broker)}
+        write_atomic(self._config.addresses, json.dumps({**addresses, "pid": os.getpid()}).encode() + b"\n")
+        with store.write() as session:
+            audit.record(session, "serve", "server.start", "server", **addresses)
+        return addresses
+
+    def run(self) -> None:
+        """Serve HTTP until SIGTERM or Ctrl-C."""
+        if self._web is None:
+            raise RuntimeError("start first")
+        signal.signal(signal.SIGTERM, _leave)
+        with contextlib.suppress(KeyboardInterrupt, SystemExit):
+            self._web.run()
+
+    def stop(self) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one is enough
+        if self._web is not None:
+            self._web.close()
+        if self._worker is not None:
+            self._worker.stop()
+        if self._broker is not None:
+            self._broker.stop()
+        if self._store is not None:
+            self._store.close()
+        with contextlib.suppress(OSError):
+            self._config.addresses.unlink()
+
+    def _start_broker(self, store: Store, own: str) -> Address:
+        access = Access(
+            mosquitto.SERVER_USER,
+            lambda password: hmac.compare_digest(password, own.encode()),
+            lambda user, password: device_login(store, user, password),
+        )
+        self._broker = EmbeddedBroker(self._mqtt.host, self._mqtt.port, access)
+        try:
+            host, port = self._broker.start()
+        except OSError as error:
+            raise _cannot_listen(self._mqtt, "--mqtt", error) from error
+        return Address(host, port)
+
+    def _start_web(self, store: Store, wake: threading.Event) -> MultiSocketServer | BaseWSGIServer:
+        app = create_app(self._config, store, wake)
+        try:
+            return waitress.create_server(
+                app,
+                host=self._http.host,
+                port=self._http.port,
+                threads=HTTP_THREADS,
+                connection_limit=HTTP_CONNECTIONS,
+                channel_timeout=HTTP_IDLE_S,
+                max_request_body_size=self._config.max_payload + HTTP_BODY_SPARE,
+                ident="tidegate",
+                clear_untrusted_proxy_headers=True,
+            )
+        except OSError as error:
+            raise _cannot_listen(self._http, "--http", error) from error
+
+
+def _leave(_signal: int, _frame: Any) -> None:
+    raise SystemExit
+
+
+def _cannot_listen(address: Address, option: str, error: OSError) -> TidegateError:
+    return TidegateError(
+        f"cannot listen on {address}: {error.strerror or error}",
+        f"Is another server running there? Choose another address with {option} HOST:PORT",
+    )

@@ -1,0 +1,62 @@
+"""Alarms of devices and of the server itself, and counters for what is not worth a row."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from .models import Alarm, Counter, now_ms
+
+COALESCE_MS = 60_000  # the server's alarms of one kind about one device in this time are one row with a count
+
+
+def add(
+    session: Session, device_id: str, kind: str, reason: str, detail: str | None, cti: str | None, count: int
+) -> None:
+    """An alarm that a device sent; `count` includes those it kept back."""
+    session.add(
+        Alarm(device_id=device_id, source="device", kind=kind, reason=reason, detail=detail, cti=cti, count=count)
+    )
+
+
+def raise_own(session: Session, device_id: str | None, kind: str, reason: str, detail: str) -> None:
+    """An alarm of the server. A peer that repeats its mistake raises a count, not a flood of rows."""
+    now = now_ms()
+    same = session.scalar(
+        select(Alarm)
+        .where(
+            Alarm.device_id == device_id if device_id is not None else Alarm.device_id.is_(None),
+            Alarm.source == "server",
+            Alarm.kind == kind,
+            Alarm.reason == reason,
+            Alarm.last_at > now - COALESCE_MS,
+        )
+        .order_by(Alarm.id.desc())
+        .limit(1)
+    )
+    if same is not None:
+        same.count += 1
+        same.last_at = now
+        return
+    session.add(Alarm(device_id=device_id, source="server", kind=kind, reason=reason, detail=detail[:256]))
+
+
+def listed(session: Session, limit: int, device_id: str | None = None, since: int = 0) -> list[Alarm]:
+    """Newest first; `since` is the id of the last alarm already seen."""
+    wanted = select(Alarm).where(Alarm.id > since).order_by(Alarm.id.desc()).limit(limit)
+    if device_id is not None:
+        wanted = wanted.where(Alarm.device_id == device_id)
+    return list(session.scalars(wanted))
+
+
+def count(session: Session, name: str) -> None:
+    """Add one to a counter, in the database: several workers may do it at once."""
+    counter = session.get(Counter, name, with_for_update=True)
+    if counter is None:
+        session.add(Counter(name=name, value=1))
+    else:
+        counter.value = Counter.value + 1
+
+
+def counters(session: Session) -> dict[str, int]:
+    return {row.name: row.value for row in session.scalars(select(Counter))}

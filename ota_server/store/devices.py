@@ -1,0 +1,70 @@
+"""Devices: who they are, what they last said, what they should be offered."""
+
+from __future__ import annotations
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session, joinedload
+
+from .models import Device, Release, Target
+
+
+def get(session: Session, device_id: str) -> Device | None:
+    return session.get(Device, device_id, options=[joinedload(Device.offer).joinedload(Target.release)])
+
+
+def listed(session: Session, limit: int, after: str = "") -> list[Device]:
+    """Devices by id, with their offers."""
+    wanted = (
+        select(Device)
+        .where(Device.id > after)
+        .order_by(Device.id)
+        .limit(limit)
+        .options(joinedload(Device.offer).joinedload(Target.release))
+    )
+    return list(session.scalars(wanted))
+
+
+def newest_target(session: Session, product: str, board: str) -> Target | None:
+    """What a device of this product and board should run."""
+    wanted = (
+        select(Target)
+        .join(Release)
+        .where(Release.product == product, Target.board == board)
+        .order_by(Release.sequence.desc())
+        .limit(1)
+    )
+    return session.scalar(wanted)
+
+
+def offer_to_all(session: Session, target: Target, product: str) -> int:
+    """Make `target` the offer of every device it fits; returns how many. The worker publishes what is not sent yet."""
+    changed = session.execute(
+        update(Device).where(Device.product == product, Device.board == target.board).values(offer_id=target.id)
+    )
+    return changed.rowcount  # type: ignore[attr-defined]
+
+
+def unsent_offers(session: Session, limit: int) -> list[tuple[str, int, bytes]]:
+    """(device id, target id, envelope) of offers the broker has not taken yet."""
+    wanted = (
+        select(Device.id, Target.id, Target.envelope)
+        .join(Target, Device.offer_id == Target.id)
+        .where(Device.offer_id.is_distinct_from(Device.offer_sent_id))
+        .order_by(Device.id)
+        .limit(limit)
+    )
+    return [(row[0], row[1], row[2]) for row in session.execute(wanted)]
+
+
+def offer_sent(session: Session, device_id: str, target_id: int) -> None:
+    session.execute(update(Device).where(Device.id == device_id).values(offer_sent_id=target_id))
+
+
+def forget_sent_offers(session: Session) -> None:
+    """After the broker lost its retained messages: every offer must go out again."""
+    session.execute(update(Device).values(offer_sent_id=None))
+
+
+def all_offline(session: Session) -> None:
+    """After a new connection to the broker: the retained states that follow say who is there."""
+    session.execute(update(Device).where(Device.online).values(online=False))

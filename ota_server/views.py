@@ -1,0 +1,124 @@
+"""Rows as JSON. Times are ISO 8601 in UTC; what a device has not said yet is null."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from .store import now_ms, telemetry
+from .store.models import Alarm, Command, Device, Latest, Measurement, Release, Report
+
+
+def iso(ms: int | None) -> str | None:
+    if ms is None:
+        return None
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def device(row: Device) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "board": row.board,
+        "product": row.product,
+        "protocol": row.protocol,
+        "online": row.online,
+        "last_seen": iso(row.last_seen_at),
+        "last_seen_s": None if row.last_seen_at is None else round((now_ms() - row.last_seen_at) / 1000, 1),
+        "version": row.version,
+        "sequence": row.sequence,
+        "digest": row.digest,
+        "nonce": row.nonce,
+        "trial": row.trial,
+        "reset_cause": row.reset_cause,
+        "micropython": row.micropython,
+        "trust_version": row.trust_version,
+        "born": iso(row.birth_at),
+        "created": iso(row.created_at),
+        "update": row.update,
+        "offer": offer(row),
+    }
+
+
+def offer(row: Device) -> dict[str, Any] | None:
+    """What the device is offered, and how that stands: waiting, offered, running or failed."""
+    if row.offer is None:
+        return None
+    sequence = row.offer.release.sequence
+    if row.sequence is not None and row.sequence >= sequence and not row.trial:
+        state = "running"
+    elif row.failed_sequence is not None and row.failed_sequence >= sequence:
+        state = "failed"  # the device will not try this one again; a newer release is needed
+    elif row.offer_sent_id != row.offer_id:
+        state = "waiting"
+    else:
+        state = "offered"
+    return {"version": row.offer.release.version, "sequence": sequence, "state": state}
+
+
+def value(row: Latest | Measurement) -> dict[str, Any]:
+    return {"value": row.text if row.number is None else row.number, "unit": row.unit, "at": iso(row.at)}
+
+
+def measurement(row: Measurement) -> dict[str, Any]:
+    return {"id": row.id, "stream": row.stream, "name": row.name, **value(row)}
+
+
+def latest(session: Session, device_id: str) -> dict[str, Any]:
+    """The newest value of each of the device's measurements, by name."""
+    return {row.name: value(row) for row in telemetry.latest(session, device_id)}
+
+
+def report(row: Report) -> dict[str, Any]:
+    return {"id": row.id, "at": iso(row.at), **row.body}
+
+
+def alarm(row: Alarm) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "device": row.device_id,
+        "source": row.source,
+        "at": iso(row.at),
+        "last_at": iso(row.last_at),
+        "kind": row.kind,
+        "reason": row.reason,
+        "detail": row.detail,
+        "cti": row.cti,
+        "count": row.count,
+    }
+
+
+def command(row: Command) -> dict[str, Any]:
+    return {
+        "cti": row.cti,
+        "device": row.device_id,
+        "opcode": row.opcode,
+        "kid": row.kid,
+        "state": row.state,
+        "created": iso(row.created_at),
+        "expires": iso(row.expires_at),
+        "sent": iso(row.sent_at),
+        "ended": iso(row.ended_at),
+        "result": row.result,
+        "why": row.why,
+    }
+
+
+def release(row: Release) -> dict[str, Any]:
+    return {
+        "product": row.product,
+        "vendor": row.vendor,
+        "version": row.version,
+        "sequence": row.sequence,
+        "created": iso(row.created_at),
+        "targets": {
+            target.board: {
+                "image": {"digest": target.image_digest, "size": target.image_size},
+                "patches": target.patches,
+                "manifest_digest": target.manifest_digest,
+                "envelope_size": len(target.envelope),
+            }
+            for target in row.targets
+        },
+    }

@@ -1,0 +1,196 @@
+"""Takes in what devices publish. A peer is not trusted: a bad message becomes an alarm and a count, nothing else."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ota_server.store import Store, alarms, commands, now_ms, telemetry
+from ota_server.store.models import Device, Report
+from tidegate import report as messages
+from tidegate import senml
+from tidegate.errors import Refused
+
+log = logging.getLogger("tidegate.ingest")
+
+MAX_MESSAGE = 4096  # bytes; docs/wire.cddl allows no message of a device to be longer
+MAX_INTEGER = 2**63 - 1  # what the database can hold
+FUTURE_MS = 600_000  # a measurement this far ahead of our clock has a wrong time; it is filed under now
+_TOPIC = re.compile(r"tg/([a-z0-9-]{1,32})/up/([a-z]{1,16})(?:/([A-Za-z0-9._-]{1,32}))?\Z")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_FAILED = ("rolled-back", "refused", "failed")
+
+
+class Message(NamedTuple):
+    """One MQTT message. `retained` is true when the broker had kept it: it says nothing about now."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+
+
+def take(store: Store, message: Message) -> None:
+    """File one message in one transaction. Never raises for what the peer sent, only for what the database does."""
+    found = _TOPIC.match(message.topic)
+    if found is None or found[2] not in _HANDLERS or (found[3] is None) == (found[2] == "tele"):
+        with store.write() as session:
+            alarms.count(session, "messages on unknown topics")
+        return
+    device_id, kind, stream = found[1], found[2], found[3]
+    try:
+        with store.write() as session:
+            device = session.get(Device, device_id)
+            if device is None:
+                alarms.count(session, "messages of unknown devices")
+                return
+            if len(message.payload) > MAX_MESSAGE:
+                raise Refused("too-long", f"{len(message.payload)} bytes, at most {MAX_MESSAGE} are allowed")
+            if not message.retained:
+                device.last_seen_at = now_ms()
+            _HANDLERS[kind](session, device, message, stream or "")
+    except (Refused, RecursionError, OverflowError) as error:
+        reason = error.reason if isinstance(error, Refused) else "cbor"
+        log.warning("%s: bad %s: %s", device_id, kind, error)
+        with store.write() as session:
+            alarms.raise_own(session, device_id, "bad-message", reason, f"{kind}: {clean(str(error))}")
+
+
+def clean(value: Any) -> Any:
+    """Decoded CBOR as JSON that every database and browser takes: no control characters, NaN or huge numbers."""
+    if isinstance(value, str):
+        return _CONTROL.sub("\ufffd", value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_INTEGER:
+        return str(value)
+    if isinstance(value, dict):
+        return {clean(key): clean(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [clean(item) for item in value]
+    return value
+
+
+def _numbers_fit(body: dict[str, Any], *names: str) -> None:
+    for name in names:
+        if body.get(name, 0) > MAX_INTEGER:
+            raise Refused("message", f"{name} {body[name]} is beyond all reason")
+
+
+def _birth(session: Session, device: Device, message: Message, _stream: str) -> None:
+    body = messages.birth(message.payload)
+    _numbers_fit(body, "sequence", "trust_version")
+    if (body["board"], body["product"]) != (device.board, device.product):
+        alarms.raise_own(
+            session,
+            device.id,
+            "identity",
+            "other-board",
+            f"registered as {device.product} on {device.board}, says it is {clean(body['product'])} on "
+            f"{clean(body['board'])}",
+        )
+    if device.nonce != body["nonce"]:
+        device.birth_at = now_ms()
+    device.version, device.sequence, device.digest = clean(body["version"])[:64], body["sequence"], body["digest"]
+    device.nonce, device.reset_cause = body["nonce"], clean(body["reset_cause"])[:16]
+    device.trial, device.micropython = body["trial"], clean(body["micropython"])[:64]
+    device.trust_version = body["trust_version"]
+    if not message.retained:
+        device.online = True
+    if device.offer is not None and device.offer.release.sequence > body["sequence"]:
+        device.offer_sent_id = None  # the broker may have lost the retained offer: it goes out once more
+
+
+def _state(session: Session, device: Device, message: Message, _stream: str) -> None:
+    device.online = messages.state(message.payload)["online"]
+
+
+def _report(session: Session, device: Device, message: Message, _stream: str) -> None:
+    body = messages.report(message.payload)
+    _numbers_fit(body, "sequence")
+    body = clean(body)
+    phase, sequence = body["phase"], body["sequence"]
+    last = session.scalar(select(Report).where(Report.device_id == device.id).order_by(Report.id.desc()).limit(1))
+    if last is not None and _only_progress(last.body, body):
+        last.body, last.at = body, now_ms()
+    else:
+        session.add(Report(device_id=device.id, sequence=sequence, phase=phase, body=body))
+    if message.retained:
+        return
+    lwm2m = body["lwm2m"]
+    device.update = {
+        "phase": phase,
+        "state": lwm2m["state"],
+        "result": lwm2m["result"],
+        "sequence": sequence,
+        "verdict": body["verdict"],
+        "detail": body.get("detail"),
+        "progress": body.get("progress"),
+        "at": now_ms(),
+    }
+    if phase in _FAILED:
+        device.failed_sequence = max(sequence, device.failed_sequence or 0)
+    elif phase == "confirmed":
+        device.trial = False
+
+
+def _only_progress(last: dict[str, Any], body: dict[str, Any]) -> bool:
+    """Whether this report says no more than the last one but how far it has come: then it takes its place."""
+    same = all(last.get(name) == body.get(name) for name in ("phase", "sequence", "nonce", "verdict"))
+    return same and "progress" in last and "progress" in body
+
+
+def _result(session: Session, device: Device, message: Message, _stream: str) -> None:
+    body = clean(messages.result(message.payload))
+    why = body.get("why")
+    if not commands.ended(session, device.id, body["cti"], body["code"], body.get("answer"), why and why[:256]):
+        alarms.count(session, "results of unknown commands")
+
+
+def _alarm(session: Session, device: Device, message: Message, _stream: str) -> None:
+    body = clean(messages.alarm(message.payload))
+    kind, reason, cti = body["kind"][:32], body["reason"][:32], body.get("cti")
+    count = min(body.get("suppressed", 0) or 0, 1_000_000) + 1 if isinstance(body.get("suppressed", 0), int) else 1
+    detail = body.get("detail")
+    alarms.add(session, device.id, kind, reason, detail and detail[:256], cti, count)
+    if kind == "command-refused" and cti is not None:
+        commands.ended(session, device.id, cti, "refused", None, reason)
+
+
+def _telemetry(session: Session, device: Device, message: Message, stream: str) -> None:
+    now = now_ms()
+    prefix = f"urn:dev:org:tidegate:{device.id}:"
+    values = []
+    for record in senml.decode(message.payload, now / 1000):
+        name = record["name"]
+        if not name.startswith(prefix) or not 0 < len(name) - len(prefix) <= 64:
+            raise Refused("telemetry", f"a measurement is named {clean(name)[:80]!r}, not {prefix}...")
+        values.append(_value(record, name[len(prefix) :], now))
+    telemetry.add(session, device.id, stream, [value for value in values if value is not None])
+
+
+def _value(record: dict[str, Any], name: str, now: int) -> telemetry.Value | None:
+    """A resolved SenML record as we keep it; None when it has no value that can be kept."""
+    time = record["time"]
+    at = round(time * 1000) if math.isfinite(time) and 0 < time * 1000 < now + FUTURE_MS else now
+    unit = clean(record["unit"])[:16] if "unit" in record else None
+    for member in ("value", "bool", "sum"):
+        if member in record:
+            number = float(record[member])
+            return telemetry.Value(name, unit, at, number, None) if math.isfinite(number) else None
+    return telemetry.Value(name, unit, at, None, clean(record.get("text", record.get("data", "")))[:256])
+
+
+_HANDLERS: dict[str, Callable[[Session, Device, Message, str], None]] = {
+    "birth": _birth,
+    "state": _state,
+    "report": _report,
+    "result": _result,
+    "alarm": _alarm,
+    "tele": _telemetry,
+}

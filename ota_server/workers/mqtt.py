@@ -1,0 +1,158 @@
+"""The server's MQTT client: subscribes to all devices, hands their messages to `ingest`, publishes for `outbox`."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import ssl
+import threading
+import time
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from ota_server.store import Store, devices
+from tidegate.errors import TidegateError
+
+from . import ingest
+from .outbox import Outbox
+
+log = logging.getLogger("tidegate.mqtt")
+
+SUBSCRIPTION = "tg/+/up/#"
+KEEPALIVE_S = 30
+RECONNECT_MIN_S, RECONNECT_MAX_S = 1, 30
+MAX_INFLIGHT = 100
+MAX_QUEUED = 1000
+ACK_TIMEOUT_S = 10
+LOG_EVERY_S = 10  # the same failure again and again is one line in this time
+_PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+
+class BrokerUrl:
+    """mqtt://user:password@host:port, or mqtts:// for TLS with the system's certificate authorities."""
+
+    def __init__(self, url: str, default_password: str | None = None) -> None:
+        try:
+            parts = urlsplit(url)
+            self.port = parts.port or _PORTS.get(parts.scheme, 0)
+        except ValueError as error:
+            raise TidegateError(f"the broker address cannot be read: {error}", _URL_FORM) from None
+        if parts.scheme not in _PORTS or not parts.hostname or parts.path.strip("/") or parts.query:
+            raise TidegateError("the broker address is not an MQTT address", _URL_FORM)
+        self.tls = parts.scheme == "mqtts"
+        self.host = parts.hostname
+        self.user = unquote(parts.username) if parts.username else None
+        self.password = unquote(parts.password) if parts.password else default_password
+
+    def __str__(self) -> str:
+        """Without the password, so that it can be logged."""
+        return f"mqtt{'s' if self.tls else ''}://{self.host}:{self.port}"
+
+
+_URL_FORM = "Write it like mqtt://USER@HOST:PORT (mqtts:// for TLS)"
+
+
+class MqttWorker:
+    """Keeps a connection to the broker for ever; losing it loses nothing that the database knows."""
+
+    def __init__(self, store: Store, broker: BrokerUrl, wake: threading.Event) -> None:
+        self._store = store
+        self._broker = broker
+        self._wake = wake
+        self._quiet_until = 0.0
+        self._subscribed = threading.Event()
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=f"tidegate-server-{secrets.token_hex(4)}",
+            clean_session=True,
+            reconnect_on_failure=True,
+        )
+        self._client.username_pw_set(broker.user, broker.password)
+        if broker.tls:
+            self._client.tls_set_context(ssl.create_default_context())
+        self._client.reconnect_delay_set(RECONNECT_MIN_S, RECONNECT_MAX_S)
+        self._client.max_inflight_messages_set(MAX_INFLIGHT)
+        self._client.max_queued_messages_set(MAX_QUEUED)
+        self._client.on_connect = self._on_connect
+        self._client.on_subscribe = self._on_subscribe
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_message = self._on_message
+        self._outbox = Outbox(store, wake, self._publish, self._subscribed.is_set)
+
+    def start(self) -> None:
+        """Begin; an unreachable broker is tried again and again, with a growing pause."""
+        self._client.connect_async(self._broker.host, self._broker.port, KEEPALIVE_S)
+        self._client.loop_start()
+        self._outbox.start()
+
+    def stop(self) -> None:
+        self._outbox.stop()
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def wait_ready(self, timeout_s: float) -> bool:
+        """Wait until the subscription stands."""
+        return self._subscribed.wait(timeout_s)
+
+    def _publish(self, topic: str, payload: bytes, retain: bool) -> bool:
+        info = self._client.publish(topic, payload, qos=1, retain=retain)
+        try:
+            info.wait_for_publish(ACK_TIMEOUT_S)
+            return info.is_published()
+        except (RuntimeError, ValueError):  # not connected, or paho's queue is full
+            return False
+
+    def _on_connect(self, client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if reason.is_failure:
+            self._complain("the broker at %s refuses this server: %s; check user and password", self._broker, reason)
+            return
+        log.info("connected to %s", self._broker)
+        try:
+            with self._store.write() as session:
+                devices.all_offline(session)
+        except Exception:
+            log.exception("could not mark the devices offline")
+        client.subscribe(SUBSCRIPTION, qos=1)
+
+    def _on_subscribe(self, client: paho.Client, _data: Any, _mid: int, reasons: list[Any], _properties: Any) -> None:
+        if any(reason.is_failure for reason in reasons):
+            self._complain("the broker at %s does not let this server read %s", self._broker, SUBSCRIPTION)
+            return
+        self._subscribed.set()
+        self._wake.set()
+
+    def _on_disconnect(self, _client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        self._subscribed.clear()
+        self._complain("the connection to %s is gone (%s); connecting again", self._broker, reason)
+
+    def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        """Runs in paho's thread: while it files a message no other is read, so a flood waits in the broker, not here.
+
+        paho acknowledges a QoS 1 message when this returns, that is after it is in the database.
+        """
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            return
+        try:
+            ingest.take(self._store, ingest.Message(topic, bytes(message.payload), message.retain))
+        except Exception:  # the database's trouble: this message is lost, the connection must not be
+            if self._loud():
+                log.exception("a message on %s could not be filed", topic)
+            return
+        if topic.endswith(("/birth", "/state")):
+            self._wake.set()  # someone is there now who may have something waiting
+
+    def _complain(self, text: str, *args: Any) -> None:
+        if self._loud():
+            log.warning(text, *args)
+
+    def _loud(self) -> bool:
+        now = time.monotonic()
+        if now < self._quiet_until:
+            return False
+        self._quiet_until = now + LOG_EVERY_S
+        return True

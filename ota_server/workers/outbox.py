@@ -1,0 +1,96 @@
+"""Sends what the database says should be sent: offers not yet taken by the broker, commands not yet relayed.
+
+The database is the only queue. The API writes to it and sets an event; a worker in another process finds the same
+rows a poll later.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from ota_server.store import Store, commands, devices, retention
+
+log = logging.getLogger("tidegate.outbox")
+
+POLL_S = 0.5
+BATCH = 100
+PRUNE_S = 30
+ERROR_PAUSE_S = 5
+
+Publish = Callable[[str, bytes, bool], bool]  # (topic, payload, retain) -> whether the broker acknowledged it
+
+
+class Outbox:
+    """A thread that empties the database of things to say."""
+
+    def __init__(self, store: Store, wake: threading.Event, publish: Publish, ready: Callable[[], bool]) -> None:
+        self._store = store
+        self._wake = wake
+        self._publish = publish
+        self._ready = ready
+        self._stopping = threading.Event()
+        self._pruned_at = 0.0
+        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._wake.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.wait(POLL_S)
+            self._wake.clear()
+            try:
+                self._round()
+            except Exception:  # the database may be locked or full for a while; this thread must outlive that
+                log.exception("could not work through the outbox; next try in %d s", ERROR_PAUSE_S)
+                self._stopping.wait(ERROR_PAUSE_S)
+
+    def _round(self) -> None:
+        self._housekeeping()
+        if self._ready():
+            self._send_offers()
+            self._send_commands()
+
+    def _housekeeping(self) -> None:
+        with self._store.read() as session:
+            overdue = commands.overdue(session)
+        if overdue:
+            with self._store.write() as session:
+                commands.expire(session)
+        if time.monotonic() - self._pruned_at > PRUNE_S:
+            self._pruned_at = time.monotonic()
+            with self._store.write() as session:
+                retention.prune(session)
+
+    def _send_offers(self) -> None:
+        with self._store.read() as session:
+            offers = devices.unsent_offers(session, BATCH)
+        for device, target, envelope in offers:
+            if self._stopping.is_set() or not self._publish(f"tg/{device}/down/offer", envelope, True):
+                return
+            with self._store.write() as session:
+                devices.offer_sent(session, device, target)
+            log.info("%s: offer published", device)
+        if len(offers) == BATCH:
+            self._wake.set()
+
+    def _send_commands(self) -> None:
+        with self._store.read() as session:
+            waiting = commands.sendable(session, BATCH)
+        for row, device, message in waiting:
+            with self._store.write() as session:
+                if not commands.claim(session, row):
+                    continue
+            if not self._publish(f"tg/{device}/down/cmd", message, False):
+                with self._store.write() as session:
+                    commands.unclaim(session, row)
+                return
+            log.info("%s: command relayed", device)
