@@ -37,7 +37,7 @@ class Server:
     def __init__(self, url: str, token: str):
         parts = httpx.URL(url if "://" in url else f"http://{url}")
         if parts.scheme not in ("http", "https") or not parts.host:
-            raise TidegateError(f"{url!r} is not an HTTP address", "Write it like http://127.0.0.1:8000")
+            raise TidegateError(f"{url!r} is not an HTTP address", "Write it like http://127.0.0.1:8080")
         self.url = str(parts).rstrip("/")
         self._client = httpx.Client(
             base_url=self.url,

@@ -48,6 +48,7 @@ class Outcome:
     """What was done. `written` and `kept` are paths on the board; `slots` is boot.flash.status there."""
 
     port: str
+    machine: str
     unique_id: str
     micropython: str
     written: list[str] = field(default_factory=list)
@@ -114,7 +115,7 @@ def _recognise(session: Session, board: Board) -> Outcome:
             "Put a MicroPython of the 1.25 line on the board first",
         )
     unique_id = session.value("binascii.hexlify(__import__('machine').unique_id()).decode()")
-    return Outcome(session.port, unique_id, version)
+    return Outcome(session.port, machine, unique_id, version)
 
 
 # ------------------------------------------------------------------ what belongs on the board

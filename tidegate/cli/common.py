@@ -72,7 +72,7 @@ def server_options(command: F) -> F:
         click.option(
             "--server",
             envvar="TIDEGATE_SERVER",
-            default="http://127.0.0.1:8000",
+            default="http://127.0.0.1:8080",
             show_default=True,
             show_envvar=True,
             metavar="URL",

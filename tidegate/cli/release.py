@@ -150,7 +150,7 @@ def inspect(file: Path, as_json: bool) -> None:
 @release.command(
     epilog="""\b
 Examples:
-  tidegate release publish releases/1.1.0 --server http://127.0.0.1:8000 --token-file publish.token"""
+  tidegate release publish releases/1.1.0 --server http://127.0.0.1:8080 --token-file publish.token"""
 )
 @click.argument("folder", metavar="DIR", type=FOLDER)
 @click.option("--trust", "trust_file", type=FILE, help="Verify against this trust store before uploading.")

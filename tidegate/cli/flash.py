@@ -1,0 +1,91 @@
+"""`tidegate flash`: put Tidegate on a board over its serial port."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tidegate import boards, project, release
+from tidegate.cli.common import FILE, FOLDER, emit, json_option, progress, say
+from tidegate.errors import TidegateError
+from tidegate.flash import Outcome, Request, verify
+from tidegate.flash import flash as flash_board
+
+
+@click.command(
+    epilog="""\b
+PORT is a device name as mpremote takes it: auto, a0 (/dev/ttyACM0), u0 (/dev/ttyUSB0), id:SERIAL, or a path.
+
+\b
+Examples:
+  tidegate flash auto --board qemu_mps2 --release releases/1.0.0 --trust trust.cbor \\
+      --config gate-7.config.json --credentials gate-7.credentials.json
+  tidegate flash /dev/ttyACM0 --board qemu_mps2 --release releases/1.1.0
+  tidegate flash a0 --board qemu_mps2 --release releases/1.1.0 --verify-only"""
+)
+@click.argument("port", metavar="PORT")
+@click.option("--board", "board_name", required=True, help="What board it is; another one is refused.")
+@click.option("--release", "release_dir", type=FOLDER, help="Release whose image to install.")
+@click.option("--trust", "trust_file", type=FILE, help="Trust store: the keys the board accepts.")
+@click.option("--config", "config_file", type=FILE, help="Settings, JSON (docs/config.md).")
+@click.option("--credentials", "credentials_file", type=FILE, help="MQTT user and password, from `device add`.")
+@click.option("--wipe", is_flag=True, help="Forget counters, staged updates and kept reports.")
+@click.option("--verify-only", is_flag=True, help="Change nothing; exit code 1 if the board differs.")
+@click.option("--source", type=FOLDER, help="Project folder with firmware/ and boards/. Default: around here.")
+@json_option
+def flash(
+    port: str,
+    board_name: str,
+    release_dir: Path | None,
+    trust_file: Path | None,
+    config_file: Path | None,
+    credentials_file: Path | None,
+    wipe: bool,
+    verify_only: bool,
+    source: Path | None,
+    as_json: bool,
+) -> None:
+    """Put loader, trust store, settings and image on the board at PORT, and reset it.
+
+    Everything is read back and compared; what is right already stays as it is. If the cable is pulled, run it again.
+    """
+    root = source or project.find_root()
+    request = Request(
+        board=boards.load(root, board_name),
+        root=root,
+        release=release.load(release_dir) if release_dir else None,
+        trust=trust_file,
+        config=config_file,
+        credentials=credentials_file,
+        wipe=wipe,
+    )
+    if verify_only:
+        _verify(port, request, as_json)
+        return
+    with progress(f"flashing {port}", quiet=as_json) as tell:
+        outcome = flash_board(port, request, lambda what, done, total: tell(done, total, what))
+    emit(asdict(outcome), as_json, lambda _: _show(outcome))
+
+
+def _show(outcome: Outcome) -> None:
+    say(f"{outcome.port}: {outcome.machine}, MicroPython {outcome.micropython}, id {outcome.unique_id}")
+    for verb, paths in (("wrote", outcome.written), ("unchanged", outcome.kept), ("removed", outcome.removed)):
+        if paths:
+            say(f"  {verb}: {' '.join(paths)}")
+    slots = outcome.slots or {}
+    running: dict[str, Any] = slots["slots"][slots["running"]]
+    say(
+        f"  slot {slots['running']} boots: sequence {running['sequence']}, {running['size']} bytes, read back and verified"
+    )
+
+
+def _verify(port: str, request: Request, as_json: bool) -> None:
+    differences = verify(port, request)
+    emit({"port": port, "differences": differences}, as_json, lambda _: [say(f"{port}: {line}") for line in differences])
+    if differences:
+        raise TidegateError(f"{port} is not as asked", "Flash it without --verify-only")
+    if not as_json:
+        say(f"{port} is as asked")
