@@ -25,6 +25,7 @@ class Board:
     name = "qemu_mps2"
     arch = "armv7m"
     BLOCK = 4096
+    folder = "/tg"  # where the loader and the agent find their files
 
     def __init__(self):
         self._lan = network.LAN()

@@ -87,6 +87,8 @@ int mp_hal_stdin_rx_chr(void) {
         if (c >= 0) {
             return c;
         }
+        // Only the REPL waits here, and so a person is at the console: the board is not to be reset under their hands.
+        watchdog_feed();
         mp_event_wait_indefinite();
     }
 }

@@ -1,0 +1,188 @@
+"""The boot record: which slot runs, which one is on trial, and how the last trial ended.
+
+Two copies live in the ROM segment's first two blocks. They are written alternately; each has a
+counter and a CRC, and the newer valid one counts. Whatever is cut, the other copy is whole, so a
+change either happened or did not.
+"""
+
+import struct
+from binascii import crc32
+
+from boot import const
+
+NONE = const(0xFF)  # no slot
+SLOTS = const(2)
+
+# what a slot holds
+EMPTY = const(0)  # nothing, or a half-written image
+INSTALLED = const(1)  # a whole image that was never confirmed
+GOOD = const(2)  # an image that was confirmed once
+
+# how the last trial ended
+CONFIRMED = const(1)
+ROLLED_BACK = const(2)
+
+# why a trial (or the running slot) failed; the numbers are in docs/reports.md
+WATCHDOG = const(1)
+EXCEPTION = const(2)
+TIMEOUT = const(3)
+RESET = const(4)
+ENDED = const(5)
+DAMAGED = const(6)
+POWER = const(7)
+REASONS = ("none", "watchdog", "exception", "timeout", "reset", "ended", "damaged", "power")
+
+_MAGIC = b"TGBR"
+_VERSION = const(1)
+_BAD = const(4)  # failed digests remembered, the oldest forgotten first
+_HEAD = "<4sBBBBBBBBII"
+_SLOT = "<IIB3x32s"
+_LAST = "<I32s"
+_NO_DIGEST = bytes(32)
+_SIZE = const(20 + SLOTS * 44 + 36 + _BAD * 32 + 4)
+
+
+class RecordError(Exception):
+    """The boot record could not be written: the ROM segment does not keep what was written."""
+
+
+class Slot:
+    """What one slot holds. size: bytes; digest: SHA-256 of those bytes; sequence: the release's
+    number.
+    """
+
+    def __init__(self, state=EMPTY, size=0, sequence=0, digest=_NO_DIGEST):
+        self.state = state
+        self.size = size
+        self.sequence = sequence
+        self.digest = digest
+
+
+class Record:
+    """The record in memory; nothing is stored until Store.save."""
+
+    def __init__(self):
+        self.counter = 0
+        self.running = NONE  # the confirmed slot
+        self.trial = NONE
+        self.attempts = 0  # trial starts that count against the image
+        self.starts = 0  # all trial starts, also those that a power cut ended
+        self.reason = 0  # why the current attempt failed, if it could say so
+        self.outcome = 0  # of the last trial, until the agent has reported it
+        self.outcome_reason = 0
+        self.floor = 0  # no image with a lower sequence number is accepted
+        self.slots = [Slot() for _ in range(SLOTS)]
+        self.last_sequence = 0  # the image that the outcome is about
+        self.last_digest = _NO_DIGEST
+        self.bad = []  # digests that failed their trial, newest last
+
+    def mark_bad(self, digest):
+        if digest not in self.bad:
+            self.bad = (self.bad + [bytes(digest)])[-_BAD:]
+
+    def end_trial(self, outcome, reason=0):
+        """Confirms the trial slot or takes it back; afterwards there is no trial."""
+        slot = self.slots[self.trial]
+        self.outcome, self.outcome_reason = outcome, reason
+        self.last_sequence, self.last_digest = slot.sequence, slot.digest
+        if outcome == CONFIRMED:
+            self.running = self.trial
+            self.floor = max(self.floor, slot.sequence)
+            slot.state = GOOD
+        else:
+            self.mark_bad(slot.digest)
+            slot.state = EMPTY
+        self.trial, self.attempts, self.starts, self.reason = NONE, 0, 0, 0
+
+
+def _pack(record):
+    parts = [
+        struct.pack(
+            _HEAD,
+            _MAGIC,
+            _VERSION,
+            record.running,
+            record.trial,
+            record.attempts,
+            record.starts,
+            record.reason,
+            record.outcome,
+            record.outcome_reason,
+            record.counter,
+            record.floor,
+        )
+    ]
+    for slot in record.slots:
+        parts.append(struct.pack(_SLOT, slot.size, slot.sequence, slot.state, slot.digest))
+    parts.append(struct.pack(_LAST, record.last_sequence, record.last_digest))
+    for index in range(_BAD):
+        parts.append(record.bad[index] if index < len(record.bad) else _NO_DIGEST)
+    data = b"".join(parts)
+    return data + struct.pack("<I", crc32(data))
+
+
+def _unpack(data):
+    """The record in these bytes, or None if they are not a valid one."""
+    if struct.unpack("<I", data[-4:])[0] != crc32(data[:-4]):
+        return None
+    record = Record()
+    (
+        magic,
+        version,
+        record.running,
+        record.trial,
+        record.attempts,
+        record.starts,
+        record.reason,
+        record.outcome,
+        record.outcome_reason,
+        record.counter,
+        record.floor,
+    ) = struct.unpack_from(_HEAD, data, 0)
+    if magic != _MAGIC or version != _VERSION:
+        return None
+    at = struct.calcsize(_HEAD)
+    for slot in record.slots:
+        slot.size, slot.sequence, slot.state, slot.digest = struct.unpack_from(_SLOT, data, at)
+        at += struct.calcsize(_SLOT)
+    record.last_sequence, record.last_digest = struct.unpack_from(_LAST, data, at)
+    at += struct.calcsize(_LAST)
+    for _ in range(_BAD):
+        digest = bytes(data[at : at + 32])
+        at += 32
+        if digest != _NO_DIGEST:
+            record.bad.append(digest)
+    if record.running >= SLOTS or (record.trial >= SLOTS and record.trial != NONE):
+        return None
+    return record
+
+
+class Store:
+    """The two copies on the board's ROM segment."""
+
+    def __init__(self, board):
+        self._board = board
+        self._newest = 1  # so that the very first save goes to block 0
+
+    def load(self):
+        """The newest valid record, or None on a blank board."""
+        rom = self._board.rom()
+        found = None
+        for index in range(2):
+            at = index * self._board.BLOCK
+            record = _unpack(bytes(rom[at : at + _SIZE]))
+            if record and (found is None or record.counter > found.counter):
+                found = record
+                self._newest = index
+        return found
+
+    def save(self, record):
+        """Makes this the newest record; when it returns, it is stored and was read back."""
+        record.counter += 1
+        data = _pack(record)
+        at = (1 - self._newest) * self._board.BLOCK
+        self._board.rom_erase(at, self._board.BLOCK)
+        self._board.rom_write(at, data)
+        if bytes(self._board.rom()[at : at + _SIZE]) != data:
+            raise RecordError("boot record at %d does not keep what was written" % at)
+        self._newest = 1 - self._newest

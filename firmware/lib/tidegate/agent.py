@@ -1,0 +1,219 @@
+"""The agent of one gateway: composes configuration, link, updates, commands and telemetry, and
+runs them.
+"""
+
+import asyncio
+import gc
+import json
+import sys
+
+import cbor
+import httpget
+
+from tidegate import PROTOCOL, console, ids, trust
+from tidegate.alarms import Alarms
+from tidegate.clock import Uptime, const
+from tidegate.commands import Commands
+from tidegate.config import Config, ConfigError
+from tidegate.link import Link
+from tidegate.outbox import Outbox
+from tidegate.reports import Reporter
+from tidegate.staging import Staging
+from tidegate.state import State
+from tidegate.supervisor import Supervisor
+from tidegate.telemetry import Telemetry
+from tidegate.trial import Trial
+from tidegate.updater import Identity, Updater
+
+_NONCE_SIZE = const(8)
+_RELEASE = "/rom/release.json"
+_LIMIT_S = const(60)  # a task that has not checked in for so long is stuck
+_WORK_LIMIT_S = const(180)  # for the tasks that verify signatures and write slots
+_REBOOT_FLUSH_S = const(5)
+
+
+def healthy():
+    """The health check of an application that has none of its own."""
+    return True
+
+
+class Agent:
+    """One boot of the agent."""
+
+    def __init__(self, boot, streams=(), health=healthy, commands=None):
+        """boot: what the loader hands to app.start. streams: telemetry.Stream each. health() ->
+        bool: whether the application does its work; a trial is confirmed only then. commands:
+        {opcode: function(arguments) -> answer}.
+        """
+        self._boot = boot
+        self._streams = streams
+        self._health = health
+        self._extra = commands or {}
+
+    def run(self):
+        """Runs until the board is reset. Returns only if what was flashed beside the image is
+        unusable.
+        """
+        try:
+            self._compose()
+        except ConfigError as error:
+            console.error("%s", error)
+            return
+        gc.collect()
+        asyncio.run(self._main())
+
+    # ------------------------------------------------------------ composing
+
+    def _compose(self):
+        boot, board = self._boot, self._boot.board
+        config = Config(board.folder, board.name)
+        console.set_level(config.log_level)
+        keys = trust.load(board.folder + "/trust.cbor")
+        self._release = _read_release()
+        self._config = config
+        self._uptime = Uptime()
+        self._nonce = board.random(_NONCE_SIZE)
+        self._reboot = asyncio.Event()
+        state = State(board.folder + "/state")
+        feed = boot.watchdog.feed
+
+        self._link = Link(config, board, self._offered, self._commanded)
+        self._outbox = Outbox(self._link, state)
+        self._reporter = Reporter(self._nonce, self._outbox)
+        alarms = Alarms(self._outbox, self._uptime)
+        staging = Staging(state, config.payloads, httpget.get, feed)
+        vendor = ids.vendor_id(config.vendor)
+        identity = Identity(boot, vendor, ids.class_id(vendor, config.product, config.board))
+        self._trial = Trial(boot, state, self._reporter, alarms, staging)
+        self._updater = Updater(
+            boot, state, keys, identity, staging, self._reporter, alarms, self._outbox
+        )
+        self._commands = Commands(
+            config.device, keys, self._nonce, state, self._outbox, alarms, self._handlers(), feed
+        )
+        self._telemetry = Telemetry(
+            config.device,
+            self._streams,
+            config.telemetry_period_s,
+            self._link,
+            alarms,
+            self._uptime,
+        )
+        self._supervisor = Supervisor(boot.watchdog, self._uptime, self._stuck)
+        self._link.introduce(self._birth(keys.version), self._state)
+        console.info(
+            "%s, %s %s, sequence %d, slot %s, started by %s",
+            config.device,
+            self._release["product"],
+            self._release["version"],
+            boot.running.sequence,
+            boot.slot,
+            boot.reset_cause,
+        )
+
+    def _birth(self, trust_version):
+        boot, release = self._boot, self._release
+        return cbor.dumps(
+            {
+                1: PROTOCOL,
+                2: boot.board.name,
+                3: release["product"],
+                4: release["version"],
+                5: boot.running.sequence,
+                6: boot.running.digest,
+                7: self._nonce,
+                8: boot.reset_cause,
+                9: boot.trial,
+                10: ".".join(str(part) for part in sys.implementation.version[:3]),
+                11: trust_version,
+            }
+        )
+
+    def _state(self):
+        return cbor.dumps({1: True, 2: self._reporter.state, 3: self._reporter.result})
+
+    def _stuck(self, name, seconds):
+        self._trial.note("task %s made no progress for %d s" % (name, seconds))
+
+    # ------------------------------------------------------------ from the network
+
+    def _offered(self, data):
+        self._updater.offer(data)
+
+    def _commanded(self, data):
+        self._commands.push(data)
+
+    # ------------------------------------------------------------ commands
+
+    def _handlers(self):
+        handlers = {"info": self._info, "ping": self._ping, "reboot": self._ask_reboot}
+        handlers.update(self._extra)
+        return handlers
+
+    def _info(self, arguments):
+        boot, release = self._boot, self._release
+        gc.collect()
+        return {
+            "device": self._config.device,
+            "board": boot.board.name,
+            "product": release["product"],
+            "version": release["version"],
+            "sequence": boot.running.sequence,
+            "slot": boot.slot,
+            "trial": boot.trial,
+            "reset_cause": boot.reset_cause,
+            "uptime_s": self._uptime.seconds(),
+            "heap_free": gc.mem_free() if hasattr(gc, "mem_free") else 0,
+            "heap_used": gc.mem_alloc() if hasattr(gc, "mem_alloc") else 0,
+            "sessions": self._link.sessions,
+            "samples_dropped": self._telemetry.dropped,
+            "source_failures": self._telemetry.failures,
+            "messages_dropped": self._outbox.dropped,
+        }
+
+    def _ping(self, arguments):
+        return {"uptime_s": self._uptime.seconds()}
+
+    def _ask_reboot(self, arguments):
+        self._reboot.set()
+        return {"reboot": True}
+
+    # ------------------------------------------------------------ tasks
+
+    async def _main(self):
+        task = self._supervisor.task
+        await asyncio.gather(
+            self._supervisor.run(),
+            self._link.run(),
+            self._link.announce(task("announce", _LIMIT_S)),
+            self._outbox.run(task("outbox", _LIMIT_S)),
+            self._telemetry.sample(task("sample", _LIMIT_S)),
+            self._telemetry.send(task("telemetry", _LIMIT_S)),
+            self._commands.run(task("commands", _WORK_LIMIT_S)),
+            self._update(task("updater", _WORK_LIMIT_S)),
+            self._wait_reboot(task("reboot", _LIMIT_S)),
+        )
+
+    async def _update(self, beat):
+        """First the end of the last update, then the next one."""
+        self._updater.settled = self._trial.report_outcome()
+        if self._boot.trial:
+            await self._trial.prove(self._link, self._health, self._config.trial_timeout_s, beat)
+            self._updater.settled = self._trial.report_outcome()
+        await self._updater.run(beat)
+
+    async def _wait_reboot(self, beat):
+        await beat.wait(self._reboot)
+        await beat.sleep(1)  # so that the answer is in the outbox and on its way
+        await self._outbox.flush(_REBOOT_FLUSH_S)
+        self._boot.reset()
+
+
+def _read_release():
+    """What the image says of itself: {"product", "version", ...}."""
+    try:
+        with open(_RELEASE) as file:
+            release = json.load(file)
+        return {"product": release["product"], "version": release["version"]}
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError("%s is unusable (%r); build the image again" % (_RELEASE, error))

@@ -1,0 +1,122 @@
+"""What was flashed beside the firmware: config.json and credentials.json, checked key by key."""
+
+import json
+
+from tidegate import console
+from tidegate.clock import const
+
+_MAX_SIZE = const(4096)  # bytes of a file
+_DEVICE_CHARS = "abcdefghijklmnopqrstuvwxyz0123456789-"
+
+
+class ConfigError(Exception):
+    """A flashed file is missing or wrong; the text names the file, the key and the remedy, in one
+    line.
+    """
+
+
+class Config:
+    """The device's settings.
+
+    device: 1..32 characters of a-z 0-9 -; product, vendor (a domain), board: text; mqtt_host,
+    mqtt_port; payloads: (host, port, path with a / at its end) of the base address payload
+    addresses are relative to; telemetry_period_s, trial_timeout_s: seconds; log_level: a number of
+    console.LEVELS; user, password: for MQTT.
+    """
+
+    def __init__(self, folder, board):
+        """Reads both files in `folder`; `board` is the name of the board this runs on. Raises
+        ConfigError.
+        """
+        found = _Document(folder + "/config.json")
+        self.device = found.text("device", 32)
+        if any(char not in _DEVICE_CHARS for char in self.device):
+            raise found.wrong("device", "may hold only a-z, 0-9 and -")
+        self.product = found.text("product", 64)
+        self.vendor = found.text("vendor", 64)
+        self.board = found.text("board", 32)
+        if self.board != board:
+            raise found.wrong("board", "is %r, but this board is %r" % (self.board, board))
+        broker = found.inner("mqtt")
+        self.mqtt_host = broker.text("host", 128)
+        self.mqtt_port = broker.number("port", 1, 65535, 1883)
+        self.payloads = _address(found)
+        self.telemetry_period_s = found.number("telemetry_period_s", 1, 86400, 60)
+        self.trial_timeout_s = found.number("trial_timeout_s", 10, 3600, 60)
+        self.log_level = found.choice("log_level", console.LEVELS, "info")
+
+        secret = _Document(folder + "/credentials.json")
+        self.user = secret.text("user", 128)
+        self.password = secret.text("password", 128)
+
+
+class _Document:
+    """One JSON object; every error names the file and the key."""
+
+    def __init__(self, path, values=None, prefix=""):
+        self._path = path
+        self._prefix = prefix
+        self._values = self._read() if values is None else values
+
+    def wrong(self, key, what):
+        return ConfigError(
+            "%s: %s%s %s; flash it again (tidegate flash)" % (self._path, self._prefix, key, what)
+        )
+
+    def text(self, key, most):
+        value = self._values.get(key)
+        if value is None:
+            raise self.wrong(key, "is missing")
+        if not isinstance(value, str) or not 0 < len(value) <= most:
+            raise self.wrong(key, "must be a text of 1 to %d characters" % most)
+        return value
+
+    def number(self, key, least, most, default):
+        value = self._values.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise self.wrong(key, "must be a whole number from %d to %d" % (least, most))
+        return value
+
+    def choice(self, key, names, default):
+        value = self._values.get(key, default)
+        if value not in names:
+            raise self.wrong(key, "must be one of " + ", ".join(names))
+        return names.index(value)
+
+    def inner(self, key):
+        value = self._values.get(key)
+        if not isinstance(value, dict):
+            raise self.wrong(key, "is missing" if value is None else "must be an object")
+        return _Document(self._path, value, self._prefix + key + ".")
+
+    def _read(self):
+        try:
+            with open(self._path, "rb") as file:
+                data = file.read(_MAX_SIZE + 1)
+        except OSError:
+            raise ConfigError("%s is missing; flash it (tidegate flash)" % self._path)
+        try:
+            values = json.loads(str(data, "utf-8")) if len(data) <= _MAX_SIZE else None
+        except ValueError:
+            values = None
+        if not isinstance(values, dict):
+            raise ConfigError(
+                "%s is not a JSON object; flash it again (tidegate flash)" % self._path
+            )
+        return values
+
+
+def _address(found):
+    """(host, port, path) of "http://host[:port]/[path/]"."""
+    url = found.text("payloads", 200)
+    if not url.startswith("http://"):
+        raise found.wrong("payloads", "must start with http://")
+    place, slash, path = url[7:].partition("/")
+    host, _, port = place.partition(":")
+    try:
+        number = int(port or "80")
+    except ValueError:
+        number = 0
+    if not host or not 0 < number < 65536 or (path and not path.endswith("/")):
+        raise found.wrong("payloads", "must look like http://host:port/")
+    return host, number, "/" + path

@@ -1,0 +1,113 @@
+"""The device's one connection: brings the network up, says who it is, and passes on what comes
+down.
+"""
+
+import asyncio
+
+import cbor
+from mqtt import Client, MqttError
+
+from tidegate import console
+from tidegate.clock import const
+
+_KEEPALIVE_S = const(60)
+_MAX_PACKET = const(2560)  # bytes: the largest envelope, its topic and head
+_PUBLISH_S = const(20)
+_PING_S = const(10)
+
+
+class Link:
+    """The MQTT connection of one device. announced: the broker has this boot's birth since the
+    last connection.
+    """
+
+    def __init__(self, config, board, on_offer, on_command):
+        """on_offer(bytes), on_command(bytes): called for each message that comes down; must be
+        quick.
+        """
+        self._up = "tg/%s/up/" % config.device
+        self._offers = "tg/%s/down/offer" % config.device
+        self._commands = "tg/%s/down/cmd" % config.device
+        self._on_offer = on_offer
+        self._on_command = on_command
+        self._board = board
+        self._joined = asyncio.Event()
+        self._birth = b""
+        self._state = None
+        self.announced = False
+        self._client = Client(
+            config.device,
+            config.mqtt_host,
+            config.mqtt_port,
+            user=config.user,
+            password=config.password,
+            keepalive=_KEEPALIVE_S,
+            will=(self._up + "state", cbor.dumps({1: False}), 1, True),
+            on_message=self._message,
+            on_connect=self._connected,
+            link=board.link,
+            max_packet=_MAX_PACKET,
+            rng=board.random,
+            log=console.info,
+        )
+
+    @property
+    def connected(self):
+        return self._client.connected
+
+    @property
+    def sessions(self):
+        """Connections so far."""
+        return self._client.sessions
+
+    def introduce(self, birth, state):
+        """What is published, retained, at each connection. birth: bytes; state() -> bytes."""
+        self._birth = birth
+        self._state = state
+
+    async def publish(self, topic, payload, qos=0, retain=False, timeout_s=None):
+        """Publishes under the device's up/; raises MqttError."""
+        await self._client.publish(self._up + topic, payload, qos, retain, timeout_s)
+
+    async def round_trip(self):
+        """Returns when the broker has answered; raises MqttError."""
+        try:
+            await asyncio.wait_for(self._client.round_trip(), _PING_S)
+        except asyncio.TimeoutError:
+            raise MqttError("timeout", "no answer within %d s" % _PING_S)
+
+    async def run(self):
+        """The connection itself."""
+        self._board.network_up()
+        await self._client.subscribe(self._offers)
+        await self._client.subscribe(self._commands)
+        await self._client.run()
+
+    async def announce(self, beat):
+        """The task that publishes birth and state after each connection."""
+        while True:
+            await beat.wait(self._joined)
+            try:
+                await self.publish("state", self._state(), 1, True, _PUBLISH_S)
+                beat()
+                await self.publish("birth", self._birth, 1, True, _PUBLISH_S)
+            except MqttError as error:
+                console.info("not announced yet: %s", error)
+                await beat.sleep(1)
+                self._joined.set()
+                continue
+            if not self.announced:
+                console.info("connected and announced")
+            self.announced = True
+
+    def _connected(self, session_present):
+        self.announced = False
+        self._joined.set()
+
+    def _message(self, topic, payload, retained):
+        if not len(payload):  # a retained message that was withdrawn
+            return
+        if topic == self._offers:
+            self._on_offer(bytes(payload))
+        elif topic == self._commands:
+            self._on_command(bytes(payload))

@@ -1,0 +1,88 @@
+"""Messages that must arrive: sent in order, kept over a reset until the broker has acknowledged
+them.
+"""
+
+import asyncio
+
+from mqtt import MqttError
+
+from tidegate import console
+from tidegate.clock import const
+
+_MOST = const(16)  # messages; when full the oldest goes
+_PUBLISH_S = const(20)  # for one acknowledgement
+_FILE = "outbox"
+
+
+class Outbox:
+    """A bounded queue of (topic under up/, payload). dropped: messages that found no room."""
+
+    def __init__(self, link, state):
+        """link: has `connected` and the coroutine function publish(topic, payload, qos=,
+        timeout_s=).
+        """
+        self._link = link
+        self._state = state
+        self._queue = [tuple(entry) + (True,) for entry in state.load(_FILE, [])]
+        self._stored = bool(self._queue)
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self.dropped = 0
+        if self._queue:
+            console.info("%d messages of the last boot are still to be sent", len(self._queue))
+            self._work.set()
+
+    def add(self, topic, payload, keep=True):
+        """Queues a message; what is not to be kept is dropped while there is no connection."""
+        if not keep and not self._link.connected:
+            return
+        if len(self._queue) >= _MOST:
+            self._queue.pop(0)
+            self.dropped += 1
+        self._queue.append((topic, payload, keep))
+        self._idle.clear()
+        self._work.set()
+        if keep and not self._link.connected:
+            self.save()
+
+    def save(self):
+        """Puts on the file system what has not arrived."""
+        kept = [[topic, payload] for topic, payload, keep in self._queue if keep]
+        try:
+            if kept:
+                self._state.store(_FILE, kept)
+            elif self._stored:
+                self._state.remove(_FILE)
+            self._stored = bool(kept)
+        except OSError as error:
+            console.error("%d messages could not be kept: %s", len(kept), error)
+
+    async def flush(self, timeout_s):
+        """Waits until all is sent, at most so long; the rest is kept on the file system."""
+        if self._queue:
+            try:
+                await asyncio.wait_for(self._idle.wait(), timeout_s)
+            except asyncio.TimeoutError:
+                pass
+        self.save()
+
+    async def run(self, beat):
+        """The task that sends."""
+        while True:
+            await beat.wait(self._work)
+            while self._queue:
+                beat()
+                if not self._link.connected:
+                    await beat.sleep(1)
+                    continue
+                entry = self._queue[0]
+                try:
+                    await self._link.publish(entry[0], entry[1], qos=1, timeout_s=_PUBLISH_S)
+                except MqttError:
+                    self.save()
+                    continue
+                if entry in self._queue:
+                    self._queue.remove(entry)
+            if self._stored:
+                self.save()
+            self._idle.set()

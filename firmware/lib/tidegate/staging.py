@@ -1,0 +1,129 @@
+"""Payloads on their way: fetched into one file, resumed where it stopped, checked before anybody
+parses a byte.
+"""
+
+import errno
+import hashlib
+import os
+
+from httpget import HttpError
+
+from tidegate import console, reports
+from tidegate.clock import const
+from tidegate.reports import Failure
+
+_PREFIX = "payload-"
+_BUFFER = const(1024)  # bytes; for the network and for hashing
+_SYNC = const(4096)  # bytes after which what arrived is made durable: a reset loses no more
+_RESERVE = const(16384)  # bytes of the file system that stay free for the agent's own files
+_GONE = (404, 410)
+_NO_RESUME = (200, 206, 416)  # an answer, but not to a resumed request: from the start next time
+
+
+class Interrupted(Exception):
+    """The connection failed; what arrived is kept, and the same call goes on from there."""
+
+
+class Staging:
+    """At most one payload, in the state folder, named by its digest."""
+
+    def __init__(self, state, server, get, feed):
+        """server: (host, port, path); get: httpget.get; feed(): called per block of work."""
+        self._state = state
+        self._host, self._port, self._base = server
+        self._get = get
+        self._feed = feed
+        self._buffer = bytearray(_BUFFER)
+
+    def forget(self, keep=None):
+        """Removes staged payloads, but for the one named `keep`."""
+        for name in self._state.names():
+            if name.startswith(_PREFIX) and name != keep:
+                self._state.remove(name)
+
+    async def fetch(self, digest, size, progress):
+        """The path of the file that holds the payload, whole and checked.
+
+        digest: its SHA-256 and name; size: bytes; progress(done) is called as bytes arrive. Raises
+        Interrupted, or Failure when there is no use in trying again.
+        """
+        name = _PREFIX + _hex(digest)[:16]
+        self.forget(keep=name)
+        have = self._state.size(name)
+        if have > size:
+            self._state.remove(name)
+            have = 0
+        self._check_space(size - have)
+        if have < size:
+            await self._get_rest(name, "p/" + _hex(digest), have, size, progress)
+        if self._digest(name) != digest:
+            self._state.remove(name)
+            raise Failure(
+                reports.PAYLOAD_DIGEST, "what the server sent is not the announced payload"
+            )
+        return self._state.path(name)
+
+    async def _get_rest(self, name, address, have, size, progress):
+        path = self._base + address
+        try:
+            with open(self._state.path(name), "ab") as file:
+                take = _Sink(file, have, progress).take
+                total = await self._get(
+                    self._host, self._port, path, have, take, self._buffer, size
+                )
+        except HttpError as error:
+            if error.status in _GONE:
+                raise Failure(reports.PAYLOAD_MISSING, "the server has no %s" % address)
+            if error.status in _NO_RESUME:
+                self._state.remove(name)
+            raise Interrupted(str(error))
+        except OSError as error:
+            code = reports.NO_SPACE if error.errno == errno.ENOSPC else reports.STORAGE
+            raise Failure(code, "staging the payload: %r" % error)
+        if total != size:
+            self._state.remove(name)
+            raise Failure(
+                reports.PAYLOAD_DIGEST, "the payload has %d bytes, not %d" % (total, size)
+            )
+
+    def _digest(self, name):
+        check = hashlib.sha256()
+        view = memoryview(self._buffer)
+        with open(self._state.path(name), "rb") as file:
+            while True:
+                self._feed()
+                count = file.readinto(self._buffer)
+                if not count:
+                    return check.digest()
+                check.update(view[:count])
+
+    def _check_space(self, size):
+        if not hasattr(os, "statvfs"):
+            return
+        found = os.statvfs(self._state.folder)
+        free = found[0] * found[3]
+        if free < size + _RESERVE:
+            console.error("%d bytes to stage, %d free", size, free)
+            raise Failure(reports.NO_SPACE, "%d bytes to stage, %d free" % (size, free))
+
+
+class _Sink:
+    """Appends to the file and makes it durable every few kilobytes."""
+
+    def __init__(self, file, done, progress):
+        self._file = file
+        self._progress = progress
+        self._done = done
+        self._synced = done
+
+    def take(self, view):
+        self._file.write(view)
+        self._done += len(view)
+        if self._done - self._synced >= _SYNC:
+            self._file.flush()
+            self._synced = self._done
+        self._progress(self._done)
+
+
+def _hex(data):
+    return "".join("%02x" % byte for byte in data)

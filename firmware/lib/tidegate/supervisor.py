@@ -1,0 +1,87 @@
+"""The watchdog is fed only while every task makes progress within its own limit."""
+
+import asyncio
+
+from tidegate import console
+from tidegate.clock import const, sleep_ms, ticks_diff, ticks_ms
+
+_ROUND_MS = const(1000)
+_WAIT_S = const(5)  # an idle task wakes this often to check in
+
+
+class Beat:
+    """One task's pulse. Calling it says: I made progress."""
+
+    def __init__(self, name, limit_s):
+        self.name = name
+        self.limit_s = limit_s
+        self._last = ticks_ms()
+
+    def __call__(self):
+        self._last = ticks_ms()
+
+    def late_s(self):
+        """Seconds past the limit, 0 or less while all is well."""
+        return ticks_diff(ticks_ms(), self._last) // 1000 - self.limit_s
+
+    async def wait(self, event):
+        """Waits for the event and clears it, checking in meanwhile."""
+        while not event.is_set():
+            self()
+            try:
+                await asyncio.wait_for(event.wait(), _WAIT_S)
+            except asyncio.TimeoutError:
+                pass
+        event.clear()
+        self()
+
+    async def sleep(self, seconds):
+        """Sleeps, checking in every second."""
+        left = int(seconds * 1000)
+        while left > 0:
+            self()
+            await sleep_ms(min(left, _ROUND_MS))
+            left -= _ROUND_MS
+        self()
+
+
+class Supervisor:
+    """Feeds the watchdog for the whole agent."""
+
+    def __init__(self, watchdog, uptime, stuck=None):
+        """stuck(name, seconds) is called once when a task is found to make no progress, before the
+        watchdog bites.
+        """
+        self._watchdog = watchdog
+        self._uptime = uptime
+        self._stuck = stuck
+        self._beats = []
+
+    def task(self, name, limit_s):
+        """A new task's Beat: it must be called at least every limit_s seconds."""
+        beat = Beat(name, limit_s)
+        self._beats.append(beat)
+        return beat
+
+    def late(self):
+        """The first task past its limit, or None."""
+        for beat in self._beats:
+            if beat.late_s() > 0:
+                return beat
+        return None
+
+    async def run(self):
+        """Starts the watchdog and feeds it while all is well."""
+        self._watchdog.start()
+        said = False
+        while True:
+            beat = self.late()
+            if beat is None:
+                self._watchdog.feed()
+            elif not said:
+                said = True
+                console.error("task %s made no progress for %d s; reset", beat.name, beat.limit_s)
+                if self._stuck:
+                    self._stuck(beat.name, beat.limit_s)
+            self._uptime.seconds()
+            await sleep_ms(_ROUND_MS)

@@ -1,0 +1,114 @@
+"""The end of an update: confirming a trial that proved itself, telling how the last one ended."""
+
+from mqtt import MqttError
+
+from tidegate import alarms, console, reports
+from tidegate.clock import ticks_diff, ticks_ms
+from tidegate.reports import Failure
+from tidegate.updater import OFFER, UPDATE
+
+CRASH = "crash"  # kept by the loader: "COUNT SEQUENCE\n" and the end of a trace
+
+# the loader's words for why a trial failed, in the order of their numbers (boot.record)
+REASONS = ("none", "watchdog", "exception", "timeout", "reset", "ended", "damaged", "power")
+TIMEOUT = REASONS.index("timeout")
+
+
+class Trial:
+    """Watches over one boot's trial, if it is one, and reports the outcome of the last."""
+
+    def __init__(self, boot, state, reporter, alarms_, staging):
+        self._boot = boot
+        self._state = state
+        self._reporter = reporter
+        self._alarms = alarms_
+        self._staging = staging
+
+    def report_outcome(self):
+        """Reports how the last trial ended. Returns the digest of the image it was about, or None.
+
+        The outcome is cleared last: a reset in the middle reports it twice rather than never.
+        """
+        crash = _Crash(self._state)
+        outcome = self._boot.outcome
+        if outcome is None:
+            if crash.sequence == self._boot.running.sequence and not self._boot.trial:
+                self._alarms.raise_(
+                    alarms.CRASH, "exception", "%d times: %s" % (crash.count, crash.last_line)
+                )
+                self._state.remove(CRASH)
+            return None
+        digest = self._manifest_digest(outcome.sequence)
+        if outcome.confirmed:
+            self._reporter.report(reports.CONFIRMED, outcome.sequence, digest)
+        else:
+            detail = crash.last_line if crash.sequence == outcome.sequence else ""
+            detail = detail or "sequence %d: %s" % (outcome.sequence, outcome.reason)
+            failure = Failure(reports.TRIAL_FAILED + REASONS.index(outcome.reason), detail)
+            self._reporter.report(reports.ROLLED_BACK, outcome.sequence, digest, failure=failure)
+            self._alarms.raise_(alarms.ROLLED_BACK, outcome.reason, detail)
+        self._state.remove(CRASH)
+        self._state.remove(OFFER)
+        self._staging.forget()
+        self._boot.clear_outcome()
+        self._state.remove(UPDATE)
+        return outcome.digest
+
+    async def prove(self, link, health, timeout_s, beat):
+        """Confirms the trial after a round trip to the broker and the application's own check;
+        else ends the attempt.
+
+        health() -> bool. When time is up it resets the board and does not return.
+        """
+        sequence = self._boot.running.sequence
+        self._reporter.report(reports.TRIAL, sequence, self._manifest_digest(sequence))
+        why = "no connection to the broker"
+        began = ticks_ms()
+        while ticks_diff(ticks_ms(), began) < timeout_s * 1000:
+            await beat.sleep(1)
+            if not link.announced:
+                continue
+            try:
+                await link.round_trip()
+            except MqttError as error:
+                why = "the broker does not answer: %s" % error
+                continue
+            why = "the application is not healthy"
+            if health():
+                self._boot.confirm()
+                console.info("sequence %d confirmed", sequence)
+                return
+        why = "%s within %d s" % (why, timeout_s)
+        console.error("trial: %s", why)
+        self.note(why)
+        self._boot.fail_attempt(TIMEOUT)
+        self._boot.reset()
+
+    def note(self, why):
+        """Keeps a line for the report of the next boot, where the loader keeps its traces."""
+        sequence = self._boot.running.sequence
+        try:
+            self._state.write(CRASH, ("1 %d\n%s\n" % (sequence, why)).encode())
+        except OSError as error:
+            console.error("the reason could not be kept: %s", error)
+
+    def _manifest_digest(self, sequence):
+        """Of the manifest that brought this sequence number, if it is the last one accepted."""
+        known = self._state.load(UPDATE)
+        if isinstance(known, list) and len(known) == 2 and known[1] == sequence:
+            return known[0]
+        return None
+
+
+class _Crash:
+    """What the loader kept of the last crash; sequence is None if nothing."""
+
+    def __init__(self, state):
+        self.count, self.sequence, self.last_line = 0, None, ""
+        try:
+            lines = str(state.read(CRASH) or b"", "utf-8").strip().split("\n")
+            head = lines[0].split()
+            self.count, self.sequence = int(head[0]), int(head[1])
+            self.last_line = lines[-1].strip() if len(lines) > 1 else ""
+        except (ValueError, IndexError, UnicodeError):
+            pass

@@ -1,0 +1,3 @@
+from boot import loader
+
+loader.main()
