@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 
 # The board's half: names begin with _tg so that they cannot meet anything else.
 _BOARD_SIDE = """
-import os, hashlib, binascii
+import os, sys, hashlib, binascii
 def _tg_digest(path):
     try:
         f = open(path, 'rb')
