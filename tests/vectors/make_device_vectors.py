@@ -1,6 +1,7 @@
 """Writes what the device libraries are tested with, by other people's code and slow code of its own:
 
     tests/vectors/ed25519.json       signatures, valid and not; the verdicts are libsodium's (PyNaCl)
+    tests/vectors/cose.json          COSE_Sign1 messages, valid, forged and malformed; the valid ones by python-cwt
     tests/vectors/patches.json       patches, sound and not; the sound ones from bsdiff4's triples
     firmware/lib/ed25519_base.py     the base point's comb table, by affine arithmetic straight from RFC 8032
 
@@ -17,6 +18,8 @@ import zlib
 from pathlib import Path
 
 import bsdiff4.core
+import cbor2
+import cwt
 import nacl.bindings
 import nacl.exceptions
 
@@ -241,6 +244,92 @@ def flip(data: bytes, bit: int) -> bytes:
     return bytes(changed)
 
 
+# ---------------------------------------------------------------- COSE_Sign1
+
+
+def cose_messages() -> list[dict]:
+    rng = random.Random(9052)
+    entries: list[dict] = []
+
+    def put(kind: str, why: str, message: bytes, key: bytes = b"", payload: bytes = b"", detached: bool = False) -> None:
+        kid = hashlib.sha256(cbor2.dumps({1: 1, -1: 6, -2: key}, canonical=True)).digest()[:8]
+        entries.append(
+            {"kind": kind, "why": why, "message": message.hex(), "key": key.hex(), "kid": kid.hex(),
+             "payload": payload.hex(), "detached": detached}
+        )  # fmt: skip
+
+    def signed(payload: bytes, protected: dict | None = None, detached: bool = False) -> tuple[bytes, bytes]:
+        """(message, public key), by python-cwt."""
+        public, secret = nacl.bindings.crypto_sign_seed_keypair(rng.randbytes(32))
+        kid = hashlib.sha256(cbor2.dumps({1: 1, -1: 6, -2: public}, canonical=True)).digest()[:8]
+        signer = cwt.COSEKey.new({1: 1, 2: kid, 3: -19, -1: 6, -2: public, -4: secret[:32]})
+        headers = {1: -19, **(protected or {})}
+        message = cwt.COSE.new().encode_and_sign(payload, signer, headers, {4: kid})
+        if detached:
+            tag = cbor2.loads(message)
+            tag.value[2] = None
+            message = cbor2.dumps(tag, canonical=True)
+        return message, public
+
+    payload = bytes.fromhex("822f5820") + rng.randbytes(32)
+    message, key = signed(payload, detached=True)
+    put("valid", "a manifest's digest, detached", message, key, payload, True)
+    put("forged", "another digest", message, key, payload[:-1] + bytes((payload[-1] ^ 1,)), True)
+    put("forged", "no payload at all", message, key, b"", True)
+    for why, data, protected in (
+        ("a command, typ CWT", rng.randbytes(60), {16: 61}),
+        ("an empty payload", b"", None),
+        ("a long payload", rng.randbytes(700), None),
+    ):
+        message, key = signed(data, protected)
+        put("valid", why, message, key, data)
+    message, key = signed(b"hello")
+    tag = cbor2.loads(message)
+    for why, position, value in (
+        ("another payload", 2, b"hellO"),
+        ("another protected header", 0, bytes.fromhex("a2013210183d")),
+        ("alg -8", 0, bytes.fromhex("a10127")),
+        ("no alg", 0, b""),
+        ("another signature", 3, tag.value[3][:63] + b"\0"),
+        ("a signature of zeros", 3, bytes(64)),
+    ):
+        parts = list(tag.value)
+        parts[position] = value
+        put("forged", why, cbor2.dumps(cbor2.CBORTag(18, parts), canonical=True), key, b"hello")
+    put("forged", "another's key", message, signed(b"")[1], b"hello")
+    protected, unprotected, body, signature = tag.value
+    for why, parts in (
+        ("signature of 63 bytes", [protected, unprotected, body, signature[:63]]),
+        ("signature of 65 bytes", [protected, unprotected, body, signature + b"\0"]),
+        ("signature not bytes", [protected, unprotected, body, None]),
+        ("payload not bytes", [protected, unprotected, "hello", signature]),
+        ("protected header not wrapped", [{1: -19}, unprotected, body, signature]),
+        ("protected header an empty map", [b"\xa0", unprotected, body, signature]),
+        ("protected header an array", [b"\x80", unprotected, body, signature]),
+        ("protected header not CBOR", [b"\xff", unprotected, body, signature]),
+        ("protected header not deterministic", [bytes.fromhex("a118013812"), unprotected, body, signature]),
+        ("protected header followed by a byte", [protected + b"\0", unprotected, body, signature]),
+        ("unprotected header wrapped", [protected, cbor2.dumps(unprotected), body, signature]),
+        ("algorithm not protected", [b"", {1: -19, **unprotected}, body, signature]),
+        ("algorithm in both headers", [protected, {1: -19, **unprotected}, body, signature]),
+        ("key id in both headers", [bytes.fromhex("a2013204") + b"\x48" + unprotected[4], unprotected, body, signature]),
+        ("a critical header", [bytes.fromhex("a20132028104"), unprotected, body, signature]),
+        ("a critical header, not protected", [protected, {2: [4], **unprotected}, body, signature]),
+        ("three parts", [protected, unprotected, body]),
+        ("five parts", [protected, unprotected, body, signature, b""]),
+    ):
+        put("malformed", why, cbor2.dumps(cbor2.CBORTag(18, parts), canonical=True))
+    put("malformed", "not tagged", cbor2.dumps(tag.value, canonical=True))
+    put("malformed", "tagged as COSE_Mac0", cbor2.dumps(cbor2.CBORTag(17, tag.value), canonical=True))
+    put("malformed", "tagged twice", b"\xd2" + message)
+    put("malformed", "a map", cbor2.dumps(cbor2.CBORTag(18, {})))
+    put("malformed", "nothing", b"")
+    put("malformed", "cut short", message[:-1])
+    put("malformed", "followed by a byte", message + b"\0")
+    put("malformed", "of indefinite length", b"\xd2\x9f" + message[2:] + b"\xff")
+    return entries
+
+
 # ---------------------------------------------------------------- patches (docs/patch-format.md), the plain way
 
 
@@ -386,5 +475,6 @@ def write_table() -> None:
 
 if __name__ == "__main__":
     write_lines("ed25519.json", Signatures().all())
+    write_lines("cose.json", cose_messages())
     write_lines("patches.json", patches())
     write_table()

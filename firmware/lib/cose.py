@@ -1,0 +1,104 @@
+"""COSE_Sign1 (RFC 9052 section 4.2): decoding and verification, with Ed25519 (alg -19, RFC 9864).
+
+What is decoded here is not yet trusted: look up a key (`kid` is only a hint), then ask `verify_sign1`.
+"""
+
+import cbor
+import ed25519
+from hashlib import sha256
+
+try:
+    from micropython import const
+except ImportError:
+
+    def const(value):
+        return value
+
+
+TAG = const(18)
+ED25519 = const(-19)  # algorithm
+# Header labels, RFC 9052 section 3.1 and RFC 9596.
+ALG = const(1)
+CRIT = const(2)
+KID = const(4)
+TYP = const(16)
+SIGNATURE_SIZE = const(64)  # of Ed25519 and, on P-256, of ECDSA
+_MAX_SIZE = const(2048)
+_MAX_HEADERS = const(256)  # bytes of protected header; ours has 4 to 8
+_KEY_ID_SIZE = const(8)
+
+
+class CoseError(ValueError):
+    """Not a COSE_Sign1 in the shape taken here."""
+
+
+class Sign1:
+    """protected: the header's bytes as received; headers: the same decoded, a dict; unprotected: a dict;
+    payload: bytes, or None where it travels apart (detached); signature: 64 bytes."""
+
+    def __init__(self, protected, headers, unprotected, payload, signature):
+        self.protected = protected
+        self.headers = headers
+        self.unprotected = unprotected
+        self.payload = payload
+        self.signature = signature
+
+    @property
+    def kid(self):
+        """The key id, from whichever header has it, or None."""
+        return self.unprotected.get(KID, self.headers.get(KID))
+
+
+def decode_sign1(buf, tagged=True, max_size=_MAX_SIZE):
+    """The Sign1 that buf (bytes-like) holds, with tag 18 or (tagged=False) without. Raises CoseError, also for a
+    critical header (none is known here), an algorithm outside the protected header and a label in both headers."""
+    try:
+        item = cbor.loads(buf, max_size)
+        if tagged:
+            if not isinstance(item, cbor.Tag) or item.tag != TAG:
+                raise CoseError("not a tagged COSE_Sign1")
+            item = item.value
+        if not isinstance(item, list) or len(item) != 4:
+            raise CoseError("a COSE_Sign1 is an array of 4")
+        protected, unprotected, payload, signature = item
+        if not isinstance(protected, bytes) or not isinstance(unprotected, dict):
+            raise CoseError("COSE headers of the wrong type")
+        # An empty protected header is the empty string, never an empty map (RFC 9052 section 3).
+        headers = cbor.loads(protected, _MAX_HEADERS) if protected else {}
+    except cbor.CborError as error:
+        raise CoseError("not a COSE_Sign1: %s" % error)
+    if not isinstance(headers, dict) or (protected and not headers):
+        raise CoseError("COSE headers of the wrong type")
+    for label in unprotected:
+        if label in headers or label == ALG or label == CRIT:
+            raise CoseError("COSE header %r where it may not be" % (label,))
+    if CRIT in headers:
+        raise CoseError("a critical COSE header that is not known")
+    if payload is not None and not isinstance(payload, bytes):
+        raise CoseError("a COSE payload is bytes or nil")
+    if not isinstance(signature, bytes) or len(signature) != SIGNATURE_SIZE:
+        raise CoseError("a COSE signature of other than %d bytes" % SIGNATURE_SIZE)
+    return Sign1(protected, headers, unprotected, payload, signature)
+
+
+def to_be_signed(protected, payload, external=b""):
+    """What a Sign1's signature is over: the Sig_structure of RFC 9052 section 4.4, bytes."""
+    return cbor.dumps(("Signature1", protected, external, payload))
+
+
+def verify_sign1(sign1, public_key, payload=None, verify=ed25519.verify, alg=ED25519, external=b""):
+    """Whether the signature is the key's, with algorithm `alg`, over the message's own payload, or over `payload`
+    where it is detached. verify(public_key, message, signature) does the arithmetic; ed25519.verify_pinned fits,
+    with what ed25519.pin made as the public_key."""
+    if sign1.headers.get(ALG) != alg:
+        return False
+    # Exactly one of the two: a payload handed in must not stand in for another one that came inside.
+    if (payload is None) == (sign1.payload is None):
+        return False
+    message = to_be_signed(sign1.protected, sign1.payload if payload is None else payload, external)
+    return verify(public_key, message, sign1.signature)
+
+
+def key_id(public_key):
+    """The first 8 bytes of an Ed25519 key's COSE thumbprint (RFC 9679)."""
+    return sha256(cbor.dumps({1: 1, -1: 6, -2: public_key})).digest()[:_KEY_ID_SIZE]
