@@ -163,7 +163,7 @@ def progress(what: str, *, quiet: bool = False) -> Iterator[Tell]:
 
 def _rows(table: Table, value: Mapping[str, Any], depth: int) -> None:
     for name, item in value.items():
-        label = "  " * depth + escape(str(name).replace("_", " "))
+        label = "  " * depth + escape(name.replace("_", " ") if name.isidentifier() else name)
         if isinstance(item, Mapping):
             table.add_row(label, "")
             _rows(table, item, depth + 1)

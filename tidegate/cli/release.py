@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tidegate import boards, keys, project
+from tidegate import keys, project
 from tidegate import release as releases
 from tidegate import trust as stores
 from tidegate.cli.common import (
@@ -65,8 +65,6 @@ def build(
     previous = [releases.load(folder) for folder in previous_dirs]
     first = previous[0] if previous else None
     root = source if source is not None else project.find_root()
-    for name in board_names:
-        boards.load(root, name)
     with progress("building", quiet=as_json) as tell:
         built = releases.build(
             root,

@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""Writes the vectors that the tests of host and device both read, with the host library and fixed keys.
+
+    python tests/vectors/make_vectors.py            write them
+    python tests/vectors/make_vectors.py --check    exit code 1 if a file is not what this would write
+
+Deterministic: the same library gives the same files, so a change of a vector shows in review.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent.parent)]
+
+import commands  # noqa: E402
+import common  # noqa: E402
+import manifests  # noqa: E402
+import messages  # noqa: E402
+
+from tidegate import delta, trust  # noqa: E402
+
+
+def documents() -> dict[str, Any]:
+    """File name -> content."""
+    return {
+        "keys.json": {"keys": common.key_facts(), "trust": trust.encode(common.STORE).hex()},
+        "manifests.json": {
+            "trust": trust.encode(common.STORE).hex(),
+            "device": {
+                "vendor": common.VENDOR, "product": common.PRODUCT, "board": common.BOARD,
+                "sequence_floor": manifests.FLOOR, "slot_size": manifests.SLOT_SIZE,
+                "running": {
+                    "digest": manifests.RUNNING.digest.hex(),
+                    "size": manifests.RUNNING.size,
+                    "sequence": manifests.FLOOR,
+                },
+            },
+            "cases": manifests.cases(),
+        },
+        "commands.json": {
+            "trust": trust.encode(common.STORE).hex(),
+            "device": common.DEVICE,
+            "nonce": common.NONCE.hex(),
+            "last": {"kid": common.COMMAND.kid.hex(), "cti": commands.LAST.hex()},
+            "cases": commands.cases(),
+        },
+        "messages.json": messages.messages(),
+        "trust.json": messages.stores(),
+        "ids.json": messages.ids(),
+        "senml.json": messages.packs(),
+        "host_patches.json": patches(),
+    }
+
+
+def patches() -> list[dict[str, str]]:
+    """Patches as the host makes them, for the device to apply."""
+    chance = random.Random(10)
+    noise = chance.randbytes(1200)
+    text = b"".join(b"line %d of a file that changes slowly\n" % n for n in range(50))
+    changed = bytearray(noise)
+    for at in range(0, 1200, 97):
+        changed[at] ^= 0x55
+    pairs = {
+        "the same": (noise, noise),
+        "single bytes changed": (noise, bytes(changed)),
+        "a line inserted": (text, text[:1000] + b"a new line\n" + text[1000:]),
+        "halves exchanged": (noise, noise[600:] + noise[:600]),
+        "every line changed": (text, text.replace(b"slowly", b"fast")),
+        "nothing in common": (text, noise),
+        "from nothing": (b"", text),
+        "to nothing": (text, b""),
+    }
+    return [
+        {"why": why, "old": old.hex(), "new": new.hex(), "patch": delta.make(old, new).hex()}
+        for why, (old, new) in pairs.items()
+    ]
+
+
+def encode(value: Any) -> str:
+    """JSON with one case a line, so that a difference is a line."""
+    if isinstance(value, list):
+        return "[\n" + ",\n".join(json.dumps(entry) for entry in value) + "\n]\n"
+    head = {name: item for name, item in value.items() if name != "cases"}
+    if "cases" not in value:
+        return json.dumps(head, indent=1) + "\n"
+    return json.dumps(head)[:-1] + ', "cases": ' + encode(value["cases"]).rstrip() + "}\n"
+
+
+def main() -> int:
+    stale = []
+    for name, value in documents().items():
+        path, text = HERE / name, encode(value)
+        if path.exists() and path.read_text() == text:
+            continue
+        stale.append(name)
+        if "--check" not in sys.argv:
+            path.write_text(text)
+    if "--check" in sys.argv and stale:
+        print(f"not what make_vectors.py would write: {', '.join(stale)}", file=sys.stderr)
+        return 1
+    print(f"written: {', '.join(stale)}" if stale else "all vectors are current")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""What devices say, as bytes and as the host reads it; trust stores; ids; SenML."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common import BOARD, CLASS_ID, NONCE, PRODUCT, RELEASE, STORE, VENDOR, VENDOR_ID, digest
+
+from tidegate import cborstrict, cose, manifest, trust
+
+wrap = cborstrict.dumps
+CTI = bytes.fromhex("00066085f1c3a001")
+
+
+def messages() -> list[dict[str, Any]]:
+    """kind, message, and "value" as tidegate.report decodes it, or the reason it is refused for."""
+    out: list[dict[str, Any]] = []
+
+    def good(kind: str, name: str, raw: dict[int, Any], value: dict[str, Any]) -> None:
+        out.append({"kind": kind, "name": name, "message": wrap(raw).hex(), "value": value})
+
+    def bad(kind: str, name: str, raw: Any) -> None:
+        data = raw if isinstance(raw, bytes) else wrap(raw)
+        out.append({"kind": kind, "name": name, "message": data.hex(), "reason": "malformed"})
+
+    born = {
+        1: 1, 2: BOARD, 3: PRODUCT, 4: "1.6.0", 5: 6, 6: digest("image 6"), 7: NONCE,
+        8: "power-on", 9: False, 10: "1.25.0", 11: 3,
+    }
+    good(
+        "birth",
+        "after power-on",
+        born,
+        {
+            "protocol": 1, "board": BOARD, "product": PRODUCT, "version": "1.6.0", "sequence": 6,
+            "digest": digest("image 6").hex(), "nonce": NONCE.hex(), "reset_cause": "power-on",
+            "trial": False, "micropython": "1.25.0", "trust_version": 3,
+        },
+    )
+    bad("birth", "without nonce", {label: item for label, item in born.items() if label != 7})
+    bad("birth", "a digest of 31 bytes", {**born, 6: bytes(31)})
+    bad("birth", "an unknown label", {**born, 12: 1})
+    bad("birth", "a trial that is a number", {**born, 9: 1})
+    bad("birth", "a version of 200 bytes", {**born, 4: "1" * 200})
+    bad("birth", "cut off", wrap(born)[:-1])
+
+    good("state", "online", {1: True}, {"online": True})
+    good("state", "the will", {1: False}, {"online": False})
+    value = {"online": True, "update_state": "downloading", "update_result": "initial"}
+    good("state", "while updating", {1: True, 2: 1, 3: 0}, value)
+    bad("state", "an unknown state", {1: True, 2: 4, 3: 0})
+    bad("state", "empty", {})
+
+    said = {2: NONCE, 4: True, -257: [1, 0], -258: 2, -259: 7}
+    named = {
+        "nonce": NONCE.hex(),
+        "verdict": {"ok": True},
+        "lwm2m": {"state": "downloading", "result": "initial", "numbers": [1, 0]},
+        "phase": "fetching",
+        "sequence": 7,
+    }
+    good("report", "fetching", said, named)
+    more = {99: [[-16, digest("manifest")]], -260: "patch", -261: [512, 4096]}
+    progress = {"done": 512, "total": 4096}
+    facts = {"manifest": digest("manifest").hex(), "detail": "patch", "progress": progress}
+    good("report", "fetching, all told", {**said, **more}, {**named, **facts})
+    failed = {**said, 4: {5: 5, 7: 10}, -257: [0, 6], -258: 8}
+    good(
+        "report",
+        "refused",
+        failed,
+        {
+            **named,
+            "verdict": {"ok": False, "code": 5, "reason": "condition-failed"},
+            "lwm2m": {"state": "idle", "result": "unsupported-package", "numbers": [0, 6]},
+            "phase": "refused",
+        },
+    )
+    bad("report", "phase 0", {**said, -258: 0})
+    bad("report", "phase 11", {**said, -258: 11})
+    bad("report", "a result that is false", {**said, 4: False})
+    bad("report", "SUIT reason 13", {**said, 4: {5: 1, 7: 13}})
+    bad("report", "progress of three numbers", {**said, -261: [1, 2, 3]})
+
+    answer = {"heap_free": 71234, "id": b"\x01\x02", "slots": [{"running": True}]}
+    told = {"heap_free": 71234, "id": "0102", "slots": [{"running": True}]}
+    good("result", "done", {1: CTI, 2: 0, 3: answer}, {"cti": CTI.hex(), "code": "done", "answer": told})
+    value = {"cti": CTI.hex(), "code": "refused", "why": "opcode: fly is not offered here"}
+    good("result", "refused", {1: CTI, 2: 2, 4: "opcode: fly is not offered here"}, value)
+    bad("result", "code 3", {1: CTI, 2: 3})
+    bad("result", "an answer that is a list", {1: CTI, 2: 0, 3: []})
+    bad("result", "a counter of 4 bytes", {1: bytes(4), 2: 0})
+
+    value = {"kind": "command-refused", "reason": "signature", "detail": "wrong", "cti": CTI.hex(), "suppressed": 2}
+    good("alarm", "all told", {1: "command-refused", 2: "signature", 3: "wrong", 4: CTI, 5: 2}, value)
+    good("alarm", "the least", {1: "crash", 2: "watchdog"}, {"kind": "crash", "reason": "watchdog"})
+    bad("alarm", "a kind that is a number", {1: 1, 2: "x"})
+    bad("alarm", "not a map", [1, 2])
+    return out
+
+
+def stores() -> list[dict[str, Any]]:
+    """Trust stores; "keys" as [role, kid, public], or the reason."""
+    out: list[dict[str, Any]] = []
+
+    def good(name: str, store: trust.TrustStore) -> None:
+        keys = [[key.role, key.kid.hex(), key.public.hex()] for key in store.keys]
+        out.append({"name": name, "store": trust.encode(store).hex(), "version": store.version, "keys": keys})
+
+    def bad(name: str, data: bytes) -> None:
+        out.append({"name": name, "store": data.hex(), "reason": "malformed"})
+
+    good("four keys", STORE)
+    good("one key", trust.make([RELEASE]))
+    entry = [1, cose.cose_key(RELEASE.public)]
+    bad("no keys", wrap({1: 1, 2: []}))
+    bad("no version", wrap({2: [entry]}))
+    bad("role 9", wrap({1: 1, 2: [[9, entry[1]]]}))
+    bad("a short key", wrap({1: 1, 2: [[1, cose.cose_key(bytes(31))]]}))
+    bad("another curve", wrap({1: 1, 2: [[1, {1: 1, -1: 4, -2: RELEASE.public}]]}))
+    bad("a key with a private part", wrap({1: 1, 2: [[1, {**cose.cose_key(RELEASE.public), -4: bytes(32)}]]}))
+    bad("nine keys", wrap({1: 1, 2: [[1, cose.cose_key(digest(str(n)))] for n in range(9)]}))
+    bad("cut off", trust.encode(STORE)[:-1])
+    bad("one byte more", trust.encode(STORE) + b"\0")
+    return out
+
+
+def ids() -> list[dict[str, str]]:
+    """vendor domain, product and board with the UUIDs that manifests and devices must derive from them."""
+    out = [{"vendor": "arm.com", "vendor_id": "fa6b4a53d5ad5fdfbe9de663e4d41ffe"}]  # the draft's own example
+    for vendor, product, board in ((VENDOR, PRODUCT, BOARD), (VENDOR, PRODUCT, "unix"), ("v.example", "p" * 64, "b")):
+        vendor_id = manifest.vendor_id(vendor)
+        class_id = manifest.class_id(vendor_id, product, board)
+        entry = {"vendor": vendor, "vendor_id": vendor_id.hex()}
+        out.append({**entry, "product": product, "board": board, "class_id": class_id.hex()})
+    assert out[1]["class_id"] == CLASS_ID.hex() and out[1]["vendor_id"] == VENDOR_ID.hex()
+    return out
+
+
+def packs() -> list[dict[str, Any]]:
+    """SenML packs with the records they resolve to when received at "now"."""
+    base = "urn:dev:org:tidegate:gate-7:"
+    now = 1_795_000_000
+    out: list[dict[str, Any]] = []
+
+    def good(name: str, raw: list[dict[int, Any]], records: list[dict[str, Any]]) -> None:
+        out.append({"name": name, "pack": wrap(raw).hex(), "now": now, "records": records})
+
+    def bad(name: str, raw: Any) -> None:
+        out.append({"name": name, "pack": wrap(raw).hex(), "now": now, "reason": "malformed"})
+
+    good(
+        "a device without a clock",
+        [{-2: base, 0: "temperature", 1: "Cel", 2: 21.5}, {0: "uptime", 1: "s", 2: 3600, 6: -2}],
+        [
+            {"name": base + "temperature", "time": now, "unit": "Cel", "value": 21.5},
+            {"name": base + "uptime", "time": now - 2, "unit": "s", "value": 3600},
+        ],
+    )
+    good(
+        "base values and all kinds of values",
+        [
+            {-2: base, -3: 1_790_000_000, -4: "V", -5: 10, 0: "a", 2: 0.25},
+            {0: "b", 3: "open", 6: 5},
+            {0: "c", 4: True},
+            {0: "d", 8: b"\x01\xff"},
+            {0: "e", 5: 4},
+        ],
+        [
+            {"name": base + "a", "time": 1_790_000_000, "unit": "V", "value": 10.25},
+            {"name": base + "b", "time": 1_790_000_005, "unit": "V", "text": "open"},
+            {"name": base + "c", "time": 1_790_000_000, "unit": "V", "bool": True},
+            {"name": base + "d", "time": 1_790_000_000, "unit": "V", "data": "01ff"},
+            {"name": base + "e", "time": 1_790_000_000, "unit": "V", "sum": 4},
+        ],
+    )
+    bad("no record", [])
+    bad("65 records", [{0: "a", 2: 1}] * 65)
+    bad("no name", [{2: 1}])
+    bad("a name with a space", [{0: "a b", 2: 1}])
+    bad("two values", [{0: "a", 2: 1, 3: "x"}])
+    bad("no value", [{0: "a", 1: "V"}])
+    bad("a value that is text", [{0: "a", 2: "1"}])
+    bad("an unknown label", [{0: "a", 2: 1, 9: 1}])
+    bad("not an array", {0: "a", 2: 1})
+    return out
