@@ -81,7 +81,7 @@ def authenticate(data, store, feed):
     if not isinstance(outer, cbor.Tag) or outer.tag != _TAG:
         raise Failure(reports.MALFORMED, "not a SUIT envelope")
     members = outer.value
-    if not isinstance(members, dict) or sorted(members) != [_WRAPPER, _MANIFEST]:
+    if not isinstance(members, dict) or set(members) != {_WRAPPER, _MANIFEST}:
         raise Failure(reports.MALFORMED, "an envelope holds a wrapper and a manifest")
     wrapper = decode(_bytes(members[_WRAPPER], "wrapper"), "wrapper")
     manifest = _bytes(members[_MANIFEST], "manifest")
@@ -108,7 +108,7 @@ def _check_signatures(wrapper, store, feed):
             raise Failure(reports.MALFORMED, "signature: %s" % error, reports.SUIT_COSE)
         if sign1.headers != {_ALG: _ED25519}:
             raise Failure(reports.UNSUPPORTED, "signature is not Ed25519", reports.SUIT_ALGORITHM)
-        if sign1.payload is not None or sorted(sign1.unprotected) != [_KID]:
+        if sign1.payload is not None or set(sign1.unprotected) != {_KID}:
             raise Failure(reports.MALFORMED, "signature has another form", reports.SUIT_COSE)
         public = store.find(trust.RELEASE, sign1.unprotected[_KID])
         if public is None:

@@ -74,7 +74,7 @@ class Processor:
         self._target = target
         self._manifest = manifest
         common = decode(manifest.common, "common")
-        if not isinstance(common, dict) or sorted(common) != [_COMPONENTS, _SHARED]:
+        if not isinstance(common, dict) or set(common) != {_COMPONENTS, _SHARED}:
             raise Failure(reports.MALFORMED, "common holds components and a shared sequence")
         self._components = common[_COMPONENTS]
         if (

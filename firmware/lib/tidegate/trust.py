@@ -38,7 +38,7 @@ class TrustStore:
 def parse(data):
     """The TrustStore in these bytes; raises ValueError that says what is wrong."""
     store = cbor.loads(data, _MAX_SIZE)
-    if not isinstance(store, dict) or sorted(store) != [1, 2]:
+    if not isinstance(store, dict) or set(store) != {1, 2}:
         raise ValueError("a trust store is a map of version and keys")
     version, entries = store[1], store[2]
     if (

@@ -312,7 +312,7 @@ def _patch_arguments(data):
         values = cbor.loads(data)
     except cbor.CborError as error:
         raise Failure(reports.MALFORMED, "fetch arguments: %s" % error, reports.SUIT_PARAMETER)
-    if not isinstance(values, dict) or sorted(values) != [1, 2, 3, 4]:
+    if not isinstance(values, dict) or set(values) != {1, 2, 3, 4}:
         raise Failure(
             reports.UNSUPPORTED, "fetch arguments of another form", reports.SUIT_PARAMETER
         )
