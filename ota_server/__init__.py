@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 
 from . import api, problems, web
 from .config import MAX_JSON_BODY, Config
@@ -41,12 +41,14 @@ def create_app(config: Config, store: Store | None = None, wake: threading.Event
 def _harden(response: Response) -> Response:
     """Headers that every answer carries. No script or style but our own files, no framing, no sniffing."""
     headers = response.headers
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    if request.path.startswith("/p/"):
+        return response  # a device reads these, with a small buffer
     headers.setdefault(
         "Content-Security-Policy",
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     )
-    headers.setdefault("X-Content-Type-Options", "nosniff")
     headers.setdefault("Referrer-Policy", "no-referrer")
     headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
     headers.setdefault("Cache-Control", "no-store")

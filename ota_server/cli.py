@@ -6,8 +6,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -39,16 +38,6 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
         envvar="TIDEGATE_DATA",
         help="The server's folder: database, payloads, secrets.",
     )(command)
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Errors people can act on become one line on stderr and exit code 1."""
-    try:
-        yield
-    except TidegateError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
 
 
 @click.command()
@@ -110,27 +99,27 @@ def serve(
         stream=sys.stderr,
     )
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    with plain_errors():
-        config = Config(data=data, mosquitto_dir=mosquitto_dir)
-        listen = Address.parse(http), Address.parse(mqtt)
-        if trust is not None:
-            data.mkdir(parents=True, exist_ok=True, mode=0o700)
-            install_trust(config, trust)
-        server = Server(config, *listen, broker_url=_broker_url(broker, broker_password_file))
-        try:
-            addresses = server.start()
-            if as_json:
-                click.echo(json.dumps(addresses))
-            else:
-                click.echo(f"http  {addresses['http']}   status page: {addresses['http']}/#token=TOKEN")
-                click.echo(f"mqtt  {addresses['mqtt']}" + ("" if broker is None else "   (not ours)"))
-                click.echo(f"admin token: {config.admin_token}")
-            sys.stdout.flush()
-            server.run()
-        except KeyboardInterrupt:
-            pass
-        finally:
-            server.stop()
+    os.umask(0o077)  # database, payloads and secrets are nobody else's business
+    config = Config(data=data, mosquitto_dir=mosquitto_dir)
+    listen = Address.parse(http), Address.parse(mqtt)
+    if trust is not None:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        install_trust(config, trust)
+    server = Server(config, *listen, broker_url=_broker_url(broker, broker_password_file))
+    try:
+        addresses = server.start()
+        if as_json:
+            click.echo(json.dumps(addresses))
+        else:
+            click.echo(f"http  {addresses['http']}   status page: {addresses['http']}/#token=TOKEN")
+            click.echo(f"mqtt  {addresses['mqtt']}" + ("" if broker is None else "   (not ours)"))
+            click.echo(f"admin token: {config.admin_token}")
+        sys.stdout.flush()
+        server.run()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.stop()
 
 
 def _broker_url(url: str | None, password_file: Path | None) -> str | None:
@@ -165,16 +154,15 @@ def token_new(data: Path, name: str, scopes: tuple[str, ...], out: Path | None) 
     Example:
       tidegate token new --scope publish --name ci --out ci.token
     """
-    with plain_errors():
-        store = prepare(Config(data=data))
-        with store.write() as session:
-            label = (name or "+".join(sorted(set(scopes))))[:64]
-            secret = auth.new_token(session, label, scopes)
-            log_of_acts.record(session, _me(), "token.new", label, scopes=sorted(set(scopes)))
-            if out is not None:
-                write_atomic(out, secret.encode() + b"\n", mode=0o600)
-        if out is None:
-            click.echo(secret)
+    store = prepare(Config(data=data))
+    with store.write() as session:
+        label = (name or "+".join(sorted(set(scopes))))[:64]
+        secret = auth.new_token(session, label, scopes)
+        log_of_acts.record(session, _me(), "token.new", label, scopes=sorted(set(scopes)))
+        if out is not None:
+            write_atomic(out, secret.encode() + b"\n", mode=0o600)
+    if out is None:
+        click.echo(secret)
 
 
 @token.command("list")
@@ -182,7 +170,7 @@ def token_new(data: Path, name: str, scopes: tuple[str, ...], out: Path | None) 
 @click.option("--json", "as_json", is_flag=True)
 def token_list(data: Path, as_json: bool) -> None:
     """Show names and scopes; the tokens themselves are not kept."""
-    with plain_errors(), prepare(Config(data=data)).read() as session:
+    with prepare(Config(data=data)).read() as session:
         rows: list[dict[str, Any]] = [
             {
                 "id": row.id,
@@ -206,14 +194,13 @@ def token_list(data: Path, as_json: bool) -> None:
 @click.argument("number", type=int)
 def token_revoke(data: Path, number: int) -> None:
     """Make the token with this number (see `token list`) useless at once."""
-    with plain_errors():
-        with prepare(Config(data=data)).write() as session:
-            row = session.get(Token, number)
-            if row is None or row.revoked_at is not None:
-                raise TidegateError(f"there is no live token {number}", "See: tidegate token list")
-            row.revoked_at = now_ms()
-            log_of_acts.record(session, _me(), "token.revoke", row.name, id=number)
-        click.echo(f"token {number} is revoked")
+    with prepare(Config(data=data)).write() as session:
+        row = session.get(Token, number)
+        if row is None or row.revoked_at is not None:
+            raise TidegateError(f"there is no live token {number}", "See: tidegate token list")
+        row.revoked_at = now_ms()
+        log_of_acts.record(session, _me(), "token.revoke", row.name, id=number)
+    click.echo(f"token {number} is revoked")
 
 
 @click.command()
@@ -226,22 +213,20 @@ def mosquitto(data: Path, folder: Path) -> None:
     Example:
       tidegate mosquitto mosquitto.d && mosquitto -c mosquitto.d/mosquitto.conf
     """
-    with plain_errors():
-        config = Config(data=data)
-        broker_files.write(folder, config, prepare(config))
-        click.echo(f"wrote {folder}/passwords and {folder}/access; start: mosquitto -c {folder}/mosquitto.conf")
+    config = Config(data=data)
+    broker_files.write(folder, config, prepare(config))
+    click.echo(f"wrote {folder}/passwords and {folder}/access; start: mosquitto -c {folder}/mosquitto.conf")
 
 
 @click.command()
 @data_option
 def audit(data: Path) -> None:
     """Check the audit log: whether each entry still follows from the one before it."""
-    with plain_errors():
-        with prepare(Config(data=data)).read() as session:
-            broken = log_of_acts.first_break(session)
-        if broken is not None:
-            raise TidegateError(f"the audit log is broken at entry {broken}", "Compare it with a backup")
-        click.echo("the audit log is whole")
+    with prepare(Config(data=data)).read() as session:
+        broken = log_of_acts.first_break(session)
+    if broken is not None:
+        raise TidegateError(f"the audit log is broken at entry {broken}", "Compare it with a backup")
+    click.echo("the audit log is whole")
 
 
 def _me() -> str:

@@ -23,6 +23,8 @@ def fetch(name: str) -> Response:
     response = send_file(path, mimetype="application/octet-stream", conditional=True, etag=name, max_age=31_536_000)
     response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
     response.headers["Accept-Ranges"] = "bytes"
+    for header in ("Content-Disposition", "Expires", "Last-Modified"):
+        response.headers.pop(header, None)  # devices have small header buffers
     return response
 
 

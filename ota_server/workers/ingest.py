@@ -102,7 +102,8 @@ def _birth(session: Session, device: Device, message: Message, _stream: str) -> 
     device.trust_version = body["trust_version"]
     if not message.retained:
         device.online = True
-    if device.offer is not None and device.offer.release.sequence > body["sequence"]:
+    offered = device.offer.release.sequence if device.offer is not None else 0
+    if offered > max(body["sequence"], device.failed_sequence or 0):
         device.offer_sent_id = None  # the broker may have lost the retained offer: it goes out once more
 
 
@@ -147,8 +148,8 @@ def _only_progress(last: dict[str, Any], body: dict[str, Any]) -> bool:
 
 def _result(session: Session, device: Device, message: Message, _stream: str) -> None:
     body = clean(messages.result(message.payload))
-    why = body.get("why")
-    if not commands.ended(session, device.id, body["cti"], body["code"], body.get("answer"), why and why[:256]):
+    cti, state = body.pop("cti"), body["code"]
+    if not commands.ended(session, device.id, cti, state, body, body.get("why")):
         alarms.count(session, "results of unknown commands")
 
 
@@ -159,7 +160,7 @@ def _alarm(session: Session, device: Device, message: Message, _stream: str) -> 
     detail = body.get("detail")
     alarms.add(session, device.id, kind, reason, detail and detail[:256], cti, count)
     if kind == "command-refused" and cti is not None:
-        commands.ended(session, device.id, cti, "refused", None, reason)
+        commands.ended(session, device.id, cti, "refused", {"code": "refused", "why": reason}, reason)
 
 
 def _telemetry(session: Session, device: Device, message: Message, stream: str) -> None:

@@ -63,6 +63,7 @@ class MqttWorker:
         self._broker = broker
         self._wake = wake
         self._quiet_until = 0.0
+        self._stopping = False
         self._subscribed = threading.Event()
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2,
@@ -89,6 +90,7 @@ class MqttWorker:
         self._outbox.start()
 
     def stop(self) -> None:
+        self._stopping = True
         self._outbox.stop()
         self._client.disconnect()
         self._client.loop_stop()
@@ -126,6 +128,8 @@ class MqttWorker:
 
     def _on_disconnect(self, _client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         self._subscribed.clear()
+        if self._stopping:
+            return
         self._complain("the connection to %s is gone (%s); connecting again", self._broker, reason)
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:

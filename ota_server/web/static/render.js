@@ -1,0 +1,132 @@
+// The sections of the page, from the answer of /api/v1/status.
+
+import { ago, el, sparkline } from "./dom.js";
+import { bytes, number, unit } from "./format.js";
+
+const PHASES = {
+  offered: "offered", fetching: "fetching", applying: "applying the patch", installed: "installed",
+  trial: "on trial", confirmed: "confirmed", "rolled-back": "rolled back", refused: "refused",
+  failed: "failed", current: "up to date",
+};
+const BAD = new Set(["rolled-back", "refused", "failed"]);
+const GOOD = new Set(["confirmed", "current"]);
+
+export function summary(status) {
+  const { devices, online } = status.counts;
+  const busy = status.devices.filter((d) => ["fetching", "applying", "installed", "trial"].includes(d.update?.phase)).length;
+  const failed = status.devices.filter((d) => d.offer?.state === "failed").length;
+  const parts = [`${online} of ${devices} online`];
+  if (busy) parts.push(`${busy} updating`);
+  if (failed) parts.push(`${failed} not updated`);
+  return parts.join(" · ");
+}
+
+export function devices(status) {
+  if (!status.devices.length) {
+    return [empty("No device is registered yet. They appear here as soon as they are, and speak soon after.")];
+  }
+  return status.devices.map(device);
+}
+
+function device(d) {
+  const state = d.online ? "online" : "offline";
+  return el("article", { class: `card ${state}`, "aria-label": `Device ${d.id}` },
+    el("header", {},
+      el("h3", {}, el("span", { class: "dot", "aria-hidden": "true" }), d.id),
+      el("span", { class: "tag" }, state), el("span", { class: "tag plain" }, d.protocol.toUpperCase())),
+    el("p", { class: "what" },
+      el("strong", {}, d.version ?? "not born yet"),
+      d.sequence != null && el("span", { class: "quiet" }, ` #${d.sequence}`),
+      d.trial && el("span", { class: "tag busy" }, "trial")),
+    el("dl", { class: "facts" },
+      fact("product", d.product), fact("board", d.board),
+      fact("last seen", ago(d.last_seen)), d.reset_cause && fact("last reset", d.reset_cause)),
+    update(d), measurements(d));
+}
+
+function fact(name, value) {
+  return el("div", {}, el("dt", {}, name), el("dd", {}, value));
+}
+
+function update(d) {
+  const lines = [];
+  const u = d.update;
+  if (u) {
+    const kind = BAD.has(u.phase) ? "bad" : GOOD.has(u.phase) ? "good" : "busy";
+    lines.push(el("p", {},
+      el("span", { class: `tag ${kind}` }, PHASES[u.phase] ?? u.phase), " ",
+      el("span", { class: "quiet" }, `release #${u.sequence}, `, ago(new Date(u.at).toISOString()))));
+    if (u.progress && u.progress.total > 0 && kind === "busy") {
+      const { done, total } = u.progress;
+      const share = Math.min(100, Math.round((100 * done) / total));
+      lines.push(el("div", { class: "progress" },
+        el("progress", { max: total, value: done, "aria-label": `${PHASES[u.phase] ?? u.phase} on ${d.id}` }),
+        el("span", {}, `${share} % of ${bytes(total)}`)));
+    }
+    if (u.detail) lines.push(el("p", { class: kind === "bad" ? "why" : "quiet" }, u.detail));
+  }
+  const o = d.offer;
+  if (o && o.state !== "running") {
+    const text = {
+      waiting: `${o.version} #${o.sequence} is about to be offered`,
+      offered: `${o.version} #${o.sequence} is offered`,
+      failed: `${o.version} #${o.sequence} did not work here; the device keeps what it runs until a newer release`,
+    }[o.state];
+    lines.push(el("p", { class: o.state === "failed" ? "why" : "quiet" }, text));
+  }
+  return lines.length > 0 && el("div", { class: "update" }, lines);
+}
+
+function measurements(d) {
+  const names = Object.keys(d.telemetry);
+  if (!names.length) return null;
+  return el("table", { class: "telemetry" },
+    el("caption", { class: "unseen" }, `Telemetry of ${d.id}`),
+    el("tbody", {}, names.map((name) => {
+      const m = d.telemetry[name];
+      const value = `${number(m.value)} ${unit(m.unit)}`.trim();
+      return el("tr", {},
+        el("th", { scope: "row" }, name),
+        el("td", { class: "trend" }, m.trend?.length > 1 && sparkline(m.trend, `${name}, last ${m.trend.length} values`)),
+        el("td", { class: "value", title: m.at }, value));
+    })));
+}
+
+export function alarms(status) {
+  const rows = status.alarms.map((a) => el("li", {},
+    el("p", {},
+      el("span", { class: `tag ${a.source === "server" ? "plain" : "bad"}` }, a.kind), " ",
+      el("strong", {}, a.reason), a.count > 1 && ` × ${a.count}`),
+    a.detail && el("p", { class: "detail" }, a.detail),
+    el("p", { class: "quiet" }, a.device ?? "server", a.source === "server" && a.device ? " (seen by the server), " : ", ", ago(a.last_time))));
+  const odd = Object.entries(status.counters).filter(([, n]) => n > 0).map(([name, n]) => `${n} ${name}`);
+  if (odd.length) rows.push(el("li", {}, el("p", { class: "quiet" }, `Dropped: ${odd.join(", ")}`)));
+  return rows.length ? [el("ul", { class: "list" }, rows)] : [empty("None.")];
+}
+
+const ENDED = { done: "good", failed: "bad", refused: "bad", expired: "bad" };
+
+export function commands(status) {
+  const rows = status.commands.map((c) => el("li", {},
+    el("p", {},
+      el("span", { class: `tag ${ENDED[c.state] ?? "busy"}` }, c.state), " ",
+      el("strong", {}, c.opcode), " → ", c.device),
+    c.why && el("p", { class: "detail" }, c.why),
+    el("p", { class: "quiet" }, el("code", {}, c.cti), ", ", ago(c.ended ?? c.sent ?? c.created))));
+  return rows.length ? [el("ul", { class: "list" }, rows)] : [empty("None sent yet.")];
+}
+
+export function releases(status) {
+  const rows = status.releases.map((r) => el("li", {},
+    el("p", {}, el("strong", {}, r.version), ` #${r.sequence} `, el("span", { class: "quiet" }, r.product)),
+    Object.entries(r.targets).map(([board, t]) => {
+      const patches = t.patches.length ? `, patch ${t.patches.map((p) => bytes(p.size)).join(", ")}` : "";
+      return el("p", { class: "quiet" }, `${board}: image ${bytes(t.image.size)}${patches}`);
+    }),
+    el("p", { class: "quiet" }, "published ", ago(r.created))));
+  return rows.length ? [el("ul", { class: "list" }, rows)] : [empty("None published yet.")];
+}
+
+function empty(text) {
+  return el("p", { class: "quiet empty" }, text);
+}
