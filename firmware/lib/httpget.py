@@ -1,16 +1,19 @@
-"""HTTP/1.1 GET into a caller's buffer, resumable with Range (RFC 9110 section 14); never holds a body in memory."""
+"""HTTP/1.1 GET into a caller's buffer, resumable with Range (RFC 9110 section 14).
+
+A body is handed on piece by piece and never held.
+"""
 
 import asyncio
 
 from aiotcp import connect, const, first, sleep_ms, ticks_diff, ticks_ms
 
 MAX_HEADER = const(1024)  # bytes of status line and header fields; less if the buffer is smaller
-MIN_RATE = const(64)  # bytes a second over the whole body, beyond the first timeout: a trickle is no transfer
+MIN_RATE = const(64)  # bytes a second over the body, after one timeout: a trickle is no transfer
 TICK_MS = const(500)  # how often the deadlines are looked at
 
 
 class HttpError(Exception):
-    """Why a GET failed. status: the HTTP status, or 0 where the answer is missing, cut short or makes no sense."""
+    """Why a GET failed. status: HTTP's, or 0 if the answer is missing, cut short or nonsense."""
 
     def __init__(self, status, text):
         super().__init__(("HTTP %d: " % status if status else "") + text)
@@ -20,11 +23,13 @@ class HttpError(Exception):
 async def get(host, port, path, offset, sink, buf, max_size, timeout_s=30, etag=None, ssl=None):
     """Fetches what is at path from byte `offset` on; returns its total size in bytes.
 
-    sink(view: memoryview) takes the bytes in order, each view valid only until it returns. buf: the caller's
-    bytearray, 256 bytes or more, used for everything received. max_size: largest total size accepted. timeout_s: for
-    the connection, for the whole header, and between any two pieces of the body. etag: resume only if the server's
-    copy is still this one. To resume, call again with offset = what the sink has taken; at the very end that is
-    harmless. Raises HttpError; what the sink raises passes through. Redirects are not followed.
+    sink(view: memoryview) takes the bytes in order, each view valid only until it returns.
+    buf: the caller's bytearray, 256 bytes or more, used for everything received.
+    max_size: the largest total size accepted. timeout_s: for the connection, for the whole header,
+    and between two pieces of the body. etag: resume only if the server's copy is still this one.
+
+    To resume, call again with offset = what the sink has taken; at the very end that is harmless.
+    Raises HttpError; what the sink raises passes through. Redirects are not followed.
     """
     if len(buf) < 256:
         raise ValueError("the buffer must hold at least 256 bytes")
@@ -83,9 +88,11 @@ class _Transfer:
         if have > head:
             self._sink(sink, self._view[head:have])
         while self._taken < length:
-            size = await self._stream.readinto(self._view[: min(len(self._view), length - self._taken)])
+            # [:n] of a view shorter than n is all of it.
+            size = await self._stream.readinto(self._view[: length - self._taken])
             if not size:
-                raise HttpError(0, "cut short after %d of %d bytes" % (offset + self._taken, total))
+                at = offset + self._taken
+                raise HttpError(0, "cut short after %d of %d bytes" % (at, total))
             self._sink(sink, self._view[:size])
         return total
 
@@ -134,11 +141,15 @@ class _Transfer:
                 raise HttpError(0, "slower than %d bytes a second" % MIN_RATE)
 
 
+_FIELDS = (b"content-length", b"content-range", b"transfer-encoding", b"content-encoding")
+
+
 def _parse(head):
-    """(status, fields) of a response's header; fields: lower-case name -> value, only those that matter here."""
+    """(status, fields) of a header; fields: lower-case name -> value, if in _FIELDS."""
     lines = head[:-4].split(b"\r\n")
-    start = lines[0].split(b" ", 2)
-    if len(start) < 2 or not start[0].startswith(b"HTTP/1.") or len(start[1]) != 3 or not start[1].isdigit():
+    version, _, rest = lines[0].partition(b" ")
+    status = rest.split(b" ")[0]
+    if not version.startswith(b"HTTP/1.") or len(status) != 3 or not status.isdigit():
         raise HttpError(0, "no HTTP/1 answer")
     fields = {}
     for line in lines[1:]:
@@ -146,22 +157,23 @@ def _parse(head):
         name = name.lower()
         if not colon or not name or name != name.strip():
             raise HttpError(0, "a malformed header field")
-        if name in (b"content-length", b"content-range", b"transfer-encoding", b"content-encoding"):
+        if name in _FIELDS:
             value = value.strip()
             if fields.get(name, value) != value:
                 raise HttpError(0, "two different " + str(name, "utf-8"))
             fields[name] = value
-    return int(start[1]), fields
+    return int(status), fields
 
 
 def _judge(status, fields, offset, max_size):
-    """(bytes to come, total size, nothing left to fetch) if this answers GET from offset; else raises HttpError."""
+    """(bytes to come, total size, nothing left to fetch); HttpError if it is not an answer."""
     span = fields.get(b"content-range")
     if status == 416 and offset and span == b"bytes */%d" % offset:
         return 0, offset, True  # everything was there already
     if status not in (200, 206):
         raise HttpError(status, "not what was asked for")
-    if b"transfer-encoding" in fields or fields.get(b"content-encoding", b"identity") != b"identity":
+    coding = fields.get(b"content-encoding", b"identity")
+    if b"transfer-encoding" in fields or coding != b"identity":
         raise HttpError(status, "an encoded body")
     length = _number(status, fields.get(b"content-length"), "Content-Length")
     if status == 200:
@@ -169,12 +181,13 @@ def _judge(status, fields, offset, max_size):
             raise HttpError(200, "the server does not resume, or has something else now")
         total = length
     else:
-        if not span or not span.startswith(b"bytes ") or span.count(b"/") != 1 or span.count(b"-") != 1:
-            raise HttpError(206, "no usable Content-Range")
-        ends, whole = span[6:].split(b"/")
-        start, last = [_number(status, part, "Content-Range") for part in ends.split(b"-")]
+        unit, _, rest = (span or b"").partition(b" ")
+        ends, _, whole = rest.partition(b"/")
+        first_at, _, last_at = ends.partition(b"-")
+        start = _number(status, first_at, "Content-Range")
+        last = _number(status, last_at, "Content-Range")
         total = _number(status, whole, "Content-Range")
-        if start != offset or last + 1 != total or length != total - offset:
+        if unit != b"bytes" or start != offset or last + 1 != total or length != total - offset:
             raise HttpError(206, "not the range that was asked for")
     if total > max_size:
         raise HttpError(status, "%d bytes, more than the %d allowed" % (total, max_size))

@@ -1,9 +1,10 @@
 """An MQTT 3.1.1 client on asyncio, QoS 0 and 1, that does not own the network interface.
 
-`run` connects, serves and reconnects for ever; publish and subscribe may be called at any time. What was not
-acknowledged when a connection ended goes out again on the next one, in order, before anything new.
+`run` connects, serves and reconnects for ever; publish and subscribe may be called at any time.
+What was not acknowledged when a connection ended goes out again on the next one, in order, before
+anything new.
 
-Memory: one receive buffer of max_packet bytes, one send buffer, at most WINDOW messages on their way.
+Memory: a receive buffer of max_packet bytes, a small send buffer, at most WINDOW messages.
 """
 
 import asyncio
@@ -16,23 +17,26 @@ from mqtt_session import SMALL, Filter, Message, Session
 
 WINDOW = const(4)  # messages taken from publishers and not yet acknowledged
 CONNECT_MS = const(15_000)  # for the TCP (and TLS) connection, and again for the CONNACK
-REPLY_MS = const(20_000)  # for a PUBACK, SUBACK, PINGRESP; for a peer that stops in the middle of a packet
+REPLY_MS = const(20_000)  # for a PUBACK, SUBACK, PINGRESP, and between two parts of a packet
 LINK_MS = const(500)  # how often the link is looked at while it is down
-BACKOFF_BASE_MS = const(1_000)  # the pause before a reconnection is 0..this, then 0..twice this, ...
+BACKOFF_BASE_MS = const(1_000)  # a pause before reconnecting is 0..this, then 0..twice this, ...
 BACKOFF_CAP_MS = const(60_000)
 STABLE_MS = const(10_000)  # a connection that lasted so long starts the pauses over
-GOODBYE_MS = const(2_000)  # for writing DISCONNECT
 
 
 class Client:
     """An MQTT client; nothing moves unless `run` is running.
 
-    will: (topic, payload, qos, retain) or None. on_message(topic: str, payload: memoryview, retained: bool) is called
-    for each message; the payload is valid only until it returns, and a QoS 1 message is acknowledged after that.
-    on_connect(session_present: bool) is called at each connection. Both are plain functions and quick; what they raise
-    is logged and counted in `handler_errors`. link() -> bool says whether the network is there. max_packet: the largest
-    packet taken, bytes; a larger message is dropped, acknowledged and counted in `oversized`. rng(n) -> n random bytes,
-    for the jitter. log(str) hears of connections and how they ended; never of payloads or passwords.
+    user, password: str or None. keepalive: seconds. clean: ask for a session without a past.
+    will: (topic, payload, qos, retain) or None.
+    on_message(topic: str, payload: memoryview, retained: bool) is called for each message; the
+    payload is valid only until it returns, and a QoS 1 message is acknowledged after that.
+    on_connect(session_present: bool) is called at each connection. Both are plain functions and
+    quick; what they raise is logged and counted in `handler_errors`.
+    link() -> bool says whether the network is there. ssl: an SSLContext.
+    max_packet: the largest packet taken, bytes; a larger message is dropped, acknowledged and
+    counted in `oversized`. rng(n) -> n random bytes, for the jitter.
+    log(str) hears of connections and how they ended; never of payloads or passwords.
 
     error: why the last connection ended. sessions: how many there were.
     """
@@ -98,7 +102,10 @@ class Client:
         await self._up.wait()
 
     async def run(self):
-        """Keeps a connection until disconnect(). Cancelled, it drops the connection, and the broker sends the will."""
+        """Keeps a connection until disconnect().
+
+        Cancelled, it drops the connection without a word, and the broker sends the will.
+        """
         attempt = 0
         try:
             while not self._leave.is_set():
@@ -128,35 +135,38 @@ class Client:
     async def publish(self, topic, payload, qos=0, retain=False, timeout_s=None):
         """Publishes payload, str or bytes-like; the caller leaves it unchanged until this returns.
 
-        QoS 0 returns when the bytes are with the system. QoS 1 returns when the broker has acknowledged; until then
-        the message survives reconnections. Raises MqttError; ValueError for what MQTT cannot carry.
+        QoS 0 returns when the bytes are with the system. QoS 1 returns when the broker has
+        acknowledged; until then the message survives reconnections. A message given up after
+        timeout_s may still arrive. Raises MqttError; ValueError for what MQTT cannot carry.
         """
         if isinstance(payload, str):
             payload = payload.encode()
         if qos not in (0, 1) or len(payload) > wire.MAX_PAYLOAD:
-            raise ValueError("QoS must be 0 or 1, and an MQTT payload at most %d bytes" % wire.MAX_PAYLOAD)
-        delivery = self._deliver(wire.topic_bytes(topic), payload, qos << 1 | (wire.RETAIN if retain else 0))
+            raise ValueError("QoS is 0 or 1, a payload at most %d bytes" % wire.MAX_PAYLOAD)
+        flags = qos << 1 | (wire.RETAIN if retain else 0)
+        delivery = self._deliver(wire.topic_bytes(topic), payload, flags)
         try:
             await (delivery if timeout_s is None else asyncio.wait_for(delivery, timeout_s))
         except asyncio.TimeoutError:
-            raise MqttError("timeout", "the broker did not take a message within %s s" % timeout_s)
+            raise MqttError("timeout", "the message was not delivered in %s s" % timeout_s)
 
     async def subscribe(self, topic, qos=1):
         """Subscribes to a topic filter, now and at each reconnection.
 
-        Returns the QoS granted, or None if there is no connection yet. Raises MqttError if the broker refuses.
+        Returns the QoS granted, or None if there is no connection yet. Raises MqttError if the
+        broker refuses.
         """
         if qos not in (0, 1):
-            raise ValueError("QoS must be 0 or 1")
+            raise ValueError("QoS is 0 or 1")
         item = self._filter(wire.topic_bytes(topic, wildcards=True))
         return await self._ask(item, qos)
 
     async def unsubscribe(self, topic):
-        """Ends a subscription; forgotten when the broker has confirmed it, now or after the next connection."""
+        """Ends a subscription; it is forgotten when the broker, now or later, has confirmed."""
         await self._ask(self._filter(wire.topic_bytes(topic, wildcards=True)), None)
 
     async def round_trip(self):
-        """Returns when the broker has answered a PINGREQ; raises MqttError if it cannot or does not."""
+        """Returns when the broker has answered a PINGREQ; MqttError if it cannot or does not."""
         if not self._session:
             raise MqttError("offline", "not connected")
         await self._session.ping()
@@ -185,7 +195,7 @@ class Client:
     # ------------------------------------------------------------ behind it
 
     def _backoff(self, attempt):
-        """Full jitter: 0 to an exponentially growing cap, so that a fleet does not come back in step."""
+        """Full jitter: 0 to a doubling cap, so that a fleet does not come back in step."""
         most = min(self.backoff_cap_ms, self.backoff_base_ms << min(attempt, 16))
         return most * int.from_bytes(self._random(2), "big") >> 16
 
@@ -198,9 +208,8 @@ class Client:
         session = Session(self, stream)
         try:
             try:
-                present = await asyncio.wait_for(
-                    session.open(self._hello, self._clean), self.connect_ms / 1000
-                )
+                opening = session.open(self._hello, self._clean)
+                present = await asyncio.wait_for(opening, self.connect_ms / 1000)
             except asyncio.TimeoutError:
                 raise MqttError("timeout", "no CONNACK")
             for item in self.filters:

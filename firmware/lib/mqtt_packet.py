@@ -1,4 +1,4 @@
-"""MQTT 3.1.1 packets as bytes (OASIS MQTT 3.1.1, section numbers in the comments); no input or output here."""
+"""MQTT 3.1.1 packets as bytes (section numbers are those of the OASIS standard). No I/O here."""
 
 from aiotcp import const
 
@@ -19,7 +19,7 @@ RETAIN = const(0x01)
 REFUSED = const(0x80)  # SUBACK: no subscription
 
 MAX_TOPIC = const(255)  # bytes; what the client sends, MQTT itself allows 65535
-MAX_PAYLOAD = const(1 << 20)  # bytes; far below MQTT's 256 MiB, far above a small device's memory
+MAX_PAYLOAD = const(1 << 20)  # bytes; below MQTT's 256 MiB, above a small device's memory
 HEAD_SIZE = const(5 + 2 + MAX_TOPIC + 2)  # fixed header, topic, packet identifier
 
 _CONNACK_REASONS = (  # 3.2.2.3
@@ -34,9 +34,9 @@ _CONNACK_REASONS = (  # 3.2.2.3
 class MqttError(Exception):
     """Why something did not work. `reason` is one word for programs, the text is for people.
 
-    offline: there is no connection, and QoS 0 does not wait for one; lost: the connection ended;
-    refused: the broker said no (`code`: its return code); timeout: no answer in time;
-    protocol: the broker broke the protocol; link: the network link is down; stopped: the client was.
+    offline: there is no connection, and QoS 0 does not wait for one. lost: the connection ended.
+    refused: the broker said no (`code`: its return code). timeout: no answer in time.
+    protocol: the broker broke MQTT. link: the network link is down. stopped: run() ended.
     """
 
     def __init__(self, reason, text, code=None):
@@ -46,7 +46,7 @@ class MqttError(Exception):
 
 
 def topic_bytes(topic, wildcards=False):
-    """A topic name (or, with wildcards, a filter) in UTF-8; ValueError if it cannot be one (4.7)."""
+    protocol: the broker broke MQTT. link: the network link is down. stopped: run() has ended.
     data = topic.encode()
     if not 0 < len(data) <= MAX_TOPIC:
         raise ValueError("an MQTT topic has 1 to %d bytes, this one %d" % (MAX_TOPIC, len(data)))
@@ -87,7 +87,7 @@ def put_text(buf, at, data):
 
 
 def connect(client_id, user, password, keepalive, clean, will):
-    """A whole CONNECT packet (3.1). Texts are str, password str or bytes or None, will as in mqtt.Client or None."""
+    """A whole CONNECT packet (3.1); arguments as for mqtt.Client."""
     flags = 0x02 if clean else 0
     fields = [client_id.encode()]
     if will:
@@ -119,7 +119,7 @@ def connect(client_id, user, password, keepalive, clean, will):
 
 
 def publish_head(buf, flags, topic, pid, payload_size):
-    """A PUBLISH packet up to its payload (3.3); flags: DUP, QoS << 1, RETAIN. Returns its size in buf."""
+    """A PUBLISH packet up to its payload (3.3). flags: DUP, QoS << 1, RETAIN. Returns its size."""
     qos = flags & 0x06
     buf[0] = PUBLISH | flags
     at = put_length(buf, 1, 2 + len(topic) + (2 if qos else 0) + payload_size)
@@ -128,14 +128,14 @@ def publish_head(buf, flags, topic, pid, payload_size):
 
 
 def put_ack(buf, pid):
-    """A PUBACK (3.4). Returns its size in buf."""
+    """A PUBACK (3.4). Returns its size."""
     buf[0] = PUBACK
     buf[1] = 2
     return put_int(buf, 2, pid)
 
 
 def subscribe(buf, pid, topic, qos):
-    """SUBSCRIBE to one filter (3.8), or UNSUBSCRIBE from it (3.10) when qos is None. Returns its size in buf."""
+    """SUBSCRIBE to one filter (3.8); UNSUBSCRIBE (3.10) when qos is None. Returns its size."""
     buf[0] = UNSUBSCRIBE if qos is None else SUBSCRIBE
     at = put_length(buf, 1, 2 + 2 + len(topic) + (0 if qos is None else 1))
     at = put_int(buf, at, pid)
@@ -147,7 +147,7 @@ def subscribe(buf, pid, topic, qos):
 
 
 def check_connack(body, clean):
-    """Returns whether the broker kept a session (3.2); raises MqttError for a refusal or nonsense."""
+    """Returns whether the broker kept a session (3.2); MqttError for a refusal or nonsense."""
     if len(body) != 2 or body[0] > 1 or body[1] > len(_CONNACK_REASONS):
         raise MqttError("protocol", "malformed CONNACK")
     if body[1]:
@@ -158,7 +158,7 @@ def check_connack(body, clean):
 
 
 def parse_publish(flags, body):
-    """(topic, packet identifier or 0, where the payload starts) of a PUBLISH's memoryview; raises MqttError."""
+    """(topic, packet identifier or 0, start of the payload) of a PUBLISH; raises MqttError."""
     qos = flags >> 1 & 3
     if qos > 1:  # never subscribed to with QoS 2, and 3 does not exist
         raise MqttError("protocol", "PUBLISH with QoS %d" % qos)

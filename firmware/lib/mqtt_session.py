@@ -1,7 +1,8 @@
 """One MQTT connection, from CONNECT to its end: the part of `mqtt` that meets the broker.
 
-Three coroutines share it: one reads, one writes, one keeps time. Only the writer writes, so a publisher that is
-cancelled never leaves half a packet behind. Whatever the broker does wrong ends the connection with an MqttError.
+Three coroutines share it: one reads, one writes, one keeps time. Only the writer writes, so that a
+publisher that is cancelled never leaves half a packet behind. Whatever the broker does wrong ends
+the connection with an MqttError.
 """
 
 import asyncio
@@ -13,6 +14,10 @@ from mqtt_packet import MqttError
 TICK_MS = const(500)  # how often the link and the deadlines are looked at
 ACKS = const(8)  # PUBACKs waiting to be written; when there are more, reading waits
 SMALL = const(256)  # bytes; a payload up to this size leaves in one piece with its head
+
+
+def _unexpected(kind, size):
+    return MqttError("protocol", "unexpected packet 0x%02x of %d bytes" % (kind, size))
 
 
 class Message:
@@ -75,7 +80,7 @@ class Session:
         await self._stream.write(hello)
         kind, size = await self._next()
         if kind != wire.CONNACK or size > 2:
-            raise MqttError("protocol", "a packet of type %d instead of CONNACK" % (kind >> 4))
+            raise _unexpected(kind, size)
         return wire.check_connack(await self._body(size), clean)
 
     async def serve(self, leave):
@@ -89,7 +94,7 @@ class Session:
             self.news.set()
 
     async def ping(self):
-        """Returns when a PINGREQ written after this call was answered; MqttError if the session ends before."""
+        """Returns when a PINGREQ of this call was answered; MqttError if the session ends."""
         self._asked += 1
         ours = self._asked
         self._client.work.set()
@@ -104,15 +109,14 @@ class Session:
         while True:
             kind, size = await self._next()
             self._inside = True
-            if kind & 0xF0 == wire.PUBLISH:
-                if size > len(self._rx):
-                    await self._skip_message(kind, size)
-                else:
-                    self._message(kind, await self._body(size))
-            else:
+            if kind & 0xF0 != wire.PUBLISH:
                 if size > 3:
-                    raise MqttError("protocol", "a packet of type %d with %d bytes" % (kind >> 4, size))
+                    raise _unexpected(kind, size)
                 self._answer(kind, await self._body(size))
+            elif size > len(self._rx):
+                await self._skip_message(kind, size)
+            else:
+                self._message(kind, await self._body(size))
             self._inside = False
             while len(self._acks) >= ACKS:
                 self._acked.clear()
@@ -154,7 +158,7 @@ class Session:
             self._client.work.set()
 
     async def _skip_message(self, kind, size):
-        """A message larger than the buffer: read past it, and acknowledge it lest the broker sends it for ever."""
+        """A message larger than the buffer: read past it; acknowledged, lest it comes for ever."""
         qos = kind >> 1 & 3
         topic_size = wire.get_int(await self._body(2), 0)
         rest = size - 2 - topic_size - (2 if qos else 0)
@@ -164,7 +168,7 @@ class Session:
         pid = wire.get_int(await self._body(2), 0) if qos else 0
         await self._skip(rest)
         self._client.oversized += 1
-        self._client.say("dropped a message of %d bytes: the buffer holds %d" % (size, len(self._rx)))
+        self._client.say("dropped %d bytes: max_packet is %d" % (size, len(self._rx)))
         self._acknowledge(pid)
 
     async def _skip(self, size):
@@ -188,7 +192,7 @@ class Session:
         elif (kind == wire.SUBACK and size == 3) or (kind == wire.UNSUBACK and size == 2):
             self._granted(wire.get_int(body, 0), body[2] if size == 3 else None)
         else:
-            raise MqttError("protocol", "unexpected packet of type %d with %d bytes" % (kind >> 4, size))
+            raise _unexpected(kind, size)
 
     def _granted(self, pid, code):
         """SUBACK with a return code (3.9.3), UNSUBACK with None."""
@@ -214,7 +218,7 @@ class Session:
     # ------------------------------------------------------------ writing
 
     async def _write(self):
-        """Acknowledgements first, then subscriptions, then messages, oldest first; so after a reconnection too."""
+        """Acknowledgements first, then subscriptions, then messages, oldest first."""
         work = self._client.work
         while True:
             if self._acks:
@@ -251,7 +255,8 @@ class Session:
             message.since = ticks_ms()
             payload = message.payload
             size = len(payload)
-            head = wire.publish_head(self._tx, message.flags | dup, message.topic, message.pid, size)
+            flags = message.flags | dup
+            head = wire.publish_head(self._tx, flags, message.topic, message.pid, size)
             if size <= SMALL:
                 self._tx[head : head + size] = payload
                 await self._send(head + size)
@@ -280,11 +285,12 @@ class Session:
             if self._inside and ticks_diff(now, stream.received) > limit:
                 raise MqttError("timeout", "the broker stopped in the middle of a packet")
             for message in client.window:
-                if message.session is self and message.pid and not message.over.is_set():
-                    if ticks_diff(now, message.since) > limit:
-                        raise MqttError("timeout", "no PUBACK")
+                waits = message.session is self and message.pid and not message.over.is_set()
+                if waits and ticks_diff(now, message.since) > limit:
+                    raise MqttError("timeout", "no PUBACK")
             for item in client.filters:
-                if item.pid and item.granted is None and ticks_diff(now, item.since) > limit:
+                waits = item.pid and item.granted is None
+                if waits and ticks_diff(now, item.since) > limit:
                     raise MqttError("timeout", "no SUBACK")
             quiet = max(ticks_diff(now, stream.sent), ticks_diff(now, stream.received))
             if quiet > client.ping_ms and self._asked == self._answered:

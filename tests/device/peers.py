@@ -80,8 +80,7 @@ class Mosquitto(Broker):
         config = self.folder / "mosquitto.conf"
         config.write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\n"
-            f"max_inflight_messages 0\nset_tcp_nodelay true\n"
-            + ("user root\n" if os.getuid() == 0 else "")
+            f"max_inflight_messages 0\nset_tcp_nodelay true\n" + ("user root\n" if os.getuid() == 0 else "")
         )
         return [_which("mosquitto"), "-v", "-c", str(config)]
 
@@ -140,7 +139,7 @@ class Served(socketserver.ThreadingTCPServer):
 
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
-                with contextlib.suppress(OSError, EOFError):
+                with contextlib.suppress(OSError, EOFError, UnicodeError):
                     self.request.settimeout(30)
                     serve(self.request)
 
@@ -303,15 +302,11 @@ class NastyBroker:
     def _burst(self, peer: socket.socket, visits: list, first_visit: bool) -> None:
         """200 QoS 1 messages in one go, then keeps a record of the acknowledgements."""
         peer.sendall(
-            b"".join(
-                b"\x32\x07\x00\x01b" + n.to_bytes(2, "big") + n.to_bytes(2, "big") for n in range(1, 201)
-            )
+            b"".join(b"\x32\x07\x00\x01b" + n.to_bytes(2, "big") + n.to_bytes(2, "big") for n in range(1, 201))
         )
         self._serve_well(peer, visits)
 
-    def _serve_well(
-        self, peer: socket.socket, visits: list, acknowledge: bool = True, granted: bytes = b""
-    ) -> None:
+    def _serve_well(self, peer: socket.socket, visits: list, acknowledge: bool = True, granted: bytes = b"") -> None:
         while True:
             kind, body = packet(peer)
             if kind == 0xC0:
@@ -493,8 +488,9 @@ class Foreign:
         if data:
             subprocess.run(command, input=data, check=True, timeout=10)
         else:
-            subprocess.run([*command[:-2 if retain == "1" else -1], *(["-r"] * (retain == "1")), "-n"],
-                           check=True, timeout=10)
+            subprocess.run(
+                [*command[: -2 if retain == "1" else -1], *(["-r"] * (retain == "1")), "-n"], check=True, timeout=10
+            )
 
     def next(self, topic: str) -> str:
         """The next (or the retained) message: `retained qos hex`; `-` if none came within 3 s."""

@@ -51,7 +51,7 @@ def client(name, broker="mosquitto", password=None, **options):
         int(settings[broker]),
         settings["user"],
         settings["password"] if password is None else password,
-        **options
+        **options,
     )
     made.backoff_base_ms = 100
     made.backoff_cap_ms = 400
@@ -109,7 +109,10 @@ class Inbox:
             if len(self.got) >= count:
                 break
             await asyncio.sleep(0.02)
-        true(len(self.got) >= count, "%d messages within %d s, got %d" % (count, within_s, len(self.got)))
+        true(
+            len(self.got) >= count,
+            "%d messages within %d s, got %d" % (count, within_s, len(self.got)),
+        )
 
 
 async def until(condition, what, within_s=10):
@@ -198,7 +201,11 @@ async def both_ways(broker):
         await device.publish(topic + "d/\u00e9", memoryview(big), 1)
         await device.publish(topic + "e", big, 0)
         await inbox.until(5)
-        equal([item[0][len(topic) :] for item in inbox.got], ["a", "b", "c", "d/\u00e9", "e"], "topics")
+        equal(
+            [item[0][len(topic) :] for item in inbox.got],
+            ["a", "b", "c", "d/\u00e9", "e"],
+            "topics",
+        )
         equal([item[1] for item in inbox.got], [b"zero", b"one", b"", big, big], "payloads")
         equal([item[2] for item in inbox.got], [False] * 5, "retained")
         await device.round_trip()
@@ -330,9 +337,7 @@ def test_session_is_kept_when_asked_for():
         inbox = Inbox()
         present = []
         topic = "away/" + ground
-        device = client(
-            "away-" + ground, clean=False, on_message=inbox, on_connect=present.append
-        )
+        device = client("away-" + ground, clean=False, on_message=inbox, on_connect=present.append)
         async with Running(device):
             await device.subscribe(topic, 1)
         control("publish %s 1 0 6869" % topic)
@@ -349,8 +354,27 @@ def test_session_is_kept_when_asked_for():
 # ---------------------------------------------------------------- connections that end
 
 
+class Stream:
+    """An on_message for the numbers 0, 1, 2...: QoS 1 may repeat some, never miss one or swap two first arrivals."""
+
+    def __init__(self):
+        self.next = 0
+        self.again = 0
+        self.wrong = []
+
+    def __call__(self, topic, payload, retained):
+        number = int(bytes(payload))
+        if number == self.next:
+            self.next += 1
+        elif number < self.next:
+            self.again += 1
+        else:
+            self.wrong.append((number, self.next))
+            self.next = number + 1
+
+
 async def killed(broker, kills, count):
-    inbox = Inbox()
+    inbox = Stream()
     topic = "stream/%s-%s" % (ground, broker)
     device = client("stream-" + ground, broker, on_message=inbox)
     device.backoff_base_ms = device.backoff_cap_ms = 50
@@ -367,21 +391,16 @@ async def killed(broker, kills, count):
         await device.subscribe(topic, 1)
         publishers = [asyncio.create_task(publisher()) for _ in range(5)]
         for kill in range(kills):
-            await until(lambda: len(inbox.got) > count * (kill + 1) // (kills + 2), "progress")
-            sessions = device.sessions
+            mark = count * (kill + 1) // (kills + 2)
+            await until(lambda mark=mark: inbox.next > mark, "progress")
             control("bounce %s 0.1" % broker)
-            await until(lambda: device.sessions > sessions, "a reconnection", 20)
+            await until(lambda kill=kill: device.sessions == kill + 2, "a reconnection", 20)
         for task in publishers:
             await task
         await device.round_trip()
         equal(device.window, [], "window")
-    numbers = [int(item[1]) for item in inbox.got]
-    fresh = []
-    for number in numbers:
-        if not fresh or number > fresh[-1]:
-            fresh.append(number)
-    equal(fresh, list(range(count)), "the first arrivals")
-    true(len(numbers) - count <= 4 * kills, "%d duplicates in %d kills" % (len(numbers) - count, kills))
+    equal((inbox.wrong, inbox.next), ([], count), "gaps, and where the stream ends")
+    true(inbox.again <= 4 * kills, "%d repeated in %d kills" % (inbox.again, kills))
     equal(device.sessions, kills + 1, "sessions")
 
 
@@ -453,9 +472,9 @@ def test_nobody_listens():
         device.backoff_base_ms = 10
         async with Running(device, wait=False):
             await until(lambda: device.error, "an error", 20)
-            waiting = asyncio.create_task(device.publish("t", b"x", 1))
+            waiting = asyncio.create_task(failure(device.publish("t", b"x", 1)))
             await asyncio.sleep(0.1)
-        equal((await failure(waiting)).reason, "stopped", "a publisher when run() is cancelled")
+        equal((await waiting).reason, "stopped", "a publisher when run() is cancelled")
 
     run(check())
 
@@ -585,22 +604,16 @@ def test_a_broker_that_does_not_read():
         device = nasty("deaf", keepalive=60)
         device.reply_ms = 1000
         async with Running(device):
-            publishing = asyncio.create_task(device.publish("t", bytes(200_000), 1))
-            await until(lambda: device.error, "an error")
-            equal(device.error.reason, "timeout", "reason")
-            await stop(publishing)
+            payload = bytes(20_000)
+            # Until the kernels between the two take no more: on loopback that is megabytes.
+            error = await failure(publish_on(device, payload), 20)
+            equal((error.reason, device.error.reason), ("lost", "timeout"), "reasons")
 
-    if ground == "cortex-m3":
-        raise Skip("the payload is larger than the heap")
+    async def publish_on(device, payload):
+        while True:
+            await device.publish("t", payload, 0)
+
     run(check())
-
-
-async def stop(task):
-    task.cancel()
-    try:
-        await task
-    except asyncio.CancelledError:
-        pass
 
 
 def published(scene):
@@ -642,7 +655,11 @@ def test_acknowledgements_backwards():
         async with Running(device):
             await asyncio.gather(*[device.publish("t", b"%d" % n, 1) for n in range(7)])
             equal((device.sessions, device.window), (1, []), "sessions, window")
-        equal([item[2] for item in published("backwards")[1:]], [b"%d" % n for n in range(7)], "order")
+        equal(
+            [item[2] for item in published("backwards")[1:]],
+            [b"%d" % n for n in range(7)],
+            "order",
+        )
 
     run(check())
 
@@ -673,7 +690,10 @@ def test_oversized_messages_are_dropped_and_counted():
             await device.round_trip()
             equal((device.oversized, device.sessions), (2, 1), "oversized, sessions")
             equal(inbox.got, [("a", b"zz", False)], "messages")
-            true("40" + "0007" in control("record oversized").split(","), "the large one acknowledged")
+            true(
+                "40" + "0007" in control("record oversized").split(","),
+                "the large one acknowledged",
+            )
 
     run(check())
 
