@@ -46,7 +46,7 @@ class MqttError(Exception):
 
 
 def topic_bytes(topic, wildcards=False):
-    """A topic name or, with wildcards, a filter, in UTF-8 (4.7); ValueError if it cannot be one."""
+    """A topic name or, with wildcards, a filter, in UTF-8 (4.7); ValueError if it is neither."""
     data = topic.encode()
     if not 0 < len(data) <= MAX_TOPIC:
         raise ValueError("an MQTT topic has 1 to %d bytes, this one %d" % (MAX_TOPIC, len(data)))
