@@ -68,9 +68,12 @@ def decode_base64(text: Any, what: str, largest: int) -> bytes:
     """The bytes in a base64 member of the body, at most `largest`."""
     if not isinstance(text, str):
         raise Problem(400, "invalid-body", f"{what} must be base64 text", "See docs/server.md")
-    if len(text) > (largest + 2) // 3 * 4:
-        raise Problem(413, "too-large", f"the {what} has more than {largest} bytes", "Shorten its arguments")
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise Problem(400, "invalid-body", f"{what} is not base64", "Send standard base64 with padding") from None
+    data = b""
+    if len(text) <= (largest + 2) // 3 * 4:  # else it is too long whatever it says
+        try:
+            data = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):
+            raise Problem(400, "invalid-body", f"{what} is not base64", "Send standard base64 with padding") from None
+        if len(data) <= largest:
+            return data
+    raise Problem(413, "too-large", f"the {what} has more than {largest} bytes", "Is it the right file?")

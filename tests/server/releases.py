@@ -1,0 +1,58 @@
+"""Makes small, real, signed releases: ROMFS images, patches between them, SUIT envelopes."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from typing import Any
+
+from tidegate import delta, image, manifest
+from tidegate.keys import Key
+
+VENDOR, PRODUCT, BOARD = "tidegate.example", "tidegate-gateway", "unix"
+
+
+def make_image(version: str, sequence: int, board: str = BOARD, product: str = PRODUCT, size: int = 4000) -> bytes:
+    """A ROMFS image whose content changes a little from one version to the next."""
+    code = bytearray(random.Random(7).randbytes(size))
+    code[100 : 100 + len(version)] = version.encode()
+    identity = image.Identity(product, version, sequence, board)
+    return image.pack({"app": {"main.mpy": bytes(code)}, "release.json": identity.encode()})
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def make(
+    key: Key,
+    version: str,
+    sequence: int,
+    *,
+    bases: tuple[bytes, ...] = (),
+    product: str = PRODUCT,
+    vendor: str = VENDOR,
+    board: str = BOARD,
+    content: bytes | None = None,
+    patches: dict[bytes, bytes] | None = None,
+) -> dict[str, Any]:
+    """A release for one board. `patches` (base -> patch) replaces the right patches from `bases` by others."""
+    new = content or make_image(version, sequence, board, product)
+    made = patches or {base: delta.make(base, new) for base in bases}
+    vendor_id = manifest.vendor_id(vendor)
+    facts = manifest.Manifest(
+        sequence=sequence,
+        version=version,
+        vendor_id=vendor_id,
+        class_id=manifest.class_id(vendor_id, product, board),
+        image=manifest.Image(hashlib.sha256(new).digest(), len(new)),
+        patches=tuple(
+            manifest.Patch(hashlib.sha256(base).digest(), len(base), hashlib.sha256(patch).digest(), len(patch))
+            for base, patch in made.items()
+        ),
+    )
+    return {
+        **{"product": product, "vendor": vendor, "version": version, "sequence": sequence, "image": new},
+        "payloads": {digest(data): data for data in (new, *made.values())},
+        "envelopes": {board: manifest.sign(manifest.encode(facts), [key])},
+    }
