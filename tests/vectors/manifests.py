@@ -257,8 +257,8 @@ def _good_and_broken(body: bytes) -> bytes:
 def _profile(out: list[dict[str, Any]]) -> None:
     """Manifests that are rightly signed and leave the profile: a key must not make the device do new things."""
 
-    def put(name: str, change: Callable[[dict[int, Any]], Any], device: str = "refuse") -> None:
-        _put(out, name, changed(change), "malformed", device)
+    def put(name: str, change: Callable[[dict[int, Any]], Any]) -> None:
+        _put(out, name, changed(change), "malformed", "refuse")
 
     put("structure version 2", lambda m: m.update({1: 2}))
     put("structure version true", lambda m: m.update({1: True}))
@@ -296,10 +296,8 @@ def _profile(out: list[dict[str, Any]]) -> None:
 
 
 def _install(out: list[dict[str, Any]]) -> None:
-    def put(
-        name: str, change: Callable[[dict[int, Any]], Any], device: str = "refuse", reason: str = "malformed"
-    ) -> None:
-        _put(out, name, changed(change), reason, device)
+    def put(name: str, change: Callable[[dict[int, Any]], Any], **device: Any) -> None:
+        _put(out, name, changed(change), "malformed", "refuse", **device)
 
     def branch(m: dict[int, Any]) -> list[Any]:
         return m[20][1][0]
@@ -310,10 +308,11 @@ def _install(out: list[dict[str, Any]]) -> None:
     put("install does nothing", lambda m: m.update({20: []}))
     put("install does not fetch", lambda m: m.update({20: [3, 15]}))
     put("install is no list", lambda m: m.update({20: {1: 1}}))
-    put("install writes content", lambda m: m[20].extend([18, 15]))
-    put("install copies", lambda m: m[20].extend([22, 15]))
-    put("install invokes", lambda m: m[20].extend([23, 15]))
-    put("install fetches twice", lambda m: m[20].extend([21, 15]), "refuse")
+    # "late": a device that runs the commands one by one finds these after the fetch, and before it switches.
+    put("install writes content", lambda m: m[20].extend([18, 15]), late=True)
+    put("install copies", lambda m: m[20].extend([22, 15]), late=True)
+    put("install invokes", lambda m: m[20].extend([23, 15]), late=True)
+    put("install fetches twice", lambda m: m[20].extend([21, 15]), late=True)
     put("component index 2", lambda m: m[20].__setitem__(3, 2))
     put("component index true", lambda m: m[20].__setitem__(3, True))
     put("fetches into the running slot", lambda m: m[20].__setitem__(3, 1))
