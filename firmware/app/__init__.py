@@ -37,7 +37,9 @@ def uptime():
 
 STREAMS = (
     Stream(
-        "env", ("temperature", "Cel", simulated_temperature), ("supply", "V", simulated_supply)
+        "env",
+        ("temperature", "Cel", simulated_temperature),
+        ("supply", "V", simulated_supply),
     ),
     Stream("sys", ("heap_free", "B", heap_free), ("uptime", "s", uptime)),
 )
