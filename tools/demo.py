@@ -1,0 +1,296 @@
+#!/usr/bin/env python3
+"""The whole way of an update, on an emulated Cortex-M3 board: `make demo`.
+
+Every step runs the commands a user would type, and checks what came of it. Exit code 0 only if every step held.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lab import Installation, LabBoard, attacker
+from lab.processes import ROOT, LabError
+from tidegate import command as commands
+from tidegate import keys
+
+DEVICE = "gate-1"
+CHANGES = ROOT / "tools" / "demo_releases"
+STEPS = 8
+BOOT_TIMEOUT_S = 60
+UPDATE_TIMEOUT_S = 120
+
+
+class Story:
+    """Prints steps, commands and findings as plain lines."""
+
+    def __init__(self) -> None:
+        self._step = 0
+        self._started = time.monotonic()
+
+    def step(self, title: str) -> None:
+        self._step += 1
+        print(f"\n[{self._step}/{STEPS}] {title}   ({self.seconds:.0f} s)", flush=True)
+
+    def command(self, line: str) -> None:
+        print(f"    $ {line}", flush=True)
+
+    def say(self, text: str) -> None:
+        for line in text.rstrip().splitlines():
+            print(f"    {line}", flush=True)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._started
+
+
+def main() -> int:
+    options = _options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    story = Story()
+    with _only_one(), contextlib.ExitStack() as stack:
+        shutil.rmtree(options.folder, ignore_errors=True)
+        try:
+            place = stack.enter_context(Installation(options.folder, story.command, options.broker))
+            tell(story, place)
+            story.step("The status page")
+            address = _status_page(place)
+            story.say(f"Every step held, in {story.seconds:.0f} s.")
+            story.say(f"Status page:  {address}")
+            if not options.exit:
+                story.say(f"Board's console:  mpremote connect {place.boards[0].pty}      Stop everything:  Ctrl-C")
+                _wait_for_ctrl_c()
+        except LabError as error:
+            print(f"\ndemo: {error}\ndemo: the server's log is {options.folder}/server.log", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("\ndemo: stopped")
+            return 130
+    return 0
+
+
+def tell(story: Story, place: Installation) -> None:
+    """Steps 1 to 7."""
+    story.step("Keys on your machine, a server with its own broker and database")
+    place.make_keys()
+    place.start_server()
+    story.say(
+        f"server {place.url}, broker 127.0.0.1:{place.mqtt_port} ({'mosquitto' if place.mosquitto else 'inside'})"
+    )
+
+    story.step("Release 1.0.0, signed where the key is")
+    place.copy_source()
+    place.build("1.0.0", 1)
+    image = place.index("1.0.0")["image"]
+    story.say(f"image of {image['size']} bytes, SHA-256 {image['digest'][:16]}…")
+
+    story.step("An emulated Cortex-M3 with blank storage, flashed over its serial port")
+    board = place.add_board(DEVICE)
+    story.say(place.flash(board, DEVICE, "1.0.0"))
+    place.publish("1.0.0")
+
+    story.step("It boots, connects, and sends telemetry")
+    born = _running(place, "1.0.0", BOOT_TIMEOUT_S)
+    story.say(f"{born['id']} runs {born['version']} over {born['protocol']}, last seen {born['last_seen']}")
+    told = place.wait("telemetry", lambda: place.api.device(DEVICE)["telemetry"], 30)
+    story.say(
+        "telemetry: " + ", ".join(f"{name} {entry['value']} {entry['unit'] or ''}" for name, entry in told.items())
+    )
+
+    story.step("1.1.0 changes the application; the board takes the patch, tries it, keeps it")
+    place.change(CHANGES / "1.1.0.diff")
+    place.build("1.1.0", 2, previous="1.0.0")
+    _show_sizes(story, place, "1.1.0")
+    with _reports(story, place) as seen:
+        place.publish("1.1.0")
+        seen.until("confirmed", 2)
+    _took_the_patch(story, place)
+    _running(place, "1.1.0", BOOT_TIMEOUT_S)
+    humidity = place.wait("the new measurement", lambda: place.api.device(DEVICE)["telemetry"].get("humidity"), 30)
+    story.say(f"confirmed; the new measurement arrives: humidity {humidity['value']} {humidity['unit']}")
+
+    story.step("1.2.0 hangs after it boots; the watchdog brings 1.1.0 back")
+    place.change(CHANGES / "1.2.0.diff")
+    place.build("1.2.0", 3, previous="1.1.0")
+    mark = len(board.lines)
+    with _reports(story, place) as seen:
+        place.publish("1.2.0")
+        why = seen.until("rolled-back", 3)
+    shown = _running(place, "1.1.0", BOOT_TIMEOUT_S)
+    _show_console(story, board, mark)
+    story.say(f"rolled back: {why.get('detail')}; the server shows {shown['version']}, offer {shown['offer']['state']}")
+    if shown["offer"]["state"] != "failed":
+        raise LabError(f"the server shows the offer of 1.2.0 as {shown['offer']['state']}, not as failed")
+
+    story.step("A signed command, a forged one, and a replayed one")
+    story.say(place.tidegate("cmd", "send", DEVICE, "info", "--key", place.key("command")))
+    _attack(story, place)
+
+
+# ------------------------------------------------------------------ what the steps look at
+
+
+def _running(place: Installation, version: str, timeout_s: float) -> dict[str, Any]:
+    """Wait until the server says that the device is online with `version`, and not on trial."""
+
+    def check() -> dict[str, Any] | None:
+        device = place.api.device(DEVICE)
+        return device if device["online"] and device["version"] == version and not device["trial"] else None
+
+    return place.wait(f"{DEVICE} with {version}", check, timeout_s)
+
+
+def _show_sizes(story: Story, place: Installation, version: str) -> None:
+    target = place.index(version)
+    image, patch = target["image"]["size"], target["patches"][0]["size"]
+    story.say(f"image {image} bytes, patch {patch} bytes: {100 * patch / image:.1f} % of the image")
+
+
+def _took_the_patch(story: Story, place: Installation) -> None:
+    """The board says for itself which way it chose."""
+    applied = [report for report in _all_reports(place) if report["sequence"] == 2 and report["phase"] == "applying"]
+    if [report.get("detail") for report in applied] != ["patch"]:
+        raise LabError(f"the board did not apply the patch: {applied}")
+    story.say("the board took the patch, not the image")
+
+
+def _all_reports(place: Installation) -> list[dict[str, Any]]:
+    return sorted(place.api.records(DEVICE, "reports", 200)["reports"], key=lambda report: report["id"])
+
+
+class _Follower:
+    """Prints the device's reports as they come."""
+
+    def __init__(self, story: Story, place: Installation) -> None:
+        self._story = story
+        self._place = place
+        self._shown = {(report["id"], report["phase"]) for report in _all_reports(place)}
+
+    def until(self, phase: str, sequence: int) -> dict[str, Any]:
+        """The report that `sequence` reached `phase`; a LabError if it ended otherwise."""
+
+        def check() -> dict[str, Any] | None:
+            for report in _all_reports(self._place):
+                key = (report["id"], report["phase"])
+                if key in self._shown:
+                    continue
+                self._shown.add(key)
+                self._story.say(f"{DEVICE}: {_line(report)}")
+                if report["sequence"] == sequence and report["phase"] == phase:
+                    return report
+                if report["sequence"] == sequence and report["phase"] in ("refused", "failed", "rolled-back"):
+                    raise LabError(f"{DEVICE} reports {report['phase']}: {report.get('detail')}")
+            return None
+
+        return self._place.wait(f"the report {phase}", check, UPDATE_TIMEOUT_S)
+
+
+def _line(report: dict[str, Any]) -> str:
+    """A report in words: phase, sequence, LwM2M state and result, and what else it says."""
+    lwm2m = report["lwm2m"]
+    more = [f"sequence {report['sequence']}", f"state {lwm2m['state']}, result {lwm2m['result']}"]
+    if progress := report.get("progress"):
+        more.append(f"{progress['done']} of {progress['total']} bytes")
+    if detail := report.get("detail"):
+        more.append(detail)
+    return f"{report['phase']:<11} {'; '.join(more)}"
+
+
+@contextlib.contextmanager
+def _reports(story: Story, place: Installation) -> Iterator[_Follower]:
+    yield _Follower(story, place)
+
+
+def _show_console(story: Story, board: LabBoard, since: int) -> None:
+    for line in board.lines[since:]:
+        if line.startswith("tidegate: ") and ("trial" in line or "rolled back" in line):
+            story.say(f"console: {line}")
+
+
+def _attack(story: Story, place: Installation) -> None:
+    """With the broker's password but without the command key: forge a command, and repeat a real one."""
+    device = place.api.device(DEVICE)
+    now = int(time.time())
+
+    def signed_by(key: keys.Key, cti: bytes) -> bytes:
+        nonce = bytes.fromhex(device["nonce"])
+        return commands.make(key, commands.Command(DEVICE, "reboot", {}, cti, now, now + 60, nonce))
+
+    forger = keys.new("command")
+    story.say("somebody with the broker's password publishes a command signed with another key …")
+    attacker.publish(place, f"tg/{DEVICE}/down/cmd", signed_by(forger, commands.next_counter(place.key("command"))))
+    _alarm(story, place, "command-refused", "unknown-key")
+
+    story.say("… and repeats a command that was carried out before")
+    key = keys.load(place.key("command"))
+    request = commands.Command(
+        DEVICE, "info", {}, commands.next_counter(place.key("command")), now, now + 60, bytes.fromhex(device["nonce"])
+    )
+    message = commands.make(key, request)
+    place.api.send_command(DEVICE, message)
+    place.wait("the answer", lambda: place.api.command(request.cti.hex())["state"] == "done", 30)
+    attacker.publish(place, f"tg/{DEVICE}/down/cmd", message)
+    _alarm(story, place, "command-refused", "replay")
+
+
+def _alarm(story: Story, place: Installation, kind: str, reason: str) -> None:
+    def check() -> dict[str, Any] | None:
+        alarms = place.api.alarms(50)["alarms"]
+        return next((alarm for alarm in alarms if (alarm["kind"], alarm["reason"]) == (kind, reason)), None)
+
+    alarm = place.wait(f"the alarm {kind} ({reason})", check, 30)
+    story.say(f"alarm at the server: {alarm['device']}: {alarm['kind']}: {alarm['reason']}: {alarm['detail']}")
+
+
+def _status_page(place: Installation) -> str:
+    """Its address, with a token that may only read."""
+    file = place.folder / "status.token"
+    place.tidegate("token", "new", "--data", place.data, "--scope", "read", "--name", "status page", "--out", file)
+    return f"{place.url}/#token={file.read_text().strip()}"
+
+
+# ------------------------------------------------------------------ running it
+
+
+def _wait_for_ctrl_c() -> None:
+    while True:
+        time.sleep(3600)
+
+
+@contextlib.contextmanager
+def _only_one() -> Iterator[None]:
+    """Two demos would share a folder: the second one says so."""
+    with Path(__file__).open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit("demo: it is running already in another terminal") from None
+        yield
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        epilog="Examples: make demo   make demo ARGS=--exit   make demo ARGS='--exit --broker mosquitto'",
+    )
+    parser.add_argument("--exit", action="store_true", help="end by itself; exit code 0 only if every step held")
+    parser.add_argument("--broker", choices=("embedded", "mosquitto"), default="embedded")
+    parser.add_argument("--folder", type=Path, default=ROOT / ".demo", help="where everything lives; emptied first")
+    options = parser.parse_args()
+    options.folder = Path(os.path.abspath(options.folder))
+    if options.folder.exists() and not (options.folder / "keys").is_dir() and any(options.folder.iterdir()):
+        parser.error(f"{options.folder} holds something else; name another --folder")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,222 @@
+"""Keys, server and releases of one installation, driven by the `tidegate` command."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lab import processes
+from lab.board import LabBoard
+from lab.mosquitto import Mosquitto, free_port
+from lab.processes import BIN, ROOT, LabError
+from tidegate.client import Server, read_token
+
+HOST_FROM_BOARD = "10.0.2.2"  # how the emulated board reaches this machine's loopback
+SERVER_TIMEOUT_S = 30
+BOARD = "qemu_mps2"
+PRODUCT = "tidegate-gateway"
+VENDOR = "tidegate.example"
+
+Show = Callable[[str], None]
+
+
+class Installation:
+    """One installation in `folder`, which must not exist or be empty. Use it as a context manager.
+
+    show: told every command line that a user could type. broker: "embedded" or "mosquitto".
+    """
+
+    def __init__(self, folder: Path, show: Show = lambda line: None, broker: str = "embedded"):
+        self.folder = folder
+        self.source = folder / "source"
+        self.trust = folder / "trust.cbor"
+        self.data = folder / "server"
+        self.show = show
+        self.mosquitto = Mosquitto(folder / "mosquitto") if broker == "mosquitto" else None
+        self.boards: list[LabBoard] = []
+        self.url = ""
+        self.mqtt_port = 0
+        self._http_port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._api: Server | None = None
+
+    def __enter__(self) -> Installation:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for board in self.boards:
+            board.power_off()
+        self.stop_server()
+        if self.mosquitto:
+            self.mosquitto.stop()
+
+    # -------------------------------------------------------------- commands
+
+    def tidegate(self, *words: str | Path, code: int = 0) -> str:
+        """Run `tidegate ...` to its end; what it printed. Another exit code than `code` is a LabError."""
+        done = self.run(*words)
+        if done.returncode != code:
+            raise LabError(
+                f"`tidegate {' '.join(map(str, words))}` ended with {done.returncode} instead of {code}:\n"
+                f"{done.stdout}{done.stderr}"
+            )
+        return done.stdout
+
+    def run(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run `tidegate ...`, or a script of tools/ when the first word ends in .py."""
+        program = [BIN / "python", ROOT / words[0]] if str(words[0]).endswith(".py") else [BIN / "tidegate", words[0]]
+        self.show(
+            " ".join(
+                [
+                    str(words[0]) if len(program) == 2 and program[0].name == "python" else f"tidegate {words[0]}",
+                    *(self._short(word) for word in words[1:]),
+                ]
+            )
+        )
+        return subprocess.run(
+            [str(word) for word in [*program, *words[1:]]], capture_output=True, text=True, env=self.environment
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "TIDEGATE_SERVER": self.url, "TIDEGATE_TOKEN_FILE": str(self.data / "admin.token")}
+
+    def _short(self, word: str | Path) -> str:
+        """A path as a user in the project's folder would write it."""
+        text = str(word)
+        return os.path.relpath(text, ROOT) if text.startswith(str(ROOT)) else text
+
+    # -------------------------------------------------------------- keys and server
+
+    def make_keys(self) -> None:
+        keys = self.folder / "keys"
+        keys.mkdir(exist_ok=True)
+        for role in ("release", "command", "root"):
+            self.tidegate("key", "new", "--role", role, "--out", self.key(role))
+        self.tidegate("trust", "new", "--out", self.trust, *(self.key(role) for role in ("release", "command", "root")))
+
+    def key(self, role: str) -> Path:
+        return self.folder / "keys" / f"{role}.jwk"
+
+    def start_server(self) -> None:
+        """Start broker and server, and wait until both answer."""
+        words: list[str | Path] = ["serve", "--data", self.data, "--http", f"127.0.0.1:{self._http_port}"]
+        words += ["--trust", self.trust]
+        if self.mosquitto:
+            if not self.mosquitto.folder.exists():
+                self.tidegate("mosquitto", "--data", self.data, self.mosquitto.folder)
+                self.mosquitto.start()
+            self.mqtt_port = self.mosquitto.port
+            words += ["--broker", f"mqtt://tidegate_server@127.0.0.1:{self.mqtt_port}"]
+            words += ["--mosquitto", self.mosquitto.folder]
+        else:
+            self.mqtt_port = self.mqtt_port or free_port()
+            words += ["--mqtt", f"127.0.0.1:{self.mqtt_port}"]
+        self.show("tidegate " + " ".join(self._short(word) for word in words) + " &")
+        addresses = self.data / "serve.json"
+        addresses.unlink(missing_ok=True)
+        self._process = processes.start([BIN / "tidegate", *words], self.folder / "server.log")
+        deadline = time.monotonic() + SERVER_TIMEOUT_S
+        while not addresses.exists():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise LabError(f"the server did not start:\n{(self.folder / 'server.log').read_text()[-2000:]}")
+            time.sleep(0.05)
+        self.url = json.loads(addresses.read_text())["http"]
+        self._api = Server(self.url, read_token(self.data / "admin.token"))
+
+    def stop_server(self) -> None:
+        processes.stop(self._process)
+        self._process = None
+
+    @property
+    def api(self) -> Server:
+        if self._api is None:
+            raise LabError("the server was not started")
+        return self._api
+
+    # -------------------------------------------------------------- releases
+
+    def copy_source(self) -> None:
+        """The user's own copy of firmware/ and boards/, to change the application in."""
+        for part in ("firmware", "boards"):
+            shutil.copytree(
+                ROOT / part, self.source / part, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
+            )
+
+    def change(self, patch: Path) -> None:
+        """Apply a unified diff to the copy of the sources."""
+        done = subprocess.run(
+            ["git", "apply", "--whitespace=nowarn", str(patch)],
+            cwd=self.source,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "GIT_CEILING_DIRECTORIES": str(self.folder)},
+        )
+        if done.returncode:
+            raise LabError(f"{patch.name} does not apply: {done.stderr}")
+
+    def build(self, version: str, sequence: int, previous: str | None = None) -> Path:
+        out = self.release(version)
+        words: list[str | Path] = ["release", "build", "--board", BOARD, "--version", version]
+        words += ["--sequence", str(sequence), "--source", self.source, "--out", out]
+        if previous:
+            words += ["--previous", self.release(previous)]
+        self.tidegate(*words)
+        self.tidegate("tools/sign_release.py", out, "--key", self.key("release"))
+        return out
+
+    def publish(self, version: str) -> None:
+        self.tidegate("release", "publish", self.release(version), "--trust", self.trust)
+
+    def release(self, version: str) -> Path:
+        return self.folder / "releases" / version
+
+    def index(self, version: str) -> dict[str, Any]:
+        """What release.json says of our board."""
+        return json.loads((self.release(version) / "release.json").read_text())["targets"][BOARD]
+
+    # -------------------------------------------------------------- boards
+
+    def add_board(self, device: str, mac: str = "02:00:00:74:69:01", period_s: int = 2) -> LabBoard:
+        """Register a device, write its settings, and power on a board with blank storage for it."""
+        self.tidegate("device", "add", device, "--board", BOARD, "--out", self.folder / f"{device}.credentials.json")
+        config = {
+            "device": device,
+            "product": PRODUCT,
+            "vendor": VENDOR,
+            "board": BOARD,
+            "mqtt": {"host": HOST_FROM_BOARD, "port": self.mqtt_port},
+            "payloads": f"http://{HOST_FROM_BOARD}:{self._http_port}/",
+            "telemetry_period_s": period_s,
+        }
+        (self.folder / f"{device}.config.json").write_text(json.dumps(config, indent=2) + "\n")
+        board = LabBoard(self.folder / f"{device}.flash", mac)
+        self.boards.append(board)
+        board.power_on()
+        return board
+
+    def flash(self, board: LabBoard, device: str, version: str) -> str:
+        """Flash everything over the board's serial port; what the command printed."""
+        with board.serial_port_free() as port:
+            return self.tidegate(
+                "tools/flash.py", port, "--board", BOARD, "--source", self.source,
+                "--release", self.release(version), "--trust", self.trust,
+                "--config", self.folder / f"{device}.config.json",
+                "--credentials", self.folder / f"{device}.credentials.json",
+            )  # fmt: skip
+
+    def wait(self, what: str, check: Callable[[], Any], timeout_s: float) -> Any:
+        """Ask until `check` gives something true; a LabError says `what` did not come."""
+        deadline = time.monotonic() + timeout_s
+        while not (found := check()):
+            if time.monotonic() > deadline:
+                raise LabError(f"{what} did not come within {timeout_s:.0f} s")
+            time.sleep(0.2)
+        return found

@@ -1,0 +1,56 @@
+"""Debian's mosquitto as the broker of an installation, with the files `tidegate mosquitto` writes."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from lab import processes
+from lab.processes import LabError
+
+START_TIMEOUT_S = 10
+
+
+class Mosquitto:
+    """One broker process on a free port of the loopback; `folder` holds users, access list, configuration, log."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+        if program is None:
+            raise LabError("mosquitto is not installed; Debian and Ubuntu: apt install mosquitto")
+        file = self.folder / "mosquitto.conf"
+        lines = [
+            f"listener {self.port} 127.0.0.1" if line.startswith("listener ") else line
+            for line in file.read_text().splitlines()
+        ]
+        # As root mosquitto would change to its own user, who may not read this folder.
+        if not any(line.startswith("user ") for line in lines):
+            lines.append("user root")
+        file.write_text("\n".join(lines) + "\n")
+        self._process = processes.start([program, "-c", file], self.folder / "mosquitto.log")
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        raise LabError(f"mosquitto did not start: {(self.folder / 'mosquitto.log').read_text()[-500:]}")
+
+    def stop(self) -> None:
+        processes.stop(self._process)
+        self._process = None
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
