@@ -14,6 +14,7 @@ from tidegate.errors import TidegateError
 MAX_DISTANCE = 250
 _PACK_WINDOW = -9
 _UNPACK_WINDOW = -8  # what the device opens
+_WINDOW = 256
 
 _LENGTH_EXTRA = (0,) * 8 + tuple(n // 4 for n in range(4, 24)) + (0,)
 _DISTANCE_EXTRA = (0, 0, *(n // 2 for n in range(28)))
@@ -44,11 +45,22 @@ def unpack(stream: bytes, limit: int) -> bytes:
         raise TidegateError("the packed data is cut off")
     if inflater.unused_data:
         raise TidegateError(f"the packed data has {len(inflater.unused_data)} bytes after its end")
+    # zlib looks further back than its window as long as it has the bytes at hand; a device does not.
+    furthest, padding = _read(stream)
+    if furthest > _WINDOW:
+        raise TidegateError(f"the packed data is damaged: it reaches back {furthest} bytes, at most {_WINDOW} are kept")
+    if padding:
+        raise TidegateError("the packed data is damaged: the bits after its end are not zero")
     return data
 
 
 def max_distance(stream: bytes) -> int:
     """The furthest any match of a well-formed raw deflate stream reaches back, in bytes (RFC 1951)."""
+    return _read(stream)[0]
+
+
+def _read(stream: bytes) -> tuple[int, int]:
+    """Furthest distance, and the bits left over in the last byte."""
     bits = _Bits(stream)
     furthest = last = 0
     while not last:
@@ -58,7 +70,7 @@ def max_distance(stream: bytes) -> int:
             bits.skip_stored()
         else:
             furthest = max(furthest, _block_distance(bits, *_codes(bits, kind)))
-    return furthest
+    return furthest, bits.held
 
 
 def _deflate(data: bytes, strategy: int) -> bytes:
@@ -72,15 +84,15 @@ class _Bits:
     def __init__(self, stream: bytes):
         self._stream = stream
         self._position = 0
-        self._held = self._count = 0
+        self.held = self._count = 0
 
     def take(self, count: int) -> int:
         while self._count < count:
-            self._held |= self._stream[self._position] << self._count
+            self.held |= self._stream[self._position] << self._count
             self._position += 1
             self._count += 8
-        value = self._held & ((1 << count) - 1)
-        self._held >>= count
+        value = self.held & ((1 << count) - 1)
+        self.held >>= count
         self._count -= count
         return value
 
@@ -93,7 +105,7 @@ class _Bits:
         raise ValueError("no such Huffman code")
 
     def skip_stored(self) -> None:
-        self._held = self._count = 0  # the rest of the byte is padding
+        self.held = self._count = 0  # the rest of the byte is padding
         self._position += 4 + int.from_bytes(self._stream[self._position : self._position + 2], "little")
 
 
@@ -131,9 +143,7 @@ def _codes(bits: _Bits, kind: int) -> tuple[dict[tuple[int, int], int], dict[tup
     return _huffman(lengths[:literals]), _huffman(lengths[literals:])
 
 
-def _block_distance(
-    bits: _Bits, literals: dict[tuple[int, int], int], distances: dict[tuple[int, int], int]
-) -> int:
+def _block_distance(bits: _Bits, literals: dict[tuple[int, int], int], distances: dict[tuple[int, int], int]) -> int:
     furthest = 0
     while (symbol := bits.symbol(literals)) != 256:
         if symbol > 256:
