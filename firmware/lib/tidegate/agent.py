@@ -84,7 +84,7 @@ class Agent:
         staging = Staging(state, config.payloads, httpget.get, feed)
         vendor = ids.vendor_id(config.vendor)
         identity = Identity(boot, vendor, ids.class_id(vendor, config.product, config.board))
-        self._trial = Trial(boot, state, self._reporter, alarms, staging)
+        self._trial = Trial(boot, state, self._reporter, alarms, staging, self._outbox)
         self._updater = Updater(
             boot, state, keys, identity, staging, self._reporter, alarms, self._outbox
         )

@@ -59,7 +59,7 @@ class Outbox:
 
     async def flush(self, timeout_s):
         """Waits until all is sent, at most so long; the rest is kept on the file system."""
-        if self._queue:
+        if self._queue and self._link.connected:
             try:
                 await asyncio.wait_for(self._idle.wait(), timeout_s)
             except asyncio.TimeoutError:

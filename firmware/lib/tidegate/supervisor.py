@@ -1,47 +1,46 @@
 """The watchdog is fed only while every task makes progress within its own limit."""
 
-import asyncio
-
 from tidegate import console
 from tidegate.clock import const, sleep_ms, ticks_diff, ticks_ms
 
 _ROUND_MS = const(1000)
-_WAIT_S = const(5)  # an idle task wakes this often to check in
 
 
 class Beat:
-    """One task's pulse. Calling it says: I made progress."""
+    """One task's pulse. Calling it says: I made progress. While it waits for work it owes none."""
 
     def __init__(self, name, limit_s):
         self.name = name
         self.limit_s = limit_s
         self._last = ticks_ms()
+        self._idle = False
 
     def __call__(self):
         self._last = ticks_ms()
 
     def late_s(self):
         """Seconds past the limit, 0 or less while all is well."""
+        if self._idle:
+            return 0
         return ticks_diff(ticks_ms(), self._last) // 1000 - self.limit_s
 
     async def wait(self, event):
-        """Waits for the event and clears it, checking in meanwhile."""
-        while not event.is_set():
-            self()
-            try:
-                await asyncio.wait_for(event.wait(), _WAIT_S)
-            except asyncio.TimeoutError:
-                pass
+        """Waits for the event, however long, and clears it."""
+        self._idle = True
+        await event.wait()
         event.clear()
+        self._idle = False
         self()
 
     async def sleep(self, seconds):
         """Sleeps, checking in every second."""
         left = int(seconds * 1000)
-        while left > 0:
+        while True:
             self()
             await sleep_ms(min(left, _ROUND_MS))
             left -= _ROUND_MS
+            if left <= 0:
+                break
         self()
 
 

@@ -17,12 +17,13 @@ TIMEOUT = REASONS.index("timeout")
 class Trial:
     """Watches over one boot's trial, if it is one, and reports the outcome of the last."""
 
-    def __init__(self, boot, state, reporter, alarms_, staging):
+    def __init__(self, boot, state, reporter, alarms_, staging, outbox):
         self._boot = boot
         self._state = state
         self._reporter = reporter
         self._alarms = alarms_
         self._staging = staging
+        self._outbox = outbox
 
     def report_outcome(self):
         """Reports how the last trial ended. Returns the digest of the image it was about, or None.
@@ -47,11 +48,11 @@ class Trial:
             failure = Failure(reports.TRIAL_FAILED + REASONS.index(outcome.reason), detail)
             self._reporter.report(reports.ROLLED_BACK, outcome.sequence, digest, failure=failure)
             self._alarms.raise_(alarms.ROLLED_BACK, outcome.reason, detail)
-        self._state.remove(CRASH)
-        self._state.remove(OFFER)
+        self._outbox.save()  # until now only the record knows how it ended
+        for name in (CRASH, OFFER, UPDATE):
+            self._state.remove(name)
         self._staging.forget()
         self._boot.clear_outcome()
-        self._state.remove(UPDATE)
         return outcome.digest
 
     async def prove(self, link, health, timeout_s, beat):

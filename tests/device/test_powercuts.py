@@ -1,0 +1,104 @@
+"""The power is cut at every single operation of an update, and the update still comes to its right end.
+
+An operation is an erase or a write of flash, or a change of a file. Cut operations are half done. After each cut the
+board must find a slot to boot, the sequence floor must not fall, and in the end the wanted image must run, whole.
+"""
+
+import check
+from check import Random, equal, true
+from simworld import World
+from test_updater import envelope
+
+HEAP = "2m"
+TIMEOUT_S = 900
+SAMPLE = 25  # cut points tried where trying all takes too long
+
+
+def test_every_cut_of_a_patch_update():
+    every_cut("patch", "confirmed", 2)
+
+
+def test_every_cut_of_an_image_update():
+    every_cut("image", "confirmed", 2)
+
+
+def test_every_cut_of_a_rollback():
+    every_cut("patch", "rolled-back", 1, lambda boot: boot.board.hang())
+
+
+def test_many_cuts_in_one_update():
+    random = Random(5)
+    world, start = flashed()
+    for _ in range(40 if check.ground == "cpython" else 8):
+        world.restore(start)
+        cuts = 0
+        world.board.cut_at(1 + random.below(12))
+        for _ in range(300):
+            end = boot_once(world)
+            if end == "stopped":
+                break
+            cuts += end == "cut"
+            if cuts < 20:
+                world.board.cut_at(1 + random.below(30))
+        check_end(world, "confirmed", 2)
+        true(cuts > 2, "cuts %d" % cuts)
+    world.close()
+
+
+def every_cut(name, phase, sequence, behave=None):
+    """Runs the update called `name` once without a cut, then once for each of its operations with that one cut."""
+    world, start = flashed()
+    world.offer = envelope(name)
+    if behave:
+        world.behave[2] = behave
+    world.board.log = log = []
+    world.idle()
+    check_end(world, phase, sequence)
+    total = len(log)
+    world.board.log = None
+    points = range(1, total + 1)
+    if check.ground != "cpython":
+        points = range(1, total + 1, max(1, total // SAMPLE))
+    for point in points:
+        world.restore(start)
+        world.board.cut_at(point)
+        floor = 1
+        for _ in range(20):
+            end = boot_once(world)
+            status = world.slots()
+            true(status["slots"][status["running"]]["whole"], "a slot to boot after a cut at %d" % point)
+            true(status["floor"] >= floor, "floor after a cut at %d" % point)
+            floor = status["floor"]
+            if end == "stopped":
+                break
+        try:
+            check_end(world, phase, sequence)
+        except AssertionError as error:
+            raise AssertionError("cut at %d of %d (%s): %s" % (point, total, log[point - 1], error))
+    world.close()
+    print("%s: %d of %d operations cut" % (name, len(points), total))
+
+
+def flashed():
+    """(World, snapshot) with release 1 on the board and release 2 offered."""
+    world = World()
+    world.flash(1)
+    world.offer = envelope("patch")
+    return world, world.snapshot()
+
+
+def boot_once(world):
+    """One boot, for half an hour at most; how it ended."""
+    world._wanted = None
+    return world.boot(1800 * 1000)
+
+
+def check_end(world, phase, sequence):
+    status = world.slots()
+    slot = status["slots"][status["running"]]
+    equal(slot["sequence"], sequence, "sequence")
+    true(slot["whole"], "whole")
+    equal(status["trial"], None, "trial")
+    true(phase in world.phases(), "%s in %s" % (phase, world.phases()))
+    names = sorted(name for name in world.state_names() if not name.startswith("counters"))
+    equal(names, [], "files left")
