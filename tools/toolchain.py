@@ -195,7 +195,7 @@ def fetch_from_debian(tree: Path, mirror: str, scratch: Path) -> None:
 
 
 def checked_archive(folder: Path, name: str, pin: str | None) -> Path:
-    """The upstream archive of source package `name` in `folder`, its SHA-256 compared with `pin` or the description's."""
+    """The upstream archive of source package `name`, its SHA-256 checked against `pin` or the signed description."""
     archives = sorted(folder.glob(f"{name}_*.orig.tar.*"))
     archives = [path for path in archives if path.suffix in (".xz", ".gz", ".bz2")]
     if len(archives) != 1:

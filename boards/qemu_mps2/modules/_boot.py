@@ -4,6 +4,10 @@ import mps2
 import vfs
 
 
+def _mount(flash):
+    vfs.mount(vfs.VfsLfs2(flash, progsize=256, mtime=False), "/")
+
+
 def _never_formatted(flash):
     # Formatting writes the first two blocks, the superblock pair, and nothing else. When those two do not mount and all
     # that follows is still erased, either nothing was ever written or the power failed during the first format.
@@ -17,17 +21,16 @@ def _never_formatted(flash):
     return True
 
 
-def _mount():
-    flash = mps2.Flash()
+def _start(flash):
     try:
-        return vfs.mount(vfs.VfsLfs2(flash, progsize=256, mtime=False), "/")
+        _mount(flash)
     except OSError as error:
-        if not _never_formatted(flash):
+        if _never_formatted(flash):
+            vfs.VfsLfs2.mkfs(flash, progsize=256)
+            _mount(flash)
+        else:
             print("littlefs does not mount:", error)
             print("To erase it: import mps2, vfs; vfs.VfsLfs2.mkfs(mps2.Flash(), progsize=256)")
-            return
-    vfs.VfsLfs2.mkfs(flash, progsize=256)
-    vfs.mount(vfs.VfsLfs2(flash, progsize=256, mtime=False), "/")
 
 
-_mount()
+_start(mps2.Flash())

@@ -14,10 +14,10 @@ void uart_put_polled(const char *text);
 int uart_get(void);
 bool uart_readable(void);
 
-// systick.c: time since reset, in milliseconds and in clocks of 25 MHz. Neither wraps within the life of a board.
-void systick_init(void);
-uint64_t systick_ms(void);
-uint64_t systick_clocks(void);
+// clock.c: time since reset, in milliseconds and in clocks of 25 MHz. Neither wraps within the life of a board.
+void clock_init(void);
+uint64_t clock_ms(void);
+uint64_t clock_count(void);
 
 // reset.c: why the board last started, and how to make it start again.
 typedef enum {

@@ -18,7 +18,7 @@ static uint8_t heap[TIDEGATE_HEAP_SIZE] __attribute__((aligned(16)));
 
 static void init_hardware(void) {
     reset_init();
-    systick_init();
+    clock_init();
     uart_init();
     lan_init();
     random_init();

@@ -1,4 +1,4 @@
-// What MicroPython's core asks of the hardware; the functions are in uart.c and systick.c.
+// What MicroPython's core asks of the hardware; the functions are in uart.c and clock.c.
 
 #ifndef TIDEGATE_MPHALPORT_H
 #define TIDEGATE_MPHALPORT_H

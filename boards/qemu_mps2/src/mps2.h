@@ -9,10 +9,16 @@
 
 #define MPS2_REG(address) (*(volatile uint32_t *)(address))
 
-// Core clock of both machines. The watchdog and SysTick count it.
+// Core clock of both machines. Timer 0, SysTick and the watchdog count it.
 #define MPS2_CLOCK_HZ (25000000u)
 #define MPS2_CLOCKS_PER_US (MPS2_CLOCK_HZ / 1000000u)
 #define MPS2_CLOCKS_PER_MS (MPS2_CLOCK_HZ / 1000u)
+
+// CMSDK timer 0, a 32-bit down counter.
+#define TIMER0_CTRL MPS2_REG(0x40000000)
+#define TIMER0_VALUE MPS2_REG(0x40000004)
+#define TIMER0_RELOAD MPS2_REG(0x40000008)
+#define TIMER_CTRL_ENABLE (1u << 0)
 
 // CMSDK UART 0, the console. The divider must be at least 16; QEMU ignores its value otherwise.
 #define UART0_DATA MPS2_REG(0x40004000)
@@ -71,7 +77,6 @@
 #define SYST_CSR_ENABLE (1u << 0)
 #define SYST_CSR_INTERRUPT (1u << 1)
 #define SYST_CSR_CORE_CLOCK (1u << 2)
-#define ICSR_SYSTICK_PENDING (1u << 26)
 #define AIRCR_SYSTEM_RESET (0x05fa0004u)
 #define CPACR_FPU (0xfu << 20)
 

@@ -36,7 +36,7 @@ static void hash_start(CRYAL_SHA256_CTX *hash, const char *purpose) {
 }
 
 static void hash_clock(CRYAL_SHA256_CTX *hash) {
-    uint64_t now = systick_clocks();
+    uint64_t now = clock_count();
     sha256_update(hash, (const BYTE *)&now, sizeof(now));
 }
 

@@ -62,9 +62,9 @@ void uart_put(char c) {
         if (tx_stalled) {
             return;
         }
-        uint64_t start = systick_ms();
+        uint64_t start = clock_ms();
         while (UART0_STATE & UART_STATE_TX_FULL) {
-            if (systick_ms() - start > TX_STALL_MS) {
+            if (clock_ms() - start > TX_STALL_MS) {
                 tx_stalled = true;
                 return;
             }
