@@ -17,7 +17,7 @@ class SlotError(Exception):
 
 
 def capacity(board):
-    """Bytes a slot holds: half of what the two blocks of the boot record leave, in whole blocks."""
+    """Bytes a slot holds: half of what the boot record's two blocks leave, in whole blocks."""
     return (board.rom_size() - 2 * board.BLOCK) // 2 // board.BLOCK * board.BLOCK
 
 

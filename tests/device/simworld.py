@@ -5,6 +5,7 @@ fast as the tasks ask for it. `World.run` boots the board again and again, as a 
 report is there.
 """
 
+# ruff: noqa: E402, I001 - the clock is replaced before the agent is imported
 import asyncio
 import hashlib
 import os
@@ -29,14 +30,14 @@ aiotcp.ticks_ms = lambda: _now[0]
 aiotcp.ticks_diff = lambda later, earlier: later - earlier
 aiotcp.sleep_ms = _sleep_ms
 
-import cbor  # noqa: E402
-import tidegate.agent  # noqa: E402
-from boot import flash, loader, slots  # noqa: E402
-from httpget import HttpError  # noqa: E402
-from mqtt import MqttError  # noqa: E402
-from simboard import SimBoard  # noqa: E402
-from simfiles import Files  # noqa: E402
-from tidegate import reports  # noqa: E402
+import cbor
+import tidegate.agent
+from boot import flash, loader, slots
+from httpget import HttpError
+from mqtt import MqttError
+from simboard import SimBoard
+from simfiles import Files
+from tidegate import reports
 
 PIECE = 300  # bytes the payload server sends at a time
 MOST_MS = 4 * 3600 * 1000  # of simulated time in one boot, before the test gives up

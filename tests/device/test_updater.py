@@ -280,6 +280,7 @@ def digest_of(world, number):
     for path, data in world.payloads.items():
         if data == world.images[number]:
             return path[3:]
+    raise AssertionError("no image %d" % number)
 
 
 def running(world):
