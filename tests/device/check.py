@@ -32,6 +32,23 @@ def skip(why):
     raise Skip(why)
 
 
+def network():
+    """Brings the board's network up; the other grounds have theirs."""
+    if ground != "cortex-m3":
+        return
+    import time
+
+    from boot.board import Board
+
+    board = Board()
+    board.network_up()
+    for _ in range(200):
+        if board.link():
+            return
+        time.sleep_ms(50)
+    raise AssertionError("no address from DHCP within 10 s")
+
+
 def true(value, what="value"):
     if not value:
         raise AssertionError("%s is %r" % (what, value))
@@ -70,11 +87,7 @@ def vectors(name, most=None, board=None):
 
 
 def _lines(path):
-    try:
-        file = open(path)
-    except OSError:
-        raise Skip("no " + path)
-    with file:
+    with open(path) as file:
         for line in file:
             line = line.strip()
             if line.startswith("{") or (line.startswith("[") and len(line) > 1):
@@ -83,22 +96,19 @@ def _lines(path):
 
 def document(name):
     """tests/vectors/<name>.json as a whole; only for small files."""
-    return _load(_root + "/tests/vectors/" + name + ".json")
+    with open(_root + "/tests/vectors/" + name + ".json") as file:
+        return json.load(file)
 
 
 def foreign(name):
     """A foreign vector file from the shared folder beside the project; never on the board, never in the repo."""
     if ground == "cortex-m3":
         raise Skip("foreign vectors stay on the host")
-    return _load(_root + "/../shared/vectors/" + name)
-
-
-def _load(path):
     try:
-        with open(path) as file:
+        with open(_root + "/../shared/vectors/" + name) as file:
             return json.load(file)
     except OSError:
-        raise Skip("no " + path)
+        raise Skip("no ../shared/vectors/" + name)
 
 
 def _short(value):

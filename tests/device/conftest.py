@@ -19,6 +19,7 @@ import ast
 import contextlib
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -105,7 +106,7 @@ def stage(folder: Path) -> None:
     if board.exists():
         jobs.append((board, Path("firmware/boot/board.py")))
     for source, place in jobs:
-        if place.name in ("conftest.py", "peers.py", "manifest.py") or place.name.startswith("services_"):
+        if place.name in ("conftest.py", "manifest.py") or place.name.startswith(("services_", "peers")):
             continue
         target = (folder / place).with_suffix(".mpy")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +115,7 @@ def stage(folder: Path) -> None:
     vectors = folder / "tests/vectors"
     vectors.mkdir(parents=True, exist_ok=True)
     for path in (ROOT / "tests/vectors").glob("*.json"):
-        (vectors / path.name).symlink_to(path)
+        shutil.copyfile(path, vectors / path.name)  # mpremote follows no link out of the folder it mounts
 
 
 def _output(command: list[str], timeout_s: int) -> str:

@@ -124,7 +124,16 @@ def stored(data):
 def test_mutated_operations():
     old = bytes(range(200))
     # Copy 100 with two changes, insert 3, move on; copy 40 from there, go back; insert 5.
-    ops = b"\x64\x03\x28" + b"\x0a\x01" + b"\x32\xff" + b"\x26" + b"new" + b"\x28\x00\x05\x28" + b"\x00\x05\x00" + b"fresh"
+    ops = (
+        b"\x64\x03\x28"
+        + b"\x0a\x01"
+        + b"\x32\xff"
+        + b"\x26"
+        + b"new"
+        + b"\x28\x00\x05\x28"
+        + b"\x00\x05\x00"
+        + b"fresh"
+    )
     new = bytearray(old[:100]) + b"new" + old[120:160] + b"fresh"
     new[10] += 1
     new[61] -= 1
