@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-MAX_PAYLOAD = 8 << 20  # bytes; the largest slot of a supported board is far below
+MAX_PAYLOAD = 4 << 20  # bytes; the largest slot of a supported board is below
 MAX_PAYLOAD_STORE = 4 << 30  # bytes of all payloads together
 MAX_JSON_BODY = 1 << 20  # a release of 64 boards with 2 KiB envelopes, in base64, is a fifth of this
 MAX_ENVELOPE = 2048  # docs/wire.cddl

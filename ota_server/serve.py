@@ -34,7 +34,7 @@ from .workers.mqtt import BrokerUrl, MqttWorker
 log = logging.getLogger("tidegate.serve")
 
 HTTP_THREADS = 8
-HTTP_CONNECTIONS = 200
+HTTP_CONNECTIONS = 100
 HTTP_IDLE_S = 60
 HTTP_BODY_SPARE = 64 * 1024
 BROKER_WAIT_S = 5
@@ -178,6 +178,8 @@ class Server:
                 connection_limit=HTTP_CONNECTIONS,
                 channel_timeout=HTTP_IDLE_S,
                 max_request_body_size=self._config.max_payload + HTTP_BODY_SPARE,
+                # Bodies stay in memory: a temporary file could meet a full disk before we can answer that.
+                inbuf_overflow=self._config.max_payload + HTTP_BODY_SPARE,
                 ident="tidegate",
                 clear_untrusted_proxy_headers=True,
             )

@@ -51,9 +51,17 @@ def since() -> int:
     return number("since", 0, 2**53)
 
 
+def any_json() -> Any:
+    """The request's JSON value."""
+    try:
+        return request.get_json()
+    except RecursionError:
+        raise Problem(400, "invalid-body", "the body is nested too deeply", "See docs/server.md") from None
+
+
 def json_body(*members: str) -> dict[str, Any]:
     """The request's JSON object; it must have exactly these members."""
-    body = request.get_json()
+    body = any_json()
     if not isinstance(body, dict) or set(body) != set(members):
         raise Problem(
             400,

@@ -42,15 +42,18 @@ def upload(name: str) -> tuple[dict[str, object], int]:
             f"a payload has at most {payloads.max_size} bytes, this one has {declared}",
             "Is it the right file?",
         )
-    if path.is_file():
-        return {"digest": name, "size": path.stat().st_size, "stored": False}, 200
     with context.store().read() as session:
+        known = session.get(Payload, name) is not None
         room = context.config().max_payload_store - releases.stored_bytes(session)
-    if (declared or 0) > room:
-        raise StorageFull(f"payload {name}: {room} bytes are left of the payload store")
-    size = payloads.store(name, request.stream)  # type: ignore[arg-type]
-    with context.store().write() as session:
-        if session.get(Payload, name) is None:
-            session.add(Payload(digest=name, size=size))
-            audit.record(session, g.actor, "payload.store", name, size=size)
-    return {"digest": name, "size": size, "stored": True}, 201
+    if not path.is_file():
+        if (declared or 0) > room:
+            raise StorageFull(f"payload {name}: {max(0, room)} bytes are left of the payload store")
+        payloads.store(name, request.stream)  # type: ignore[arg-type]
+    size = path.stat().st_size
+    if not known:  # also when an earlier upload got its file but not its record onto a full disk
+        with context.store().write() as session:
+            known = session.get(Payload, name) is not None
+            if not known:
+                session.add(Payload(digest=name, size=size))
+                audit.record(session, g.actor, "payload.store", name, size=size)
+    return {"digest": name, "size": size, "stored": not known}, 200 if known else 201

@@ -18,7 +18,7 @@ blueprint = Blueprint("releases", __name__)
 @blueprint.post("/releases")
 @requires("publish")
 def publish() -> tuple[dict[str, Any], int]:
-    wanted = releases.read(request.get_json())
+    wanted = releases.read(context.any_json())
     outcome = releases.accept(context.store(), context.payloads(), context.config(), wanted, g.actor)
     context.wake_worker()
     body = {

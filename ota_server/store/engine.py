@@ -54,7 +54,7 @@ def migrate(url: str) -> None:
 
 
 def _make_engine(url: str) -> Engine:
-    engine = create_engine(url)
+    engine = create_engine(url, hide_parameters=True)  # parameters are secrets and hashes; errors get logged
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
     return engine

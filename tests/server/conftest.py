@@ -44,7 +44,9 @@ class ServerProcess:
         ports = ["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]
         command = [*prefix, sys.executable, "-m", "ota_server", "serve", "--data", str(data), *ports, *arguments]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env={**os.environ, **(env or {})})
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=log, env={**os.environ, **(env or {})}
+            )
         started = time.monotonic()
         while not (data / "serve.json").exists():
             if self.process.poll() is not None or time.monotonic() - started > START_S:

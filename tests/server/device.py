@@ -58,8 +58,17 @@ class Device:
     def born(self, version: str = "1.0.0", sequence: int = 1, **other: Any) -> None:
         """State and birth, as after a connection."""
         facts = {
-            **{1: 1, 2: "unix", 3: "tidegate-gateway", 4: version, 5: sequence, 6: b"\x11" * 32, 7: NONCE},
-            **{8: "power-on", 9: False, 10: "1.25.0", 11: 1},
+            1: 1,
+            2: "unix",
+            3: "tidegate-gateway",
+            4: version,
+            5: sequence,
+            6: b"\x11" * 32,
+            7: NONCE,
+            8: "power-on",
+            9: False,
+            10: "1.25.0",
+            11: 1,
             **{int(label[1:]): value for label, value in other.items()},
         }
         self.online()
@@ -98,6 +107,8 @@ class Device:
         if reason.is_failure:
             self.refused = str(reason)
             self.client.disconnect()
+        elif self._connected.is_set():  # back after the broker was away: a clean session forgot what it listened to
+            self.client.subscribe(f"tg/{self.id}/down/#", qos=1)
         self._connected.set()
 
     def _on_message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:

@@ -52,7 +52,11 @@ def make(
         ),
     )
     return {
-        **{"product": product, "vendor": vendor, "version": version, "sequence": sequence, "image": new},
+        "product": product,
+        "vendor": vendor,
+        "version": version,
+        "sequence": sequence,
+        "image": new,
         "payloads": {digest(data): data for data in (new, *made.values())},
         "envelopes": {board: manifest.sign(manifest.encode(facts), [key])},
     }

@@ -34,10 +34,23 @@ def port() -> Iterator[int]:
 
 
 class Client:
-    def __init__(self, port: int, user: str, password: str | None = None, *, client_id: str = "", clean: bool = True, will=None, keepalive: int = 30, subscribe: str | None = None):
+    def __init__(
+        self,
+        port: int,
+        user: str,
+        password: str | None = None,
+        *,
+        client_id: str = "",
+        clean: bool = True,
+        will=None,
+        keepalive: int = 30,
+        subscribe: str | None = None,
+    ):
         self.heard: list[tuple[str, bytes, int, bool]] = []
         self.code: int | None = None
-        self.client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id or user, clean_session=clean, reconnect_on_failure=False)
+        self.client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id=client_id or user, clean_session=clean, reconnect_on_failure=False
+        )
         self.client.username_pw_set(user, user[::-1] if password is None else password)
         if will:
             self.client.will_set(*will)
@@ -57,7 +70,10 @@ class Client:
 
     def subscribe(self, pattern: str, qos: int = 1) -> list[int]:
         answered, codes = threading.Event(), []
-        self.client.on_subscribe = lambda _c, _d, _m, reasons, _p: (codes.extend(r.value for r in reasons), answered.set())
+        self.client.on_subscribe = lambda _c, _d, _m, reasons, _p: (
+            codes.extend(r.value for r in reasons),
+            answered.set(),
+        )
         self.client.subscribe(pattern, qos)
         assert answered.wait(5)
         return codes
@@ -90,7 +106,15 @@ def connect(port: int) -> Iterator:
 
 
 def test_filters_select_topics():
-    yes = [("a/b", "a/b"), ("a/+", "a/b"), ("#", "a/b"), ("a/#", "a"), ("a/#", "a/b/c"), ("+/+", "/b"), ("tg/+/up/#", "tg/x/up/tele/y")]
+    yes = [
+        ("a/b", "a/b"),
+        ("a/+", "a/b"),
+        ("#", "a/b"),
+        ("a/#", "a"),
+        ("a/#", "a/b/c"),
+        ("+/+", "/b"),
+        ("tg/+/up/#", "tg/x/up/tele/y"),
+    ]
     no = [("a/b", "a"), ("a/+", "a"), ("a/+", "a/b/c"), ("tg/+/up/#", "tg/x/down/offer"), ("+", "/b")]
     assert all(matches(*pair) for pair in yes) and not any(matches(*pair) for pair in no)
     assert all(valid_filter(f) for f in ("#", "+", "a/+/b", "a/#", "/"))
@@ -208,11 +232,15 @@ def raw(port: int, *packets: bytes, timeout: float = 3.0) -> bytes:
         return got
 
 
-def hello(user: bytes = b"gw-1", keepalive: int = 30, flags: int = 0xC2, protocol: bytes = b"\x00\x04MQTT\x04") -> bytes:
+def hello(
+    user: bytes = b"gw-1", keepalive: int = 30, flags: int = 0xC2, protocol: bytes = b"\x00\x04MQTT\x04"
+) -> bytes:
     def text(value: bytes) -> bytes:
         return len(value).to_bytes(2, "big") + value
 
-    body = protocol + bytes([flags]) + keepalive.to_bytes(2, "big") + text(b"raw-" + user) + text(user) + text(user[::-1])
+    body = (
+        protocol + bytes([flags]) + keepalive.to_bytes(2, "big") + text(b"raw-" + user) + text(user) + text(user[::-1])
+    )
     return b"\x10" + bytes([len(body)]) + body
 
 
@@ -307,15 +335,40 @@ def test_a_queue_is_bounded():
 
 @pytest.mark.skipif(not shutil.which("mosquitto_pub"), reason="needs mosquitto-clients")
 def test_mosquittos_own_clients(port):
-    listener = subprocess.Popen(
-        ["mosquitto_sub", "-h", "127.0.0.1", "-p", str(port), "-u", SERVER, "-P", "server", "-t", "tg/+/up/#", "-q", "1", "-C", "3", "-W", "10", "-v"],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    where = ["-h", "127.0.0.1", "-p", str(port)]
+    listen = [
+        "mosquitto_sub",
+        *where,
+        "-u",
+        SERVER,
+        "-P",
+        "server",
+        "-t",
+        "tg/+/up/#",
+        "-q",
+        "1",
+        "-C",
+        "3",
+        "-W",
+        "10",
+    ]
+    listener = subprocess.Popen([*listen, "-v"], stdout=subprocess.PIPE, text=True)
     time.sleep(0.5)
     for qos in "012":
-        subprocess.run(
-            ["mosquitto_pub", "-h", "127.0.0.1", "-p", str(port), "-u", "gw-1", "-P", "1-wg", "-t", f"tg/gw-1/up/q{qos}", "-q", qos, "-m", f"m{qos}"],
-            check=True, timeout=10,
-        )  # fmt: skip
+        say = [
+            "mosquitto_pub",
+            *where,
+            "-u",
+            "gw-1",
+            "-P",
+            "1-wg",
+            "-t",
+            f"tg/gw-1/up/q{qos}",
+            "-q",
+            qos,
+            "-m",
+            f"m{qos}",
+        ]
+        subprocess.run(say, check=True, timeout=10)
     out, _ = listener.communicate(timeout=15)
     assert out.split("\n")[:3] == ["tg/gw-1/up/q0 m0", "tg/gw-1/up/q1 m1", "tg/gw-1/up/q2 m2"]

@@ -26,7 +26,9 @@ def test_a_device_registers_connects_and_is_shown(shared):
 
 def test_the_password_is_shown_once_and_can_be_replaced(shared):
     old = shared.register("gw-password")
-    again = shared.http.post("/api/v1/devices", json={"id": "gw-password", "board": "unix", "product": "tidegate-gateway"})
+    again = shared.http.post(
+        "/api/v1/devices", json={"id": "gw-password", "board": "unix", "product": "tidegate-gateway"}
+    )
     assert again.status_code == 409 and "credentials" in again.json()["remedy"]
     assert old not in shared.http.get("/api/v1/devices/gw-password").text
     assert old.encode() not in (shared.data / "tidegate.db").read_bytes()
@@ -39,7 +41,9 @@ def test_telemetry_is_resolved_and_kept(shared):
     device = shared.device("gw-tele")
     base = "urn:dev:org:tidegate:gw-tele:"
     for i in range(3):
-        device.say("tele/env", [{-2: base, 0: "temperature", 1: "Cel", 2: 20.5 + i}, {0: "heap", 1: "B", 2: 40000 + i}], qos=0)
+        device.say(
+            "tele/env", [{-2: base, 0: "temperature", 1: "Cel", 2: 20.5 + i}, {0: "heap", 1: "B", 2: 40000 + i}], qos=0
+        )
     eventually(lambda: shared.shown("gw-tele")["telemetry"].get("heap", {}).get("value") == 40002)
     shown = shared.shown("gw-tele")["telemetry"]
     assert shown["temperature"]["value"] == 22.5 and shown["temperature"]["unit"] == "Cel"
@@ -72,7 +76,9 @@ def test_an_update_from_publishing_to_confirmed(start, ring):
     device.report(1, 2, 1, 0)
     for done in (0, 512, 1024):
         device.report(2, 2, 1, 0, progress=[done, 1024])
-    shown = eventually(lambda: (u := server.shown("gw-1")["update"]) and (u["progress"] or {}).get("done") == 1024 and u)
+    shown = eventually(
+        lambda: (u := server.shown("gw-1")["update"]) and (u["progress"] or {}).get("done") == 1024 and u
+    )
     assert (shown["phase"], shown["state"], shown["sequence"]) == ("fetching", "downloading", 2)
     device.report(4, 2, 3, 0)
     device.born("1.1.0", 2, _9=True)
@@ -128,7 +134,9 @@ def test_a_command_is_relayed_as_it_is_and_answered(shared, ring):
     assert device.wait_heard("cmd") == [message]
     eventually(lambda: shared.api("GET", f"/commands/{100:016x}")["state"] == "sent")
     assert send(shared, "gw-cmd", message).status_code == 200, "the same again while it is open is not sent twice"
-    device.say("result", {1: (100).to_bytes(8, "big"), 2: 0, 3: {"heap": 40000, "digest": b"\x01\x02", "nan": float("nan")}})
+    device.say(
+        "result", {1: (100).to_bytes(8, "big"), 2: 0, 3: {"heap": 40000, "digest": b"\x01\x02", "nan": float("nan")}}
+    )
     done = eventually(lambda: (c := shared.api("GET", f"/commands/{100:016x}"))["state"] == "done" and c)
     assert done["result"]["answer"] == {"heap": 40000, "digest": "0102", "nan": None} and done["ended"]
     assert len(device.wait_heard("cmd")) == 1

@@ -1,0 +1,139 @@
+"""Tokens, scopes, the audit log, headers."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+
+import pytest
+
+ROUTES = [
+    ("GET", "/api/v1/devices", "read"),
+    ("GET", "/api/v1/devices/x", "read"),
+    ("GET", "/api/v1/devices/x/reports", "read"),
+    ("GET", "/api/v1/devices/x/telemetry", "read"),
+    ("GET", "/api/v1/devices/x/alarms", "read"),
+    ("GET", "/api/v1/releases", "read"),
+    ("GET", "/api/v1/commands", "read"),
+    ("GET", "/api/v1/commands/00", "read"),
+    ("GET", "/api/v1/alarms", "read"),
+    ("GET", "/api/v1/status", "read"),
+    ("GET", "/api/v1/audit", "admin"),
+    ("POST", "/api/v1/devices", "devices"),
+    ("POST", "/api/v1/devices/x/credentials", "devices"),
+    ("POST", "/api/v1/devices/x/commands", "command"),
+    ("POST", "/api/v1/releases", "publish"),
+    ("PUT", "/api/v1/payloads/" + "0" * 64, "publish"),
+]
+OPEN = {"/healthz", "/p/<name>", "/", "/static/<path:filename>", "/favicon.ico"}
+
+
+def test_every_address_is_in_this_table(tmp_path):
+    from ota_server import Config, create_app
+
+    app = create_app(Config(data=tmp_path))
+    known = {
+        path.replace("/x", "/<device_id>").replace("/00", "/<cti>").replace("0" * 64, "<name>") for _, path, _ in ROUTES
+    }
+    known = {path.replace("<cti>" + "0" * 62, "<name>") for path in known}
+    assert {rule.rule for rule in app.url_map.iter_rules()} == known | OPEN
+
+
+@pytest.mark.parametrize(("method", "path", "scope"), ROUTES, ids=lambda value: str(value)[:40])
+def test_every_address_wants_its_scope(shared, tokens, method, path, scope):
+    for header in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic YTpi"}, {"Authorization": "Bearer"}):
+        answer = shared.http.request(method, path, headers={"Authorization": "", **header})
+        assert answer.status_code == 401 and answer.headers["www-authenticate"].startswith("Bearer"), answer.text
+        assert "tidegate token new" in answer.json()["remedy"]
+    for other, headers in tokens.items():
+        answer = shared.http.request(method, path, headers=headers)
+        if other == scope:
+            assert answer.status_code not in (401, 403), answer.text
+        else:
+            assert answer.status_code == 403 and scope in answer.json()["detail"] and other in answer.json()["detail"]
+
+
+@pytest.fixture(scope="module")
+def tokens(shared) -> dict[str, dict[str, str]]:
+    """One token for each scope but admin's, which may do everything."""
+    return {scope: shared.token_for(scope) for scope in ("publish", "devices", "command", "read")}
+
+
+def test_a_token_of_two_scopes_and_its_end(shared):
+    headers = shared.token_for("read", "command")
+    assert shared.http.get("/api/v1/devices", headers=headers).status_code == 200
+    assert shared.http.post("/api/v1/devices", headers=headers).status_code == 403
+    listed = shared.cli("token", "list").stdout
+    assert headers["Authorization"].split()[1] not in listed
+    number = [line.split()[0] for line in listed.splitlines() if "command+read" in line][-1]
+    shared.cli("token", "revoke", number)
+    assert shared.http.get("/api/v1/devices", headers=headers).status_code == 401
+
+
+def test_secrets_are_nobody_elses(shared, tokens):
+    for file in ("admin.token", "broker.password"):
+        assert stat.S_IMODE((shared.data / file).stat().st_mode) == 0o600
+    kept = b"".join(path.read_bytes() for path in shared.data.glob("tidegate.db*")) + shared.log.read_bytes()
+    for secret in (shared.token, *(h["Authorization"].split()[1] for h in tokens.values())):
+        assert secret.encode() not in kept
+    assert (shared.data / "broker.password").read_bytes().strip() not in kept
+
+
+def test_the_audit_log_names_every_privileged_act_and_shows_a_change(start):
+    server = start()
+    server.register("gw-1")
+    server.api("POST", "/devices/gw-1/credentials")
+    server.api("PUT", "/payloads/ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", content=b"abc")
+    acts = [entry["action"] for entry in server.api("GET", "/audit")["entries"]]
+    assert acts == ["payload.store", "device.credentials", "device.register", "server.start", "token.new"]
+    assert server.cli("audit").stdout == "the audit log is whole\n"
+    with sqlite3.connect(server.data / "tidegate.db") as db:
+        for statement in ("UPDATE audit SET actor = 'nobody' WHERE id = 3", "DELETE FROM audit WHERE id = 3"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                db.execute(statement)
+        db.execute("DROP TRIGGER audit_no_update")
+        db.execute("UPDATE audit SET actor = 'nobody' WHERE id = 3")
+    answer = server.api("GET", "/audit")
+    assert answer["whole"] is False and answer["first_break"] == 3
+
+
+def test_headers(shared):
+    page = shared.http.get("/", headers={"Authorization": ""})
+    assert (
+        page.status_code == 200
+        and "<script>" not in page.text
+        and " style=" not in page.text
+        and "onclick" not in page.text
+    )
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
+    for path in ("/", "/api/v1/status", "/nowhere", "/static/app.js"):
+        headers = shared.http.get(path).headers
+        assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
+    assert shared.http.get("/api/v1/status").headers["cache-control"] == "no-store"
+
+
+def test_odd_requests_get_a_problem_and_no_traceback(shared):
+    for method, path in (
+        ("GET", "/nowhere"),
+        ("DELETE", "/api/v1/devices"),
+        ("POST", "/p/" + "0" * 64),
+        ("GET", "/static/../config.py"),
+    ):
+        answer = shared.http.request(method, path)
+        assert answer.status_code in (404, 405) and answer.json()["remedy"], path
+    for query in ("limit=x", "limit=-1", "limit=99999", "since=%00", "limit=²"):
+        answer = shared.http.get(f"/api/v1/alarms?{query}")
+        assert answer.status_code == 400 and answer.json()["remedy"], query
+
+
+BAD_DEVICES = [
+    {"id": "Upper"}, {"id": "x" * 33}, {"id": ""}, {"id": "a/b"}, {"id": "a+"}, {"id": 1}, {"id": "tidegate_server"},
+    {"board": "no spaces"}, {"product": "../x"}, {"extra": 1},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", BAD_DEVICES, ids=str)
+def test_devices_that_cannot_be(shared, change):
+    answer = shared.http.post("/api/v1/devices", json={"id": "gw", "board": "unix", "product": "p", **change})
+    assert answer.status_code == 400 and answer.json()["remedy"]

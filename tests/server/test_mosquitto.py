@@ -1,0 +1,128 @@
+"""The server with mosquitto in place of the broker inside: the worker, the password file, the two-line access list."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import releases
+from conftest import eventually
+from device import Device
+from test_flow import send, signed
+
+pytestmark = pytest.mark.skipif(not shutil.which("mosquitto"), reason="needs mosquitto")
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+class Mosquitto:
+    def __init__(self, folder: Path, port: int):
+        self.port = port
+        configuration = folder / "mosquitto.conf"
+        text = configuration.read_text().replace("listener 1883", f"listener {port}")
+        configuration.write_text(f"user root\n{text}" if "user root" not in text else text)
+        self.log = (folder / "log").open("ab")
+        self.process = subprocess.Popen(["mosquitto", "-c", str(configuration)], stdout=self.log, stderr=self.log)
+        eventually(self.listens)
+
+    def listens(self) -> bool:
+        with socket.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+        self.log.close()
+
+
+@pytest.fixture
+def fleet(start, tmp_path) -> Iterator[tuple]:
+    """A mosquitto made by `tidegate mosquitto`, and a server that keeps its users current."""
+    folder, port = tmp_path / "mosquitto", free_port()
+    command = [sys.executable, "-m", "ota_server", "mosquitto", str(folder), "--data", str(tmp_path / "data")]
+    subprocess.run(command, check=True, timeout=30)
+    broker = Mosquitto(folder, port)
+    server = start("--mosquitto", str(folder), env={"TIDEGATE_BROKER_URL": f"mqtt://tidegate_server@127.0.0.1:{port}"})
+    yield server, broker, folder
+    if broker.process.poll() is None:
+        broker.stop()
+
+
+def connected(server, device_id: str, password: str) -> Device:
+    """mosquitto reads a new user a moment after it was registered."""
+    for _ in range(40):
+        device = Device(device_id, password, server.mqtt_port)
+        if device.refused is None:
+            server._devices.append(device)
+            return device
+        device.leave()
+        time.sleep(0.1)
+    raise AssertionError(f"mosquitto refuses {device_id}: {device.refused}")
+
+
+def test_the_whole_way_over_mosquitto(fleet, ring):
+    server, _, _ = fleet
+    assert server.mqtt.endswith(f":{server.mqtt_port}")
+    device = connected(server, "gw-1", server.register("gw-1"))
+    device.born("1.0.0", 1)
+    shown = eventually(lambda: (d := server.shown("gw-1"))["version"] and d)
+    assert shown["online"]
+    release = releases.make(ring.release, "1.1.0", 2)
+    assert server.publish(release).status_code == 201
+    assert device.wait_heard("offer") == [release["envelopes"]["unix"]]
+    message = signed(ring, "gw-1", 1)
+    send(server, "gw-1", message)
+    assert device.wait_heard("cmd") == [message]
+    device.say("result", {1: (1).to_bytes(8, "big"), 2: 0, 3: {"ok": True}})
+    eventually(lambda: server.api("GET", f"/commands/{1:016x}")["state"] == "done")
+    device.say("tele/env", [{-2: "urn:dev:org:tidegate:gw-1:", 0: "v", 2: 3.5}], qos=0)
+    eventually(lambda: server.shown("gw-1")["telemetry"].get("v"))
+    device.vanish()
+    eventually(lambda: server.shown("gw-1")["online"] is False)
+
+
+def test_one_device_cannot_read_or_write_anothers_topics(fleet):
+    server, _, folder = fleet
+    assert Device("gw-1", "wrong", server.mqtt_port).refused
+    one = connected(server, "gw-1", server.register("gw-1"))
+    two = connected(server, "gw-2", server.register("gw-2"))
+    one.online()
+    two.client.publish("tg/gw-1/up/state", b"\xa1\x01\xf4", 1).wait_for_publish(5)
+    two.client.publish("tg/gw-1/down/cmd", b"forged", 1).wait_for_publish(5)
+    # mosquitto 2 grants a filter with wildcards and then delivers nothing that may not be read.
+    two.subscribe("tg/#")
+    one.say("alarm", {1: "crash", 2: "test"})
+    eventually(lambda: server.shown("gw-1")["alarms"])
+    assert server.shown("gw-1")["online"] and one.heard == [] and two.heard == []
+    access = (folder / "access").read_text()
+    assert "pattern write tg/%u/up/#" in access and "pattern read tg/%u/down/#" in access
+
+
+def test_a_broker_that_goes_away_and_comes_back(fleet, ring):
+    server, broker, folder = fleet
+    password = server.register("gw-1")
+    device = connected(server, "gw-1", password)
+    device.born("1.0.0", 1)
+    eventually(lambda: server.shown("gw-1")["online"])
+    broker.stop()
+    release = releases.make(ring.release, "1.1.0", 2)
+    assert server.publish(release).status_code == 201, "publishing does not need the broker"
+    assert server.http.get("/healthz").status_code == 200
+    assert server.shown("gw-1")["offer"]["state"] == "waiting"
+    back = Mosquitto(folder, server.mqtt_port)
+    try:
+        eventually(lambda: server.shown("gw-1")["offer"]["state"] == "offered", timeout_s=20)
+        assert device.wait_heard("offer", timeout_s=10)[-1] == release["envelopes"]["unix"]
+    finally:
+        device.leave()
+        back.stop()
