@@ -335,40 +335,14 @@ def test_a_queue_is_bounded():
 
 @pytest.mark.skipif(not shutil.which("mosquitto_pub"), reason="needs mosquitto-clients")
 def test_mosquittos_own_clients(port):
-    where = ["-h", "127.0.0.1", "-p", str(port)]
-    listen = [
-        "mosquitto_sub",
-        *where,
-        "-u",
-        SERVER,
-        "-P",
-        "server",
-        "-t",
-        "tg/+/up/#",
-        "-q",
-        "1",
-        "-C",
-        "3",
-        "-W",
-        "10",
-    ]
-    listener = subprocess.Popen([*listen, "-v"], stdout=subprocess.PIPE, text=True)
+    def client(name: str, user: str, password: str, options: str) -> list[str]:
+        return f"{name} -h 127.0.0.1 -p {port} -u {user} -P {password} {options}".split()
+
+    listen = client("mosquitto_sub", SERVER, "server", "-t tg/+/up/# -q 1 -C 3 -W 10 -v")
+    listener = subprocess.Popen(listen, stdout=subprocess.PIPE, text=True)
     time.sleep(0.5)
     for qos in "012":
-        say = [
-            "mosquitto_pub",
-            *where,
-            "-u",
-            "gw-1",
-            "-P",
-            "1-wg",
-            "-t",
-            f"tg/gw-1/up/q{qos}",
-            "-q",
-            qos,
-            "-m",
-            f"m{qos}",
-        ]
+        say = client("mosquitto_pub", "gw-1", "1-wg", f"-t tg/gw-1/up/q{qos} -q {qos} -m m{qos}")
         subprocess.run(say, check=True, timeout=10)
     out, _ = listener.communicate(timeout=15)
     assert out.split("\n")[:3] == ["tg/gw-1/up/q0 m0", "tg/gw-1/up/q1 m1", "tg/gw-1/up/q2 m2"]
