@@ -118,9 +118,7 @@ async def connect(host, port, timeout_ms, ssl=None):
     up a name blocks the event loop on MicroPython; an address does not.
     """
     try:
-        reader, writer = await asyncio.wait_for(
-            asyncio.open_connection(host, port, ssl=ssl), timeout_ms / 1000
-        )
+        reader, writer = await within(timeout_ms, asyncio.open_connection(host, port, ssl=ssl))
     except (OSError, asyncio.TimeoutError):
         # MicroPython leaves the half-open socket to its finaliser; a board has few sockets.
         gc.collect()
@@ -131,6 +129,19 @@ async def connect(host, port, timeout_ms, ssl=None):
     except (AttributeError, OSError):
         pass  # CPython's asyncio has set it; TLS sockets have no options
     return Stream(reader, writer)
+
+
+async def within(ms, coroutine):
+    """What coroutine returns or raises, or asyncio.TimeoutError.
+
+    Unlike asyncio.wait_for before CPython 3.12 it never loses a cancellation that comes late.
+    """
+
+    async def expire():
+        await sleep_ms(ms)
+        raise asyncio.TimeoutError
+
+    return await first(coroutine, expire())
 
 
 async def first(*coroutines):

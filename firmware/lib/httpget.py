@@ -38,12 +38,12 @@ async def get(host, port, path, offset, sink, buf, max_size, timeout_s=30, etag=
             raise ValueError("host, path and etag are visible ASCII, and a path starts with /")
     request = _request(host, port, path, offset, etag)
     try:
-        stream = await connect(host, port, timeout_s * 1000, ssl)
+        stream = await connect(host, port, int(timeout_s * 1000), ssl)
     except asyncio.TimeoutError:
         raise HttpError(0, "no connection to %s:%d within %s s" % (host, port, timeout_s))
     except OSError as error:
         raise HttpError(0, "no connection to %s:%d: %r" % (host, port, error))
-    transfer = _Transfer(stream, memoryview(buf), timeout_s * 1000)
+    transfer = _Transfer(stream, memoryview(buf), int(timeout_s * 1000))
     try:
         return await first(transfer.run(request, offset, sink, max_size), transfer.watch())
     except OSError as error:

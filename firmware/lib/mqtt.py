@@ -11,7 +11,7 @@ import asyncio
 import os
 
 import mqtt_packet as wire
-from aiotcp import connect, const, first, pause, ticks_diff, ticks_ms
+from aiotcp import connect, const, first, pause, ticks_diff, ticks_ms, within
 from mqtt_packet import MqttError
 from mqtt_session import SMALL, Filter, Message, Session
 
@@ -146,7 +146,7 @@ class Client:
         flags = qos << 1 | (wire.RETAIN if retain else 0)
         delivery = self._deliver(wire.topic_bytes(topic), payload, flags)
         try:
-            await (delivery if timeout_s is None else asyncio.wait_for(delivery, timeout_s))
+            await (delivery if timeout_s is None else within(int(timeout_s * 1000), delivery))
         except asyncio.TimeoutError:
             raise MqttError("timeout", "the message was not delivered in %s s" % timeout_s)
 
@@ -209,7 +209,7 @@ class Client:
         try:
             try:
                 opening = session.open(self._hello, self._clean)
-                present = await asyncio.wait_for(opening, self.connect_ms / 1000)
+                present = await within(self.connect_ms, opening)
             except asyncio.TimeoutError:
                 raise MqttError("timeout", "no CONNACK")
             for item in self.filters:
