@@ -12,9 +12,9 @@ from conftest import VECTORS, vectors
 from tidegate import command, delta, manifest, report, senml, trust
 from tidegate.errors import Refused
 
-MANIFESTS = vectors("manifests.json")
-COMMANDS = vectors("commands.json")
-STORE = trust.decode(bytes.fromhex(MANIFESTS["trust"]))
+SETTING, *MANIFESTS = vectors("manifests.json")
+DEVICE, *COMMANDS = vectors("commands.json")
+STORE = trust.decode(bytes.fromhex(SETTING["trust"]))
 
 
 def name(case: dict[str, Any]) -> str:
@@ -26,7 +26,7 @@ def test_are_what_the_maker_writes() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("case", MANIFESTS["cases"], ids=name)
+@pytest.mark.parametrize("case", MANIFESTS, ids=name)
 def test_manifest(case: dict[str, Any]) -> None:
     data = bytes.fromhex(case["envelope"])
     if case["host"]["verdict"] == "refuse":
@@ -46,23 +46,23 @@ def test_manifest(case: dict[str, Any]) -> None:
 def test_both_verdicts_are_there() -> None:
     """A vector file that lost its good or its bad cases would still pass case by case."""
     for cases, verdict in (
-        (MANIFESTS["cases"], lambda c: c["host"]["verdict"]),
-        (COMMANDS["cases"], lambda c: c["verdict"]),
+        (MANIFESTS, lambda c: c["host"]["verdict"]),
+        (COMMANDS, lambda c: c["verdict"]),
     ):
         found = [verdict(case) for case in cases]
         assert found.count("accept") >= 5 and found.count("refuse") >= 30
 
 
-@pytest.mark.parametrize("case", COMMANDS["cases"], ids=name)
+@pytest.mark.parametrize("case", COMMANDS, ids=name)
 def test_command(case: dict[str, Any]) -> None:
     def judge() -> command.Command:
         return command.verify(
             bytes.fromhex(case["command"]),
             STORE,
-            COMMANDS["device"],
+            DEVICE["device"],
             now=case["now"],
-            nonce=bytes.fromhex(COMMANDS["nonce"]),
-            last=bytes.fromhex(COMMANDS["last"]["cti"]),
+            nonce=bytes.fromhex(DEVICE["nonce"]),
+            last=bytes.fromhex(DEVICE["last"]["cti"]),
         )
 
     if case["verdict"] == "refuse":

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from common import COMMAND, DEVICE, NONCE, RELEASE, STRANGE_COMMAND
+from common import COMMAND, DEVICE, NONCE, RELEASE, STORE, STRANGE_COMMAND
 
-from tidegate import cborstrict, command, cose
+from tidegate import cborstrict, command, cose, trust
 from tidegate.keys import Key
 
 ISSUED = 1_795_000_000  # November 2026
@@ -33,6 +33,18 @@ def resigned(change: Callable[[list[Any]], None]) -> bytes:
     sign1 = cborstrict.loads(signed(claims()), tags=frozenset({18}))
     change(sign1.value)
     return wrap(sign1)
+
+
+def setup() -> dict[str, Any]:
+    """The device that the verdicts are of: its id, nonce, and the highest counter it has seen."""
+    last = {"kid": COMMAND.kid.hex(), "cti": LAST.hex()}
+    return {
+        "kind": "setup",
+        "trust": trust.encode(STORE).hex(),
+        "device": DEVICE,
+        "nonce": NONCE.hex(),
+        "last": last,
+    }
 
 
 def cases() -> list[dict[str, Any]]:

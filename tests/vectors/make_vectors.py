@@ -23,33 +23,15 @@ import common  # noqa: E402
 import manifests  # noqa: E402
 import messages  # noqa: E402
 
-from tidegate import delta, trust  # noqa: E402
+from tidegate import delta  # noqa: E402
 
 
-def documents() -> dict[str, Any]:
-    """File name -> content."""
+def documents() -> dict[str, list[Any]]:
+    """File name -> entries; the first may say what the others are about ("kind": "setup")."""
     return {
-        "keys.json": {"keys": common.key_facts(), "trust": trust.encode(common.STORE).hex()},
-        "manifests.json": {
-            "trust": trust.encode(common.STORE).hex(),
-            "device": {
-                "vendor": common.VENDOR, "product": common.PRODUCT, "board": common.BOARD,
-                "sequence_floor": manifests.FLOOR, "slot_size": manifests.SLOT_SIZE,
-                "running": {
-                    "digest": manifests.RUNNING.digest.hex(),
-                    "size": manifests.RUNNING.size,
-                    "sequence": manifests.FLOOR,
-                },
-            },
-            "cases": manifests.cases(),
-        },
-        "commands.json": {
-            "trust": trust.encode(common.STORE).hex(),
-            "device": common.DEVICE,
-            "nonce": common.NONCE.hex(),
-            "last": {"kid": common.COMMAND.kid.hex(), "cti": commands.LAST.hex()},
-            "cases": commands.cases(),
-        },
+        "keys.json": [common.key_facts()],
+        "manifests.json": [manifests.setup(), *manifests.cases()],
+        "commands.json": [commands.setup(), *commands.cases()],
         "messages.json": messages.messages(),
         "trust.json": messages.stores(),
         "ids.json": messages.ids(),
@@ -82,20 +64,15 @@ def patches() -> list[dict[str, str]]:
     ]
 
 
-def encode(value: Any) -> str:
-    """JSON with one case a line, so that a difference is a line."""
-    if isinstance(value, list):
-        return "[\n" + ",\n".join(json.dumps(entry) for entry in value) + "\n]\n"
-    head = {name: item for name, item in value.items() if name != "cases"}
-    if "cases" not in value:
-        return json.dumps(head, indent=1) + "\n"
-    return json.dumps(head)[:-1] + ', "cases": ' + encode(value["cases"]).rstrip() + "}\n"
+def encode(entries: list[Any]) -> str:
+    """JSON with one entry a line: a difference is a line, and a device reads line by line."""
+    return "[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]\n"
 
 
 def main() -> int:
     stale = []
-    for name, value in documents().items():
-        path, text = HERE / name, encode(value)
+    for name, entries in documents().items():
+        path, text = HERE / name, encode(entries)
         if path.exists() and path.read_text() == text:
             continue
         stale.append(name)

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from cbor2 import CBORTag
-from common import CLASS_ID, COMMAND, RELEASE, RELEASE_2, STRANGER, VENDOR_ID, digest
+from common import BOARD, CLASS_ID, COMMAND, PRODUCT, RELEASE, RELEASE_2, STORE, STRANGER, VENDOR, VENDOR_ID, digest
 
-from tidegate import cborstrict, cose, manifest, suitprofile
+from tidegate import cborstrict, cose, manifest, suitprofile, trust
 from tidegate.keys import Key
 
 RUNNING = manifest.Image(digest("image 5"), 61440)
@@ -88,6 +88,21 @@ def resigned(change: Callable[[list[Any]], None], headers: dict[int, Any] | None
     )
     change(sign1.value)
     return envelope(body, signatures=[wrap(sign1)])
+
+
+def setup() -> dict[str, Any]:
+    """The device that the verdicts are of, and what it runs."""
+    running = {"digest": RUNNING.digest.hex(), "size": RUNNING.size, "sequence": FLOOR}
+    return {
+        "kind": "setup",
+        "trust": trust.encode(STORE).hex(),
+        "vendor": VENDOR,
+        "product": PRODUCT,
+        "board": BOARD,
+        "sequence_floor": FLOOR,
+        "slot_size": SLOT_SIZE,
+        "running": running,
+    }
 
 
 def cases() -> list[dict[str, Any]]:

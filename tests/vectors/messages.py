@@ -24,17 +24,34 @@ def messages() -> list[dict[str, Any]]:
         out.append({"kind": kind, "name": name, "message": data.hex(), "reason": "malformed"})
 
     born = {
-        1: 1, 2: BOARD, 3: PRODUCT, 4: "1.6.0", 5: 6, 6: digest("image 6"), 7: NONCE,
-        8: "power-on", 9: False, 10: "1.25.0", 11: 3,
+        1: 1,
+        2: BOARD,
+        3: PRODUCT,
+        4: "1.6.0",
+        5: 6,
+        6: digest("image 6"),
+        7: NONCE,
+        8: "power-on",
+        9: False,
+        10: "1.25.0",
+        11: 3,
     }
     good(
         "birth",
         "after power-on",
         born,
         {
-            "protocol": 1, "board": BOARD, "product": PRODUCT, "version": "1.6.0", "sequence": 6,
-            "digest": digest("image 6").hex(), "nonce": NONCE.hex(), "reset_cause": "power-on",
-            "trial": False, "micropython": "1.25.0", "trust_version": 3,
+            "protocol": 1,
+            "board": BOARD,
+            "product": PRODUCT,
+            "version": "1.6.0",
+            "sequence": 6,
+            "digest": digest("image 6").hex(),
+            "nonce": NONCE.hex(),
+            "reset_cause": "power-on",
+            "trial": False,
+            "micropython": "1.25.0",
+            "trust_version": 3,
         },
     )
     bad("birth", "without nonce", {label: item for label, item in born.items() if label != 7})
