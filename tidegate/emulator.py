@@ -45,6 +45,8 @@ class Emulator:
     cpu: "m3" or "m4". hostfwd: QEMU forwards such as "udp:127.0.0.1:5683-:5683", for servers on the board.
     firmware: another ELF. count_instructions: each instruction takes 32 ns of the board's time, whatever the host does
     (and waiting takes no time of the host): for measuring, not for talking to the host.
+    real_speed: no faster than a real part, 31 million instructions a second, so that moments last as long as in the field.
+    console_log: a file that everything the board prints is appended to, also what came before a terminal was connected.
 
     The emulator dies with the thread that started it. Every method raises TidegateError when it cannot do its work.
     """
@@ -58,6 +60,8 @@ class Emulator:
         hostfwd: Iterable[str] = (),
         firmware: Path | str | None = None,
         count_instructions: bool = False,
+        real_speed: bool = False,
+        console_log: Path | None = None,
     ) -> None:
         self.settings = _settings(cpu)
         self.storage = Path(storage)
@@ -65,6 +69,8 @@ class Emulator:
         self.hostfwd = [_checked_forward(forward) for forward in hostfwd]
         self.firmware = Path(firmware) if firmware else ROOT / self.settings["firmware"]
         self.count_instructions = count_instructions
+        self.real_speed = real_speed
+        self.console_log = console_log
         self.pty = ""
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
@@ -94,9 +100,21 @@ class Emulator:
         memory = f"memory-backend-file,id=psram,mem-path={_quoted(self.storage)},size={size},share=on"
         command = [self.settings["program"], "-M", f"{self.settings['machine']},memory-backend=psram"]
         command += ["-object", memory, "-kernel", str(self.firmware), "-nic", ",".join(nic)]
-        command += ["-serial", "pty", "-display", "none", "-monitor", "none"]
+        log = f",logfile={_quoted(self.console_log)},logappend=on" if self.console_log else ""
+        command += [
+            "-chardev",
+            f"pty,id=console{log}",
+            "-serial",
+            "chardev:console",
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+        ]
         if self.count_instructions:
             command += ["-icount", "shift=5,align=off,sleep=off"]
+        elif self.real_speed:
+            command += ["-icount", "shift=5,align=on,sleep=on"]
         return command
 
     def start(self) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from lab import Installation, LabBoard, attacker
 from lab.processes import ROOT, LabError
+
 from tidegate import command as commands
 from tidegate import keys
 
@@ -57,24 +58,27 @@ def main() -> int:
     options = _options()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     story = Story()
-    with _only_one(), contextlib.ExitStack() as stack:
-        shutil.rmtree(options.folder, ignore_errors=True)
+    with _empty(options.folder):
         try:
-            place = stack.enter_context(Installation(options.folder, story.command, options.broker))
-            tell(story, place)
-            story.step("The status page")
-            address = _status_page(place)
-            story.say(f"Every step held, in {story.seconds:.0f} s.")
-            story.say(f"Status page:  {address}")
-            if not options.exit:
-                story.say(f"Board's console:  mpremote connect {place.boards[0].pty}      Stop everything:  Ctrl-C")
-                _wait_for_ctrl_c()
+            return _run(options, story)
         except LabError as error:
             print(f"\ndemo: {error}\ndemo: the server's log is {options.folder}/server.log", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             print("\ndemo: stopped")
             return 130
+
+
+def _run(options: argparse.Namespace, story: Story) -> int:
+    with Installation(options.folder, story.command, options.broker) as place:
+        tell(story, place)
+        story.step("The status page")
+        address = _status_page(place)
+        story.say(f"Every step held, in {story.seconds:.0f} s.")
+        story.say(f"Status page:  {address}")
+        if not options.exit:
+            story.say(f"Board's console:  mpremote connect {place.boards[0].pty}      Stop everything:  Ctrl-C")
+            _wait_for_ctrl_c()
     return 0
 
 
@@ -99,7 +103,7 @@ def tell(story: Story, place: Installation) -> None:
     place.publish("1.0.0")
 
     story.step("It boots, connects, and sends telemetry")
-    born = _running(place, "1.0.0", BOOT_TIMEOUT_S)
+    born = place.wait_running(DEVICE, "1.0.0", BOOT_TIMEOUT_S)
     story.say(f"{born['id']} runs {born['version']} over {born['protocol']}, last seen {born['last_seen']}")
     told = place.wait("telemetry", lambda: place.api.device(DEVICE)["telemetry"], 30)
     story.say(
@@ -114,7 +118,7 @@ def tell(story: Story, place: Installation) -> None:
         place.publish("1.1.0")
         seen.until("confirmed", 2)
     _took_the_patch(story, place)
-    _running(place, "1.1.0", BOOT_TIMEOUT_S)
+    place.wait_running(DEVICE, "1.1.0", BOOT_TIMEOUT_S)
     humidity = place.wait("the new measurement", lambda: place.api.device(DEVICE)["telemetry"].get("humidity"), 30)
     story.say(f"confirmed; the new measurement arrives: humidity {humidity['value']} {humidity['unit']}")
 
@@ -125,7 +129,7 @@ def tell(story: Story, place: Installation) -> None:
     with _reports(story, place) as seen:
         place.publish("1.2.0")
         why = seen.until("rolled-back", 3)
-    shown = _running(place, "1.1.0", BOOT_TIMEOUT_S)
+    shown = place.wait_running(DEVICE, "1.1.0", BOOT_TIMEOUT_S)
     _show_console(story, board, mark)
     story.say(f"rolled back: {why.get('detail')}; the server shows {shown['version']}, offer {shown['offer']['state']}")
     if shown["offer"]["state"] != "failed":
@@ -139,16 +143,6 @@ def tell(story: Story, place: Installation) -> None:
 # ------------------------------------------------------------------ what the steps look at
 
 
-def _running(place: Installation, version: str, timeout_s: float) -> dict[str, Any]:
-    """Wait until the server says that the device is online with `version`, and not on trial."""
-
-    def check() -> dict[str, Any] | None:
-        device = place.api.device(DEVICE)
-        return device if device["online"] and device["version"] == version and not device["trial"] else None
-
-    return place.wait(f"{DEVICE} with {version}", check, timeout_s)
-
-
 def _show_sizes(story: Story, place: Installation, version: str) -> None:
     target = place.index(version)
     image, patch = target["image"]["size"], target["patches"][0]["size"]
@@ -157,14 +151,10 @@ def _show_sizes(story: Story, place: Installation, version: str) -> None:
 
 def _took_the_patch(story: Story, place: Installation) -> None:
     """The board says for itself which way it chose."""
-    applied = [report for report in _all_reports(place) if report["sequence"] == 2 and report["phase"] == "applying"]
+    applied = [report for report in place.reports(DEVICE) if report["sequence"] == 2 and report["phase"] == "applying"]
     if [report.get("detail") for report in applied] != ["patch"]:
         raise LabError(f"the board did not apply the patch: {applied}")
     story.say("the board took the patch, not the image")
-
-
-def _all_reports(place: Installation) -> list[dict[str, Any]]:
-    return sorted(place.api.records(DEVICE, "reports", 200)["reports"], key=lambda report: report["id"])
 
 
 class _Follower:
@@ -173,13 +163,13 @@ class _Follower:
     def __init__(self, story: Story, place: Installation) -> None:
         self._story = story
         self._place = place
-        self._shown = {(report["id"], report["phase"]) for report in _all_reports(place)}
+        self._shown = {(report["id"], report["phase"]) for report in place.reports(DEVICE)}
 
     def until(self, phase: str, sequence: int) -> dict[str, Any]:
         """The report that `sequence` reached `phase`; a LabError if it ended otherwise."""
 
         def check() -> dict[str, Any] | None:
-            for report in _all_reports(self._place):
+            for report in self._place.reports(DEVICE):
                 key = (report["id"], report["phase"])
                 if key in self._shown:
                     continue
@@ -267,14 +257,19 @@ def _wait_for_ctrl_c() -> None:
 
 
 @contextlib.contextmanager
-def _only_one() -> Iterator[None]:
-    """Two demos would share a folder: the second one says so."""
-    with Path(__file__).open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SystemExit("demo: it is running already in another terminal") from None
+def _empty(folder: Path) -> Iterator[None]:
+    """The demo's folder, emptied, and ours alone while it runs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for entry in folder.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         yield
+    except BlockingIOError:
+        raise SystemExit("demo: it is running already in another terminal") from None
+    finally:
+        os.close(lock)
 
 
 def _options() -> argparse.Namespace:
@@ -286,7 +281,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--broker", choices=("embedded", "mosquitto"), default="embedded")
     parser.add_argument("--folder", type=Path, default=ROOT / ".demo", help="where everything lives; emptied first")
     options = parser.parse_args()
-    options.folder = Path(os.path.abspath(options.folder))
+    options.folder = options.folder.resolve()
     if options.folder.exists() and not (options.folder / "keys").is_dir() and any(options.folder.iterdir()):
         parser.error(f"{options.folder} holds something else; name another --folder")
     return options

@@ -58,18 +58,11 @@ def run(command: list[str], **kwargs) -> None:
 
 def _links(*arguments: str) -> bool:
     """Whether a compiler run succeeds: the honest probe for headers and libraries."""
-    return (
-        subprocess.run(
-            arguments, capture_output=True, input="int main(void){return 0;}", text=True
-        ).returncode
-        == 0
-    )
+    return subprocess.run(arguments, capture_output=True, input="int main(void){return 0;}", text=True).returncode == 0
 
 
 def missing_packages(programs: dict[str, str]) -> list[str]:
-    missing = {
-        package for program, package in programs.items() if not shutil.which(program, path=search_path())
-    }
+    missing = {package for program, package in programs.items() if not shutil.which(program, path=search_path())}
     probes: dict[str, Callable[[], bool]] = {
         "libc6-dev": lambda: _links("gcc", "-xc", "-", "-o", "/dev/null"),
         "libffi-dev": lambda: subprocess.run(["pkg-config", "--exists", "libffi"]).returncode == 0,
@@ -133,9 +126,7 @@ def virtual_environment() -> None:
         return
     say("making the virtual environment in .venv")
     run([sys.executable, "-m", "venv", "--clear", str(VENV)])
-    run(
-        [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", f"{ROOT}[test]"]
-    )
+    run([str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", f"{ROOT}[test]"])
     stamp.write_text(wanted)
 
 

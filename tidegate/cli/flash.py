@@ -77,15 +77,13 @@ def _show(outcome: Outcome) -> None:
             say(f"  {verb}: {' '.join(paths)}")
     slots = outcome.slots or {}
     running: dict[str, Any] = slots["slots"][slots["running"]]
-    say(
-        f"  slot {slots['running']} boots: sequence {running['sequence']}, {running['size']} bytes, read back and verified"
-    )
+    what = f"sequence {running['sequence']}, {running['size']} bytes"
+    say(f"  slot {slots['running']} boots: {what}, read back and verified")
 
 
 def _verify(port: str, request: Request, as_json: bool) -> None:
     differences = verify(port, request)
-    emit({"port": port, "differences": differences}, as_json, lambda _: [say(f"{port}: {line}") for line in differences])
+    answer = {"port": port, "differences": differences}
+    emit(answer, as_json, lambda _: say("\n".join(f"{port}: {line}" for line in differences or ["as asked"])))
     if differences:
         raise TidegateError(f"{port} is not as asked", "Flash it without --verify-only")
-    if not as_json:
-        say(f"{port} is as asked")

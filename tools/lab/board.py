@@ -9,20 +9,20 @@ import select
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from lab.processes import LabError
 from tidegate.emulator import Emulator
-
-_KEPT_LINES = 2000
+from tidegate.serialport import Session
 
 
 class LabBoard:
-    """One board with a reader on its console. `lines` is what it printed since it was made, over all resets."""
+    """One board with its console recorded. `lines` is what it printed since it was made, over all resets."""
 
-    def __init__(self, storage: Path, mac: str = "02:00:00:74:69:01", cpu: str = "m3"):
-        self.emulator = Emulator(storage, mac=mac, cpu=cpu)
-        self.lines: list[str] = []
-        self._news = threading.Condition()
+    def __init__(self, storage: Path, mac: str = "02:00:00:74:69:01"):
+        self._log = storage.with_suffix(".console")
+        self._log.write_bytes(b"")
+        self.emulator = Emulator(storage, mac=mac, console_log=self._log)
         self._reader: threading.Thread | None = None
         self._stop = threading.Event()
 
@@ -43,8 +43,12 @@ class LabBoard:
         self.unwatch()
         self.emulator.stop()
 
+    @property
+    def lines(self) -> list[str]:
+        return self._log.read_text(errors="replace").splitlines()
+
     def watch(self) -> None:
-        """Read the console; not while mpremote talks to the board."""
+        """Take from the console what the board prints, as it would stall without a reader; not while mpremote does."""
         if self._reader is None:
             self._stop.clear()
             self._reader = threading.Thread(target=self._read, args=(self.pty,), daemon=True)
@@ -65,45 +69,37 @@ class LabBoard:
         finally:
             self.watch()
 
+    def slots(self) -> dict[str, Any]:
+        """What boot.flash.status says over the serial port. The session stops the application for good."""
+        with self.serial_port_free() as port, Session(port) as session:
+            session.run("from boot import board, flash")
+            return session.value("flash.status(board.Board())")
+
     def wait_line(self, pattern: str, timeout_s: float, since: int = 0) -> re.Match[str]:
         """The first console line from number `since` on that `pattern` is found in."""
         wanted = re.compile(pattern)
         deadline = time.monotonic() + timeout_s
-        with self._news:
-            while True:
-                for line in self.lines[since:]:
-                    if found := wanted.search(line):
-                        return found
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._news.wait(left):
-                    seen = "\n  ".join(self.lines[since:][-12:])
-                    raise LabError(
-                        f"the console did not show {pattern!r} within {timeout_s:.0f} s; last lines:\n  {seen}"
-                    )
+        while True:
+            lines = self.lines[since:]
+            for line in lines:
+                if found := wanted.search(line):
+                    return found
+            if time.monotonic() > deadline:
+                seen = "\n  ".join(lines[-12:])
+                raise LabError(f"the console did not show {pattern!r} in {timeout_s:.0f} s; it showed:\n  {seen}")
+            time.sleep(0.05)
 
     def _read(self, pty: str) -> None:
         try:
             file = os.open(pty, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
         except OSError:
             return
-        rest = b""
         try:
             while not self._stop.is_set():
                 ready, _, _ = select.select([file], [], [], 0.1)
-                if not ready:
-                    continue
-                try:
-                    data = os.read(file, 4096)
-                except BlockingIOError:
-                    continue
-                except OSError:  # the emulator is gone
+                if ready and not os.read(file, 4096):
                     return
-                if not data:
-                    return
-                *whole, rest = (rest + data).split(b"\n")
-                with self._news:
-                    self.lines += [line.decode(errors="replace").rstrip("\r") for line in whole]
-                    del self.lines[: max(0, len(self.lines) - _KEPT_LINES)]
-                    self._news.notify_all()
+        except OSError:  # the emulator is gone
+            return
         finally:
             os.close(file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import time
@@ -71,18 +72,11 @@ class Installation:
 
     def run(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
         """Run `tidegate ...`, or a script of tools/ when the first word ends in .py."""
-        program = [BIN / "python", ROOT / words[0]] if str(words[0]).endswith(".py") else [BIN / "tidegate", words[0]]
-        self.show(
-            " ".join(
-                [
-                    str(words[0]) if len(program) == 2 and program[0].name == "python" else f"tidegate {words[0]}",
-                    *(self._short(word) for word in words[1:]),
-                ]
-            )
-        )
-        return subprocess.run(
-            [str(word) for word in [*program, *words[1:]]], capture_output=True, text=True, env=self.environment
-        )
+        script = str(words[0]).endswith(".py")
+        self.show(" ".join([*([] if script else ["tidegate"]), *map(self._short, words)]))
+        program = [BIN / "python", ROOT / words[0]] if script else [BIN / "tidegate", words[0]]
+        command = [str(word) for word in [*program, *words[1:]]]
+        return subprocess.run(command, capture_output=True, text=True, env=self.environment)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -91,7 +85,7 @@ class Installation:
     def _short(self, word: str | Path) -> str:
         """A path as a user in the project's folder would write it."""
         text = str(word)
-        return os.path.relpath(text, ROOT) if text.startswith(str(ROOT)) else text
+        return shlex.quote(os.path.relpath(text, ROOT) if text.startswith(str(ROOT)) else text)
 
     # -------------------------------------------------------------- keys and server
 
@@ -220,3 +214,31 @@ class Installation:
                 raise LabError(f"{what} did not come within {timeout_s:.0f} s")
             time.sleep(0.2)
         return found
+
+    # -------------------------------------------------------------- what the server knows of a device
+
+    def wait_running(self, device: str, version: str, timeout_s: float) -> dict[str, Any]:
+        """Wait until the server says that the device is online with `version`, and not on trial."""
+
+        def check() -> dict[str, Any] | None:
+            shown = self.api.device(device)
+            return shown if shown["online"] and shown["version"] == version and not shown["trial"] else None
+
+        return self.wait(f"{device} with {version}", check, timeout_s)
+
+    def reports(self, device: str, after: int = 0) -> list[dict[str, Any]]:
+        """The device's reports with an id above `after`, oldest first."""
+        newest_first = self.api.records(device, "reports", 200)["reports"]
+        return [report for report in reversed(newest_first) if report["id"] > after]
+
+    def last_report(self, device: str) -> int:
+        """The id of the device's newest report, 0 without one."""
+        return max((report["id"] for report in self.reports(device)), default=0)
+
+    def wait_report(self, device: str, phase: str, after: int, timeout_s: float) -> dict[str, Any]:
+        """The first report of this phase with an id above `after`."""
+
+        def check() -> dict[str, Any] | None:
+            return next((report for report in self.reports(device, after) if report["phase"] == phase), None)
+
+        return self.wait(f"a report {phase!r} of {device}", check, timeout_s)
