@@ -45,7 +45,9 @@ def _check(record: Any) -> None:
         raise _bad("has a record that is not a map")
     for label, item in record.items():
         if label not in _LABELS:
-            raise _bad(f"has the unknown label {label!r}")
+            if isinstance(label, str) and label.endswith("_"):  # section 4.4: must be understood
+                raise _bad(f"has the label {label!r}, which is not known here")
+            continue
         number = isinstance(item, (int, float)) and not isinstance(item, bool)
         if (label in _TEXTS and not isinstance(item, str)) or (label in _NUMBERS and not number):
             raise _bad(f"has a value of the wrong type under label {label}")

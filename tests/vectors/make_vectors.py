@@ -43,16 +43,16 @@ def documents() -> dict[str, list[Any]]:
 def patches() -> list[dict[str, str]]:
     """Patches as the host makes them, for the device to apply."""
     chance = random.Random(10)
-    noise = chance.randbytes(1200)
-    text = b"".join(b"line %d of a file that changes slowly\n" % n for n in range(50))
+    noise = chance.randbytes(500)
+    text = b"".join(b"line %d of a file that changes slowly\n" % n for n in range(16))
     changed = bytearray(noise)
-    for at in range(0, 1200, 97):
+    for at in range(0, 500, 47):
         changed[at] ^= 0x55
     pairs = {
         "the same": (noise, noise),
         "single bytes changed": (noise, bytes(changed)),
-        "a line inserted": (text, text[:1000] + b"a new line\n" + text[1000:]),
-        "halves exchanged": (noise, noise[600:] + noise[:600]),
+        "a line inserted": (text, text[:300] + b"a new line\n" + text[300:]),
+        "halves exchanged": (noise, noise[250:] + noise[:250]),
         "every line changed": (text, text.replace(b"slowly", b"fast")),
         "nothing in common": (text, noise),
         "from nothing": (b"", text),

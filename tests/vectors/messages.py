@@ -198,6 +198,7 @@ def packs() -> list[dict[str, Any]]:
     bad("two values", [{0: "a", 2: 1, 3: "x"}])
     bad("no value", [{0: "a", 1: "V"}])
     bad("a value that is text", [{0: "a", 2: "1"}])
-    bad("an unknown label", [{0: "a", 2: 1, 9: 1}])
+    good("a label of the future", [{0: "a", 2: 1, 9: 1}], [{"name": "a", "time": now, "value": 1}])
+    bad("a label that must be understood", [{0: "a", 2: 1, "x_": 1}])
     bad("not an array", {0: "a", 2: 1})
     return out

@@ -1,0 +1,167 @@
+"""Manifests, commands, trust stores made by the host (tests/vectors/make_vectors.py): the agent says the same of them.
+
+Not on the emulated board: beside the agent, loaded into RAM for a test, its heap has no room for the vectors.
+"""
+
+from binascii import hexlify, unhexlify
+
+import cbor
+from check import equal, raises, true, vectors
+
+from tidegate import commands, ids, reports, trust, updater
+
+
+def text(data):
+    return str(hexlify(data), "ascii")
+
+
+class Running:
+    """The part of the loader's `boot` that a decision needs."""
+
+    class watchdog:
+        @staticmethod
+        def feed():
+            pass
+
+    class running:
+        pass
+
+    def __init__(self, setup):
+        self.running.digest = unhexlify(setup["running"]["digest"])
+        self.running.size = setup["running"]["size"]
+        self.running.sequence = setup["running"]["sequence"]
+        self.other_slot_size = setup["slot_size"]
+        self.sequence_floor = setup["sequence_floor"]
+
+    def is_bad(self, digest):
+        return False
+
+    def other_digest(self, size):
+        return b""  # nothing has been written there
+
+
+class Reporter:
+    def report(self, *_, **__):
+        pass
+
+
+def decide(data, setup):
+    """(verdict, plan or Failure) of the real updater."""
+    boot = Running(setup)
+    vendor = ids.vendor_id(setup["vendor"])
+    identity = updater.Identity(boot, vendor, ids.class_id(vendor, setup["product"], setup["board"]))
+    store = trust.parse(unhexlify(setup["trust"]))
+    machine = updater.Updater(boot, None, store, identity, None, Reporter(), None, None)
+    try:
+        plan = machine._decide(data)
+    except reports.Failure as failure:
+        return "refuse", failure
+    return ("current", None) if plan is None else ("accept", plan)
+
+
+def check_plan(name, plan, wanted):
+    equal(plan.manifest.sequence, wanted["sequence"], name)
+    equal(text(plan.digest), wanted["digest"], name)
+    equal(plan.size, wanted["size"], name)
+    equal(text(plan.payload), wanted["payload"], name)
+    equal(plan.payload_size, wanted["payload_size"], name)
+    equal(plan.is_patch, wanted["patch"], name)
+
+
+def goes_on(plan):
+    """Runs what follows the fetch, as the updater does before it switches; True if nothing stops it."""
+    try:
+        return next(plan.steps, None) is None
+    except reports.Failure:
+        return False
+
+
+def test_manifests():
+    setup = None
+    for entry in vectors("manifests"):
+        setup = setup or entry  # the first
+        if entry is setup:
+            continue
+        name, wanted = entry["name"], entry["device"]
+        verdict, found = decide(unhexlify(entry["envelope"]), setup)
+        if wanted.get("late"):
+            equal(verdict, "accept", name)
+            # The image has arrived and is right.
+            found.processor._target.matches = lambda *_: True
+            true(not goes_on(found), name)
+            continue
+        equal(verdict, wanted["verdict"], name)
+        if verdict == "accept":
+            check_plan(name, found, wanted["expect"])
+        elif verdict == "refuse" and "reason" in wanted:
+            equal(found.word, wanted["reason"], name)
+
+
+class Kept:
+    """State with the highest counter seen, outbox and alarms of one command."""
+
+    def __init__(self, setup):
+        self._last = {unhexlify(setup["last"]["kid"]): int.from_bytes(unhexlify(setup["last"]["cti"]), "big")}
+        self.stored = None
+        self.said = []
+        self.reason = None
+
+    def load(self, name, default):
+        return dict(self._last)
+
+    def store(self, name, value):
+        self.stored = value
+
+    def add(self, topic, message):
+        self.said.append((topic, message))
+
+    def raise_(self, kind, reason, *_):
+        self.reason = reason
+
+
+def test_commands():
+    setup = None
+    for entry in vectors("commands"):
+        setup = setup or entry
+        if entry is setup or entry["now"] is not None:  # this device has no clock
+            continue
+        kept, asked = Kept(setup), []
+
+        def handler(opcode, asked=asked):
+            return lambda arguments: asked.append((opcode, arguments))
+
+        handlers = {opcode: handler(opcode) for opcode in ("info", "reboot", "ping")}
+        store = trust.parse(unhexlify(setup["trust"]))
+        nonce = unhexlify(setup["nonce"])
+        machine = commands.Commands(setup["device"], store, nonce, kept, kept, kept, handlers, lambda: None)
+        machine.handle(unhexlify(entry["command"]))
+        name = entry["name"]
+        equal(kept.reason, entry.get("device_reason") or entry.get("reason"), name)
+        if entry["verdict"] == "accept":
+            equal(asked, [(entry["expect"]["opcode"], entry["expect"]["arguments"])], name)
+            equal(text(cbor.loads(kept.said[0][1])[1]), entry["expect"]["cti"], name)
+            true(kept.stored, name)
+        else:
+            equal(asked, [], name)
+            equal(kept.stored, None, name)
+
+
+def test_trust_stores():
+    for entry in vectors("trust"):
+        data = unhexlify(entry["store"])
+        if "reason" in entry:
+            raises(ValueError, trust.parse, data)
+            continue
+        store = trust.parse(data)
+        equal(store.version, entry["version"], entry["name"])
+        for role, kid, public in entry["keys"]:
+            number = {"release": trust.RELEASE, "command": trust.COMMAND, "root": trust.ROOT}[role]
+            equal(text(store.find(number, unhexlify(kid))), public, entry["name"])
+
+
+def test_ids():
+    for entry in vectors("ids"):
+        vendor = ids.vendor_id(entry["vendor"])
+        equal(text(vendor), entry["vendor_id"])
+        if "class_id" in entry:
+            equal(text(ids.class_id(vendor, entry["product"], entry["board"])), entry["class_id"])
