@@ -4,13 +4,12 @@ Strict, and the same as libsodium's: S < L, canonical public key and R, no publi
 equation is checked without a cofactor, by comparing the encoded R. Nothing here is secret, so nothing takes care
 to run in constant time.
 
-`verify` takes any key. `pin` makes a table of a key that stays, once; `verify_pinned` then needs a fifth of the
+`verify` takes any key. `pin` makes a table of a key that stays, once; `verify_pinned` then needs a sixth of the
 doublings. A table is trusted as the key is: keep it where the key is kept, never take it from an update.
 
 Numbers are folded, not reduced: 2**255 = 19 (mod p), so what is above bit 255 comes back in times 19. One fold takes
-a product of folded numbers below 2**275, two take it to 2**255 and a bit. Two on every x, y, z that a point operation
-returns keep the sizes from creeping up; inside, and for t, which one product uses before two folds follow, one is
-enough.
+a product of two numbers below 2**265 to less than 2**280, two take it to 2**255 and a bit. Inside a point operation
+one is enough; two on every coordinate that leaves it keep the sizes from creeping up.
 """
 
 from ed25519_base import TABLE
@@ -30,13 +29,17 @@ _L = 0x1000000000000000000000000000000014DEF9DEA2F79CD65812631A5CF5D3ED  # order
 _D = 0x52036CEE2B6FFE738CC740797779E89800700A4D4141D8AB75EB4DCA135978A3
 _D2 = 0x2406D9DC56DFFCE7198E80F2EEF3D13000E0149A8283B156EBD69B9426B2F159  # 2d
 _ROOT = 0x2B8324804FC1DF0B2B4D00993DFBD7A72F431806AD2FE478C4EE1B274A0EA0B0  # square root of -1
+# A multiple of p above any difference of products folded once: MicroPython masks negative numbers at twice the price.
+_LIFT = _P << 9
 # The y of the points of order 8 is this or its negative; of order 1, 2 and 4 it is 1, -1 and 0.
 _Y8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 
-# The comb: a scalar of 255 bits as 51 columns of 5 teeth, tooth j being bit 51 j + column; every bit stands for
-# +1 or -1, so a table holds the 16 sums whose top tooth is +1. (M. Hamburg, 2012, section 3.3.)
-_TEETH = const(5)
-_COLUMNS = const(51)
+# The comb: a scalar of 258 bits as 43 columns of 6 teeth, tooth j being bit 43 j + column; every bit stands for
+# +1 or -1, so a table holds the 32 sums whose top tooth is +1 (Hamburg, "Fast and compact elliptic-curve
+# cryptography", 2012, section 3.3).
+_TEETH = const(6)
+_COLUMNS = const(43)
+_ONES = (1 << 258) - 1
 # A table entry: y + x, y - x and 2dxy, 32 bytes each, little-endian.
 _ENTRY = const(96)
 _NAF = const(5)  # window of the non-adjacent form: odd digits below 16
@@ -54,7 +57,7 @@ def verify(public_key, message, signature):
     multiples = _odd_multiples(minus_a)
     digits = _naf(h)
     columns = _columns(s)
-    # Straus: both scalars share the doublings; the base point's comb joins for the last 51.
+    # Straus: both scalars share the doublings; the base point's comb joins for the last 43.
     point = None
     for i in range(255, -1, -1):
         digit = digits[i]
@@ -85,7 +88,7 @@ def verify_pinned(pinned, message, signature):
 
 
 def pin(public_key):
-    """The key and its comb table, 1568 bytes, for verify_pinned; about the work of one verification. Raises
+    """The key and its comb table, 3104 bytes, for verify_pinned; about the work of two verifications. Raises
     ValueError for a key that verify would refuse, or that is not of the base point's order (no honest key is)."""
     minus_a = None if len(public_key) != 32 or _small_order(public_key) else _minus_key(public_key)
     if minus_a is None:
@@ -177,10 +180,11 @@ def _power(x):
 
 
 def _squared(x, times):
+    m = _M
     for _ in range(times):
         x *= x
-        x = (x & _M) + 19 * (x >> 255)
-        x = (x & _M) + 19 * (x >> 255)
+        x = (x & m) + (x >> 255) * 19
+        x = (x & m) + (x >> 255) * 19
     return x
 
 
@@ -208,18 +212,17 @@ def _double(point, with_t):
     """2 * point, in extended coordinates (x/z, y/z, t = xy/z). Hisil, Wong, Carter, Dawson 2008, section 3.3, all
     four negated. t is only made when the next step, an addition, wants it."""
     x, y, z, _ = point
+    m = _M
     e = (x + x) * y
-    e = (e & _M) + 19 * (e >> 255)
+    e = (e & m) + (e >> 255) * 19
     x *= x
-    x = (x & _M) + 19 * (x >> 255)
+    x = (x & m) + (x >> 255) * 19
     y *= y
-    y = (y & _M) + 19 * (y >> 255)
+    y = (y & m) + (y >> 255) * 19
     z *= z
-    z = (z & _M) + 19 * (z >> 255)
+    z = (z & m) + (z >> 255) * 19
     g = y - x
-    h = y + x
-    f = z + z - g
-    return _products(e, f, g, h, with_t)
+    return _products(e, z + z - g + _LIFT, g + _LIFT, y + x, with_t)
 
 
 def _add(point, cached, minus, with_t):
@@ -228,34 +231,37 @@ def _add(point, cached, minus, with_t):
     y_plus_x, y_minus_x, z2, t2d = cached
     if minus:
         y_plus_x, y_minus_x = y_minus_x, y_plus_x
+    m = _M
     a = (y - x) * y_minus_x
-    a = (a & _M) + 19 * (a >> 255)
+    a = (a & m) + (a >> 255) * 19
     b = (y + x) * y_plus_x
-    b = (b & _M) + 19 * (b >> 255)
+    b = (b & m) + (b >> 255) * 19
     t *= t2d
-    t = (t & _M) + 19 * (t >> 255)
+    t = (t & m) + (t >> 255) * 19
     z *= z2
     if z2 != 2:
-        z = (z & _M) + 19 * (z >> 255)
+        z = (z & m) + (z >> 255) * 19
     if minus:
-        return _products(b - a, z + t, z - t, b + a, with_t)
-    return _products(b - a, z - t, z + t, b + a, with_t)
+        return _products(b - a + _LIFT, z + t, z - t + _LIFT, b + a, with_t)
+    return _products(b - a + _LIFT, z - t + _LIFT, z + t, b + a, with_t)
 
 
 def _products(e, f, g, h, with_t):
+    m = _M
     t = 0
     if with_t:
         t = e * h
-        t = (t & _M) + 19 * (t >> 255)
+        t = (t & m) + (t >> 255) * 19
+        t = (t & m) + (t >> 255) * 19
     e *= f
-    e = (e & _M) + 19 * (e >> 255)
-    e = (e & _M) + 19 * (e >> 255)
+    e = (e & m) + (e >> 255) * 19
+    e = (e & m) + (e >> 255) * 19
     f *= g
-    f = (f & _M) + 19 * (f >> 255)
-    f = (f & _M) + 19 * (f >> 255)
+    f = (f & m) + (f >> 255) * 19
+    f = (f & m) + (f >> 255) * 19
     g *= h
-    g = (g & _M) + 19 * (g >> 255)
-    g = (g & _M) + 19 * (g >> 255)
+    g = (g & m) + (g >> 255) * 19
+    g = (g & m) + (g >> 255) * 19
     return e, g, f, t
 
 
@@ -293,11 +299,11 @@ def _naf(scalar):
 
 
 def _columns(scalar):
-    """The comb's columns: 51 numbers of 5 bits, bit set for +1, clear for -1. An even scalar is taken plus L."""
+    """The comb's columns: 43 numbers of 6 bits, bit set for +1, clear for -1. An even scalar is taken plus L."""
     if not scalar & 1:
         scalar += _L
-    # scalar = sum of (2 b - 1) 2**i over 255 bits b, so the b are those of (scalar + 2**255 - 1) / 2.
-    data = ((scalar + _M) >> 1).to_bytes(32, "little")
+    # scalar = sum of (2 b - 1) 2**i over 258 bits b, so the b are those of (scalar + 2**258 - 1) / 2.
+    data = ((scalar + _ONES) >> 1).to_bytes(33, "little")
     columns = bytearray(_COLUMNS)
     i = 0
     for tooth in range(_TEETH):
@@ -308,10 +314,10 @@ def _columns(scalar):
 
 
 def _add_column(point, table, start, column, with_t):
-    minus = column < 16
+    minus = column < 1 << (_TEETH - 1)
     if minus:
         column = ~column
-    start += (column & 15) * _ENTRY
+    start += (column & ((1 << (_TEETH - 1)) - 1)) * _ENTRY
     number = int.from_bytes
     cached = (
         number(table[start : start + 32], "little"),

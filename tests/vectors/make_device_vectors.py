@@ -73,11 +73,11 @@ TORSION = next(t for y in range(2, 99) if (q := with_y(y)) and multiply(4, t := 
 
 
 def comb_table() -> bytes:
-    teeth = [multiply(2 ** (51 * tooth), BASE) for tooth in range(5)]
+    teeth = [multiply(2 ** (43 * tooth), BASE) for tooth in range(6)]
     table = b""
-    for index in range(16):
-        total = teeth[4]
-        for tooth in range(4):
+    for index in range(32):
+        total = teeth[5]
+        for tooth in range(5):
             x, y = teeth[tooth]
             total = add(total, (x if index >> tooth & 1 else P - x, y))
         x, y = total
