@@ -63,8 +63,14 @@ class Server:
     def releases(self) -> Any:
         return self._call("GET", "/api/v1/releases")
 
-    def devices(self) -> Any:
-        return self._call("GET", "/api/v1/devices")
+    def devices(self) -> dict[str, Any]:
+        """All devices, {"devices": [...]}, however many pages they take."""
+        found: list[dict[str, Any]] = []
+        while page := self._call("GET", "/api/v1/devices", params={"after": found[-1]["id"] if found else ""})[
+            "devices"
+        ]:
+            found += page
+        return {"devices": found}
 
     def device(self, device: str) -> dict[str, Any]:
         return self._call("GET", f"/api/v1/devices/{_segment(device)}")

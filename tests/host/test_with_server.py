@@ -22,11 +22,13 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from tidegate import command, trust
 from tidegate.cborstrict import dumps
+from tidegate.client import Server, read_token
 from tidegate.errors import Refused
 
 Cli = Callable[..., Result]
 BOARD, PRODUCT = "qemu_mps2", "tidegate-gateway"
 START_S = 20
+PAGE = 50  # devices the server lists at once
 
 
 @dataclass
@@ -286,3 +288,13 @@ def test_tokens(cli: Cli, server: Running, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("TIDEGATE_SERVER", server.http)
     monkeypatch.setenv("TIDEGATE_TOKEN_FILE", str(server.data / "admin.token"))
     assert cli("device", "list").exit_code == 0
+
+
+def test_more_devices_than_a_page(cli: Cli, server: Running) -> None:
+    token = read_token(server.data / "admin.token")
+    wanted = [f"gate-{number:03}" for number in range(PAGE + 5)]
+    with Server(server.http, token) as api:
+        for device in wanted:
+            api.add_device(device, BOARD, PRODUCT)
+    listed = json.loads(cli("device", "list", "--json", *server.options).stdout)
+    assert [entry["id"] for entry in listed["devices"]] == wanted

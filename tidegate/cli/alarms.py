@@ -34,6 +34,6 @@ def list_(device_id: str | None, limit: int, server: str, token_file: Path | Non
         answer = api.records(device_id, "alarms", limit) if device_id else api.alarms(limit)
 
     def show(value: Any) -> None:
-        rows(value["alarms"] if isinstance(value, dict) else value, _COLUMNS, "No alarm was raised.")
+        rows(value["alarms"], _COLUMNS, "No alarm was raised.")
 
     emit(answer, as_json, show)

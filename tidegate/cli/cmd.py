@@ -123,4 +123,4 @@ def _show(device_id: str, opcode: str, answer: dict[str, Any]) -> None:
     elif state == "done":
         facts(result.get("answer") or {"answer": "done"}, title=f"{device_id} answers {opcode}")
     else:
-        say(f"{opcode} was {state} by {device_id}: {result.get('why') or 'no reason given'}")
+        say(f"{opcode} was {state} by {device_id}: {answer.get('why') or result.get('why') or 'no reason given'}")

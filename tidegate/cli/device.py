@@ -43,8 +43,7 @@ def list_(server: str, token_file: Path | None, as_json: bool) -> None:
         answer = api.devices()
 
     def show(value: Any) -> None:
-        devices = value["devices"] if isinstance(value, dict) else value
-        lines = [{**entry, "phase": (entry.get("update") or {}).get("phase")} for entry in devices]
+        lines = [{**entry, "phase": (entry.get("update") or {}).get("phase")} for entry in value["devices"]]
         rows(lines, _COLUMNS, "No device is registered. Register one with `tidegate device add`.")
 
     emit(answer, as_json, show)
