@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hmac
 import json
 import logging
@@ -12,7 +13,7 @@ import signal
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import waitress
 from sqlalchemy import select
@@ -105,13 +106,16 @@ class Server:
         self._mqtt = mqtt
         self._broker_url = broker_url
         self._store: Store | None = None
+        self._lock: TextIO | None = None
         self._broker: EmbeddedBroker | None = None
         self._worker: MqttWorker | None = None
         self._web: MultiSocketServer | BaseWSGIServer | None = None
 
     def start(self) -> dict[str, str]:
         """Open everything; returns {"http": url, "mqtt": url} with the real ports, also written to serve.json."""
+        signal.signal(signal.SIGTERM, _leave)
         store = self._store = prepare(self._config)
+        self._lock = _only_one(self._config.data)
         own = read_limited(self._config.broker_password, 256, "broker password").decode().strip()
         wake = threading.Event()
         if self._broker_url is None:
@@ -137,7 +141,6 @@ class Server:
         """Serve HTTP until SIGTERM or Ctrl-C."""
         if self._web is None:
             raise RuntimeError("start first")
-        signal.signal(signal.SIGTERM, _leave)
         with contextlib.suppress(KeyboardInterrupt, SystemExit):
             self._web.run()
 
@@ -151,8 +154,10 @@ class Server:
             self._broker.stop()
         if self._store is not None:
             self._store.close()
-        with contextlib.suppress(OSError):
-            self._config.addresses.unlink()
+        if self._lock is not None:
+            with contextlib.suppress(OSError):
+                self._config.addresses.unlink()
+            self._lock.close()
 
     def _start_broker(self, store: Store, own: str) -> Address:
         access = Access(
@@ -185,6 +190,19 @@ class Server:
             )
         except OSError as error:
             raise _cannot_listen(self._http, "--http", error) from error
+
+
+def _only_one(data: Path) -> TextIO:
+    """Hold the folder until the file that is returned is closed, or this process ends, however it ends."""
+    lock = (data / "serve.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise TidegateError(
+            f"another server is running on {data}", "Stop it first, or name another folder with --data"
+        ) from None
+    return lock
 
 
 def _leave(_signal: int, _frame: Any) -> None:
