@@ -57,7 +57,7 @@ def test_nasty_brokers_end_the_connection_not_the_program():
         failed = []
         # Side by side, each with its own client. The board has few sockets, and takes every third scene.
         on_board = ground == "cortex-m3"
-        ends = ENDS[::3] if on_board else ENDS
+        ends = [end for at, end in enumerate(ENDS) if at % 3 == 0 or not on_board]
         some = 3 if on_board else 13
         for at in range(0, len(ends), some):
             scenes = ends[at : at + some]
