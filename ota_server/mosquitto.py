@@ -34,7 +34,7 @@ allow_anonymous false
 password_file {folder}/passwords
 acl_file {folder}/access
 pid_file {folder}/mosquitto.pid
-message_size_limit 16384
+max_packet_size 20480
 max_keepalive 600
 persistence true
 persistence_location {folder}/
