@@ -88,30 +88,32 @@ def verify_pinned(pinned, message, signature):
 
 
 def pin(public_key):
-    """The key and its comb table, 3104 bytes, for verify_pinned; about the work of two verifications. Raises
-    ValueError for a key that verify would refuse, or that is not of the base point's order (no honest key is)."""
+    """The key and its comb table, 3104 bytes, for verify_pinned; a bytearray; about the work of two verifications.
+    Raises ValueError for a key that verify would refuse, or that is not of the base point's order (no honest key is)."""
     minus_a = None if len(public_key) != 32 or _small_order(public_key) else _minus_key(public_key)
     if minus_a is None:
         raise ValueError("not a usable Ed25519 public key")
-    point = minus_a
-    teeth = [point]
-    for _ in range(_TEETH - 1):
+    out = bytearray(32 + (_ENTRY << (_TEETH - 1)))
+    out[:32] = public_key
+    # The sum of all teeth first; then from sum to sum in Gray's order, one tooth changing its sign each time.
+    point = total = minus_a
+    twice = []
+    for tooth in range(_TEETH - 1):
         for step in range(_COLUMNS):
-            point = _double(point, step == _COLUMNS - 1)
-        teeth.append(point)
-    sums = []
-    for index in range(1 << (_TEETH - 1)):
-        point = teeth[-1]
-        for tooth in range(_TEETH - 1):
-            point = _add(point, _cached(teeth[tooth]), not index >> tooth & 1, True)
-        sums.append(point)
-    out = bytearray(public_key)
-    for point in sums:
-        z = _inverse(point[2])
-        x = point[0] * z % _P
-        y = point[1] * z % _P
-        for number in ((y + x) % _P, (y - x) % _P, x * y * _D2 % _P):
-            out.extend(number.to_bytes(32, "little"))
+            doubled = _double(point, step == 0 or step == _COLUMNS - 1)
+            if step == 0:
+                twice.append(_cached(doubled))
+            point = doubled
+        total = _add(total, _cached(point), False, True)
+    index = (1 << (_TEETH - 1)) - 1
+    for count in range(1, (1 << (_TEETH - 1)) + 1):
+        _write_entry(out, 32 + index * _ENTRY, total)
+        tooth = 0
+        while not count >> tooth & 1:
+            tooth += 1
+        if tooth < _TEETH - 1:
+            total = _add(total, twice[tooth], index >> tooth & 1, True)
+            index ^= 1 << tooth
     # L times the key, by the table just made: L is odd, so its columns are L's own.
     point = (0, 1, 1, 0)
     columns = _columns(_L)
@@ -119,7 +121,17 @@ def pin(public_key):
         point = _add_column(_double(point, True), out, 32, columns[i], False)
     if _encoded(point) != b"\x01" + bytes(31):
         raise ValueError("an Ed25519 public key of mixed order")
-    return bytes(out)
+    return out
+
+
+def _write_entry(out, at, point):
+    x, y, z, _ = point
+    z = _inverse(z)
+    x = x * z % _P
+    y = y * z % _P
+    for number in ((y + x) % _P, (y - x) % _P, x * y * _D2 % _P):
+        out[at : at + 32] = number.to_bytes(32, "little")
+        at += 32
 
 
 def _scalars(public_key, message, signature):
