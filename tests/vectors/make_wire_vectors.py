@@ -238,6 +238,7 @@ def envelopes() -> list[dict]:
     changed = bytearray(good)
     changed[-3] ^= 1
     no_class = [*shared[:4], 1, 15]
+    uri = {21: f"p/{sha256(new).hex()}"}
     leaky = {3: digest(new), 14: len(new), 99: 1}
     out += [
         refused("stranger", envelope(manifest(2, [1]), [STRANGER]), 3, 4),
@@ -247,7 +248,7 @@ def envelopes() -> list[dict]:
         refused("vendor", envelope(manifest(2, [1], vendor=bytes(16))), 5, 10),
         refused("class", envelope(manifest(2, [1], klass=CLASS_ID.bytes[::-1])), 5, 10),
         refused("class-unchecked", envelope(manifest(2, [1], shared=no_class)), 7, 5),
-        refused("fetch-in-shared", envelope(manifest(2, [1], shared=[*shared, 21, 15])), 7, 5),
+        refused("fetch-in-shared", envelope(manifest(2, [1], shared=[*shared, 20, uri, 21, 15])), 7, 5),
         refused("unknown-command", envelope(manifest(2, [1], install=[23, 15, *install])), 7, 5),
         refused("true-as-command", envelope(manifest(2, [1], install=[True, 15, *install])), 7, 5),
         refused("unknown-parameter", envelope(manifest(2, [1], install=[20, leaky, *install])), 7, 8),

@@ -10,6 +10,7 @@ from tidegate import console
 from tidegate.clock import const
 
 _MOST = const(16)  # messages; when full the oldest goes
+_KEPT_SIZE = const(400)  # bytes; a longer message is not kept over a reset
 _PUBLISH_S = const(20)  # for one acknowledgement
 _FILE = "outbox"
 
@@ -23,7 +24,7 @@ class Outbox:
         """
         self._link = link
         self._state = state
-        self._queue = [tuple(entry) + (True,) for entry in state.load(_FILE, [])]
+        self._queue = _kept(state)
         self._stored = bool(self._queue)
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
@@ -47,7 +48,11 @@ class Outbox:
 
     def save(self):
         """Puts on the file system what has not arrived."""
-        kept = [[topic, payload] for topic, payload, keep in self._queue if keep]
+        kept = [
+            [topic, payload]
+            for topic, payload, keep in self._queue
+            if keep and len(payload) <= _KEPT_SIZE
+        ]
         try:
             if kept:
                 self._state.store(_FILE, kept)
@@ -86,3 +91,18 @@ class Outbox:
             if self._stored:
                 self.save()
             self._idle.set()
+
+
+def _kept(state):
+    """The messages in the file; none if it is not ours."""
+    entries = state.load(_FILE, [])
+    if not isinstance(entries, list):
+        return []
+    queue = []
+    for entry in entries:
+        if not isinstance(entry, list) or len(entry) != 2:
+            return []
+        if not isinstance(entry[0], str) or not isinstance(entry[1], bytes):
+            return []
+        queue.append((entry[0], entry[1], True))
+    return queue

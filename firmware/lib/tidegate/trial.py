@@ -12,6 +12,16 @@ CRASH = "crash"  # kept by the loader: "COUNT SEQUENCE\n" and the end of a trace
 # the loader's words for why a trial failed, in the order of their numbers (boot.record)
 REASONS = ("none", "watchdog", "exception", "timeout", "reset", "ended", "damaged", "power")
 TIMEOUT = REASONS.index("timeout")
+_EXPLAINED = (
+    "no reason is known",
+    "it hung: the watchdog reset the board in its last attempt",
+    "it raised an exception in its last attempt",
+    "it did not prove itself in time",
+    "the board was reset before it proved itself",
+    "the application ended",
+    "the image in its slot is damaged",
+    "the power was cut too often during its trial",
+)
 
 
 class Trial:
@@ -44,10 +54,10 @@ class Trial:
             self._reporter.report(reports.CONFIRMED, outcome.sequence, digest)
         else:
             detail = crash.last_line if crash.sequence == outcome.sequence else ""
-            detail = detail or "sequence %d: %s" % (outcome.sequence, outcome.reason)
-            failure = Failure(reports.TRIAL_FAILED + REASONS.index(outcome.reason), detail)
+            reason = REASONS.index(outcome.reason)
+            failure = Failure(reports.TRIAL_FAILED + reason, detail or _EXPLAINED[reason])
             self._reporter.report(reports.ROLLED_BACK, outcome.sequence, digest, failure=failure)
-            self._alarms.raise_(alarms.ROLLED_BACK, outcome.reason, detail)
+            self._alarms.raise_(alarms.ROLLED_BACK, outcome.reason, failure.detail)
         self._outbox.save()  # until now only the record knows how it ended
         for name in (CRASH, OFFER, UPDATE):
             self._state.remove(name)

@@ -1,0 +1,137 @@
+"""What the agent reads from flash and keeps there: settings, keys, its own small files, ids."""
+
+import scratch
+from check import equal, raises, skip, true
+from tidegate.config import Config, ConfigError
+from tidegate.state import State
+
+from tidegate import ids, trust
+
+GROUNDS = ("cpython", "unix", "cortex-m3")
+GOOD = (
+    '{"device": "gw-1", "product": "p", "vendor": "v.example", "board": "b", "payloads": "http://10.0.2.2:8080/",'
+    ' "mqtt": {"host": "10.0.2.2", "port": 1884}, "telemetry_period_s": 5, "log_level": "debug"}'
+)
+SECRET = '{"user": "gw-1", "password": "hush"}'
+
+
+def config(text=GOOD, secret=SECRET, board="b"):
+    folder = scratch.folder()
+    if text is not None:
+        scratch.write(folder + "/config.json", text.encode())
+    if secret is not None:
+        scratch.write(folder + "/credentials.json", secret.encode())
+    return Config(folder, board)
+
+
+def wrong(old, new, *words):
+    """The error with `old` replaced in the good file must hold these words, and be one line."""
+    error = str(raises(ConfigError, config, GOOD.replace(old, new)))
+    for word in ("config.json",) + words:
+        true(word in error, "%r in %r" % (word, error))
+    true("\n" not in error, error)
+    return error
+
+
+def test_good_settings():
+    found = config()
+    equal((found.mqtt_host, found.mqtt_port), ("10.0.2.2", 1884))
+    equal(found.payloads, ("10.0.2.2", 8080, "/"))
+    equal((found.telemetry_period_s, found.trial_timeout_s, found.log_level), (5, 60, 2))
+    equal((found.user, found.password), ("gw-1", "hush"))
+
+
+def test_bad_settings_name_the_key_and_the_remedy():
+    wrong('"gw-1"', '"GW 1"', "device", "a-z", "flash")
+    wrong('"device": "gw-1", ', "", "device", "missing")
+    wrong('"gw-1"', "7", "device", "text")
+    wrong('"board": "b"', '"board": "c"', "board", "'c'", "'b'")
+    wrong('"mqtt": {"host": "10.0.2.2", "port": 1884}', '"mqtt": 5', "mqtt", "object")
+    wrong('"port": 1884', '"port": 70000', "mqtt.port", "65535")
+    wrong('"port": 1884', '"port": true', "mqtt.port")
+    wrong("http://10.0.2.2:8080/", "https://10.0.2.2/", "payloads", "http://")
+    wrong("http://10.0.2.2:8080/", "http://10.0.2.2:x/", "payloads")
+    wrong("http://10.0.2.2:8080/", "http://10.0.2.2/p", "payloads")
+    wrong('"telemetry_period_s": 5', '"telemetry_period_s": 0', "telemetry_period_s", "1 to 86400")
+    wrong('"debug"', '"loud"', "log_level", "error, info, debug")
+    wrong("{", "[", "JSON")
+    wrong('"p"', '"' + "p" * 5000 + '"', "JSON")
+
+
+def test_missing_files_are_named():
+    true("config.json is missing" in str(raises(ConfigError, config, None)))
+    error = str(raises(ConfigError, config, GOOD, None))
+    true("credentials.json is missing" in error, error)
+
+
+def test_secrets_stay_out_of_errors():
+    error = str(raises(ConfigError, config, GOOD, '{"user": "", "password": "hush"}'))
+    true("user" in error and "hush" not in error, error)
+
+
+def test_trust_store():
+    key = bytes(range(32))
+    head = b"\xa2\x01\x07\x02\x81\x82"
+    entry = b"\xa3\x01\x01\x20\x06\x21\x58\x20" + key
+    store = trust.parse(head + b"\x01" + entry)
+    equal(store.version, 7)
+    import cose
+
+    equal(store.find(trust.RELEASE, cose.key_id(key)), key)
+    equal(store.find(trust.COMMAND, cose.key_id(key)), None)
+    equal(store.find(trust.RELEASE, bytes(8)), None)
+    for bad in (
+        head + b"\x04" + entry,  # a role nobody knows
+        head + b"\x01" + entry[:-1],
+        head + b"\x01" + entry + b"\x00",
+        head + b"\x01" + b"\xa3\x01\x01\x20\x07\x21\x58\x20" + key,  # another curve
+        head + b"\x01" + b"\xa3\x01\x01\x20\x06\x21\x58\x1f" + key[:31],
+        b"\xa2\x01\x07\x02\x80",
+        b"",
+    ):
+        raises(ValueError, trust.parse, bad)
+
+
+def test_trust_file_errors_are_one_line():
+    folder = scratch.folder()
+    true("trust.cbor is missing" in str(raises(ConfigError, trust.load, folder + "/trust.cbor")))
+    scratch.write(folder + "/trust.cbor", b"\xff\n\xff")
+    error = str(raises(ConfigError, trust.load, folder + "/trust.cbor"))
+    true("flash it again" in error and "\n" not in error, error)
+    # A store without a release key could never be updated over the air.
+    only_command = b"\xa2\x01\x07\x02\x81\x82\x02\xa3\x01\x01\x20\x06\x21\x58\x20" + bytes(32)
+    scratch.write(folder + "/trust.cbor", only_command)
+    true("no release key" in str(raises(ConfigError, trust.load, folder + "/trust.cbor")))
+
+
+def test_ids():
+    equal(ids.vendor_id("arm.com"), bytes.fromhex("fa6b4a53d5ad5fdfbe9de663e4d41ffe"))
+    try:
+        import uuid
+    except ImportError:
+        skip("no module uuid to compare with")
+    vendor = uuid.uuid5(uuid.NAMESPACE_DNS, "tidegate.example")
+    for size in (0, 1, 38, 39, 40, 47, 48, 100, 103, 104):
+        name = "x" * size
+        equal(ids.uuid5(vendor.bytes, name), uuid.uuid5(vendor, name).bytes, "%d bytes" % size)
+    equal(ids.class_id(vendor.bytes, "p", "b"), uuid.uuid5(vendor, "p/b").bytes)
+
+
+def test_state_replaces_as_a_whole():
+    state = State(scratch.folder() + "/deeper/still")
+    equal(state.load("x"), None)
+    state.store("x", {1: b"one"})
+    state.store("x", {1: b"two"})
+    equal(state.load("x"), {1: b"two"})
+    equal(state.names(), ["x"])
+    state.remove("x")
+    state.remove("x")
+    equal(state.load("x", "default"), "default")
+
+
+def test_damaged_state_is_not_used():
+    state = State(scratch.folder())
+    state.write("x", b"\xff\xff")
+    equal(state.load("x", 5), 5)
+    state.write("x", bytes(9000))
+    equal(state.read("x"), None)

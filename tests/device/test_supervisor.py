@@ -1,0 +1,111 @@
+"""The watchdog is fed while every task makes progress, and not when one does not."""
+
+import asyncio
+
+import aiotcp
+from check import equal, true
+
+_now = [0]
+
+
+async def _sleep_ms(ms):
+    _now[0] += ms
+    await asyncio.sleep(0)
+
+
+# Simulated time, for this script alone (each runs in a process of its own).
+aiotcp.ticks_ms = lambda: _now[0]
+aiotcp.ticks_diff = lambda later, earlier: later - earlier
+aiotcp.sleep_ms = _sleep_ms
+
+from tidegate.clock import Uptime  # noqa: E402
+from tidegate.supervisor import Supervisor  # noqa: E402
+
+
+class Watchdog:
+    def __init__(self):
+        self.feeds = []
+        self.started = False
+
+    def start(self):
+        self.started = True
+
+    def feed(self):
+        self.feeds.append(_now[0])
+
+
+def run(supervisor, *coroutines, turns=300):
+    async def main():
+        tasks = [asyncio.create_task(coroutine) for coroutine in (supervisor.run(),) + coroutines]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
+def test_fed_while_all_is_well():
+    watchdog = Watchdog()
+    supervisor = Supervisor(watchdog, Uptime())
+    beat = supervisor.task("work", 10)
+
+    async def work():
+        while True:
+            await beat.sleep(5)
+
+    run(supervisor, work())
+    true(watchdog.started)
+    true(len(watchdog.feeds) > 50, "feeds %d" % len(watchdog.feeds))
+
+
+def test_stuck_task_starves_it():
+    watchdog, stuck = Watchdog(), []
+    supervisor = Supervisor(watchdog, Uptime(), lambda name, seconds: stuck.append((name, seconds)))
+    beat = supervisor.task("good", 10)
+    supervisor.task("bad", 30)
+    began = _now[0]
+
+    async def good():
+        while True:
+            await beat.sleep(1)
+
+    run(supervisor, good())
+    equal(stuck, [("bad", 30)])
+    true(watchdog.feeds[-1] - began <= 32000, "last fed after %d ms" % (watchdog.feeds[-1] - began))
+
+
+def test_waiting_for_work_is_no_lateness():
+    watchdog = Watchdog()
+    supervisor = Supervisor(watchdog, Uptime())
+    beat = supervisor.task("idle", 10)
+    event = asyncio.Event()
+    done = []
+
+    async def idle():
+        await beat.wait(event)
+        done.append(_now[0])
+        await asyncio.sleep(0)
+        while True:  # works on and never checks in again
+            await asyncio.sleep(0)
+
+    async def later():
+        for _ in range(100):
+            await asyncio.sleep(0)
+        event.set()
+
+    run(supervisor, idle(), later())
+    equal(len(done), 1)
+    true(not event.is_set(), "event cleared")
+    last = watchdog.feeds[-1]
+    true(done[0] - 2000 <= last <= done[0] + 12000, "fed until %d, work since %d" % (last, done[0]))
+
+
+def test_uptime_does_not_wrap():
+    uptime = Uptime()
+    start = _now[0]
+    for _ in range(10):
+        _now[0] += 86400 * 1000 + 500
+        uptime.seconds()
+    equal(uptime.seconds(), (_now[0] - start) // 1000)

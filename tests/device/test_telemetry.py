@@ -1,0 +1,210 @@
+"""Telemetry, outbox and alarms: in order, bounded, nothing lost without being counted."""
+
+import asyncio
+
+import cbor
+import scratch
+from check import equal, raises, true
+from mqtt import MqttError
+from tidegate.alarms import Alarms
+from tidegate.outbox import Outbox
+from tidegate.state import State
+from tidegate.supervisor import Beat
+from tidegate.telemetry import RING, Stream, Telemetry
+
+from tidegate import reports
+
+
+class Link:
+    """A connection that can be away, and can lose the answer to a publish."""
+
+    def __init__(self):
+        self.connected = True
+        self.sent = []
+        self.lose = 0  # publishes that fail, from the next on
+
+    async def publish(self, topic, payload, qos=0, retain=False, timeout_s=None):
+        await asyncio.sleep(0)
+        if not self.connected or self.lose:
+            self.lose = max(0, self.lose - 1)
+            raise MqttError("lost", "no answer")
+        self.sent.append((topic, payload))
+
+
+class Uptime:
+    def __init__(self):
+        self.now = 0
+
+    def seconds(self):
+        return self.now
+
+
+class QuickBeat(Beat):
+    """Sleeps no longer than one turn of the loop."""
+
+    async def sleep(self, seconds):
+        self()
+        await asyncio.sleep(0)
+
+
+def run(*coroutines, turns=400):
+    """Runs the coroutines for a while, then ends them."""
+
+    async def main():
+        tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
+def telemetry(*streams):
+    link, uptime = Link(), Uptime()
+    alarms = Alarms(Outbox(link, State(scratch.folder())), uptime)
+    return Telemetry("gw-1", streams, 10, link, alarms, uptime), link, uptime
+
+
+def records(payload):
+    return [(item[0], item[2]) for item in cbor.loads(payload)]
+
+
+def test_samples_are_sent_in_order_with_their_age():
+    values = iter(range(100))
+    stream = Stream("env", ("count", "count", lambda: next(values)))
+    taken, link, uptime = telemetry(stream)
+    link.connected = False
+    for uptime.now in range(0, 30, 10):
+        run(taken.sample(QuickBeat("s", 9)), turns=3)
+    link.connected = True
+    run(taken.send(QuickBeat("t", 9)))
+    equal([topic for topic, _ in link.sent], ["tele/env"])
+    pack = cbor.loads(link.sent[0][1])
+    equal(pack[0][-2], "urn:dev:org:tidegate:gw-1:")
+    equal([record[2] for record in pack], [0, 1, 2])
+    equal([record.get(6, 0) for record in pack], [-20, -10, 0])
+
+
+def test_lost_answers_lose_no_sample():
+    values = iter(range(100))
+    taken, link, uptime = telemetry(Stream("env", ("count", "count", lambda: next(values))))
+    for number in range(20):
+        taken._add(taken._streams[0], number, [number])
+    link.lose = 7
+    run(taken.send(QuickBeat("t", 9)))
+    seen = [value for _, payload in link.sent for _, value in records(payload)]
+    equal(seen, list(range(20)))
+    equal(taken.dropped, 0)
+
+
+def test_full_ring_drops_the_oldest_and_says_so():
+    taken, link, uptime = telemetry(Stream("env", ("count", "count", None)))
+    for number in range(RING + 5):
+        taken._add(taken._streams[0], number, [number])
+    equal(taken.dropped, 5)
+    uptime.now = 100
+    run(taken.send(QuickBeat("t", 9)), turns=2000)
+    seen = [value for _, payload in link.sent for _, value in records(payload)]
+    equal(seen, list(range(5, RING + 5)))
+    equal([entry[0] for entry in taken._alarms._outbox._queue], ["alarm"])
+
+
+def test_streams_are_not_mixed_in_a_pack():
+    one, two = Stream("one", ("a", "V", None)), Stream("two", ("b", "A", None))
+    taken, link, uptime = telemetry(one, two)
+    for number, stream in enumerate((one, one, two, one, two, two)):
+        taken._add(stream, number, [number])
+    run(taken.send(QuickBeat("t", 9)))
+    equal([topic for topic, _ in link.sent], ["tele/one", "tele/two", "tele/one", "tele/two"])
+
+
+def test_a_source_that_fails_is_left_out():
+    def broken():
+        raise OSError(5)
+
+    taken, link, uptime = telemetry(
+        Stream("env", ("a", "V", broken), ("b", "V", lambda: 1.5)), Stream("dead", ("c", "V", broken))
+    )
+    run(taken.sample(QuickBeat("s", 9)), taken.send(QuickBeat("t", 9)), turns=20)
+    equal({topic for topic, _ in link.sent}, {"tele/env"})
+    equal(records(link.sent[0][1])[0], ("b", 1.5))
+    true(taken.failures >= 2, "failures %d" % taken.failures)
+
+
+# ---------------------------------------------------------------- outbox
+
+
+def test_outbox_keeps_the_order_over_a_reset():
+    link = Link()
+    link.connected = False
+    state = State(scratch.folder())
+    outbox = Outbox(link, state)
+    for number in range(5):
+        outbox.add("report", bytes([number]))
+    outbox.add("report", b"progress", keep=False)
+    outbox = Outbox(link, state)  # after a reset
+    outbox.add("report", bytes([5]))
+    link.connected = True
+    link.lose = 2
+    run(outbox.run(QuickBeat("o", 9)))
+    equal(link.sent, [("report", bytes([number])) for number in range(6)])
+    equal(state.names(), [])
+    equal(Outbox(link, state)._queue, [])
+
+
+def test_outbox_is_bounded():
+    link = Link()
+    link.connected = False
+    outbox = Outbox(link, State(scratch.folder()))
+    for number in range(40):
+        outbox.add("report", bytes([number]))
+    equal([entry[1] for entry in outbox._queue], [bytes([number]) for number in range(24, 40)])
+    equal(outbox.dropped, 24)
+
+
+def test_damaged_outbox_file_is_no_crash():
+    state = State(scratch.folder())
+    for content in (5, [5], [["report"]], [[1, 2]], {"a": 1}):
+        state.store("outbox", content)
+        equal(Outbox(Link(), state)._queue, [])
+
+
+# ---------------------------------------------------------------- alarms and reports
+
+
+def test_alarms_are_limited_and_counted():
+    link, uptime = Link(), Uptime()
+    outbox = Outbox(link, State(scratch.folder()))
+    alarms = Alarms(outbox, uptime)
+    for _ in range(9):
+        alarms.raise_("command-refused", "signature")
+    alarms.raise_("crash", "exception")  # another kind is not held back
+    equal(len(outbox._queue), 6)
+    uptime.now = 29
+    alarms.raise_("command-refused", "signature")
+    equal(len(outbox._queue), 6)
+    uptime.now = 30
+    alarms.raise_("command-refused", "signature")
+    equal(cbor.loads(outbox._queue[-1][1]), {1: "command-refused", 2: "signature", 5: 5})
+
+
+def test_reports_fit_their_limits():
+    link = Link()
+    outbox = Outbox(link, State(scratch.folder()))
+    reporter = reports.Reporter(bytes(8), outbox)
+    failure = reports.Failure(reports.PATCH, "\u00e4" * 200)
+    reporter.report(reports.FAILED, 7, bytes(32), failure=failure)
+    message = cbor.loads(outbox._queue[0][1])
+    equal(len(message[-260].encode()), 160)
+    equal(message[4], {5: 12, 7: 11})
+    equal(message[99], [[-16, bytes(32)]])
+    equal(message[-257], [0, 5])
+
+
+def test_every_failure_has_a_word_and_numbers():
+    for code in list(range(1, 18)) + list(range(32, 40)):
+        failure = reports.Failure(code, "x")
+        true(failure.word and 0 < failure.reason <= 12 and 0 < failure.result <= 11, "code %d" % code)
+    raises(KeyError, reports.Failure, 31, "x")
