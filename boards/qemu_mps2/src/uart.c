@@ -16,6 +16,7 @@ static uint8_t ring[RING_SIZE];
 static volatile uint16_t ring_head; // written by the interrupt
 static volatile uint16_t ring_tail; // written by the reader
 static bool tx_stalled;
+static volatile bool attended; // somebody has typed something since the last reset
 
 void uart_init(void) {
     UART0_BAUDDIV = 16;
@@ -29,6 +30,7 @@ void UART0_RX_Handler(void) {
     UART0_INTCLEAR = UART_INT_RX;
     while (UART0_STATE & UART_STATE_RX_FULL) {
         uint8_t c = (uint8_t)UART0_DATA;
+        attended = true;
         random_stir(c);
         if (c == mp_interrupt_char) {
             mp_sched_keyboard_interrupt();
@@ -89,8 +91,11 @@ int mp_hal_stdin_rx_chr(void) {
         if (c >= 0) {
             return c;
         }
-        // Only the REPL waits here, and so a person is at the console: the board is not to be reset under their hands.
-        watchdog_feed();
+        // Only the REPL waits here. A board is not to be reset under the hands of a person at the console; but one whose
+        // program ended in a REPL with nobody there has failed, and the watchdog shall bite.
+        if (attended) {
+            watchdog_feed();
+        }
         mp_event_wait_indefinite();
     }
 }
