@@ -29,6 +29,7 @@ TYP_CWT = 61  # application/cwt
 MAX_OPCODE = 32
 
 _AUD, _EXP, _IAT, _CTI, _NONCE, _REQUEST = 3, 4, 6, 7, 10, -65537
+_PROTECTED = cborstrict.dumps({cose.HEADER_ALG: cose.ALG_ED25519, cose.HEADER_TYP: TYP_CWT})
 _DEVICE = re.compile(r"[a-z0-9-]{1,32}\Z")
 _OPCODE = re.compile(r"[a-z][a-z0-9._-]*\Z")
 
@@ -76,7 +77,7 @@ def make(key: Key, command: Command) -> bytes:
 def decode(data: bytes) -> tuple[Command, cose.Sign1]:
     """The command in `data` and its signature, which is not checked here; Refused if it is malformed."""
     message = cose.decode_sign1(data, "command", max_size=MAX_SIZE)
-    if message.headers != {cose.HEADER_ALG: cose.ALG_ED25519, cose.HEADER_TYP: TYP_CWT}:
+    if message.protected != _PROTECTED:
         raise Refused("typ", "the command is not typed as a CWT")
     claims = cborstrict.loads(message.payload or b"", "command", max_size=MAX_SIZE)
     labels = {_AUD, _EXP, _IAT, _CTI, _REQUEST}

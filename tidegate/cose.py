@@ -76,7 +76,8 @@ def decode_sign1(data: bytes, what: str, *, detached: bool = False, max_size: in
     if not isinstance(protected, bytes) or not isinstance(unprotected, dict):
         raise _refuse(what, "has headers of the wrong type")
     headers = cborstrict.loads(protected, f"{what}'s protected header")
-    if not isinstance(headers, dict) or headers.get(HEADER_ALG) != ALG_ED25519:
+    algorithm = headers.get(HEADER_ALG) if isinstance(headers, dict) else None
+    if algorithm != ALG_ED25519 or not isinstance(algorithm, int):
         raise Refused("unsupported", f"the {what} is not signed with Ed25519 (COSE algorithm -19)")
     if HEADER_CRIT in headers:
         raise _refuse(what, "has a critical header, and none is known here")

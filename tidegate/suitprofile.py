@@ -119,6 +119,8 @@ def decode(data: bytes) -> Manifest:
         _check(manifest)
     except TidegateError as error:
         raise Refused("malformed", error.message) from error
+    if encode(manifest) != data:  # true passes for 1, and 2.0 for 2, in some comparison above
+        raise _bad("the manifest has a value of the wrong type")
     return manifest
 
 
@@ -204,10 +206,10 @@ def wrap_digest(sha256: bytes) -> bytes:
 def read_digest(data: Any, where: str) -> bytes:
     """The SHA-256 in an encoded SUIT_Digest; `where` names its place in errors."""
     value = _open(data, f"digest of the {where}")
-    if not isinstance(value, list) or len(value) != 2 or value[0] != _SHA256:
+    if not isinstance(value, list) or len(value) != 2 or not isinstance(value[1], bytes):
+        raise _bad(f"the {where} has a digest that is none")
+    if len(value[1]) != 32 or data != wrap_digest(value[1]):
         raise _bad(f"the {where} has a digest that is not SHA-256")
-    if not isinstance(value[1], bytes) or len(value[1]) != 32:
-        raise _bad(f"the {where} has a digest of the wrong length")
     return value[1]
 
 

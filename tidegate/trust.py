@@ -65,7 +65,8 @@ def decode(data: bytes) -> TrustStore:
     if not isinstance(value[2], list) or not 1 <= len(value[2]) <= MAX_KEYS:
         raise _bad(f"must have 1 to {MAX_KEYS} keys")
     store = TrustStore(value[1], tuple(_key(entry) for entry in value[2]))
-    _check(store)
+    if encode(store) != data:  # true passes for 1 in every comparison above
+        raise _bad("has a value of the wrong type")
     return store
 
 
