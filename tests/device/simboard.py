@@ -38,7 +38,7 @@ class SimBoard:
         self._worn = bytearray(blocks)  # erases a block, up to 255
         self._cause = "power-on"
         self._cut = None
-        self._down = None  # what ended this boot; until the next one nothing works any more
+        self.down = None  # what ended this boot; until the next one nothing works any more
         self._seed = 1
         self.operations = 0
         self.log = None  # set it to a list to have the name of each operation appended
@@ -52,7 +52,7 @@ class SimBoard:
 
     def boot(self, run):
         """Runs run(board) until it returns or the board goes down. Returns "ended", "reset" or "cut"."""
-        self._down = None
+        self.down = None
         try:
             run(self)
         except PowerCut:
@@ -88,9 +88,9 @@ class SimBoard:
 
     def operation(self, name):
         """Counts one operation; returns whether the power is cut in it (then call power_off half-way)."""
-        if self._down:
+        if self.down:
             # Other tasks may still run a step while the exception is on its way out of asyncio.
-            raise self._down
+            raise self.down
         self.operations += 1
         if self.log is not None:
             self.log.append(name)
@@ -103,9 +103,9 @@ class SimBoard:
         self._go_down(PowerCut())
 
     def _go_down(self, why):
-        if not self._down:
-            self._down = why
-        raise self._down
+        if not self.down:
+            self.down = why
+        raise self.down
 
     def below(self, limit):
         """A number below limit, the same in every run, for where a cut falls inside an operation."""

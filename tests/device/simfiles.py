@@ -15,17 +15,23 @@ if sys.implementation.name == "micropython":
     import vfs
 
     class _Device:
-        """A block device with the extended interface, on NOR-like memory."""
+        """A block device with the extended interface, for one boot; then it is dead and does nothing.
 
-        def __init__(self, board):
+        Files that a cut left open are closed by the garbage collector, boots later.
+        """
+
+        def __init__(self, board, data):
             self._board = board
-            self.data = bytearray(b"\xff" * (BLOCK * BLOCKS))
+            self.data = data
+            self.dead = False
 
         def readblocks(self, block, buf, offset=0):
             at = block * BLOCK + offset
             buf[:] = self.data[at : at + len(buf)]
 
         def writeblocks(self, block, buf, offset=0):
+            if self.dead or self._board.down:
+                return
             at = block * BLOCK + offset
             if self._board.operation("littlefs write"):
                 done = self._board.below(len(buf) + 1)
@@ -38,7 +44,7 @@ if sys.implementation.name == "micropython":
                 return BLOCKS
             if command == 5:
                 return BLOCK
-            if command == 6:
+            if command == 6 and not self.dead and not self._board.down:
                 at = block * BLOCK
                 if self._board.operation("littlefs erase"):
                     done = self._board.below(BLOCK)
@@ -53,7 +59,9 @@ if sys.implementation.name == "micropython":
         folder = "/sim"
 
         def __init__(self, board):
-            self._device = _Device(board)
+            self._board = board
+            self._data = bytearray(b"\xff" * (BLOCK * BLOCKS))
+            self._device = _Device(board, self._data)
             vfs.VfsLfs2.mkfs(self._device, progsize=32)
             self._mounted = False
             self.power_on()
@@ -61,19 +69,21 @@ if sys.implementation.name == "micropython":
         def power_on(self):
             """Mounts anew, as each boot does."""
             self.close()
+            self._device = _Device(self._board, self._data)
             vfs.mount(vfs.VfsLfs2(self._device, progsize=32), self.folder)
             self._mounted = True
 
         def close(self):
+            self._device.dead = True
             if self._mounted:
                 vfs.umount(self.folder)
                 self._mounted = False
 
         def snapshot(self):
-            return bytes(self._device.data)
+            return bytes(self._data)
 
         def restore(self, snapshot):
-            self._device.data[:] = snapshot
+            self._data[:] = snapshot
             self.power_on()
 
 else:

@@ -32,6 +32,11 @@ def fields(kept):
     return found
 
 
+def cut_save(board, store, kept):
+    """How a boot ended that did nothing but save."""
+    return board.boot(lambda board: store.save(kept))
+
+
 def test_blank_board_has_none():
     equal(record.Store(SimBoard("", blocks=2)).load(), None)
 
@@ -72,11 +77,11 @@ def test_cut_save_is_the_old_record_or_the_new():
             change = store.load()
             change.floor = 5
             board.cut_at(point)
-            equal(board.boot(lambda board: store.save(change)), "cut")
+            equal(cut_save(board, store, change), "cut")
             found = record.Store(board).load()
             true((found.counter, found.floor) in ((6, 0xFFFFFFFF), (7, 5)), "record after a cut")
             # What comes next must not take the half-written copy for the newest.
-            equal(board.boot(lambda board: record.Store(board).save(change)), "ended")
+            equal(cut_save(board, record.Store(board), change), "ended")
             equal(record.Store(board).load().counter, 8)
 
 
@@ -91,7 +96,7 @@ def test_cuts_one_after_the_other_never_lose_it():
         true(change.counter >= counter, "counter does not fall")
         counter = change.counter
         board.cut_at(random.below(4) + 1)
-        board.boot(lambda board, store=store, change=change: store.save(change))
+        cut_save(board, store, change)
 
 
 def test_flash_that_does_not_keep_is_an_error():
