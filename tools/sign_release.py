@@ -14,4 +14,4 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"sign_release: the Python package {error.name} is missing. Run `pip install .` in the project.")
 
-main(["release", "sign", *sys.argv[1:]], prog_name="sign_release.py")
+main(["release", "sign", *sys.argv[1:]], prog_name="tidegate")

@@ -150,6 +150,8 @@ def progress(what: str, *, quiet: bool = False) -> Iterator[Tell]:
         TextColumn("{task.fields[detail]}"),
         console=Console(stderr=True),
         transient=True,
+        redirect_stdout=False,  # answers go to stdout even while the bar is on a terminal's stderr
+        redirect_stderr=False,
         disable=quiet or not sys.stderr.isatty(),
     )
     with bar:

@@ -65,6 +65,7 @@ def build(
     previous = [releases.load(folder) for folder in previous_dirs]
     first = previous[0] if previous else None
     root = source if source is not None else project.find_root()
+    notes: list[str] = []
     with progress("building", quiet=as_json) as tell:
         built = releases.build(
             root,
@@ -76,9 +77,15 @@ def build(
             product=product or (first.product if first else DEFAULT_PRODUCT),
             vendor=vendor or (first.vendor if first else DEFAULT_VENDOR),
             progress=tell,
-            note=(lambda line: None) if as_json else say,
+            note=notes.append,
         )
-    emit(releases.inspect(built.folder), as_json, lambda _: say(f"{out}: {built.product} {built.version}, unsigned"))
+
+    def show(_: dict[str, Any]) -> None:
+        for line in notes:
+            say(line)
+        say(f"{out}: {built.product} {built.version}, unsigned")
+
+    emit(releases.inspect(built.folder), as_json, show)
 
 
 @release.command(
