@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 import paho.mqtt.client as paho
 import pytest
-from conftest import eventually
 from paho.mqtt.enums import CallbackAPIVersion
+from server_process import eventually
 
 from ota_server.broker import Access, EmbeddedBroker, Principal
 from ota_server.broker.codec import Message

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import time
 
-import releases
-from conftest import eventually
+import signed_releases as releases
+from server_process import eventually
 
 from tidegate import command as cwt
 from tidegate.cborstrict import dumps

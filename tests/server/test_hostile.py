@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 
 import pytest
-from conftest import eventually
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from server_process import eventually
 
-from ota_server.store import Store
+from ota_server import views
+from ota_server.store import Store, devices, migrate
 from ota_server.workers import ingest
 from tidegate.cborstrict import dumps
 
@@ -48,24 +52,26 @@ BAD = [
     ("tele/env", dumps([{-2: BASE, 0: "t", 2: "text"}])),
     ("tele/env", dumps([{-2: BASE, 0: "x" * 65, 2: 1.0}])),
     ("tele/env", dumps([{-2: BASE, 0: "t", 2: 1.0, 3: "both"}])),
-    ("tele/env", dumps([{-2: BASE, 0: "t", 2: 1.0, 99: "label"}])),
+    ("tele/env", dumps([{-2: BASE, 0: "t", 2: 1.0, "new_": 1}])),
 ]
 
 
+@pytest.fixture(scope="module")
+def hostile(shared):
+    return shared.device("gw-hostile")
+
+
 @pytest.mark.parametrize(("topic", "payload"), BAD, ids=lambda value: str(value)[:40])
-def test_a_bad_message_is_an_alarm_and_changes_nothing_else(shared, topic, payload):
-    shown = shared.http.get("/api/v1/devices/gw-hostile")
-    device = test_a_bad_message_is_an_alarm_and_changes_nothing_else.__dict__.get("device")
-    if shown.status_code == 404:
-        device = shared.device("gw-hostile")
-        test_a_bad_message_is_an_alarm_and_changes_nothing_else.__dict__["device"] = device
-    before = total(shared)
-    facts = {k: v for k, v in shared.shown("gw-hostile").items() if not k.startswith("last_seen") and k != "alarms"}
-    device.say(topic, payload)
+def test_a_bad_message_is_an_alarm_and_changes_nothing_else(shared, hostile, topic, payload):
+    def facts() -> dict:
+        ignored = ("last_seen", "last_seen_s", "alarms")
+        return {name: value for name, value in shared.shown("gw-hostile").items() if name not in ignored}
+
+    before, known = total(shared), facts()
+    hostile.say(topic, payload)
     eventually(lambda: total(shared) == before + 1)
-    after = shared.shown("gw-hostile")
-    assert {k: v for k, v in after.items() if not k.startswith("last_seen") and k != "alarms"} == facts
-    newest = max(after["alarms"], key=lambda alarm: alarm["last_time"])
+    assert facts() == known
+    newest = max(shared.shown("gw-hostile")["alarms"], key=lambda alarm: alarm["last_time"])
     assert newest["kind"] == "bad-message" and newest["source"] == "server" and newest["detail"]
 
 
@@ -100,8 +106,6 @@ def test_a_device_that_says_it_is_another_board(shared):
 
 @pytest.fixture
 def store(tmp_path) -> Store:
-    from ota_server.store import migrate
-
     url = f"sqlite:///{tmp_path / 'tidegate.db'}"
     migrate(url)
     return Store(url)
@@ -143,6 +147,63 @@ def add_device(store: Store, device_id: str) -> None:
         session.add(Device(id=device_id, board="unix", product="p", password_hash="x"))
 
 
+GOOD = {
+    "birth": BIRTH,
+    "state": {1: True, 2: 1, 3: 0},
+    "report": {**REPORT, 4: {5: 33, 7: 11}, 99: [[-16, b"\0" * 32]], -260: "why", -261: [1, 2]},
+    "result": {1: NONCE, 2: 0, 3: {"a": [1, 2.5, None, {"b": b"c"}]}, 4: "why"},
+    "alarm": {1: "crash", 2: "x", 3: "detail", 4: NONCE, 5: 3},
+    "tele/env": [{-2: BASE, -3: 100.5, -4: "V", -5: 1, 0: "a", 2: 1.5}, {0: "b", 3: "text"}, {0: "c", 4: True, 6: -3}],
+}
+leaves = (st.none() | st.booleans() | st.integers(-(2**64), 2**64 - 1)) | (
+    st.floats() | st.text(max_size=20) | st.binary(max_size=40)
+)
+labels = st.integers(-300, 300) | st.text(max_size=4)
+values = st.recursive(
+    leaves, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(labels, inner, max_size=4), max_leaves=8
+)
+
+
+@st.composite
+def messages(draw):
+    """A kind of message, and bytes: a valid one with a member replaced, any CBOR, damaged CBOR, or noise."""
+    kind = draw(st.sampled_from(sorted(GOOD)))
+    body = GOOD[kind]
+    how = draw(st.sampled_from(("member", "any", "flip", "cut", "noise")))
+    if how == "noise":
+        return kind, draw(st.binary(max_size=200))
+    if how == "any":
+        return kind, dumps(draw(values))
+    if how == "member":
+        record = draw(st.sampled_from(body)) if isinstance(body, list) else body
+        changed = {**record, draw(st.sampled_from(sorted(record))): draw(values)}
+        return kind, dumps([changed] if isinstance(body, list) else changed)
+    data = bytearray(dumps(body))
+    if how == "cut":
+        return kind, bytes(data[: draw(st.integers(0, len(data)))])
+    data[draw(st.integers(0, len(data) - 1))] ^= 1 << draw(st.integers(0, 7))
+    return kind, bytes(data)
+
+
+@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(message=messages())
+def test_no_message_gets_past_its_judge(fuzzed, message):
+    kind, payload = message
+    ingest.take(fuzzed, ingest.Message(f"tg/gw-hostile/up/{kind}", payload, False))
+    with fuzzed.read() as session:
+        shown = json.dumps([views.device(devices.get(session, "gw-hostile")), views.latest(session, "gw-hostile")])
+    assert "NaN" not in shown and "Infinity" not in shown
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory) -> Store:
+    url = f"sqlite:///{tmp_path_factory.mktemp('fuzz') / 'tidegate.db'}"
+    migrate(url)
+    store = Store(url)
+    add_device(store, "gw-hostile")
+    return store
+
+
 def test_measurements_that_cannot_be_kept_or_lie_about_time(store):
     from ota_server.store import now_ms, telemetry
 
@@ -167,8 +228,6 @@ def test_measurements_that_cannot_be_kept_or_lie_about_time(store):
 
 
 def test_retained_messages_do_not_make_a_device_seen(store):
-    from ota_server.store import devices
-
     add_device(store, "gw-1")
     ingest.take(store, ingest.Message("tg/gw-1/up/birth", dumps({**BIRTH, 3: "p"}), True))
     with store.read() as session:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import releases
-from conftest import eventually
-from device import Device
+import signed_releases as releases
+from mqtt_device import Device
+from server_process import eventually
 from test_flow import send, signed
 
 pytestmark = pytest.mark.skipif(not shutil.which("mosquitto"), reason="needs mosquitto")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 
 import pytest
-import releases
-from conftest import document
+import signed_releases as releases
+from server_process import document
 
 from tidegate import delta
 

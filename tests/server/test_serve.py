@@ -11,7 +11,7 @@ import sys
 import time
 
 import pytest
-from conftest import eventually
+from server_process import eventually
 
 
 def serve(data, *arguments: str, **kwargs) -> subprocess.CompletedProcess[str]:
