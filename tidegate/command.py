@@ -179,10 +179,8 @@ def _check(command: Command) -> None:
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             raise _bad("its times are not whole seconds since 1970")
     if not 0 < command.expires - command.issued <= MAX_LIFETIME:
-        raise Refused(
-            "lifetime",
-            f"the command lives {command.expires - command.issued} s, 1 to {MAX_LIFETIME} s are allowed",
-        )
+        lifetime = command.expires - command.issued
+        raise _bad(f"it lives {lifetime} s, 1 to {MAX_LIFETIME} s are allowed")
 
 
 def _bad(why: str) -> Refused:

@@ -16,8 +16,9 @@ class TidegateError(Exception):
 class Refused(TidegateError):
     """A message, payload or release that a device would refuse.
 
-    `reason` is one word for programs; docs/reports.md lists them. The host uses the device's words, so
-    that a refusal before publishing and one in the field read alike.
+    `reason` is one word for programs. The host uses the device's words (docs/reports.md), so that a refusal
+    before publishing and one in the field read alike, and has three of its own: `image` for one that is not
+    what it should be, `expired` and `time` for commands, which need a clock.
     """
 
     def __init__(self, reason: str, message: str, remedy: str = ""):

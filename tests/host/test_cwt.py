@@ -33,7 +33,7 @@ def wanted(**changes: object) -> command.Command:
         ({"arguments": {"a": 2**64}}, "cannot be sent"),
         ({"arguments": {"a": "x" * 1000}}, "at most 1024"),
         ({"expires": NOW + 86401}, "1 to 86400 s"),
-        ({"expires": NOW}, "lives 0 s"),
+        ({"expires": NOW}, "lives 0 s, 1 to 86400"),
         ({"nonce": b"short"}, "nonce is not 8 bytes"),
     ],
 )
