@@ -1,43 +1,17 @@
-"""What the host's tests share: the vectors, a project to build from, and the command line."""
+"""Fixtures of the host's tests: a project to build from, keys, and the command line."""
 
 from __future__ import annotations
 
-import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from workshop import ROOT, write_app
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-VECTORS = ROOT / "tests" / "vectors"
-for folder in (ROOT, VECTORS):
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-
-from tidegate import keys, trust  # noqa: E402
-from tidegate.cli import main  # noqa: E402
-
-APP = """
-import cbor
-
-
-def start(boot):
-    return cbor.dumps({{1: {text!r}}})
-"""
-
-
-def vectors(name: str) -> Any:
-    """The content of one vector file."""
-    return json.loads((VECTORS / name).read_text())
-
-
-def write_app(project: Path, text: str) -> None:
-    """Give the project an application that differs by `text`."""
-    (project / "firmware" / "app" / "__init__.py").write_text(APP.format(text=text))
+from tidegate import keys, trust
+from tidegate.cli import main
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import Result
-from conftest import ROOT
+from workshop import ROOT
 
 from tidegate.cli import Commands, main
 from tidegate.errors import TidegateError

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from conftest import vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from workshop import vectors
 
 from tidegate import deflate, delta
 from tidegate.errors import TidegateError

@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, write_app
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from workshop import ROOT, write_app
 
 from tidegate import boards, image, romfs
 from tidegate.errors import Refused, TidegateError

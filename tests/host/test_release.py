@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from conftest import ROOT, write_app
+from workshop import ROOT, write_app
 
 from tidegate import delta, keys, release, trust
 

@@ -11,7 +11,7 @@ import cbor2
 import cwt
 import pytest
 from click.testing import Result
-from conftest import vectors
+from workshop import vectors
 
 from tidegate import cborstrict, command, cose, keys, manifest, trust
 from tidegate.errors import Refused, TidegateError

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 import pytest
-from conftest import VECTORS, vectors
+from workshop import VECTORS, vectors
 
 from tidegate import command, delta, manifest, report, senml, trust
 from tidegate.errors import Refused

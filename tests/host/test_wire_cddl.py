@@ -15,7 +15,7 @@ from typing import Any
 import cbor2
 import pycddl
 import pytest
-from conftest import ROOT, vectors
+from workshop import ROOT, vectors
 
 from tidegate import cborstrict, manifest
 

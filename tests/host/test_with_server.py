@@ -17,8 +17,8 @@ from typing import Any
 import paho.mqtt.client as paho
 import pytest
 from click.testing import Result
-from conftest import ROOT, write_app
 from paho.mqtt.enums import CallbackAPIVersion
+from workshop import ROOT, write_app
 
 from tidegate import command, trust
 from tidegate.cborstrict import dumps
