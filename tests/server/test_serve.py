@@ -13,6 +13,10 @@ import time
 import pytest
 from server_process import eventually
 
+from ota_server.serve import Address
+from ota_server.workers.mqtt import BrokerUrl
+from tidegate.errors import TidegateError
+
 
 def serve(data, *arguments: str, **kwargs) -> subprocess.CompletedProcess[str]:
     """`tidegate serve` that is expected to end by itself."""
@@ -36,14 +40,23 @@ def test_an_address_in_use(tmp_path):
         refused(serve(tmp_path / "b", "--http", address, "--mqtt", "127.0.0.1:0"), address, "--http")
 
 
-@pytest.mark.parametrize("address", ["nonsense", "127.0.0.1", "127.0.0.1:x", ":80", "127.0.0.1:70000"])
-def test_an_address_that_is_none(tmp_path, address):
-    refused(serve(tmp_path / "data", "--http", address), address, "127.0.0.1:8080")
+@pytest.mark.parametrize("address", ["nonsense", "127.0.0.1", "127.0.0.1:x", ":80", "127.0.0.1:70000", "h:²"])
+def test_an_address_that_is_none(address):
+    with pytest.raises(TidegateError, match="127.0.0.1:8080") as refusal:
+        Address.parse(address)
+    assert address in refusal.value.message
 
 
-@pytest.mark.parametrize("url", ["http://x", "mqtt://", "mqtt://h:99999", "mqtt://h/path", "x"])
-def test_a_broker_address_that_is_none(tmp_path, url):
-    refused(serve(tmp_path / "data", "--http", "127.0.0.1:0", "--broker", url), "mqtt://USER@HOST:PORT")
+@pytest.mark.parametrize("url", ["http://x", "mqtt://", "mqtt://h:99999", "mqtt://h/path", "mqtt://u:secret@h:x", "x"])
+def test_a_broker_address_that_is_none(url):
+    with pytest.raises(TidegateError, match="mqtt://USER@HOST:PORT") as refusal:
+        BrokerUrl(url)
+    assert "secret" not in str(refusal.value)
+
+
+def test_bad_options_are_said_in_one_line(tmp_path):
+    refused(serve(tmp_path / "data", "--http", "nonsense"), "nonsense", "127.0.0.1:8080")
+    refused(serve(tmp_path / "data", "--http", "127.0.0.1:0", "--broker", "x"), "mqtt://USER@HOST:PORT")
 
 
 def test_a_password_in_the_broker_address_is_not_printed(start):
