@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import settings
 from workshop import ROOT, write_app
 
 from tidegate import keys, trust
 from tidegate.cli import main
+
+# The same examples in every run; TIDEGATE_FUZZ=1 looks for new ones.
+settings.register_profile("repeatable", derandomize=True)
+if not os.environ.get("TIDEGATE_FUZZ"):
+    settings.load_profile("repeatable")
 
 
 @pytest.fixture
