@@ -9,11 +9,13 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import hashlib
+import json
 import os
 import re
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 from collections import deque
@@ -35,7 +37,6 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 _MAC = re.compile(r"([0-9a-f]{2}):([0-9a-f]{2}(:[0-9a-f]{2}){4})\Z")
 _FORWARD = re.compile(r"(tcp|udp):[0-9.]*:\d{1,5}-[0-9.]*:\d{1,5}\Z")
-_PTY = re.compile(r"char device redirected to (\S+)")
 
 
 class Emulator:
@@ -45,7 +46,7 @@ class Emulator:
     cpu: "m3" or "m4". hostfwd: QEMU forwards such as "udp:127.0.0.1:5683-:5683", for servers on the board.
     firmware: another ELF. count_instructions: each instruction takes 32 ns of the board's time, whatever the host does
     (and waiting takes no time of the host): for measuring, not for talking to the host.
-    real_speed: no faster than a real part, 31 million instructions a second, so that moments last as long as in the field.
+    real_speed: no faster than a real part, 31 million instructions a second: moments last as long as in the field.
     console_log: a file that everything the board prints is appended to, also what came before a terminal was connected.
 
     The emulator dies with the thread that started it. Every method raises TidegateError when it cannot do its work.
@@ -75,7 +76,6 @@ class Emulator:
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._said: deque[str] = deque(maxlen=50)
-        self._pty_known = threading.Event()
         self._console: int | None = None
 
     def __enter__(self) -> Emulator:
@@ -93,24 +93,17 @@ class Emulator:
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
-    def command(self) -> list[str]:
-        """The command line of QEMU."""
+    def command(self, control: int) -> list[str]:
+        """The command line of QEMU; `control` is the file descriptor of its control socket."""
         size = self.settings["storage_size"]
         nic = ["user", "model=lan9118", f"mac={self.mac}", *(f"hostfwd={forward}" for forward in self.hostfwd)]
         memory = f"memory-backend-file,id=psram,mem-path={_quoted(self.storage)},size={size},share=on"
         command = [self.settings["program"], "-M", f"{self.settings['machine']},memory-backend=psram"]
         command += ["-object", memory, "-kernel", str(self.firmware), "-nic", ",".join(nic)]
         log = f",logfile={_quoted(self.console_log)},logappend=on" if self.console_log else ""
-        command += [
-            "-chardev",
-            f"pty,id=console{log}",
-            "-serial",
-            "chardev:console",
-            "-display",
-            "none",
-            "-monitor",
-            "none",
-        ]
+        command += ["-chardev", f"pty,id=console{log}", "-serial", "chardev:console"]
+        command += ["-chardev", f"socket,id=control,fd={control}", "-mon", "chardev=control,mode=control"]
+        command += ["-display", "none", "-monitor", "none"]
         if self.count_instructions:
             command += ["-icount", "shift=5,align=off,sleep=off"]
         elif self.real_speed:
@@ -128,22 +121,22 @@ class Emulator:
         if not self.firmware.is_file():
             raise TidegateError(f"there is no firmware {self.firmware}", f"Build it: {self.settings['build']}")
         create_storage(self.storage, self.settings)
-        with self.storage.open("rb") as lock:
+        ours, theirs = socket.socketpair()
+        with self.storage.open("rb") as lock, theirs:
             self._lock(lock.fileno())
             self._said.clear()
-            self._pty_known.clear()
             self._process = subprocess.Popen(
-                self.command(),
+                self.command(theirs.fileno()),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                pass_fds=[lock.fileno()],  # the lock is held as long as QEMU lives
+                pass_fds=[lock.fileno(), theirs.fileno()],  # the lock is held as long as QEMU lives
                 preexec_fn=_die_with_parent(),
             )
         self._reader = threading.Thread(target=self._read_output, args=[self._process], daemon=True)
         self._reader.start()
-        self._pty_known.wait(START_TIMEOUT_S)
+        self.pty = _console(ours)
         if not self.pty:
             self.kill()
             raise TidegateError(f"QEMU did not start: {self.output() or 'it said nothing'}", "See what it says")
@@ -162,14 +155,9 @@ class Emulator:
     def _read_output(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            found = _PTY.search(line)
-            if found:
-                self.pty = found.group(1)
-                self._pty_known.set()
-            else:
+            if not line.startswith("char device redirected"):
                 self._said.append(line.strip())
         process.stdout.close()
-        self._pty_known.set()
 
     def output(self) -> str:
         """What QEMU itself last said, usually nothing."""
@@ -202,6 +190,25 @@ class Emulator:
             self._reader.join()
         self._process = self._reader = None
         self.pty = ""
+
+
+def _console(control: socket.socket) -> str:
+    """The board's pseudo-terminal, asked for over QEMU's control socket (QMP); "" when QEMU ended instead.
+
+    QEMU prints the name too, but before the machine is complete; it answers here when the board runs.
+    """
+    with control:
+        control.settimeout(START_TIMEOUT_S)
+        try:
+            control.sendall(b'{"execute": "qmp_capabilities"}\n{"execute": "query-chardev"}\n')
+            for line in control.makefile():
+                answer = json.loads(line).get("return")
+                for device in answer or ():
+                    if device["label"] == "console":
+                        return str(device["filename"]).removeprefix("pty:")
+        except OSError:  # it ended while we wrote, or is stuck
+            pass
+    return ""
 
 
 def create_storage(path: Path, settings: dict[str, Any] | None = None) -> None:
