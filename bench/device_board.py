@@ -69,9 +69,9 @@ def signatures(results):
         raise ValueError("the signature is not taken")
     results["sha512, 1 block"] = instructions(sha512.sha512, bytes(111)), None
     results["sha512, 2 blocks"] = instructions(sha512.sha512, bytes(119)), None
-    heap = sampled(ed25519, "_add", ed25519.verify, *case)
+    heap = sampled(ed25519, "add_entry", ed25519.verify, *case)
     results["ed25519.verify, any key, 55 B"] = instructions(ed25519.verify, *case), heap
-    heap = sampled(ed25519, "_add", ed25519.verify_pinned, pinned, message, signature)
+    heap = sampled(ed25519, "add_entry", ed25519.verify_pinned, pinned, message, signature)
     results["ed25519.verify_pinned, 55 B"] = instructions(ed25519.verify_pinned, pinned, message, signature), heap
     results["ed25519.pin, once a key"] = instructions(ed25519.pin, key), None
     sign1 = read("sign1.cbor")

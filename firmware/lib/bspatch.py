@@ -1,9 +1,10 @@
 """Applies a Tidegate patch (docs/patch-format.md): old image + patch -> new image, streaming.
 
-The old image is read at random, the new one written once and in order, and the patch read once; besides the inflater's
-1.6 KiB the heap holds one output buffer. Every length and position is bounded before it is used: whatever the patch
-says, nothing outside the old image is read and no more than new_size bytes are written, and anything wrong with it
-ends in PatchError. Whether the result is the right one is the caller's to check, by the signed digest.
+The old image is read at random, the new one written once and in order, and the patch read once;
+besides the inflater's 1.6 KiB the heap holds one output buffer. Every length and position is
+bounded before it is used: whatever the patch says, nothing outside the old image is read and no
+more than new_size bytes are written, and anything wrong with it ends in PatchError. Whether the
+result is the right one is the caller's to check, by the signed digest.
 """
 
 from collections import namedtuple
@@ -24,8 +25,8 @@ except ImportError:
     RAW = 1
 
     class DeflateIO:
-        """What this module uses of MicroPython's class, on zlib. Takes single bytes from the stream, so that, like
-        the original, it never reads past the end of the deflate data."""
+        """What this module uses of MicroPython's class, on zlib. Takes single bytes from the
+        stream, so that, like the original, it never reads past the end of the deflate data."""
 
         def __init__(self, stream, _format, wbits):
             self._stream = stream
@@ -54,7 +55,8 @@ OUT_SIZE = const(1024)  # of the output buffer, where the caller gives none
 _IN_SIZE = const(64)
 _MAGIC = const(0xD0)  # high half of the first byte; the low half is the codec
 _DEFLATE = const(0)  # codec 0
-# zlib with a window of 2**9 never reaches back further than 250 bytes, so a window of 2**8 is enough to read it.
+# zlib with a window of 2**9 never reaches back further than 250 bytes, so a window of 2**8 is
+# enough to read it.
 _WINDOW = const(8)
 _VARINT_BYTES = const(5)
 
@@ -87,9 +89,10 @@ def header(patch_stream):
 def apply(read_old, old_size, patch_stream, write, new_size, buf=None):
     """Makes the new image from the body of a codec-0 patch.
 
-    read_old(offset, view) fills view from the old image of old_size bytes; write(view) takes the next bytes of the
-    new one, new_size in all, in pieces of len(buf) (the last may be shorter), and must not keep view. patch_stream
-    stands after the header and must end with the patch. Raises PatchError; what the two callbacks raise passes.
+    read_old(offset, view) fills view from the old image of old_size bytes; write(view) takes
+    the next bytes of the new one, new_size in all, in pieces of len(buf) (the last may be
+    shorter), and must not keep view. patch_stream stands after the header and must end with the
+    patch. Raises PatchError; what the two callbacks raise passes.
     """
     ops = _Inflated(patch_stream)
     out = _Out(read_old, write, bytearray(OUT_SIZE) if buf is None else buf)
@@ -104,7 +107,8 @@ def apply(read_old, old_size, patch_stream, write, new_size, buf=None):
             raise PatchError("the patch makes more than the new image")
         if x > old_size - at:
             raise PatchError("the patch reads past the old image")
-        # Only the first may do nothing but move (so bsdiff starts); more would let a short patch keep us for hours.
+        # Only the first may do nothing but move (so bsdiff starts); more would let a short patch
+        # keep us for hours.
         if x == 0 and y == 0 and not first:
             raise PatchError("an operation of the patch makes nothing")
         first = False
@@ -205,8 +209,8 @@ class _Inflated:
 
 
 class _Out:
-    """The output buffer. It is written when there is no room, not when it is full, so that the byte put last can
-    still be changed."""
+    """The output buffer. It is written when there is no room, not when it is full, so that the
+    byte put last can still be changed."""
 
     def __init__(self, read_old, write, buf):
         self._read_old = read_old

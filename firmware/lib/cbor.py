@@ -1,13 +1,14 @@
 """Deterministic CBOR out, strict CBOR in (RFC 8949 section 4.2.1).
 
-Types: int (64-bit), bool, None, float, str, bytes, list, dict, Tag. `loads` accepts exactly what `dumps` writes, so
-dumps(loads(data)) == data for every data that is accepted: definite lengths, shortest heads and floats, map keys
-unique and in the bytewise order of their encodings, one NaN (f97e00), valid UTF-8, nothing after the item. Bignum
-tags, undefined and unassigned simple values are refused. Lengths and counts are compared with what is left of the
+Types: int (64-bit), bool, None, float, str, bytes, list, dict, Tag. `loads` accepts exactly
+what `dumps` writes, so dumps(loads(data)) == data for every data that is accepted: definite
+lengths, shortest heads and floats, map keys unique and in the bytewise order of their
+encodings, one NaN (f97e00), valid UTF-8, nothing after the item. Bignum tags, undefined and
+unassigned simple values are refused. Lengths and counts are compared with what is left of the
 input, and with the caps, before anything is allocated.
 """
 
-import struct
+import cbor_float
 
 try:
     from micropython import const
@@ -21,7 +22,8 @@ except ImportError:
 MAX_SIZE = const(2048)
 MAX_DEPTH = const(8)
 MAX_ITEMS = const(256)
-# Nesting that dumps writes at most: a list that holds itself must end in an error, not in the stack.
+# Nesting that dumps writes at most: a list that holds itself must end in an error, not in the
+# stack.
 _MAX_NESTING = const(16)
 
 # Major types, RFC 8949 section 3.1, in place: the top three bits of the first byte.
@@ -36,13 +38,12 @@ _FALSE = const(0xF4)
 _TRUE = const(0xF5)
 _NULL = const(0xF6)
 _HALF = const(0xF9)
-_SINGLE = const(0xFA)
 _DOUBLE = const(0xFB)
-_NAN = b"\xf9\x7e\x00"
 
 
 class CborError(ValueError):
-    """The bytes are not deterministic CBOR within the caps, or the object has no CBOR encoding here."""
+    """The bytes are not deterministic CBOR within the caps, or the object has no CBOR encoding
+    here."""
 
 
 class Tag:
@@ -60,16 +61,18 @@ class Tag:
 
 
 def dumps(obj):
-    """The deterministic encoding of obj, as bytes. bytearray and memoryview are written as byte strings, tuples as
-    arrays. Raises CborError for other types, integers beyond 64 bits and nesting deeper than 16."""
+    """The deterministic encoding of obj, as bytes. bytearray and memoryview are written as byte
+    strings, tuples as arrays. Raises CborError for other types, integers beyond 64 bits and
+    nesting deeper than 16."""
     out = bytearray()
     _write(out, obj, _MAX_NESTING)
     return bytes(out)
 
 
 def loads(buf, max_size=MAX_SIZE, max_depth=MAX_DEPTH, max_items=MAX_ITEMS):
-    """The one item that buf (bytes-like) holds. max_size: bytes; max_depth: arrays, maps and tags around an item;
-    max_items: items in all, map keys counted. Keys of maps are int, str or bytes. Raises CborError."""
+    """The one item that buf (bytes-like) holds. max_size: bytes; max_depth: arrays, maps and
+    tags around an item; max_items: items in all, map keys counted. Keys of maps are int, str or
+    bytes. Raises CborError."""
     if len(buf) > max_size:
         raise CborError("%d bytes of CBOR, at most %d are taken" % (len(buf), max_size))
     reader = _Reader(memoryview(buf), max_items)
@@ -123,7 +126,7 @@ def _write(out, obj, depth):
             out.extend(encoded)
             _write(out, value, depth - 1)
     elif isinstance(obj, float):
-        _write_float(out, obj)
+        out.extend(cbor_float.encode(obj))
     elif isinstance(obj, Tag):
         _check_tag(obj.tag)
         _write_head(out, _TAG, obj.tag)
@@ -151,52 +154,6 @@ def _write_head(out, major, value):
         raise CborError("an integer beyond 64 bits")
 
 
-def _write_float(out, number):
-    if number != number:
-        out.extend(_NAN)
-        return
-    double = struct.pack(">d", number)
-    single = _narrow(int.from_bytes(double, "big"), 11, 52, 8, 23)
-    if single is None:
-        out.append(_DOUBLE)
-        out.extend(double)
-        return
-    half = _narrow(single, 8, 23, 5, 10)
-    if half is None:
-        out.append(_SINGLE)
-        out.extend(single.to_bytes(4, "big"))
-    else:
-        out.append(_HALF)
-        out.extend(half.to_bytes(2, "big"))
-
-
-def _narrow(bits, exponent_bits, fraction_bits, narrow_exponent, narrow_fraction):
-    """The IEEE 754 bits of the same value in the next narrower format, or None where that would change it.
-
-    Works on bits, not on floats: a board's own float may be a single, and must still refuse a double that is one.
-    """
-    top = (1 << exponent_bits) - 1
-    narrow_top = (1 << narrow_exponent) - 1
-    sign = bits >> (exponent_bits + fraction_bits) << (narrow_exponent + narrow_fraction)
-    exponent = bits >> fraction_bits & top
-    fraction = bits & ((1 << fraction_bits) - 1)
-    if exponent == top:  # infinity; of the NaNs only the half one is ever written
-        return None if fraction else sign | narrow_top << narrow_fraction
-    if exponent == 0:  # zero; the wider format's subnormals are far below the narrower one's
-        return None if fraction else sign
-    drop = fraction_bits - narrow_fraction
-    exponent += (narrow_top >> 1) - (top >> 1)
-    if exponent >= narrow_top:
-        return None
-    if exponent <= 0:  # a subnormal in the narrower format: the leading 1 is written out
-        fraction |= 1 << fraction_bits
-        drop += 1 - exponent
-        exponent = 0
-    if drop > fraction_bits + 1 or fraction & ((1 << drop) - 1):
-        return None
-    return sign | exponent << narrow_fraction | fraction >> drop
-
-
 def _check_tag(tag):
     if tag in (2, 3):
         raise CborError("bignums are not taken")
@@ -205,8 +162,8 @@ def _check_tag(tag):
 
 
 def _check_text(text, size):
-    # MicroPython's own check lets overlong forms, surrogates and code points past 0x10ffff through. Where every
-    # byte was a character of its own there is nothing to look for.
+    # MicroPython's own check lets overlong forms, surrogates and code points past 0x10ffff
+    # through. Where every byte was a character of its own there is nothing to look for.
     if len(text) == size:
         return
     shortest = 0
@@ -236,7 +193,10 @@ class _Reader:
         major = first & 0xE0
         if major == 0xE0:
             return self._simple(first)
-        value = self._head(first & 0x1F)
+        value = first & 0x1F
+        self.at += 1
+        if value >= 24:
+            value = self._argument(value)
         if major == _UINT:
             return value
         if major == _NINT:
@@ -249,7 +209,10 @@ class _Reader:
             self._fail("CBOR nested too deep")
         if major == _ARRAY:
             self._check_count(value)
-            return [self.item(depth - 1) for _ in range(value)]
+            items = []
+            for _ in range(value):
+                items.append(self.item(depth - 1))
+            return items
         if major == _MAP:
             self._check_count(2 * value)
             return self._map(value, depth - 1)
@@ -267,16 +230,13 @@ class _Reader:
         self.at = end
         return part
 
-    def _head(self, short):
-        """The argument of a head whose first byte is at self.at; moves past it."""
-        self.at += 1
-        if short < 24:
-            return short
-        if short > 27:
+    def _argument(self, code):
+        """The number after a first byte whose low five bits are `code`, 24 or above."""
+        if code > 27:
             self._fail("a reserved or indefinite length")
-        size = 1 << (short - 24)
+        size = 1 << (code - 24)
         value = int.from_bytes(self._take(size), "big")
-        # The shortest head: 24 and up for one byte, else more than fits in half the bytes.
+        # The shortest head: 24 and up in one byte, else more than fits in half the bytes.
         if value < 24 if size == 1 else value >> (4 * size) == 0:
             self._fail("a number not in its shortest form")
         return value
@@ -304,7 +264,8 @@ class _Reader:
                 self._fail("a map key is an int, str or bytes")
             key = self.item(0)
             encoded = bytes(self._view[start : self.at])
-            # No encoding is empty, so the first key passes; equal keys have equal encodings, so none comes twice.
+            # No encoding is empty, so the first key passes; equal keys have equal encodings, so
+            # none comes twice.
             if encoded <= last:
                 self._fail("map keys repeated or out of order")
             last = encoded
@@ -327,28 +288,8 @@ class _Reader:
 
     def _float(self, first):
         self.at += 1
-        size = 2 << (first - _HALF)
-        data = self._take(size)
-        bits = int.from_bytes(data, "big")
-        if size == 2:
-            return self._half(bits)
-        wider = _narrow(bits, 11, 52, 8, 23) if size == 8 else _narrow(bits, 8, 23, 5, 10)
-        number = struct.unpack(">d" if size == 8 else ">f", data)[0]
-        if wider is not None or number != number:
+        data = self._take(2 << (first - _HALF))
+        number = cbor_float.decode(data)
+        if number is None:
             self._fail("a float not in its shortest form")
         return number
-
-    def _half(self, bits):
-        exponent = bits >> 10 & 0x1F
-        fraction = bits & 0x3FF
-        if exponent == 0:
-            number = fraction / 16777216
-        elif exponent < 0x1F:
-            number = (1024 + fraction) * 2.0 ** (exponent - 25)
-        elif fraction == 0:
-            number = float("inf")
-        elif bits == 0x7E00:
-            return float("nan")
-        else:
-            self._fail("a NaN that is not the one")
-        return -number if bits & 0x8000 else number

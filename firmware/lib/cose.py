@@ -1,11 +1,13 @@
 """COSE_Sign1 (RFC 9052 section 4.2): decoding and verification, with Ed25519 (alg -19, RFC 9864).
 
-What is decoded here is not yet trusted: look up a key (`kid` is only a hint), then ask `verify_sign1`.
+What is decoded here is not yet trusted: look up a key (`kid` is only a hint), then ask
+`verify_sign1`.
 """
+
+from hashlib import sha256
 
 import cbor
 import ed25519
-from hashlib import sha256
 
 try:
     from micropython import const
@@ -33,8 +35,9 @@ class CoseError(ValueError):
 
 
 class Sign1:
-    """protected: the header's bytes as received; headers: the same decoded, a dict; unprotected: a dict;
-    payload: bytes, or None where it travels apart (detached); signature: 64 bytes."""
+    """protected: the header's bytes as received; headers: the same decoded, a dict;
+    unprotected: a dict; payload: bytes, or None where it travels apart (detached); signature:
+    64 bytes."""
 
     def __init__(self, protected, headers, unprotected, payload, signature):
         self.protected = protected
@@ -50,8 +53,9 @@ class Sign1:
 
 
 def decode_sign1(buf, tagged=True, max_size=_MAX_SIZE):
-    """The Sign1 that buf (bytes-like) holds, with tag 18 or (tagged=False) without. Raises CoseError, also for a
-    critical header (none is known here), an algorithm outside the protected header and a label in both headers."""
+    """The Sign1 that buf (bytes-like) holds, with tag 18 or (tagged=False) without. Raises
+    CoseError, also for a critical header (none is known here), an algorithm outside the
+    protected header and a label in both headers."""
     try:
         item = cbor.loads(buf, max_size)
         if tagged:
@@ -70,7 +74,7 @@ def decode_sign1(buf, tagged=True, max_size=_MAX_SIZE):
     if not isinstance(headers, dict) or (protected and not headers):
         raise CoseError("COSE headers of the wrong type")
     for label in unprotected:
-        if label in headers or label == ALG or label == CRIT:
+        if label in headers or label in (ALG, CRIT):
             raise CoseError("COSE header %r where it may not be" % (label,))
     if CRIT in headers:
         raise CoseError("a critical COSE header that is not known")
@@ -86,16 +90,21 @@ def to_be_signed(protected, payload, external=b""):
     return cbor.dumps(("Signature1", protected, external, payload))
 
 
-def verify_sign1(sign1, public_key, payload=None, verify=ed25519.verify, alg=ED25519, external=b""):
-    """Whether the signature is the key's, with algorithm `alg`, over the message's own payload, or over `payload`
-    where it is detached. verify(public_key, message, signature) does the arithmetic; ed25519.verify_pinned fits,
-    with what ed25519.pin made as the public_key."""
+def verify_sign1(
+    sign1, public_key, payload=None, verify=ed25519.verify, alg=ED25519, external=b""
+):
+    """Whether the signature is the key's, with algorithm `alg`, over the message's own payload,
+    or over `payload` where it is detached. verify(public_key, message, signature) does the
+    arithmetic; ed25519.verify_pinned fits, with what ed25519.pin made as the public_key."""
     if sign1.headers.get(ALG) != alg:
         return False
-    # Exactly one of the two: a payload handed in must not stand in for another one that came inside.
+    # Exactly one of the two: a payload handed in must not stand in for another one that came
+    # inside.
     if (payload is None) == (sign1.payload is None):
         return False
-    message = to_be_signed(sign1.protected, sign1.payload if payload is None else payload, external)
+    message = to_be_signed(
+        sign1.protected, sign1.payload if payload is None else payload, external
+    )
     return verify(public_key, message, sign1.signature)
 
 

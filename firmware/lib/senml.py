@@ -1,7 +1,9 @@
-"""SenML packs in CBOR (RFC 8428): measurements out, deterministic; and back, resolved (section 4.6)."""
+"""SenML packs in CBOR (RFC 8428): measurements out, deterministic; and back, resolved (section
+4.6)."""
+
+from collections import namedtuple
 
 import cbor
-from collections import namedtuple
 
 try:
     from micropython import const
@@ -33,8 +35,9 @@ _UT = const(7)
 _VD = const(8)
 _VERSION = const(10)
 
-# A resolved record. value: a number, str, bool or bytes, or None where there is only a sum; time and update_time in
-# seconds, time since 1970 or, below 2**28, relative to now; unit, sum and update_time are None where not given.
+# A resolved record. value: a number, str, bool or bytes, or None where there is only a sum; time
+# and update_time in seconds, time since 1970 or, below 2**28, relative to now; unit, sum and
+# update_time are None where not given.
 Record = namedtuple("Record", ("name", "value", "unit", "time", "sum", "update_time"))
 
 
@@ -43,8 +46,9 @@ class SenmlError(ValueError):
 
 
 class Pack:
-    """A pack being put together. base_name goes before every name ("urn:dev:org:..."), base_time is added to every
-    time: seconds since 1970, or left out by a device without a clock, whose times are then relative to now."""
+    """A pack being put together. base_name goes before every name ("urn:dev:org:..."),
+    base_time is added to every time: seconds since 1970, or left out by a device without a
+    clock, whose times are then relative to now."""
 
     def __init__(self, base_name, base_time=None):
         _check_name(base_name)
@@ -59,8 +63,9 @@ class Pack:
         return len(self._records)
 
     def add(self, name, value, unit=None, time=None):
-        """Adds a record. value: int, float, bool, str or bytes; unit: of the SenML units registry; time: seconds,
-        added to the base time. Raises SenmlError, also when the pack is full."""
+        """Adds a record. value: int, float, bool, str or bytes; unit: of the SenML units
+        registry; time: seconds, added to the base time. Raises SenmlError, also when the pack
+        is full."""
         if len(self._records) == MAX_RECORDS:
             raise SenmlError("a SenML pack holds %d records" % MAX_RECORDS)
         _check_name(self._base_name + name)
@@ -112,7 +117,9 @@ def _value_label(value):
         return _VS
     if isinstance(value, (bytes, bytearray, memoryview)):
         return _VD
-    raise SenmlError("a SenML value is a number, bool, str or bytes, not %s" % type(value).__name__)
+    raise SenmlError(
+        "a SenML value is a number, bool, str or bytes, not %s" % type(value).__name__
+    )
 
 
 def _check_name(name):
@@ -120,7 +127,12 @@ def _check_name(name):
     if not 0 < len(name) <= MAX_NAME:
         raise SenmlError("a SenML name has 1 to %d characters" % MAX_NAME)
     for at, char in enumerate(name):
-        if not ("a" <= char <= "z" or "A" <= char <= "Z" or "0" <= char <= "9" or (at and char in "-:./_")):
+        if not (
+            "a" <= char <= "z"
+            or "A" <= char <= "Z"
+            or "0" <= char <= "9"
+            or (at and char in "-:./_")
+        ):
             raise SenmlError("SenML name %r: character %r may not be there" % (name, char))
 
 

@@ -1,17 +1,18 @@
 """SHA-512 (FIPS 180-4) in plain Python, for boards whose hashlib has only SHA-256.
 
-Meant for the few hundred bytes an Ed25519 signature covers. Words are Python integers; what costs on a
-microcontroller is the number of integer operations, not their width, so the code spends width to save operations.
+Meant for the few hundred bytes an Ed25519 signature covers. Words are Python integers; what
+costs on a microcontroller is the number of integer operations, not their width, so the code
+spends width to save operations.
 """
 
 import struct
 
 _MASK = 0xFFFFFFFFFFFFFFFF
-# A word times this is the word twice, side by side: one right shift of it is a rotation (plus bits above the 64th,
-# which the next mask drops).
+# A word times this is the word twice, side by side: one right shift of it is a rotation (plus bits
+# above the 64th, which the next mask drops).
 _TWICE = 0x10000000000000001
-# FIPS 180-4 section 4.2.3 and 5.3.5: fractions of the cube roots of the first 80 primes, and of the square roots of
-# the first 8. Kept as bytes, which stay in flash.
+# FIPS 180-4 section 4.2.3 and 5.3.5: fractions of the cube roots of the first 80 primes, and of
+# the square roots of the first 8. Kept as bytes, which stay in flash.
 _K = (
     b"\x42\x8a\x2f\x98\xd7\x28\xae\x22\x71\x37\x44\x91\x23\xef\x65\xcd"
     b"\xb5\xc0\xfb\xcf\xec\x4d\x3b\x2f\xe9\xb5\xdb\xa5\x81\x89\xdb\xbc"
@@ -85,7 +86,8 @@ def _block(state, data, at):
     b_xor_c = b ^ c
     for first in range(0, 640, 128):
         if first:
-            # The next 16 words of the schedule, in place: w[i] is the word 16 back until it is replaced.
+            # The next 16 words of the schedule, in place: w[i] is the word 16 back until it is
+            # replaced.
             for i in range(16):
                 old = w[i - 15]
                 x = old * twice
