@@ -130,6 +130,7 @@ def test_wrong_answers():
     ):
         text = refused(scene, status)
         true(len(text) < 90, "a short text: " + text)
+    true("header of more than" in refused("endless-header", 0), "the text says why")
 
 
 def test_wrong_ranges():

@@ -66,7 +66,8 @@ def test_nasty_brokers_end_the_connection_not_the_program():
 
     async def meet(scene, reason, failed):
         inbox = Inbox()
-        device = nasty(scene, on_message=inbox, keepalive=2)
+        # No PINGREQ for "stall": the packet that does not go on must be noticed by itself.
+        device = nasty(scene, on_message=inbox, keepalive=60 if scene == "stall" else 2)
         device.connect_ms = device.reply_ms = 700
         async with Running(device, wait=False) as device:
             try:
@@ -172,11 +173,20 @@ def test_oversized_messages_are_dropped_and_counted():
 def test_a_burst_is_acknowledged_after_its_handler():
     async def check():
         inbox = Inbox()
-        device = nasty("burst", on_message=inbox)
+        early = []
+
+        def handler(topic, payload, retained):
+            inbox(topic, payload, retained)
+            number = len(inbox.got)
+            if number % 20 == 1 and "40%04x" % number in control("record burst").split(","):
+                early.append(number)
+
+        device = nasty("burst", on_message=handler)
         async with Running(device):
             await inbox.until(60)
             await device.round_trip()
             wanted = ["40%04x" % number for number in range(1, 61)]
             equal(control("record burst").split(",")[1:], wanted, "acknowledgements")
+            equal((early, device.handler_errors), ([], 0), "acknowledged too early, errors")
 
     run(check())
