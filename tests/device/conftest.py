@@ -149,9 +149,8 @@ class Script(pytest.File):
         for node in tree.body:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 functions.append((node.name, node.lineno))
-            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                if node.targets[0].id in said:
-                    said[node.targets[0].id] = ast.literal_eval(node.value)
+            elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) in said:
+                said[node.targets[0].id] = ast.literal_eval(node.value)
         for ground in said["GROUNDS"]:
             options = {"ground": ground, "timeout_s": said["TIMEOUT_S"], "heap": said["HEAP"]}
             for name, line in functions:
@@ -178,7 +177,7 @@ class Function(pytest.Item):
         if verdict == "FAIL":
             raise DeviceFailure(why)
 
-    def repr_failure(self, excinfo, style=None):  # noqa: ANN001, ANN201
+    def repr_failure(self, excinfo, style=None):
         if isinstance(excinfo.value, DeviceFailure):
             return f"{self.options['ground']}: {excinfo.value}"
         return super().repr_failure(excinfo, style)
@@ -196,7 +195,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="tidegate-device-")
-        self.grounds: dict[str, CPython | CortexM3 | Unavailable] = {}
+        self.grounds: dict[str, CPython | CortexM3 | Exception] = {}
         self.runs: dict[tuple[str, str], tuple[str, Lines]] = {}
 
     def lines(self, module: str, options: dict) -> tuple[str, Lines]:
@@ -212,11 +211,13 @@ class Bench:
         if name not in self.grounds:
             try:
                 self.grounds[name] = GROUNDS[name](Path(self.folder.name))
-            except Unavailable as why:
+            except Exception as why:  # kept, so that a ground that is broken is tried once
                 self.grounds[name] = why
         ground = self.grounds[name]
         if isinstance(ground, Unavailable):
             pytest.skip(str(ground))
+        if isinstance(ground, Exception):
+            raise DeviceFailure(f"the ground cannot be used: {ground}")
         return ground
 
     def close(self) -> None:

@@ -1,8 +1,9 @@
-import bspatch
 from binascii import unhexlify
-from check import Random, equal, ground, raises, true, vectors
 from hashlib import sha256
 from io import BytesIO
+
+import bspatch
+from check import Random, equal, ground, raises, true, vectors
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 
@@ -81,7 +82,7 @@ def test_broken_operations():
 
 
 def test_every_truncation():
-    for why, old, new, patch in sound():
+    for _, old, new, patch in sound():
         if not new or (ground != "cpython" and len(patch) > 200):
             continue
         for size in range(len(patch)):

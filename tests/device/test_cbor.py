@@ -1,6 +1,7 @@
-import cbor
 import struct
 from binascii import unhexlify
+
+import cbor
 from check import Random, equal, foreign, ground, raises, true
 
 GROUNDS = ("cpython", "unix", "cortex-m3")

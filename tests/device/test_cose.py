@@ -1,7 +1,8 @@
+from binascii import hexlify, unhexlify
+
 import cbor
 import cose
 import ed25519
-from binascii import hexlify, unhexlify
 from check import Random, equal, foreign, ground, raises, true, vectors
 
 GROUNDS = ("cpython", "unix", "cortex-m3")

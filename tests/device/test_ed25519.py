@@ -1,5 +1,6 @@
-import ed25519
 from binascii import hexlify, unhexlify
+
+import ed25519
 from check import equal, ground, raises, true, vectors
 
 GROUNDS = ("cpython", "unix", "cortex-m3")

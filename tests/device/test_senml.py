@@ -1,6 +1,7 @@
+from binascii import unhexlify
+
 import cbor
 import senml
-from binascii import unhexlify
 from check import Random, equal, ground, raises, true
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
@@ -17,7 +18,8 @@ def test_a_pack_byte_for_byte():
     equal(
         pack.encode(),
         b"\x85"
-        + b"\xa5\x00\x6btemperature\x01\x63Cel\x02\xf9\x4d\xe0\x21\x78\x1aurn:dev:org:tidegate:gw-1:\x22\x1a\x65\x53\xf1\x00"
+        + b"\xa5\x00\x6btemperature\x01\x63Cel\x02\xf9\x4d\xe0"
+        + b"\x21\x78\x1aurn:dev:org:tidegate:gw-1:\x22\x1a\x65\x53\xf1\x00"
         + b"\xa3\x00\x64open\x04\xf4\x06\x21"
         + b"\xa4\x00\x65count\x01\x65count\x02\x07\x06\x01"
         + b"\xa2\x00\x64mode\x03\x62on"

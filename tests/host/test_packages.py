@@ -10,7 +10,7 @@ import pytest
 
 PACKAGES = Path(__file__).parents[2] / "firmware/packages"
 BUILT_IN = {"asyncio", "binascii", "deflate", "errno", "gc", "hashlib", "io", "json", "micropython", "os"}
-BUILT_IN |= {"random", "re", "socket", "ssl", "struct", "sys", "time"}
+BUILT_IN |= {"collections", "zlib", "random", "re", "socket", "ssl", "struct", "sys", "time"}
 
 
 def packages() -> list[Path]:

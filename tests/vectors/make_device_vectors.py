@@ -184,7 +184,7 @@ class Signatures:
     def keys(self) -> None:
         """Keys for which a careless verifier finds the equation true: with A of small order h A often vanishes."""
         smalls = {encode(multiply(k, TORSION)) for k in range(8)}
-        encodings = {bytes_: "canonical" for bytes_ in smalls}
+        encodings = dict.fromkeys(smalls, "canonical")
         for canonical in smalls:
             encodings[flip(canonical, 255)] = encodings.get(flip(canonical, 255), "wrong sign bit")
             y = int.from_bytes(canonical, "little") & (2**255 - 1)
@@ -251,7 +251,9 @@ def cose_messages() -> list[dict]:
     rng = random.Random(9052)
     entries: list[dict] = []
 
-    def put(kind: str, why: str, message: bytes, key: bytes = b"", payload: bytes = b"", detached: bool = False) -> None:
+    def put(
+        kind: str, why: str, message: bytes, key: bytes = b"", payload: bytes = b"", detached: bool = False
+    ) -> None:
         kid = hashlib.sha256(cbor2.dumps({1: 1, -1: 6, -2: key}, canonical=True)).digest()[:8]
         entries.append(
             {"kind": kind, "why": why, "message": message.hex(), "key": key.hex(), "kid": kid.hex(),
@@ -312,7 +314,7 @@ def cose_messages() -> list[dict]:
         ("unprotected header wrapped", [protected, cbor2.dumps(unprotected), body, signature]),
         ("algorithm not protected", [b"", {1: -19, **unprotected}, body, signature]),
         ("algorithm in both headers", [protected, {1: -19, **unprotected}, body, signature]),
-        ("key id in both headers", [bytes.fromhex("a2013204") + b"\x48" + unprotected[4], unprotected, body, signature]),
+        ("key id in both headers", [b"\xa2\x01\x32\x04\x48" + unprotected[4], unprotected, body, signature]),
         ("a critical header", [bytes.fromhex("a20132028104"), unprotected, body, signature]),
         ("a critical header, not protected", [protected, {2: [4], **unprotected}, body, signature]),
         ("three parts", [protected, unprotected, body]),

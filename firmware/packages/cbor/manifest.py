@@ -1,0 +1,5 @@
+# ruff: noqa: F821 - MicroPython gives a manifest its functions
+metadata(description="Deterministic CBOR out, strict CBOR in", version="0.1.0")
+
+module("cbor.py", base_path="../../lib")
+module("cbor_float.py", base_path="../../lib")
