@@ -23,6 +23,7 @@ from peers_http import BODY, ETAG, Http
 from peers_mqtt import NastyBroker
 from peers_tcp import Served
 
+ROOT = Path(__file__).parents[2]
 USER, PASSWORD = "gate-1", "tide and time"
 START_S = 15.0
 
@@ -46,7 +47,9 @@ class Broker:
 
     def start(self) -> None:
         log = (self.folder / "log").open("ab")
-        self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, cwd=self.folder)
+        self.process = subprocess.Popen(
+            self.command(), stdout=log, stderr=log, cwd=self.folder, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
         end = time.monotonic() + START_S
         while time.monotonic() < end:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
@@ -107,8 +110,26 @@ asyncio.run(main(int(sys.argv[1]), sys.argv[2]))
 """
 
 
+EMBEDDED = """
+import hmac, sys, threading
+from ota_server.broker import Access, EmbeddedBroker
+
+port, user, password = int(sys.argv[1]), sys.argv[2], sys.argv[3].encode()
+access = Access(user, lambda given: hmac.compare_digest(given, password), lambda user, given: False)
+EmbeddedBroker("127.0.0.1", port, access).start()
+threading.Event().wait()
+"""
+
+
+class Embedded(Broker):
+    """The broker inside `tidegate serve`, alone; the user is the server's, who may do everything."""
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-c", EMBEDDED, str(self.port), USER, PASSWORD]
+
+
 class Amqtt(Broker):
-    """The broker that `tidegate serve` embeds."""
+    """A broker in Python that we did not write."""
 
     def command(self) -> list[str]:
         passwords = self.folder / "passwords"
@@ -175,7 +196,7 @@ class Foreign:
 
 
 @contextlib.contextmanager
-def mqtt(host: str, brokers: tuple[type[Broker], ...] = (Mosquitto, Amqtt)) -> Iterator[dict[str, str]]:
+def mqtt(host: str, brokers: tuple[type[Broker], ...] = (Mosquitto, Embedded, Amqtt)) -> Iterator[dict[str, str]]:
     """Everything test_mqtt.py meets; what it needs to know."""
     with tempfile.TemporaryDirectory(prefix="tidegate-broker-") as top, contextlib.ExitStack() as stack:
         running: dict[str, Broker] = {}

@@ -1,4 +1,4 @@
-"""The MQTT client with brokers that do as they should: mosquitto and amqtt."""
+"""The MQTT client with brokers that do as they should: mosquitto, our own, and amqtt."""
 
 import asyncio
 
@@ -100,6 +100,10 @@ def test_both_ways():
     run(both_ways("mosquitto"))
 
 
+def test_both_ways_embedded():
+    run(both_ways("embedded"))
+
+
 def test_both_ways_amqtt():
     run(both_ways("amqtt"))
 
@@ -145,6 +149,10 @@ def test_retained():
     run(retained("mosquitto"))
 
 
+def test_retained_embedded():
+    run(retained("embedded"))
+
+
 def test_retained_amqtt():
     run(retained("amqtt"))
 
@@ -176,6 +184,10 @@ def test_last_will():
     run(last_will("mosquitto"))
 
 
+def test_last_will_embedded():
+    run(last_will("embedded"))
+
+
 def test_last_will_amqtt():
     run(last_will("amqtt"))
 
@@ -194,6 +206,10 @@ async def wrong_password(broker):
 
 def test_wrong_password():
     run(wrong_password("mosquitto"))
+
+
+def test_wrong_password_embedded():
+    run(wrong_password("embedded"))
 
 
 def test_wrong_password_amqtt():
