@@ -6,6 +6,7 @@ pseudo-terminal that mpremote uses like a board's serial port. The board reaches
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import hashlib
@@ -36,6 +37,7 @@ ERASED = b"\xff"
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 _MAC = re.compile(r"([0-9a-f]{2}):([0-9a-f]{2}(:[0-9a-f]{2}){4})\Z")
+_PTY = re.compile(r"char device redirected to (\S+)")
 _FORWARD = re.compile(r"(tcp|udp):[0-9.]*:\d{1,5}-[0-9.]*:\d{1,5}\Z")
 
 
@@ -77,6 +79,7 @@ class Emulator:
         self._reader: threading.Thread | None = None
         self._said: deque[str] = deque(maxlen=50)
         self._console: int | None = None
+        self._printed = threading.Event()  # QEMU has named the pseudo-terminal, or has ended
 
     def __enter__(self) -> Emulator:
         self.start()
@@ -121,28 +124,28 @@ class Emulator:
         if not self.firmware.is_file():
             raise TidegateError(f"there is no firmware {self.firmware}", f"Build it: {self.settings['build']}")
         create_storage(self.storage, self.settings)
-        ours, theirs = socket.socketpair()
-        with self.storage.open("rb") as lock, theirs:
+        self._said.clear()
+        self._printed.clear()
+        with self.storage.open("rb") as lock:
             self._lock(lock.fileno())
-            self._said.clear()
-            self._process = subprocess.Popen(
-                self.command(theirs.fileno()),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                pass_fds=[lock.fileno(), theirs.fileno()],  # the lock is held as long as QEMU lives
-                preexec_fn=_die_with_parent(),
-            )
+            ours, theirs = socket.socketpair()
+            with theirs:
+                self._process = subprocess.Popen(
+                    self.command(theirs.fileno()),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    pass_fds=[lock.fileno(), theirs.fileno()],  # the lock is held as long as QEMU lives
+                    preexec_fn=_die_with_parent(),
+                )
         self._reader = threading.Thread(target=self._read_output, args=[self._process], daemon=True)
         self._reader.start()
-        self.pty = _console(ours)
-        if not self.pty:
+        complete = _is_complete(ours)
+        self._printed.wait(STOP_TIMEOUT_S)
+        if not complete or not self.pty:
             self.kill()
             raise TidegateError(f"QEMU did not start: {self.output() or 'it said nothing'}", "See what it says")
-        # QEMU looks only once a second whether somebody opened the pseudo-terminal, and throws output away meanwhile.
-        # Holding it open makes connecting immediate and keeps the last 4 KiB that the board said before.
-        self._console = os.open(self.pty, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
 
     def _lock(self, file: int) -> None:
         try:
@@ -155,9 +158,24 @@ class Emulator:
     def _read_output(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            if not line.startswith("char device redirected"):
+            found = _PTY.search(line)
+            if found:
+                with contextlib.suppress(OSError):  # QEMU has ended again and the terminal with it
+                    self._hold_console(found.group(1))
+                self._printed.set()
+            else:
                 self._said.append(line.strip())
         process.stdout.close()
+        self._printed.set()
+
+    def _hold_console(self, pty: str) -> None:
+        """Keeps the pseudo-terminal open, from before QEMU's first look at it.
+
+        QEMU looks only once a second whether somebody opened it, and throws output away meanwhile. Held open,
+        connecting is immediate and the last 4 KiB that the board said before are there.
+        """
+        self._console = os.open(pty, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        self.pty = pty
 
     def output(self) -> str:
         """What QEMU itself last said, usually nothing."""
@@ -176,9 +194,6 @@ class Emulator:
         return self._process.wait() if self._process else 0
 
     def _end(self, how: signal.Signals) -> None:
-        if self._console is not None:
-            os.close(self._console)
-            self._console = None
         if self._process:
             self._process.send_signal(how)
             try:
@@ -188,27 +203,22 @@ class Emulator:
                 self._process.wait()
         if self._reader:
             self._reader.join()
+        if self._console is not None:
+            os.close(self._console)
+            self._console = None
         self._process = self._reader = None
         self.pty = ""
 
 
-def _console(control: socket.socket) -> str:
-    """The board's pseudo-terminal, asked for over QEMU's control socket (QMP); "" when QEMU ended instead.
-
-    QEMU prints the name too, but before the machine is complete; it answers here when the board runs.
-    """
+def _is_complete(control: socket.socket) -> bool:
+    """Whether QEMU's machine came about: its control socket (QMP) answers then, and closes when QEMU ends instead."""
     with control:
         control.settimeout(START_TIMEOUT_S)
         try:
-            control.sendall(b'{"execute": "qmp_capabilities"}\n{"execute": "query-chardev"}\n')
-            for line in control.makefile():
-                answer = json.loads(line).get("return")
-                for device in answer or ():
-                    if device["label"] == "console":
-                        return str(device["filename"]).removeprefix("pty:")
+            control.sendall(b'{"execute": "qmp_capabilities"}\n')
+            return any("return" in json.loads(line) for line in control.makefile())
         except OSError:  # it ended while we wrote, or is stuck
-            pass
-    return ""
+            return False
 
 
 def create_storage(path: Path, settings: dict[str, Any] | None = None) -> None:
