@@ -167,9 +167,14 @@ def token_new(data: Path, name: str, scopes: tuple[str, ...], out: Path | None) 
 
 @token.command("list")
 @data_option
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 def token_list(data: Path, as_json: bool) -> None:
-    """Show names and scopes; the tokens themselves are not kept."""
+    """Show names and scopes; the tokens themselves are not kept.
+
+    \b
+    Example:
+      tidegate token list --json
+    """
     with prepare(Config(data=data)).read() as session:
         rows: list[dict[str, Any]] = [
             {
@@ -193,7 +198,12 @@ def token_list(data: Path, as_json: bool) -> None:
 @data_option
 @click.argument("number", type=int)
 def token_revoke(data: Path, number: int) -> None:
-    """Make the token with this number (see `token list`) useless at once."""
+    """Make the token with this number (see `token list`) useless at once.
+
+    \b
+    Example:
+      tidegate token revoke 3
+    """
     with prepare(Config(data=data)).write() as session:
         row = session.get(Token, number)
         if row is None or row.revoked_at is not None:
@@ -221,7 +231,12 @@ def mosquitto(data: Path, folder: Path) -> None:
 @click.command()
 @data_option
 def audit(data: Path) -> None:
-    """Check the audit log: whether each entry still follows from the one before it."""
+    """Check the audit log: whether each entry still follows from the one before it.
+
+    \b
+    Example:
+      tidegate audit --data server
+    """
     with prepare(Config(data=data)).read() as session:
         broken = log_of_acts.first_break(session)
     if broken is not None:

@@ -30,6 +30,10 @@ class Config:
     max_payload_store: int = MAX_PAYLOAD_STORE
     mosquitto_dir: Path | None = None  # where password and access files of an outside broker are kept current
 
+    def __post_init__(self) -> None:
+        # Flask takes a relative path as one below its own package, everything else as one below the working folder.
+        object.__setattr__(self, "data", self.data.absolute())
+
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{self.data / 'tidegate.db'}"

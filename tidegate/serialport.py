@@ -25,6 +25,9 @@ from mpremote.transport_serial import SerialTransport
 from tidegate.errors import TidegateError
 
 CHUNK = 1024  # bytes a REPL command carries; twice that as text, well within a small board's heap
+# Without one mpremote would wait for a dead board for ever; shorter than a busy board's pause, and mpremote takes the
+# missing answer to raw-paste mode for a refusal.
+READ_TIMEOUT_S = 5.0
 Progress = Callable[[int, int], None]
 
 # The board's half: names begin with _tg so that they cannot meet anything else.
@@ -88,8 +91,7 @@ class Session:
 
     def __enter__(self) -> Session:
         try:
-            # A read timeout, because mpremote reads a pty byte by byte and would wait for a dead one for ever.
-            self._transport = SerialTransport(self.port, timeout=0.2)
+            self._transport = SerialTransport(self.port, timeout=READ_TIMEOUT_S)
             self._connect()
             self.run(_BOARD_SIDE)
         except BaseException as error:

@@ -18,6 +18,7 @@ from lab import Installation
 
 CHANGES = Path(__file__).resolve().parent.parent.parent / "tools" / "demo_releases"
 DEVICE = "gate-1"
+BOARD = "qemu_mps2"
 
 
 @pytest.fixture(scope="module")
