@@ -73,17 +73,13 @@ class World:
         self.boots = []  # of (slot, sequence, on trial)
         self.link = None
         self.images = {}
-        self.setup = None
         self._wanted = None
-        for entry in check.vectors("wire"):
-            kind = entry["kind"]
-            if kind == "setup":
-                self.setup = entry
-            elif kind in ("image", "patch"):
-                data = bytes.fromhex(entry["data"])
-                self.payloads["/p/" + entry["digest"]] = data
-                if kind == "image":
-                    self.images[entry["number"]] = data
+        self.setup = next(check.vectors("wire"))  # it is the first
+        for entry in check.vectors("wire_payloads"):
+            data = bytes.fromhex(entry["data"])
+            self.payloads["/p/" + entry["digest"]] = data
+            if entry["kind"] == "image":
+                self.images[entry["number"]] = data
 
     def flash(self, number=1):
         """Does with the board what flashing does."""

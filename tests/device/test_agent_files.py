@@ -55,7 +55,16 @@ def test_bad_settings_name_the_key_and_the_remedy():
     wrong('"telemetry_period_s": 5', '"telemetry_period_s": 0', "telemetry_period_s", "1 to 86400")
     wrong('"debug"', '"loud"', "log_level", "error, info, debug")
     wrong("{", "[", "JSON")
-    wrong('"p"', '"' + "p" * 5000 + '"', "JSON")
+
+
+def test_oversized_settings_are_not_read():
+    folder = scratch.folder()
+    with open(folder + "/config.json", "wb") as file:
+        file.write(GOOD.encode())
+        for _ in range(5):
+            file.write(b" " * 1000)
+    error = str(raises(ConfigError, Config, folder, "b"))
+    true("not a JSON object" in error, error)
 
 
 def test_missing_files_are_named():
@@ -133,5 +142,7 @@ def test_damaged_state_is_not_used():
     state = State(scratch.folder())
     state.write("x", b"\xff\xff")
     equal(state.load("x", 5), 5)
-    state.write("x", bytes(9000))
+    with open(state.path("x"), "wb") as file:
+        for _ in range(9):
+            file.write(bytes(1000))
     equal(state.read("x"), None)

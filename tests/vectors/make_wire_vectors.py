@@ -1,4 +1,5 @@
-"""Writes wire.json: envelopes, commands and a trust store, good and bad, with what a device must make of them.
+"""Writes wire.json: envelopes, commands and a trust store, good and bad, with what a device must make of them, and
+wire_payloads.json: the images and patches they are about.
 
     python tests/vectors/make_wire_vectors.py
 
@@ -186,6 +187,7 @@ def setup() -> dict:
         "nonce": NONCE.hex(),
         "release_kid": kid(RELEASE).hex(),
         "command_kid": kid(COMMAND).hex(),
+        "images": {str(number): sha256(image(number)).hex() for number in range(1, 5)},
     }
 
 
@@ -206,7 +208,7 @@ def accepted(name: str, data: bytes, number: int, running: int, payload: bytes, 
 
 
 def refused(name: str, data: bytes, code: int, reason: int, running: int = 1) -> dict:
-    """code: docs/reports.md; reason: SUIT's."""
+    """code: docs/reports.md; reason: SUIT's. A vector may say "pad": so many zero bytes follow the data."""
     return {
         "kind": "envelope",
         "name": name,
@@ -267,7 +269,7 @@ def envelopes() -> list[dict]:
         refused("cut", good[:-1], 2, 1),
         refused("untagged", good[2:], 2, 1),
         refused("long-head", good.replace(b"\xd8\x6b\xa2", b"\xd8\x6b\xb8\x02", 1), 2, 1),
-        refused("too-large", good + bytes(2048), 1, 1),
+        {**refused("too-large", good, 1, 1), "pad": 2048},
         refused("empty", b"", 2, 1),
     ]
     return out
@@ -317,7 +319,7 @@ def commands() -> list[dict]:
         entry("arguments", command(21, claims={-65537: ["ping", []]}), 21, None, "malformed"),
         entry("extra-claim", command(22, claims={1: "me"}), 22, None, "malformed"),
         entry("cut", command(23)[:-1], 23, None, "malformed"),
-        entry("large", command(24) + bytes(1024), 24, None, "too-large"),
+        {**entry("large", command(24), 24, None, "too-large"), "pad": 1024},
         entry("raises", command(25, claims={-65537: ["broken", {}]}), 25, 1, None),
         entry("ping-again", command(26), 26, 0, None),
     ]
@@ -335,10 +337,10 @@ def payloads() -> list[dict]:
 
 
 def main() -> None:
-    lines = [setup(), *payloads(), *envelopes(), *commands()]
-    text = "[\n" + ",\n".join(json.dumps(line) for line in lines) + "\n]\n"
-    (HERE / "wire.json").write_text(text)
-    print(f"wire.json: {len(lines)} entries, {len(text)} bytes")
+    for name, lines in (("wire", [setup(), *envelopes(), *commands()]), ("wire_payloads", payloads())):
+        text = "[\n" + ",\n".join(json.dumps(line) for line in lines) + "\n]\n"
+        (HERE / f"{name}.json").write_text(text)
+        print(f"{name}.json: {len(lines)} entries, {len(text)} bytes")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What was flashed beside the firmware: config.json and credentials.json, checked key by key."""
 
 import json
+import os
 
 from tidegate import console
 from tidegate.clock import const
@@ -90,13 +91,13 @@ class _Document:
         return _Document(self._path, value, self._prefix + key + ".")
 
     def _read(self):
+        values = None
         try:
-            with open(self._path, "rb") as file:
-                data = file.read(_MAX_SIZE + 1)
+            if os.stat(self._path)[6] <= _MAX_SIZE:
+                with open(self._path) as file:
+                    values = json.load(file)
         except OSError:
             raise ConfigError("%s is missing; flash it (tidegate flash)" % self._path)
-        try:
-            values = json.loads(str(data, "utf-8")) if len(data) <= _MAX_SIZE else None
         except ValueError:
             values = None
         if not isinstance(values, dict):

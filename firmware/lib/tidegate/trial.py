@@ -7,7 +7,7 @@ from tidegate.clock import ticks_diff, ticks_ms
 from tidegate.reports import Failure
 from tidegate.updater import OFFER, UPDATE
 
-CRASH = "crash"  # kept by the loader: "COUNT SEQUENCE\n" and the end of a trace
+CRASH = "crash"  # kept by the loader: "COUNT SEQUENCE\n" and a trace
 
 # the loader's words for why a trial failed, in the order of their numbers (boot.record)
 REASONS = ("none", "watchdog", "exception", "timeout", "reset", "ended", "damaged", "power")
@@ -117,9 +117,10 @@ class _Crash:
     def __init__(self, state):
         self.count, self.sequence, self.last_line = 0, None, ""
         try:
-            lines = str(state.read(CRASH) or b"", "utf-8").strip().split("\n")
-            head = lines[0].split()
-            self.count, self.sequence = int(head[0]), int(head[1])
-            self.last_line = lines[-1].strip() if len(lines) > 1 else ""
-        except (ValueError, IndexError, UnicodeError):
+            with open(state.path(CRASH)) as file:
+                count, sequence = file.readline().split()
+                self.count, self.sequence = int(count), int(sequence)
+                for line in file:  # a trace may be long; what it ends in says what happened
+                    self.last_line = line.strip() or self.last_line
+        except (OSError, ValueError):  # none, or not ours; UnicodeError is a ValueError
             pass
