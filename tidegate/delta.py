@@ -114,18 +114,14 @@ def read_header(patch: bytes) -> Header:
     if not patch or patch[0] & 0xF0 != MAGIC:
         raise PatchError("this is not a patch: it does not begin with 0xD0")
     if patch[0] & 0x0F != CODEC_DEFLATE:
-        raise PatchError(
-            f"the patch uses codec {patch[0] & 0x0F}, which is not known here", "Update Tidegate"
-        )
+        raise PatchError(f"the patch uses codec {patch[0] & 0x0F}, which is not known here", "Update Tidegate")
     reader = _Reader(patch, 1)
     old_size = reader.uvarint()
     new_size = old_size + reader.svarint()
     checks = reader.take(2 * CHECK_SIZE)
     if not 0 <= new_size <= MAX_SIZE or old_size > MAX_SIZE:
         raise PatchError(f"the patch makes {new_size} bytes from {old_size}, which is out of bounds")
-    return Header(
-        CODEC_DEFLATE, old_size, new_size, checks[:CHECK_SIZE], checks[CHECK_SIZE:], reader.position
-    )
+    return Header(CODEC_DEFLATE, old_size, new_size, checks[:CHECK_SIZE], checks[CHECK_SIZE:], reader.position)
 
 
 def _operations(old: bytes, new: bytes) -> bytes:
@@ -164,9 +160,7 @@ def _merged(control: bytes) -> list[tuple[int, int, int]]:
     return triples
 
 
-def _read_operations(
-    header: Header, patch: bytes
-) -> Iterator[tuple[int, int, list[tuple[int, int]], bytes, int]]:
+def _read_operations(header: Header, patch: bytes) -> Iterator[tuple[int, int, list[tuple[int, int]], bytes, int]]:
     """Each operation as (x, y, [(offset in x, delta)], literal bytes, position in the base)."""
     stream = _unpack(patch[header.body :], header.new_size)
     reader = _Reader(stream, 0)

@@ -12,6 +12,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def flash(port: str, request: Request, progress: Progress = lambda what, done, t
             outcome.removed = _wipe(session)
         _remove_stale(session, files, outcome)
         for path, data in files.items():
-            wrote = session.put(path, data, lambda done, total, path=path: progress(path, done, total))
+            wrote = session.put(path, data, partial(progress, path))
             (outcome.written if wrote else outcome.kept).append(path)
         if request.release:
             _install(session, request, outcome, progress)
@@ -208,7 +209,7 @@ def _install(session: Session, request: Request, outcome: Outcome, progress: Pro
             f"the board's file system has {free} bytes free, staging the image takes {len(data) + SPARE}",
             "Remove files with `mpremote rm`, or flash with --wipe",
         )
-    session.put(STAGED, data, lambda done, total: progress(f"image {release.version}", done, total))
+    session.put(STAGED, data, partial(progress, f"image {release.version}"))
     session.run(
         "from boot import flash, board\n"
         f"flash.install(board.Board(), {STAGED!r}, bytes.fromhex({target.digest!r}), {release.sequence})\n"
@@ -229,9 +230,7 @@ def _target(release: Release, board: Board) -> Target:
 
 
 def _status(session: Session) -> dict[str, Any] | None:
-    return session.value(
-        "(__import__('boot.flash').flash.status(__import__('boot.board').board.Board()))", 60
-    )
+    return session.value("(__import__('boot.flash').flash.status(__import__('boot.board').board.Board()))", 60)
 
 
 def _check_bootable(outcome: Outcome) -> None:

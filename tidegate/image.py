@@ -45,9 +45,7 @@ class Identity:
 def build(root: Path, board: Board, identity: Identity, progress: Progress | None = None) -> bytes:
     """The image of `root`/firmware for `board`. `progress` is told (done, total, file) before each file."""
     sources = [
-        (f"{part}/{name}", path)
-        for part in ("lib", "app")
-        for name, path in _files(_folder(root / "firmware" / part))
+        (f"{part}/{name}", path) for part in ("lib", "app") for name, path in _files(_folder(root / "firmware" / part))
     ]
     tree: Tree = {}
     with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch:

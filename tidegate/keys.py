@@ -75,9 +75,7 @@ def save(key: Key, path: Path | str, *, replace: bool = False) -> Path:
         raise TidegateError("a public key cannot be saved as a private one")
     for existing in (path, public_path):
         if existing.exists() and not replace:
-            raise TidegateError(
-                f"{existing} exists; a key is never overwritten", "Choose another name or move it away"
-            )
+            raise TidegateError(f"{existing} exists; a key is never overwritten", "Choose another name or move it away")
     write_atomic(public_path, _to_json(key.public_only()))
     write_atomic(path, _to_json(key), mode=0o600)
     return public_path

@@ -76,9 +76,7 @@ def resolve(name: str) -> str:
         for port in ports:
             if port.serial_number == name[3:]:
                 return port.device
-        raise BoardError(
-            f"no board with serial number {name[3:]}", "`mpremote connect list` shows what is there"
-        )
+        raise BoardError(f"no board with serial number {name[3:]}", "`mpremote connect list` shows what is there")
     return name.removeprefix("port:")
 
 
