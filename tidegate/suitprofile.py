@@ -7,7 +7,6 @@ is a patch is said in fetch-arguments (parameter 25), which the draft leaves to 
 
 from __future__ import annotations
 
-import re
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +27,7 @@ _COMPONENTS = [[b"next"], [b"run"]]
 _VENDOR, _CLASS, _MATCH, _INDEX, _TRY_EACH, _SET, _FETCH = 1, 2, 3, 12, 15, 20, 21
 _P_VENDOR, _P_CLASS, _P_DIGEST, _P_SIZE, _P_URI, _P_FETCH_ARGS = 1, 2, 3, 14, 21, 25
 _FETCH_AND_CHECK = [_FETCH, POLICY, _MATCH, POLICY]
-_ADDRESS = re.compile(r"p/([0-9a-f]{64})\Z")
+_PAYLOADS = "p/"  # where payloads are, relative to the server
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def encode(manifest: Manifest) -> bytes:
     """The manifest's own bytes (unsigned, without the byte-string head)."""
     _check(manifest)
     wrap = cborstrict.dumps
-    new = {_P_DIGEST: wrap_digest(manifest.image.digest), _P_SIZE: manifest.image.size}
+    new = {_P_DIGEST: wrap_digest(manifest.image.digest), _P_SIZE: manifest.image.size, _P_URI: _PAYLOADS}
     identity = {_P_VENDOR: manifest.vendor_id, _P_CLASS: manifest.class_id}
     shared = [_INDEX, 0, _SET, {**identity, **new}, _VENDOR, POLICY, _CLASS, POLICY]
     full = [_INDEX, 0, _SET, {_P_URI: _uri(manifest.image.digest)}]
@@ -107,7 +106,7 @@ def decode(data: bytes) -> Manifest:
     shared = _open(common[4], "shared sequence")
     parameters = _at(shared, 3, "shared sequence")
     _same(shared, [_INDEX, 0, _SET, parameters, _VENDOR, POLICY, _CLASS, POLICY], "shared sequence")
-    identity = _map(parameters, {_P_VENDOR, _P_CLASS, _P_DIGEST, _P_SIZE}, "shared parameters")
+    identity = _map(parameters, {_P_VENDOR, _P_CLASS, _P_DIGEST, _P_SIZE, _P_URI}, "shared parameters")
     image = Image(read_digest(identity[_P_DIGEST], "shared parameters"), identity[_P_SIZE])
     _same(_open(value[7], "validate"), [_MATCH, POLICY], "validate")
     text = _open(value[23], "text")
@@ -132,10 +131,11 @@ def address(digest: bytes) -> str:
 def _patch_branch(patch: Patch) -> list[Any]:
     base = {_P_DIGEST: wrap_digest(patch.base_digest), _P_SIZE: patch.base_size}
     fetch = cborstrict.dumps({1: PATCH_FORMAT, 2: 1, 3: patch.size, 4: patch.digest})
+    # The digest in the arguments completes the shared address, so it is carried once (docs/decisions/0005).
     # The base is checked before anything is overridden, so a failed branch leaks nothing into the next.
     return [
         *(_INDEX, 1, _SET, base, _MATCH, POLICY),
-        *(_INDEX, 0, _SET, {_P_URI: _uri(patch.digest), _P_FETCH_ARGS: fetch}),
+        *(_INDEX, 0, _SET, {_P_FETCH_ARGS: fetch}),
     ]
 
 
@@ -155,11 +155,10 @@ def _read_install(data: Any, image: Image) -> tuple[Patch, ...]:
 
 def _read_branch(branch: Any) -> Patch:
     base = _map(_at(branch, 3, "patch branch"), {_P_DIGEST, _P_SIZE}, "patch branch")
-    target = _map(_at(branch, 9, "patch branch"), {_P_URI, _P_FETCH_ARGS}, "patch branch")
+    target = _map(_at(branch, 9, "patch branch"), {_P_FETCH_ARGS}, "patch branch")
     fetch = _map(_open(target[_P_FETCH_ARGS], "fetch arguments"), {1, 2, 3, 4}, "fetch arguments")
-    found = _ADDRESS.match(target[_P_URI]) if isinstance(target[_P_URI], str) else None
-    if not isinstance(fetch[4], bytes) or found is None or bytes.fromhex(found[1]) != fetch[4]:
-        raise _bad("a patch is not addressed by its own digest")
+    if not isinstance(fetch[4], bytes) or len(fetch[4]) != 32:
+        raise _bad("a patch is not named by its digest")
     patch = Patch(read_digest(base[_P_DIGEST], "patch branch"), base[_P_SIZE], fetch[4], fetch[3])
     _check_size(patch.size, "patch")
     _check_size(patch.base_size, "base")
@@ -214,7 +213,7 @@ def read_digest(data: Any, where: str) -> bytes:
 
 
 def _uri(digest: bytes) -> str:
-    return f"p/{digest.hex()}"
+    return f"{_PAYLOADS}{digest.hex()}"
 
 
 def _open(data: Any, what: str) -> Any:

@@ -160,7 +160,7 @@ def test_manifests(case: dict[str, Any]) -> None:
         *("no vendor condition", "no image digest", "a digest of 31 bytes", "a vendor id of 15 bytes"),
         *("a reporting policy of 16", "install copies"),
         *("component index 2", "patch format 2", "the base is the next slot", "a patch of no bytes"),
-        *("an address with a host", "fetch arguments that lack one", "no components"),
+        *("another folder of payloads", "fetch arguments that lack one", "no components"),
     ],
 )
 def test_manifests_that_do_not_fit(name: str) -> None:

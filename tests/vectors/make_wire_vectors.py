@@ -127,9 +127,9 @@ def manifest(number: int, bases: list[int], **change: Any) -> dict:
     new = image(number)
     shared = [
         *(12, 0, 20, ordered({1: change.get("vendor", VENDOR_ID.bytes), 2: change.get("klass", CLASS_ID.bytes)})),
-        *(20, ordered({3: digest(new), 14: len(new)}), 1, 15, 2, 15),
+        *(20, ordered({3: digest(new), 14: len(new), 21: "p/"}), 1, 15, 2, 15),
     ]
-    # One override with all four, as the profile has it.
+    # One override with all five, as the profile has it.
     shared = [12, 0, 20, ordered({**shared[3], **shared[5]}), *shared[6:]]
     branches = [patch_branch(image(base), new) for base in bases] + [image_branch(new)]
     install = [15, branches, 12, 0, 21, 15, 3, 15]
@@ -151,7 +151,7 @@ def patch_branch(old: bytes, new: bytes) -> bytes:
     return enc(
         [
             *(12, 1, 20, ordered({3: digest(old), 14: len(old)}), 3, 15),
-            *(12, 0, 20, ordered({21: f"p/{sha256(data).hex()}", 25: arguments})),
+            *(12, 0, 20, {25: arguments}),
         ]
     )
 

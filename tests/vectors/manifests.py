@@ -320,6 +320,11 @@ def _install(out: list[dict[str, Any]]) -> None:
     def target(m: dict[int, Any]) -> dict[int, Any]:
         return branch(m)[9]
 
+    def full(name: bytes) -> list[Any]:
+        return [12, 0, 20, {21: "p/" + name.hex()}, 21, 15, 3, 15]
+
+    put("no folder of payloads", lambda m: m[3][4][3].pop(21))
+    put("another folder of payloads", lambda m: m[3][4][3].update({21: "q/"}))
     put("install does nothing", lambda m: m.update({20: []}))
     put("install does not fetch", lambda m: m.update({20: [3, 15]}))
     put("install is no list", lambda m: m.update({20: {1: 1}}))
@@ -343,7 +348,10 @@ def _install(out: list[dict[str, Any]]) -> None:
     put("fetch arguments that lack one", lambda m: target(m).update({25: wrap({1: 1, 2: 1, 3: 1000})}))
     put("fetch arguments that are no map", lambda m: target(m).update({25: b"\x80"}))
     put("fetch arguments that are damaged", lambda m: target(m).update({25: b"\xa4\x01"}))
-    put("a patch named by another digest", lambda m: target(m).update({21: "p/" + "0" * 64}))
+    put("a patch with its digest in the address", lambda m: target(m).update({21: "p/" + digest("patch 0").hex()}))
+    put("an address that is the root", lambda m: target(m).update({21: "/"}))
+    put("the image named by another digest", lambda m: m.update({20: full(digest("patch 0"))}))
+    put("the image without its name", lambda m: m.update({20: [12, 0, 20, {21: "p/"}, 21, 15, 3, 15]}))
     put("an address with a host", lambda m: target(m).update({21: "http://elsewhere.example/p"}))
     put("an address that climbs", lambda m: target(m).update({21: "p/../" + digest("patch 0").hex()}))
     put("an address of no bytes", lambda m: target(m).update({21: ""}))

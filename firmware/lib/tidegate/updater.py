@@ -23,6 +23,7 @@ UPDATE = "update"  # [manifest digest, sequence] of it, for reports after a rese
 
 _NEXT = [b"next"]
 _RUN = [b"run"]
+_PAYLOADS = "p/"  # folder of the payloads, relative to the configured server
 _PATCH_FORMAT = const(1)
 _RUNNING_INDEX = const(1)
 _BACKOFF_S = const(2)  # pause after a failed fetch, doubled each time
@@ -65,9 +66,11 @@ class _Plan:
         self.is_patch = fetch.arguments is not None
         if self.is_patch:
             self.payload, self.payload_size = _patch_arguments(fetch.arguments)
+            address = _PAYLOADS  # the arguments complete it: docs/decisions/0005
         else:
             self.payload, self.payload_size = fetch.digest, fetch.size
-        if fetch.uri != "p/" + "".join("%02x" % byte for byte in self.payload):
+            address = _PAYLOADS + "".join("%02x" % byte for byte in self.payload)
+        if fetch.uri != address:
             raise Failure(
                 reports.UNSUPPORTED, "a payload is named by its digest", reports.SUIT_PARAMETER
             )
