@@ -19,7 +19,9 @@ from tidegate.errors import TidegateError
 PATCHES = vectors("patches.json")  # by an encoder that is not ours: tests/vectors/make_device_vectors.py
 OLD = random.Random(1).randbytes(3000)
 NEW = OLD[:1000] + b"something new" + OLD[1100:2500] + bytes(byte ^ 3 for byte in OLD[2500:2520]) + OLD[2520:]
-PATCH = delta.make(OLD, NEW)
+PATCH = delta.make(OLD, NEW, [delta.DEFLATE])
+BOTH = [PATCH, delta.make(OLD, NEW, [delta.ADAPTIVE])]
+each_codec = pytest.mark.parametrize("made", BOTH, ids=delta.CODECS.values())
 
 
 @pytest.mark.parametrize("case", [c for c in PATCHES if "new" in c], ids=lambda c: c["why"])
@@ -59,53 +61,66 @@ def pairs(draw: st.DrawFn) -> tuple[bytes, bytes]:
 @settings(max_examples=400, deadline=None)
 def test_a_patch_gives_the_new_file(pair: tuple[bytes, bytes]) -> None:
     old, new = pair
-    patch = delta.make(old, new)
-    assert delta.apply(old, patch) == new
-    assert delta.make(old, new) == patch
-    assert deflate.max_distance(patch[delta.read_header(patch).body :]) <= deflate.MAX_DISTANCE
+    for codec in delta.CODECS:
+        patch = delta.make(old, new, [codec])
+        assert delta.read_header(patch).codec == codec
+        assert delta.apply(old, patch) == new
+        assert delta.make(old, new, [codec]) == patch
+        assert len(delta.make(old, new)) <= len(patch)
+        if codec == delta.DEFLATE:
+            assert deflate.max_distance(patch[delta.read_header(patch).body :]) <= deflate.MAX_DISTANCE
 
 
 @given(st.binary(max_size=200))
 @settings(max_examples=500, deadline=None)
 def test_random_bytes_are_refused(data: bytes) -> None:
-    for patch in (data, PATCH[:13] + data):
+    for patch in (data, PATCH[:13] + data, BOTH[1][:13] + data):
         with pytest.raises(delta.PatchError):
             delta.apply(OLD, patch)
 
 
-def test_every_truncation_is_refused() -> None:
-    for size in range(len(PATCH)):
+@each_codec
+def test_every_truncation_is_refused(made: bytes) -> None:
+    for size in range(len(made)):
         with pytest.raises(delta.PatchError):
-            delta.apply(OLD, PATCH[:size])
+            delta.apply(OLD, made[:size])
 
 
-def test_every_flipped_bit_is_refused() -> None:
-    for bit in range(8 * len(PATCH)):
-        changed = bytearray(PATCH)
+@each_codec
+def test_every_flipped_bit_is_refused(made: bytes) -> None:
+    for bit in range(8 * len(made)):
+        changed = bytearray(made)
         changed[bit // 8] ^= 1 << bit % 8
         with pytest.raises(delta.PatchError):
             delta.apply(OLD, bytes(changed))
 
 
-def test_over_long_patches_are_refused() -> None:
-    with pytest.raises(delta.PatchError, match="after its end"):
-        delta.apply(OLD, PATCH + b"\0")
+@each_codec
+@given(st.binary(min_size=1, max_size=20))
+@settings(max_examples=300, deadline=None)
+def test_bytes_at_the_end_are_refused(made: bytes, more: bytes) -> None:
+    with pytest.raises(delta.PatchError, match="over-long|damaged"):
+        delta.apply(OLD, made + more)
+
+
+def test_operations_after_the_end_are_refused() -> None:
     body = delta.read_header(PATCH).body
     operations = deflate.unpack(PATCH[body:], 100000)
     with pytest.raises(delta.PatchError, match="over-long"):
         delta.apply(OLD, PATCH[:body] + deflate.pack(operations + b"\0"))
 
 
-def test_another_base_is_named() -> None:
+@each_codec
+def test_another_base_is_named(made: bytes) -> None:
     with pytest.raises(delta.PatchError, match="for another base: 3000 bytes"):
-        delta.apply(OLD[:-1] + b"!", PATCH)
+        delta.apply(OLD[:-1] + b"!", made)
     with pytest.raises(delta.PatchError, match="this one has 2999 bytes"):
-        delta.apply(OLD[:-1], PATCH)
+        delta.apply(OLD[:-1], made)
 
 
 def test_an_unknown_codec_is_refused() -> None:
-    with pytest.raises(delta.PatchError, match="codec 1"):
-        delta.apply(OLD, b"\xd1" + PATCH[1:])
+    with pytest.raises(delta.PatchError, match="codec 2"):
+        delta.apply(OLD, b"\xd2" + PATCH[1:])
 
 
 def test_a_bomb_is_stopped() -> None:
@@ -166,6 +181,7 @@ def test_on_the_command_line(cli: Cli, tmp_path: Path) -> None:
     assert "new size" in shown.stdout and str(len(NEW)) in shown.stdout
 
 
+@each_codec
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -175,9 +191,11 @@ def test_on_the_command_line(cli: Cli, tmp_path: Path) -> None:
         (lambda p: b"not a patch", "does not begin with 0xD0"),
     ],
 )
-def test_a_bad_patch_leaves_no_file(cli: Cli, tmp_path: Path, change: Callable[[bytes], bytes], says: str) -> None:
+def test_a_bad_patch_leaves_no_file(
+    cli: Cli, tmp_path: Path, made: bytes, change: Callable[[bytes], bytes], says: str
+) -> None:
     (tmp_path / "old").write_bytes(OLD)
-    (tmp_path / "patch").write_bytes(change(PATCH))
+    (tmp_path / "patch").write_bytes(change(made))
     result = cli("delta", "apply", tmp_path / "old", tmp_path / "patch", tmp_path / "out")
     assert result.exit_code == 1
     assert says in result.stderr

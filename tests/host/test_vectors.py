@@ -122,6 +122,16 @@ def test_patch(case: dict[str, str]) -> None:
     assert delta.apply(bytes.fromhex(case["old"]), bytes.fromhex(case["patch"])).hex() == case["new"]
 
 
+@pytest.mark.parametrize("case", vectors("adaptive_patches.json"), ids=lambda c: c["why"])
+def test_adaptive_patch(case: dict[str, str]) -> None:
+    old, patch = bytes.fromhex(case["old"]), bytes.fromhex(case["patch"])
+    if "new" in case:
+        assert delta.apply(old, patch).hex() == case["new"]
+    else:
+        with pytest.raises(delta.PatchError):
+            delta.apply(old, patch)
+
+
 # ---------------------------------------------------------------- bytes made without this library
 
 WIRE = vectors("wire.json")

@@ -94,7 +94,7 @@ def _target(
         if old.digest == digest or old.digest in patches:
             note(f"{board.name}: no patch from {base.version}, whose image is the same as another's")
             continue
-        data = delta.make(base.payload(old.digest), image)
+        data = delta.make(base.payload(old.digest), image, [delta.DEFLATE])
         if len(data) >= packed:
             note(f"{board.name}: no patch from {base.version}, it would have {len(data)} bytes")
             continue
