@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -187,7 +188,7 @@ def test_on_the_command_line(cli: Cli, tmp_path: Path) -> None:
     [
         (lambda p: p[:-4], "cut off"),
         (lambda p: p[:40] + bytes([p[40] ^ 8]) + p[41:], "damaged"),
-        (lambda p: p + b"more", "after its end"),
+        (lambda p: p + b"more", "after its end|over-long"),
         (lambda p: b"not a patch", "does not begin with 0xD0"),
     ],
 )
@@ -198,7 +199,7 @@ def test_a_bad_patch_leaves_no_file(
     (tmp_path / "patch").write_bytes(change(made))
     result = cli("delta", "apply", tmp_path / "old", tmp_path / "patch", tmp_path / "out")
     assert result.exit_code == 1
-    assert says in result.stderr
+    assert re.search(says, result.stderr)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["old", "patch"]
 
 

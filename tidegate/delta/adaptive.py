@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tidegate.delta.container import Header, PatchError, fold, unfold
-from tidegate.delta.rangecoder import Decoder, Encoder
+from tidegate.delta.rangecoder import DAMAGED, Decoder, Encoder
 from tidegate.delta.start import START_STATES
 
 WINDOW = 512  # bytes back in the new file that a copy may reach
@@ -127,7 +127,7 @@ def decode(header: Header, patch: bytes) -> Iterator[Step]:
 
 def _need(holds: bool, what: str) -> None:
     if not holds:
-        raise PatchError(f"the patch is damaged: {what}")
+        raise PatchError(f"{DAMAGED}: {what}")
 
 
 def _put_number(coder: Encoder, base: int, value: int) -> None:

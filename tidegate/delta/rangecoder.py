@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from tidegate.delta.container import PatchError
 
+# Whatever goes wrong in a range-coded stream, all after it reads as something else: which it was cannot be told.
+DAMAGED = "the patch is damaged, cut off or over-long"
+
 TOP = 1 << 22  # the interval is refilled when it is narrower
 FIRST_RANGE = 1 << 24
 FIRST_BYTES = 3
@@ -131,10 +134,10 @@ class Decoder:
     def finish(self) -> None:
         """Check that the bytes end here and are the ones an encoder would have written."""
         if self._position < len(self._data):
-            raise PatchError("the patch is over-long: it goes on after its end")
+            raise PatchError(f"{DAMAGED}: it goes on after its end")
         ends_in_zero = self._left_off < MAX_LEFT_OFF and self._position > self._first and not self._data[-1]
         if ends_in_zero or self._code >> 8 * self._left_off:
-            raise PatchError("the patch is damaged or over-long: its last bytes come after its end")
+            raise PatchError(f"{DAMAGED}: its last bytes are not what ends it")
 
     def _refill(self) -> None:
         while self._range < TOP:
@@ -147,5 +150,5 @@ class Decoder:
             return self._data[self._position - 1]
         self._left_off += 1
         if self._left_off > MAX_LEFT_OFF:
-            raise PatchError("the patch is damaged or cut off")
+            raise PatchError(f"{DAMAGED}: it ends before the file is complete")
         return 0
