@@ -75,13 +75,24 @@ def authenticate(data, store, feed):
 
     data: bytes; feed(): called before each signature, which takes a while on a board.
     """
+    members, wrapper, digest = unwrap(data)
+    if len(members) != 2:
+        raise Failure(reports.MALFORMED, "an envelope holds a wrapper and a manifest")
+    _check_signatures(wrapper, store, feed)
+    return _open(members[_MANIFEST], digest)
+
+
+def unwrap(data):
+    """(members, wrapper, digest) of an envelope whose manifest has the digest that its wrapper
+    says; nothing is trusted yet. wrapper: the encoded SUIT_Digest and the signatures over it.
+    """
     if len(data) > MAX_SIZE:
         raise Failure(reports.TOO_LARGE, "%d bytes, at most %d" % (len(data), MAX_SIZE))
     outer = decode(data, "envelope")
     if not isinstance(outer, cbor.Tag) or outer.tag != _TAG:
         raise Failure(reports.MALFORMED, "not a SUIT envelope")
     members = outer.value
-    if not isinstance(members, dict) or set(members) != {_WRAPPER, _MANIFEST}:
+    if not isinstance(members, dict) or _WRAPPER not in members or _MANIFEST not in members:
         raise Failure(reports.MALFORMED, "an envelope holds a wrapper and a manifest")
     wrapper = decode(_bytes(members[_WRAPPER], "wrapper"), "wrapper")
     manifest = _bytes(members[_MANIFEST], "manifest")
@@ -90,12 +101,11 @@ def authenticate(data, store, feed):
             reports.MALFORMED, "a wrapper holds a digest and 1 to %d signatures" % _MAX_SIGNATURES
         )
     digest = sha256_of(wrapper[0], "manifest digest")
-    if _digest_with_head(manifest) != digest:
+    if digest_with_head(manifest) != digest:
         raise Failure(
             reports.SIGNATURE, "the manifest is not the signed one", reports.SUIT_CONDITION
         )
-    _check_signatures(wrapper, store, feed)
-    return _open(manifest, digest)
+    return members, wrapper, digest
 
 
 def _check_signatures(wrapper, store, feed):
@@ -121,7 +131,8 @@ def _check_signatures(wrapper, store, feed):
         raise Failure(reports.UNKNOWN_KEY, "no signature by a release key this device trusts")
 
 
-def _digest_with_head(manifest):
+def digest_with_head(manifest):
+    """SHA-256 over a byte string as it is encoded, head and all."""
     check = hashlib.sha256()
     size = len(manifest)
     # The head of a byte string: cbor itself would copy the whole manifest to make it.

@@ -138,7 +138,7 @@ class Processor:
                 self._override(argument)
             else:
                 _check_policy(argument)
-                self._condition(command)
+                self._command(command)
 
     def _try_each(self, branches, nesting):
         if (
@@ -187,24 +187,28 @@ class Processor:
         if not isinstance(argument, dict):
             raise Failure(reports.MALFORMED, "parameters are a map")
         for key, value in argument.items():
-            if key in (_P_VENDOR, _P_CLASS):
-                good = isinstance(value, bytes) and len(value) == 16
-            elif key == _P_DIGEST:
-                value = sha256_of(value, "image digest")
-                good = True
-            elif key == _P_SIZE:
-                good = _is_uint(value)
-            elif key == _P_URI:
-                good = isinstance(value, str) and 0 < len(value) <= _MAX_URI
-            elif key == _P_ARGUMENTS:
-                good = isinstance(value, bytes)
-            else:
-                raise Failure(reports.UNSUPPORTED, "parameter %r" % key, reports.SUIT_PARAMETER)
-            if not good:
-                raise Failure(reports.MALFORMED, "parameter %r" % key, reports.SUIT_PARAMETER)
-            self._parameters[self._index][key] = value
+            self._parameters[self._index][key] = self._parameter(key, value)
 
-    def _condition(self, command):
+    def _parameter(self, key, value):
+        """The checked value of a parameter; its SHA-256 for a digest."""
+        if key in (_P_VENDOR, _P_CLASS):
+            good = isinstance(value, bytes) and len(value) == 16
+        elif key == _P_DIGEST:
+            return sha256_of(value, "image digest")
+        elif key == _P_SIZE:
+            good = _is_uint(value)
+        elif key == _P_URI:
+            good = isinstance(value, str) and 0 < len(value) <= _MAX_URI
+        elif key == _P_ARGUMENTS:
+            good = isinstance(value, bytes)
+        else:
+            raise Failure(reports.UNSUPPORTED, "parameter %r" % key, reports.SUIT_PARAMETER)
+        if not good:
+            raise Failure(reports.MALFORMED, "parameter %r" % key, reports.SUIT_PARAMETER)
+        return value
+
+    def _command(self, command):
+        """A command whose argument is a reporting policy and that has no step of its own."""
         parameters = self._parameters[self._index]
         if command == _VENDOR:
             if parameters.get(_P_VENDOR) != self._target.vendor_id:
