@@ -27,6 +27,11 @@ class Board:
     settings: dict[str, Any]
 
     @property
+    def native(self) -> bool:
+        """Whether images for this board carry native modules, where they are built for its core."""
+        return bool(self.arch) and self.settings.get("native") is True
+
+    @property
     def mpy_flags(self) -> list[str]:
         return [f"-march={self.arch}"] if self.arch else []
 

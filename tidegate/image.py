@@ -56,8 +56,18 @@ def build(root: Path, board: Board, identity: Identity, progress: Progress | Non
                 _insert(tree, name[:-3] + ".mpy", compile_source(path, name, board, Path(scratch)))
             else:
                 _insert(tree, name, path.read_bytes())
+    for path in native_modules(root, board):
+        _insert(tree, f"lib/{path.name}", path.read_bytes())
     tree["release.json"] = identity.encode()
     return pack(tree)
+
+
+def native_modules(root: Path, board: Board) -> list[Path]:
+    """The machine code for the board's core, where board.toml wants it and it was built (tools/native.py).
+
+    Every native module has a twin in plain Python, so an image without them does the same, slower.
+    """
+    return sorted((root / "build" / "native" / board.arch).glob("*.mpy")) if board.native else []
 
 
 def pack(tree: Tree) -> bytes:

