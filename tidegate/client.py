@@ -60,6 +60,14 @@ class Server:
         """Publish a release whose payloads are stored."""
         return self._call("POST", "/api/v1/releases", body=release)
 
+    def publish_trust(self, update: bytes) -> dict[str, Any]:
+        """Publish a signed trust update; again is harmless."""
+        return self._call("POST", "/api/v1/trust", body={"update": base64.b64encode(update).decode("ascii")})
+
+    def trust(self) -> dict[str, Any]:
+        """The server's trust store and the versions it can hand to devices."""
+        return self._call("GET", "/api/v1/trust")
+
     def releases(self) -> Any:
         return self._call("GET", "/api/v1/releases")
 

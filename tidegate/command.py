@@ -1,4 +1,6 @@
-"""Commands to devices: CWTs (RFC 8392) in COSE_Sign1, each for one device, expiring and good for once.
+"""Commands to devices: CWTs (RFC 8392), each for one device, expiring and good for once.
+
+One signer makes a COSE_Sign1, several (where the trust store wants more than one) a COSE_Sign.
 
 The claim cti is a counter: microseconds since 1970, pushed up where that would not rise. A device
 remembers the highest it has seen from a key and refuses anything not above it, so the last one used is
@@ -11,6 +13,7 @@ import fcntl
 import json
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,9 +30,12 @@ CLOCK_SKEW = 120  # s
 CTI_SIZE = NONCE_SIZE = 8
 TYP_CWT = 61  # application/cwt
 MAX_OPCODE = 32
+MAX_SIGNATURES = 4
 
 _AUD, _EXP, _IAT, _CTI, _NONCE, _REQUEST = 3, 4, 6, 7, 10, -65537
 _PROTECTED = cborstrict.dumps({cose.HEADER_ALG: cose.ALG_ED25519, cose.HEADER_TYP: TYP_CWT})
+_PROTECTED_SIGN = cborstrict.dumps({cose.HEADER_TYP: TYP_CWT})
+_SIGN_HEAD = b"\xd8\x62"  # of tag 98
 _DEVICE = re.compile(r"[a-z0-9-]{1,32}\Z")
 _OPCODE = re.compile(r"[a-z][a-z0-9._-]*\Z")
 
@@ -47,8 +53,11 @@ class Command:
     nonce: bytes | None = None
 
 
-def make(key: Key, command: Command) -> bytes:
-    """Sign `command` with a command key; the bytes to publish on the device's down/cmd."""
+def make(key: Key | Sequence[Key], command: Command) -> bytes:
+    """Sign `command` with one command key or several; the bytes to publish on the device's down/cmd."""
+    keys = [key] if isinstance(key, Key) else list(key)
+    if not 1 <= len({key.kid for key in keys}) == len(keys) <= MAX_SIGNATURES:
+        raise TidegateError(f"a command is signed by 1 to {MAX_SIGNATURES} different keys")
     try:
         _check(command)
     except Refused as refusal:
@@ -66,7 +75,9 @@ def make(key: Key, command: Command) -> bytes:
         payload = cborstrict.dumps(claims)
     except (TypeError, OverflowError) as error:
         raise TidegateError(f"the arguments of {command.opcode} cannot be sent: {error}") from error
-    message = cose.sign1(key.seed_for("command"), payload, headers={cose.HEADER_TYP: TYP_CWT})
+    seeds = [key.seed_for("command") for key in keys]
+    headers = {cose.HEADER_TYP: TYP_CWT}
+    message = cose.sign1(seeds[0], payload, headers=headers) if len(seeds) == 1 else cose.sign(seeds, payload, headers)
     if len(message) > MAX_SIZE:
         raise TidegateError(
             f"the command has {len(message)} bytes, at most {MAX_SIZE} fit a device", "Shorten its arguments"
@@ -74,12 +85,10 @@ def make(key: Key, command: Command) -> bytes:
     return message
 
 
-def decode(data: bytes) -> tuple[Command, cose.Sign1]:
-    """The command in `data` and its signature, which is not checked here; Refused if it is malformed."""
-    message = cose.decode_sign1(data, "command", max_size=MAX_SIZE)
-    if message.protected != _PROTECTED:
-        raise Refused("typ", "the command is not typed as a CWT")
-    claims = cborstrict.loads(message.payload or b"", "command", max_size=MAX_SIZE)
+def decode(data: bytes) -> tuple[Command, tuple[cose.Signature, ...]]:
+    """The command in `data` and its signatures, which are not checked here; Refused if it is malformed."""
+    payload, signatures = _open(data)
+    claims = cborstrict.loads(payload, "command", max_size=MAX_SIZE)
     labels = {_AUD, _EXP, _IAT, _CTI, _REQUEST}
     if not isinstance(claims, dict) or not labels <= set(claims) <= labels | {_NONCE}:
         raise _bad("its claims are not audience, expiry, issue time, counter and request")
@@ -98,7 +107,22 @@ def decode(data: bytes) -> tuple[Command, cose.Sign1]:
     _check(command)
     if _NONCE in claims and command.nonce is None:
         raise _bad("its nonce is not a byte string")
-    return command, message
+    return command, signatures
+
+
+def _open(data: bytes) -> tuple[bytes, tuple[cose.Signature, ...]]:
+    """Payload and signatures of either form."""
+    if data.startswith(_SIGN_HEAD):
+        message = cose.decode_sign(data, "command", most=MAX_SIGNATURES, max_size=MAX_SIZE)
+        payload, signatures = message.payload, message.signatures
+        typed = message.protected == _PROTECTED_SIGN
+    else:
+        one = cose.decode_sign1(data, "command", max_size=MAX_SIZE)
+        payload, signatures = one.payload or b"", (one.one(),)
+        typed = one.protected == _PROTECTED
+    if not typed:
+        raise Refused("typ", "the command is not typed as a CWT")
+    return payload, signatures
 
 
 def verify(
@@ -113,12 +137,11 @@ def verify(
     """The command in `data` if device `audience` would carry it out; else Refused with the reason.
 
     `now` is the device's clock, None without one: then the command must carry `nonce`, that of the
-    device's last birth. `last` is the highest counter the device has seen from this key.
+    device's last birth. `last` is the highest counter the device has seen from this key (from any command key, if
+    several have signed).
     """
-    command, message = decode(data)
-    key = trust.find(message.kid, "command")
-    if not cose.verify_sign1(message, key.public):
-        raise Refused("signature", f"the command's signature is not by key {key.kid.hex()}")
+    command, signatures = decode(data)
+    trust.quorum("command", signatures, "command")
     if command.audience != audience:
         raise Refused("audience", f"the command is for {command.audience}, not for {audience}")
     if last is not None and command.cti <= last:

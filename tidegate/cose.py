@@ -1,4 +1,4 @@
-"""COSE_Sign1 with Ed25519 (RFC 9052, RFC 9864): the one shape of signature Tidegate uses.
+"""COSE_Sign1, and COSE_Sign for several signers, with Ed25519 (RFC 9052, RFC 9864).
 
 Only algorithm -19 is made or accepted. The key id is the first 8 bytes of the COSE key's thumbprint
 (RFC 9679) and travels in the unprotected header: it is a hint for the lookup, the signature decides.
@@ -7,6 +7,7 @@ Only algorithm -19 is made or accepted. The key id is the first 8 bytes of the C
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +18,12 @@ from cbor2 import CBORTag
 from tidegate import cborstrict
 from tidegate.errors import Refused
 
-TAG_SIGN1 = 18
+TAG_SIGN1, TAG_SIGN = 18, 98
 ALG_ED25519 = -19
 HEADER_ALG, HEADER_CRIT, HEADER_KID, HEADER_TYP = 1, 2, 4, 16
 KID_SIZE = 8
 SIGNATURE_SIZE = 64
+_SIGNER_PROTECTED = cborstrict.dumps({HEADER_ALG: ALG_ED25519})
 
 
 def cose_key(public: bytes) -> dict[int, Any]:
@@ -48,6 +50,38 @@ class Sign1:
     def kid(self) -> bytes:
         return self.unprotected[HEADER_KID]
 
+    def one(self, payload: bytes | None = None) -> Signature:
+        """Its one signature; `payload` is given for a detached one."""
+        body = self.payload if payload is None else payload
+        return Signature(self.kid, to_be_signed(self.protected, body or b""), self.signature)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One signature, of whatever message: the key it names, the bytes it is over, and itself."""
+
+    kid: bytes
+    signed: bytes
+    signature: bytes
+
+    def by(self, public: bytes) -> bool:
+        """Whether the holder of this public key made it."""
+        try:
+            nacl.signing.VerifyKey(public).verify(self.signed, self.signature)
+        except (nacl.exceptions.BadSignatureError, nacl.exceptions.ValueError, ValueError):
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class Sign:
+    """A decoded COSE_Sign: several signers over one payload. `protected` are the body's bytes as received."""
+
+    protected: bytes
+    headers: dict[Any, Any]
+    payload: bytes
+    signatures: tuple[Signature, ...]
+
 
 def sign1(private: bytes, payload: bytes, *, detached: bool = False, headers: dict[int, Any] | None = None) -> bytes:
     """Sign `payload` with the 32-byte private seed; `headers` are protected headers beside the algorithm.
@@ -60,6 +94,56 @@ def sign1(private: bytes, payload: bytes, *, detached: bool = False, headers: di
     unprotected = {HEADER_KID: key_id(bytes(signer.verify_key))}
     body = [protected, unprotected, None if detached else payload, signature]
     return cborstrict.dumps(CBORTag(TAG_SIGN1, body))
+
+
+def sign(privates: Sequence[bytes], payload: bytes, headers: dict[int, Any], others: Sequence[Signature] = ()) -> bytes:
+    """A tagged COSE_Sign of `payload` by the 32-byte private seeds, after the signatures of `others`."""
+    body = cborstrict.dumps(headers)
+    signers = [_signer(other.kid, other.signature) for other in others]
+    for private in privates:
+        signer = nacl.signing.SigningKey(private)
+        signature = signer.sign(_sign_structure(body, payload)).signature
+        signers.append(_signer(key_id(bytes(signer.verify_key)), signature))
+    return cborstrict.dumps(CBORTag(TAG_SIGN, [body, {}, payload, signers]))
+
+
+def decode_sign(data: bytes, what: str, *, most: int, least: int = 1, max_size: int = 4096) -> Sign:
+    """Decode a tagged COSE_Sign with `least` to `most` signers strictly; Refused says what does not fit."""
+    value = cborstrict.loads(data, what, max_size=max_size, tags=frozenset({TAG_SIGN}))
+    if not isinstance(value, CBORTag) or not isinstance(value.value, list) or len(value.value) != 4:
+        raise _refuse(what, "is not a tagged COSE_Sign of four parts")
+    protected, unprotected, payload, signers = value.value
+    if not isinstance(protected, bytes) or unprotected != {} or not isinstance(payload, bytes):
+        raise _refuse(what, "must have a protected header, no other, and its payload inside")
+    headers = cborstrict.loads(protected, f"{what}'s protected header")
+    if not isinstance(headers, dict) or not headers or HEADER_CRIT in headers:
+        raise _refuse(what, "has a protected header that is not known here")
+    if not isinstance(signers, list) or not least <= len(signers) <= most:
+        raise _refuse(what, f"must have {least} to {most} signatures")
+    signed = _sign_structure(protected, payload)
+    return Sign(protected, headers, payload, tuple(_signature(entry, signed, what) for entry in signers))
+
+
+def _signature(entry: Any, signed: bytes, what: str) -> Signature:
+    if not isinstance(entry, list) or len(entry) != 3 or not isinstance(entry[1], dict):
+        raise _refuse(what, "has a signature that is not one of a COSE_Sign")
+    kid, signature = entry[1].get(HEADER_KID), entry[2]
+    if not isinstance(kid, bytes) or len(kid) != KID_SIZE:
+        raise _refuse(what, f"must name each signer's key by {KID_SIZE} bytes")
+    if not isinstance(signature, bytes) or len(signature) != SIGNATURE_SIZE:
+        raise _refuse(what, f"must have signatures of {SIGNATURE_SIZE} bytes")
+    if entry != _signer(kid, signature):
+        raise _refuse(what, "has a signer's header with more than Ed25519 and a key id")
+    return Signature(kid, signed, signature)
+
+
+def _signer(kid: bytes, signature: bytes) -> list[Any]:
+    return [_SIGNER_PROTECTED, {HEADER_KID: kid}, signature]
+
+
+def _sign_structure(body: bytes, payload: bytes) -> bytes:
+    """The Sig_structure of RFC 9052 section 4.4 for one of several signers."""
+    return cborstrict.dumps(["Signature", body, _SIGNER_PROTECTED, b"", payload])
 
 
 def to_be_signed(protected: bytes, payload: bytes, external: bytes = b"") -> bytes:
@@ -93,14 +177,9 @@ def decode_sign1(data: bytes, what: str, *, detached: bool = False, max_size: in
 
 def verify_sign1(message: Sign1, public: bytes, payload: bytes | None = None) -> bool:
     """Whether `message` was signed by `public`; `payload` is given for a detached one."""
-    body = message.payload if payload is None else payload
-    if body is None:
+    if payload is None and message.payload is None:
         return False
-    try:
-        nacl.signing.VerifyKey(public).verify(to_be_signed(message.protected, body), message.signature)
-    except (nacl.exceptions.BadSignatureError, nacl.exceptions.ValueError, ValueError):
-        return False
-    return True
+    return message.one(payload).by(public)
 
 
 def _refuse(what: str, why: str) -> Refused:

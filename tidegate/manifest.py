@@ -43,6 +43,7 @@ __all__ = [
     "Manifest",
     "Patch",
     "address",
+    "check_signatures",
     "class_id",
     "decode",
     "encode",
@@ -68,8 +69,8 @@ class Envelope:
 
 def sign(manifest: bytes, keys: Sequence[Key]) -> bytes:
     """The envelope of `manifest` (bytes from `encode`) with one signature a key; all must be release keys."""
-    if not 1 <= len(keys) <= MAX_SIGNATURES:
-        raise TidegateError(f"a manifest takes 1 to {MAX_SIGNATURES} signatures, not {len(keys)}")
+    if not 1 <= len({key.kid for key in keys}) == len(keys) <= MAX_SIGNATURES:
+        raise TidegateError(f"a manifest takes 1 to {MAX_SIGNATURES} signatures, each by another key, not {len(keys)}")
     decode(manifest)
     digest = suitprofile.wrap_digest(_manifest_digest(manifest))
     signatures = [cose.sign1(key.seed_for("release"), digest, detached=True) for key in keys]
@@ -109,24 +110,18 @@ def open_envelope(data: bytes) -> Envelope:
 
 
 def verify(data: bytes, trust: TrustStore) -> Manifest:
-    """The manifest in the envelope `data`, if a release key of `trust` signed it; else Refused.
+    """The manifest in the envelope `data`, if enough release keys of `trust` signed it; else Refused.
 
-    One signature by a known key is enough, so that an envelope may carry those of the old and of the new
-    key while keys rotate; a wrong one by a known key is refused whatever the others are, as on the device.
+    An envelope may carry signatures of the old and of the new key while keys rotate (TrustStore.quorum).
     """
     envelope = open_envelope(data)
-    unknown: list[Refused] = []
-    for signature in envelope.signatures:
-        try:
-            key = trust.find(signature.kid, "release")
-        except Refused as refusal:
-            unknown.append(refusal)
-            continue
-        if not cose.verify_sign1(signature, key.public, envelope.signed):
-            raise Refused("signature", f"the manifest's signature is not by key {key.kid.hex()}")
-    if len(unknown) == len(envelope.signatures):
-        raise unknown[0]
+    check_signatures(envelope, trust)
     return decode(envelope.manifest)
+
+
+def check_signatures(envelope: Envelope, trust: TrustStore) -> None:
+    """Refused unless enough release keys of `trust` signed the envelope."""
+    trust.quorum("release", [one.one(envelope.signed) for one in envelope.signatures], "manifest")
 
 
 def _manifest_digest(manifest: bytes) -> bytes:

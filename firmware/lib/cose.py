@@ -1,7 +1,8 @@
-"""COSE_Sign1 (RFC 9052 section 4.2): decoding and verification, with Ed25519 (alg -19, RFC 9864).
+"""COSE_Sign1 and COSE_Sign (RFC 9052 section 4): decoding and verification, with Ed25519 (alg -19,
+RFC 9864). Sign1 has one signer, Sign has several over one payload.
 
 What is decoded here is not yet trusted: look up a key (`kid` is only a hint), then ask
-`verify_sign1`.
+`verify_sign1` or `verify_signer`.
 """
 
 from hashlib import sha256
@@ -18,6 +19,7 @@ except ImportError:
 
 
 TAG = const(18)
+TAG_SIGN = const(98)
 ED25519 = const(-19)  # algorithm
 # Header labels, RFC 9052 section 3.1 and RFC 9596.
 ALG = const(1)
@@ -28,10 +30,11 @@ SIGNATURE_SIZE = const(64)  # of Ed25519 and, on P-256, of ECDSA
 _MAX_SIZE = const(2048)
 _MAX_HEADERS = const(256)  # bytes of protected header; ours has 4 to 8
 _KEY_ID_SIZE = const(8)
+_ED25519_HEADER = b"\xa1\x01\x32"  # {1: -19}
 
 
 class CoseError(ValueError):
-    """Not a COSE_Sign1 in the shape taken here."""
+    """Not a COSE_Sign1 or COSE_Sign in the shape taken here."""
 
 
 class Sign1:
@@ -50,6 +53,26 @@ class Sign1:
     def kid(self):
         """The key id, from whichever header has it, or None."""
         return self.unprotected.get(KID, self.headers.get(KID))
+
+
+class Sign:
+    """A message of several signers. protected, headers: as in Sign1; payload: bytes; signers: a
+    list of Signer."""
+
+    def __init__(self, protected, headers, payload, signers):
+        self.protected = protected
+        self.headers = headers
+        self.payload = payload
+        self.signers = signers
+
+
+class Signer:
+    """One signature of a Sign: protected (bytes), kid (bytes), signature (64 bytes)."""
+
+    def __init__(self, protected, kid, signature):
+        self.protected = protected
+        self.kid = kid
+        self.signature = signature
 
 
 def decode_sign1(buf, tagged=True, max_size=_MAX_SIZE):
@@ -83,6 +106,53 @@ def decode_sign1(buf, tagged=True, max_size=_MAX_SIZE):
     if not isinstance(signature, bytes) or len(signature) != SIGNATURE_SIZE:
         raise CoseError("a COSE signature of other than %d bytes" % SIGNATURE_SIZE)
     return Sign1(protected, headers, unprotected, payload, signature)
+
+
+def decode_sign(buf, most, max_size=_MAX_SIZE):
+    """The Sign with tag 98 that buf (bytes-like) holds, of 1 to `most` signers. Raises CoseError.
+
+    Stricter than decode_sign1: the payload is inside, nothing is unprotected but each signer's
+    key id, and each signer's protected header is the algorithm Ed25519 alone."""
+    try:
+        item = cbor.loads(buf, max_size)
+        if not isinstance(item, cbor.Tag) or item.tag != TAG_SIGN:
+            raise CoseError("not a tagged COSE_Sign")
+        item = item.value
+        if not isinstance(item, list) or len(item) != 4:
+            raise CoseError("a COSE_Sign is an array of 4")
+        protected, unprotected, payload, signers = item
+        if not isinstance(protected, bytes) or not isinstance(payload, bytes):
+            raise CoseError("a COSE_Sign has a protected header and a payload of bytes")
+        headers = cbor.loads(protected, _MAX_HEADERS)
+    except cbor.CborError as error:
+        raise CoseError("not a COSE_Sign: %s" % error)
+    if not isinstance(headers, dict) or not headers or unprotected != {}:
+        raise CoseError("COSE headers of the wrong type")
+    if CRIT in headers:
+        raise CoseError("a critical COSE header that is not known")
+    if not isinstance(signers, list) or not 1 <= len(signers) <= most:
+        raise CoseError("a COSE_Sign has 1 to %d signers here" % most)
+    return Sign(protected, headers, payload, [_signer(entry) for entry in signers])
+
+
+def _signer(entry):
+    if not isinstance(entry, list) or len(entry) != 3:
+        raise CoseError("a COSE_Signature is an array of 3")
+    protected, unprotected, signature = entry
+    if protected != _ED25519_HEADER:
+        raise CoseError("a signer with another protected header than Ed25519")
+    kid = unprotected.get(KID) if isinstance(unprotected, dict) else None
+    if not isinstance(kid, bytes) or len(kid) != _KEY_ID_SIZE or len(unprotected) != 1:
+        raise CoseError("a signer is named by its key id alone")
+    if not isinstance(signature, bytes) or len(signature) != SIGNATURE_SIZE:
+        raise CoseError("a COSE signature of other than %d bytes" % SIGNATURE_SIZE)
+    return Signer(protected, kid, signature)
+
+
+def verify_signer(sign, signer, public_key, verify=ed25519.verify):
+    """Whether this signer's signature is the key's over the Sign's payload."""
+    message = cbor.dumps(("Signature", sign.protected, signer.protected, b"", sign.payload))
+    return verify(public_key, message, signer.signature)
 
 
 def to_be_signed(protected, payload, external=b""):

@@ -25,7 +25,7 @@ blueprint = Blueprint("commands", __name__)
 @requires("command")
 def relay(device_id: str) -> tuple[dict[str, Any], int]:
     message = context.decode_base64(context.json_body("command")["command"], "command", MAX_COMMAND)
-    claims, signature = cwt.decode(message)
+    claims, signatures = cwt.decode(message)
     if claims.audience != device_id:
         raise Refused(
             "audience", f"the command is for {claims.audience}, not for {device_id}", f"Send it to {claims.audience}"
@@ -41,7 +41,7 @@ def relay(device_id: str) -> tuple[dict[str, Any], int]:
         row = Command(
             device_id=device_id,
             cti=claims.cti.hex(),
-            kid=signature.kid.hex(),
+            kid=signatures[0].kid.hex(),
             opcode=claims.opcode,
             message=message,
             expires_at=claims.expires * 1000,

@@ -5,7 +5,7 @@ from check import equal, raises, skip, true
 from tidegate.config import Config, ConfigError
 from tidegate.state import State
 
-from tidegate import ids, trust
+from tidegate import ids
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 GOOD = (
@@ -76,41 +76,6 @@ def test_missing_files_are_named():
 def test_secrets_stay_out_of_errors():
     error = str(raises(ConfigError, config, GOOD, '{"user": "", "password": "hush"}'))
     true("user" in error and "hush" not in error, error)
-
-
-def test_trust_store():
-    key = bytes(range(32))
-    head = b"\xa2\x01\x07\x02\x81\x82"
-    entry = b"\xa3\x01\x01\x20\x06\x21\x58\x20" + key
-    store = trust.parse(head + b"\x01" + entry)
-    equal(store.version, 7)
-    import cose
-
-    equal(store.find(trust.RELEASE, cose.key_id(key)), key)
-    equal(store.find(trust.COMMAND, cose.key_id(key)), None)
-    equal(store.find(trust.RELEASE, bytes(8)), None)
-    for bad in (
-        head + b"\x04" + entry,  # a role nobody knows
-        head + b"\x01" + entry[:-1],
-        head + b"\x01" + entry + b"\x00",
-        head + b"\x01" + b"\xa3\x01\x01\x20\x07\x21\x58\x20" + key,  # another curve
-        head + b"\x01" + b"\xa3\x01\x01\x20\x06\x21\x58\x1f" + key[:31],
-        b"\xa2\x01\x07\x02\x80",
-        b"",
-    ):
-        raises(ValueError, trust.parse, bad)
-
-
-def test_trust_file_errors_are_one_line():
-    folder = scratch.folder()
-    true("trust.cbor is missing" in str(raises(ConfigError, trust.load, folder + "/trust.cbor")))
-    scratch.write(folder + "/trust.cbor", b"\xff\n\xff")
-    error = str(raises(ConfigError, trust.load, folder + "/trust.cbor"))
-    true("flash it again" in error and "\n" not in error, error)
-    # A store without a release key could never be updated over the air.
-    only_command = b"\xa2\x01\x07\x02\x81\x82\x02\xa3\x01\x01\x20\x06\x21\x58\x20" + bytes(32)
-    scratch.write(folder + "/trust.cbor", only_command)
-    true("no release key" in str(raises(ConfigError, trust.load, folder + "/trust.cbor")))
 
 
 def test_ids():

@@ -6,7 +6,7 @@ Not on the emulated board: beside the agent, loaded into RAM for a test, its hea
 from binascii import hexlify, unhexlify
 
 import cbor
-from check import equal, raises, true, vectors
+from check import equal, true, vectors
 
 from tidegate import commands, ids, reports, trust, updater
 
@@ -144,19 +144,6 @@ def test_commands():
         else:
             equal(asked, [], name)
             equal(kept.stored, None, name)
-
-
-def test_trust_stores():
-    for entry in vectors("trust"):
-        data = unhexlify(entry["store"])
-        if "reason" in entry:
-            raises(ValueError, trust.parse, data)
-            continue
-        store = trust.parse(data)
-        equal(store.version, entry["version"], entry["name"])
-        for role, kid, public in entry["keys"]:
-            number = {"release": trust.RELEASE, "command": trust.COMMAND, "root": trust.ROOT}[role]
-            equal(text(store.find(number, unhexlify(kid))), public, entry["name"])
 
 
 def test_ids():

@@ -62,7 +62,17 @@ BEYOND = {
     "cut off",
     "one byte more",
     "nine keys",
+    "nine keys in two roles",
     "a key with a private part",
+    "no keys",
+    "role 9",
+    "a revoked key as text",
+    # What CDDL has no words for.
+    "a threshold above the keys",
+    "a key twice in a role",
+    "a key in two roles",
+    "a revoked key in use",
+    "a key revoked twice",
     "65 records",
     "a label that must be understood",
 }
@@ -80,6 +90,31 @@ def test_messages(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", seen(vectors("trust.json")), ids=lambda c: c["name"])
 def test_trust_stores(case: dict[str, Any]) -> None:
     assert fits("trust-store", bytes.fromhex(case["store"])) == ("keys" in case)
+
+
+UPDATES = {case["name"]: bytes.fromhex(case["updates"][0]["update"]) for case in vectors("rotations.json")}
+
+
+@pytest.mark.parametrize("name", ["one key, replaced", "3 of 5, all replaced", "the release key is lost"])
+def test_trust_updates(name: str) -> None:
+    parts = cbor2.loads(UPDATES[name]).value
+    assert fits("trust-update", UPDATES[name])
+    assert fits('{ 16: "application/vnd.tidegate.trust+cbor" }', parts[0]) and fits("trust-store", parts[2])
+    assert all(fits("cose-signature", cbor2.dumps(signature)) for signature in parts[3])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["typed as a command", "no signature", "no key id", "a signature of 63 bytes", "algorithm -8", "a COSE_Sign1"],
+)
+def test_trust_updates_that_do_not_fit(name: str) -> None:
+    parts = cbor2.loads(UPDATES[name]).value
+    assert not (
+        fits("trust-update", UPDATES[name])
+        and fits('{ 16: "application/vnd.tidegate.trust+cbor" }', parts[0])
+        and all(fits("cose-signature", cbor2.dumps(signature)) for signature in parts[3])
+        and all(fits("{ 1: -19 }", signature[0]) for signature in parts[3])
+    )
 
 
 @pytest.mark.parametrize("case", seen(vectors("senml.json")), ids=lambda c: c["name"])

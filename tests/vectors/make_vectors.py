@@ -18,10 +18,12 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent.parent)]
 
+import adaptive  # noqa: E402
 import commands  # noqa: E402
 import common  # noqa: E402
 import manifests  # noqa: E402
 import messages  # noqa: E402
+import rotations  # noqa: E402
 
 from tidegate import delta  # noqa: E402
 
@@ -34,9 +36,12 @@ def documents() -> dict[str, list[Any]]:
         "commands.json": [commands.setup(), *commands.cases()],
         "messages.json": messages.messages(),
         "trust.json": messages.stores(),
+        "rotations.json": rotations.cases(),
+        "quorums.json": rotations.quorums(),
         "ids.json": messages.ids(),
         "senml.json": messages.packs(),
         "host_patches.json": patches(),
+        "adaptive_patches.json": adaptive.cases(),
     }
 
 
@@ -59,7 +64,7 @@ def patches() -> list[dict[str, str]]:
         "to nothing": (text, b""),
     }
     return [
-        {"why": why, "old": old.hex(), "new": new.hex(), "patch": delta.make(old, new).hex()}
+        {"why": why, "old": old.hex(), "new": new.hex(), "patch": delta.make(old, new, [delta.DEFLATE]).hex()}
         for why, (old, new) in pairs.items()
     ]
 

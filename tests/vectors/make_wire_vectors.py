@@ -174,7 +174,7 @@ def envelope(members: dict, keys: list[SigningKey] | None = None, **change: Any)
 
 
 def setup() -> dict:
-    store = enc({1: 1, 2: [[1, cose_key(RELEASE)], [2, cose_key(COMMAND)]]})
+    store = enc({1: 1, 2: {1: [1, [cose_key(RELEASE)]], 2: [1, [cose_key(COMMAND)]]}, 3: []})
     return {
         "kind": "setup",
         "trust": store.hex(),

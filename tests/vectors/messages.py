@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from common import BOARD, CLASS_ID, NONCE, PRODUCT, RELEASE, STORE, VENDOR, VENDOR_ID, digest
+from common import BOARD, CLASS_ID, COMMAND, NONCE, PRODUCT, RELEASE, RELEASE_2, ROOT, STORE, VENDOR, VENDOR_ID, digest
 
-from tidegate import cborstrict, cose, manifest, trust
+from tidegate import cborstrict, cose, keys, manifest, trust
 
 wrap = cborstrict.dumps
 CTI = bytes.fromhex("00066085f1c3a001")
@@ -117,26 +117,62 @@ def messages() -> list[dict[str, Any]]:
 
 
 def stores() -> list[dict[str, Any]]:
-    """Trust stores; "keys" as [role, kid, public], or the reason."""
+    """Trust stores; "keys" as [role, kid, public], "thresholds" and "revoked", or the reason."""
     out: list[dict[str, Any]] = []
 
     def good(name: str, store: trust.TrustStore) -> None:
-        keys = [[key.role, key.kid.hex(), key.public.hex()] for key in store.keys]
-        out.append({"name": name, "store": trust.encode(store).hex(), "version": store.version, "keys": keys})
+        named = [[key.role, key.kid.hex(), key.public.hex()] for key in store.keys]
+        facts = {"version": store.version, "keys": named, "thresholds": dict(store.thresholds)}
+        revoked = [kid.hex() for kid in store.revoked]
+        out.append({"name": name, "store": trust.encode(store).hex(), **facts, "revoked": revoked})
 
-    def bad(name: str, data: bytes) -> None:
+    def bad(name: str, value: Any) -> None:
+        data = value if isinstance(value, bytes) else wrap(value)
         out.append({"name": name, "store": data.hex(), "reason": "malformed"})
+
+    key = cose.cose_key(RELEASE.public)
+    other = cose.cose_key(COMMAND.public)
+    many = [cose.cose_key(digest(str(n))) for n in range(9)]
+
+    def of(roles: Any, version: Any = 1, revoked: Any = ()) -> dict[int, Any]:
+        return {1: version, 2: roles, 3: list(revoked) if isinstance(revoked, tuple) else revoked}
 
     good("four keys", STORE)
     good("one key", trust.make([RELEASE]))
-    entry = [1, cose.cose_key(RELEASE.public)]
-    bad("no keys", wrap({1: 1, 2: []}))
-    bad("no version", wrap({2: [entry]}))
-    bad("role 9", wrap({1: 1, 2: [[9, entry[1]]]}))
-    bad("a short key", wrap({1: 1, 2: [[1, cose.cose_key(bytes(31))]]}))
-    bad("another curve", wrap({1: 1, 2: [[1, {1: 1, -1: 4, -2: RELEASE.public}]]}))
-    bad("a key with a private part", wrap({1: 1, 2: [[1, {**cose.cose_key(RELEASE.public), -4: bytes(32)}]]}))
-    bad("nine keys", wrap({1: 1, 2: [[1, cose.cose_key(digest(str(n)))] for n in range(9)]}))
+    good("two of two", trust.make([RELEASE, RELEASE_2, ROOT], 7, {"release": 2}))
+    good("revoked keys", trust.make([RELEASE, ROOT], 2, revoked=[digest("a")[:8], digest("b")[:8]]))
+    eight = [keys.from_seed("release", digest(str(n))) for n in range(8)]
+    good("as much as fits", trust.make(eight, 2**32 - 1, {"release": 4}, [digest(f"r{n}")[:8] for n in range(64)]))
+    bad("the form without thresholds", {1: 1, 2: [[1, key]]})
+    bad("no keys", of({}))
+    bad("a role without keys", of({1: [1, []]}))
+    bad("no version", {2: {1: [1, [key]]}, 3: []})
+    bad("version 0", of({1: [1, [key]]}, 0))
+    bad("a version of 33 bits", of({1: [1, [key]]}, 2**32))
+    bad("a version that is true", of({1: [1, [key]]}, True))
+    bad("no revoked keys", {1: 1, 2: {1: [1, [key]]}})
+    bad("a member more", {**of({1: [1, [key]]}), 4: 0})
+    bad("role 9", of({9: [1, [key]]}))
+    bad("roles in a list", of([[1, [key]]]))
+    bad("threshold 0", of({1: [0, [key]]}))
+    bad("a threshold above the keys", of({1: [2, [key]]}))
+    bad("threshold 5", of({1: [5, many[:8]]}))
+    bad("a threshold that is true", of({1: [True, [key]]}))
+    bad("a threshold that is a float", of({1: [1.0, [key]]}))
+    bad("no threshold", of({1: [[key]]}))
+    bad("a short key", of({1: [1, [cose.cose_key(bytes(31))]]}))
+    bad("another curve", of({1: [1, [{1: 1, -1: 4, -2: RELEASE.public}]]}))
+    bad("a key type that is true", of({1: [1, [{1: True, -1: 6, -2: RELEASE.public}]]}))
+    bad("a key with a private part", of({1: [1, [{**key, -4: bytes(32)}]]}))
+    bad("nine keys", of({1: [1, many]}))
+    bad("nine keys in two roles", of({1: [1, many[:5]], 2: [1, many[5:]]}))
+    bad("a key twice in a role", of({1: [1, [key, key]]}))
+    bad("a key in two roles", of({1: [1, [key]], 2: [1, [other, key]]}))
+    bad("a revoked key in use", of({1: [1, [key]]}, 1, (RELEASE.kid,)))
+    bad("a key revoked twice", of({1: [1, [key]]}, 1, (COMMAND.kid, COMMAND.kid)))
+    bad("a revoked key of 7 bytes", of({1: [1, [key]]}, 1, (bytes(7),)))
+    bad("a revoked key as text", of({1: [1, [key]]}, 1, ("revoked!",)))
+    bad("65 revoked keys", of({1: [1, [key]]}, 1, tuple(digest(str(n))[:8] for n in range(65))))
     bad("cut off", trust.encode(STORE)[:-1])
     bad("one byte more", trust.encode(STORE) + b"\0")
     return out

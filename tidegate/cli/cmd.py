@@ -36,7 +36,14 @@ An argument is NAME=VALUE; the value is read as JSON if it is JSON, else as text
 @click.argument("device_id", metavar="ID")
 @click.argument("opcode")
 @click.argument("arguments", metavar="[NAME=VALUE]...", nargs=-1)
-@click.option("--key", "key_file", type=FILE, required=True, help="Private command key.")
+@click.option(
+    "--key",
+    "key_files",
+    type=FILE,
+    multiple=True,
+    required=True,
+    help="Private command key; repeat it where the trust store wants several signatures.",
+)
 @click.option(
     "--wait", type=click.FloatRange(0, 3600), default=30, show_default=True, help="Seconds to wait for the answer."
 )
@@ -53,7 +60,7 @@ def send(
     device_id: str,
     opcode: str,
     arguments: tuple[str, ...],
-    key_file: Path,
+    key_files: tuple[Path, ...],
     wait: float,
     expires: int,
     server: str,
@@ -65,8 +72,9 @@ def send(
     Exit code 1 if the device refused it, failed at it, or did not answer in time.
     """
     named = dict(_argument(text) for text in arguments)
-    key = keys.load(key_file)
-    key.seed_for("command")
+    signers = [keys.load(file) for file in key_files]
+    for key in signers:
+        key.seed_for("command")
     with connect(server, token_file) as api:
         nonce = api.device(device_id).get("nonce")
         if not nonce:
@@ -79,12 +87,12 @@ def send(
             audience=device_id,
             opcode=opcode,
             arguments=named,
-            cti=commands.next_counter(key_file),
+            cti=max(commands.next_counter(file) for file in key_files),
             issued=now,
             expires=now + expires,
             nonce=bytes.fromhex(nonce),
         )
-        answer = api.send_command(device_id, commands.make(key, request))
+        answer = api.send_command(device_id, commands.make(signers, request))
         with progress(f"waiting for {device_id}", quiet=as_json) as tell:
             answer = _await(api, answer, request.cti.hex(), wait, tell)
     emit(answer, as_json, lambda value: _show(device_id, opcode, value))

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tidegate import command, delta, report, romfs, trust
+from tidegate import command, delta, keys, report, romfs, rotation, trust
 from tidegate import manifest as suit
-from tidegate.errors import TidegateError
+from tidegate.errors import Refused, TidegateError
 from tidegate.files import read_limited
 from tidegate.release import folder as folders
 
@@ -25,7 +25,10 @@ def inspect(path: Path | str) -> dict[str, Any]:
     for starts, kind, read in _KINDS:
         if data.startswith(starts):
             return {"kind": kind, "size": len(data), **read(data)}
-    if data[:1] == b"\xa2":
+    if data.startswith(b"\xd8\x62"):
+        kind, found = _signers(data)
+        return {"kind": kind, "size": len(data), **found}
+    if data[:1] == b"\xa3":
         return {"kind": "trust store", "size": len(data), **_trust(data)}
     raise TidegateError(
         f"{path} is none of Tidegate's files",
@@ -85,15 +88,32 @@ def patch_facts(data: bytes) -> dict[str, Any]:
 
 
 def _trust(data: bytes) -> dict[str, Any]:
-    store = trust.decode(data)
+    return trust_facts(trust.decode(data))
+
+
+def trust_facts(store: trust.TrustStore) -> dict[str, Any]:
+    """What `tidegate trust show` tells of a store."""
     return {
         "version": store.version,
+        "thresholds": {role: store.threshold(role) for role in keys.ROLES if store.role(role)},
         "keys": [{"role": key.role, "kid": key.kid.hex(), "public": key.public.hex()} for key in store.keys],
+        "revoked": [kid.hex() for kid in store.revoked],
     }
 
 
+def _signers(data: bytes) -> tuple[str, dict[str, Any]]:
+    """Tag 98: a trust update, or a command of several signers."""
+    try:
+        store = rotation.store_of(data)
+    except Refused as refusal:
+        if refusal.reason != "typ":
+            raise
+        return "command", _command(data)
+    return "trust update", {**trust_facts(store), "signed_by": [kid.hex() for kid in rotation.signers(data)]}
+
+
 def _command(data: bytes) -> dict[str, Any]:
-    request, message = command.decode(data)
+    request, signatures = command.decode(data)
     return {
         "audience": request.audience,
         "opcode": request.opcode,
@@ -102,7 +122,7 @@ def _command(data: bytes) -> dict[str, Any]:
         "issued": _when(request.issued),
         "expires": _when(request.expires),
         "nonce": request.nonce.hex() if request.nonce else None,
-        "signed_by": message.kid.hex(),
+        "signed_by": [signature.kid.hex() for signature in signatures],
     }
 
 

@@ -10,14 +10,16 @@ import sys
 import cbor
 import httpget
 
-from tidegate import PROTOCOL, console, ids, trust
+from tidegate import PROTOCOL, console, ids
 from tidegate.alarms import Alarms
 from tidegate.clock import Uptime, const
 from tidegate.commands import Commands
 from tidegate.config import Config, ConfigError
+from tidegate.keeper import Keeper
 from tidegate.link import Link
 from tidegate.outbox import Outbox
 from tidegate.reports import Reporter
+from tidegate.rotation import Rotation
 from tidegate.staging import Staging
 from tidegate.state import State
 from tidegate.supervisor import Supervisor
@@ -70,7 +72,7 @@ class Agent:
         boot, board = self._boot, self._boot.board
         config = Config(board.folder, board.name)
         console.set_level(config.log_level)
-        keys = trust.load(board.folder + "/trust.cbor")
+        keys = self._keys = Keeper(board.folder)
         self._release = _read_release()
         self._config = config
         self._uptime = Uptime()
@@ -79,7 +81,15 @@ class Agent:
         state = State(board.folder + "/state")
         feed = boot.watchdog.feed
 
-        self._link = Link(config, board, self._offered, self._commanded)
+        self._link = Link(
+            config,
+            board,
+            {
+                "trust": lambda data: self._rotation.push(data),
+                "offer": lambda data: self._updater.offer(data),
+                "cmd": lambda data: self._commands.push(data),
+            },
+        )
         self._outbox = Outbox(self._link, state)
         self._reporter = Reporter(self._nonce, self._outbox)
         alarms = Alarms(self._outbox, self._uptime)
@@ -101,8 +111,9 @@ class Agent:
             alarms,
             self._uptime,
         )
+        self._rotation = Rotation(keys, alarms, feed, self._trust_changed)
         self._supervisor = Supervisor(boot.watchdog, self._uptime, self._stuck)
-        self._link.introduce(self._birth(keys.version), self._state)
+        self._link.introduce(self._birth(), self._state)
         console.info(
             "%s, %s %s, sequence %d, slot %s, started by %s",
             config.device,
@@ -113,7 +124,7 @@ class Agent:
             boot.reset_cause,
         )
 
-    def _birth(self, trust_version):
+    def _birth(self):
         boot, release = self._boot, self._release
         return cbor.dumps(
             {
@@ -127,7 +138,7 @@ class Agent:
                 8: boot.reset_cause,
                 9: boot.trial,
                 10: ".".join(str(part) for part in sys.implementation.version[:3]),
-                11: trust_version,
+                11: self._keys.version,
             }
         )
 
@@ -137,13 +148,10 @@ class Agent:
     def _stuck(self, name, seconds):
         self._trial.note("task %s made no progress for %d s" % (name, seconds))
 
-    # ------------------------------------------------------------ from the network
-
-    def _offered(self, data):
-        self._updater.offer(data)
-
-    def _commanded(self, data):
-        self._commands.push(data)
+    def _trust_changed(self):
+        """Says so with a new birth; what the old keys signed is looked at again."""
+        self._updater.trust_changed()
+        self._link.introduce(self._birth(), self._state)
 
     # ------------------------------------------------------------ commands
 
@@ -192,6 +200,7 @@ class Agent:
             self._telemetry.sample(task("sample", _LIMIT_S)),
             self._telemetry.send(task("telemetry", _LIMIT_S)),
             self._commands.run(task("commands", _WORK_LIMIT_S)),
+            self._rotation.run(task("trust", _WORK_LIMIT_S)),
             self._update(task("updater", _WORK_LIMIT_S)),
             self._wait_reboot(task("reboot", _LIMIT_S)),
         )

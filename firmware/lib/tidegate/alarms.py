@@ -10,6 +10,7 @@ from tidegate.reports import shorten
 
 COMMAND_REFUSED = "command-refused"
 OFFER_REFUSED = "offer-refused"
+TRUST_REFUSED = "trust-refused"
 ROLLED_BACK = "rolled-back"
 TELEMETRY_DROPPED = "telemetry-dropped"
 CRASH = "crash"

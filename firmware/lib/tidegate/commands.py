@@ -1,9 +1,12 @@
 """Signed commands: CWTs (RFC 8392) for this device only, each carried out at most once.
 
-The order of the checks is that of the specification: size, decoding, key and role, type,
-signature, audience, nonce, counter. This device has no clock, so a command must carry the nonce of
+The order of the checks is that of the specification: size, decoding, type, keys and signatures,
+audience, nonce, counter. This device has no clock, so a command must carry the nonce of
 its last birth; exp and iat are checked for shape only. The counter is on the file system before
 the command is carried out: a reset may lose a command, never repeat one.
+
+A COSE_Sign1 uses its counter up for its one key. A COSE_Sign, of several signers, does so for
+every command key: else whoever relays it could split its signatures into two commands.
 """
 
 import asyncio
@@ -21,7 +24,9 @@ COUNTERS = "counters"  # {kid: highest counter carried out}
 _QUEUE = const(4)  # commands that wait; more are refused
 _MAX_LIFETIME = const(86400)  # s
 _PROTECTED = {1: -19, 16: 61}  # Ed25519, application/cwt
-_KID = const(4)
+_PROTECTED_SIGN = {16: 61}  # the algorithm is each signer's
+_MAX_SIGNATURES = const(4)
+_SIGN = b"\xd8\x62"  # the head of tag 98, COSE_Sign
 _AUD = const(3)
 _EXP = const(4)
 _IAT = const(6)
@@ -50,8 +55,7 @@ class Refusal(Exception):
 class Command:
     """A verified command. cti: 8 bytes."""
 
-    def __init__(self, kid, cti, opcode, arguments):
-        self.kid = kid
+    def __init__(self, cti, opcode, arguments):
         self.cti = cti
         self.opcode = opcode
         self.arguments = arguments
@@ -98,9 +102,9 @@ class Commands:
         """Verifies and carries out one command; its result or alarm goes to the outbox."""
         cti = None
         try:
-            claims, kid = self._authenticate(data)
+            claims, kids = self._authenticate(data)
             cti = claims[_CTI]
-            command = self._accept(claims, kid)
+            command = self._accept(claims, kids)
         except Refusal as refusal:
             cti = cti or _claimed_cti(data)
             self._alarms.raise_(alarms.COMMAND_REFUSED, refusal.reason, refusal.detail, cti)
@@ -116,34 +120,34 @@ class Commands:
         self._answer(command.cti, DONE, answer=answer)
 
     def _authenticate(self, data):
-        """(claims, kid) once the signature is right."""
+        """(claims, ids of the keys whose counter it uses up) once the signatures are right."""
         if len(data) > MAX_SIZE:
             raise Refusal("too-large", "%d bytes, at most %d" % (len(data), MAX_SIZE))
         try:
-            sign1 = cose.decode_sign1(data)
+            message, protected = _decode(data)
         except cose.CoseError as error:
             raise Refusal("malformed", str(error))
-        public = self._trust.find(trust.COMMAND, sign1.unprotected.get(_KID))
-        if public is None:
-            raise Refusal("unknown-key", "no command key of this device")
-        if sign1.headers != _PROTECTED or sign1.payload is None:
+        if message.headers != protected or message.payload is None:
             raise Refusal("typ", "not a signed CWT")
-        self._feed()
-        if not cose.verify_sign1(sign1, public):
-            raise Refusal("signature", "the signature is wrong")
         try:
-            claims = cbor.loads(sign1.payload, MAX_SIZE)
+            signers = self._trust.quorum(trust.COMMAND, trust.signatures(message), self._feed)
+        except trust.Untrusted as error:
+            raise Refusal(error.reason, error.detail)
+        try:
+            claims = cbor.loads(message.payload, MAX_SIZE)
         except cbor.CborError as error:
             raise Refusal("malformed", str(error))
         _check_claims(claims)
-        return claims, sign1.unprotected[_KID]
+        if isinstance(message, cose.Sign1):
+            return claims, signers
+        return claims, self._trust.kids(trust.COMMAND)
 
-    def _accept(self, claims, kid):
+    def _accept(self, claims, kids):
         """The Command, its counter used up."""
         if claims[_AUD] != self._device:
             raise Refusal("audience", "for %s" % claims[_AUD])
         counter = int.from_bytes(claims[_CTI], "big")
-        if counter <= self._counters.get(kid, -1):
+        if counter <= max(self._counters.get(kid, -1) for kid in kids):
             # Its first delivery has been answered; answering again would contradict that.
             raise Refusal("replay", "counter used before")
         if claims.get(_NONCE) != self._nonce:
@@ -155,12 +159,13 @@ class Commands:
         opcode, arguments = claims[_REQUEST]
         if opcode not in self._handlers:
             raise Refusal("opcode", "%s is not offered here" % opcode, answer=True)
-        self._counters[kid] = counter
+        for kid in kids:
+            self._counters[kid] = counter
         try:
             self._state.store(COUNTERS, self._counters)
         except OSError as error:
             raise Refusal("storage", "the counter could not be kept: %r" % error, answer=True)
-        return Command(kid, claims[_CTI], opcode, arguments)
+        return Command(claims[_CTI], opcode, arguments)
 
     def _answer(self, cti, code, answer=None, why=None):
         message = {1: cti, 2: code}
@@ -201,12 +206,19 @@ def _check_claims(claims):
         raise Refusal("malformed", "the claims are not those of a command")
 
 
+def _decode(data):
+    """(cose.Sign1 or cose.Sign, the protected header it must have); raises cose.CoseError."""
+    if data[:2] == _SIGN:
+        return cose.decode_sign(data, _MAX_SIGNATURES, MAX_SIZE), _PROTECTED_SIGN
+    return cose.decode_sign1(data), _PROTECTED
+
+
 def _claimed_cti(data):
     """The counter a refused command claims, unverified, so that people can tell which one it was;
     or None.
     """
     try:
-        cti = cbor.loads(cose.decode_sign1(data).payload, MAX_SIZE)[_CTI]
+        cti = cbor.loads(_decode(data)[0].payload, MAX_SIZE)[_CTI]
         return cti if isinstance(cti, bytes) and len(cti) == 8 else None
     except (ValueError, TypeError, KeyError, IndexError, cose.CoseError):
         return None

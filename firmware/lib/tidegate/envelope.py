@@ -70,8 +70,8 @@ def sha256_of(data, what):
 
 
 def authenticate(data, store, feed):
-    """The Manifest in an envelope, if a release key of the trust store signed it; else raises
-    Failure.
+    """The Manifest in an envelope, if enough release keys of the trust store signed it; else
+    raises Failure.
 
     data: bytes; feed(): called before each signature, which takes a while on a board.
     """
@@ -109,8 +109,7 @@ def unwrap(data):
 
 
 def _check_signatures(wrapper, store, feed):
-    """One good signature by a known release key is enough; a bad one by a known key is fatal."""
-    good = False
+    signatures = []
     for part in wrapper[1:]:
         try:
             sign1 = cose.decode_sign1(_bytes(part, "signature"))
@@ -120,15 +119,23 @@ def _check_signatures(wrapper, store, feed):
             raise Failure(reports.UNSUPPORTED, "signature is not Ed25519", reports.SUIT_ALGORITHM)
         if sign1.payload is not None or set(sign1.unprotected) != {_KID}:
             raise Failure(reports.MALFORMED, "signature has another form", reports.SUIT_COSE)
-        public = store.find(trust.RELEASE, sign1.unprotected[_KID])
-        if public is None:
-            continue
-        feed()
-        if not cose.verify_sign1(sign1, public, wrapper[0]):
-            raise Failure(reports.SIGNATURE, "the signature is wrong")
-        good = True
-    if not good:
-        raise Failure(reports.UNKNOWN_KEY, "no signature by a release key this device trusts")
+        signatures.append((sign1.unprotected[_KID], _verifier(sign1, wrapper[0])))
+    try:
+        store.quorum(trust.RELEASE, signatures, feed)
+    except trust.Untrusted as error:
+        raise Failure(_UNTRUSTED[error.reason], error.detail)
+
+
+def _verifier(sign1, signed):
+    return lambda public: cose.verify_sign1(sign1, public, signed)
+
+
+_UNTRUSTED = {
+    "malformed": reports.MALFORMED,
+    "signature": reports.SIGNATURE,
+    "unknown-key": reports.UNKNOWN_KEY,
+    "threshold": reports.THRESHOLD,
+}
 
 
 def digest_with_head(manifest):

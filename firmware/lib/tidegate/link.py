@@ -21,15 +21,13 @@ class Link:
     last connection.
     """
 
-    def __init__(self, config, board, on_offer, on_command):
-        """on_offer(bytes), on_command(bytes): called for each message that comes down; must be
-        quick.
+    def __init__(self, config, board, handlers):
+        """handlers: {name below down/: function(bytes)}, called for each message that comes; must
+        be quick.
         """
         self._up = "tg/%s/up/" % config.device
-        self._offers = "tg/%s/down/offer" % config.device
-        self._commands = "tg/%s/down/cmd" % config.device
-        self._on_offer = on_offer
-        self._on_command = on_command
+        self._down = "tg/%s/down/" % config.device
+        self._handlers = handlers
         self._board = board
         self._joined = asyncio.Event()
         self._birth = b""
@@ -61,9 +59,13 @@ class Link:
         return self._client.sessions
 
     def introduce(self, birth, state):
-        """What is published, retained, at each connection. birth: bytes; state() -> bytes."""
+        """What is published, retained, at each connection, and at once if there is one. birth:
+        bytes; state() -> bytes.
+        """
         self._birth = birth
         self._state = state
+        if self.connected:
+            self._joined.set()
 
     async def publish(self, topic, payload, qos=0, retain=False, timeout_s=None):
         """Publishes under the device's up/; raises MqttError."""
@@ -79,8 +81,8 @@ class Link:
     async def run(self):
         """The connection itself."""
         self._board.network_up()
-        await self._client.subscribe(self._offers)
-        await self._client.subscribe(self._commands)
+        for name in self._handlers:
+            await self._client.subscribe(self._down + name)
         await self._client.run()
 
     async def announce(self, beat):
@@ -107,7 +109,6 @@ class Link:
     def _message(self, topic, payload, retained):
         if not len(payload):  # a retained message that was withdrawn
             return
-        if topic == self._offers:
-            self._on_offer(bytes(payload))
-        elif topic == self._commands:
-            self._on_command(bytes(payload))
+        handler = self._handlers.get(topic[len(self._down) :])
+        if handler and topic.startswith(self._down):
+            handler(bytes(payload))

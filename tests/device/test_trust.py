@@ -1,0 +1,271 @@
+"""Trust stores, quorums and rotations: the host's vectors, the files that keep the store, every flipped bit."""
+
+from binascii import hexlify, unhexlify
+
+import cbor
+import check
+import scratch
+from check import Random, equal, raises, true, vectors
+from tidegate.alarms import Alarms
+from tidegate.commands import Commands
+from tidegate.config import ConfigError
+from tidegate.keeper import COPY, FILE, Keeper
+from tidegate.reports import Failure
+from tidegate.state import State
+
+from tidegate import envelope, trust
+from tidegate.rotation import Rotation, judge
+
+GROUNDS = ("cpython", "unix", "cortex-m3")
+HEAP = "512k"
+TIMEOUT_S = 600
+NONCE = b"nonce!!!"
+
+
+class Outbox:
+    """Keeps what is sent."""
+
+    def __init__(self):
+        self.sent = []
+
+    def add(self, topic, payload, keep=True):
+        self.sent.append((topic, cbor.loads(payload)))
+
+    def alarms(self):
+        """(kind, reason) of each."""
+        return [(message[1], message[2]) for topic, message in self.sent if topic == "alarm"]
+
+
+class Uptime:
+    now = 0
+
+    def seconds(self):
+        # Far apart, so that no alarm is held back.
+        self.now += 1000
+        return self.now
+
+
+def feed():
+    pass
+
+
+def case(name):
+    for entry in vectors("rotations"):
+        if entry["name"] == name:
+            return entry
+    raise AssertionError("no vector " + name)
+
+
+# ---------------------------------------------------------------- stores and rotations
+
+
+def test_stores():
+    for entry in vectors("trust"):
+        data = unhexlify(entry["store"])
+        if "reason" in entry:
+            raises(ValueError, trust.parse, data)
+            continue
+        store = trust.parse(data)
+        name = entry["name"]
+        equal(store.version, entry["version"], name)
+        equal([hexlify(kid).decode() for kid in store.revoked], entry["revoked"], name)
+        numbers = {"release": trust.RELEASE, "command": trust.COMMAND, "root": trust.ROOT}
+        for role, number in numbers.items():
+            wanted = [[kid, public] for known, kid, public in entry["keys"] if known == role]
+            equal(sorted(hexlify(kid).decode() for kid in store.kids(number)), sorted(kid for kid, _ in wanted), name)
+            for kid, public in wanted:
+                equal(hexlify(store.find(number, unhexlify(kid))).decode(), public, name)
+            if wanted:
+                equal(store.roles[number][0], entry["thresholds"].get(role, 1), name)
+        equal(store.find(trust.RELEASE, bytes(8)), None)
+
+
+def test_every_rotation():
+    for entry in vectors("rotations", board=12):
+        store = unhexlify(entry["store"])
+        for step in entry["updates"]:
+            verdict, store = judged(unhexlify(step["update"]), store)
+            equal(verdict, step["verdict"], entry["name"])
+        equal(hexlify(store).decode(), entry["end"], entry["name"])
+
+
+def judged(update, store):
+    """(verdict, the store then) of an update to the store, as bytes."""
+    try:
+        new, data = judge(update, trust.parse(store), feed)
+    except trust.Untrusted as error:
+        true(len(error.detail) > 5, "detail")
+        return error.reason, store
+    equal(new.version, trust.parse(data).version)
+    return "accept", data
+
+
+def test_every_flipped_bit():
+    """All of them on CPython, a thousand bits elsewhere, a few on the board."""
+    step = case("one key, replaced")
+    store = unhexlify(step["store"])
+    update = unhexlify(step["updates"][0]["update"])
+    equal(judged(update, store)[0], "accept")
+    random = Random(4)
+    total = 8 * len(update)
+    some = {"cpython": total, "unix": 400, "cortex-m3": 12}[check.ground]
+    for number in range(some):
+        bit = number if some == total else random.below(total)
+        damaged = bytearray(update)
+        damaged[bit // 8] ^= 1 << bit % 8
+        true(judged(bytes(damaged), store)[0] != "accept", "bit %d" % bit)
+
+
+# ---------------------------------------------------------------- who must sign
+
+
+def test_manifests_against_thresholds():
+    for entry in vectors("quorums"):
+        if entry["kind"] != "manifest":
+            continue
+        try:
+            envelope.authenticate(unhexlify(entry["message"]), trust.parse(unhexlify(entry["store"])), feed)
+            verdict = "accept"
+        except Failure as failure:
+            verdict = failure.word
+        equal(verdict, entry["verdict"], entry["name"])
+
+
+def test_commands_against_thresholds():
+    for entry in vectors("quorums"):
+        if entry["kind"] != "command":
+            continue
+        ran, outbox = [], Outbox()
+        store = trust.parse(unhexlify(entry["store"]))
+        handlers = {"ping": lambda arguments, ran=ran: ran.append(1)}
+        state, alarms = State(scratch.folder()), Alarms(outbox, Uptime())
+        device = Commands("gate-7", store, NONCE, state, outbox, alarms, handlers, feed)
+        for message, verdict in [(entry["message"], entry["verdict"])] + entry["after"]:
+            del outbox.sent[:]
+            before = len(ran)
+            device.handle(unhexlify(message))
+            wanted = [] if verdict == "accept" else [("command-refused", verdict)]
+            equal(outbox.alarms(), wanted, entry["name"])
+            equal(len(ran) - before, 0 if wanted else 1, entry["name"])
+
+
+# ---------------------------------------------------------------- the files
+
+
+def stores(name="three versions in order"):
+    """The bytes of a sequence's stores, oldest first."""
+    entry = case(name)
+    data = [unhexlify(entry["store"])]
+    for step in entry["updates"]:
+        data.append(judged(unhexlify(step["update"]), data[-1])[1])
+    return data
+
+
+def test_the_flashed_store_is_copied():
+    folder = scratch.folder()
+    one = stores()[0]
+    scratch.write(folder + "/" + FILE, one)
+    equal(Keeper(folder).version, 1)
+    equal(read(folder, COPY), one)
+
+
+def test_the_newer_file_counts_whichever_it_is():
+    one, two = stores()[:2]
+    for flashed, copy, version in ((one, two, 2), (two, one, 2), (None, two, 2), (two, None, 2), (one, b"\xff", 1),
+                                   (b"", two, 2), (one, one, 1)):  # fmt: skip
+        folder = scratch.folder()
+        for name, data in ((FILE, flashed), (COPY, copy)):
+            if data is not None:
+                scratch.write(folder + "/" + name, data)
+        equal(Keeper(folder).version, version)
+        equal(read(folder, FILE), read(folder, COPY))
+        equal(Keeper(folder).version, version)
+
+
+def test_a_store_flashed_with_the_same_version_counts():
+    folder = scratch.folder()
+    one = stores()[0]
+    other = stores("3 of 5, the same keys")[0]
+    equal(trust.parse(other).version, trust.parse(one).version)
+    scratch.write(folder + "/" + FILE, other)
+    scratch.write(folder + "/" + COPY, one)
+    Keeper(folder)
+    equal(read(folder, COPY), other)
+
+
+def test_without_a_usable_store_the_error_is_one_line():
+    folder = scratch.folder()
+    error = str(raises(ConfigError, Keeper, folder))
+    true("trust.cbor" in error and "missing" in error and "flash it" in error, error)
+    scratch.write(folder + "/" + FILE, b"\xff\n\xff")
+    error = str(raises(ConfigError, Keeper, folder))
+    true("flash it" in error and "\n" not in error, error)
+
+
+def test_a_store_that_could_accept_no_update():
+    folder = scratch.folder()
+    value = cbor.loads(stores()[0])
+    del value[2][trust.RELEASE]
+    scratch.write(folder + "/" + FILE, cbor.dumps(value))
+    true("no release key" in str(raises(ConfigError, Keeper, folder)))
+
+
+def read(folder, name):
+    with open(folder + "/" + name, "rb") as file:
+        return file.read()
+
+
+# ---------------------------------------------------------------- the agent's part
+
+
+def device(name):
+    """(Keeper, Rotation, Outbox, list of versions told, updates) of a device at the start of a case."""
+    entry = case(name)
+    folder = scratch.folder()
+    scratch.write(folder + "/" + FILE, unhexlify(entry["store"]))
+    keeper, outbox, told = Keeper(folder), Outbox(), []
+    alarms = Alarms(outbox, Uptime())
+    rotation = Rotation(keeper, alarms, feed, lambda: told.append(keeper.version))
+    return keeper, rotation, outbox, told, [unhexlify(step["update"]) for step in entry["updates"]]
+
+
+def test_updates_are_taken_in_order_and_kept():
+    keeper, rotation, outbox, told, updates = device("two keys for a while, then one")
+    for update in updates:
+        rotation.handle(update)
+        rotation.handle(update)  # as the broker brings it again at each connection
+    equal(told, [2, 3])
+    equal(outbox.sent, [])
+    equal(Keeper(keeper._files.folder).version, 3)
+
+
+def test_a_refused_update_is_answered_once():
+    keeper, rotation, outbox, told, updates = device("a version left out")
+    for _ in range(3):
+        rotation.handle(updates[0])
+    equal(outbox.alarms(), [("trust-refused", "version")])
+    equal((keeper.version, told), (1, []))
+
+
+def test_a_refused_update_may_come_again_later():
+    keeper, rotation, outbox, told, updates = device("three versions in the wrong order")
+    for update in updates:
+        rotation.handle(update)
+    equal(keeper.version, 3)
+    equal(outbox.alarms(), [("trust-refused", "version")])
+
+
+def test_an_update_that_cannot_be_kept_is_not_taken():
+    keeper, rotation, outbox, told, updates = device("one key, replaced")
+    write = keeper._files.write
+
+    def full(name, data):
+        raise OSError(28)
+
+    keeper._files.write = full
+    rotation.handle(updates[0])
+    equal(outbox.alarms(), [("trust-refused", "storage")])
+    equal((keeper.version, told), (1, []))
+    keeper._files.write = write
+    rotation.handle(updates[0])
+    equal((keeper.version, told), (2, [2]))
