@@ -42,7 +42,7 @@ _NO_DIGEST = bytes(32)
 _SIZE = const(20 + SLOTS * 44 + 36 + _BAD * 32 + 4)
 
 
-class RecordError(Exception):
+class RecordError(OSError):
     """The boot record could not be written: the ROM segment does not keep what was written."""
 
 

@@ -231,6 +231,9 @@ class _Link:
     def introduce(self, birth, state):
         self._birth, self._state = birth, state
 
+    def refresh(self):
+        pass
+
     async def publish(self, topic, payload, qos=0, retain=False, timeout_s=None):
         await asyncio.sleep(0)
         if not self._world.online:

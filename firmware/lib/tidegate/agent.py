@@ -17,13 +17,14 @@ from tidegate.commands import Commands
 from tidegate.config import Config, ConfigError
 from tidegate.link import Link
 from tidegate.outbox import Outbox
+from tidegate.plan import Identity
 from tidegate.reports import Reporter
 from tidegate.staging import Staging
 from tidegate.state import State
 from tidegate.supervisor import Supervisor
 from tidegate.telemetry import Telemetry
 from tidegate.trial import Trial
-from tidegate.updater import Identity, Updater
+from tidegate.updater import Updater
 
 _NONCE_SIZE = const(8)
 _RELEASE = "/rom/release.json"
@@ -81,7 +82,7 @@ class Agent:
 
         self._link = Link(config, board, self._offered, self._commanded)
         self._outbox = Outbox(self._link, state)
-        self._reporter = Reporter(self._nonce, self._outbox)
+        self._reporter = Reporter(self._nonce, self._outbox, self._link.refresh)
         alarms = Alarms(self._outbox, self._uptime)
         staging = Staging(state, config.payloads, httpget.get, feed)
         vendor = ids.vendor_id(config.vendor)

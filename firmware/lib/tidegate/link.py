@@ -65,6 +65,11 @@ class Link:
         self._birth = birth
         self._state = state
 
+    def refresh(self):
+        """The state has changed: publishes it (and the birth) again, if there is a connection."""
+        if self.announced:
+            self._joined.set()
+
     async def publish(self, topic, payload, qos=0, retain=False, timeout_s=None):
         """Publishes under the device's up/; raises MqttError."""
         await self._client.publish(self._up + topic, payload, qos, retain, timeout_s)

@@ -118,9 +118,11 @@ class Reporter:
     object 5, the latest.
     """
 
-    def __init__(self, nonce, outbox):
+    def __init__(self, nonce, outbox, settled):
+        """settled() is called when an update has come to an end, whatever end."""
         self._nonce = nonce
         self._outbox = outbox
+        self._settled = settled
         self.state = 0
         self.result = 0
 
@@ -148,3 +150,5 @@ class Reporter:
             message[-261] = list(progress)
         # Progress is worth nothing later; everything else is kept until it has arrived.
         self._outbox.add("report", cbor.dumps(message), keep=progress is None)
+        if not self.state:
+            self._settled()
