@@ -326,5 +326,6 @@ def test_full_file_system_fails_the_update_and_nothing_else():
         failure = world.run(9)[4]
         equal(failure, {5: 9, 7: 11})
         equal(running(world), 1)
-        os.remove(filler)
+        world.files.power_on()
+        world.board.boot(lambda board: os.remove(filler))
         world.run(6, 2)
