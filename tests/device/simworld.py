@@ -254,7 +254,7 @@ class _Link:
         self.sessions += 1
         self.announced = True
         await self.publish("state", self._state())
-        await self.publish("birth", self._birth)
+        await self.publish("birth", self._birth())
         if self._world.offer:
             self._on_offer(self._world.offer)
         await beat.wait(asyncio.Event())

@@ -72,6 +72,7 @@ class Agent:
         config = Config(board.folder, board.name)
         console.set_level(config.log_level)
         keys = trust.load(board.folder + "/trust.cbor")
+        self._trust_version = keys.version
         self._release = _read_release()
         self._config = config
         self._uptime = Uptime()
@@ -103,7 +104,7 @@ class Agent:
             self._uptime,
         )
         self._supervisor = Supervisor(boot.watchdog, self._uptime, self._stuck)
-        self._link.introduce(self._birth(keys.version), self._state)
+        self._link.introduce(self._birth, self._state)
         console.info(
             "%s, %s %s, sequence %d, slot %s, started by %s",
             config.device,
@@ -114,7 +115,7 @@ class Agent:
             boot.reset_cause,
         )
 
-    def _birth(self, trust_version):
+    def _birth(self):
         boot, release = self._boot, self._release
         return cbor.dumps(
             {
@@ -128,7 +129,7 @@ class Agent:
                 8: boot.reset_cause,
                 9: boot.trial,
                 10: ".".join(str(part) for part in sys.implementation.version[:3]),
-                11: trust_version,
+                11: self._trust_version,
             }
         )
 

@@ -32,7 +32,7 @@ class Link:
         self._on_command = on_command
         self._board = board
         self._joined = asyncio.Event()
-        self._birth = b""
+        self._birth = None
         self._state = None
         self.announced = False
         self._client = Client(
@@ -61,12 +61,12 @@ class Link:
         return self._client.sessions
 
     def introduce(self, birth, state):
-        """What is published, retained, at each connection. birth: bytes; state() -> bytes."""
+        """What is published, retained, at each connection. birth(), state() -> bytes."""
         self._birth = birth
         self._state = state
 
     def refresh(self):
-        """The state has changed: publishes it (and the birth) again, if there is a connection."""
+        """State and birth have changed: publishes them again, if there is a connection."""
         if self.announced:
             self._joined.set()
 
@@ -95,7 +95,7 @@ class Link:
             try:
                 await self.publish("state", self._state(), 1, True, _PUBLISH_S)
                 beat()
-                await self.publish("birth", self._birth, 1, True, _PUBLISH_S)
+                await self.publish("birth", self._birth(), 1, True, _PUBLISH_S)
             except MqttError as error:
                 console.info("not announced yet: %s", error)
                 await beat.sleep(1)
