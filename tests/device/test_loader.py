@@ -189,3 +189,15 @@ class Clock:
 
     def __init__(self, slept):
         self.sleep = slept.append
+
+
+def test_flash_that_does_not_keep_the_record_is_safe_mode():
+    class Worn(SimBoard):
+        def rom_write(self, offset, data):
+            SimBoard.rom_write(self, offset, bytes(len(data)))
+
+    board = board_with()
+    board.boot(lambda board: loader.run(board, arm))
+    worn = Worn(board.folder)
+    worn.restore(board.snapshot())
+    equal(ran(worn), None)
