@@ -1,8 +1,8 @@
 """From power-on to a running application.
 
-Nothing of a slot is mounted or imported before its SHA-256 was compared with the boot record. A
-slot on trial has its attempt counted before it runs, and the watchdog started before its first
-line is imported.
+Nothing of a slot is mounted or imported before its SHA-256 was compared with the boot record, and
+its signed manifest was verified where the board is told to (options). A slot on trial has its
+attempt counted before it runs, and the watchdog started before its first line is imported.
 """
 
 import gc
@@ -10,21 +10,15 @@ import os
 import sys
 import time
 
-from boot import const, record, slots
-from boot.handle import Boot, Watchdog
+from boot import const, record
+from boot.console import say
 
-ATTEMPTS = const(3)  # starts of a trial that may fail
-STARTS = const(24)  # starts of a trial altogether, power cuts included
 CRASH = "/state/crash"  # in the board's folder: "COUNT SEQUENCE\n" and the last uncaught trace
 _RETRY_S = const(5)  # pause before the restart after a crash, doubled each time
 _RETRY_MOST_S = const(300)
 _IMPORT_GARBAGE = const(4096)  # bytes
 
-REMEDY = "tidegate: flash the board again over this port (tidegate flash); the REPL is yours"
-
-
-def say(text, *values):
-    print("tidegate: " + (text % values if values else text))
+_REMEDY = "flash the board again over this port (tidegate flash); the REPL is yours"
 
 
 def main():
@@ -37,9 +31,9 @@ def run(board, launch=None):
     """Boots the board. launch(boot): mounts the slot and runs the application; tests put the agent
     in its place.
     """
-    boot = choose(board)
+    boot = _choose(board)
     if boot is None:
-        say(REMEDY[10:])
+        say(_REMEDY)
         return
     try:
         (launch or start)(boot)
@@ -57,8 +51,22 @@ def run(board, launch=None):
     say("the application ended")
 
 
+def _choose(board):
+    """choice.choose, without its code staying in memory; None: safe mode, the reason was said."""
+    from boot import choice
+
+    try:
+        boot = choice.choose(board)
+    except OSError as error:
+        say("safe mode: %s", error)
+        boot = None
+    del sys.modules["boot.choice"]
+    del sys.modules["boot"].choice
+    return boot
+
+
 def start(boot):
-    """Mounts the slot, in place, and runs its application."""
+    """Mounts the slot's image and runs its application."""
     import vfs
 
     vfs.mount(vfs.VfsRom(boot.image()), "/rom")
@@ -70,95 +78,6 @@ def start(boot):
     import app
 
     app.start(boot)
-
-
-# ---------------------------------------------------------------- the choice
-
-
-def choose(board):
-    """The Boot of the slot to run, or None: safe mode, and the reason was printed."""
-    watchdog = Watchdog(board)
-    store = record.Store(board)
-    kept = store.load()
-    if kept is None:
-        say("safe mode: no valid boot record; never flashed, or the ROM segment was overwritten")
-        return None
-    if kept.trial != record.NONE:
-        if _may_try(board, kept, watchdog):
-            kept.attempts += 1
-            kept.starts += 1
-            kept.reason = 0
-            store.save(kept)
-            watchdog.start()
-            slot = kept.slots[kept.trial]
-            name = slots.NAMES[kept.trial]
-            say(
-                "trial %d of %d of slot %s, sequence %d",
-                kept.attempts,
-                ATTEMPTS,
-                name,
-                slot.sequence,
-            )
-            return Boot(board, store, kept, kept.trial, watchdog)
-        store.save(kept)
-        say("sequence %d rolled back: %s", kept.last_sequence, record.REASONS[kept.outcome_reason])
-    if not _whole(board, kept, kept.running, watchdog):
-        if not _fall_back(board, kept, watchdog):
-            say("safe mode: no slot holds the image its boot record tells of")
-            return None
-        store.save(kept)
-    slot = kept.slots[kept.running]
-    say("slot %s, sequence %d, verified", slots.NAMES[kept.running], slot.sequence)
-    return Boot(board, store, kept, kept.running, watchdog)
-
-
-def _may_try(board, kept, watchdog):
-    """Whether the trial gets another attempt; if not, it has been ended in the record."""
-    if kept.starts:
-        reason = kept.reason or _reason_of(board.reset_cause())
-        if reason == record.POWER:
-            # A power cut says nothing about the image; only STARTS bounds it.
-            kept.attempts = max(0, kept.attempts - 1)
-        if kept.attempts >= ATTEMPTS or kept.starts >= STARTS:
-            kept.end_trial(record.ROLLED_BACK, reason)
-            return False
-    if not _whole(board, kept, kept.trial, watchdog):
-        kept.end_trial(record.ROLLED_BACK, record.DAMAGED)
-        return False
-    return True
-
-
-def _reason_of(cause):
-    """Why the last attempt ended, when it could not say so itself."""
-    if cause == "watchdog":
-        return record.WATCHDOG
-    if cause == "power-on":
-        return record.POWER
-    return record.RESET
-
-
-def _whole(board, kept, index, watchdog):
-    """Whether the slot holds the very bytes the record tells of."""
-    slot = kept.slots[index]
-    if slot.state == record.EMPTY or not 0 < slot.size <= slots.capacity(board):
-        return False
-    return slots.digest(slots.view(board, index, slot.size), watchdog.feed) == slot.digest
-
-
-def _fall_back(board, kept, watchdog):
-    """The running slot is damaged: take the other if it was confirmed once. The sequence floor
-    stays.
-    """
-    other = 1 - kept.running
-    if kept.slots[other].state != record.GOOD or not _whole(board, kept, other, watchdog):
-        return False
-    damaged = kept.slots[kept.running]
-    say("slot %s is damaged, going back to slot %s", slots.NAMES[kept.running], slots.NAMES[other])
-    kept.outcome, kept.outcome_reason = record.ROLLED_BACK, record.DAMAGED
-    kept.last_sequence, kept.last_digest = damaged.sequence, damaged.digest
-    damaged.state = record.EMPTY
-    kept.running = other
-    return True
 
 
 # ---------------------------------------------------------------- crashes

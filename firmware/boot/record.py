@@ -1,8 +1,8 @@
 """The boot record: which slot runs, which one is on trial, and how the last trial ended.
 
-Two copies live in the ROM segment's first two blocks. They are written alternately; each has a
-counter and a CRC, and the newer valid one counts. Whatever is cut, the other copy is whole, so a
-change either happened or did not.
+Two copies live in the ROM segment's first two blocks, or in two files. They are written
+alternately; each has a counter and a CRC, and the newer valid one counts. Whatever is cut, the
+other copy is whole, so a change either happened or did not.
 """
 
 import struct
@@ -30,7 +30,20 @@ RESET = const(4)
 ENDED = const(5)
 DAMAGED = const(6)
 POWER = const(7)
-REASONS = ("none", "watchdog", "exception", "timeout", "reset", "ended", "damaged", "power")
+SIGNATURE = const(8)
+MEMORY = const(9)
+REASONS = (
+    "none",
+    "watchdog",
+    "exception",
+    "timeout",
+    "reset",
+    "ended",
+    "damaged",
+    "power",
+    "signature",
+    "memory",
+)
 
 _MAGIC = b"TGBR"
 _VERSION = const(1)
@@ -42,8 +55,8 @@ _NO_DIGEST = bytes(32)
 _SIZE = const(20 + SLOTS * 44 + 36 + _BAD * 32 + 4)
 
 
-class RecordError(Exception):
-    """The boot record could not be written: the ROM segment does not keep what was written."""
+class RecordError(OSError):
+    """The boot record could not be written: its place does not keep what was written."""
 
 
 class Slot:
@@ -123,7 +136,7 @@ def _pack(record):
 
 def _unpack(data):
     """The record in these bytes, or None if they are not a valid one."""
-    if struct.unpack("<I", data[-4:])[0] != crc32(data[:-4]):
+    if len(data) != _SIZE or struct.unpack("<I", data[-4:])[0] != crc32(data[:-4]):
         return None
     record = Record()
     (
@@ -158,31 +171,29 @@ def _unpack(data):
 
 
 class Store:
-    """The two copies on the board's ROM segment."""
+    """The two copies, where the board's slots keep them."""
 
-    def __init__(self, board):
-        self._board = board
-        self._newest = 1  # so that the very first save goes to block 0
+    def __init__(self, place):
+        """place: what slots.of gives."""
+        self._place = place
+        self._newest = 1  # so that the very first save goes to copy 0
 
     def load(self):
         """The newest valid record, or None on a blank board."""
-        rom = self._board.rom()
         found = None
-        for index in range(2):
-            at = index * self._board.BLOCK
-            record = _unpack(bytes(rom[at : at + _SIZE]))
+        for copy in range(2):
+            record = _unpack(self._place.read_record(copy, _SIZE))
             if record and (found is None or record.counter > found.counter):
                 found = record
-                self._newest = index
+                self._newest = copy
         return found
 
     def save(self, record):
         """Makes this the newest record; when it returns, it is stored and was read back."""
         record.counter += 1
         data = _pack(record)
-        at = (1 - self._newest) * self._board.BLOCK
-        self._board.rom_erase(at, self._board.BLOCK)
-        self._board.rom_write(at, data)
-        if bytes(self._board.rom()[at : at + _SIZE]) != data:
-            raise RecordError("boot record at %d does not keep what was written" % at)
-        self._newest = 1 - self._newest
+        copy = 1 - self._newest
+        self._place.write_record(copy, data)
+        if self._place.read_record(copy, _SIZE) != data:
+            raise RecordError("copy %d of the boot record is not what was written" % copy)
+        self._newest = copy

@@ -51,16 +51,17 @@ CREDENTIALS = '{"user": "gateway-1", "password": "secret"}'
 class World:
     """One gateway and what is around it.
 
-    heard: every message it published, (topic under up/, decoded message), in order. offers: the retained offer or
-    None. online: whether broker and server are there. fetches: (path, offset) of each GET. behave: {sequence number:
+    heard: every message it published, (topic under up/, decoded message), in order. offer, trust: what is
+    retained there for it, or None. online: whether broker and server are there. fetches: (path, offset) of each GET. behave: {sequence number:
     function(boot)} for images that do something else than run the agent.
     """
 
     def __init__(self):
-        self.board = SimBoard("")
-        self.files = Files(self.board)
+        self.board = SimBoard("", slots=check.settings.get("slots", "rom"))
+        self.board.files = self.files = Files(self.board)
         self.board.folder = self.files.folder + "/tg"
         self.offer = None
+        self.trust = None
         self.online = True
         self.heard = []
         self.fetches = []
@@ -102,11 +103,10 @@ class World:
         self.files.close()
 
     def snapshot(self):
-        return self.board.snapshot(), self.files.snapshot()
+        return self.board.snapshot()
 
     def restore(self, snapshot):
-        self.board.restore(snapshot[0])
-        self.files.restore(snapshot[1])
+        self.board.restore(snapshot)
         self.heard, self.fetches, self.boots, self.losses = [], [], [], []
 
     def run(self, phase=None, sequence=None, boots=40, wanted=None):
@@ -135,7 +135,6 @@ class World:
 
     def boot(self, most_ms=MOST_MS):
         """One boot; how it ended, see SimBoard.boot."""
-        self.files.power_on()
         if hasattr(asyncio, "new_event_loop") and sys.implementation.name == "micropython":
             asyncio.new_event_loop()  # what the last boot left belongs to a board that is gone
         self.link = None
@@ -155,8 +154,9 @@ class World:
     def go(self, online):
         self.online = online
 
-    def slot_offset(self, name):
-        return slots.offset(self.board, slots.NAMES.index(name))
+    def damage_slot(self, name, offset):
+        """Flips a bit of one byte of a slot."""
+        self.board.damage_slot(slots.NAMES.index(name), offset)
 
     def state_names(self):
         """The agent's files."""
@@ -213,16 +213,15 @@ class World:
 class _Link:
     """The connection, as tidegate.link.Link."""
 
-    def __init__(self, world, config, board, on_offer, on_command):
+    def __init__(self, world, config, board, handlers):
         self._world = world
-        self._on_offer = on_offer
-        self.on_command = on_command
+        self._handlers = handlers
         self.announced = False
         self.sessions = 0
         world.link = self
 
-    def deliver(self, envelope):
-        self._on_offer(envelope)
+    def deliver(self, data, name="offer"):
+        self._handlers[name](data)
 
     @property
     def connected(self):
@@ -230,6 +229,11 @@ class _Link:
 
     def introduce(self, birth, state):
         self._birth, self._state = birth, state
+        if self.announced:
+            self._world.hear("birth", birth)
+
+    def refresh(self):
+        pass
 
     async def publish(self, topic, payload, qos=0, retain=False, timeout_s=None):
         await asyncio.sleep(0)
@@ -251,9 +255,11 @@ class _Link:
         self.sessions += 1
         self.announced = True
         await self.publish("state", self._state())
-        await self.publish("birth", self._birth)
+        await self.publish("birth", self._birth())
+        if self._world.trust:
+            self.deliver(self._world.trust, "trust")
         if self._world.offer:
-            self._on_offer(self._world.offer)
+            self.deliver(self._world.offer)
         await beat.wait(asyncio.Event())
 
 

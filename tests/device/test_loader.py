@@ -3,9 +3,13 @@
 import hashlib
 
 import scratch
+import simplace
 from boot import flash, loader, slots
-from check import equal, raises, true
-from simboard import BLOCK, SimBoard
+from check import equal, raises, skip, true
+from simboard import BLOCK
+
+HEAP = "1m"
+SLOTS = ("rom", "file")
 
 IMAGE = bytes(range(256)) * 19 + b"end"
 OTHER = b"other" * 1000
@@ -16,7 +20,7 @@ def sha256(data):
 
 
 def board_with(image=IMAGE, sequence=3):
-    board = SimBoard(scratch.folder())
+    board = simplace.board()
     install(board, image, sequence)
     return board
 
@@ -37,7 +41,7 @@ def ran(board):
 
 
 def test_blank_board_is_safe_mode():
-    board = SimBoard(scratch.folder())
+    board = simplace.board()
     equal(ran(board), None)
     equal(flash.status(board), None)
 
@@ -65,7 +69,7 @@ def test_flashing_cut_anywhere_keeps_what_ran():
     board.log = []
     flash.install(board, path, sha256(OTHER), 4)
     total = len(board.log)
-    true(total > 15, "operations %d" % total)
+    true(total > (15 if simplace.kind() == "rom" else 6), "operations %d" % total)
     for point in range(1, total + 1):
         board.restore(start)
         board.cut_at(point)
@@ -87,7 +91,7 @@ def test_flashing_a_wrong_image_changes_nothing_that_boots():
 def test_image_larger_than_a_slot():
     board = board_with()
     path = board.folder + "/image"
-    scratch.write(path, bytes(4 * BLOCK + 1))
+    scratch.write(path, bytes(slots.of(board).capacity + 1))
     raises(slots.SlotError, flash.install, board, path, bytes(32), 4)
 
 
@@ -99,20 +103,22 @@ def test_largest_image_fits():
 
 def test_damaged_only_slot_is_safe_mode():
     board = board_with()
-    board.damage(2 * BLOCK + 700)
+    board.damage_slot(0, 700)
     equal(ran(board), None)
 
 
 def test_damage_after_the_image_does_not_matter():
     board = board_with()
-    board.damage(2 * BLOCK + len(IMAGE) + 5)
+    if simplace.kind() == "file":
+        skip("a file ends with its image")
+    board.damage_slot(0, len(IMAGE) + 5)
     equal(ran(board), ("A", 3, False))
 
 
 def test_unverified_trial_is_never_run():
     board = board_with()
     board.boot(lambda board: loader.run(board, arm))
-    board.damage(slots.offset(board, 1) + 99)
+    board.damage_slot(1, 99)
     equal(ran(board), ("A", 3, False))
     status = flash.status(board)
     equal((status["outcome"], status["reason"]), ("rolled-back", "damaged"))
@@ -189,3 +195,15 @@ class Clock:
 
     def __init__(self, slept):
         self.sleep = slept.append
+
+
+def test_flash_that_does_not_keep_the_record_is_safe_mode():
+    class Worn(SimBoard):
+        def rom_write(self, offset, data):
+            SimBoard.rom_write(self, offset, bytes(len(data)))
+
+    board = board_with()
+    board.boot(lambda board: loader.run(board, arm))
+    worn = Worn(board.folder)
+    worn.restore(board.snapshot())
+    equal(ran(worn), None)

@@ -2,9 +2,9 @@
 
 import check
 from check import Random, equal, raises, true
+from tidegate.plan import Plan
 from tidegate.reports import Failure
 from tidegate.suit import Processor
-from tidegate.updater import _Plan
 
 from tidegate import envelope, reports, trust
 
@@ -36,9 +36,7 @@ def load():
 def decide(data, store, target):
     """The plan of an envelope, up to its fetch; raises Failure."""
     manifest = envelope.authenticate(data, store, lambda: None)
-    processor = Processor(manifest, target)
-    steps = processor.install()
-    return _Plan(manifest, processor, steps, next(steps))
+    return Plan(manifest, target)
 
 
 def test_every_envelope():
@@ -64,7 +62,7 @@ def test_every_envelope():
         equal(plan.payload_size, entry["payload_size"], name)
         equal(plan.is_patch, entry["is_patch"], name)
         # The slot does not hold the image, so the check after the fetch must fail.
-        equal(raises(Failure, next, plan.steps).code, reports.IMAGE_DIGEST, name)
+        equal(raises(Failure, plan.finish).code, reports.IMAGE_DIGEST, name)
     true(seen >= 30, "%d envelopes" % seen)
 
 

@@ -193,7 +193,8 @@ def test_alarms_are_limited_and_counted():
 def test_reports_fit_their_limits():
     link = Link()
     outbox = Outbox(link, State(scratch.folder()))
-    reporter = reports.Reporter(bytes(8), outbox)
+    settled = []
+    reporter = reports.Reporter(bytes(8), outbox, lambda: settled.append(True))
     failure = reports.Failure(reports.PATCH, "\u00e4" * 200)
     reporter.report(reports.FAILED, 7, bytes(32), failure=failure)
     message = cbor.loads(outbox._queue[0][1])
@@ -201,6 +202,8 @@ def test_reports_fit_their_limits():
     equal(message[4], {5: 12, 7: 11})
     equal(message[99], [[-16, bytes(32)]])
     equal(message[-257], [0, 5])
+    reporter.report(reports.FETCHING, 7)
+    equal(settled, [True])
 
 
 def test_every_failure_has_a_word_and_numbers():

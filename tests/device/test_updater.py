@@ -1,10 +1,13 @@
 """Whole updates on the simulated board: the real loader and agent, the world around them simulated (simworld)."""
 
+import os
+
 import check
 from check import equal, true
 from simworld import World
 
 HEAP = "2m"
+SLOTS = ("rom", "file")
 TIMEOUT_S = 900
 
 
@@ -255,7 +258,7 @@ def test_damaged_running_slot_falls_back_and_is_mended():
         world.offer = envelope("patch")
         world.run(6, 2)
         world.idle()
-        world.board.damage(world.slot_offset("B") + 3000)
+        world.damage_slot("B", 3000)
         world.offer = None
         message = world.run(7, 2)
         equal(message[4], {5: 38, 7: 11})
@@ -289,3 +292,41 @@ def running(world):
     slot = status["slots"][status["running"]]
     true(slot["whole"], "running slot whole")
     return slot["sequence"]
+
+
+def test_refused_offers_change_nothing():
+    with flashed() as world:
+        world.idle()
+        before = world.board.snapshot()
+        for entry in check.vectors("wire", most=None):
+            if entry["kind"] != "envelope" or "refused" not in entry or entry["running"] != 1:
+                continue
+            world.offer = bytes.fromhex(entry["data"]) + bytes(entry.get("pad", 0))
+            if not world.offer:
+                continue  # MQTT's way to withdraw a retained message
+            world.heard = []
+            alarm = world.run(wanted=lambda topic, message: topic == "alarm")
+            equal(alarm[1], "offer-refused", entry["name"])
+            equal(world.phases(), ["refused"], entry["name"])
+            equal(world.fetches, [], entry["name"])
+        equal(world.board.snapshot(), before)
+        world.offer = envelope("patch")
+        world.run(6, 2)
+
+
+def test_full_file_system_fails_the_update_and_nothing_else():
+    if check.ground == "cpython":
+        check.skip("littlefs only: the host's disk is not ours to fill")
+    with flashed() as world:
+        filler = world.board.folder + "/filler"
+        with open(filler, "wb") as file:  # all but a few blocks, which littlefs needs itself
+            while os.statvfs(world.board.folder)[3] > 24:
+                file.write(bytes(512))
+                file.flush()
+        world.offer = envelope("patch")
+        failure = world.run(9)[4]
+        equal(failure, {5: 9, 7: 11})
+        equal(running(world), 1)
+        world.files.power_on()
+        world.board.boot(lambda board: os.remove(filler))
+        world.run(6, 2)

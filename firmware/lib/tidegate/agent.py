@@ -18,6 +18,7 @@ from tidegate.config import Config, ConfigError
 from tidegate.keeper import Keeper
 from tidegate.link import Link
 from tidegate.outbox import Outbox
+from tidegate.plan import Identity
 from tidegate.reports import Reporter
 from tidegate.rotation import Rotation
 from tidegate.staging import Staging
@@ -25,7 +26,7 @@ from tidegate.state import State
 from tidegate.supervisor import Supervisor
 from tidegate.telemetry import Telemetry
 from tidegate.trial import Trial
-from tidegate.updater import Identity, Updater
+from tidegate.updater import Updater
 
 _NONCE_SIZE = const(8)
 _RELEASE = "/rom/release.json"
@@ -91,7 +92,7 @@ class Agent:
             },
         )
         self._outbox = Outbox(self._link, state)
-        self._reporter = Reporter(self._nonce, self._outbox)
+        self._reporter = Reporter(self._nonce, self._outbox, self._link.refresh)
         alarms = Alarms(self._outbox, self._uptime)
         staging = Staging(state, config.payloads, httpget.get, feed)
         vendor = ids.vendor_id(config.vendor)
@@ -113,7 +114,7 @@ class Agent:
         )
         self._rotation = Rotation(keys, alarms, feed, self._trust_changed)
         self._supervisor = Supervisor(boot.watchdog, self._uptime, self._stuck)
-        self._link.introduce(self._birth(), self._state)
+        self._link.introduce(self._birth, self._state)
         console.info(
             "%s, %s %s, sequence %d, slot %s, started by %s",
             config.device,

@@ -105,7 +105,8 @@ class Commands:
             claims, kids = self._authenticate(data)
             cti = claims[_CTI]
             command = self._accept(claims, kids)
-        except Refusal as refusal:
+        except Exception as error:
+            refusal = error if isinstance(error, Refusal) else _surprise(error)
             cti = cti or _claimed_cti(data)
             self._alarms.raise_(alarms.COMMAND_REFUSED, refusal.reason, refusal.detail, cti)
             if refusal.answer:
@@ -174,6 +175,13 @@ class Commands:
         if why:
             message[4] = shorten(why)
         self._outbox.add("result", cbor.dumps(message))
+
+
+def _surprise(error):
+    """What verifying raised beside Refusal: whatever was sent, it only refuses the command."""
+    if isinstance(error, MemoryError):
+        return Refusal("memory", "not enough memory to verify it")
+    return Refusal("malformed", "%s: %s" % (type(error).__name__, error))
 
 
 def _counters(state):

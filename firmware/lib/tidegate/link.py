@@ -30,7 +30,7 @@ class Link:
         self._handlers = handlers
         self._board = board
         self._joined = asyncio.Event()
-        self._birth = b""
+        self._birth = None
         self._state = None
         self.announced = False
         self._client = Client(
@@ -59,12 +59,17 @@ class Link:
         return self._client.sessions
 
     def introduce(self, birth, state):
-        """What is published, retained, at each connection, and at once if there is one. birth:
-        bytes; state() -> bytes.
+        """What is published, retained, at each connection, and at once if there is one. birth(),
+        state() -> bytes.
         """
         self._birth = birth
         self._state = state
         if self.connected:
+            self._joined.set()
+
+    def refresh(self):
+        """State and birth have changed: publishes them again, if there is a connection."""
+        if self.announced:
             self._joined.set()
 
     async def publish(self, topic, payload, qos=0, retain=False, timeout_s=None):
@@ -92,7 +97,7 @@ class Link:
             try:
                 await self.publish("state", self._state(), 1, True, _PUBLISH_S)
                 beat()
-                await self.publish("birth", self._birth, 1, True, _PUBLISH_S)
+                await self.publish("birth", self._birth(), 1, True, _PUBLISH_S)
             except MqttError as error:
                 console.info("not announced yet: %s", error)
                 await beat.sleep(1)

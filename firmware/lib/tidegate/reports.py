@@ -36,6 +36,7 @@ CONNECTION = const(14)
 STORAGE = const(15)
 MEMORY = const(16)
 NO_BRANCH = const(17)
+THRESHOLD = const(18)
 TRIAL_FAILED = const(32)  # plus the loader's reason, boot.record
 
 # reasons of draft-ietf-suit-report
@@ -68,8 +69,20 @@ _FAILURES = {
     STORAGE: ("storage", SUIT_OPERATION, 8),
     MEMORY: ("memory", SUIT_OPERATION, 3),
     NO_BRANCH: ("no-branch", SUIT_CONDITION, 8),
+    THRESHOLD: ("threshold", SUIT_UNAUTHORISED, 5),
 }
-_TRIAL = ("none", "watchdog", "exception", "timeout", "reset", "ended", "damaged", "power")
+_TRIAL = (
+    "none",
+    "watchdog",
+    "exception",
+    "timeout",
+    "reset",
+    "ended",
+    "damaged",
+    "power",
+    "signature",
+    "memory",
+)
 
 # phase -> state and result of LwM2M object 5; a failure brings its own result
 _LWM2M = {
@@ -118,9 +131,11 @@ class Reporter:
     object 5, the latest.
     """
 
-    def __init__(self, nonce, outbox):
+    def __init__(self, nonce, outbox, settled):
+        """settled() is called when an update has come to an end, whatever end."""
         self._nonce = nonce
         self._outbox = outbox
+        self._settled = settled
         self.state = 0
         self.result = 0
 
@@ -148,3 +163,5 @@ class Reporter:
             message[-261] = list(progress)
         # Progress is worth nothing later; everything else is kept until it has arrived.
         self._outbox.add("report", cbor.dumps(message), keep=progress is None)
+        if not self.state:
+            self._settled()

@@ -1,0 +1,5 @@
+"""One plain line an event on the serial console."""
+
+
+def say(text, *values):
+    print("tidegate: " + (text % values if values else text))
