@@ -55,6 +55,7 @@ def cases() -> list[dict[str, str]]:
         _broken("a run beyond the new file", [Step(9, None)], 8),
         _broken("a run beyond the base", [Step(0, SEEK, SIZE - 3), Step(4, None)], 4),
         _broken("a change at the end of the base", [Step(0, SEEK, SIZE), Step(0, CHANGE, 1)], 5),
+        _broken("a change by nothing", [Step(0, CHANGE, 0, 1)], 1),
         _broken("literals beyond the new file", [_literal(b"12345")], 4),
         _broken("an old copy beyond the new file", [Step(0, OLD_COPY, 0, 5)], 4),
         _broken("an old copy before the base", [Step(5, OLD_COPY, -6, 3)], 9),
@@ -93,7 +94,7 @@ def _changes(*runs: int) -> list[Step]:
 
 
 def _every_change() -> list[Step]:
-    return [Step(value % 3, CHANGE, value, 1) for value in range(256)]
+    return [Step(value % 3, CHANGE, value, 1) for value in range(1, 256)]
 
 
 def _make(steps: list[Step], old: bytes) -> bytes:

@@ -53,6 +53,12 @@ def start_states() -> list[int]:
 def encode(steps: Sequence[Step]) -> bytes:
     """The body of a patch of `steps`."""
     coder = Encoder(start_states())
+    write(coder, steps)
+    return coder.finish()
+
+
+def write(coder: Encoder, steps: Sequence[Step]) -> None:
+    """Code `steps`."""
     before = SEEK
     for step in steps:
         _put_number(coder, _RUN + _NUMBER * before, step.run)
@@ -77,7 +83,6 @@ def encode(steps: Sequence[Step]) -> bytes:
         else:
             _put_number(coder, _SEEK, fold(step.value))
         before = step.kind
-    return coder.finish()
 
 
 def decode(header: Header, patch: bytes) -> Iterator[Step]:
@@ -100,6 +105,7 @@ def decode(header: Header, patch: bytes) -> Iterator[Step]:
         if kind == CHANGE:
             _need(position < header.old_size, "a change is outside the base")
             step = Step(run, kind, _byte(coder, _CHANGE_TREE), 1)
+            _need(step.value > 0, "a change changes nothing")
             position += 1
         elif kind == LITERAL:
             count = _number(coder, _COUNT) + 1
