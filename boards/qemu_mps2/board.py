@@ -25,6 +25,7 @@ class Board:
     name = "qemu_mps2"
     arch = "armv7m"
     BLOCK = 4096
+    slots = "rom"  # where images are kept unless /tg/boot.json says otherwise
     folder = "/tg"  # where the loader and the agent find their files
 
     def __init__(self):
@@ -70,6 +71,9 @@ class Board:
     def rom_write(self, offset, buf):
         """Writes any number of bytes into erased space: a write can only clear bits. Raises OSError."""
         _check(vfs.rom_ioctl(_WRITE, _SEGMENT, offset, buf))
+
+    def sync(self, folder):
+        """Makes what was created or renamed in a folder durable: littlefs has done so already."""
 
     def random(self, count):
         """`count` bytes from os.urandom; README.md says how good they are."""

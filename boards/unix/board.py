@@ -12,6 +12,7 @@ import uctypes
 from micropython import const
 
 _ROM_SIZE = const(1024 * 1024)
+_O_RDONLY = const(0)
 _O_RDWR = const(2)
 _O_CREAT = const(0o100)
 _SEEK_END = const(2)
@@ -26,6 +27,7 @@ _PAGE = const(4096)  # of the memory, for msync
 _libc = ffi.open(None)
 _open = _libc.func("i", "open", "sii")
 _close = _libc.func("i", "close", "i")
+_fsync = _libc.func("i", "fsync", "i")
 _seek = _libc.func("l", "lseek", "ili")
 _truncate = _libc.func("i", "ftruncate", "il")
 _mmap = _libc.func("p", "mmap", "pliiil")
@@ -50,6 +52,7 @@ class Board:
     name = "unix"
     arch = ""
     BLOCK = 4096
+    slots = "file"  # where images are kept unless /tg/boot.json says otherwise
     folder = "/tg"  # where the loader and the agent find their files
 
     def __init__(self):
@@ -107,6 +110,16 @@ class Board:
         new = old & int.from_bytes(buf, "little")
         self._rom[offset : offset + length] = new.to_bytes(length, "little")
         self._sync(offset, length)
+
+    def sync(self, folder):
+        """Makes what was created or renamed in a folder durable; the folder's path is that of the program's /."""
+        file = _open(self._root + folder, _O_RDONLY, 0)
+        if file < 0:
+            raise OSError(os.errno(), folder)
+        failed = _fsync(file)
+        _close(file)
+        if failed:
+            raise OSError(os.errno(), folder)
 
     def random(self, count):
         return os.urandom(count)

@@ -2,22 +2,19 @@
 raw REPL.
 """
 
-from boot import record, slots
+from boot import manifests, options, record, slots, verify
 
 
-def _no_watchdog():
-    pass
-
-
-def install(board, path, digest, sequence, feed=_no_watchdog):
+def install(board, path, digest, sequence, manifest=None, feed=slots.no_feed):
     """Writes the image file at `path` into a slot and makes it the running one; forgets trials and
     the sequence floor.
 
-    digest: SHA-256, 32 bytes; sequence: the release's number. Uses the slot that does not run, so
-    that a pulled cable leaves the board as it was. Raises slots.SlotError or OSError and then has
-    changed nothing that boots.
+    digest: SHA-256, 32 bytes; sequence: the release's number; manifest: path of its signed
+    envelope, or None. Uses the slot that does not run, so that a pulled cable leaves the board as
+    it was. Raises slots.SlotError or OSError and then has changed nothing that boots.
     """
-    store = record.Store(board)
+    place = slots.of(board)
+    store = record.Store(place)
     old = store.load()
     index = 1 - old.running if old else 0
     if old and old.trial != record.NONE:
@@ -28,7 +25,7 @@ def install(board, path, digest, sequence, feed=_no_watchdog):
     with open(path, "rb") as file:
         size = file.seek(0, 2)
         file.seek(0)
-        writer = slots.Writer(board, index, size, feed)
+        writer = place.writer(index, size, feed)
         buffer = bytearray(1024)
         view = memoryview(buffer)
         while True:
@@ -37,6 +34,8 @@ def install(board, path, digest, sequence, feed=_no_watchdog):
                 break
             writer.write(view[:count])
     writer.finish(digest)
+    envelope = slots.read_file(manifest, manifests.SIZE) if manifest else None
+    manifests.keep(board, index, envelope)
     new = record.Record()
     new.counter = old.counter if old else 0
     if old:
@@ -51,31 +50,43 @@ def status(board):
     """What is on the board: a dict for JSON, or None when it has no boot record.
 
     {"running": "A", "trial": None, "floor": 3, "slots": {"A": {"size", "sequence", "state",
-    "digest", "whole"}, ...}}
+    "digest", "whole", "why"}, ...}}. whole: whether the loader would boot the slot; why: why not.
     """
-    kept = record.Store(board).load()
+    told = options.read(board)
+    place = slots.of(board, told)
+    kept = record.Store(place).load()
     if kept is None:
         return None
+    judge = verify.Verifier(board, place, told, slots.no_feed)
     found = {}
     for index, slot in enumerate(kept.slots):
-        whole = slot.state != record.EMPTY and 0 < slot.size <= slots.capacity(board)
-        if whole:
-            whole = slots.digest(slots.view(board, index, slot.size), _no_watchdog) == slot.digest
+        why = None
+        try:
+            judge.check(slot, index)
+        except verify.Unfit as error:
+            why = str(error)
         found[slots.NAMES[index]] = {
             "size": slot.size,
             "sequence": slot.sequence,
             "state": ("empty", "installed", "good")[slot.state],
-            "digest": "".join("%02x" % byte for byte in slot.digest),
-            "whole": whole,
+            "digest": _hex(slot.digest),
+            "whole": why is None,
+            "why": why,
         }
     trial = None if kept.trial == record.NONE else slots.NAMES[kept.trial]
     return {
+        "kind": told.slots,
+        "verify": told.verify,
         "running": slots.NAMES[kept.running],
         "trial": trial,
         "attempts": kept.attempts,
         "outcome": ("none", "confirmed", "rolled-back")[kept.outcome],
         "reason": record.REASONS[kept.outcome_reason],
         "floor": kept.floor,
-        "bad": ["".join("%02x" % byte for byte in digest) for digest in kept.bad],
+        "bad": [_hex(digest) for digest in kept.bad],
         "slots": found,
     }
+
+
+def _hex(data):
+    return "".join("%02x" % byte for byte in data)

@@ -2,7 +2,7 @@
 newer.
 """
 
-from boot import const, record, slots
+from boot import const, manifests, record, slots
 
 WATCHDOG_MS = const(8000)  # a board that feeds nothing for this long is reset
 
@@ -40,13 +40,16 @@ class Boot:
 
     SlotError = slots.SlotError  # what the methods about slots raise
 
-    def __init__(self, board, store, kept, index, watchdog):
+    def __init__(self, board, place, store, kept, index, image, watchdog):
+        """place: what slots.of gives; image: the verified bytes of slot `index`, a memoryview."""
         self.board = board
         self.watchdog = watchdog
         self.slot = slots.NAMES[index]
         self.running = kept.slots[index]  # record.Slot: size, digest, sequence
         self.trial = kept.trial == index
         self.reset_cause = board.reset_cause()
+        self._place = place
+        self._image = image
         self._store = store
         self._record = kept
         self._index = index
@@ -69,28 +72,27 @@ class Boot:
     @property
     def other_slot_size(self):
         """Bytes the slot that does not run can hold."""
-        return slots.capacity(self.board)
+        return self._place.capacity
 
     def image(self):
-        """The running image, in place: a read-only memoryview."""
-        return slots.view(self.board, self._index, self.running.size)
+        """The running image: a memoryview, in place for a ROM segment, in RAM for files."""
+        return self._image
 
     def read_running(self, offset, buf):
         """Fills buf from the running image, starting at offset."""
-        start = slots.offset(self.board, self._index) + offset
         if offset < 0 or offset + len(buf) > self.running.size:
             raise ValueError("bytes %d+%d are outside the running image" % (offset, len(buf)))
-        buf[:] = self.board.rom()[start : start + len(buf)]
+        buf[:] = self._image[offset : offset + len(buf)]
 
     def other_digest(self, size):
         """SHA-256 of the first `size` bytes of the slot that does not run."""
         if not 0 < size <= self.other_slot_size:
             raise slots.SlotError("no image of %d bytes fits a slot" % size)
-        return slots.digest(slots.view(self.board, 1 - self._index, size), self.watchdog.feed)
+        return self._place.digest(1 - self._index, size, self.watchdog.feed)
 
     def slot_writer(self, size):
-        """A slots.Writer for the slot that does not run. During a trial that slot is the way back,
-        so: never then.
+        """A Writer (write, finish) for the slot that does not run. During a trial that slot is the
+        way back, so: never then.
         """
         if self.trial:
             raise slots.SlotError(
@@ -100,14 +102,17 @@ class Boot:
         if other.state != record.EMPTY:
             other.state = record.EMPTY
             self._store.save(self._record)
-        return slots.Writer(self.board, 1 - self._index, size, self.watchdog.feed)
+        return self._place.writer(1 - self._index, size, self.watchdog.feed)
 
     def is_bad(self, digest):
         """Whether an image with this digest failed its trial on this board."""
         return digest in self._record.bad
 
-    def arm_trial(self, size, digest, sequence):
-        """The switch: from the next reset on, the other slot is on trial. One atomic write."""
+    def arm_trial(self, size, digest, sequence, manifest=None):
+        """The switch: from the next reset on, the other slot is on trial. One atomic write.
+
+        manifest: the signed envelope (bytes) the image came with, kept for the loader.
+        """
         if self.trial:
             raise slots.SlotError("a trial is running already")
         if sequence < self._record.floor or self.is_bad(digest):
@@ -115,6 +120,7 @@ class Boot:
                 "sequence %d is older than %d, or failed before" % (sequence, self._record.floor)
             )
         other = 1 - self._index
+        manifests.keep(self.board, other, manifest)
         self._record.slots[other] = record.Slot(record.INSTALLED, size, sequence, bytes(digest))
         self._record.trial = other
         self._record.attempts = self._record.starts = self._record.reason = 0

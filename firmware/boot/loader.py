@@ -17,6 +17,7 @@ CRASH = "/state/crash"  # in the board's folder: "COUNT SEQUENCE\n" and the last
 _RETRY_S = const(5)  # pause before the restart after a crash, doubled each time
 _RETRY_MOST_S = const(300)
 _IMPORT_GARBAGE = const(4096)  # bytes
+_ONCE = ("choice", "verify", "signature", "options")  # modules that only the choice needs
 
 _REMEDY = "flash the board again over this port (tidegate flash); the REPL is yours"
 
@@ -60,8 +61,9 @@ def _choose(board):
     except OSError as error:
         say("safe mode: %s", error)
         boot = None
-    del sys.modules["boot.choice"]
-    del sys.modules["boot"].choice
+    for name in _ONCE:
+        if sys.modules.pop("boot." + name, None):
+            delattr(sys.modules["boot"], name)
     return boot
 
 

@@ -9,9 +9,10 @@ A script runs once per ground, in a process of its own (run.py), and each functi
 
 A script may say at its top level: GROUNDS = ("cpython", "unix", "cortex-m3") (default: the first two),
 TIMEOUT_S = 300, HEAP = "256k" (unix), SLOTS = ("rom", "file"): it is run once for each, as check.settings["slots"]
-(not on the emulated board, where a simulated one with files has no room). If services_<module>.py is beside it, its `serve(host)` is a context manager
-run on the host around the script; what it yields, {str: str}, arrives as check.settings. `host` is the address
-at which the ground reaches this machine.
+(not on the emulated board, where a simulated one with files has no room).
+
+If services_<module>.py is beside it, its `serve(host)` is a context manager run on the host around the script; what it
+yields, {str: str}, arrives as check.settings. `host` is the address at which the ground reaches this machine.
 """
 
 from __future__ import annotations

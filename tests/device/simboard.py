@@ -21,6 +21,9 @@ class Stopped(BaseException):
     """The test has seen what it wanted; nothing of the board was cut."""
 
 
+_ENDS = {PowerCut: "cut", Reset: "reset", Stopped: "stopped"}
+
+
 class FlashError(Exception):
     """The software used the flash in a way that real flash does not allow."""
 
@@ -32,10 +35,13 @@ class SimBoard:
     arch = "none"
     BLOCK = BLOCK
 
-    def __init__(self, folder, blocks=10):
+    def __init__(self, folder, blocks=10, slots="rom"):
+        """slots: "rom" or "file", what boot.slots keeps images in; files then tear when they are on `Files`."""
         self.folder = folder
+        self.slots = slots
+        self.files = None  # the Files that lose with the power what was not made durable
         self._rom = bytearray(b"\xff" * (blocks * BLOCK))
-        self._worn = bytearray(blocks)  # erases a block, up to 255
+        self.worn = [0] * blocks  # erases a block
         self._cause = "power-on"
         self._cut = None
         self.down = None  # what ended this boot; until the next one nothing works any more
@@ -51,20 +57,24 @@ class SimBoard:
         self._cut = None if operation is None else self.operations + operation
 
     def boot(self, run):
-        """Runs run(board) until it returns or the board goes down. Returns "ended", "reset" or "cut"."""
+        """Runs run(board) until it returns or the board goes down. Returns "ended", "reset", "cut" or "stopped"."""
         self.down = None
+        if self.files:
+            self.files.power_on()
         try:
             run(self)
-        except PowerCut:
-            self._cause = "power-on"
-            return "cut"
-        except Reset as reset:
-            self._cause = str(reset)
-            return "reset"
-        except Stopped:
-            self._cause = "power-on"
-            return "stopped"
-        return "ended"
+        except (PowerCut, Reset, Stopped):
+            pass
+        except Exception:
+            # A file that is closed on the exception's way out finds its file system dead, and may say so instead.
+            if not self.down:
+                raise
+        if self.files:
+            self.files.power_on()  # the test looks at what a new boot would find
+        if not self.down:
+            return "ended"
+        self._cause = str(self.down) if isinstance(self.down, Reset) else "power-on"
+        return _ENDS[type(self.down)]
 
     def stop(self):
         self._go_down(Stopped())
@@ -74,17 +84,39 @@ class SimBoard:
         self._go_down(Reset("watchdog"))
 
     def snapshot(self):
-        """The flash as it is; give it to restore()."""
-        return bytes(self._rom)
+        """Flash and files as they are; give it to restore()."""
+        return bytes(self._rom), self.files.snapshot() if self.files else None
 
     def restore(self, snapshot):
-        self._rom[:] = snapshot
+        self._rom[:] = snapshot[0]
+        if self.files:
+            self.files.restore(snapshot[1])
         self._cause = "power-on"
         self._cut = None
 
-    def damage(self, offset):
-        """Flips one bit, as age does."""
-        self._rom[offset] ^= 0x10
+    def damage_slot(self, index, offset, bits=0x10):
+        """Flips bits of one byte of a slot, as age does."""
+        if self.slots == "rom":
+            capacity = (len(self._rom) - 2 * BLOCK) // 2 // BLOCK * BLOCK
+            self._rom[2 * BLOCK + index * capacity + offset] ^= bits
+        else:
+            self._flip(("a.img", "b.img")[index], offset, bits)
+
+    def damage_record(self, copy, offset, bits=0x10):
+        """Flips bits of one byte of a copy of the boot record."""
+        if self.slots == "rom":
+            self._rom[copy * BLOCK + offset] ^= bits
+        else:
+            self._flip("record.%d" % copy, offset, bits)
+
+    def _flip(self, name, offset, bits):
+        down, self.down = self.down, None  # age works without power
+        with open(self.folder + "/slots/" + name, "r+b") as file:
+            file.seek(offset)
+            byte = file.read(1)[0]
+            file.seek(offset)
+            file.write(bytes([byte ^ bits]))
+        self.down = down
 
     def operation(self, name):
         """Counts one operation; returns whether the power is cut in it (then call power_off half-way)."""
@@ -100,6 +132,8 @@ class SimBoard:
         return False
 
     def power_off(self):
+        if self.files:
+            self.files.lose()
         self._go_down(PowerCut())
 
     def _go_down(self, why):
@@ -138,6 +172,12 @@ class SimBoard:
     def random(self, count):
         return bytes(self.below(256) for _ in range(count))
 
+    def sync(self, folder):
+        if self.down:
+            raise self.down
+        if self.files:
+            self.files.sync(folder)
+
     def rom_size(self):
         return len(self._rom)
 
@@ -153,7 +193,7 @@ class SimBoard:
                 self._rom[start : start + done] = b"\xff" * done
                 self.power_off()
             self._rom[start : start + BLOCK] = b"\xff" * BLOCK
-            self._worn[start // BLOCK] = min(255, self._worn[start // BLOCK] + 1)
+            self.worn[start // BLOCK] += 1
 
     def rom_write(self, offset, data):
         if offset + len(data) > len(self._rom):

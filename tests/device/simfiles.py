@@ -2,7 +2,7 @@
 
 On MicroPython it is the real littlefs on a block device in RAM that tears. On CPython it is a folder of the host,
 with a cruder disk than littlefs: what was not flushed is lost, a flush may leave half of it, a rename or a removal
-happens or does not.
+happens or does not; in the loader's folder it may be undone by a power cut until the folder was made durable (sync).
 """
 
 import os
@@ -26,6 +26,8 @@ if sys.implementation.name == "micropython":
             self.dead = False
 
         def readblocks(self, block, buf, offset=0):
+            if self.dead:  # the collector closes a file, and memory cannot be had then
+                return
             at = block * BLOCK + offset
             buf[:] = self.data[at : at + len(buf)]
 
@@ -78,6 +80,12 @@ if sys.implementation.name == "micropython":
             if self._mounted:
                 vfs.umount(self.folder)
                 self._mounted = False
+
+        def sync(self, folder):
+            """littlefs keeps what was closed or renamed."""
+
+        def lose(self):
+            pass
 
         def snapshot(self):
             return bytes(self._data)
@@ -136,6 +144,7 @@ else:
             self._temporary = tempfile.mkdtemp(prefix="tidegate-sim-")
             self.folder = self._temporary + "/files"
             os.mkdir(self.folder)
+            self._undo = []  # (folder, function) of each change of a name that is not durable yet
             self._real = builtins.open, os.rename, os.remove
             builtins.open, os.rename, os.remove = self._open, self._rename, self._remove
 
@@ -145,6 +154,15 @@ else:
         def close(self):
             builtins.open, os.rename, os.remove = self._real
             shutil.rmtree(self._temporary)
+
+        def sync(self, folder):
+            self._undo = [entry for entry in self._undo if entry[0] != folder]
+
+        def lose(self):
+            """The power is gone: the last changes of names are undone, how many is chance."""
+            for _ in range(self._board.below(len(self._undo) + 1)):
+                self._undo.pop()[1]()
+            self._undo = []
 
         def snapshot(self):
             found = {}
@@ -156,7 +174,9 @@ else:
             return found
 
         def restore(self, snapshot):
+            self._undo = []
             shutil.rmtree(self.folder)
+            os.mkdir(self.folder)
             for path, data in snapshot.items():
                 os.makedirs(path[: path.rfind("/")], exist_ok=True)
                 with self._real[0](path, "wb") as file:
@@ -172,17 +192,42 @@ else:
                 self._board.power_off()
             return _File(self._board, self._real[0](path, mode.replace("b", "") + "b", buffering=0))
 
-        def _change(self, path, name, act):
+        def _change(self, path, name, act, other=None):
             if not self._ours(path) or not os.path.exists(path):
                 return act()
-            if self._board.operation(name):
-                if self._board.below(2):
-                    act()
+            cut = self._board.operation(name)
+            if not cut or self._board.below(2):
+                self._may_undo(*((path, other) if other else (path,)))
+                act()
+            if cut:
                 self._board.power_off()
-            return act()
+            return None
+
+        def _may_undo(self, *paths):
+            """Notes how to give the names back what they hold now."""
+            folder = paths[0][: paths[0].rfind("/")]
+            if not folder.endswith("/slots"):
+                return
+            before = []
+            for path in paths:
+                data = None
+                if os.path.exists(path):
+                    with self._real[0](path, "rb") as file:
+                        data = file.read()
+                before.append((path, data))
+            self._undo.append((folder, lambda: self._give_back(before)))
+
+        def _give_back(self, before):
+            for path, data in before:
+                if data is None:
+                    if os.path.exists(path):
+                        self._real[2](path)
+                    continue
+                with self._real[0](path, "wb") as file:
+                    file.write(data)
 
         def _rename(self, old, new):
-            return self._change(old, "file rename", lambda: self._real[1](old, new))
+            return self._change(old, "file rename", lambda: self._real[1](old, new), new)
 
         def _remove(self, path):
             return self._change(path, "file remove", lambda: self._real[2](path))

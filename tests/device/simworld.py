@@ -52,8 +52,8 @@ class World:
     """One gateway and what is around it.
 
     heard: every message it published, (topic under up/, decoded message), in order. offer, trust: what is
-    retained there for it, or None. online: whether broker and server are there. fetches: (path, offset) of each GET. behave: {sequence number:
-    function(boot)} for images that do something else than run the agent.
+    retained there for it, or None. online: whether broker and server are there. fetches: (path, offset) of each
+    GET. behave: {sequence number: function(boot)} for images that do something else than run the agent.
     """
 
     def __init__(self):

@@ -1,17 +1,25 @@
 """The boot record: two copies, one of them always whole."""
 
-from boot import record
+import simplace
+from boot import record, slots
 from check import Random, equal, raises, true
-from simboard import BLOCK, SimBoard
 
+HEAP = "1m"
+SLOTS = ("rom", "file")
 GROUNDS = ("cpython", "unix", "cortex-m3")
 DIGEST = bytes(range(32))
+SIZE = 276  # bytes of a record
+
+
+def stored(board):
+    """The record's two copies, where this board keeps them."""
+    return record.Store(slots.of(board))
 
 
 def saved(board=None):
     """(board, record) with a little of everything in it, saved three times."""
-    board = board or SimBoard("", blocks=2)
-    store = record.Store(board)
+    board = board or simplace.board(blocks=2)
+    store = stored(board)
     kept = record.Record()
     kept.running, kept.trial, kept.attempts, kept.starts, kept.reason = 0, 1, 2, 3, record.TIMEOUT
     kept.floor = 0xFFFFFFFF
@@ -38,33 +46,33 @@ def cut_save(board, store, kept):
 
 
 def test_blank_board_has_none():
-    equal(record.Store(SimBoard("", blocks=2)).load(), None)
+    equal(stored(simplace.board(blocks=2)).load(), None)
 
 
 def test_round_trip():
     board, kept = saved()
-    equal(fields(record.Store(board).load()), fields(kept))
+    equal(fields(stored(board).load()), fields(kept))
     equal(kept.bad, [bytes([number]) * 32 for number in range(3, 7)])
 
 
 def test_either_copy_may_be_lost():
     for block in range(2):
         board, kept = saved()
-        for at in range(BLOCK):
-            board._rom[block * BLOCK + at] = 0
-        found = record.Store(board).load()
+        for at in range(SIZE):
+            board.damage_record(block, at, 0xFF)
+        found = stored(board).load()
         true(found.counter in (kept.counter, kept.counter - 1), "counter %d" % found.counter)
 
 
 def test_every_flipped_bit_is_noticed():
     board, kept = saved()
-    newest = (kept.counter + 1) % 2 * BLOCK
-    for at in range(276):
+    newest = (kept.counter + 1) % 2
+    for at in range(SIZE):
         for bit in range(0, 8, 3):
-            board._rom[newest + at] ^= 1 << bit
-            equal(record.Store(board).load().counter, kept.counter - 1)
-            board._rom[newest + at] ^= 1 << bit
-    equal(record.Store(board).load().counter, kept.counter)
+            board.damage_record(newest, at, 1 << bit)
+            equal(stored(board).load().counter, kept.counter - 1)
+            board.damage_record(newest, at, 1 << bit)
+    equal(stored(board).load().counter, kept.counter)
 
 
 def test_cut_save_is_the_old_record_or_the_new():
@@ -73,16 +81,16 @@ def test_cut_save_is_the_old_record_or_the_new():
     for point in (1, 2):
         for _ in range(40):
             board.restore(start)
-            store = record.Store(board)
+            store = stored(board)
             change = store.load()
             change.floor = 5
             board.cut_at(point)
             equal(cut_save(board, store, change), "cut")
-            found = record.Store(board).load()
+            found = stored(board).load()
             true((found.counter, found.floor) in ((6, 0xFFFFFFFF), (7, 5)), "record after a cut")
             # What comes next must not take the half-written copy for the newest.
-            equal(cut_save(board, record.Store(board), change), "ended")
-            equal(record.Store(board).load().counter, 8)
+            equal(cut_save(board, stored(board), change), "ended")
+            equal(stored(board).load().counter, 8)
 
 
 def test_cuts_one_after_the_other_never_lose_it():
@@ -90,7 +98,7 @@ def test_cuts_one_after_the_other_never_lose_it():
     random = Random(3)
     counter = kept.counter
     for _ in range(200):
-        store = record.Store(board)
+        store = stored(board)
         change = store.load()
         true(change is not None, "a record")
         true(change.counter >= counter, "counter does not fall")
@@ -100,17 +108,21 @@ def test_cuts_one_after_the_other_never_lose_it():
 
 
 def test_flash_that_does_not_keep_is_an_error():
-    class Worn(SimBoard):
-        def rom_write(self, offset, data):
-            SimBoard.rom_write(self, offset, bytes(len(data)))
+    class Worn:
+        def __init__(self, place):
+            self.read_record = place.read_record
+            self._place = place
 
-    board = Worn("", blocks=2)
-    raises(record.RecordError, record.Store(board).save, record.Record())
+        def write_record(self, copy, data):
+            self._place.write_record(copy, bytes(len(data)))
+
+    worn = Worn(slots.of(simplace.board(blocks=2)))
+    raises(record.RecordError, record.Store(worn).save, record.Record())
 
 
 def test_nonsense_with_a_right_crc_is_no_record():
-    board = SimBoard("", blocks=2)
+    board = simplace.board(blocks=2)
     kept = record.Record()
     kept.running = 5
-    record.Store(board).save(kept)
-    equal(record.Store(board).load(), None)
+    stored(board).save(kept)
+    equal(stored(board).load(), None)

@@ -10,6 +10,7 @@ from simworld import World
 from test_updater import envelope
 
 HEAP = "2m"
+SLOTS = ("rom", "file")
 TIMEOUT_S = 900
 SAMPLE = 25  # cut points tried where trying all takes too long
 

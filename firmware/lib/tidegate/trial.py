@@ -10,7 +10,18 @@ from tidegate.updater import OFFER, UPDATE
 CRASH = "crash"  # kept by the loader: "COUNT SEQUENCE\n" and a trace
 
 # the loader's words for why a trial failed, in the order of their numbers (boot.record)
-REASONS = ("none", "watchdog", "exception", "timeout", "reset", "ended", "damaged", "power")
+REASONS = (
+    "none",
+    "watchdog",
+    "exception",
+    "timeout",
+    "reset",
+    "ended",
+    "damaged",
+    "power",
+    "signature",
+    "memory",
+)
 TIMEOUT = REASONS.index("timeout")
 _EXPLAINED = (
     "no reason is known",
@@ -21,6 +32,8 @@ _EXPLAINED = (
     "the application ended",
     "the image in its slot is damaged",
     "the power was cut too often during its trial",
+    "the loader found no valid signature for it",
+    "the board has too little memory for its image",
 )
 
 

@@ -1,0 +1,119 @@
+"""Slots in two files, for boards without a ROM segment: an image is read into RAM and mounted from
+there.
+
+What was compared with the boot record is the very copy that runs, so nothing that happens to the
+file later matters. The boot record has two files, written in turn, as it has two blocks elsewhere.
+"""
+
+import hashlib
+import os
+
+from boot import const, slots
+
+_MOST = const(1024 * 1024)  # bytes of a slot where the file system is larger than anybody's RAM
+_CHUNK = const(1024)  # bytes read at once
+
+
+class Slots:
+    def __init__(self, board):
+        self._board = board
+        self._folder = slots.folder(board)
+        # Two slots, a payload being fetched, and as much again for everything else.
+        found = os.statvfs(self._folder)
+        self.capacity = min(_MOST, found[1] * found[2] // 4)
+
+    def path(self, index):
+        return self._folder + ("/a.img", "/b.img")[index]
+
+    def image(self, index, size):
+        """The image in a slot, as a copy in RAM; raises SlotError, MemoryError."""
+        data = bytearray(size)
+        try:
+            with open(self.path(index), "rb") as file:
+                count = file.readinto(data)
+        except OSError as error:
+            raise slots.SlotError("slot %s: %r" % (slots.NAMES[index], error))
+        if count != size:
+            raise slots.SlotError("slot %s holds %d bytes" % (slots.NAMES[index], count))
+        return memoryview(data)
+
+    def digest(self, index, size, feed):
+        """SHA-256 of a slot; b"" if it does not hold `size` bytes."""
+        return digest_of(self.path(index), size, feed)
+
+    def writer(self, index, size, feed):
+        return Writer(self, self._board, index, size, feed)
+
+    def read_record(self, copy, size):
+        return slots.read_file(self._record(copy), size)
+
+    def write_record(self, copy, data):
+        with open(self._record(copy), "wb") as file:
+            file.write(data)
+            file.flush()
+        self._board.sync(self._folder)
+
+    def _record(self, copy):
+        return self._folder + ("/record.0", "/record.1")[copy]
+
+
+class Writer:
+    """Writes one image, in order, into a file beside the slot's. The slot's name is its header: it
+    is given last, when the file was read back and is right.
+
+    A slot that was cut half-way therefore does not exist. (The first bytes last, as in a ROM
+    segment, would make littlefs write the whole file twice.)
+    """
+
+    def __init__(self, place, board, index, size, feed):
+        slots.check_size(size, place.capacity)
+        self._board = board
+        self._feed = feed
+        self._name = slots.NAMES[index]
+        self._path = place.path(index)
+        self._new = self._path + ".new"
+        self._size = size
+        self._done = 0
+        # The old image first: there need not be room for three.
+        for path in (self._path, self._new):
+            slots.remove_file(path)
+        self._file = open(self._new, "wb")  # noqa: SIM115 - closed by finish
+
+    def write(self, data):
+        """Takes the next bytes, any buffer."""
+        if self._done + len(data) > self._size:
+            raise slots.SlotError("image is longer than the %d bytes announced" % self._size)
+        self._feed()
+        self._file.write(data)
+        self._done += len(data)
+
+    def finish(self, wanted):
+        """Checks what the file really holds against the SHA-256 `wanted`, then names it."""
+        self._file.flush()
+        self._file.close()
+        if self._done != self._size:
+            raise slots.SlotError("image ended after %d of %d bytes" % (self._done, self._size))
+        if digest_of(self._new, self._size, self._feed) != wanted:
+            raise slots.SlotError("slot %s read back is not the announced image" % self._name)
+        os.rename(self._new, self._path)
+        # Before the boot record can tell of it.
+        self._board.sync(self._path[: self._path.rfind("/")])
+
+
+def digest_of(path, size, feed):
+    """SHA-256 of a file of `size` bytes; b"" if it is none."""
+    check = hashlib.sha256()
+    buffer = bytearray(_CHUNK)
+    view = memoryview(buffer)
+    done = 0
+    try:
+        with open(path, "rb") as file:
+            while True:
+                feed()
+                count = file.readinto(buffer)
+                if not count:
+                    return check.digest() if done == size else b""
+                check.update(view[:count])
+                done += count
+    except OSError:
+        return b""

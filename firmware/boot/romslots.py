@@ -1,0 +1,107 @@
+"""Slots in a ROM segment: two ranges that are executed in place, behind the two blocks of the boot
+record.
+"""
+
+from boot import const, slots
+
+_PAGE = const(256)  # bytes a write: a multiple of every flash's smallest write we know of
+
+
+class Slots:
+    def __init__(self, board):
+        self._board = board
+        # half of what the boot record's two blocks leave, in whole blocks
+        self.capacity = (board.rom_size() - 2 * board.BLOCK) // 2 // board.BLOCK * board.BLOCK
+
+    def offset(self, index):
+        """Where the slot begins in the segment."""
+        return 2 * self._board.BLOCK + index * self.capacity
+
+    def image(self, index, size):
+        """The image in a slot, in place."""
+        start = self.offset(index)
+        return self._board.rom()[start : start + size]
+
+    def digest(self, index, size, feed):
+        """SHA-256 of the first `size` bytes of a slot."""
+        return slots.digest(self.image(index, size), feed)
+
+    def writer(self, index, size, feed):
+        return Writer(self, self._board, index, size, feed)
+
+    def read_record(self, copy, size):
+        start = copy * self._board.BLOCK
+        return bytes(self._board.rom()[start : start + size])
+
+    def write_record(self, copy, data):
+        self._board.rom_erase(copy * self._board.BLOCK, self._board.BLOCK)
+        self._board.rom_write(copy * self._board.BLOCK, data)
+
+
+class Writer:
+    """Writes one image into a slot, in order. The first page is kept back until the rest was read
+    back and is right.
+
+    A slot that was cut half-way therefore has no ROMFS header, and is no image to anybody.
+    """
+
+    def __init__(self, place, board, index, size, feed):
+        slots.check_size(size, place.capacity)
+        self._board = board
+        self._feed = feed
+        self._name = slots.NAMES[index]
+        self._start = place.offset(index)
+        self._size = size
+        self._image = place.image(index, size)
+        self._first = bytearray(_PAGE)
+        self._page = bytearray(_PAGE)
+        self._view = memoryview(self._page)
+        self._fill = 0  # bytes waiting in the page
+        self._done = 0  # bytes of whole pages before it
+        self._erased = 0
+        self._erase_block()  # the old header goes before anything else changes
+
+    def write(self, data):
+        """Takes the next bytes, any buffer."""
+        if self._done + self._fill + len(data) > self._size:
+            raise slots.SlotError("image is longer than the %d bytes announced" % self._size)
+        at = 0
+        while at < len(data):
+            count = min(len(data) - at, _PAGE - self._fill)
+            self._view[self._fill : self._fill + count] = data[at : at + count]
+            self._fill += count
+            at += count
+            if self._fill == _PAGE:
+                self._flush()
+
+    def finish(self, wanted):
+        """Checks what the slot really holds against the SHA-256 `wanted`, then writes the first
+        page.
+        """
+        if self._done + self._fill != self._size:
+            raise slots.SlotError(
+                "image ended after %d of %d bytes" % (self._done + self._fill, self._size)
+            )
+        self._flush()
+        self._check(slots.digest(self._image, self._feed, self._first), wanted)
+        self._board.rom_write(self._start, self._first)
+        self._check(slots.digest(self._image, self._feed), wanted)
+
+    def _check(self, found, wanted):
+        if found != wanted:
+            raise slots.SlotError("slot %s read back is not the announced image" % self._name)
+
+    def _flush(self):
+        if self._done == 0:
+            self._first[:] = self._page
+        elif self._fill:
+            while self._erased < self._done + self._fill:
+                self._erase_block()
+            self._board.rom_write(self._start + self._done, self._view[: self._fill])
+        self._done += self._fill
+        self._fill = 0
+
+    def _erase_block(self):
+        self._feed()
+        self._board.rom_erase(self._start + self._erased, self._board.BLOCK)
+        self._erased += self._board.BLOCK

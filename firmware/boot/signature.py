@@ -1,0 +1,89 @@
+"""The check of a slot's manifest at every boot, for boards that are told verify = "signature".
+
+The judge is the agent's own code, from a copy of its libraries that was flashed into LIBRARY;
+never from a slot, which is what is judged (docs/decisions/0007-loader-verifies-signatures.md). It is
+forgotten again before the slot is mounted.
+"""
+
+import gc
+import sys
+
+LIBRARY = "/boot/lib"
+_NEXT = [b"next"]  # the component that a manifest calls the slot it installs into
+
+
+class SignatureError(Exception):
+    """The manifest does not vouch for the slot; the text says why."""
+
+
+def check(board, slot, manifest, feed):
+    """Raises SignatureError unless a release key signed `manifest` (an envelope, bytes), it is
+    made for this product and board, and the image and sequence it names are those of `slot`
+    (record.Slot, whose digest was just compared with the slot).
+    """
+    if not manifest:
+        raise SignatureError("no signed manifest is kept beside the slot")
+    sys.path.insert(0, LIBRARY)
+    try:
+        _check(board, slot, manifest, feed)
+    except ImportError as error:
+        raise SignatureError(
+            "%s lacks a part (%s); flash with --verify signature" % (LIBRARY, error)
+        )
+    finally:
+        sys.path.remove(LIBRARY)
+        _forget()
+
+
+def _check(board, slot, manifest, feed):
+    from tidegate import envelope, ids, suit
+    from tidegate.config import Config, ConfigError
+    from tidegate.keeper import Keeper
+    from tidegate.reports import Failure
+
+    try:
+        config = Config(board.folder, board.name)
+        keys = Keeper(board.folder)
+        found = envelope.authenticate(manifest, keys, feed)
+        vendor = ids.vendor_id(config.vendor)
+        target = _Target(slot, vendor, ids.class_id(vendor, config.product, config.board))
+        suit.Processor(found, target).validate()
+    except (ConfigError, Failure) as error:
+        raise SignatureError("%s" % error)
+    if found.sequence != slot.sequence or not target.matched:
+        raise SignatureError("the manifest is about another image")
+
+
+class _Target:
+    """What suit.Processor asks of this board. matched: whether the manifest named our image."""
+
+    components = None  # set below: any component, the loader looks at one only
+
+    def __init__(self, slot, vendor_id, class_id):
+        self.vendor_id = vendor_id
+        self.class_id = class_id
+        self.matched = False
+        self._slot = slot
+
+    def matches(self, component, digest, size):
+        if component != _NEXT:
+            return True
+        same = digest == self._slot.digest and size == self._slot.size
+        self.matched = self.matched or same
+        return same
+
+
+class _Any:
+    def __contains__(self, component):
+        return True
+
+
+_Target.components = _Any()
+
+
+def _forget():
+    """Modules of LIBRARY must not be what the application imports; their RAM is wanted, too."""
+    for name, module in list(sys.modules.items()):
+        if getattr(module, "__file__", None) and module.__file__.startswith(LIBRARY):
+            del sys.modules[name]
+    gc.collect()
