@@ -90,7 +90,7 @@ def _literal(data: bytes) -> Step:
 
 
 def _changes(*runs: int) -> list[Step]:
-    return [Step(run, CHANGE, 1 + n * 85, 1) for n, run in enumerate(runs)]
+    return [Step(run, CHANGE, 1 + n * 50, 1) for n, run in enumerate(runs)]
 
 
 def _every_change() -> list[Step]:
