@@ -18,7 +18,7 @@ from tidegate.image import Identity
 from tidegate.release.check import check_image, check_patch
 from tidegate.release.folder import check_identity
 
-from . import audit
+from . import audit, trust_updates
 from .config import MAX_ENVELOPE, Config
 from .payloads import Payloads
 from .problems import Problem
@@ -75,8 +75,9 @@ def accept(store: Store, payloads: Payloads, config: Config, wanted: Candidate, 
     with store.read() as session:
         known = _precheck(session, wanted)
         if known is not None and not _new_boards(known, wanted):
+            _check_offered(known)
             return Outcome(known, False, [], 0)
-    keys = _trust(config)
+        keys = trust_updates.current(session, config)
     targets: list[Target] = []
     warnings: list[str] = []
     for board, envelope in sorted(wanted.envelopes.items()):
@@ -84,6 +85,8 @@ def accept(store: Store, payloads: Payloads, config: Config, wanted: Candidate, 
         targets.append(_target(wanted, board, envelope, facts, payloads, warnings))
     with store.write() as session:
         # Again, now with the lock: another publisher may have been faster.
+        if trust_updates.current(session, config) != keys:
+            raise Problem(409, "trust-changed", "the trust store was changed meanwhile", "Publish the release again")
         release = _precheck(session, wanted)
         new = _new_boards(release, wanted) if release is not None else set(wanted.envelopes)
         if release is None:
@@ -129,19 +132,18 @@ def _precheck(session: Session, wanted: Candidate) -> Release | None:
     )
 
 
+def _check_offered(known: Release) -> None:
+    if any(target.withdrawn for target in known.targets):
+        raise Problem(
+            409,
+            "withdrawn",
+            f"{known.product} {known.version} was withdrawn: keys that signed it were dropped from the trust store",
+            "Sign it with the keys of now, under a newer sequence number",
+        )
+
+
 def _new_boards(known: Release, wanted: Candidate) -> set[str]:
     return set(wanted.envelopes) - {target.board for target in known.targets}
-
-
-def _trust(config: Config) -> trust.TrustStore:
-    if not config.trust_file.is_file():
-        raise Problem(
-            503,
-            "no-trust-store",
-            f"this server has no trust store ({config.trust_file}), so it can check no release",
-            "Start it with --trust FILE, the same file the devices carry",
-        )
-    return trust.load(config.trust_file)
 
 
 def _envelope(board: str, entry: Any) -> bytes:

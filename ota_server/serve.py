@@ -24,7 +24,7 @@ from tidegate import trust
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited, write_atomic
 
-from . import audit, auth, create_app, mosquitto, passwords
+from . import audit, auth, create_app, mosquitto, passwords, trust_updates
 from .broker import Access, EmbeddedBroker
 from .config import Config
 from .problems import is_storage_full
@@ -84,8 +84,14 @@ def prepare(config: Config) -> Store:
 
 
 def install_trust(config: Config, file: Path) -> None:
-    """Check a trust store and copy it into the data folder."""
-    trust.load(file)
+    """Check a trust store and copy it into the data folder: the one to begin with, before any published update."""
+    given = trust.load(file)
+    store = prepare(config)
+    try:
+        with store.read() as session:
+            trust_updates.check_given(session, given)
+    finally:
+        store.close()
     write_atomic(config.data / "trust.cbor", read_limited(file, trust.MAX_SIZE, "trust store"))
 
 

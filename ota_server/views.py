@@ -7,8 +7,12 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from tidegate import rotation
+from tidegate.release.inspect import trust_facts
+from tidegate.trust import TrustStore
+
 from .store import now_ms, telemetry
-from .store.models import Alarm, Command, Device, Latest, Measurement, Release, Report
+from .store.models import Alarm, Command, Device, Latest, Measurement, Release, Report, TrustUpdate
 
 
 def iso(ms: int | None) -> str | None:
@@ -55,6 +59,23 @@ def offer(row: Device) -> dict[str, Any] | None:
     else:
         state = "offered"
     return {"version": row.offer.release.version, "sequence": sequence, "state": state}
+
+
+def trust(row: Device, newest: int) -> dict[str, Any]:
+    """Which version of the trust store the device has, and whether that is the `newest` published here."""
+    state = None
+    if row.trust_version is not None:
+        state = "behind" if row.trust_version < newest else "current"
+    return {"version": row.trust_version, "newest": newest or None, "state": state}
+
+
+def trust_store(store: TrustStore) -> dict[str, Any]:
+    return trust_facts(store)
+
+
+def trust_update(row: TrustUpdate) -> dict[str, Any]:
+    signers = [kid.hex() for kid in rotation.signers(row.document)]
+    return {"version": row.version, "created": iso(row.created_at), "signed_by": signers}
 
 
 def value(row: Latest | Measurement) -> dict[str, Any]:
@@ -118,6 +139,7 @@ def release(row: Release) -> dict[str, Any]:
                 "patches": target.patches,
                 "manifest_digest": target.manifest_digest,
                 "envelope_size": len(target.envelope),
+                "withdrawn": target.withdrawn,
             }
             for target in row.targets
         },

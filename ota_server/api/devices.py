@@ -13,7 +13,7 @@ from ota_server import audit, mosquitto, passwords, views
 from ota_server.auth import requires
 from ota_server.problems import Problem
 from ota_server.releases import BOARD, PRODUCT
-from ota_server.store import alarms, commands, devices, telemetry
+from ota_server.store import alarms, commands, devices, telemetry, trusts
 from ota_server.store.models import Device, Report
 
 from . import context
@@ -71,7 +71,8 @@ def new_credentials(device_id: str) -> dict[str, Any]:
 def list_devices() -> dict[str, Any]:
     with context.store().read() as session:
         rows = devices.listed(session, context.limit(), request.args.get("after", "")[:32])
-        return {"devices": [views.device(row) for row in rows]}
+        newest = trusts.newest_version(session)
+        return {"devices": [{**views.device(row), "trust": views.trust(row, newest)} for row in rows]}
 
 
 @blueprint.get("/devices/<device_id>")
@@ -81,6 +82,7 @@ def show(device_id: str) -> dict[str, Any]:
         row = _get(session, device_id)
         return {
             **views.device(row),
+            "trust": views.trust(row, trusts.newest_version(session)),
             "telemetry": views.latest(session, device_id),
             "reports": [views.report(r) for r in _reports(session, device_id, _RECENT, 0)],
             "alarms": [views.alarm(a) for a in alarms.listed(session, _RECENT, device_id)],

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from .models import Device, Release, Target
+from .trusts import newest_version
 
 
 def get(session: Session, device_id: str) -> Device | None:
@@ -25,7 +26,7 @@ def listed(session: Session, limit: int, after: str = "") -> list[Device]:
 
 
 def newest_target(session: Session, product: str, board: str) -> Target | None:
-    """What a device of this product and board should run."""
+    """What a device of this product and board should run; None also when the newest was withdrawn."""
     wanted = (
         select(Target)
         .join(Release)
@@ -33,7 +34,8 @@ def newest_target(session: Session, product: str, board: str) -> Target | None:
         .order_by(Release.sequence.desc())
         .limit(1)
     )
-    return session.scalar(wanted)
+    target = session.scalar(wanted)
+    return None if target is None or target.withdrawn else target
 
 
 def offer_to_all(session: Session, target: Target, product: str) -> int:
@@ -45,24 +47,36 @@ def offer_to_all(session: Session, target: Target, product: str) -> int:
 
 
 def unsent_offers(session: Session, limit: int) -> list[tuple[str, int, bytes]]:
-    """(device id, target id, envelope) of offers the broker has not taken yet."""
+    """(device id, target id, envelope) of offers the broker has not taken yet.
+
+    A device whose trust store is behind is brought up to date first: it could refuse a good release for its keys.
+    """
     wanted = (
         select(Device.id, Target.id, Target.envelope)
         .join(Target, Device.offer_id == Target.id)
-        .where(Device.offer_id.is_distinct_from(Device.offer_sent_id))
+        .where(
+            Device.offer_id.is_distinct_from(Device.offer_sent_id),
+            func.coalesce(Device.trust_version, 0) >= newest_version(session),
+        )
         .order_by(Device.id)
         .limit(limit)
     )
     return [(row[0], row[1], row[2]) for row in session.execute(wanted)]
 
 
-def offer_sent(session: Session, device_id: str, target_id: int) -> None:
+def withdrawn_offers(session: Session, limit: int) -> list[str]:
+    """Ids of devices whose retained offer must go."""
+    wanted = select(Device.id).where(Device.offer_id.is_(None), Device.offer_sent_id.is_not(None))
+    return list(session.scalars(wanted.order_by(Device.id).limit(limit)))
+
+
+def offer_sent(session: Session, device_id: str, target_id: int | None) -> None:
     session.execute(update(Device).where(Device.id == device_id).values(offer_sent_id=target_id))
 
 
 def forget_sent_offers(session: Session) -> None:
-    """After the broker lost its retained messages: every offer must go out again."""
-    session.execute(update(Device).values(offer_sent_id=None))
+    """After the broker lost its retained messages: every offer and trust update must go out again."""
+    session.execute(update(Device).values(offer_sent_id=None, trust_sent=None))
 
 
 def all_offline(session: Session) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     LargeBinary,
     String,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -79,7 +80,19 @@ class Target(Base):
     image_digest: Mapped[str] = mapped_column(String(64))
     image_size: Mapped[int] = mapped_column(BigInteger)
     patches: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    # a rotation dropped keys that signed it: devices would refuse it now
+    withdrawn: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     release: Mapped[Release] = relationship(back_populates="targets")
+
+
+class TrustUpdate(Base):
+    """A published trust update: the signed document as devices get it, and the store in it."""
+
+    __tablename__ = "trust_update"
+    version: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    document: Mapped[bytes] = mapped_column(LargeBinary)
+    store: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
 
 
 class Device(Base):
@@ -104,6 +117,7 @@ class Device(Base):
     trial: Mapped[bool] = mapped_column(Boolean, default=False)
     micropython: Mapped[str | None] = mapped_column(String(64))
     trust_version: Mapped[int | None] = mapped_column(BigInteger)
+    trust_sent: Mapped[int | None] = mapped_column(BigInteger)  # the update the broker has taken from us for it
     # the last report
     update: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     failed_sequence: Mapped[int | None] = mapped_column(BigInteger)  # the newest it rolled back, refused or failed at

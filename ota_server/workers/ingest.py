@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ota_server.store import Store, alarms, commands, now_ms, telemetry
+from ota_server.store import Store, alarms, commands, now_ms, telemetry, trusts
 from ota_server.store.models import Device, Report
 from tidegate import report as messages
 from tidegate import senml
@@ -99,7 +99,15 @@ def _birth(session: Session, device: Device, message: Message, _stream: str) -> 
     device.version, device.sequence, device.digest = clean(body["version"])[:64], body["sequence"], body["digest"]
     device.nonce, device.reset_cause = body["nonce"], clean(body["reset_cause"])[:16]
     device.trial, device.micropython = body["trial"], clean(body["micropython"])[:64]
-    device.trust_version = body["trust_version"]
+    if trusts.born(session, device, body["trust_version"]):
+        alarms.raise_own(
+            session,
+            device.id,
+            "trust-behind",
+            "no-update",
+            f"has trust store version {body['trust_version']}, and version {body['trust_version'] + 1} was never "
+            "published here: publish the missing updates in order, or flash the newest store",
+        )
     if not message.retained:
         device.online = True
     offered = device.offer.release.sequence if device.offer is not None else 0

@@ -1,4 +1,5 @@
-"""Sends what the database says should be sent: offers not yet taken by the broker, commands not yet relayed.
+"""Sends what the database says should be sent: trust updates and offers not yet taken by the broker, commands not
+yet relayed.
 
 The database is the only queue. The API writes to it and sets an event; a worker in another process finds the same
 rows a poll later.
@@ -11,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from ota_server.store import Store, commands, devices, retention
+from ota_server.store import Store, commands, devices, retention, trusts
 
 log = logging.getLogger("tidegate.outbox")
 
@@ -56,6 +57,8 @@ class Outbox:
     def _round(self) -> None:
         self._housekeeping()
         if self._ready():
+            self._send_trust()
+            self._withdraw_offers()
             self._send_offers()
             self._send_commands()
 
@@ -69,6 +72,29 @@ class Outbox:
             self._pruned_at = time.monotonic()
             with self._store.write() as session:
                 retention.prune(session)
+
+    def _send_trust(self) -> None:
+        with self._store.read() as session:
+            updates = trusts.unsent(session, BATCH)
+        for device, version, document in updates:
+            if self._stopping.is_set() or not self._publish(f"tg/{device}/down/trust", document, True):
+                return
+            with self._store.write() as session:
+                trusts.sent(session, device, version)
+            log.info("%s: trust store version %d published", device, version)
+        if len(updates) == BATCH:
+            self._wake.set()
+
+    def _withdraw_offers(self) -> None:
+        with self._store.read() as session:
+            waiting = devices.withdrawn_offers(session, BATCH)
+        for device in waiting:
+            # An empty retained message takes the last one away (MQTT 3.1.1, section 3.3.1.3).
+            if self._stopping.is_set() or not self._publish(f"tg/{device}/down/offer", b"", True):
+                return
+            with self._store.write() as session:
+                devices.offer_sent(session, device, None)
+            log.info("%s: offer withdrawn", device)
 
     def _send_offers(self) -> None:
         with self._store.read() as session:

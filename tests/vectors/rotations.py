@@ -111,6 +111,9 @@ def cases() -> list[dict[str, Any]]:
     lost = store(2, [A], others=[RELEASE_2], revoked=[RELEASE])
     case("the release key is lost", one, (update(lost, [A]), GOOD))
     case("the release key is lost and not named", one, (update(store(2, [A], others=[RELEASE_2]), [A]), "revoked"))
+    wire = keys.from_seed("release", bytes([1]) * 32)  # what make_wire_vectors.py signs with
+    without = store(2, [A], others=[RELEASE_3], revoked=[wire])
+    case("the release key of wire.json is dropped", store(1, [A], others=[wire]), (update(without, [A]), GOOD))
     also = store(2, [A], others=[RELEASE, RELEASE_2, RELEASE_3, COMMAND], release=2)
     case("more keys of other roles, and a threshold", one, (update(also, [A]), GOOD))
     moved = trust.make([A, RELEASE_2, Key("command", RELEASE.public)], 2)

@@ -1,0 +1,98 @@
+"""The trust store that this server goes by, and the updates it hands to devices.
+
+The store given at the start (--trust) is where it begins; every published update moves it on, in the database, so
+that all processes of a server follow at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session, selectinload
+
+from tidegate import manifest, rotation, trust
+from tidegate.errors import Refused, TidegateError
+
+from . import audit
+from .config import Config
+from .problems import Problem
+from .store import Store, trusts
+from .store.models import Device, Target, TrustUpdate
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`created` is false when this version was already here; `withdrawn` are offers that devices would refuse now."""
+
+    store: trust.TrustStore
+    created: bool
+    withdrawn: list[Target]
+
+
+def current(session: Session, config: Config) -> trust.TrustStore:
+    """The newest trust store that this server knows; Problem 503 without any."""
+    row = trusts.newest(session)
+    published = trust.decode(row.store) if row is not None else None
+    if config.trust_file.is_file():
+        given = trust.load(config.trust_file)
+        if published is None or given.version > published.version:
+            return given
+    if published is None:
+        raise Problem(
+            503,
+            "no-trust-store",
+            f"this server has no trust store ({config.trust_file}), so it can check no release",
+            "Start it with --trust FILE, the same file the devices carry",
+        )
+    return published
+
+
+def check_given(session: Session, given: trust.TrustStore) -> None:
+    """TidegateError if another store of the same version was published here."""
+    row = session.get(TrustUpdate, given.version)
+    if row is not None and row.store != trust.encode(given):
+        raise TidegateError(
+            f"another version {given.version} of the trust store was published here",
+            "Name the store that this server started with, or use a new data folder for a new fleet",
+        )
+
+
+def publish(store: Store, config: Config, document: bytes, actor: str) -> Outcome:
+    """Judge a trust update as a device would, keep it, and withdraw offers that devices would now refuse.
+
+    Raises Problem or Refused and then has changed nothing.
+    """
+    with store.write() as session:
+        proposed = rotation.store_of(document)
+        known = session.get(TrustUpdate, proposed.version)
+        if known is not None and known.store == trust.encode(proposed):
+            return Outcome(proposed, False, [])
+        new = rotation.judge(document, current(session, config))
+        session.add(TrustUpdate(version=new.version, document=document, store=trust.encode(new)))
+        withdrawn = _withdraw(session, new)
+        audit.record(
+            session,
+            actor,
+            "trust.publish",
+            f"version {new.version}",
+            keys=[key.kid.hex() for key in new.keys],
+            revoked=[kid.hex() for kid in new.revoked],
+            withdrawn=[target.manifest_digest for target in withdrawn],
+        )
+        return Outcome(new, True, withdrawn)
+
+
+def _withdraw(session: Session, keys: trust.TrustStore) -> list[Target]:
+    """Take back every target that too few of the keys have signed; those that were on offer are returned."""
+    wanted = select(Target).where(Target.withdrawn.is_(False)).options(selectinload(Target.release))
+    taken = []
+    for target in session.scalars(wanted).all():
+        try:
+            manifest.check_signatures(manifest.open_envelope(target.envelope), keys)
+        except Refused:
+            target.withdrawn = True
+            freed = session.execute(update(Device).where(Device.offer_id == target.id).values(offer_id=None))
+            if freed.rowcount:  # type: ignore[attr-defined]
+                taken.append(target)
+    return taken

@@ -1,0 +1,178 @@
+"""Trust updates through the server: judged, kept, handed out one version after the other, offers withdrawn."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+import signed_releases as releases
+from server_process import KeyRing, ServerProcess, eventually
+
+from tidegate import keys, rotation, trust
+from tidegate.cborstrict import dumps
+from tidegate.keys import Key
+
+
+class RootRing(KeyRing):
+    """A fleet's keys with a root key, and the stores of three versions with the updates between them."""
+
+    def __init__(self, folder: Any):
+        super().__init__(folder)
+        self.root = keys.new("root")
+        self.new_release = keys.new("release")
+        self.stores = [trust.make([self.release, self.command, self.root])]
+        self.trust.write_bytes(trust.encode(self.stores[0]))
+        self.updates: list[bytes] = []
+        self.add([self.new_release], [])
+        self.add([], [self.release.kid])
+
+    def add(self, added: list[Key], removed: list[bytes]) -> None:
+        self.stores.append(rotation.succeed(self.stores[-1], added, removed))
+        self.updates.append(rotation.sign(rotation.propose(self.stores[-1]), [self.root]))
+
+
+@pytest.fixture
+def ring(tmp_path_factory: pytest.TempPathFactory) -> RootRing:
+    return RootRing(tmp_path_factory.mktemp("root-keys"))
+
+
+def post(server: ServerProcess, update: bytes, **kwargs: Any) -> Any:
+    return server.http.post("/api/v1/trust", json={"update": base64.b64encode(update).decode()}, **kwargs)
+
+
+def test_a_rotation_in_the_field(start, ring):
+    """The release key is lost; a device that slept through both updates catches up, then is offered what is new."""
+    server = start()
+    awake, asleep = server.device("gw-awake"), server.device("gw-asleep")
+    for device in (awake, asleep):
+        device.born("1.0.0", 1)
+    server.publish(releases.make(ring.release, "1.1.0", 2))
+    for device in (awake, asleep):
+        device.wait_heard("offer")
+        device.born("1.1.0", 2)
+    asleep.vanish()
+    assert server.shown("gw-awake")["trust"] == {"version": 1, "newest": None, "state": "current"}
+
+    first = post(server, ring.updates[0])
+    assert first.status_code == 201 and first.json()["version"] == 2 and first.json()["withdrawn"] == []
+    assert awake.wait_heard("trust") == [ring.updates[0]]
+    assert post(server, ring.updates[0]).status_code == 200  # again is harmless
+    second = post(server, ring.updates[1])
+    assert second.status_code == 201
+    assert second.json()["withdrawn"] == [{"product": "tidegate-gateway", "version": "1.1.0", "board": "unix"}]
+    assert len(awake.wait_heard("trust")) == 1, "version 3 waits until version 2 is taken"
+    eventually(lambda: server.shown("gw-awake")["offer"] is None)
+
+    awake.born("1.1.0", 2, _11=2)
+    assert awake.wait_heard("trust", count=2)[1] == ring.updates[1]
+    assert server.publish(releases.make(ring.release, "1.2.0", 3)).json()["type"].endswith("unknown-key")
+    assert server.publish(releases.make(ring.new_release, "1.2.0", 3)).status_code == 201
+    # The withdrawal, and nothing after it: held back until the device knows the new key.
+    assert awake.wait_heard("offer", count=2)[1:] == [b""]
+    awake.born("1.1.0", 2, _11=3)
+    assert awake.wait_heard("offer", count=3)[2]
+    assert server.shown("gw-awake")["trust"] == {"version": 3, "newest": 3, "state": "current"}
+
+    password = server.api("POST", "/devices/gw-asleep/credentials")["mqtt"]["password"]
+    back = server.device("gw-asleep", password)
+    back.born("1.1.0", 2)
+    assert eventually(lambda: ring.updates[0] in back.wait_heard("trust"))
+    assert server.shown("gw-asleep")["trust"]["state"] == "behind"
+    back.born("1.1.0", 2, _11=2)
+    assert eventually(lambda: ring.updates[1] in back.wait_heard("trust"))
+    assert not [payload for topic, payload, _ in back.heard if topic.endswith("/offer") and payload]
+    back.born("1.1.0", 2, _11=3)
+    assert back.wait_heard("offer")
+    told = server.api("GET", "/trust")
+    assert told["version"] == 3 and told["devices"] == {"3": 2}
+    assert [update["version"] for update in told["updates"]] == [2, 3]
+    assert told["updates"][0]["signed_by"] == [ring.root.kid.hex()]
+    acts = server.api("GET", "/audit")["entries"]
+    assert [act["subject"] for act in acts if act["action"] == "trust.publish"] == ["version 3", "version 2"]
+
+
+def test_a_restart_with_the_first_store_goes_on_with_the_newest(start, ring):
+    server = start()
+    for update in ring.updates:
+        assert post(server, update).status_code == 201
+    assert server.stop() == 0
+    again = start(data=server.data)
+    assert again.api("GET", "/trust")["version"] == 3
+    assert again.publish(releases.make(ring.release, "1.1.0", 2)).status_code == 422
+    assert again.publish(releases.make(ring.new_release, "1.1.0", 2)).status_code == 201
+    device = again.device("gw-late")
+    device.born("1.0.0", 1)
+    assert device.wait_heard("trust") == [ring.updates[0]]
+
+
+def test_a_device_that_no_update_can_bring_on_raises_an_alarm(start, ring):
+    ring.trust.write_bytes(trust.encode(ring.stores[1]))
+    server = start()
+    assert post(server, ring.updates[1]).status_code == 201
+    device = server.device("gw-old")
+    device.born("1.0.0", 1)
+    alarm = eventually(lambda: server.api("GET", "/alarms")["alarms"])[0]
+    assert (alarm["kind"], alarm["reason"]) == ("trust-behind", "no-update")
+    assert "version 2" in alarm["detail"]
+
+
+def refused(answer: Any, status: int, word: str, *texts: str) -> None:
+    body = answer.json()
+    assert answer.status_code == status and body["type"] == f"about:tidegate/{word}", body
+    for text in texts:
+        assert text in body["detail"] + body["remedy"], body
+
+
+def test_what_a_device_would_refuse_is_refused(start, ring):
+    server = start()
+    good = ring.updates[0]
+    changed = bytearray(good)
+    changed[60] ^= 1
+    stranger = rotation.sign(rotation.propose(ring.stores[1]), [keys.new("root")])
+    assert post(server, good, headers=server.token_for("read")).status_code == 403
+    assert post(server, good, headers={"Authorization": "Bearer none"}).status_code == 401
+    refused(post(server, ring.updates[1]), 422, "version", "version 3 does not follow version 1", "bring version 2")
+    refused(post(server, stranger), 422, "unknown-key")
+    refused(post(server, rotation.propose(ring.stores[1])), 422, "malformed", "1 to 8 signatures")
+    refused(post(server, good[:-1]), 422, "malformed")
+    refused(post(server, trust.encode(ring.stores[1])), 422, "malformed")
+    refused(post(server, dumps({1: 2})), 422, "malformed")
+    refused(post(server, b""), 422, "malformed")
+    refused(post(server, bytes(3000)), 413, "too-large")
+    refused(server.http.post("/api/v1/trust", json={"update": "%%"}), 400, "invalid-body")
+    refused(server.http.post("/api/v1/trust", json={}), 400, "invalid-body", "update")
+    assert post(server, bytes(changed)).status_code == 422
+    assert server.api("GET", "/trust")["version"] == 1
+    assert post(server, good).status_code == 201
+    fork = trust.make([*ring.stores[0].keys, keys.new("command")], 2)
+    refused(post(server, rotation.sign(rotation.propose(fork), [ring.root])), 422, "version")
+
+
+def test_a_withdrawn_release_is_not_published_again(start, ring):
+    server = start()
+    old = releases.make(ring.release, "1.1.0", 2)
+    server.publish(old)
+    for update in ring.updates:
+        post(server, update)
+    refused(server.publish(old), 409, "withdrawn", "newer sequence")
+    device = server.device("gw-new")
+    assert server.shown("gw-new")["offer"] is None
+    device.born("1.0.0", 1, _11=3)
+    listed = server.api("GET", "/releases")["releases"]
+    assert listed[0]["targets"]["unix"]["withdrawn"] is True
+
+
+def test_another_store_of_a_published_version_is_not_taken_at_the_start(start, ring, tmp_path):
+    server = start()
+    post(server, ring.updates[0])
+    assert server.stop() == 0
+    other = tmp_path / "other.cbor"
+    other.write_bytes(trust.encode(trust.make([ring.release, ring.root], 2)))
+    with pytest.raises(RuntimeError, match="another version 2 of the trust store was published"):
+        ServerProcess(server.data, "--trust", str(other))
+
+
+def test_a_server_without_a_trust_store_has_none_to_show(start):
+    server = start(trusting=False)
+    refused(server.http.get("/api/v1/trust"), 503, "no-trust-store", "--trust")
