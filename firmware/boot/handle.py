@@ -136,6 +136,14 @@ class Boot:
             self._store.save(self._record)
             self.trial = False
 
+    def raise_floor(self, sequence):
+        """The running image was signed again under this higher number: from now on nothing older
+        is accepted.
+        """
+        if not self.trial and sequence > self._record.floor:
+            self._record.floor = sequence
+            self._store.save(self._record)
+
     def fail_attempt(self, reason):
         """Notes why this attempt of the trial failed (record.EXCEPTION, ...); the caller resets
         next.

@@ -33,6 +33,9 @@ class Running:
         self.other_slot_size = setup["slot_size"]
         self.sequence_floor = setup["sequence_floor"]
 
+    def raise_floor(self, sequence):
+        pass
+
     def is_bad(self, digest):
         return False
 

@@ -27,6 +27,14 @@ def test_every_cut_of_a_rollback():
     every_cut("patch", "rolled-back", 1, lambda boot: boot.board.hang())
 
 
+def test_every_cut_of_a_way_back():
+    every_cut("back", "confirmed", 5, runs=4)
+
+
+def test_every_cut_of_a_new_number():
+    every_cut("back", "current", 1, floor=5)
+
+
 def test_many_cuts_in_one_update():
     random = Random(5)
     world, start = flashed()
@@ -48,9 +56,11 @@ def test_many_cuts_in_one_update():
     print("%d cuts in all" % cuts)
 
 
-def every_cut(name, phase, sequence, behave=None):
-    """Runs the update called `name` once without a cut, then once for each of its operations with that one cut."""
-    world, start = flashed()
+def every_cut(name, phase, sequence, behave=None, runs=1, floor=None):
+    """Runs the update called `name` of a board that runs release `runs` once without a cut, then once for each of its
+    operations with that one cut. floor: where the sequence floor must be in the end.
+    """
+    world, start = flashed(runs)
     world.offer = envelope(name)
     if behave:
         world.behave[2] = behave
@@ -65,27 +75,28 @@ def every_cut(name, phase, sequence, behave=None):
     for point in points:
         world.restore(start)
         world.board.cut_at(point)
-        floor = 1
+        lowest = runs
         for _ in range(20):
             end = boot_once(world)
             status = world.slots()
             true(status["slots"][status["running"]]["whole"], "a slot to boot after a cut at %d" % point)
-            true(status["floor"] >= floor, "floor after a cut at %d" % point)
-            floor = status["floor"]
+            true(status["floor"] >= lowest, "floor after a cut at %d" % point)
+            lowest = status["floor"]
             if end == "stopped":
                 break
         try:
             check_end(world, phase, sequence)
+            true(floor is None or lowest == floor, "floor %d" % lowest)
         except AssertionError as error:
             raise AssertionError("cut at %d of %d (%s): %s" % (point, total, log[point - 1], error))
     world.close()
     print("%s: %d of %d operations cut" % (name, len(points), total))
 
 
-def flashed():
-    """(World, snapshot) with release 1 on the board and release 2 offered."""
+def flashed(runs=1):
+    """(World, snapshot) with release `runs` on the board and release 2 offered."""
     world = World()
-    world.flash(1)
+    world.flash(runs)
     world.offer = envelope("patch")
     return world, world.snapshot()
 

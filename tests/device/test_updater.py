@@ -51,6 +51,50 @@ def test_image_when_no_patch_fits():
         equal(running(world), 4)
 
 
+def test_three_releases_behind_takes_one_patch():
+    """One manifest for all: each device takes the patch from what it runs, in one step."""
+    for behind in (3, 2, 1):
+        world = World()
+        world.flash(4 - behind)
+        world.offer = envelope("third-patch")
+        world.run(6, 4)
+        equal(len(world.fetches), 1)
+        equal(running(world), 4)
+        true(len(world.payloads[world.fetches[0][0]]) < 500, "a patch")
+        world.close()
+
+
+def test_back_to_an_old_image_under_a_new_number():
+    with flashed() as world:
+        world.offer = envelope("third-patch")
+        world.run(6, 4)
+        world.idle()
+        world.offer = envelope("back")
+        world.run(6, 5)
+        world.idle()
+        status = world.slots()
+        slot = status["slots"][status["running"]]
+        equal((slot["sequence"], slot["size"], status["floor"]), (5, len(world.images[1]), 5))
+        # The way to what lies between is shut.
+        world.offer = envelope("third-patch")
+        alarm = world.run(wanted=lambda topic, message: topic == "alarm")
+        equal((alarm[1], alarm[2]), ("offer-refused", "older"))
+
+
+def test_the_running_image_under_a_new_number_is_only_remembered():
+    with flashed() as world:
+        world.offer = envelope("back")
+        world.run(10, 5)
+        world.idle()
+        equal((world.fetches, world.slots()["floor"], running(world)), ([], 5, 1))
+        operations = world.board.operations
+        world.idle()
+        equal(world.board.operations, operations)
+        world.offer = envelope("patch")
+        alarm = world.run(wanted=lambda topic, message: topic == "alarm")
+        equal((alarm[1], alarm[2]), ("offer-refused", "older"))
+
+
 def test_patches_one_after_the_other():
     with flashed() as world:
         for name, sequence in (("patch", 2), ("next-patch", 3)):

@@ -222,7 +222,7 @@ def refused(name: str, data: bytes, code: int, reason: int, running: int = 1) ->
 def envelopes() -> list[dict]:
     new = image(2)
     good = envelope(manifest(2, [1]))
-    direct = [*(12, 0, 20, {21: f"p/{sha256(new).hex()}"}), 21, 15, 3, 15]
+    direct, back = ([*(12, 0, 20, {21: f"p/{sha256(image(n)).hex()}"}), 21, 15, 3, 15] for n in (2, 1))
     out = [
         accepted("patch", good, 2, 1, patch(image(1), new), True),
         accepted("image", envelope(manifest(2, [])), 2, 1, new, False),
@@ -230,6 +230,8 @@ def envelopes() -> list[dict]:
         accepted("third-patch", envelope(manifest(4, [3, 2, 1])), 4, 1, patch(image(1), image(4)), True),
         accepted("second-patch", envelope(manifest(4, [3, 2, 1])), 4, 2, patch(image(2), image(4)), True),
         accepted("no-patch-fits", envelope(manifest(4, [3, 2])), 4, 1, image(4), False),
+        accepted("first-patch", envelope(manifest(4, [3, 2, 1])), 4, 3, patch(image(3), image(4)), True),
+        {**accepted("back", envelope(manifest(1, [], sequence=5, install=back)), 1, 4, image(1), False), "sequence": 5},
         accepted("next-patch", envelope(manifest(3, [2])), 3, 2, patch(image(2), image(3)), True),
         accepted("two-signatures", envelope(manifest(2, [1]), [STRANGER, RELEASE]), 2, 1, patch(image(1), new), True),
     ]
@@ -326,7 +328,7 @@ def commands() -> list[dict]:
 
 
 def payloads() -> list[dict]:
-    pairs = [(1, 2), (1, 4), (2, 4), (2, 3)]
+    pairs = [(1, 2), (1, 4), (2, 4), (3, 4), (2, 3)]
     out = [
         {"kind": "image", "number": n, "data": image(n).hex(), "digest": sha256(image(n)).hex()} for n in range(1, 5)
     ]

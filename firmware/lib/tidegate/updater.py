@@ -126,7 +126,10 @@ class Updater:
         if plan.digest != self._boot.running.digest:
             plan.check(self._boot)
             self._plan = plan
-        elif plan.digest != self.settled:
+            return
+        # An old image under a new number (a rollback) shuts the way to what lies between.
+        self._boot.raise_floor(self._manifest.sequence)
+        if plan.digest != self.settled:
             self._report(reports.CURRENT)
 
     def _fail(self, failure, resumed):
