@@ -8,7 +8,7 @@ from binascii import hexlify, unhexlify
 import cbor
 from check import equal, true, vectors
 
-from tidegate import commands, ids, reports, trust, updater
+from tidegate import commands, ids, plan, reports, trust, updater
 
 
 def text(data):
@@ -52,31 +52,33 @@ def decide(data, setup):
     """(verdict, plan or Failure) of the real updater."""
     boot = Running(setup)
     vendor = ids.vendor_id(setup["vendor"])
-    identity = updater.Identity(boot, vendor, ids.class_id(vendor, setup["product"], setup["board"]))
+    identity = plan.Identity(boot, vendor, ids.class_id(vendor, setup["product"], setup["board"]))
     store = trust.parse(unhexlify(setup["trust"]))
     machine = updater.Updater(boot, None, store, identity, None, Reporter(), None, None)
     try:
-        plan = machine._decide(data)
+        machine._decide(data)
     except reports.Failure as failure:
         return "refuse", failure
-    return ("current", None) if plan is None else ("accept", plan)
+    found = machine._plan
+    return ("current", None) if found is None else ("accept", found)
 
 
-def check_plan(name, plan, wanted):
-    equal(plan.manifest.sequence, wanted["sequence"], name)
-    equal(text(plan.digest), wanted["digest"], name)
-    equal(plan.size, wanted["size"], name)
-    equal(text(plan.payload), wanted["payload"], name)
-    equal(plan.payload_size, wanted["payload_size"], name)
-    equal(plan.is_patch, wanted["patch"], name)
+def check_plan(name, found, wanted):
+    equal(found.manifest.sequence, wanted["sequence"], name)
+    equal(text(found.digest), wanted["digest"], name)
+    equal(found.size, wanted["size"], name)
+    equal(text(found.payload), wanted["payload"], name)
+    equal(found.payload_size, wanted["payload_size"], name)
+    equal(found.is_patch, wanted["patch"], name)
 
 
-def goes_on(plan):
+def goes_on(found):
     """Runs what follows the fetch, as the updater does before it switches; True if nothing stops it."""
     try:
-        return next(plan.steps, None) is None
+        found.finish()
     except reports.Failure:
         return False
+    return True
 
 
 def test_manifests():
@@ -90,7 +92,7 @@ def test_manifests():
         if wanted.get("late"):
             equal(verdict, "accept", name)
             # The image has arrived and is right.
-            found.processor._target.matches = lambda *_: True
+            found._processor._target.matches = lambda *_: True
             true(not goes_on(found), name)
             continue
         equal(verdict, wanted["verdict"], name)
