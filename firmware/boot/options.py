@@ -57,7 +57,9 @@ def _load(path):
         return {}
     try:
         with open(path) as file:
-            found = json.load(file)
+            text = file.read().strip()
+        # MicroPython's json takes a text that was cut off for a whole one.
+        found = json.loads(text) if text.endswith("}") else None
     except (OSError, ValueError):
         found = None
     if not isinstance(found, dict):

@@ -82,8 +82,8 @@ class World:
             if entry["kind"] == "image":
                 self.images[entry["number"]] = data
 
-    def flash(self, number=1):
-        """Does with the board what flashing does."""
+    def flash(self, number=1, manifest=None, options=None):
+        """Does with the board what flashing does. manifest: the image's envelope; options: text of boot.json."""
         folder = self.board.folder
         for path in (folder, folder + "/state"):
             os.mkdir(path)
@@ -96,8 +96,18 @@ class World:
             file.write('{"product": "tidegate-gateway", "version": "any"}')
         with open(folder + "/image", "wb") as file:
             file.write(self.images[number])
-        flash.install(self.board, folder + "/image", _sha256(self.images[number]), number)
+        path = None
+        if manifest:
+            path = folder + "/manifest"
+            with open(path, "wb") as file:
+                file.write(manifest)
+        if options:
+            with open(folder + "/boot.json", "w") as file:
+                file.write(options)
+        flash.install(self.board, folder + "/image", _sha256(self.images[number]), number, path)
         os.remove(folder + "/image")
+        if path:
+            os.remove(path)
 
     def close(self):
         self.files.close()
