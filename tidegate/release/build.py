@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tidegate import boards, delta
@@ -37,8 +38,9 @@ def build(
 ) -> Release:
     """Build the release `version` from the sources in `root` into the new folder `out`.
 
-    `previous` are releases to make patches from, newest first; `note` is told each result in a line. On
-    any failure `out` does not exist. The same sources and predecessors give the same bytes.
+    `previous` are releases to make patches from, newest first; the first is the predecessor whose numbering the
+    new images keep. `note` is told each result in a line. On any failure `out` does not exist. The same sources
+    and predecessors give the same bytes.
     """
     folders.check_identity(product, vendor, version, sequence)
     targets = [boards.load(root, name) for name in dict.fromkeys(board_names)]
@@ -55,8 +57,10 @@ def build(
         built = {}
         for board in targets:
             identity = images.Identity(product, version, sequence, board.name)
-            image = images.build(root, board, identity, progress)
-            built[board.name] = _target(scratch, board, image, identity, vendor, previous, note)
+            last = previous[0].targets.get(board.name) if previous else None
+            image = images.build(root, board, identity, progress, previous[0].payload(last.digest) if last else None)
+            target = _target(scratch, board, image, identity, vendor, previous, note)
+            built[board.name] = replace(target, predecessor=last.digest if last else None)
         release = Release(scratch, product, vendor, version, sequence, built)
         write_atomic(scratch / folders.INDEX, folders.encode(release))
         scratch.chmod(0o755)

@@ -45,7 +45,11 @@ class Patch:
 
 @dataclass(frozen=True)
 class Target:
-    """What a release holds for one board: image digest (hex) and size, patches, file name of the manifest."""
+    """What a release holds for one board: image digest (hex) and size, patches, file name of the manifest.
+
+    `predecessor` is the digest of the image whose numbering this one keeps: with the sources, all it takes to build
+    the same bytes again.
+    """
 
     board: str
     digest: str
@@ -53,6 +57,7 @@ class Target:
     patches: tuple[Patch, ...]
     manifest: str
     class_id: str
+    predecessor: str | None = None
 
     @property
     def payloads(self) -> dict[str, int]:
@@ -174,8 +179,16 @@ def _target(board: str, entry: dict[str, Any]) -> Target:
     )
     # The name is not taken from the file: it might lead out of the folder.
     manifest = f"{board}.suit"
-    image = entry["image"]
-    return Target(board, _hex(image["digest"]), _size(image["size"]), patches, manifest, str(entry["class_id"]))
+    image, before = entry["image"], entry.get("predecessor")
+    return Target(
+        board=board,
+        digest=_hex(image["digest"]),
+        size=_size(image["size"]),
+        patches=patches,
+        manifest=manifest,
+        class_id=str(entry["class_id"]),
+        predecessor=None if before is None else _hex(before),
+    )
 
 
 def _encode_target(target: Target) -> dict[str, Any]:
@@ -184,6 +197,7 @@ def _encode_target(target: Target) -> dict[str, Any]:
         "patches": [vars(patch) for patch in target.patches],
         "manifest": target.manifest,
         "class_id": target.class_id,
+        "predecessor": target.predecessor,
     }
 
 
