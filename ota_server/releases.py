@@ -196,7 +196,7 @@ def _target(
 ) -> Target:
     """Check that the payloads are there and right, and that every patch whose base we have gives the image."""
     image = _payload(payloads, board, "image", facts.image.digest, facts.image.size)
-    check_image(image, Identity(wanted.product, wanted.version, wanted.sequence, board))
+    check_image(image, Identity(wanted.product, wanted.version, wanted.sequence, board), again=True)
     patches = []
     for patch in facts.patches:
         data = _payload(payloads, board, "patch", patch.digest, patch.size)

@@ -50,7 +50,8 @@ def offer(row: Device) -> dict[str, Any] | None:
     if row.offer is None:
         return None
     sequence = row.offer.release.sequence
-    if row.sequence is not None and row.sequence >= sequence and not row.trial:
+    # An old image under a new number may be what the device runs already: then the number it runs under is lower.
+    if (row.digest == row.offer.image_digest or (row.sequence or 0) >= sequence) and not row.trial:
         state = "running"
     elif row.failed_sequence is not None and row.failed_sequence >= sequence:
         state = "failed"  # the device will not try this one again; a newer release is needed

@@ -312,3 +312,43 @@ def test_sign_release_script(built: Path, key_folder: Path) -> None:
     assert (built / "1" / f"{BOARD}.suit").exists()
     bare = subprocess.run([sys.executable, "-S", "-I", str(script)], capture_output=True, text=True)
     assert bare.returncode == 1 and "is missing. Run `pip install .`" in bare.stderr
+
+
+def test_rollback_is_the_old_image_under_a_newer_number(
+    cli: Cli, built: Path, key_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "again"
+    made = cli("release", "rollback", built / "1", "--sequence", 3, "--previous", built / "2", "--out", out)
+    assert made.exit_code == 0, made.stderr
+    assert "1.0.0 again, as sequence 3" in made.stdout
+    old, again = release.load(built / "1"), release.load(out)
+    assert (again.version, again.sequence, again.built_as) == ("1.0.0", 3, 1)
+    assert again.targets[BOARD].digest == old.targets[BOARD].digest
+    (patch,) = again.targets[BOARD].patches
+    assert patch.base_version == "1.1.0"
+    assert cli("release", "sign", out, "--key", key_folder / "release.jwk").exit_code == 0
+    checked = cli("release", "verify", out, "--trust", key_folder / "trust.cbor", "--previous", built / "2")
+    assert checked.exit_code == 0, checked.stderr
+    assert "gives the image" in checked.stdout
+    # Once more, of what was rolled back to: the image still says its first number.
+    twice = cli("release", "rollback", out, "--sequence", 9, "--out", tmp_path / "twice")
+    assert twice.exit_code == 0, twice.stderr
+    assert release.load(tmp_path / "twice").built_as == 1
+
+
+def test_rollback_needs_a_newer_number(cli: Cli, built: Path, tmp_path: Path) -> None:
+    out = tmp_path / "again"
+    for number in (1, 2):
+        done = cli("release", "rollback", built / "1", "--sequence", number, "--previous", built / "2", "--out", out)
+        refused(done, "sequence number", "Give --sequence")
+        assert not out.exists()
+
+
+def test_an_image_may_not_be_of_a_later_number(cli: Cli, built: Path, key_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "again"
+    cli("release", "rollback", built / "1", "--sequence", 3, "--out", out)
+    index = json.loads((out / "release.json").read_text())
+    for wrong in (2, 4, 0, "1", True):
+        (out / "release.json").write_text(json.dumps({**index, "image_sequence": wrong}))
+        cli("release", "sign", out, "--key", key_folder / "release.jwk")
+        refused(cli("release", "verify", out, "--trust", key_folder / "trust.cbor"))

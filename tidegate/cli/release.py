@@ -91,6 +91,43 @@ def build(
 @release.command(
     epilog="""\b
 Examples:
+  tidegate release rollback releases/1.0.0 --sequence 3 --previous releases/1.1.0 --out releases/1.0.0-again
+  tidegate release sign releases/1.0.0-again --key keys/release.jwk
+  tidegate release publish releases/1.0.0-again"""
+)
+@click.argument("old", metavar="OLD_DIR", type=FOLDER)
+@click.option("--sequence", type=int, required=True, help="Higher than any before: going back is going on.")
+@click.option(
+    "--previous", "previous_dirs", type=FOLDER, multiple=True, help="What devices run now, for patches; newest first."
+)
+@click.option("--out", type=FOLDER, required=True, help="New folder for the release.")
+@json_option
+def rollback(old: Path, sequence: int, previous_dirs: tuple[Path, ...], out: Path, as_json: bool) -> None:
+    """Make a release of the old images in OLD_DIR, byte for byte, under a newer sequence number.
+
+    Devices refuse anything older than what they confirmed. So the way back is the old image under a new number,
+    signed and published as any release; what lies between is refused from then on.
+    """
+    notes: list[str] = []
+    made = releases.rollback(
+        releases.load(old),
+        out,
+        sequence=sequence,
+        previous=[releases.load(folder) for folder in previous_dirs],
+        note=notes.append,
+    )
+
+    def show(_: dict[str, Any]) -> None:
+        for line in notes:
+            say(line)
+        say(f"{out}: {made.product} {made.version} again, as sequence {sequence}, unsigned")
+
+    emit(releases.inspect(made.folder), as_json, show)
+
+
+@release.command(
+    epilog="""\b
+Examples:
   tidegate release sign releases/1.1.0 --key keys/release.jwk
   python tools/sign_release.py releases/1.1.0 --key keys/release.jwk"""
 )

@@ -5,6 +5,7 @@ from tidegate.release.check import verify
 from tidegate.release.folder import Release, Target, load
 from tidegate.release.inspect import inspect
 from tidegate.release.publish import publish
+from tidegate.release.rollback import rollback
 from tidegate.release.sign import sign
 
-__all__ = ["Release", "Target", "build", "inspect", "load", "publish", "sign", "verify"]
+__all__ = ["Release", "Target", "build", "inspect", "load", "publish", "rollback", "sign", "verify"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +14,7 @@ from tidegate.errors import TidegateError
 from tidegate.files import write_atomic
 from tidegate.release import folder as folders
 from tidegate.release.folder import Patch, Release, Target
+from tidegate.release.scratch import new_folder
 
 DEFAULT_PRODUCT = "tidegate-gateway"
 DEFAULT_VENDOR = "tidegate.example"
@@ -44,16 +43,8 @@ def build(
     """
     folders.check_identity(product, vendor, version, sequence)
     targets = [boards.load(root, name) for name in dict.fromkeys(board_names)]
-    _check_previous(previous, product, vendor, sequence)
-    if out.exists():
-        raise TidegateError(f"{out} exists; a release is never changed", "Name a new folder or remove it")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    except OSError as error:
-        raise TidegateError(f"cannot write {out}: {error.strerror}", "Choose another --out") from error
-    try:
-        (scratch / "p").mkdir()
+    check_previous(previous, product, vendor, sequence)
+    with new_folder(out) as scratch:
         built = {}
         for board in targets:
             identity = images.Identity(product, version, sequence, board.name)
@@ -63,13 +54,6 @@ def build(
             built[board.name] = replace(target, predecessor=last.digest if last else None)
         release = Release(scratch, product, vendor, version, sequence, built)
         write_atomic(scratch / folders.INDEX, folders.encode(release))
-        scratch.chmod(0o755)
-        scratch.rename(out)
-    except BaseException as error:
-        shutil.rmtree(scratch, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise TidegateError(f"cannot write {out}: {error.strerror}", "Check the free space") from error
-        raise
     return folders.load(out)
 
 
@@ -83,26 +67,33 @@ def _target(
     note: Note,
 ) -> Target:
     board.check_image(len(image))
+    return make_target(scratch, board.name, image, (identity.product, vendor), previous, note)
+
+
+def make_target(
+    scratch: Path, board: str, image: bytes, whose: tuple[str, str], previous: Sequence[Release], note: Note
+) -> Target:
+    """Store `image` and the patches to it from `previous` in the folder `scratch`; `whose`: product and vendor."""
     digest = _store(scratch, image)
     packed = delta.packed_size(image)
-    note(f"{board.name}: image of {len(image)} bytes, {packed} packed")
+    note(f"{board}: image of {len(image)} bytes, {packed} packed")
     patches: dict[str, Patch] = {}
     for base in previous:
-        if board.name not in base.targets:
-            note(f"{board.name}: no patch from {base.version}, which has no image for this board")
+        if board not in base.targets:
+            note(f"{board}: no patch from {base.version}, which has no image for this board")
             continue
         if len(patches) == suit.MAX_PATCHES:
-            note(f"{board.name}: no patch from {base.version}, a manifest carries at most {suit.MAX_PATCHES}")
+            note(f"{board}: no patch from {base.version}, a manifest carries at most {suit.MAX_PATCHES}")
             continue
-        old = base.targets[board.name]
+        old = base.targets[board]
         if old.digest == digest or old.digest in patches:
-            note(f"{board.name}: no patch from {base.version}, whose image is the same as another's")
+            note(f"{board}: no patch from {base.version}, whose image is the same as another's")
             continue
         data = delta.make(base.payload(old.digest), image, [delta.DEFLATE])
         if len(data) >= packed:
-            note(f"{board.name}: no patch from {base.version}, it would have {len(data)} bytes")
+            note(f"{board}: no patch from {base.version}, it would have {len(data)} bytes")
             continue
-        note(f"{board.name}: patch from {base.version} of {len(data)} bytes")
+        note(f"{board}: patch from {base.version} of {len(data)} bytes")
         patches[old.digest] = Patch(
             base=old.digest,
             base_size=old.size,
@@ -111,12 +102,13 @@ def _target(
             size=len(data),
             digest=_store(scratch, data),
         )
-    vendor_id = suit.vendor_id(vendor)
-    class_id = suit.class_id(vendor_id, identity.product, board.name)
-    return Target(board.name, digest, len(image), tuple(patches.values()), f"{board.name}.suit", class_id.hex())
+    product, vendor = whose
+    class_id = suit.class_id(suit.vendor_id(vendor), product, board)
+    return Target(board, digest, len(image), tuple(patches.values()), f"{board}.suit", class_id.hex())
 
 
-def _check_previous(previous: Sequence[Release], product: str, vendor: str, sequence: int) -> None:
+def check_previous(previous: Sequence[Release], product: str, vendor: str, sequence: int) -> None:
+    """Refuse predecessors of another product, and those that `sequence` does not follow."""
     for base in previous:
         if (base.product, base.vendor) != (product, vendor):
             raise TidegateError(

@@ -32,16 +32,25 @@ def verify(release: Release, trust: TrustStore, previous: Sequence[Release] = ()
     return {board: _verify_target(release, target, trust, previous) for board, target in release.targets.items()}
 
 
-def check_image(image: bytes, identity: images.Identity) -> dict[str, bytes]:
-    """The files of `image`, if it is an image that says it is `identity`; else Refused("image")."""
+def check_image(image: bytes, identity: images.Identity, *, again: bool = False) -> dict[str, bytes]:
+    """The files of `image`, if it is an image that says it is `identity`; else Refused("image").
+
+    With `again` the image may say an older sequence number: it was published before, and is now under a new one.
+    """
     files = romfs.files(image)
     try:
         said = json.loads(files["/release.json"])
     except (KeyError, ValueError) as error:
         raise Refused("image", "the image has no readable /release.json", "Build it again") from error
+    if again and isinstance(said, dict) and _is_before(said.get("sequence"), identity.sequence):
+        said = {**said, "sequence": identity.sequence}
     if said != vars(identity):
         raise Refused("image", f"the image says it is {said}, the release says {vars(identity)}", "Build it again")
     return files
+
+
+def _is_before(number: Any, sequence: int) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and 0 < number < sequence
 
 
 def check_patch(patch: bytes, old: bytes, image: bytes) -> None:
@@ -61,7 +70,7 @@ def _verify_target(release: Release, target: Target, trust: TrustStore, previous
             f"Sign it again: `tidegate release sign {release.folder} --key FILE`",
         )
     image = _payload(release, target.digest, target.size)
-    identity = images.Identity(release.product, release.version, release.sequence, board)
+    identity = images.Identity(release.product, release.version, release.built_as, board)
     files = check_image(image, identity)
     patches = []
     for patch in target.patches:

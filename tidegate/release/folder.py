@@ -67,7 +67,11 @@ class Target:
 
 @dataclass(frozen=True)
 class Release:
-    """A release folder that was read; `folder` is where it is."""
+    """A release folder that was read; `folder` is where it is.
+
+    `image_sequence` is the number that the images were built under, where that is not the release's: an old image
+    that was published again.
+    """
 
     folder: Path
     product: str
@@ -75,6 +79,12 @@ class Release:
     version: str
     sequence: int
     targets: Mapping[str, Target]
+    image_sequence: int | None = None
+
+    @property
+    def built_as(self) -> int:
+        """The sequence number that the images themselves say."""
+        return self.sequence if self.image_sequence is None else self.image_sequence
 
     def payload(self, digest: str) -> bytes:
         """The payload named `digest` (hex), its SHA-256 checked."""
@@ -124,8 +134,11 @@ def load(folder: Path | str) -> Release:
         if index["format"] != FORMAT:
             raise TidegateError(f"{path} has format {index['format']!r}, this is for format {FORMAT}", _REBUILD)
         targets = {board: _target(board, entry) for board, entry in index["targets"].items()}
-        release = Release(folder, index["product"], index["vendor"], index["version"], index["sequence"], targets)
+        names = (index["product"], index["vendor"], index["version"], index["sequence"])
+        release = Release(folder, *names, targets, index.get("image_sequence"))
         check_identity(release.product, release.vendor, release.version, release.sequence)
+        if type(release.built_as) is not int or not 0 < release.built_as <= release.sequence:
+            raise ValueError(f"image_sequence {release.built_as!r}")
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise TidegateError(f"{path} is damaged: {type(error).__name__} {error}", _REBUILD) from error
     if not targets:
@@ -141,6 +154,7 @@ def encode(release: Release) -> bytes:
         "vendor": release.vendor,
         "version": release.version,
         "sequence": release.sequence,
+        **({"image_sequence": release.built_as} if release.built_as != release.sequence else {}),
         "targets": {board: _encode_target(target) for board, target in sorted(release.targets.items())},
     }
     return (json.dumps(index, indent=2) + "\n").encode()

@@ -1,0 +1,32 @@
+"""Publishes an old image again: the same bytes, signed under a newer sequence number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tidegate.files import write_atomic
+from tidegate.release import folder as folders
+from tidegate.release.build import Note, check_previous, make_target
+from tidegate.release.folder import Release
+from tidegate.release.scratch import new_folder
+
+
+def rollback(
+    old: Release, out: Path, *, sequence: int, previous: Sequence[Release] = (), note: Note = lambda text: None
+) -> Release:
+    """Make the release `out` with the images of `old`, byte for byte, under the number `sequence`.
+
+    A device goes back only by going on: its sequence number still rises, so the releases in between are refused
+    afterwards. `previous` are the releases that devices may run now, to make patches from, newest first.
+    """
+    folders.check_identity(old.product, old.vendor, old.version, sequence)
+    check_previous([old, *previous], old.product, old.vendor, sequence)
+    with new_folder(out) as scratch:
+        targets = {
+            board: make_target(scratch, board, old.payload(target.digest), (old.product, old.vendor), previous, note)
+            for board, target in old.targets.items()
+        }
+        release = Release(scratch, old.product, old.vendor, old.version, sequence, targets, old.built_as)
+        write_atomic(scratch / folders.INDEX, folders.encode(release))
+    return folders.load(out)
