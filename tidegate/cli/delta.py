@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tidegate import delta as patches
+from tidegate import relink as links
 from tidegate.cli.common import FILE, emit, facts, json_option, progress, say
 from tidegate.files import read_limited, write_atomic
 from tidegate.release.inspect import patch_facts
@@ -15,7 +16,7 @@ from tidegate.release.inspect import patch_facts
 
 @click.group()
 def delta() -> None:
-    """Make, apply and look into patches. The format: docs/patch-format.md."""
+    """Make, apply and look into patches, and make them smaller. The format: docs/patch-format.md."""
 
 
 @delta.command(
@@ -31,14 +32,15 @@ def make(old: Path, new: Path, patch: Path, as_json: bool) -> None:
     """Write to PATCH what turns OLD into NEW."""
     before = read_limited(old, patches.MAX_SIZE, "old file")
     after = read_limited(new, patches.MAX_SIZE, "new file")
-    with progress("comparing", quiet=as_json):
-        data = patches.make(before, after)
+    with progress("making", quiet=as_json) as tell:
+        data = patches.make(before, after, progress=tell)
         packed = patches.packed_size(after)
     write_atomic(patch, data)
-    answer = {"patch": str(patch), "size": len(data), "new_size": len(after), "new_packed_size": packed}
+    codec = patches.CODECS[patches.read_header(data).codec]
+    answer = {"patch": str(patch), "size": len(data), "codec": codec, "new_size": len(after), "new_packed_size": packed}
 
     def show(value: dict[str, Any]) -> None:
-        say(f"{patch}: {len(data)} bytes; the new file has {len(after)}, packed {packed}")
+        say(f"{patch}: {len(data)} bytes ({codec}); the new file has {len(after)}, packed {packed}")
         if len(data) >= packed:
             say("The packed new file is no larger: this patch saves nothing.")
 
@@ -58,8 +60,8 @@ def apply(old: Path, patch: Path, new: Path, as_json: bool) -> None:
     """Write to NEW what PATCH makes of OLD. A patch that does not fit exactly leaves no NEW."""
     before = read_limited(old, patches.MAX_SIZE, "old file")
     data = read_limited(patch, patches.MAX_SIZE, "patch")
-    with progress("applying", quiet=as_json):
-        after = patches.apply(before, data)
+    with progress("applying", quiet=as_json) as tell:
+        after = patches.apply(before, data, tell)
     write_atomic(new, after)
     emit({"new": str(new), "size": len(after)}, as_json, lambda _: say(f"{new}: {len(after)} bytes"))
 
@@ -75,3 +77,46 @@ def info(patch: Path, as_json: bool) -> None:
     """Show what PATCH is between and what its operations do."""
     data = read_limited(patch, patches.MAX_SIZE, "patch")
     emit({"size": len(data), **patch_facts(data)}, as_json, facts)
+
+
+@delta.command(
+    epilog="""\b
+Examples:
+  tidegate delta relink old/app.mpy new/app.mpy
+  tidegate delta relink old/app.mpy new/app.mpy --out image/app.mpy"""
+)
+@click.argument("old", metavar="OLD.mpy", type=FILE)
+@click.argument("new", metavar="NEW.mpy", type=FILE)
+@click.option("--out", type=FILE, help="Where to write. Default: NEW.mpy itself.")
+@json_option
+def relink(old: Path, new: Path, out: Path | None, as_json: bool) -> None:
+    """Give the strings and constants of NEW.mpy the numbers they have in OLD.mpy, for a smaller patch.
+
+    It stays the same program. Files with machine code are left as they are.
+    """
+    before = read_limited(old, patches.MAX_SIZE, "old file")
+    after = read_limited(new, patches.MAX_SIZE, "new file")
+    linked = links.relink(before, after)
+    target = out or new
+    write_atomic(target, linked.data)
+    answer = {
+        "file": str(target),
+        "size": len(linked.data),
+        "changed": linked.data != after,
+        "machine_code": linked.native,
+        "strings": linked.strings,
+        "strings_kept": linked.strings_kept,
+        "constants": linked.constants,
+        "constants_kept": linked.constants_kept,
+    }
+
+    def show(value: dict[str, Any]) -> None:
+        if linked.native:
+            say(f"{target}: has machine code and stays as it is")
+            return
+        say(
+            f"{target}: {linked.strings_kept} of {linked.strings} strings and {linked.constants_kept} of "
+            f"{linked.constants} constants have the number they have in {old}"
+        )
+
+    emit(answer, as_json, show)

@@ -6,7 +6,7 @@ checks every bound before it is used.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from tidegate.delta.container import Header, PatchError, fold, unfold
@@ -50,14 +50,14 @@ def start_states() -> list[int]:
     return [((byte >> 3) * 128 + 64) << 4 | byte & 7 for byte in START_STATES]
 
 
-def encode(steps: Sequence[Step]) -> bytes:
+def encode(steps: Iterable[Step]) -> bytes:
     """The body of a patch of `steps`."""
     coder = Encoder(start_states())
     write(coder, steps)
     return coder.finish()
 
 
-def write(coder: Encoder, steps: Sequence[Step]) -> None:
+def write(coder: Encoder, steps: Iterable[Step]) -> None:
     """Code `steps`."""
     before = SEEK
     for step in steps:

@@ -20,6 +20,7 @@ _CLASS = 8  # each doubling of an offset
 _LENGTH = 16  # each doubling of a length
 _LONG = 40  # a match of more bytes is taken whole
 _MAX_STRETCH = 4096  # longer stretches are planned in parts
+_MAX_SEARCHED = 1 << 20  # new bytes; planning takes some 30 microseconds each, so of more none are copied
 
 
 class Copy(NamedTuple):
@@ -36,6 +37,8 @@ class Finder:
     def __init__(self, old: bytes, new: bytes, extra: bytes):
         self._old = old
         self._new = new
+        if len(extra) > _MAX_SEARCHED:
+            extra = b""
         wanted = {extra[at : at + MIN_COPY] for at in range(len(extra) - MIN_COPY + 1)}
         self._in_old = _places(old, wanted)
         self._in_new = _places(new, wanted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import bsdiff4.core
@@ -12,8 +12,6 @@ from tidegate.delta.adaptive import CHANGE, LITERAL, NEW_COPY, OLD_COPY, SEEK, S
 from tidegate.delta.copies import Copy, Finder
 
 _CHANGES = re.compile(rb"[^\0]")
-
-Progress = Callable[[int, int], None]
 
 
 class Triples(NamedTuple):
@@ -40,23 +38,17 @@ def triples(old: bytes, new: bytes) -> Triples:
     return Triples(merged, differences, extra)
 
 
-def steps(old: bytes, new: bytes, found: Triples) -> list[Step]:
+def steps(old: bytes, new: bytes, found: Triples) -> Iterator[Step]:
     """Codec 1's steps from `old` to `new`."""
     finder = Finder(old, new, found.extra)
-    out: list[Step] = []
     run = difference = done = position = 0
-
-    def step(kind: int | None, value: int = 0, length: int = 0, data: bytes = b"") -> None:
-        nonlocal run
-        out.append(Step(run, kind, value, length, data))
-        run = 0
-
     for x, y, z in found.control:
         covered = 0
         for change in _CHANGES.finditer(found.differences, difference, difference + x):
             at = change.start() - difference
             run += at - covered
-            step(CHANGE, change.group()[0], 1)
+            yield Step(run, CHANGE, change.group()[0], 1)
+            run = 0
             covered = at + 1
         run += x - covered
         difference += x
@@ -64,13 +56,14 @@ def steps(old: bytes, new: bytes, found: Triples) -> list[Step]:
         position += x
         for piece in finder.pieces(done, done + y, position):
             if isinstance(piece, Copy):
-                step(OLD_COPY if piece.from_old else NEW_COPY, piece.offset, piece.length)
+                yield Step(run, OLD_COPY if piece.from_old else NEW_COPY, piece.offset, piece.length)
             else:
-                step(LITERAL, 0, len(piece), piece)
+                yield Step(run, LITERAL, 0, len(piece), piece)
+            run = 0
         done += y
         if z and done < len(new):
             position += z
-            step(SEEK, z)
+            yield Step(run, SEEK, z)
+            run = 0
     if run:
-        step(None)
-    return out
+        yield Step(run, None)

@@ -75,7 +75,7 @@ def patch_facts(data: bytes) -> dict[str, Any]:
     """What `tidegate delta info` tells of a patch."""
     info = delta.info(data)
     return {
-        "codec": info.header.codec,
+        "codec": delta.CODECS[info.header.codec],
         "base_size": info.header.old_size,
         "base_check": info.header.old_check.hex(),
         "new_size": info.header.new_size,
