@@ -1,9 +1,13 @@
-"""The signed manifests of the slots' images, kept beside them in files."""
+"""The signed manifests of the slots' images, kept beside them in files, each with the trust store
+it was accepted by: a key that is dropped later signs nothing new, but what it signed still boots.
+"""
 
 from boot import const, slots
 
 SIZE = const(2048)  # bytes of the largest; what the agent accepts
 _FILES = ("/a.suit", "/b.suit")
+_TRUST_SIZE = const(1024)
+_TRUST = ("/a.trust", "/b.trust")
 
 
 def path(board, index):
@@ -16,8 +20,16 @@ def read(board, index):
     return slots.read_file(path(board, index), SIZE)
 
 
+def read_trust(board, index):
+    """The trust store by which a slot's manifest was accepted; b"" if there is none."""
+    return slots.read_file(slots.folder(board) + _TRUST[index], _TRUST_SIZE)
+
+
 def keep(board, index, manifest):
     """Stores the envelope (bytes) that the slot's image came with; none: forgets the old one."""
+    trust = slots.read_file(board.folder + "/trust.cbor", _TRUST_SIZE)
+    if trust and trust != read_trust(board, index):
+        slots.write_file(board, slots.folder(board) + _TRUST[index], trust)
     if not manifest:
         slots.remove_file(path(board, index))
     elif read(board, index) != manifest:

@@ -16,16 +16,17 @@ class SignatureError(Exception):
     """The manifest does not vouch for the slot; the text says why."""
 
 
-def check(board, slot, manifest, feed):
-    """Raises SignatureError unless a release key signed `manifest` (an envelope, bytes), it is
-    made for this product and board, and the image and sequence it names are those of `slot`
-    (record.Slot, whose digest was just compared with the slot).
+def check(board, slot, manifest, keys, feed):
+    """Raises SignatureError unless release keys in `keys` (the trust store it was accepted by,
+    bytes) signed `manifest` (an envelope, bytes), it is made for this product and board, and the
+    image and sequence it names are those of `slot` (record.Slot, whose digest was just compared
+    with the slot).
     """
     if not manifest:
         raise SignatureError("no signed manifest is kept beside the slot")
     sys.path.insert(0, LIBRARY)
     try:
-        _check(board, slot, manifest, feed)
+        _check(board, slot, manifest, keys, feed)
     except ImportError as error:
         raise SignatureError(
             "%s lacks a part (%s); flash with --verify signature" % (LIBRARY, error)
@@ -35,20 +36,18 @@ def check(board, slot, manifest, feed):
         _forget()
 
 
-def _check(board, slot, manifest, feed):
-    from tidegate import envelope, ids, suit
+def _check(board, slot, manifest, keys, feed):
+    from tidegate import envelope, ids, suit, trust
     from tidegate.config import Config, ConfigError
-    from tidegate.keeper import Keeper
     from tidegate.reports import Failure
 
     try:
         config = Config(board.folder, board.name)
-        keys = Keeper(board.folder)
-        found = envelope.authenticate(manifest, keys, feed)
+        found = envelope.authenticate(manifest, trust.parse(keys), feed)
         vendor = ids.vendor_id(config.vendor)
         target = _Target(slot, vendor, ids.class_id(vendor, config.product, config.board))
         suit.Processor(found, target).validate()
-    except (ConfigError, Failure) as error:
+    except (ConfigError, Failure, ValueError) as error:
         raise SignatureError("%s" % error)
     if found.sequence != slot.sequence or not target.matched:
         raise SignatureError("the manifest is about another image")

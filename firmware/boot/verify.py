@@ -57,8 +57,9 @@ class Verifier:
         from boot import signature
 
         manifest = manifests.read(self._board, index)
+        keys = manifests.read_trust(self._board, index)
         try:
-            signature.check(self._board, slot, manifest, self._feed)
+            signature.check(self._board, slot, manifest, keys, self._feed)
         except signature.SignatureError as error:
             raise Unfit(record.SIGNATURE, str(error))
 

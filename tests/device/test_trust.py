@@ -4,6 +4,7 @@ from binascii import hexlify, unhexlify
 
 import cbor
 import check
+import cose
 import scratch
 from check import Random, equal, raises, true, vectors
 from tidegate.alarms import Alarms
@@ -81,7 +82,7 @@ def test_stores():
 
 
 def test_every_rotation():
-    for entry in vectors("rotations", board=12):
+    for entry in vectors("rotations", board=8):
         store = unhexlify(entry["store"])
         for step in entry["updates"]:
             verdict, store = judged(unhexlify(step["update"]), store)
@@ -101,14 +102,14 @@ def judged(update, store):
 
 
 def test_every_flipped_bit():
-    """All of them on CPython, a thousand bits elsewhere, a few on the board."""
+    """All of them on CPython, a few hundred on the unix port, a few on the board."""
     step = case("one key, replaced")
     store = unhexlify(step["store"])
     update = unhexlify(step["updates"][0]["update"])
     equal(judged(update, store)[0], "accept")
     random = Random(4)
     total = 8 * len(update)
-    some = {"cpython": total, "unix": 400, "cortex-m3": 12}[check.ground]
+    some = {"cpython": total, "unix": 400, "cortex-m3": 4}[check.ground]
     for number in range(some):
         bit = number if some == total else random.below(total)
         damaged = bytearray(update)
@@ -120,7 +121,7 @@ def test_every_flipped_bit():
 
 
 def test_manifests_against_thresholds():
-    for entry in vectors("quorums"):
+    for entry in vectors("quorums", board=8):
         if entry["kind"] != "manifest":
             continue
         try:
@@ -132,7 +133,7 @@ def test_manifests_against_thresholds():
 
 
 def test_commands_against_thresholds():
-    for entry in vectors("quorums"):
+    for entry in vectors("quorums", board=8):
         if entry["kind"] != "command":
             continue
         ran, outbox = [], Outbox()
@@ -155,10 +156,8 @@ def test_commands_against_thresholds():
 def stores(name="three versions in order"):
     """The bytes of a sequence's stores, oldest first."""
     entry = case(name)
-    data = [unhexlify(entry["store"])]
-    for step in entry["updates"]:
-        data.append(judged(unhexlify(step["update"]), data[-1])[1])
-    return data
+    updates = [cose.decode_sign(unhexlify(step["update"]), 8) for step in entry["updates"]]
+    return [unhexlify(entry["store"])] + [update.payload for update in updates]
 
 
 def test_the_flashed_store_is_copied():
@@ -234,6 +233,7 @@ def test_updates_are_taken_in_order_and_kept():
     for update in updates:
         rotation.handle(update)
         rotation.handle(update)  # as the broker brings it again at each connection
+    rotation.handle(updates[0])  # late, and seen before
     equal(told, [2, 3])
     equal(outbox.sent, [])
     equal(Keeper(keeper._files.folder).version, 3)

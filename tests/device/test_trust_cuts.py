@@ -7,6 +7,7 @@ from binascii import unhexlify
 import check
 from check import equal, true
 from simworld import World
+from test_updater import envelope
 from tidegate.keeper import COPY, FILE
 
 from tidegate import reports, trust
@@ -18,13 +19,15 @@ TIMEOUT_S = 900
 class Fleet:
     """A board with the first store of the sequence, and a server that hands it the updates in order."""
 
-    def __init__(self, case="two keys for a while, then one"):
+    def __init__(self, case="two keys for a while, then one", options=None):
         entry = next(entry for entry in check.vectors("rotations") if entry["name"] == case)
         self.updates = [unhexlify(step["update"]) for step in entry["updates"]]
         self.world = World()
-        self.world.flash(1)
-        with open(self.world.board.folder + "/" + FILE, "wb") as file:
-            file.write(unhexlify(entry["store"]))
+        self.world.setup["trust"] = entry["store"]
+        if options:
+            self.world.flash(2, envelope("patch"), options)
+        else:
+            self.world.flash(1)
         self.start = self.world.snapshot()
         self.versions = []
 
@@ -138,7 +141,7 @@ def test_a_damaged_file_costs_nothing():
 def test_an_offer_whose_key_is_dropped_while_it_is_fetched_is_not_installed():
     fleet = Fleet("the release key of wire.json is dropped")
     world = fleet.world
-    world.offer = next(bytes.fromhex(entry["data"]) for entry in check.vectors("wire") if entry.get("name") == "image")
+    world.offer = envelope("image")
     world.on_get = lambda: world.link.deliver(fleet.updates[0], "trust")
     world.run(reports.FAILED, 2)
     equal(world.phases()[-2:], ["applying", "failed"])
@@ -146,4 +149,16 @@ def test_an_offer_whose_key_is_dropped_while_it_is_fetched_is_not_installed():
     equal(said[-1][4][5], reports.UNKNOWN_KEY)
     equal(world.slots()["trial"], None)
     equal(fleet.version(), 2)
+    world.close()
+
+
+def test_what_a_dropped_key_signed_before_still_boots():
+    """A loader that verifies signatures: the running image's key is dropped, and nothing newer is there yet."""
+    fleet = Fleet("the release key of wire.json is dropped", '{"verify": "signature"}')
+    world = fleet.world
+    equal(fleet.boot(), "stopped")
+    equal(fleet.version(), 2)
+    equal(fleet.boot(), "stopped")
+    equal(world.boots[-1], ("A", 2, False))
+    equal(fleet.versions, [1, 2, 2])
     world.close()

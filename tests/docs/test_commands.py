@@ -34,18 +34,31 @@ def blocks(page: Path) -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
-def test_the_walkthrough_from_top_to_bottom(tmp_path: Path) -> None:
-    """In a folder of its own, on free ports, under `set -e`."""
-    script = "set -euo pipefail\n" + "\n".join(blocks(ROOT / "docs" / "walkthrough.md"))
-    script = script.replace("/tmp/gates", str(tmp_path / "gates"))
+def run_page(name: str, folder: Path) -> str:
+    """What the commands of docs/<name> print, from top to bottom in a folder of their own, on free ports, under
+    `set -e`."""
+    script = "set -euo pipefail\n" + "\n".join(blocks(ROOT / "docs" / name))
+    script = re.sub(r"/tmp/(gates|trust)\b", str(folder / "place"), script)
     for port in ("8080", "1883"):
         script = re.sub(rf"\b{port}\b", str(free_port()), script)
     done = subprocess.run(
         ["timeout", "--kill-after=5", str(TIMEOUT_S), "bash", "-c", script], capture_output=True, text=True, cwd=ROOT
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def test_the_walkthrough_from_top_to_bottom(tmp_path: Path) -> None:
+    printed = run_page("walkthrough.md", tmp_path)
     for expected in ("gate-1 is registered", "slot A boots", "1.0.1", "gate-1 answers info", "No alarm was raised"):
-        assert expected in done.stdout, f"{expected!r} is missing in:\n{done.stdout}\n{done.stderr}"
+        assert expected in printed, f"{expected!r} is missing in:\n{printed}"
+
+
+def test_the_page_on_trust_from_top_to_bottom(tmp_path: Path) -> None:
+    printed = run_page("trust.md", tmp_path)
+    for version in range(2, 6):
+        assert f"boards with version {version - 1} will take version {version}" in printed
+        assert f"trust store version {version} is published" in printed
 
 
 def test_make_targets_that_pages_name_exist() -> None:

@@ -16,7 +16,7 @@ def key() -> None:
     """Make and show signing keys.
 
     A key has one role: a release key signs what boards install, a command key signs what they are asked,
-    a root key will sign changes of the trust store.
+    a root key signs changes of the trust store.
     """
 
 

@@ -13,6 +13,7 @@ from tidegate.clock import const
 
 MAX_SIZE = const(2048)  # bytes of a trust-update
 _MAX_SIGNATURES = const(8)
+_REMEMBERED = const(4)
 _PROTECTED = {cose.TYP: "application/vnd.tidegate.trust+cbor"}
 
 
@@ -84,6 +85,7 @@ class Rotation:
         self._changed = changed
         self._inbox = None
         self._refused = None  # hash of the last update refused: it is not answered again
+        self._taken = []  # hashes of those taken in this boot: a broker may bring one twice
         self._arrived = asyncio.Event()
 
     def push(self, data):
@@ -104,7 +106,7 @@ class Rotation:
     def handle(self, data):
         """Verifies one update and takes or refuses it."""
         seen = hashlib.sha256(data).digest()
-        if seen == self._refused or self._is_current(data):
+        if seen == self._refused or seen in self._taken or self._is_current(data):
             return
         try:
             store, encoded = judge(data, self._keeper.store, self._feed)
@@ -118,6 +120,7 @@ class Rotation:
             self._alarms.raise_(alarms.TRUST_REFUSED, "storage", "%r" % error)
             return
         self._refused = None
+        self._taken = self._taken[1 - _REMEMBERED :] + [seen]
         console.info("trust store version %d taken", store.version)
         self._changed()
 
