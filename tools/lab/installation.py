@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,12 +156,12 @@ class Installation:
         if done.returncode:
             raise LabError(f"{patch.name} does not apply: {done.stderr}")
 
-    def build(self, version: str, sequence: int, previous: str | None = None) -> Path:
+    def build(self, version: str, sequence: int, previous: str | Sequence[str] = ()) -> Path:
         out = self.release(version)
         words: list[str | Path] = ["release", "build", "--board", BOARD, "--version", version]
         words += ["--sequence", str(sequence), "--source", self.source, "--out", out]
-        if previous:
-            words += ["--previous", self.release(previous)]
+        for earlier in [previous] if isinstance(previous, str) else previous:
+            words += ["--previous", self.release(earlier)]
         self.tidegate(*words)
         self.tidegate("tools/sign_release.py", out, "--key", self.key("release"))
         return out
