@@ -28,6 +28,8 @@ COMPILE_TIMEOUT = 60  # s a file
 # For installing a library by mip or freezing it, not for running it.
 _NOT_IN_IMAGE = frozenset({"manifest.py", "package.json", "__pycache__"})
 _NOT_SUFFIX = frozenset({".md", ".pyc", ".pyi"})
+# Compiled to machine code by MicroPython's viper emitter; each has a twin in plain Python.
+_MACHINE_CODE = "_viper.py"
 
 Progress = Callable[[int, int, str], None]
 Tree = dict[str, "bytes | Tree"]

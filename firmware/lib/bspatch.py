@@ -1,10 +1,13 @@
 """Applies a Tidegate patch (docs/patch-format.md): old image + patch -> new image, streaming.
 
 The old image is read at random, the new one written once and in order, and the patch read once;
-besides the inflater's 1.6 KiB the heap holds one output buffer. Every length and position is
-bounded before it is used: whatever the patch says, nothing outside the old image is read and no
-more than new_size bytes are written, and anything wrong with it ends in PatchError. Whether the
-result is the right one is the caller's to check, by the signed digest.
+the heap peak is below 4 KiB. Every length and position is bounded before it is used: whatever the
+patch says, nothing outside the old image is read and no more than new_size bytes are written, and
+anything wrong with it ends in PatchError. Whether the result is the right one is the caller's to
+check, by the signed digest.
+
+Codec 0 is done here, with the inflater that MicroPython brings; codec 1 in bspatch_adaptive, by
+machine code where there is any for this core.
 """
 
 from collections import namedtuple
@@ -54,7 +57,8 @@ MAX_IMAGE = const(0x1000000)  # bytes; no board has slots this large
 OUT_SIZE = const(1024)  # of the output buffer, where the caller gives none
 _IN_SIZE = const(64)
 _MAGIC = const(0xD0)  # high half of the first byte; the low half is the codec
-_DEFLATE = const(0)  # codec 0
+DEFLATE = const(0)  # codecs
+ADAPTIVE = const(1)
 # zlib with a window of 2**9 never reaches back further than 250 bytes, so a window of 2**8 is
 # enough to read it.
 _WINDOW = const(8)
@@ -75,7 +79,7 @@ def header(patch_stream):
     if first & 0xF0 != _MAGIC:
         raise PatchError("not a patch: it starts with %02x" % first)
     codec = first & 0x0F
-    if codec != _DEFLATE:
+    if codec > ADAPTIVE:
         raise PatchError("patch codec %d is not supported" % codec)
     old_size = _uvarint(data)
     new_size = old_size + _zigzag(data)
@@ -86,16 +90,22 @@ def header(patch_stream):
     return Header(codec, old_size, new_size, old_check, new_check)
 
 
-def apply(read_old, old_size, patch_stream, write, new_size, buf=None):
-    """Makes the new image from the body of a codec-0 patch.
+def apply(read_old, old_size, patch_stream, write, new_size, buf=None, codec=DEFLATE):
+    """Makes the new image from the body of a patch; codec: as its header says.
 
     read_old(offset, view) fills view from the old image of old_size bytes; write(view) takes
     the next bytes of the new one, new_size in all, in pieces of len(buf) (the last may be
-    shorter), and must not keep view. patch_stream stands after the header and must end with the
-    patch. Raises PatchError; what the two callbacks raise passes.
+    shorter; codec 1 has a buffer of its own), and must not keep view. patch_stream stands after
+    the header and must end with the patch. Raises PatchError; what the two callbacks raise
+    passes.
     """
+    if codec == ADAPTIVE:
+        import bspatch_adaptive
+
+        bspatch_adaptive.apply(read_old, old_size, patch_stream, write, new_size)
+        return
     ops = _Inflated(patch_stream)
-    out = _Out(read_old, write, bytearray(OUT_SIZE) if buf is None else buf)
+    out = Out(read_old, write, bytearray(OUT_SIZE) if buf is None else buf)
     at = 0  # in the old image
     left = new_size
     first = True
@@ -208,23 +218,25 @@ class _Inflated:
         return self._at == self._end and not self._fill()
 
 
-class _Out:
+class Out:
     """The output buffer. It is written when there is no room, not when it is full, so that the
-    byte put last can still be changed."""
+    byte put last can still be changed. Its first `kept` bytes hold what was written last."""
 
-    def __init__(self, read_old, write, buf):
+    def __init__(self, read_old, write, buf, kept=0):
         self._read_old = read_old
         self._write = write
         self._buf = buf
         self._view = memoryview(buf)
-        self._held = 0
+        self._kept = kept
+        self._held = kept
 
     def flush(self):
-        if self._held:
-            self._write(self._view[: self._held])
-            self._held = 0
+        if self._held > self._kept:
+            self._write(self._view[self._kept : self._held])
+            self._view[: self._kept] = self._view[self._held - self._kept : self._held]
+            self._held = self._kept
 
-    def _room(self, wanted):
+    def room(self, wanted):
         """A view of the next free bytes, at most `wanted` of them; taken as filled."""
         if self._held == len(self._buf):
             self.flush()
@@ -235,15 +247,23 @@ class _Out:
     def copy(self, at, count, change):
         """Copies count bytes of the old image; change is added to the last of them."""
         while count:
-            view = self._room(count)
+            view = self.room(count)
             self._read_old(at, view)
             at += len(view)
             count -= len(view)
         if change:
             self._buf[self._held - 1] = self._buf[self._held - 1] + change & 255
 
+    def again(self, distance, count):
+        """Puts bytes once more that were put `distance` bytes back (at most `kept`, at least
+        `count`); as many as there is room for, which it returns."""
+        view = self.room(count)
+        start = self._held - len(view) - distance
+        view[:] = self._view[start : start + len(view)]
+        return len(view)
+
     def literal(self, ops, count):
         while count:
-            view = self._room(count)
+            view = self.room(count)
             ops.readinto(view)
             count -= len(view)

@@ -3,6 +3,7 @@
 Runs on CPython, MicroPython's unix port and the emulated board alike; `run.py` calls `place` before the script.
 """
 
+import gc
 import json
 import sys
 
@@ -89,6 +90,7 @@ def vectors(name, most=None, board=None):
 def _lines(path):
     with open(path) as file:
         for line in file:
+            gc.collect()  # lines are long, and the next needs its place in one piece
             line = line.strip()
             if line.startswith("{") or (line.startswith("[") and len(line) > 1):
                 yield line[:-1] if line.endswith(",") else line

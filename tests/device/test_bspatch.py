@@ -169,7 +169,7 @@ def test_headers():
     checks = b"oldcnewc"
     head = bspatch.header(BytesIO(b"\xd0\xac\x02\x03" + checks))
     equal(tuple(head), (0, 300, 298, b"oldc", b"newc"))
-    refused(b"\xd1\x01\x02" + checks)  # a codec we have not
+    refused(b"\xd2\x01\x02" + checks)  # a codec we have not
     refused(b"\x00\x01\x02" + checks)
     refused(b"\xe0\x01\x02" + checks)
     refused(b"\xd0\x01\x03" + checks)  # 1 - 2

@@ -12,7 +12,7 @@ PACKAGES = Path(__file__).parents[2] / "firmware/packages"
 BUILT_IN = {"asyncio", "binascii", "deflate", "errno", "gc", "hashlib", "io", "json", "micropython", "os"}
 # Native modules: machine code for one core, that a library uses where it finds it and does without.
 BUILT_IN |= {"_ed25519", "_bspatch"}
-BUILT_IN |= {"collections", "zlib", "random", "re", "socket", "ssl", "struct", "sys", "time"}
+BUILT_IN |= {"array", "collections", "zlib", "random", "re", "socket", "ssl", "struct", "sys", "time"}
 
 
 def packages() -> list[Path]:

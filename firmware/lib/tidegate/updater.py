@@ -223,9 +223,10 @@ class Updater:
             writer = self._boot.slot_writer(plan.size)
             with open(path, "rb") as file:
                 if plan.is_patch:
-                    _check_header(bspatch.header(file), running, plan)
-                    read = self._boot.read_running
-                    bspatch.apply(read, running.size, file, writer.write, plan.size)
+                    header = bspatch.header(file)
+                    _check_header(header, running, plan)
+                    read, write = self._boot.read_running, writer.write
+                    bspatch.apply(read, running.size, file, write, plan.size, codec=header.codec)
                 else:
                     _copy(file, writer)
             writer.finish(plan.digest)
