@@ -33,7 +33,7 @@ def relink(old: bytes, new: bytes) -> Relinked:
     A file without a predecessor is linked to itself: relink(new, new) is `new`.
     """
     before, after = mpy.parse(old), mpy.parse(new)
-    if before.native or after.native:
+    if after.native:
         return _result(before, after)
     # String 0 is the file's name, by which the loader knows it.
     strings = _places(before.strings, after.strings, fixed=1)
