@@ -22,7 +22,7 @@ def test_patches():
         def read(offset, view, old=old):
             view[:] = old[offset : offset + len(view)]
 
-        bspatch.apply(read, len(old), stream, made.extend, len(new))
+        bspatch.apply(read, len(old), stream, made.extend, len(new), codec=header.codec)
         equal(bytes(made), new, entry["why"])
 
 

@@ -64,7 +64,8 @@ def patches() -> list[dict[str, str]]:
         "to nothing": (text, b""),
     }
     return [
-        {"why": why, "old": old.hex(), "new": new.hex(), "patch": delta.make(old, new, [delta.DEFLATE]).hex()}
+        {"why": f"{why}, {name}", "old": old.hex(), "new": new.hex(), "patch": delta.make(old, new, [codec]).hex()}
+        for codec, name in delta.CODECS.items()
         for why, (old, new) in pairs.items()
     ]
 
