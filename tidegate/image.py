@@ -60,7 +60,10 @@ def build(
     With an image as `predecessor`, modules keep its numbers of strings and constants (tidegate/relink.py).
     """
     sources = [
-        (f"{part}/{name}", path) for part in ("lib", "app") for name, path in _files(_folder(root / "firmware" / part))
+        (f"{part}/{name}", path)
+        for part in ("lib", "app")
+        for name, path in _files(_folder(root / "firmware" / part))
+        if board.arch or not name.endswith(_MACHINE_CODE)
     ]
     tree: Tree = {}
     with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch:
