@@ -136,6 +136,6 @@ def _when(seconds: int) -> str:
 _KINDS = (
     (b"\xd8\x6b", "manifest", _manifest),
     (romfs.MAGIC, "image", _image),
-    (bytes([delta.MAGIC]), "patch", patch_facts),
+    (tuple(bytes([delta.MAGIC | codec]) for codec in delta.CODECS), "patch", patch_facts),
     (b"\xd2\x84", "command", _command),
 )
