@@ -60,6 +60,13 @@ class Server:
         """Publish a release whose payloads are stored."""
         return self._call("POST", "/api/v1/releases", body=release)
 
+    def publish_data(self, release: Mapping[str, Any]) -> dict[str, Any]:
+        """Publish a data release whose file is stored."""
+        return self._call("POST", "/api/v1/data", body=release)
+
+    def data(self) -> Any:
+        return self._call("GET", "/api/v1/data")
+
     def publish_trust(self, update: bytes) -> dict[str, Any]:
         """Publish a signed trust update; again is harmless."""
         return self._call("POST", "/api/v1/trust", body={"update": base64.b64encode(update).decode("ascii")})

@@ -48,6 +48,7 @@ __all__ = [
     "decode",
     "encode",
     "open_envelope",
+    "seal",
     "sign",
     "vendor_id",
     "verify",
@@ -69,9 +70,14 @@ class Envelope:
 
 def sign(manifest: bytes, keys: Sequence[Key]) -> bytes:
     """The envelope of `manifest` (bytes from `encode`) with one signature a key; all must be release keys."""
+    decode(manifest)
+    return seal(manifest, keys)
+
+
+def seal(manifest: bytes, keys: Sequence[Key]) -> bytes:
+    """The envelope around a manifest of either profile that was just encoded."""
     if not 1 <= len({key.kid for key in keys}) == len(keys) <= MAX_SIGNATURES:
         raise TidegateError(f"a manifest takes 1 to {MAX_SIGNATURES} signatures, each by another key, not {len(keys)}")
-    decode(manifest)
     digest = suitprofile.wrap_digest(_manifest_digest(manifest))
     signatures = [cose.sign1(key.seed_for("release"), digest, detached=True) for key in keys]
     wrapper = cborstrict.dumps([digest, *signatures])

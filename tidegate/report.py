@@ -7,6 +7,7 @@ Refused; unknown labels are refused too, since both sides state one protocol ver
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,8 @@ from tidegate.errors import Refused
 
 MAX_SIZE = 4096
 MAX_TEXT = 160  # bytes of a detail for people
+MAX_DATA = 16  # data components of one device
+DATA_NAME = re.compile(r"[a-z][a-z0-9_-]{0,23}\Z")
 
 LWM2M_STATES = ("idle", "downloading", "downloaded", "updating")
 LWM2M_RESULTS = (
@@ -37,7 +40,7 @@ Field = tuple[str, Callable[[Any, str], Any]]
 
 def birth(data: bytes) -> dict[str, Any]:
     """A device's birth: what it is and runs, and the nonce of this boot."""
-    return _map(data, "birth", _BIRTH, required=frozenset(_BIRTH))
+    return _map(data, "birth", _BIRTH, required=frozenset(_BIRTH) - {12})
 
 
 def state(data: bytes) -> dict[str, Any]:
@@ -147,6 +150,23 @@ def _progress(value: Any, what: str) -> dict[str, int]:
     return {"done": _uint(value[0], what), "total": _uint(value[1], what)}
 
 
+def _name(value: Any, what: str) -> str:
+    if not isinstance(value, str) or not DATA_NAME.match(value):
+        raise _bad(what, "must be the name of a data component")
+    return value
+
+
+def _held(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict) or len(value) > MAX_DATA:
+        raise _bad(what, f"must be a map of at most {MAX_DATA} data components")
+    out = {}
+    for name, entry in value.items():
+        if not isinstance(entry, list) or len(entry) != 2:
+            raise _bad(what, "must hold [sequence, digest] each")
+        out[_name(name, what)] = {"sequence": _uint(entry[0], what), "digest": _hex(32)(entry[1], what)}
+    return out
+
+
 def _answer(value: Any, what: str) -> dict[str, Any]:
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise _bad(what, "must be a map of named values")
@@ -180,6 +200,7 @@ _BIRTH: dict[int, Field] = {
     9: ("trial", _bool),
     10: ("micropython", _text),
     11: ("trust_version", _uint),
+    12: ("data", _held),
 }
 _STATE: dict[int, Field] = {
     1: ("online", _bool),
@@ -195,6 +216,7 @@ _REPORT: dict[int, Field] = {
     -259: ("sequence", _uint),
     -260: ("detail", _text),
     -261: ("progress", _progress),
+    -262: ("component", _name),
 }
 _RESULT: dict[int, Field] = {
     1: ("cti", _hex(8)),

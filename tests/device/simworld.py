@@ -62,6 +62,8 @@ class World:
         self.board.folder = self.files.folder + "/tg"
         self.offer = None
         self.trust = None
+        self.data_offers = {}  # name -> retained offer of a data component
+        self.takers = None  # {name: function(path)}, the application's
         self.online = True
         self.heard = []
         self.fetches = []
@@ -186,7 +188,8 @@ class World:
         tidegate.agent._RELEASE = self.board.folder + "/release.json"
         tidegate.agent.Link = lambda *given: _Link(self, *given)
         tidegate.agent.httpget = self
-        tidegate.agent.Agent(boot, (), self.health or tidegate.agent.healthy).run()
+        agent = tidegate.agent.Agent(boot, (), self.health or tidegate.agent.healthy, data=self.takers)
+        agent.run()
 
     def _too_long(self):
         self._late = True
@@ -239,11 +242,10 @@ class _Link:
 
     def introduce(self, birth, state):
         self._birth, self._state = birth, state
-        if self.announced:
-            self._world.hear("birth", birth)
 
     def refresh(self):
-        pass
+        if self.announced:
+            self._world.hear("birth", self._birth())
 
     async def publish(self, topic, payload, qos=0, retain=False, timeout_s=None):
         await asyncio.sleep(0)
@@ -270,6 +272,8 @@ class _Link:
             self.deliver(self._world.trust, "trust")
         if self._world.offer:
             self.deliver(self._world.offer)
+        for name, envelope in self._world.data_offers.items():
+            self.deliver(envelope, "offer/" + name)
         await beat.wait(asyncio.Event())
 
 

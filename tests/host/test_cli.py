@@ -39,7 +39,8 @@ OURS = {words: command for words, command in ALL.items() if command.callback.__m
 def test_all_commands_are_there() -> None:
     assert {
         *(("key", "new"), ("key", "show"), ("trust", "new"), ("trust", "show")),
-        *(("release", verb) for verb in ("build", "sign", "verify", "inspect", "publish")),
+        *(("release", verb) for verb in ("build", "rollback", "sign", "verify", "inspect", "publish")),
+        *(("data", verb) for verb in ("build", "sign", "publish")),
         *(("delta", verb) for verb in ("make", "apply", "info")),
         *(("device", verb) for verb in ("list", "show", "add")),
         *(("cmd", "send"), ("alarms", "list"), ("emulate",), ("flash",)),

@@ -75,6 +75,8 @@ BEYOND = {
     "a key revoked twice",
     "65 records",
     "a label that must be understood",
+    "data of another name",
+    "of a component with a bad name",
 }
 
 

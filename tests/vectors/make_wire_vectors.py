@@ -219,6 +219,43 @@ def refused(name: str, data: bytes, code: int, reason: int, running: int = 1) ->
     }
 
 
+TABLES = {2: b'{"gain": 1.0, "offset": 0.5}', 3: b'{"gain": 1.1, "offset": 0.25}', 4: b'{"gain": -7}'}
+
+
+def data_manifest(sequence: int, content: bytes, **change: Any) -> dict:
+    """The members of the manifest that brings `content` as the data component "calibration"."""
+    component = change.get("component", [b"data", b"calibration"])
+    parameters = ordered({1: VENDOR_ID.bytes, 2: CLASS_ID.bytes, 3: digest(content), 14: len(content)})
+    install = change.get("install", [12, 0, 20, {21: f"p/{sha256(content).hex()}"}, 21, 15, 3, 15])
+    text = {"en": {tuple(component): {6: f"1.{sequence}.0"}}}
+    return ordered(
+        {
+            1: 1,
+            2: sequence,
+            3: enc(ordered({2: [component], 4: enc([12, 0, 20, parameters, 1, 15, 2, 15])})),
+            7: enc([3, 15]),
+            20: enc(install),
+            23: enc(text),
+        }
+    )
+
+
+def data_components() -> list[dict]:
+    table = TABLES[2]
+    patched = [20, {21: "p/", 25: enc(ordered({1: 1, 2: 1, 3: 9, 4: sha256(table)}))}, 21, 15, 3, 15]
+    elsewhere = [20, {21: "http://elsewhere.example/x"}, 21, 15, 3, 15]
+    made = {f"data-{number}": data_manifest(number, content) for number, content in TABLES.items()}
+    made |= {
+        "data-2-as-5": data_manifest(5, table),
+        "data-other-name": data_manifest(2, table, component=[b"data", b"model"]),
+        "data-next": data_manifest(2, table, component=[b"next"]),
+        "data-patch": data_manifest(2, table, install=patched),
+        "data-elsewhere": data_manifest(2, table, install=elsewhere),
+        "data-nothing": data_manifest(2, table, install=[3, 15]),
+    }
+    return [{"kind": "data", "name": name, "data": envelope(members).hex()} for name, members in made.items()]
+
+
 def envelopes() -> list[dict]:
     new = image(2)
     good = envelope(manifest(2, [1]))
@@ -335,11 +372,17 @@ def payloads() -> list[dict]:
     for old, new in pairs:
         data = patch(image(old), image(new))
         out.append({"kind": "patch", "old": old, "new": new, "data": data.hex(), "digest": sha256(data).hex()})
+    out += [
+        {"kind": "data", "number": n, "data": table.hex(), "digest": sha256(table).hex()} for n, table in TABLES.items()
+    ]
     return out
 
 
 def main() -> None:
-    for name, lines in (("wire", [setup(), *envelopes(), *commands()]), ("wire_payloads", payloads())):
+    for name, lines in (
+        ("wire", [setup(), *envelopes(), *data_components(), *commands()]),
+        ("wire_payloads", payloads()),
+    ):
         text = "[\n" + ",\n".join(json.dumps(line) for line in lines) + "\n]\n"
         (HERE / f"{name}.json").write_text(text)
         print(f"{name}.json: {len(lines)} entries, {len(text)} bytes")

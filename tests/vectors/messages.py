@@ -36,27 +36,27 @@ def messages() -> list[dict[str, Any]]:
         10: "1.25.0",
         11: 3,
     }
-    good(
-        "birth",
-        "after power-on",
-        born,
-        {
-            "protocol": 1,
-            "board": BOARD,
-            "product": PRODUCT,
-            "version": "1.6.0",
-            "sequence": 6,
-            "digest": digest("image 6").hex(),
-            "nonce": NONCE.hex(),
-            "reset_cause": "power-on",
-            "trial": False,
-            "micropython": "1.25.0",
-            "trust_version": 3,
-        },
-    )
+    value = {
+        "protocol": 1,
+        "board": BOARD,
+        "product": PRODUCT,
+        "version": "1.6.0",
+        "sequence": 6,
+        "digest": digest("image 6").hex(),
+        "nonce": NONCE.hex(),
+        "reset_cause": "power-on",
+        "trial": False,
+        "micropython": "1.25.0",
+        "trust_version": 3,
+    }
+    good("birth", "after power-on", born, value)
+    held = {"calibration": {"sequence": 4, "digest": digest("table").hex()}}
+    good("birth", "with data", {**born, 12: {"calibration": [4, digest("table")]}}, {**value, "data": held})
+    bad("birth", "data without a digest", {**born, 12: {"calibration": [4]}})
+    bad("birth", "data of another name", {**born, 12: {"../x": [4, digest("table")]}})
     bad("birth", "without nonce", {label: item for label, item in born.items() if label != 7})
     bad("birth", "a digest of 31 bytes", {**born, 6: bytes(31)})
-    bad("birth", "an unknown label", {**born, 12: 1})
+    bad("birth", "an unknown label", {**born, 13: 1})
     bad("birth", "a trial that is a number", {**born, 9: 1})
     bad("birth", "a version of 200 bytes", {**born, 4: "1" * 200})
     bad("birth", "cut off", wrap(born)[:-1])
@@ -81,6 +81,8 @@ def messages() -> list[dict[str, Any]]:
     progress = {"done": 512, "total": 4096}
     facts = {"manifest": digest("manifest").hex(), "detail": "patch", "progress": progress}
     good("report", "fetching, all told", {**said, **more}, {**named, **facts})
+    good("report", "of a data component", {**said, -262: "calibration"}, {**named, "component": "calibration"})
+    bad("report", "of a component with a bad name", {**said, -262: "Calibration"})
     failed = {**said, 4: {5: 5, 7: 10}, -257: [0, 6], -258: 8}
     good(
         "report",

@@ -18,6 +18,7 @@ from tidegate.errors import TidegateError
 _BUILT_IN = {
     "alarms": "tidegate.cli.alarms:alarms",
     "cmd": "tidegate.cli.cmd:cmd",
+    "data": "tidegate.cli.data:data",
     "delta": "tidegate.cli.delta:delta",
     "device": "tidegate.cli.device:device",
     "emulate": "tidegate.cli.emulate:emulate",

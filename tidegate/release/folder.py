@@ -160,6 +160,12 @@ def encode(release: Release) -> bytes:
     return (json.dumps(index, indent=2) + "\n").encode()
 
 
+def check_board(board: str) -> None:
+    """Refuse what is no board's name: it becomes part of file names."""
+    if not isinstance(board, str) or not _BOARD.match(board):
+        raise TidegateError(f"{board!r} is no name of a board", "Use the name of a folder in boards/")
+
+
 def check_identity(product: str, vendor: str, version: str, sequence: int) -> None:
     """Refuse names and numbers that devices and the server would not take."""
     if not isinstance(product, str) or not _PRODUCT.match(product):

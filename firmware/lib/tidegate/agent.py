@@ -15,6 +15,7 @@ from tidegate.alarms import Alarms
 from tidegate.clock import Uptime, const
 from tidegate.commands import Commands
 from tidegate.config import Config, ConfigError
+from tidegate.data import Data
 from tidegate.keeper import Keeper
 from tidegate.link import Link
 from tidegate.outbox import Outbox
@@ -43,15 +44,17 @@ def healthy():
 class Agent:
     """One boot of the agent."""
 
-    def __init__(self, boot, streams=(), health=healthy, commands=None):
+    def __init__(self, boot, streams=(), health=healthy, commands=None, data=None):
         """boot: what the loader hands to app.start. streams: telemetry.Stream each. health() ->
         bool: whether the application does its work; a trial is confirmed only then. commands:
-        {opcode: function(arguments) -> answer}.
+        {opcode: function(arguments) -> answer}. data: {name: function(path)} for data components
+        (tidegate.data); the function refuses content by returning False or raising.
         """
         self._boot = boot
         self._streams = streams
         self._health = health
         self._extra = commands or {}
+        self._takers = data or {}
 
     def run(self):
         """Runs until the board is reset. Returns only if what was flashed beside the image is
@@ -82,15 +85,12 @@ class Agent:
         state = State(board.folder + "/state")
         feed = boot.watchdog.feed
 
-        self._link = Link(
-            config,
-            board,
-            {
-                "trust": lambda data: self._rotation.push(data),
-                "offer": lambda data: self._updater.offer(data),
-                "cmd": lambda data: self._commands.push(data),
-            },
-        )
+        handlers = {
+            "trust": lambda data: self._rotation.push(data),
+            "offer": lambda data: self._updater.offer(data),
+            "cmd": lambda data: self._commands.push(data),
+        }
+        self._link = Link(config, board, handlers)
         self._outbox = Outbox(self._link, state)
         self._reporter = Reporter(self._nonce, self._outbox, self._link.refresh)
         alarms = Alarms(self._outbox, self._uptime)
@@ -101,6 +101,14 @@ class Agent:
         self._updater = Updater(
             boot, state, keys, identity, staging, self._reporter, alarms, self._outbox
         )
+        self._data = None
+        if self._takers:
+            files = State(board.folder + "/data")
+            fetched = Staging(files, config.payloads, httpget.get, feed)
+            self._data = Data(
+                self._takers, files, keys, identity, fetched, self._reporter, alarms, feed
+            )
+            handlers.update(self._data.handlers())
         self._commands = Commands(
             config.device, keys, self._nonce, state, self._outbox, alarms, self._handlers(), feed
         )
@@ -115,6 +123,8 @@ class Agent:
         self._rotation = Rotation(keys, alarms, feed, self._trust_changed)
         self._supervisor = Supervisor(boot.watchdog, self._uptime, self._stuck)
         self._link.introduce(self._birth, self._state)
+        if self._data:
+            self._data.open()
         console.info(
             "%s, %s %s, sequence %d, slot %s, started by %s",
             config.device,
@@ -127,21 +137,22 @@ class Agent:
 
     def _birth(self):
         boot, release = self._boot, self._release
-        return cbor.dumps(
-            {
-                1: PROTOCOL,
-                2: boot.board.name,
-                3: release["product"],
-                4: release["version"],
-                5: boot.running.sequence,
-                6: boot.running.digest,
-                7: self._nonce,
-                8: boot.reset_cause,
-                9: boot.trial,
-                10: ".".join(str(part) for part in sys.implementation.version[:3]),
-                11: self._keys.version,
-            }
-        )
+        birth = {
+            1: PROTOCOL,
+            2: boot.board.name,
+            3: release["product"],
+            4: release["version"],
+            5: boot.running.sequence,
+            6: boot.running.digest,
+            7: self._nonce,
+            8: boot.reset_cause,
+            9: boot.trial,
+            10: ".".join(str(part) for part in sys.implementation.version[:3]),
+            11: self._keys.version,
+        }
+        if self._data:
+            birth[12] = self._data.held()
+        return cbor.dumps(birth)
 
     def _state(self):
         return cbor.dumps({1: True, 2: self._reporter.state, 3: self._reporter.result})
@@ -152,7 +163,9 @@ class Agent:
     def _trust_changed(self):
         """Says so with a new birth; what the old keys signed is looked at again."""
         self._updater.trust_changed()
-        self._link.introduce(self._birth(), self._state)
+        if self._data:
+            self._data.trust_changed()
+        self._link.refresh()
 
     # ------------------------------------------------------------ commands
 
@@ -193,6 +206,7 @@ class Agent:
 
     async def _main(self):
         task = self._supervisor.task
+        extra = [self._data.run(task("data", _WORK_LIMIT_S))] if self._data else []
         await asyncio.gather(
             self._supervisor.run(),
             self._link.run(),
@@ -204,6 +218,7 @@ class Agent:
             self._rotation.run(task("trust", _WORK_LIMIT_S)),
             self._update(task("updater", _WORK_LIMIT_S)),
             self._wait_reboot(task("reboot", _LIMIT_S)),
+            *extra,
         )
 
     async def _update(self, beat):

@@ -14,6 +14,7 @@ TRUST_REFUSED = "trust-refused"
 ROLLED_BACK = "rolled-back"
 TELEMETRY_DROPPED = "telemetry-dropped"
 CRASH = "crash"
+DATA_REFUSED = "data-refused"
 
 _BURST = const(5)  # alarms of a kind that may follow each other at once
 _REFILL_S = const(30)  # after that, one more of the kind every so often

@@ -37,6 +37,7 @@ STORAGE = const(15)
 MEMORY = const(16)
 NO_BRANCH = const(17)
 THRESHOLD = const(18)
+REJECTED = const(19)
 TRIAL_FAILED = const(32)  # plus the loader's reason, boot.record
 
 # reasons of draft-ietf-suit-report
@@ -70,6 +71,7 @@ _FAILURES = {
     MEMORY: ("memory", SUIT_OPERATION, 3),
     NO_BRANCH: ("no-branch", SUIT_CONDITION, 8),
     THRESHOLD: ("threshold", SUIT_UNAUTHORISED, 5),
+    REJECTED: ("rejected", SUIT_OPERATION, 8),
 }
 _TRIAL = (
     "none",
@@ -140,17 +142,25 @@ class Reporter:
         self.result = 0
 
     def report(
-        self, phase, sequence, manifest_digest=None, failure=None, detail=None, progress=None
+        self,
+        phase,
+        sequence,
+        manifest_digest=None,
+        failure=None,
+        detail=None,
+        progress=None,
+        component=None,
     ):
-        """manifest_digest: SHA-256 or None if it is not known; progress: (done, total) bytes."""
-        if failure is None:
-            self.state, self.result = _LWM2M[phase]
-        else:
-            self.state, self.result = 0, failure.result
+        """manifest_digest: SHA-256 or None if it is not known; progress: (done, total) bytes;
+        component: the name of a data component, if it is about one and not about the image.
+        """
+        state, result = _LWM2M[phase] if failure is None else (0, failure.result)
+        if component is None:
+            self.state, self.result = state, result
         message = {
             2: self._nonce,
             4: True if failure is None else {5: failure.code, 7: failure.reason},
-            -257: [self.state, self.result],
+            -257: [state, result],
             -258: phase,
             -259: sequence,
         }
@@ -161,7 +171,9 @@ class Reporter:
             message[-260] = shorten(text)
         if progress:
             message[-261] = list(progress)
+        if component:
+            message[-262] = component
         # Progress is worth nothing later; everything else is kept until it has arrived.
         self._outbox.add("report", cbor.dumps(message), keep=progress is None)
-        if not self.state:
+        if not state:
             self._settled()
