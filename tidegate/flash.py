@@ -1,39 +1,44 @@
-"""Puts Tidegate on a board over its serial port: loader, trust store, settings, image.
+"""Puts Tidegate on a board over its serial port, or into a Linux gateway's folder: loader, settings, image.
 
 Every byte is compared by its SHA-256 as the board reads it back; what is there already is not written again, so
 flashing twice does nothing and a pulled cable is mended by running the command again. The image goes into the slot
-that does not run, and the boot record is switched last: until then the board boots what it booted before.
+that does not run, and the boot record is switched last: until then the board boots what it booted before. What the
+loader is told (boot.json) comes after that, so that it never looks for an image where none is yet.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tidegate import image, trust
+from tidegate import gatewayfolder, loaderfiles
 from tidegate.boards import Board
 from tidegate.errors import TidegateError
-from tidegate.files import read_limited
+from tidegate.gatewayfolder import FolderSession
 from tidegate.release import Release, Target
 from tidegate.serialport import BoardError, Session
 
 MPY_VERSION = 6  # what mpy-cross 1.25 writes
-MAX_JSON = 4096  # bytes; what the board reads (firmware/lib/tidegate/config.py)
 STAGED = "/tg/flash.img"
+STAGED_MANIFEST = "/tg/flash.suit"
 SPARE = 16 * 1024  # bytes of the file system that stay free beside the staged image
 
 Progress = Callable[[str, int, int], None]  # what, done, total
+AnySession = Session | FolderSession
 
 
 @dataclass
 class Request:
-    """What to put on the board. A file that is None must be on the board already."""
+    """What to put on the board. A file that is None must be on the board already.
+
+    slots ("rom", "file") and verify ("digest", "signature"): what the loader is told; None leaves it as it is.
+    """
 
     board: Board
     root: Path
@@ -42,6 +47,8 @@ class Request:
     config: Path | None = None
     credentials: Path | None = None
     wipe: bool = False
+    slots: str | None = None
+    verify: str | None = None
 
 
 @dataclass
@@ -60,20 +67,28 @@ class Outcome:
 
 def flash(port: str, request: Request, progress: Progress = lambda what, done, total: None) -> Outcome:
     """Flash the board at `port` and reset it. Raises TidegateError; then the board boots what it booted before."""
-    files = _files(request)
-    with Session(port) as session:
+    settings = loaderfiles.settings(request.trust, request.config, request.credentials)
+    with _open(port, request) as session:
         outcome = _recognise(session, request.board)
-        _check_complete(session, files, request)
+        _check_complete(session, settings, request)
+        before = _told(session)
+        told = loaderfiles.told(before, request.slots, request.verify, request.board)
+        files = {**settings, **loaderfiles.loader(request.root, request.board, told["verify"] == "signature")}
         if request.wipe:
-            outcome.removed = _wipe(session)
-        _remove_stale(session, files, outcome)
+            _remove(session, session.list("/tg/state"), outcome)
+        # An old boot/x.py would be imported instead of our boot/x.mpy; /boot is the loader's alone.
+        _remove(session, [path for path in session.list("/boot") if path not in files], outcome, loaderfiles.LIBRARY)
         for path, data in files.items():
             wrote = session.put(path, data, partial(progress, path))
             (outcome.written if wrote else outcome.kept).append(path)
         if request.release:
-            _install(session, request, outcome, progress)
-        outcome.slots = _status(session)
+            _install(session, request, told, outcome, progress)
+        outcome.slots = _status(session, told)
         _check_bootable(outcome)
+        if before or request.slots or request.verify:
+            wrote = session.put(loaderfiles.OPTIONS, loaderfiles.encode(told))
+            (outcome.written if wrote else outcome.kept).append(loaderfiles.OPTIONS)
+        _remove(session, [path for path in session.list(loaderfiles.LIBRARY) if path not in files], outcome)
         session.reset()
     return outcome
 
@@ -81,15 +96,21 @@ def flash(port: str, request: Request, progress: Progress = lambda what, done, t
 def verify(port: str, request: Request) -> list[str]:
     """Compare the board with `request` without changing it; what differs, a line each."""
     wrong = []
-    with Session(port) as session:
+    with _open(port, request) as session:
         _recognise(session, request.board)
-        for path, data in _files(request).items():
+        before = _told(session)
+        told = loaderfiles.told(before, request.slots, request.verify, request.board)
+        files = loaderfiles.settings(request.trust, request.config, request.credentials)
+        files.update(loaderfiles.loader(request.root, request.board, told["verify"] == "signature"))
+        if before or request.slots or request.verify:
+            files[loaderfiles.OPTIONS] = loaderfiles.encode(told)
+        for path, data in files.items():
             found = session.digest(path)
             if found != hashlib.sha256(data).hexdigest():
                 wrong.append(f"{path} is missing" if found is None else f"{path} differs")
-        if session.digest("/boot/flash.mpy") is None:
+        if session.digest("/boot/options.mpy") is None:
             return [*wrong, "there is no loader"]
-        slots = _status(session)
+        slots = _status(session, told)
         if request.release:
             target = _target(request.release, request.board)
             running = slots["slots"][slots["running"]] if slots else None
@@ -98,11 +119,19 @@ def verify(port: str, request: Request) -> list[str]:
     return wrong
 
 
-def _recognise(session: Session, board: Board) -> Outcome:
+def _open(port: str, request: Request) -> AnySession:
+    if not port.startswith(gatewayfolder.PREFIX):
+        return Session(port)
+    program = request.root / str(request.board.settings.get("firmware", {}).get("file", ""))
+    start = request.root / "boards" / request.board.name / "start.py"
+    return FolderSession(port, Path(os.environ.get("TIDEGATE_UNIX_MICROPYTHON", program)), start)
+
+
+def _recognise(session: AnySession, board: Board) -> Outcome:
     """Refuses a board that is not the one named, or whose MicroPython cannot run our images."""
     machine, version, mpy = session.value(
-        "(sys.implementation._machine, '.'.join(str(n) for n in sys.implementation.version[:3]), "
-        "getattr(sys.implementation, '_mpy', 0))"
+        "(lambda sys: (sys.implementation._machine, '.'.join(str(n) for n in sys.implementation.version[:3]), "
+        "getattr(sys.implementation, '_mpy', 0)))(__import__('sys'))"
     )
     wanted = board.settings.get("flash", {}).get("machine", "")
     if wanted not in machine:
@@ -115,44 +144,13 @@ def _recognise(session: Session, board: Board) -> Outcome:
             f"MicroPython {version} on the board loads .mpy version {mpy & 0xFF}, images have {MPY_VERSION}",
             "Put a MicroPython of the 1.25 line on the board first",
         )
-    unique_id = session.value("binascii.hexlify(__import__('machine').unique_id()).decode()")
-    return Outcome(session.port, machine, unique_id, version)
+    return Outcome(session.port, machine, session.unique_id(), version)
 
 
 # ------------------------------------------------------------------ what belongs on the board
 
 
-def _files(request: Request) -> dict[str, bytes]:
-    """Path on the board and content, in the order of writing: /main.py last, so that it finds its loader."""
-    files: dict[str, bytes] = {}
-    if request.trust:
-        data = read_limited(request.trust, trust.MAX_SIZE, "trust store")
-        trust.decode(data)
-        files["/tg/trust.cbor"] = data
-    for path, source in (("config", request.config), ("credentials", request.credentials)):
-        if source:
-            files[f"/tg/{path}.json"] = _json(source, path)
-    with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch:
-        loader = sorted((request.root / "firmware" / "boot").glob("*.py"))
-        for source in [*loader, request.root / "boards" / request.board.name / "board.py"]:
-            name = f"boot/{source.name}"
-            files[f"/{name[:-3]}.mpy"] = image.compile_source(source, name, request.board, Path(scratch))
-    files["/main.py"] = (request.root / "firmware" / "main.py").read_bytes()
-    return files
-
-
-def _json(path: Path, what: str) -> bytes:
-    data = read_limited(path, MAX_JSON, what)
-    try:
-        value = json.loads(data)
-    except ValueError as error:
-        raise TidegateError(f"{path} is not JSON: {error}", "Correct it") from error
-    if not isinstance(value, dict):
-        raise TidegateError(f"{path} is not a JSON object", "Correct it")
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _check_complete(session: Session, files: dict[str, bytes], request: Request) -> None:
+def _check_complete(session: AnySession, files: dict[str, bytes], request: Request) -> None:
     """A first flashing needs everything; a later one may leave out what the board has."""
     for name, option in (
         ("trust.cbor", "trust"),
@@ -162,61 +160,76 @@ def _check_complete(session: Session, files: dict[str, bytes], request: Request)
         path = f"/tg/{name}"
         if path not in files and session.digest(path) is None:
             raise BoardError(f"the board has no {path} yet", f"Give it one with --{option} FILE")
-    if request.release is None and session.digest("/boot/flash.mpy") is None:
+    if request.release is None and session.digest("/boot/options.mpy") is None:
         raise BoardError("the board has no image yet", "Give it one with --release DIR")
 
 
-def _remove_stale(session: Session, files: dict[str, bytes], outcome: Outcome) -> None:
-    """An old boot/x.py would be imported instead of our boot/x.mpy; /boot is the loader's alone."""
-    found = session.value("os.listdir('/boot') if 'boot' in os.listdir('/') else []")
-    for name in found:
-        path = f"/boot/{name}"
-        if path not in files:
-            session.run(f"os.remove({path!r})")
+def _remove(session: AnySession, paths: list[str], outcome: Outcome, but: str = "\0") -> None:
+    """Removes files on the board; but: a folder whose files stay."""
+    for path in paths:
+        if not path.startswith(but + "/"):
+            session.remove(path)
             outcome.removed.append(path)
 
 
-def _wipe(session: Session) -> list[str]:
-    """Forget what the agent keeps: counters, staged updates, reports. Settings and slots stay."""
-    removed = []
-    for name in session.value(
-        "os.listdir('/tg/state') if 'tg' in os.listdir('/') and 'state' in os.listdir('/tg') else []"
-    ):
-        path = f"/tg/state/{name}"
-        session.run(f"os.remove({path!r})")
-        removed.append(path)
-    return removed
+def _told(session: AnySession) -> dict[str, Any]:
+    """What the loader is told now; {} if nothing that it could understand."""
+    if session.digest(loaderfiles.OPTIONS) is None:
+        return {}
+    data: bytes = session.value(f"open({loaderfiles.OPTIONS!r}, 'rb').read({loaderfiles.MAX_JSON})")
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 # ------------------------------------------------------------------ the image
 
 
-def _install(session: Session, request: Request, outcome: Outcome, progress: Progress) -> None:
+def _install(session: AnySession, request: Request, told: dict[str, str], outcome: Outcome, progress: Progress) -> None:
     release = request.release
     if release is None:
         return
     target = _target(release, request.board)
-    slots = _status(session)
+    manifest = _manifest(release, request.board, told)
+    slots = _status(session, told)
     if slots and not slots["trial"]:
         running = slots["slots"][slots["running"]]
         if running["whole"] and running["digest"] == target.digest and slots["floor"] == release.sequence:
             outcome.kept.append(f"image {release.version}")
             return
     data = release.payload(target.digest)
-    free = session.value("(lambda s: s[0] * s[3])(os.statvfs('/'))")
-    if free < len(data) + SPARE:
+    # A slot that is a file takes room of the same file system; a second one replaces an old one.
+    wanted = len(data) * (2 if told["slots"] == "file" and slots is None else 1) + SPARE
+    free = session.value("(lambda s: s[0] * s[3])(__import__('os').statvfs('/'))")
+    if free < wanted:
         raise BoardError(
-            f"the board's file system has {free} bytes free, staging the image takes {len(data) + SPARE}",
+            f"the board's file system has {free} bytes free, installing the image takes {wanted}",
             "Remove files with `mpremote rm`, or flash with --wipe",
         )
     session.put(STAGED, data, partial(progress, f"image {release.version}"))
+    session.put(STAGED_MANIFEST, manifest)
     session.run(
-        "from boot import flash, board\n"
-        f"flash.install(board.Board(), {STAGED!r}, bytes.fromhex({target.digest!r}), {release.sequence})\n"
-        f"os.remove({STAGED!r})",
+        "import os\n"
+        "from boot import board, flash, options\n"
+        f"flash.install(board.Board(), {STAGED!r}, bytes.fromhex({target.digest!r}), {release.sequence}, "
+        f"{STAGED_MANIFEST!r}, {_options(told)})\n"
+        f"os.remove({STAGED!r})\n"
+        f"os.remove({STAGED_MANIFEST!r})",
         timeout=120,
     )
     outcome.written.append(f"image {release.version}")
+
+
+def _manifest(release: Release, board: Board, told: dict[str, str]) -> bytes:
+    """The signed manifest, kept beside the slot; b"" for a release that is not signed and need not be."""
+    try:
+        return release.envelope(board.name)
+    except TidegateError:
+        if told["verify"] == "signature":
+            raise
+        return b""
 
 
 def _target(release: Release, board: Board) -> Target:
@@ -229,11 +242,20 @@ def _target(release: Release, board: Board) -> Target:
     return target
 
 
-def _status(session: Session) -> dict[str, Any] | None:
-    return session.value("(__import__('boot.flash').flash.status(__import__('boot.board').board.Board()))", 60)
+def _options(told: dict[str, str]) -> str:
+    """As the loader's options.Options, an expression for the board."""
+    return f"options.Options({told['slots']!r}, {told['verify']!r})"
+
+
+def _status(session: AnySession, told: dict[str, str]) -> dict[str, Any] | None:
+    answer = session.run(
+        f"from boot import board, flash, options\nprint(repr(flash.status(board.Board(), {_options(told)})))", 60
+    )
+    return session.parse(answer)
 
 
 def _check_bootable(outcome: Outcome) -> None:
     slots = outcome.slots
-    if slots is None or not slots["slots"][slots["running"]]["whole"]:
-        raise BoardError("the board has no slot that boots", "Flash an image with --release DIR")
+    running = slots["slots"][slots["running"]] if slots else {"whole": False, "why": "nothing was ever installed"}
+    if not running["whole"]:
+        raise BoardError(f"the board has no slot that boots: {running['why']}", "Flash an image with --release DIR")

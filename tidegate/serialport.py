@@ -48,6 +48,16 @@ def _tg_digest(path):
         h.update(m[:n])
     f.close()
     return binascii.hexlify(h.digest()).decode()
+def _tg_list(path):
+    found = []
+    try:
+        entries = list(os.ilistdir(path))
+    except OSError:
+        return found
+    for entry in entries:
+        inner = path + '/' + entry[0]
+        found += _tg_list(inner) if entry[1] & 0x4000 else [inner]
+    return found
 def _tg_folder(path):
     try:
         os.mkdir(path)
@@ -127,10 +137,25 @@ class Session:
 
     def value(self, expression: str, timeout: float = 30) -> Any:
         """The value of an expression on the board; plain Python values only."""
+        return self.parse(self.run(f"print(repr({expression}))", timeout))
+
+    def parse(self, answer: str) -> Any:
+        """The plain Python value that the board printed the repr of."""
         try:
-            return ast.literal_eval(self.run(f"print(repr({expression}))", timeout).strip())
+            return ast.literal_eval(answer.strip())
         except (ValueError, SyntaxError) as error:
             raise BoardError(f"could not read what the board at {self.port} answered", "Run again") from error
+
+    def unique_id(self) -> str:
+        """The board's id in hex."""
+        return str(self.value("binascii.hexlify(__import__('machine').unique_id()).decode()"))
+
+    def list(self, path: str) -> list[str]:
+        """The files in a folder and those below it; none where there is no folder."""
+        return [str(name) for name in self.value(f"_tg_list({path!r})")]
+
+    def remove(self, path: str) -> None:
+        self.run(f"os.remove({path!r})")
 
     def digest(self, path: str) -> str | None:
         """SHA-256 of a file on the board in hex, or None where there is none."""

@@ -1,14 +1,47 @@
-"""Runs a gateway's main.py with its folder TIDEGATE_ROOT as the file system, as on a board. Started by `gateway`."""
+"""Runs a gateway with its folder TIDEGATE_ROOT as the file system, as on a board.
+
+Started by `gateway`, to run its main.py; with statements in TIDEGATE_RUN by `tidegate flash unix:FOLDER`.
+"""
 
 import os
 import sys
 
+import ffi
 import vfs
 
-root = os.getenv("TIDEGATE_ROOT") or os.getcwd()
+_rename = ffi.open(None).func("i", "rename", "ss")
+
+
+class Root:
+    """The folder as a file system: VfsPosix, but for rename.
+
+    In MicroPython 1.25 a VfsPosix with a root builds both names of a rename in one buffer, and so renames the new name
+    to itself. (No subclass: the core would take it for the C structure.)
+    """
+
+    def __init__(self, folder):
+        self._folder = folder
+        self._here = "/"
+        real = self._real = vfs.VfsPosix(folder)
+        self.mount, self.umount, self.open, self.stat = real.mount, real.umount, real.open, real.stat
+        self.statvfs, self.ilistdir, self.getcwd = real.statvfs, real.ilistdir, real.getcwd
+        self.mkdir, self.rmdir, self.remove = real.mkdir, real.rmdir, real.remove
+
+    def chdir(self, path):
+        self._real.chdir(path)
+        self._here = self._absolute(path)
+
+    def rename(self, old, new):
+        if _rename(self._folder + self._absolute(old), self._folder + self._absolute(new)) != 0:
+            raise OSError(os.errno())
+
+    def _absolute(self, path):
+        return path if path.startswith("/") else self._here.rstrip("/") + "/" + path
+
+
+folder = os.getenv("TIDEGATE_ROOT") or os.getcwd()
 vfs.umount("/")
-vfs.mount(vfs.VfsPosix(root), "/")
+vfs.mount(Root(folder), "/")
 os.chdir("/")
 sys.path[:] = ["", ".frozen", "/lib"]
-
-__import__("main")
+exec(os.getenv("TIDEGATE_RUN") or "import main", {"__name__": "__main__"})

@@ -5,15 +5,16 @@ raw REPL.
 from boot import manifests, options, record, slots, verify
 
 
-def install(board, path, digest, sequence, manifest=None, feed=slots.no_feed):
+def install(board, path, digest, sequence, manifest=None, told=None, feed=slots.no_feed):
     """Writes the image file at `path` into a slot and makes it the running one; forgets trials and
     the sequence floor.
 
     digest: SHA-256, 32 bytes; sequence: the release's number; manifest: path of its signed
-    envelope, or None. Uses the slot that does not run, so that a pulled cable leaves the board as
-    it was. Raises slots.SlotError or OSError and then has changed nothing that boots.
+    envelope, or None; told: options.Options, if not those of the board yet. Uses the slot that
+    does not run, so that a pulled cable leaves the board as it was. Raises slots.SlotError or
+    OSError and then has changed nothing that boots.
     """
-    place = slots.of(board)
+    place = slots.of(board, told)
     store = record.Store(place)
     old = store.load()
     index = 1 - old.running if old else 0
@@ -46,13 +47,13 @@ def install(board, path, digest, sequence, manifest=None, feed=slots.no_feed):
     store.save(new)
 
 
-def status(board):
-    """What is on the board: a dict for JSON, or None when it has no boot record.
+def status(board, told=None):
+    """What is on the board: a dict for JSON, or None when it has no boot record. told: as above.
 
     {"running": "A", "trial": None, "floor": 3, "slots": {"A": {"size", "sequence", "state",
     "digest", "whole", "why"}, ...}}. whole: whether the loader would boot the slot; why: why not.
     """
-    told = options.read(board)
+    told = told or options.read(board)
     place = slots.of(board, told)
     kept = record.Store(place).load()
     if kept is None:

@@ -20,9 +20,10 @@ if sys.implementation.name == "micropython":
         Files that a cut left open are closed by the garbage collector, boots later.
         """
 
-        def __init__(self, board, data):
+        def __init__(self, board, data, worn):
             self._board = board
             self.data = data
+            self.worn = worn
             self.dead = False
 
         def readblocks(self, block, buf, offset=0):
@@ -48,6 +49,7 @@ if sys.implementation.name == "micropython":
                 return BLOCK
             if command == 6 and not self.dead and not self._board.down:
                 at = block * BLOCK
+                self.worn[block] += 1
                 if self._board.operation("littlefs erase"):
                     done = self._board.below(BLOCK)
                     self.data[at : at + done] = b"\xff" * done
@@ -63,7 +65,8 @@ if sys.implementation.name == "micropython":
         def __init__(self, board):
             self._board = board
             self._data = bytearray(b"\xff" * (BLOCK * BLOCKS))
-            self._device = _Device(board, self._data)
+            self.worn = [0] * BLOCKS  # erases a block
+            self._device = _Device(board, self._data, self.worn)
             vfs.VfsLfs2.mkfs(self._device, progsize=32)
             self._mounted = False
             self.power_on()
@@ -71,7 +74,7 @@ if sys.implementation.name == "micropython":
         def power_on(self):
             """Mounts anew, as each boot does."""
             self.close()
-            self._device = _Device(self._board, self._data)
+            self._device = _Device(self._board, self._data, self.worn)
             vfs.mount(vfs.VfsLfs2(self._device, progsize=32), self.folder)
             self._mounted = True
 

@@ -78,6 +78,26 @@ def test_flashing_cut_anywhere_keeps_what_ran():
         true(ran(board) in (("A", 3, False), ("B", 4, False)), "cut at %d" % point)
 
 
+def test_half_a_slot_is_no_image_to_anybody():
+    """What makes an image of it, its first page or its name, comes when the rest was read back and is right."""
+    board = board_with()
+    place = slots.of(board)
+    writer = place.writer(1, len(OTHER), slots.no_feed)
+    for at in range(0, len(OTHER), 100):
+        writer.write(OTHER[at : at + 100])
+        equal(begins(place), False, "after %d bytes" % at)
+    raises(slots.SlotError, writer.finish, sha256(IMAGE))
+    equal(begins(place), False, "a wrong image")
+
+
+def begins(place):
+    """Whether slot B begins as OTHER does."""
+    try:
+        return bytes(place.image(1, 4)) == OTHER[:4]
+    except slots.SlotError:
+        return False
+
+
 def test_flashing_a_wrong_image_changes_nothing_that_boots():
     board = board_with()
     path = board.folder + "/image"

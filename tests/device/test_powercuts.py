@@ -35,6 +35,10 @@ def test_every_cut_of_a_new_number():
     every_cut("back", "current", 1, floor=5)
 
 
+def test_every_cut_of_an_update_with_signatures():
+    every_cut("next-patch", "confirmed", 3, runs=2, signed=envelope("patch"))
+
+
 def test_many_cuts_in_one_update():
     random = Random(5)
     world, start = flashed()
@@ -56,11 +60,12 @@ def test_many_cuts_in_one_update():
     print("%d cuts in all" % cuts)
 
 
-def every_cut(name, phase, sequence, behave=None, runs=1, floor=None):
+def every_cut(name, phase, sequence, behave=None, runs=1, floor=None, signed=None):
     """Runs the update called `name` of a board that runs release `runs` once without a cut, then once for each of its
-    operations with that one cut. floor: where the sequence floor must be in the end.
+    operations with that one cut. floor: where the sequence floor must be in the end. signed: envelope of the first
+    release, for a loader that verifies signatures.
     """
-    world, start = flashed(runs)
+    world, start = flashed(runs, signed)
     world.offer = envelope(name)
     if behave:
         world.behave[2] = behave
@@ -93,10 +98,10 @@ def every_cut(name, phase, sequence, behave=None, runs=1, floor=None):
     print("%s: %d of %d operations cut" % (name, len(points), total))
 
 
-def flashed(runs=1):
+def flashed(runs=1, signed=None):
     """(World, snapshot) with release `runs` on the board and release 2 offered."""
     world = World()
-    world.flash(runs)
+    world.flash(runs, signed, '{"verify": "signature"}' if signed else None)
     world.offer = envelope("patch")
     return world, world.snapshot()
 

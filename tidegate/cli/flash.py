@@ -11,20 +11,26 @@ import click
 from tidegate import boards, project, release
 from tidegate.cli.common import FILE, FOLDER, emit, json_option, progress, say
 from tidegate.errors import TidegateError
-from tidegate.flash import Outcome, Request, verify
+from tidegate.flash import Outcome, Request
 from tidegate.flash import flash as flash_board
+from tidegate.flash import verify as verify_board
+from tidegate.loaderfiles import KINDS, VERIFY
 
 
 @click.command(
     epilog="""\b
-PORT is a device name as mpremote takes it: auto, a0 (/dev/ttyACM0), u0 (/dev/ttyUSB0), id:SERIAL, or a path.
+PORT is a device name as mpremote takes it: auto, a0 (/dev/ttyACM0), u0 (/dev/ttyUSB0), id:SERIAL, or a path;
+or unix:FOLDER, for a Linux gateway that `boards/unix/gateway FOLDER` runs.
 
 \b
 Examples:
   tidegate flash auto --board qemu_mps2 --release releases/1.0.0 --trust trust.cbor \\
       --config gate-7.config.json --credentials gate-7.credentials.json
   tidegate flash /dev/ttyACM0 --board qemu_mps2 --release releases/1.1.0
-  tidegate flash a0 --board qemu_mps2 --release releases/1.1.0 --verify-only"""
+  tidegate flash a0 --board qemu_mps2 --release releases/1.1.0 --verify-only
+  tidegate flash a0 --board qemu_mps2 --release releases/1.1.0 --verify signature
+  tidegate flash unix:gate-9 --board unix --release releases/1.0.0 --trust trust.cbor \\
+      --config gate-9.config.json --credentials gate-9.credentials.json"""
 )
 @click.argument("port", metavar="PORT")
 @click.option("--board", "board_name", required=True, help="What board it is; another one is refused.")
@@ -32,6 +38,12 @@ Examples:
 @click.option("--trust", "trust_file", type=FILE, help="Trust store: the keys the board accepts.")
 @click.option("--config", "config_file", type=FILE, help="Settings, JSON (docs/config.md).")
 @click.option("--credentials", "credentials_file", type=FILE, help="MQTT user and password, from `device add`.")
+@click.option(
+    "--slots", type=click.Choice(KINDS), help="Where images are kept. Default: as before, or the board's way."
+)
+@click.option(
+    "--verify", type=click.Choice(VERIFY), help="What a slot must have at every boot. Default: as before, or digest."
+)
 @click.option("--wipe", is_flag=True, help="Forget counters, staged updates and kept reports.")
 @click.option("--verify-only", is_flag=True, help="Change nothing; exit code 1 if the board differs.")
 @click.option("--source", type=FOLDER, help="Project folder with firmware/ and boards/. Default: around here.")
@@ -43,6 +55,8 @@ def flash(
     trust_file: Path | None,
     config_file: Path | None,
     credentials_file: Path | None,
+    slots: str | None,
+    verify: str | None,
     wipe: bool,
     verify_only: bool,
     source: Path | None,
@@ -61,6 +75,8 @@ def flash(
         config=config_file,
         credentials=credentials_file,
         wipe=wipe,
+        slots=slots,
+        verify=verify,
     )
     if verify_only:
         _verify(port, request, as_json)
@@ -78,11 +94,11 @@ def _show(outcome: Outcome) -> None:
     slots = outcome.slots or {}
     running: dict[str, Any] = slots["slots"][slots["running"]]
     what = f"sequence {running['sequence']}, {running['size']} bytes"
-    say(f"  slot {slots['running']} boots: {what}, read back and verified")
+    say(f"  {slots['kind']} slot {slots['running']} boots: {what}, read back, its {slots['verify']} verified")
 
 
 def _verify(port: str, request: Request, as_json: bool) -> None:
-    differences = verify(port, request)
+    differences = verify_board(port, request)
     answer = {"port": port, "differences": differences}
     emit(answer, as_json, lambda _: say("\n".join(f"{port}: {line}" for line in differences or ["as asked"])))
     if differences:

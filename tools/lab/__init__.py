@@ -5,7 +5,8 @@ user would type and the server's API; nothing in here stands in for a part of th
 """
 
 from lab.board import LabBoard
+from lab.gateway import LabGateway
 from lab.installation import Installation
 from lab.mosquitto import Mosquitto
 
-__all__ = ["Installation", "LabBoard", "Mosquitto"]
+__all__ = ["Installation", "LabBoard", "LabGateway", "Mosquitto"]

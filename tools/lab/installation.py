@@ -14,13 +14,13 @@ from typing import Any
 
 from lab import processes
 from lab.board import LabBoard
+from lab.gateway import LabGateway
 from lab.mosquitto import Mosquitto, free_port
-from lab.processes import BIN, ROOT, LabError
+from lab.processes import BIN, MICROPYTHON, ROOT, LabError
 from tidegate.client import Server, read_token
 
 HOST_FROM_BOARD = "10.0.2.2"  # how the emulated board reaches this machine's loopback
 SERVER_TIMEOUT_S = 30
-BOARD = "qemu_mps2"
 PRODUCT = "tidegate-gateway"
 VENDOR = "tidegate.example"
 
@@ -30,17 +30,21 @@ Show = Callable[[str], None]
 class Installation:
     """One installation in `folder`, which must not exist or be empty. Use it as a context manager.
 
-    show: told every command line that a user could type. broker: "embedded" or "mosquitto".
+    show: told every command line that a user could type. broker: "embedded" or "mosquitto". target: the board that
+    releases are built for.
     """
 
-    def __init__(self, folder: Path, show: Show = lambda line: None, broker: str = "embedded"):
+    def __init__(
+        self, folder: Path, show: Show = lambda line: None, broker: str = "embedded", target: str = "qemu_mps2"
+    ):
         self.folder = folder
+        self.target = target
         self.source = folder / "source"
         self.trust = folder / "trust.cbor"
         self.data = folder / "server"
         self.show = show
         self.mosquitto = Mosquitto(folder / "mosquitto") if broker == "mosquitto" else None
-        self.boards: list[LabBoard] = []
+        self.boards: list[LabBoard | LabGateway] = []
         self.url = ""
         self.mqtt_port = 0
         self._http_port = free_port()
@@ -80,7 +84,12 @@ class Installation:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "TIDEGATE_SERVER": self.url, "TIDEGATE_TOKEN_FILE": str(self.data / "admin.token")}
+        return {
+            **os.environ,
+            "TIDEGATE_SERVER": self.url,
+            "TIDEGATE_TOKEN_FILE": str(self.data / "admin.token"),
+            "TIDEGATE_UNIX_MICROPYTHON": str(MICROPYTHON),
+        }
 
     def _short(self, word: str | Path) -> str:
         """A path as a user in the project's folder would write it."""
@@ -158,7 +167,7 @@ class Installation:
 
     def build(self, version: str, sequence: int, previous: str | Sequence[str] = ()) -> Path:
         out = self.release(version)
-        words: list[str | Path] = ["release", "build", "--board", BOARD, "--version", version]
+        words: list[str | Path] = ["release", "build", "--board", self.target, "--version", version]
         words += ["--sequence", str(sequence), "--source", self.source, "--out", out]
         for earlier in [previous] if isinstance(previous, str) else previous:
             words += ["--previous", self.release(earlier)]
@@ -174,36 +183,47 @@ class Installation:
 
     def index(self, version: str) -> dict[str, Any]:
         """What release.json says of our board."""
-        return json.loads((self.release(version) / "release.json").read_text())["targets"][BOARD]
+        return json.loads((self.release(version) / "release.json").read_text())["targets"][self.target]
 
     # -------------------------------------------------------------- boards
 
     def add_board(self, device: str, mac: str = "02:00:00:74:69:01", period_s: int = 2) -> LabBoard:
         """Register a device, write its settings, and power on a board with blank storage for it."""
-        self.tidegate("device", "add", device, "--board", BOARD, "--out", self.folder / f"{device}.credentials.json")
-        config = {
-            "device": device,
-            "product": PRODUCT,
-            "vendor": VENDOR,
-            "board": BOARD,
-            "mqtt": {"host": HOST_FROM_BOARD, "port": self.mqtt_port},
-            "payloads": f"http://{HOST_FROM_BOARD}:{self._http_port}/",
-            "telemetry_period_s": period_s,
-        }
-        (self.folder / f"{device}.config.json").write_text(json.dumps(config, indent=2) + "\n")
+        self._add_device(device, HOST_FROM_BOARD, period_s)
         board = LabBoard(self.folder / f"{device}.flash", mac)
         self.boards.append(board)
         board.power_on()
         return board
 
-    def flash(self, board: LabBoard, device: str, version: str) -> str:
-        """Flash everything over the board's serial port; what the command printed."""
+    def add_gateway(self, device: str, period_s: int = 2) -> LabGateway:
+        """Register a device, write its settings, and name a folder for it, which is still empty."""
+        self._add_device(device, "127.0.0.1", period_s)
+        gateway = LabGateway(self.folder / device)
+        self.boards.append(gateway)
+        return gateway
+
+    def _add_device(self, device: str, host: str, period_s: int) -> None:
+        credentials = self.folder / f"{device}.credentials.json"
+        self.tidegate("device", "add", device, "--board", self.target, "--out", credentials)
+        config = {
+            "device": device,
+            "product": PRODUCT,
+            "vendor": VENDOR,
+            "board": self.target,
+            "mqtt": {"host": host, "port": self.mqtt_port},
+            "payloads": f"http://{host}:{self._http_port}/",
+            "telemetry_period_s": period_s,
+        }
+        (self.folder / f"{device}.config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+    def flash(self, board: LabBoard | LabGateway, device: str, version: str, *options: str) -> str:
+        """Flash everything over the board's serial port, or into the gateway's folder; what the command printed."""
         with board.serial_port_free() as port:
             return self.tidegate(
-                "tools/flash.py", port, "--board", BOARD, "--source", self.source,
+                "tools/flash.py", port, "--board", self.target, "--source", self.source,
                 "--release", self.release(version), "--trust", self.trust,
                 "--config", self.folder / f"{device}.config.json",
-                "--credentials", self.folder / f"{device}.credentials.json",
+                "--credentials", self.folder / f"{device}.credentials.json", *options,
             )  # fmt: skip
 
     def wait(self, what: str, check: Callable[[], Any], timeout_s: float) -> Any:

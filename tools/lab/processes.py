@@ -13,6 +13,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = ROOT / ".venv" / "bin"
+MICROPYTHON = ROOT / "build" / "unix" / "micropython"
 STOP_TIMEOUT_S = 10
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 

@@ -1,0 +1,205 @@
+"""The power-cut suite is held against code that is broken on purpose: each mutant of firmware/boot must be noticed.
+
+A test that has never failed proves little. Each mutant drops or swaps one step on which "always bootable" rests, in a
+copy of the firmware, and the device tests named beside it must fail on it, as they must pass on the copy without it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TIMEOUT_S = 240
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """name: what is broken; path in firmware/boot; old and new text; the script that must notice, with what slots."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+    script: str
+    kind: str = "rom"
+
+
+MUTANTS = (
+    Mutant(
+        "the record is saved over its newest copy",
+        "record.py",
+        "copy = 1 - self._newest",
+        "copy = self._newest",
+        "powercuts",
+    ),
+    Mutant(
+        "the record is not read back",
+        "record.py",
+        "if self._place.read_record(copy, _SIZE) != data:",
+        "if False:",
+        "boot_record",
+    ),
+    Mutant(
+        "the record's CRC is not compared",
+        "record.py",
+        ' or struct.unpack("<I", data[-4:])[0] != crc32(data[:-4])',
+        "",
+        "boot_record",
+    ),
+    Mutant(
+        "the older copy of the record counts",
+        "record.py",
+        "record.counter > found.counter",
+        "record.counter < found.counter",
+        "boot_record",
+    ),
+    Mutant(
+        "the sequence floor follows down",
+        "record.py",
+        "self.floor = max(self.floor, slot.sequence)",
+        "self.floor = 0",
+        "powercuts",
+    ),
+    Mutant(
+        "the header is written first",
+        "romslots.py",
+        "            self._first[:] = self._page\n",
+        "            self._first[:] = self._page\n            self._board.rom_write(self._start, self._page)\n",
+        "loader",
+    ),
+    Mutant(
+        "the slot is not read back before its header",
+        "romslots.py",
+        "        self._check(slots.digest(self._image, self._feed, self._first), wanted)\n",
+        "",
+        "loader",
+    ),
+    Mutant(
+        "a block is not erased",
+        "romslots.py",
+        "        self._board.rom_erase(self._start + self._erased, self._board.BLOCK)\n",
+        "",
+        "loader",
+    ),
+    Mutant(
+        "the file has its name from the start",
+        "fileslots.py",
+        'self._new = self._path + ".new"',
+        "self._new = self._path",
+        "loader",
+        "file",
+    ),
+    Mutant(
+        "the file is not read back",
+        "fileslots.py",
+        "if digest_of(self._new, self._size, self._feed) != wanted:",
+        "if False:",
+        "loader",
+        "file",
+    ),
+    Mutant(
+        "the slot's name is not made durable before the record tells of it",
+        "fileslots.py",
+        '        self._board.sync(self._path[: self._path.rfind("/")])\n',
+        "",
+        "powercuts",
+        "file",
+    ),
+    Mutant(
+        "the slot's digest is not compared",
+        "verify.py",
+        "if slots.digest(image, self._feed) != slot.digest:",
+        "if False:",
+        "loader",
+    ),
+    Mutant(
+        "the trial's attempt is not counted",
+        "choice.py",
+        "        kept.attempts += 1\n",
+        "",
+        "loader",
+    ),
+    Mutant(
+        "the attempt is counted, but not before it runs",
+        "choice.py",
+        "        self._store.save(kept)\n        self._watchdog.start()\n",
+        "        self._watchdog.start()\n",
+        "loader",
+    ),
+    Mutant(
+        "the way back may be written during a trial",
+        "handle.py",
+        "if self.trial:\n            raise slots.SlotError(\n",
+        "if False:\n            raise slots.SlotError(\n",
+        "loader",
+    ),
+    Mutant(
+        "the slot is given up only after it was written",
+        "handle.py",
+        "            other.state = record.EMPTY\n            self._store.save(self._record)\n",
+        "",
+        "loader",
+    ),
+    Mutant(
+        "the manifest is kept after the switch",
+        "handle.py",
+        "        manifests.keep(self.board, other, manifest)\n",
+        "",
+        "powercuts",
+        "file",
+    ),
+    Mutant(
+        "a manifest for another image vouches",
+        "signature.py",
+        "if found.sequence != slot.sequence or not target.matched:",
+        "if False:",
+        "signature",
+    ),
+    Mutant(
+        "options that cannot be read are defaults",
+        "options.py",
+        "        found = None\n",
+        "        found = {}\n",
+        "signature",
+    ),
+)
+
+
+def firmware(folder: Path) -> Path:
+    """A copy of what device scripts need."""
+    ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
+    shutil.copytree(ROOT / "firmware" / "boot", folder / "firmware" / "boot", ignore=ignored)
+    shutil.copytree(ROOT / "tests" / "device", folder / "tests" / "device", ignore=ignored)
+    (folder / "firmware" / "lib").symlink_to(ROOT / "firmware" / "lib")
+    (folder / "tests" / "vectors").symlink_to(ROOT / "tests" / "vectors")
+    return folder
+
+
+def failures(folder: Path, script: str, kind: str) -> list[str]:
+    """The functions of the device script that fail on the firmware in `folder`."""
+    command = [sys.executable, folder / "tests" / "device" / "run.py", script, "cpython", f"slots={kind}"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=TIMEOUT_S)
+    failed = [line for line in done.stdout.splitlines() if line.startswith("FAIL ")]
+    # A script that a mutant ends altogether has noticed it as well.
+    return failed or ([done.stderr[-400:]] if done.returncode else [])
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
+def test_the_device_tests_notice(tmp_path: Path, mutant: Mutant) -> None:
+    place = firmware(tmp_path)
+    path = place / "firmware" / "boot" / mutant.path
+    text = path.read_text()
+    assert text.count(mutant.old) == 1, f"{mutant.path} no longer has {mutant.old!r} once: adapt the mutant"
+    path.write_text(text.replace(mutant.old, mutant.new))
+    assert failures(place, mutant.script, mutant.kind), f"nobody noticed that {mutant.name}"
+
+
+@pytest.mark.parametrize("script, kind", sorted({(mutant.script, mutant.kind) for mutant in MUTANTS}))
+def test_and_pass_on_a_copy_without_a_mutant(tmp_path: Path, script: str, kind: str) -> None:
+    assert failures(firmware(tmp_path), script, kind) == []

@@ -1,0 +1,122 @@
+"""What belongs on a board beside its image: the loader, its libraries where it verifies signatures, and settings."""
+
+from __future__ import annotations
+
+import ast
+import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tidegate import image, trust
+from tidegate.boards import Board
+from tidegate.errors import TidegateError
+from tidegate.files import read_limited
+
+MAX_JSON = 4096  # bytes; what the board reads (firmware/lib/tidegate/config.py)
+OPTIONS = "/tg/boot.json"  # what the loader is told: firmware/boot/options.py
+LIBRARY = "/boot/lib"  # where the loader finds what verifies signatures: firmware/boot/signature.py
+KINDS = ("rom", "file")
+VERIFY = ("digest", "signature")
+# What firmware/boot/signature.py imports; what these import in turn is found by reading them.
+_JUDGES = (
+    "tidegate.config",
+    "tidegate.envelope",
+    "tidegate.ids",
+    "tidegate.keeper",
+    "tidegate.reports",
+    "tidegate.suit",
+)
+
+
+def settings(trust_file: Path | None, config: Path | None, credentials: Path | None) -> dict[str, bytes]:
+    """The files under /tg by path, checked."""
+    files: dict[str, bytes] = {}
+    if trust_file:
+        data = read_limited(trust_file, trust.MAX_SIZE, "trust store")
+        trust.decode(data)
+        files["/tg/trust.cbor"] = data
+    for name, source in (("config", config), ("credentials", credentials)):
+        if source:
+            files[f"/tg/{name}.json"] = _json(source, name)
+    return files
+
+
+def loader(root: Path, board: Board, signature: bool) -> dict[str, bytes]:
+    """The loader's files by path, compiled, in the order of writing: /main.py last, so that it finds its loader.
+
+    signature: with the libraries that verify signatures.
+    """
+    sources = {f"boot/{path.name}": path for path in sorted((root / "firmware" / "boot").glob("*.py"))}
+    sources["boot/board.py"] = root / "boards" / board.name / "board.py"
+    if signature:
+        lib = root / "firmware" / "lib"
+        for path in library(lib):
+            sources[f"{LIBRARY[1:]}/{path.relative_to(lib).as_posix()}"] = path
+    with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch:
+        files = {
+            f"/{name[:-3]}.mpy": image.compile_source(path, name, board, Path(scratch))
+            for name, path in sources.items()
+        }
+    files["/main.py"] = (root / "firmware" / "main.py").read_bytes()
+    return files
+
+
+def library(lib: Path) -> list[Path]:
+    """The modules of firmware/lib that the check of a signature needs, themselves included in order of names."""
+    found: set[Path] = set()
+    waiting = list(_modules(lib, _JUDGES))
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += _modules(lib, _imported(ast.parse(path.read_text())))
+    return sorted(found)
+
+
+def _modules(lib: Path, names: Iterable[str]) -> Iterator[Path]:
+    """The files behind dotted names, packages' own included; what is not in `lib` comes with MicroPython."""
+    for name in names:
+        parts = name.split(".")
+        for length in range(1, len(parts) + 1):
+            place = lib.joinpath(*parts[:length])
+            for path in (place.with_suffix(".py"), place / "__init__.py"):
+                if path.is_file():
+                    yield path
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def told(before: dict[str, Any], slots: str | None, verify: str | None, board: Board) -> dict[str, str]:
+    """What the loader shall be told: what is asked for, else what it was told before, else the board's own way."""
+    default = str(board.settings.get("slots", {}).get("kind", KINDS[0]))
+    return {
+        "slots": slots or _one_of(before.get("slots"), KINDS) or default,
+        "verify": verify or _one_of(before.get("verify"), VERIFY) or VERIFY[0],
+    }
+
+
+def encode(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _one_of(value: Any, known: tuple[str, ...]) -> str | None:
+    return value if value in known else None
+
+
+def _json(path: Path, what: str) -> bytes:
+    data = read_limited(path, MAX_JSON, what)
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise TidegateError(f"{path} is not JSON: {error}", "Correct it") from error
+    if not isinstance(value, dict):
+        raise TidegateError(f"{path} is not a JSON object", "Correct it")
+    return encode(value)
