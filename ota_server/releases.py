@@ -60,11 +60,15 @@ def read(body: Any) -> Candidate:
     if set(body) != names:
         raise _invalid(f"the release must have exactly the members {', '.join(sorted(names))}")
     check_identity(body["product"], body["vendor"], body["version"], body["sequence"])
+    return Candidate(body["product"], body["vendor"], body["version"], body["sequence"], read_envelopes(body))
+
+
+def read_envelopes(body: dict[str, Any]) -> dict[str, bytes]:
+    """The envelopes by board in the member "targets" of what is published."""
     targets = body["targets"]
     if not isinstance(targets, dict) or not 1 <= len(targets) <= _MAX_TARGETS:
         raise _invalid(f"targets must hold 1 to {_MAX_TARGETS} boards")
-    envelopes = {board: _envelope(board, entry) for board, entry in targets.items()}
-    return Candidate(body["product"], body["vendor"], body["version"], body["sequence"], envelopes)
+    return {board: _envelope(board, entry) for board, entry in targets.items()}
 
 
 def accept(store: Store, payloads: Payloads, config: Config, wanted: Candidate, actor: str) -> Outcome:
@@ -195,11 +199,11 @@ def _target(
     warnings: list[str],
 ) -> Target:
     """Check that the payloads are there and right, and that every patch whose base we have gives the image."""
-    image = _payload(payloads, board, "image", facts.image.digest, facts.image.size)
+    image = check_payload(payloads, board, "image", facts.image.digest, facts.image.size)
     check_image(image, Identity(wanted.product, wanted.version, wanted.sequence, board), again=True)
     patches = []
     for patch in facts.patches:
-        data = _payload(payloads, board, "patch", patch.digest, patch.size)
+        data = check_payload(payloads, board, "patch", patch.digest, patch.size)
         checked = payloads.has(patch.base_digest.hex())
         if checked:
             _check_patch(board, payloads.read(patch.base_digest.hex()), data, image, patch)
@@ -226,7 +230,8 @@ def _target(
     )
 
 
-def _payload(payloads: Payloads, board: str, what: str, digest: bytes, size: int) -> bytes:
+def check_payload(payloads: Payloads, board: str, what: str, digest: bytes, size: int) -> bytes:
+    """The stored payload, if it is there and what the manifest says."""
     name = digest.hex()
     if not payloads.has(name):
         raise Problem(

@@ -11,8 +11,8 @@ from tidegate import rotation
 from tidegate.release.inspect import trust_facts
 from tidegate.trust import TrustStore
 
-from .store import now_ms, telemetry
-from .store.models import Alarm, Command, Device, Latest, Measurement, Release, Report, TrustUpdate
+from .store import data, now_ms, telemetry
+from .store.models import Alarm, Command, DataTarget, Device, Latest, Measurement, Release, Report, TrustUpdate
 
 
 def iso(ms: int | None) -> str | None:
@@ -125,6 +125,28 @@ def command(row: Command) -> dict[str, Any]:
         "result": row.result,
         "why": row.why,
     }
+
+
+def data_target(row: DataTarget) -> dict[str, Any]:
+    names = ("product", "board", "name", "version", "sequence", "digest", "size")
+    return {**{name: getattr(row, name) for name in names}, "created": iso(row.created_at)}
+
+
+def device_data(session: Session, device_id: str) -> dict[str, Any]:
+    """The device's data components by name: what it holds, the last report, and the offer's state as in `offer`."""
+    out: dict[str, Any] = {}
+    for row in data.of_device(session, device_id):
+        offered = None
+        if row.offer is not None:
+            if row.digest == row.offer.digest or (row.sequence or 0) >= row.offer.sequence:
+                state = "running"
+            elif (row.failed_sequence or 0) >= row.offer.sequence:
+                state = "failed"
+            else:
+                state = "offered" if row.offer_sent_id == row.offer_id else "waiting"
+            offered = {"version": row.offer.version, "sequence": row.offer.sequence, "state": state}
+        out[row.name] = {"sequence": row.sequence, "digest": row.digest, "update": row.update, "offer": offered}
+    return out
 
 
 def release(row: Release) -> dict[str, Any]:

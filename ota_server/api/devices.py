@@ -83,6 +83,7 @@ def show(device_id: str) -> dict[str, Any]:
         return {
             **views.device(row),
             "trust": views.trust(row, trusts.newest_version(session)),
+            "data": views.device_data(session, device_id),
             "telemetry": views.latest(session, device_id),
             "reports": [views.report(r) for r in _reports(session, device_id, _RECENT, 0)],
             "alarms": [views.alarm(a) for a in alarms.listed(session, _RECENT, device_id)],

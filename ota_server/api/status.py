@@ -35,7 +35,7 @@ def status() -> dict[str, Any]:
             "now": views.iso(now_ms()),
             "counts": {"devices": total, "online": online},
             "devices": [
-                {**views.device(row), "telemetry": latest}
+                {**views.device(row), "data": views.device_data(session, row.id), "telemetry": latest}
                 for row, latest in zip(rows, _telemetry(session, rows), strict=True)
             ],
             "alarms": [views.alarm(row) for row in alarms.listed(session, _ROWS)],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, joinedload
 
+from . import data
 from .models import Device, Release, Target
 from .trusts import newest_version
 
@@ -77,6 +78,7 @@ def offer_sent(session: Session, device_id: str, target_id: int | None) -> None:
 def forget_sent_offers(session: Session) -> None:
     """After the broker lost its retained messages: every offer and trust update must go out again."""
     session.execute(update(Device).values(offer_sent_id=None, trust_sent=None))
+    data.forget_sent(session)
 
 
 def all_offline(session: Session) -> None:

@@ -127,6 +127,38 @@ class Device(Base):
     offer: Mapped[Target | None] = relationship(foreign_keys=[offer_id])
 
 
+class DataTarget(Base):
+    """One published content of a data component for one board; numbers count by product, board and name."""
+
+    __tablename__ = "data_target"
+    __table_args__ = (UniqueConstraint("product", "board", "name", "sequence"),)
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    product: Mapped[str] = mapped_column(String(64))
+    board: Mapped[str] = mapped_column(String(32))
+    name: Mapped[str] = mapped_column(String(24))
+    version: Mapped[str] = mapped_column(String(32))
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    envelope: Mapped[bytes] = mapped_column(LargeBinary)
+    digest: Mapped[str] = mapped_column(String(64))
+    size: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
+
+
+class DeviceData(Base):
+    """A data component of one device: what its last birth says it holds, and what it is offered."""
+
+    __tablename__ = "device_data"
+    device_id: Mapped[str] = mapped_column(ForeignKey("device.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(24), primary_key=True)
+    sequence: Mapped[int | None] = mapped_column(BigInteger)
+    digest: Mapped[str | None] = mapped_column(String(64))
+    update: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # the last report
+    failed_sequence: Mapped[int | None] = mapped_column(BigInteger)
+    offer_id: Mapped[int | None] = mapped_column(ForeignKey("data_target.id"))
+    offer_sent_id: Mapped[int | None] = mapped_column(ForeignKey("data_target.id"))
+    offer: Mapped[DataTarget | None] = relationship(foreign_keys=[offer_id])
+
+
 class Report(Base):
     """One report of a device about an update."""
 

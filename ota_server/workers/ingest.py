@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ota_server.store import Store, alarms, commands, now_ms, telemetry, trusts
+from ota_server.store import Store, alarms, commands, data, now_ms, telemetry, trusts
 from ota_server.store.models import Device, Report
 from tidegate import report as messages
 from tidegate import senml
@@ -108,6 +108,7 @@ def _birth(session: Session, device: Device, message: Message, _stream: str) -> 
             f"has trust store version {body['trust_version']}, and version {body['trust_version'] + 1} was never "
             "published here: publish the missing updates in order, or flash the newest store",
         )
+    data.born(session, device, body.get("data", {}))
     if not message.retained:
         device.online = True
     offered = device.offer.release.sequence if device.offer is not None else 0
@@ -132,7 +133,7 @@ def _report(session: Session, device: Device, message: Message, _stream: str) ->
     if message.retained:
         return
     lwm2m = body["lwm2m"]
-    device.update = {
+    told = {
         "phase": phase,
         "state": lwm2m["state"],
         "result": lwm2m["result"],
@@ -142,6 +143,10 @@ def _report(session: Session, device: Device, message: Message, _stream: str) ->
         "progress": body.get("progress"),
         "at": now_ms(),
     }
+    if "component" in body:
+        data.reported(session, device.id, body["component"], told, phase in _FAILED)
+        return
+    device.update = told
     if phase in _FAILED:
         device.failed_sequence = max(sequence, device.failed_sequence or 0)
     elif phase == "confirmed":
@@ -150,7 +155,7 @@ def _report(session: Session, device: Device, message: Message, _stream: str) ->
 
 def _only_progress(last: dict[str, Any], body: dict[str, Any]) -> bool:
     """Whether this report says no more than the last one but how far it has come: then it takes its place."""
-    same = all(last.get(name) == body.get(name) for name in ("phase", "sequence", "nonce", "verdict"))
+    same = all(last.get(name) == body.get(name) for name in ("phase", "sequence", "nonce", "verdict", "component"))
     return same and "progress" in last and "progress" in body
 
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from ota_server.store import Store, commands, devices, retention, trusts
+from ota_server.store import Store, commands, data, devices, retention, trusts
 
 log = logging.getLogger("tidegate.outbox")
 
@@ -60,6 +60,7 @@ class Outbox:
             self._send_trust()
             self._withdraw_offers()
             self._send_offers()
+            self._send_data()
             self._send_commands()
 
     def _housekeeping(self) -> None:
@@ -105,6 +106,19 @@ class Outbox:
             with self._store.write() as session:
                 devices.offer_sent(session, device, target)
             log.info("%s: offer published", device)
+        if len(offers) == BATCH:
+            self._wake.set()
+
+    def _send_data(self) -> None:
+        with self._store.read() as session:
+            offers = data.unsent(session, BATCH)
+        for device, name, target, envelope in offers:
+            # A topic for each component, so that no offer displaces another from the broker's memory.
+            if self._stopping.is_set() or not self._publish(f"tg/{device}/down/offer/{name}", envelope, True):
+                return
+            with self._store.write() as session:
+                data.sent(session, device, name, target)
+            log.info("%s: data %s published", device, name)
         if len(offers) == BATCH:
             self._wake.set()
 

@@ -80,6 +80,8 @@ class Device:
             body[-260] = other["detail"]
         if "progress" in other:
             body[-261] = other["progress"]
+        if "component" in other:
+            body[-262] = other["component"]
         self.say("report", body)
 
     def wait_heard(self, topic: str, timeout_s: float = 5, count: int = 1) -> list[bytes]:

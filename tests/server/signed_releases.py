@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import random
 from typing import Any
 
-from tidegate import delta, image, manifest
+from tidegate import dataprofile, delta, image, manifest
 from tidegate.keys import Key
 
 VENDOR, PRODUCT, BOARD = "tidegate.example", "tidegate-gateway", "unix"
@@ -22,6 +23,29 @@ def make_image(version: str, sequence: int, board: str = BOARD, product: str = P
 
 def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def make_data(key: Key, content: bytes, sequence: int, name: str = "calibration", board: str = BOARD) -> dict[str, Any]:
+    """The document of POST /api/v1/data for `content`."""
+    vendor = manifest.vendor_id(VENDOR)
+    facts = dataprofile.DataManifest(
+        name=name,
+        sequence=sequence,
+        version=f"{sequence}.0",
+        vendor_id=vendor,
+        class_id=manifest.class_id(vendor, PRODUCT, board),
+        digest=hashlib.sha256(content).digest(),
+        size=len(content),
+    )
+    envelope = manifest.seal(dataprofile.encode(facts), [key])
+    return {
+        "name": name,
+        "product": PRODUCT,
+        "vendor": VENDOR,
+        "version": f"{sequence}.0",
+        "sequence": sequence,
+        "targets": {board: {"envelope": base64.b64encode(envelope).decode()}},
+    }
 
 
 def make(

@@ -74,6 +74,11 @@ function update(d) {
     }[o.state];
     lines.push(el("p", { class: o.state === "failed" ? "why" : "quiet" }, text));
   }
+  for (const [name, part] of Object.entries(d.data ?? {})) {
+    const held = part.sequence === null ? "none" : `#${part.sequence}`;
+    const next = part.offer && part.offer.state !== "running" ? `, #${part.offer.sequence} is ${part.offer.state}` : "";
+    lines.push(el("p", { class: part.offer?.state === "failed" ? "why" : "quiet" }, `data ${name}: ${held}${next}`));
+  }
   return lines.length > 0 && el("div", { class: "update" }, lines);
 }
 

@@ -1,0 +1,140 @@
+"""Accepting the data of a component: what a device would refuse is refused here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from tidegate import data as releases
+from tidegate import dataprofile, manifest, trust
+from tidegate.errors import Refused
+from tidegate.release.folder import check_identity
+
+from . import audit, trust_updates
+from .config import Config
+from .payloads import Payloads
+from .problems import Problem
+from .releases import check_payload, read_envelopes
+from .store import Store
+from .store import data as stored
+from .store.models import DataTarget
+
+_MEMBERS = {"name", "product", "vendor", "version", "sequence", "targets"}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Data as sent, its shape checked and nothing else."""
+
+    name: str
+    product: str
+    vendor: str
+    version: str
+    sequence: int
+    envelopes: Mapping[str, bytes]  # by board
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`created` is false when the very same data was already there."""
+
+    targets: list[DataTarget]
+    created: bool
+    offered: int
+
+
+def read(body: Any) -> Candidate:
+    """Check the shape of the JSON document of POST /api/v1/data."""
+    if not isinstance(body, dict) or set(body) != _MEMBERS:
+        raise _invalid(f"the data must be an object of exactly {', '.join(sorted(_MEMBERS))}")
+    check_identity(body["product"], body["vendor"], body["version"], body["sequence"])
+    if not isinstance(body["name"], str) or not dataprofile.NAME.match(body["name"]):
+        raise _invalid(f"{body['name']!r:.80} is no name of a data component")
+    return Candidate(**{**{key: body[key] for key in _MEMBERS - {"targets"}}, "envelopes": read_envelopes(body)})
+
+
+def accept(store: Store, payloads: Payloads, config: Config, wanted: Candidate, actor: str) -> Outcome:
+    """Check everything, store it and offer it to every device it fits, in one transaction."""
+    with store.read() as session:
+        keys = trust_updates.current(session, config)
+    facts = {board: _verify(wanted, board, envelope, keys) for board, envelope in wanted.envelopes.items()}
+    for board, one in facts.items():
+        check_payload(payloads, board, "data", one.digest, one.size)
+    with store.write() as session:
+        if trust_updates.current(session, config) != keys:
+            raise Problem(409, "trust-changed", "the trust store was changed meanwhile", "Publish the data again")
+        known = {board: _known(session, wanted, board) for board in wanted.envelopes}
+        added = []
+        for board, envelope in sorted(wanted.envelopes.items()):
+            if known[board] is None:
+                added.append(_target(wanted, board, envelope, facts[board]))
+        session.add_all(added)
+        session.flush()
+        offered = sum(stored.offer_to_all(session, target) for target in added)
+        if added:
+            audit.record(
+                session,
+                actor,
+                "data.publish",
+                f"{wanted.product} {wanted.name} {wanted.version}",
+                sequence=wanted.sequence,
+                boards=[target.board for target in added],
+                offered=offered,
+            )
+        return Outcome([*added, *(target for target in known.values() if target)], bool(added), offered)
+
+
+def _known(session: Session, wanted: Candidate, board: str) -> DataTarget | None:
+    """The target already stored under this number, if it is the same; Problem 409 when it is too old."""
+    newest = stored.newest(session, wanted.product, board, wanted.name)
+    if newest is None or wanted.sequence > newest.sequence:
+        return None
+    if wanted.sequence == newest.sequence and newest.envelope == wanted.envelopes[board]:
+        return newest
+    raise Problem(
+        409,
+        "sequence",
+        f"{wanted.name} for {board} is at sequence number {newest.sequence} ({newest.version}); {wanted.sequence} "
+        f"({wanted.version}) is not newer, and devices would refuse it",
+        f"Build and sign it with a sequence number from {newest.sequence + 1}",
+    )
+
+
+def _verify(wanted: Candidate, board: str, envelope: bytes, keys: trust.TrustStore) -> dataprofile.DataManifest:
+    facts = releases.verify_envelope(envelope, keys)
+    vendor = manifest.vendor_id(wanted.vendor)
+    signed = (
+        ("name", facts.name, wanted.name),
+        ("sequence", facts.sequence, wanted.sequence),
+        ("version", facts.version, wanted.version),
+        ("vendor", facts.vendor_id, vendor),
+        ("class", facts.class_id, manifest.class_id(vendor, wanted.product, board)),
+    )
+    for what, inside, outside in signed:
+        if inside != outside:
+            raise Refused(
+                what,
+                f"{board}: the signed manifest is for another {what} than the data says",
+                "Sign the manifest that was built for this product, board and version",
+            )
+    return facts
+
+
+def _target(wanted: Candidate, board: str, envelope: bytes, facts: dataprofile.DataManifest) -> DataTarget:
+    return DataTarget(
+        product=wanted.product,
+        board=board,
+        name=wanted.name,
+        version=wanted.version,
+        sequence=wanted.sequence,
+        envelope=envelope,
+        digest=facts.digest.hex(),
+        size=facts.size,
+    )
+
+
+def _invalid(detail: str) -> Problem:
+    return Problem(400, "invalid-data", detail, "Publish with: tidegate data publish DIR")
