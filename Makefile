@@ -4,7 +4,7 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: demo test lint bench setup clean
+.PHONY: demo test lint bench bench-delta setup clean
 
 demo:
 	@$(PYTHON) tools/setup.py --for demo
@@ -22,6 +22,11 @@ lint:
 bench:
 	@$(PYTHON) tools/setup.py --for test
 	@.venv/bin/python bench/device.py $(ARGS)
+
+bench-delta:
+	@$(PYTHON) tools/setup.py --for test
+	@.venv/bin/python -c "import detools, zstandard" 2>/dev/null || .venv/bin/python -m pip install --quiet -e '.[bench]'
+	@.venv/bin/python bench/delta.py $(ARGS)
 
 setup:
 	@$(PYTHON) tools/setup.py --for test

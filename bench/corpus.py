@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tidegate import image as images
 from tidegate.boards import Board
+from tidegate.errors import TidegateError
 from tidegate.relink import relink
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,7 +45,7 @@ Sources = dict[str, bytes]  # compiled files by their path in the image
 
 
 class CorpusError(Exception):
-    """A wheel that cannot be had or does not compile."""
+    """A wheel that cannot be had."""
 
 
 def wheel(library: str, version: str) -> Path:
@@ -84,7 +85,12 @@ def _compile(path: Path) -> Sources:
         for name in sorted(archive.namelist()):
             if name.endswith(".py"):
                 source.write_bytes(archive.read(name))
-                files[f"lib/{name[:-3]}.mpy"] = images.compile_source(source, f"lib/{name}", BOARD, Path(scratch))
+                try:
+                    module = images.compile_source(source, f"lib/{name}", BOARD, Path(scratch))
+                except TidegateError:
+                    print(f"{path.name}: {name} is not for MicroPython, left out", file=sys.stderr)
+                else:
+                    files[f"lib/{name[:-3]}.mpy"] = module
     return files
 
 

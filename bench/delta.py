@@ -8,7 +8,7 @@
 
 Every size is that of a whole patch file with all it takes to apply it. "Re-linked" images keep the numbers of their
 strings and constants from release to release (tidegate/relink.py), which helps every program.
-Needs the packages of the extra `bench`: pip install -e '.[bench]'
+Needs the packages of the extra `bench`; `make bench-delta` sees to them.
 """
 
 from __future__ import annotations
@@ -23,10 +23,16 @@ from collections.abc import Callable
 
 import bsdiff4
 import corpus
-import detools
-import zstandard
 
 from tidegate import delta
+
+try:
+    import detools
+    import zstandard
+except ImportError as error:
+    raise SystemExit(
+        f"error: {error}; run: .venv/bin/python -m pip install -e '.[bench]', or make bench-delta"
+    ) from None
 
 
 def ours(*codecs: int) -> Callable[[bytes, bytes], bytes]:

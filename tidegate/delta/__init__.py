@@ -126,8 +126,8 @@ def _apply_steps(old: bytes, steps: Iterable[adaptive.Step]) -> bytes:
         elif kind == adaptive.OLD_COPY:
             out += old[position + value : position + value + length]
         elif kind == adaptive.NEW_COPY:
-            for _ in range(length):  # a copy may reach into what it makes
-                out.append(out[-value])
+            piece = out[-value:]
+            out += (piece * (length // value + 1))[:length]  # a copy may reach into what it makes
         elif kind == adaptive.SEEK:
             position += value
     return bytes(out)
