@@ -29,7 +29,7 @@ def pack(data: bytes) -> bytes:
         _deflate(data, strategy)
         for strategy in (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED, zlib.Z_RLE, zlib.Z_HUFFMAN_ONLY)
     )
-    return min((s for s in streams if max_distance(s) <= MAX_DISTANCE), key=len)
+    return next(s for s in sorted(streams, key=len) if max_distance(s) <= MAX_DISTANCE)
 
 
 def unpack(stream: bytes, limit: int) -> bytes:

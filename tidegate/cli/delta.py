@@ -34,6 +34,7 @@ def make(old: Path, new: Path, patch: Path, as_json: bool) -> None:
     after = read_limited(new, patches.MAX_SIZE, "new file")
     with progress("making", quiet=as_json) as tell:
         data = patches.make(before, after, progress=tell)
+        tell(len(after), len(after), "packing the new file for comparison")
         packed = patches.packed_size(after)
     write_atomic(patch, data)
     codec = patches.CODECS[patches.read_header(data).codec]

@@ -71,6 +71,8 @@ def make(
         progress(0, len(new), "comparing")
     found = match.triples(old, new)
     patches = []
+    if progress:
+        progress(0, len(new), "packing")
     if DEFLATE in codecs:
         patches.append(write_header(DEFLATE, old, new) + operations.encode(found))
     if ADAPTIVE in codecs:
@@ -95,6 +97,8 @@ def apply(old: bytes, patch: bytes, progress: Progress | None = None) -> bytes:
         steps = _told(adaptive.decode(header, patch), header.new_size, "applying", progress)
         out = _apply_steps(old, steps)
     else:
+        if progress:
+            progress(0, header.new_size, "applying")
         out = _apply_operations(old, header, patch)
     if check(out) != header.new_check:
         raise PatchError("the patch is damaged: what it makes has another digest than it says")
