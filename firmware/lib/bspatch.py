@@ -63,6 +63,7 @@ ADAPTIVE = const(1)
 # enough to read it.
 _WINDOW = const(8)
 _VARINT_BYTES = const(5)
+_CHECK_SIZE = const(4)
 
 # codec; sizes in bytes; the first 4 bytes of the SHA-256 of the old and of the new image.
 Header = namedtuple("Header", ("codec", "old_size", "new_size", "old_check", "new_check"))
@@ -85,8 +86,10 @@ def header(patch_stream):
     new_size = old_size + _zigzag(data)
     if old_size > MAX_IMAGE or not 0 <= new_size <= MAX_IMAGE:
         raise PatchError("the patch tells of images of impossible size")
-    old_check = bytes(data.byte() for _ in range(4))
-    new_check = bytes(data.byte() for _ in range(4))
+    checks = patch_stream.read(2 * _CHECK_SIZE)
+    if len(checks) != 2 * _CHECK_SIZE:
+        raise PatchError("the patch ends early")
+    old_check, new_check = checks[:_CHECK_SIZE], checks[_CHECK_SIZE:]
     return Header(codec, old_size, new_size, old_check, new_check)
 
 
@@ -105,7 +108,8 @@ def apply(read_old, old_size, patch_stream, write, new_size, buf=None, codec=DEF
         bspatch_adaptive.apply(read_old, old_size, patch_stream, write, new_size)
         return
     ops = _Inflated(patch_stream)
-    out = Out(read_old, write, bytearray(OUT_SIZE) if buf is None else buf)
+    buf = bytearray(OUT_SIZE) if buf is None else buf
+    out = Out(read_old, write, buf, len(buf))
     at = 0  # in the old image
     left = new_size
     first = True
@@ -219,47 +223,67 @@ class _Inflated:
 
 
 class Out:
-    """The output buffer. It is written when there is no room, not when it is full, so that the
-    byte put last can still be changed. Its first `kept` bytes hold what was written last."""
+    """The output buffer: a ring of pieces. One is written when there is no room, not when it is
+    full, so that the byte put last can still be changed; the piece before it stays as it was."""
 
-    def __init__(self, read_old, write, buf, kept=0):
+    def __init__(self, read_old, write, buf, piece):
+        """piece: bytes that are written at once; buf holds one piece or more."""
         self._read_old = read_old
         self._write = write
         self._buf = buf
         self._view = memoryview(buf)
-        self._kept = kept
-        self._held = kept
+        self._piece = piece
+        self._start = 0  # of the piece at work
+        self._end = piece
+        self._held = 0
 
     def flush(self):
-        if self._held > self._kept:
-            self._write(self._view[self._kept : self._held])
-            self._view[: self._kept] = self._view[self._held - self._kept : self._held]
-            self._held = self._kept
+        held = self._held
+        if held > self._start:
+            self._write(self._view[self._start : held])
+            if held == len(self._buf):
+                held = 0
+            self._start = self._held = held
+            self._end = held + self._piece
 
     def room(self, wanted):
         """A view of the next free bytes, at most `wanted` of them; taken as filled."""
-        if self._held == len(self._buf):
+        if self._held == self._end:
             self.flush()
         start = self._held
-        self._held = min(start + wanted, len(self._buf))
+        self._held = min(start + wanted, self._end)
         return self._view[start : self._held]
 
     def copy(self, at, count, change):
         """Copies count bytes of the old image; change is added to the last of them."""
+        read_old = self._read_old
+        view = self._view
         while count:
-            view = self.room(count)
-            self._read_old(at, view)
-            at += len(view)
-            count -= len(view)
+            start = self._held
+            if start == self._end:  # flush(), without the call
+                self._write(view[self._start : start])
+                if start == len(view):
+                    start = 0
+                self._start = start
+                self._end = start + self._piece
+            held = start + count
+            if held > self._end:
+                held = self._end
+            read_old(at, view[start:held])
+            self._held = held
+            held -= start
+            at += held
+            count -= held
         if change:
             self._buf[self._held - 1] = self._buf[self._held - 1] + change & 255
 
     def again(self, distance, count):
-        """Puts bytes once more that were put `distance` bytes back (at most `kept`, at least
-        `count`); as many as there is room for, which it returns."""
-        view = self.room(count)
-        start = self._held - len(view) - distance
-        view[:] = self._view[start : start + len(view)]
+        """Puts bytes once more that were put `distance` bytes back (a piece at most, `count` at
+        least); as many as there is room for in one go, which it returns."""
+        start = self._held if self._held < self._end else self._end % len(self._buf)
+        back = (start - distance) % len(self._buf)
+        view = self.room(min(count, len(self._buf) - back))
+        view[:] = self._view[back : back + len(view)]
         return len(view)
 
     def literal(self, ops, count):

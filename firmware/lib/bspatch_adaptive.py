@@ -2,33 +2,12 @@
 
 What the steps say is bounded and done here; how they are read from the patch is the decoder's
 work (bspatch_plain, which also says what lies between the two). The heap holds 1.7 KiB of
-states, 512 bytes of the new file that copies may reach back to, 512 bytes of output and 256 of
-input.
+states, two pieces of output of 512 bytes, so that copies can reach back, and 256 bytes of input.
 """
 
 from array import array
 
 from bspatch import Out, PatchError
-from bspatch_plain import (
-    AT,
-    BAD,
-    CHANGE,
-    CODE,
-    CORE,
-    END,
-    KIND,
-    LEFT,
-    LEFT_OFF,
-    LENGTH,
-    LITERAL,
-    LITERAL_NEED,
-    NEED,
-    OLD_COPY,
-    RANGE,
-    RUN,
-    SEEK,
-    VALUE,
-)
 from bspatch_start import STATES
 
 try:
@@ -39,8 +18,29 @@ except ImportError:
         return value
 
 
+# As in bspatch_plain: places in core, kinds of steps, bytes of input. Here again because a const
+# costs nothing in its own file only.
+_RANGE = const(0)
+_CODE = const(1)
+_AT = const(2)
+_END = const(3)
+_LEFT_OFF = const(4)
+_LEFT = const(5)
+_RUN = const(6)
+_KIND = const(7)
+_VALUE = const(8)
+_LENGTH = const(9)
+_CORE = const(10)
+_CHANGE = const(0)
+_LITERAL = const(1)
+_OLD_COPY = const(2)
+_SEEK = const(4)
+_BAD = const(6)
+_NEED = const(208)
+_LITERAL_NEED = const(16)
+
 WINDOW = const(512)  # bytes of the new file that a copy may reach back
-OUT_SIZE = const(512)
+OUT_SIZE = const(512)  # of a piece of output; one piece back is the window
 _IN_SIZE = const(256)
 _FIRST_RANGE = const(0x1000000)
 _FIRST_BYTES = const(3)
@@ -61,19 +61,18 @@ def decoder(names=("_bspatch", "bspatch_viper", "bspatch_plain")):
 
 def apply(read_old, old_size, patch_stream, write, new_size, decode=None):
     """As bspatch.apply, for codec 1; decode: a decoder in place of the fastest."""
-    steps = _Steps(patch_stream, new_size, decode or decoder())
-    out = Out(read_old, write, bytearray(WINDOW + OUT_SIZE), WINDOW)
+    steps = _Steps(patch_stream, decode or decoder())
+    out = Out(read_old, write, bytearray(2 * OUT_SIZE), OUT_SIZE)
     core = steps.core
     at = 0  # in the old image
     left = new_size
     moved = False
     while left:
-        core[LEFT] = left
+        core[_LEFT] = left
         steps.next()
-        run = core[RUN]
-        kind = core[KIND]
-        value = core[VALUE]
-        if kind == BAD:
+        run = core[_RUN]
+        kind = core[_KIND]
+        if kind == _BAD:
             raise PatchError("a number in the patch is too large")
         if run > left or run > old_size - at:
             raise PatchError("a run in the patch is too long")
@@ -81,7 +80,10 @@ def apply(read_old, old_size, patch_stream, write, new_size, decode=None):
         if not left:
             out.copy(at, run, 0)
             break
-        if kind == CHANGE:
+        value = core[_VALUE]
+        if kind == _CHANGE:
+            if not value:
+                raise PatchError("a change in the patch changes nothing")
             if run == old_size - at:
                 raise PatchError("the patch changes a byte after the old image")
             # The old byte comes with the run before it.
@@ -92,7 +94,7 @@ def apply(read_old, old_size, patch_stream, write, new_size, decode=None):
             continue
         out.copy(at, run, 0)
         at += run
-        if kind == SEEK:
+        if kind == _SEEK:
             if moved and not run:
                 raise PatchError("the patch moves twice")
             moved = True
@@ -101,16 +103,16 @@ def apply(read_old, old_size, patch_stream, write, new_size, decode=None):
                 raise PatchError("the patch moves out of the old image")
             continue
         moved = False
-        if kind == LITERAL:
+        if kind == _LITERAL:
             length = value + 1
             if length > left:
                 raise PatchError("the patch makes more than the new image")
             steps.literals(out, length)
         else:
-            length = core[LENGTH]
+            length = core[_LENGTH]
             if length > left:
                 raise PatchError("the patch makes more than the new image")
-            if kind == OLD_COPY:
+            if kind == _OLD_COPY:
                 start = at + _signed(value)
                 if start < 0 or length > old_size - start:
                     raise PatchError("the patch reads past the old image")
@@ -142,7 +144,7 @@ def _repeat(out, distance, count):
 class _Steps:
     """The steps of a patch, and the input that they are read from."""
 
-    def __init__(self, stream, new_size, decode):
+    def __init__(self, stream, decode):
         self._stream = stream
         self._step = decode.step
         self._literal = decode.literal
@@ -150,25 +152,27 @@ class _Steps:
         self._view = memoryview(self._data)
         self._ended = False
         self._last = 1  # the last byte of input so far; no input does not end with zero
-        self._model = array("H", ((byte >> 3) * 2048 + 1024 + (byte & 7) for byte in STATES))
-        core = self.core = array("i", bytes(4 * CORE))
-        core[KIND] = SEEK
-        core[RANGE] = _FIRST_RANGE
+        self._model = array("H", STATES)
+        core = self.core = array("i", bytes(4 * _CORE))
+        core[_KIND] = _SEEK
+        core[_RANGE] = _FIRST_RANGE
         self._supply()
         for _ in range(_FIRST_BYTES):
-            core[CODE] <<= 8
-            if core[AT] < core[END]:
-                core[CODE] |= self._data[core[AT]]
-                core[AT] += 1
+            core[_CODE] <<= 8
+            if core[_AT] < core[_END]:
+                core[_CODE] |= self._data[core[_AT]]
+                core[_AT] += 1
             else:
-                core[LEFT_OFF] += 1
+                core[_LEFT_OFF] += 1
 
     def next(self):
         """Reads a step into core."""
-        if not self._ended and self.core[END] - self.core[AT] < NEED:
+        core = self.core
+        if not self._ended and core[_END] - core[_AT] < _NEED:
             self._supply()
-        self._step(self.core, self._model, self._data)
-        self._check()
+        self._step(core, self._model, self._data)
+        if core[_LEFT_OFF] > _MAX_LEFT_OFF:
+            raise PatchError("the patch ends early")
 
     def literals(self, out, count):
         core = self.core
@@ -177,35 +181,32 @@ class _Steps:
             count -= len(view)
             done = 0
             while done < len(view):
-                if not self._ended and core[END] - core[AT] < NEED:
+                if not self._ended and core[_END] - core[_AT] < _NEED:
                     self._supply()
                 part = len(view) - done
                 if not self._ended:
-                    part = min(part, (core[END] - core[AT]) // LITERAL_NEED)
+                    part = min(part, (core[_END] - core[_AT]) // _LITERAL_NEED)
                 self._literal(core, self._model, self._data, view[done : done + part])
                 done += part
-                self._check()
+                if core[_LEFT_OFF] > _MAX_LEFT_OFF:
+                    raise PatchError("the patch ends early")
 
     def finish(self):
         """What is left must be nothing, and what was read an encoder's shortest."""
         core = self.core
-        if not self._ended and core[AT] == core[END]:
+        if not self._ended and core[_AT] == core[_END]:
             self._supply()
-        if core[AT] < core[END]:
+        if core[_AT] < core[_END]:
             raise PatchError("the patch goes on after its end")
-        left_off = core[LEFT_OFF]
-        if core[CODE] >> 8 * left_off or (left_off < _MAX_LEFT_OFF and not self._last):
+        left_off = core[_LEFT_OFF]
+        if core[_CODE] >> 8 * left_off or (left_off < _MAX_LEFT_OFF and not self._last):
             raise PatchError("the patch is damaged at its end")
-
-    def _check(self):
-        if self.core[LEFT_OFF] > _MAX_LEFT_OFF:
-            raise PatchError("the patch ends early")
 
     def _supply(self):
         """Moves what is left of the input to the front and reads more behind it."""
         core = self.core
-        end = core[END] - core[AT]
-        self._view[:end] = self._view[core[AT] : core[END]]
+        end = core[_END] - core[_AT]
+        self._view[:end] = self._view[core[_AT] : core[_END]]
         while end < _IN_SIZE:
             count = self._stream.readinto(self._view[end:])
             if not count:
@@ -213,5 +214,5 @@ class _Steps:
                 break
             end += count
             self._last = self._data[end - 1]
-        core[AT] = 0
-        core[END] = end
+        core[_AT] = 0
+        core[_END] = end

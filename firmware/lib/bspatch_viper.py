@@ -90,15 +90,37 @@ def literal(core, model, data, view):
 
 
 @micropython.viper
-def _number(core, model, data, base: int) -> int:
-    size = int(_walk(core, model, data, _CLASS + base))
+def _number(core_in, model, data_in, base: int) -> int:
+    size = int(_walk(core_in, model, data_in, _CLASS + base))
     if size == 0:
         return 0
     if size > _MAX_CLASS:
         return -1
     state = base + _LATER - 1 + (size if size < _LATER else _LATER)
-    value = int(_walk(core, model, data, _SECOND + state))
-    return int(_plain(core, data, value, size - 1)) - 1
+    value = int(_walk(core_in, model, data_in, _SECOND + state))
+    core = ptr32(core_in)
+    data = ptr8(data_in)
+    width = core[_RANGE]
+    code = core[_CODE]
+    while size > 1:
+        while width < _TOP:
+            width <<= 8
+            code <<= 8
+            at = core[_AT]
+            if at < core[_END]:
+                code |= data[at]
+                core[_AT] = at + 1
+            else:
+                core[_LEFT_OFF] = core[_LEFT_OFF] + 1
+        width >>= 1
+        value <<= 1
+        if code >= width:
+            code -= width
+            value |= 1
+        size -= 1
+    core[_RANGE] = width
+    core[_CODE] = code
+    return value - 1
 
 
 @micropython.viper
@@ -148,30 +170,3 @@ def _walk(core_in, model_in, data_in, what: int) -> int:
     core[_RANGE] = width
     core[_CODE] = code
     return node
-
-
-@micropython.viper
-def _plain(core_in, data_in, value: int, count: int) -> int:
-    core = ptr32(core_in)
-    data = ptr8(data_in)
-    width = core[_RANGE]
-    code = core[_CODE]
-    while count > 0:
-        while width < _TOP:
-            width <<= 8
-            code <<= 8
-            at = core[_AT]
-            if at < core[_END]:
-                code |= data[at]
-                core[_AT] = at + 1
-            else:
-                core[_LEFT_OFF] = core[_LEFT_OFF] + 1
-        width >>= 1
-        value <<= 1
-        if code >= width:
-            code -= width
-            value |= 1
-        count -= 1
-    core[_RANGE] = width
-    core[_CODE] = code
-    return value

@@ -9,6 +9,10 @@ table: `pin` makes it, `verify_pinned` uses it and takes half the time. A table 
 key is: keep it where the key is kept, never take it from an update.
 """
 
+# function(public_key) -> what `pin` made of that key, or None; for `verify`, where there is no
+# machine code. An application that keeps tables sets it.
+tables = None
+
 _PINNED_SIZE = 3104  # bytes: the key and its table
 
 _native = None  # the native module once it is loaded, False where there is none
@@ -22,7 +26,12 @@ def native():
 def verify(public_key, message, signature):
     """Whether signature (64 bytes) is the key's (32 bytes) over message (bytes-like). Never
     raises for bad input."""
-    return (_load() or _pure()).verify(public_key, message, signature)
+    if _load():
+        return _native.verify(public_key, message, signature)
+    table = tables(public_key) if tables else None
+    if table:
+        return _pure().verify_pinned(table, message, signature)
+    return _pure().verify(public_key, message, signature)
 
 
 def verify_pinned(pinned, message, signature):

@@ -6,7 +6,7 @@ import ast
 
 from workshop import ROOT
 
-from tidegate.delta.start import START_STATES
+from tidegate.delta.adaptive import start_states
 
 
 def test_the_device_begins_as_the_host_does() -> None:
@@ -15,4 +15,5 @@ def test_the_device_begins_as_the_host_does() -> None:
         for node in ast.parse((ROOT / "firmware/lib/bspatch_start.py").read_text()).body
         if isinstance(node, ast.Assign)
     ]
-    assert ast.literal_eval(assigned.value) == START_STATES
+    wanted = b"".join(state.to_bytes(2, "little") for state in start_states())
+    assert ast.literal_eval(assigned.value) == wanted
