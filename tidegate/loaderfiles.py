@@ -19,15 +19,6 @@ OPTIONS = "/tg/boot.json"  # what the loader is told: firmware/boot/options.py
 LIBRARY = "/boot/lib"  # where the loader finds what verifies signatures: firmware/boot/signature.py
 KINDS = ("rom", "file")
 VERIFY = ("digest", "signature")
-# What firmware/boot/signature.py imports; what these import in turn is found by reading them.
-_JUDGES = (
-    "tidegate.config",
-    "tidegate.envelope",
-    "tidegate.ids",
-    "tidegate.keeper",
-    "tidegate.reports",
-    "tidegate.suit",
-)
 
 
 def settings(trust_file: Path | None, config: Path | None, credentials: Path | None) -> dict[str, bytes]:
@@ -51,9 +42,8 @@ def loader(root: Path, board: Board, signature: bool) -> dict[str, bytes]:
     sources = {f"boot/{path.name}": path for path in sorted((root / "firmware" / "boot").glob("*.py"))}
     sources["boot/board.py"] = root / "boards" / board.name / "board.py"
     if signature:
-        lib = root / "firmware" / "lib"
-        for path in library(lib):
-            sources[f"{LIBRARY[1:]}/{path.relative_to(lib).as_posix()}"] = path
+        for name, path in library(root).items():
+            sources[f"{LIBRARY[1:]}/{name}"] = path
     with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch:
         files = {
             f"/{name[:-3]}.mpy": image.compile_source(path, name, board, Path(scratch))
@@ -63,16 +53,17 @@ def loader(root: Path, board: Board, signature: bool) -> dict[str, bytes]:
     return files
 
 
-def library(lib: Path) -> list[Path]:
-    """The modules of firmware/lib that the check of a signature needs, themselves included in order of names."""
+def library(root: Path) -> dict[str, Path]:
+    """The modules of firmware/lib that firmware/boot/signature.py needs, by their path there."""
+    lib = root / "firmware" / "lib"
     found: set[Path] = set()
-    waiting = list(_modules(lib, _JUDGES))
+    waiting = [root / "firmware" / "boot" / "signature.py"]
     while waiting:
-        path = waiting.pop()
-        if path not in found:
-            found.add(path)
-            waiting += _modules(lib, _imported(ast.parse(path.read_text())))
-    return sorted(found)
+        for path in _modules(lib, _imported(ast.parse(waiting.pop().read_text()))):
+            if path not in found:
+                found.add(path)
+                waiting.append(path)
+    return {path.relative_to(lib).as_posix(): path for path in sorted(found)}
 
 
 def _modules(lib: Path, names: Iterable[str]) -> Iterator[Path]:

@@ -8,7 +8,10 @@ is forgotten again before the slot is mounted.
 import gc
 import sys
 
+from boot import const
+
 LIBRARY = "/boot/lib"
+_IMPORT_GARBAGE = const(1024)  # bytes
 _NEXT = [b"next"]  # the component that a manifest calls the slot it installs into
 
 
@@ -25,6 +28,10 @@ def check(board, slot, manifest, keys, feed):
     if not manifest:
         raise SignatureError("no signed manifest is kept beside the slot")
     sys.path.insert(0, LIBRARY)
+    if hasattr(gc, "threshold"):
+        # What importing leaves behind is collected at once, so that it makes no holes among what
+        # stays: names stay for ever.
+        gc.threshold(_IMPORT_GARBAGE)
     try:
         _check(board, slot, manifest, keys, feed)
     except ImportError as error:
@@ -34,6 +41,8 @@ def check(board, slot, manifest, keys, feed):
     finally:
         sys.path.remove(LIBRARY)
         _forget()
+        if hasattr(gc, "threshold"):
+            gc.threshold(-1)
 
 
 def _check(board, slot, manifest, keys, feed):
