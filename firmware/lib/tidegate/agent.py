@@ -76,7 +76,7 @@ class Agent:
         boot, board = self._boot, self._boot.board
         config = Config(board.folder, board.name)
         console.set_level(config.log_level)
-        keys = self._keys = Keeper(board.folder)
+        keys = self._keys = Keeper(board.folder, board.sync)
         self._release = _read_release()
         self._config = config
         self._uptime = Uptime()

@@ -19,9 +19,11 @@ class Keeper:
     trust.TrustStore.
     """
 
-    def __init__(self, folder):
-        """folder: where the files are. Raises ConfigError, with the remedy, if none is usable."""
-        self._files = State(folder)
+    def __init__(self, folder, sync=None):
+        """folder: where the files are; sync(folder): the board's. Raises ConfigError, with the
+        remedy, if none is usable.
+        """
+        self._files = State(folder, sync)
         flashed, problem = self._read(FILE)
         copy, _ = self._read(COPY)
         if flashed is None and copy is None:

@@ -16,10 +16,14 @@ _NEW = ".new"
 
 
 class State:
-    """Small files in one folder, by name."""
+    """Small files in one folder, by name.
 
-    def __init__(self, folder):
+    sync(folder): the board's; with it a file is durable when write returns, on any file system.
+    """
+
+    def __init__(self, folder, sync=None):
         self.folder = folder
+        self._sync = sync
         make_folder(folder)
 
     def path(self, name):
@@ -47,7 +51,11 @@ class State:
         new = self.path(name) + _NEW
         with open(new, "wb") as file:
             file.write(data)
+            if self._sync:
+                file.flush()
         os.rename(new, self.path(name))
+        if self._sync:
+            self._sync(self.folder)
 
     def remove(self, name):
         try:
