@@ -13,11 +13,11 @@ from typing import NamedTuple
 from tidegate.delta.adaptive import MIN_COPY, WINDOW
 
 _CANDIDATES = 24  # places looked at on each side of the position in the base
-_LITERAL = 50
-_LITERALS = 40  # to begin a row of them
-_COPY = 40
-_CLASS = 8  # each doubling of an offset
-_LENGTH = 16  # each doubling of a length
+_LITERAL = 54
+_LITERALS = 30  # to begin a row of them
+_COPY = 30
+_CLASS = 7  # each doubling of an offset
+_LENGTH = 14  # each doubling of a length
 _LONG = 40  # a match of more bytes is taken whole
 _MAX_STRETCH = 4096  # longer stretches are planned in parts
 _MAX_SEARCHED = 1 << 20  # new bytes; planning takes some 30 microseconds each, so of more none are copied
