@@ -9,36 +9,40 @@ table: `pin` makes it, `verify_pinned` uses it and takes half the time. A table 
 key is: keep it where the key is kept, never take it from an update.
 """
 
+try:
+    import _ed25519 as _native
+except (ImportError, ValueError, MemoryError):  # none here; for another core; 10 KiB in one piece
+    _native = None
+    import ed25519_pure
+
 # function(public_key) -> what `pin` made of that key, or None; for `verify`, where there is no
 # machine code. An application that keeps tables sets it.
 tables = None
 
 _PINNED_SIZE = 3104  # bytes: the key and its table
 
-_native = None  # the native module once it is loaded, False where there is none
-
 
 def native():
     """Whether signatures are verified by machine code, so that no key needs a table."""
-    return bool(_load())
+    return _native is not None
 
 
 def verify(public_key, message, signature):
     """Whether signature (64 bytes) is the key's (32 bytes) over message (bytes-like). Never
     raises for bad input."""
-    if _load():
+    if _native:
         return _native.verify(public_key, message, signature)
     table = tables(public_key) if tables else None
     if table:
-        return _pure().verify_pinned(table, message, signature)
-    return _pure().verify(public_key, message, signature)
+        return ed25519_pure.verify_pinned(table, message, signature)
+    return ed25519_pure.verify(public_key, message, signature)
 
 
 def verify_pinned(pinned, message, signature):
     """As verify, with what `pin` made of the key in place of the key."""
-    if _load():
+    if _native:
         return len(pinned) == _PINNED_SIZE and _native.verify(pinned[:32], message, signature)
-    return _pure().verify_pinned(pinned, message, signature)
+    return ed25519_pure.verify_pinned(pinned, message, signature)
 
 
 def pin(public_key, tick=None):
@@ -46,23 +50,6 @@ def pin(public_key, tick=None):
     verifications or so in plain Python, during which tick() is called now and then (feed a
     watchdog there). Raises ValueError for a key that verify would refuse, or that is not of the
     base point's order (no honest key is)."""
-    return _pure().pin(public_key, tick)
-
-
-def _load():
-    # Once, and kept: MicroPython copies machine code to the heap and never gives it back.
-    global _native
-    if _native is None:
-        try:
-            import _ed25519 as _native
-        except MemoryError:
-            return None  # 10 KiB in one piece; perhaps the next time
-        except (ImportError, ValueError):  # none here; or made for another core
-            _native = False
-    return _native
-
-
-def _pure():
     import ed25519_pure
 
-    return ed25519_pure
+    return ed25519_pure.pin(public_key, tick)

@@ -4,9 +4,12 @@ import sys
 from binascii import unhexlify
 
 import check
-import ed25519
 import ed25519_pure
 from check import Random, equal, ground, raises, skip, true, vectors
+
+if "native" in check.settings:
+    sys.path.insert(0, check.settings["native"])
+import ed25519
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 TIMEOUT_S = 600
@@ -15,8 +18,6 @@ TIMEOUT_S = 600
 def native():
     if ground == "cpython":
         skip("no machine code from .mpy files here")
-    if "native" in check.settings:
-        sys.path.insert(0, check.settings["native"])
     try:
         import _ed25519
     except ImportError:

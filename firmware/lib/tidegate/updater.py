@@ -10,6 +10,7 @@ import gc
 import hashlib
 
 import bspatch
+import bspatch_adaptive  # noqa: F401 - while the heap is whole; bspatch would load it later
 
 from tidegate import alarms, console, envelope, reports
 from tidegate.clock import const, ticks_diff, ticks_ms
@@ -102,8 +103,8 @@ class Updater:
                 await self._carry_out(data, resumed, beat)
         except Failure as failure:
             self._fail(failure, resumed)
-        except MemoryError:
-            self._fail(Failure(reports.MEMORY, "out of memory"), resumed)
+        except MemoryError as error:
+            self._fail(Failure(reports.MEMORY, "out of memory: %s" % error), resumed)
         except OSError as error:
             self._fail(Failure(reports.STORAGE, "%r" % error), resumed)
         self._answered = self._active
