@@ -209,8 +209,8 @@ else:
         def _may_undo(self, *paths):
             """Notes how to give the names back what they hold now."""
             folder = paths[0][: paths[0].rfind("/")]
-            if not folder.endswith("/slots"):
-                return
+            if not folder.endswith("/slots") and not paths[0].startswith(folder + "/trust"):
+                return  # what the agent keeps in files need not be durable, but for the trust store
             before = []
             for path in paths:
                 data = None
