@@ -21,6 +21,8 @@ DATA = b"data"  # first part of a component's id, its name is the second
 _ATTEMPTS = const(3)  # times new content may be shown to the application without an answer
 _BACKOFF_S = const(2)  # pause after a failed fetch, doubled each time
 _BACKOFF_MOST_S = const(300)
+_MEMORY_ATTEMPTS = const(3)
+_MEMORY_PAUSE_S = const(5)
 _BLOCK = const(512)  # bytes hashed at a time
 
 # keys of a component's record
@@ -112,12 +114,21 @@ class Data:
             seen = hashlib.sha256(data).digest()
             if self._answered.get(name) == seen:
                 continue
-            gc.collect()
             try:
-                await _Update(self, name, beat).carry_out(data)
+                await self._carry_out(name, data, beat)
                 self._answered[name] = seen
             except Superseded:
                 console.info("another offer for data %s came", name)
+
+    async def _carry_out(self, name, data, beat):
+        for attempt in range(_MEMORY_ATTEMPTS):
+            gc.collect()
+            try:
+                await _Update(self, name, beat).carry_out(data, attempt + 1 == _MEMORY_ATTEMPTS)
+                return
+            except MemoryError:  # often a matter of what else goes on in this moment
+                console.info("data %s: out of memory; again in %d s", name, _MEMORY_PAUSE_S)
+            await beat.sleep(_MEMORY_PAUSE_S)
 
     # ------------------------------------------------------------ the files
 
@@ -174,7 +185,8 @@ class _Update:
         self._begun = False
         self._shown = False
 
-    async def carry_out(self, data):
+    async def carry_out(self, data, last):
+        """last: whether a lack of memory is reported, and not raised for another attempt."""
         try:
             entry, steps, processor = self._decide(data)
             if entry:
@@ -182,6 +194,8 @@ class _Update:
         except Failure as failure:
             self._fail(failure)
         except MemoryError:
+            if not last:
+                raise
             self._fail(Failure(reports.MEMORY, "out of memory"))
         except OSError as error:
             self._fail(Failure(reports.STORAGE, "%r" % error))
@@ -264,6 +278,7 @@ class _Update:
         pause = _BACKOFF_S
         mistakes = 0
         self._report(reports.FETCHING)
+        gc.collect()  # what the signature left, before anything lasting comes to lie above it
         while True:
             try:
                 return await self._data._staging.fetch(entry[1], entry[2], self._progress)

@@ -1,0 +1,69 @@
+"""A calibration table on its way to the emulated board: taken without a restart, refused by the application, kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from conftest import BOARD, DEVICE
+from lab import Installation
+
+UPDATE_S = 60
+
+
+def release(place: Installation, sequence: int, table: str) -> Path:
+    """Builds, signs and publishes the table under this number."""
+    file, out = place.folder / "table.json", place.folder / "data" / str(sequence)
+    file.write_text(table)
+    place.tidegate(
+        *("data", "build", "calibration", file, "--board", BOARD, "--version", f"{sequence}.0"),
+        *("--sequence", str(sequence), "--out", out),
+    )
+    place.tidegate("data", "sign", out, "--key", place.key("release"))
+    place.tidegate("data", "publish", out, "--trust", place.trust)
+    return out
+
+
+def temperature(place: Installation) -> float:
+    return place.api.device(DEVICE)["telemetry"].get("temperature", {}).get("value", 0.0)
+
+
+def held(place: Installation) -> dict:
+    return place.api.device(DEVICE).get("data", {}).get("calibration", {})
+
+
+def test_a_table_is_taken_without_a_restart_and_seen_in_telemetry(place: Installation) -> None:
+    assert 16 < temperature(place) < 26 or place.wait("telemetry", lambda: 16 < temperature(place) < 26, UPDATE_S)
+    nonce = place.api.device(DEVICE)["nonce"]
+    before = place.last_report(DEVICE)
+    release(place, 1, '{"gain": 2.0, "offset": 5.0}')
+    report = place.wait_report(DEVICE, "confirmed", before, UPDATE_S)
+    assert (report["component"], report["sequence"]) == ("calibration", 1)
+    place.wait("a calibrated temperature", lambda: temperature(place) > 38, UPDATE_S)
+    place.wait("the birth with the table", lambda: held(place).get("sequence") == 1, UPDATE_S)
+    shown = place.api.device(DEVICE)
+    assert shown["nonce"] == nonce, "the same boot"
+    assert shown["version"] == "1.0.0" and held(place)["offer"]["state"] == "running"
+
+
+def test_a_table_that_makes_no_sense_is_taken_back(place: Installation) -> None:
+    before = place.last_report(DEVICE)
+    release(place, 2, '{"gain": 9.0, "offset": 0.0}')
+    report = place.wait_report(DEVICE, "rolled-back", before, UPDATE_S)
+    assert (report["component"], report["verdict"]["code"]) == ("calibration", 19)
+    assert "out of range" in report["detail"]
+    assert held(place)["offer"]["state"] == "failed"
+    assert temperature(place) > 38, "the old table is in use"
+
+
+def test_the_table_outlives_power_cut_and_image(place: Installation) -> None:
+    board = place.boards[0]
+    board.power_cut()
+    board.power_on()
+    place.publish("1.1.0")
+    place.wait_running(DEVICE, "1.1.0", 2 * UPDATE_S)
+    place.wait("a calibrated temperature", lambda: temperature(place) > 38, UPDATE_S)
+    assert held(place)["sequence"] == 1
+    before = place.last_report(DEVICE)
+    release(place, 3, '{"gain": 1.0, "offset": 0.0}')
+    place.wait_report(DEVICE, "confirmed", before, UPDATE_S)
+    place.wait("the plain temperature", lambda: temperature(place) < 26, UPDATE_S)
