@@ -15,7 +15,6 @@ from tidegate.alarms import Alarms
 from tidegate.clock import Uptime, const
 from tidegate.commands import Commands
 from tidegate.config import Config, ConfigError
-from tidegate.data import Data
 from tidegate.keeper import Keeper
 from tidegate.link import Link
 from tidegate.outbox import Outbox
@@ -103,8 +102,10 @@ class Agent:
         )
         self._data = None
         if self._takers:
+            from tidegate.data import Data  # RAM is spent only where it is wanted
+
             files = State(board.folder + "/data")
-            fetched = Staging(files, config.payloads, httpget.get, feed)
+            fetched = Staging(files, config.payloads, httpget.get, feed, staging)
             self._data = Data(
                 self._takers, files, keys, identity, fetched, self._reporter, alarms, feed
             )

@@ -27,13 +27,17 @@ class Interrupted(Exception):
 class Staging:
     """At most one payload, in the state folder, named by its digest."""
 
-    def __init__(self, state, server, get, feed):
-        """server: (host, port, path); get: httpget.get; feed(): called per block of work."""
+    def __init__(self, state, server, get, feed, lane=None):
+        """server: (host, port, path); get: httpget.get; feed(): called per block of work. lane:
+        another Staging, whose buffer this one uses when that one does not fetch.
+        """
         self._state = state
         self._host, self._port, self._base = server
         self._get = get
         self._feed = feed
-        self._buffer = bytearray(_BUFFER)
+        self._lane = lane or self
+        self._buffer = lane._buffer if lane else bytearray(_BUFFER)
+        self.busy = False
 
     def forget(self, keep=None):
         """Removes staged payloads, but for the one named `keep`."""
@@ -47,6 +51,15 @@ class Staging:
         digest: its SHA-256 and name; size: bytes; progress(done) is called as bytes arrive. Raises
         Interrupted, or Failure when there is no use in trying again.
         """
+        if self._lane.busy:
+            raise Interrupted("another payload is on its way")
+        self._lane.busy = True
+        try:
+            return await self._fetch(digest, size, progress)
+        finally:
+            self._lane.busy = False
+
+    async def _fetch(self, digest, size, progress):
         name = _PREFIX + _hex(digest)[:16]
         self.forget(keep=name)
         have = self._state.size(name)
