@@ -3,7 +3,8 @@
 
     python bench/device.py [--json]
 
-QEMU counts one tick an instruction, so the figures are the same in every run and on every machine (within 0.01 %).
+QEMU counts one tick an instruction, so the figures are the same in every run and on every machine: within 0.01 %, or
+one collection of the heap (some 50,000 instructions) more or less in what makes much garbage, as Python's integers do.
 The libraries are compiled with mpy-cross and executed in place; the heap figures are what a call adds, its arguments
 and result excluded, every buffer of bspatch included. Collections that fall into a call are part of its cost, as on a
 board. The run before is kept in build/bench and shown beside this one.

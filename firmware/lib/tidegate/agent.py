@@ -8,6 +8,7 @@ import json
 import sys
 
 import cbor
+import ed25519
 import httpget
 
 from tidegate import PROTOCOL, console, ids
@@ -83,6 +84,10 @@ class Agent:
         self._reboot = asyncio.Event()
         state = State(board.folder + "/state")
         feed = boot.watchdog.feed
+        if not ed25519.native():
+            from tidegate.pins import Pins
+
+            ed25519.tables = Pins(state, feed).table
 
         handlers = {
             "trust": lambda data: self._rotation.push(data),
