@@ -19,12 +19,14 @@ ROUTES = [
     ("GET", "/api/v1/alarms", "read"),
     ("GET", "/api/v1/status", "read"),
     ("GET", "/api/v1/trust", "read"),
+    ("GET", "/api/v1/data", "read"),
     ("GET", "/api/v1/audit", "admin"),
     ("POST", "/api/v1/devices", "devices"),
     ("POST", "/api/v1/devices/x/credentials", "devices"),
     ("POST", "/api/v1/devices/x/commands", "command"),
     ("POST", "/api/v1/releases", "publish"),
     ("POST", "/api/v1/trust", "publish"),
+    ("POST", "/api/v1/data", "publish"),
     ("PUT", "/api/v1/payloads/" + "0" * 64, "publish"),
 ]
 OPEN = {"/healthz", "/p/<name>", "/", "/static/<path:filename>", "/favicon.ico"}
