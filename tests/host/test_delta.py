@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import zlib
@@ -12,9 +13,11 @@ import pytest
 from click.testing import Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from workshop import vectors
+from workshop import ROOT, vectors
 
 from tidegate import deflate, delta
+from tidegate.delta import adaptive
+from tidegate.delta.start import START_STATES
 from tidegate.errors import TidegateError
 
 PATCHES = vectors("patches.json")  # by an encoder that is not ours: tests/vectors/make_device_vectors.py
@@ -167,6 +170,45 @@ def test_stored_blocks() -> None:
     assert deflate.max_distance(packer.compress(noise) + packer.flush()) == 0
 
 
+def test_the_page_has_the_states_that_patches_begin_with() -> None:
+    page = (ROOT / "docs" / "patch-format.md").read_text()
+    table = page.split("<!-- start states -->")[1].split("<!-- end of start states -->")[0]
+    assert bytes.fromhex(table.replace("```", "")) == START_STATES
+    assert len(START_STATES) == adaptive.STATES
+
+
+@each_codec
+def test_any_start_of_a_body(made: bytes) -> None:
+    """Bodies put together at random are refused, in no more time than their size allows."""
+    chance = random.Random(9)
+    body = delta.read_header(made).body
+    for _ in range(2000):
+        patch = made[: chance.randrange(body, len(made))] + chance.randbytes(chance.randrange(40))
+        if patch != made:
+            with pytest.raises(delta.PatchError):
+                delta.apply(OLD, patch)
+
+
+def test_the_smaller_codec_is_kept() -> None:
+    repeated = OLD + bytes(range(100)) * 30
+    for old, new in ((OLD, NEW), (OLD, repeated), (b"", b"a"), (b"", b"ab" * 4000)):
+        sizes = {codec: len(delta.make(old, new, [codec])) for codec in delta.CODECS}
+        patch = delta.make(old, new)
+        assert len(patch) == min(sizes.values()) == sizes[delta.read_header(patch).codec]
+
+
+def test_progress_is_told() -> None:
+    told: list[tuple[int, int, str]] = []
+    large = random.Random(3).randbytes(40000)
+    patch = delta.make(OLD, large, [delta.ADAPTIVE], lambda *now: told.append(now))
+    assert {what for _, _, what in told} == {"comparing", "packing", "applying"}
+    assert all(0 <= done <= total == 40000 for done, total, _ in told)
+    assert len(told) > 15
+    told.clear()
+    assert delta.apply(OLD, patch, lambda *now: told.append(now)) == large
+    assert len(told) > 7
+
+
 Cli = Callable[..., Result]
 
 
@@ -174,12 +216,14 @@ def test_on_the_command_line(cli: Cli, tmp_path: Path) -> None:
     old, new, patch, out = (tmp_path / name for name in ("old", "new", "patch", "out"))
     old.write_bytes(OLD)
     new.write_bytes(NEW)
-    assert cli("delta", "make", old, new, patch).exit_code == 0
+    made = cli("delta", "make", old, new, patch, "--json")
+    assert made.exit_code == 0
+    assert json.loads(made.stdout)["codec"] == "adaptive"
     assert cli("delta", "apply", old, patch, out).exit_code == 0
     assert out.read_bytes() == NEW
     shown = cli("delta", "info", patch)
     assert shown.exit_code == 0
-    assert "new size" in shown.stdout and str(len(NEW)) in shown.stdout
+    assert "new size" in shown.stdout and str(len(NEW)) in shown.stdout and "adaptive" in shown.stdout
 
 
 @each_codec

@@ -18,7 +18,8 @@ _LITERALS = 30  # to begin a row of them
 _COPY = 30
 _CLASS = 7  # each doubling of an offset
 _LENGTH = 14  # each doubling of a length
-_LONG = 40  # a match of more bytes is taken whole
+_LONG = 40  # a match of more bytes is taken whole, and no better one is looked for
+_LONGEST = 1024
 _MAX_STRETCH = 4096  # longer stretches are planned in parts
 _MAX_SEARCHED = 1 << 20  # new bytes; planning takes some 30 microseconds each, so of more none are copied
 
@@ -98,12 +99,16 @@ class Finder:
             cost = _CLASS * (2 * abs(place - position) + 1).bit_length()
             if length not in found or cost < found[length][0]:
                 found[length] = cost, Copy(True, place - position, length)
+            if length > _LONG:
+                break
         places = self._in_new.get(key, [])
-        for place in places[bisect_left(places, at - WINDOW) : bisect_left(places, at)]:
+        for place in reversed(places[bisect_left(places, at - WINDOW) : bisect_left(places, at)]):
             length = _same(self._new, place, self._new, at, end)
             cost = _CLASS * (at - place).bit_length()
             if length not in found or cost < found[length][0]:
                 found[length] = cost, Copy(False, at - place, length)
+            if length > _LONG:
+                break
         yield from found.values()
 
 
@@ -118,14 +123,17 @@ def _places(data: bytes, wanted: set[bytes]) -> dict[bytes, list[int]]:
 
 
 def _near(places: list[int], position: int) -> list[int]:
+    """Those around `position`, nearest first."""
     middle = bisect_right(places, position)
-    return places[max(0, middle - _CANDIDATES) : middle + _CANDIDATES]
+    return sorted(places[max(0, middle - _CANDIDATES) : middle + _CANDIDATES], key=lambda place: abs(place - position))
 
 
 def _same(source: bytes, place: int, new: bytes, at: int, end: int) -> int:
     """How many bytes from `place` are those of new[at:end]; the first MIN_COPY are known to be."""
-    most = min(end - at, len(source) - place)
+    most = min(end - at, len(source) - place, _LONGEST)
     length = MIN_COPY
+    while source[place + length : place + length + 32] == new[at + length : at + length + 32] and length + 32 <= most:
+        length += 32
     while length < most and source[place + length] == new[at + length]:
         length += 1
     return length
