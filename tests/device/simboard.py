@@ -176,6 +176,8 @@ class SimBoard:
         if self.down:
             raise self.down
         if self.files:
+            if self.operation("sync"):
+                self.power_off()
             self.files.sync(folder)
 
     def rom_size(self):

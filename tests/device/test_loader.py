@@ -153,6 +153,21 @@ def arm(boot):
     boot.arm_trial(len(OTHER), sha256(OTHER), 4)
 
 
+def test_installing_cut_anywhere_is_not_taken_for_damage():
+    """A record that tells of an image before its name is durable would have it rolled back, for good."""
+    board = board_with()
+    start = board.snapshot()
+    board.log = []
+    board.boot(lambda board: loader.run(board, arm))
+    for point in range(1, len(board.log) + 1):
+        for _ in range(3):  # how much of what is not durable is lost is chance
+            board.restore(start)
+            board.cut_at(point)
+            equal(board.boot(lambda board: loader.run(board, arm)), "cut")
+            true(ran(board) in (("A", 3, False), ("B", 4, True)), "cut at %d" % point)
+            equal(flash.status(board)["outcome"], "none", "cut at %d" % point)
+
+
 def test_trial_is_counted_before_it_runs():
     board = board_with()
     board.boot(lambda board: loader.run(board, arm))

@@ -112,6 +112,17 @@ def test_image_put_there_with_a_right_record_does_not_run():
         equal(world.slots()["reason"], "signature")
 
 
+def test_right_image_under_another_sequence_does_not_run():
+    """A record that lifts an old release above newer ones."""
+    with flashed() as world:
+        path = world.board.folder + "/image"
+        rewrite(world, path, world.images[2])
+        rewrite(world, path + ".suit", envelope("patch"))
+        digest = __import__("hashlib").sha256(world.images[2]).digest()
+        flash.install(world.board, path, digest, 9, path + ".suit")
+        equal(ran(world), ("A", 2))
+
+
 def test_trial_with_a_spoilt_manifest_is_rolled_back():
     with flashed() as world:
         world.offer = envelope("next-patch")
@@ -144,7 +155,16 @@ def test_without_the_option_the_digest_is_enough():
 def test_options_that_cannot_be_understood_are_safe_mode():
     with flashed() as world:
         path = world.board.folder + options.FILE
-        for text in ("", "{", "[]", '{"verify": "no"}', '{"verify": 1}', '{"vrify": "signature"}', '{"slots": "ram"}'):
+        for text in (
+            "",
+            "{",
+            "[]",
+            '{"verify": "no"}',
+            '{"verify": 1}',
+            '{"vrify": "signature"}',
+            '{"slots": "ram"}',
+            "{nonsense}",
+        ):
             rewrite(world, path, text.encode())
             equal(ran(world), None, text)
             error = str(raises(Exception, slots.of, world.board))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +86,7 @@ MUTANTS = (
         "romslots.py",
         "        self._board.rom_erase(self._start + self._erased, self._board.BLOCK)\n",
         "",
-        "loader",
+        "powercuts",
     ),
     Mutant(
         "the file has its name from the start",
@@ -108,7 +109,7 @@ MUTANTS = (
         "fileslots.py",
         '        self._board.sync(self._path[: self._path.rfind("/")])\n',
         "",
-        "powercuts",
+        "loader",
         "file",
     ),
     Mutant(
@@ -181,13 +182,24 @@ def firmware(folder: Path) -> Path:
     return folder
 
 
-def failures(folder: Path, script: str, kind: str) -> list[str]:
-    """The functions of the device script that fail on the firmware in `folder`."""
-    command = [sys.executable, folder / "tests" / "device" / "run.py", script, "cpython", f"slots={kind}"]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=TIMEOUT_S)
-    failed = [line for line in done.stdout.splitlines() if line.startswith("FAIL ")]
-    # A script that a mutant ends altogether has noticed it as well.
-    return failed or ([done.stderr[-400:]] if done.returncode else [])
+def failure(folder: Path, script: str, kind: str) -> str | None:
+    """The first failure of the device script on the firmware in `folder`, where it is stopped; None if it passes."""
+    runner = folder / "tests" / "device" / "run.py"
+    command = [sys.executable, "-u", str(runner), script, "cpython", f"slots={kind}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        watchdog = threading.Timer(TIMEOUT_S, process.kill)
+        watchdog.start()
+        try:
+            for line in process.stdout:
+                if line.startswith("FAIL "):
+                    return line
+            code = process.wait()
+        finally:
+            watchdog.cancel()
+            process.kill()
+        # A script that the mutant ends, or never lets end, has noticed it as well.
+        return f"exit code {code}" if code else None
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
@@ -197,9 +209,9 @@ def test_the_device_tests_notice(tmp_path: Path, mutant: Mutant) -> None:
     text = path.read_text()
     assert text.count(mutant.old) == 1, f"{mutant.path} no longer has {mutant.old!r} once: adapt the mutant"
     path.write_text(text.replace(mutant.old, mutant.new))
-    assert failures(place, mutant.script, mutant.kind), f"nobody noticed that {mutant.name}"
+    assert failure(place, mutant.script, mutant.kind), f"nobody noticed that {mutant.name}"
 
 
-@pytest.mark.parametrize("script, kind", sorted({(mutant.script, mutant.kind) for mutant in MUTANTS}))
-def test_and_pass_on_a_copy_without_a_mutant(tmp_path: Path, script: str, kind: str) -> None:
-    assert failures(firmware(tmp_path), script, kind) == []
+@pytest.mark.parametrize("kind", ["rom", "file"])
+def test_and_pass_on_a_copy_without_a_mutant(tmp_path: Path, kind: str) -> None:
+    assert failure(firmware(tmp_path), "loader", kind) is None

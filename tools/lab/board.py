@@ -19,10 +19,10 @@ from tidegate.serialport import Session
 class LabBoard:
     """One board with its console recorded. `lines` is what it printed since it was made, over all resets."""
 
-    def __init__(self, storage: Path, mac: str = "02:00:00:74:69:01"):
+    def __init__(self, storage: Path, mac: str = "02:00:00:74:69:01", firmware: Path | None = None):
         self._log = storage.with_suffix(".console")
         self._log.write_bytes(b"")
-        self.emulator = Emulator(storage, mac=mac, console_log=self._log)
+        self.emulator = Emulator(storage, mac=mac, firmware=firmware, console_log=self._log)
         self._reader: threading.Thread | None = None
         self._stop = threading.Event()
 

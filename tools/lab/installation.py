@@ -187,10 +187,15 @@ class Installation:
 
     # -------------------------------------------------------------- boards
 
-    def add_board(self, device: str, mac: str = "02:00:00:74:69:01", period_s: int = 2) -> LabBoard:
-        """Register a device, write its settings, and power on a board with blank storage for it."""
+    def add_board(
+        self, device: str, mac: str = "02:00:00:74:69:01", period_s: int = 2, firmware: Path | None = None
+    ) -> LabBoard:
+        """Register a device, write its settings, and power on a board with blank storage for it.
+
+        firmware: another MicroPython than the board's usual one.
+        """
         self._add_device(device, HOST_FROM_BOARD, period_s)
-        board = LabBoard(self.folder / f"{device}.flash", mac)
+        board = LabBoard(self.folder / f"{device}.flash", mac, firmware)
         self.boards.append(board)
         board.power_on()
         return board
