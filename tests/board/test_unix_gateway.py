@@ -47,7 +47,7 @@ def test_resets_and_the_watchdog_start_it_again(gateway):
         "    while True: pass\n"
     )
     assert code == 0
-    files = "['boot', 'main.py', 'rom.bin']"
+    files = "['.lock', 'boot', 'main.py', 'rom.bin']"
     expected = [f"cause power-on {files}", f"cause hard {files}", "fed", f"cause watchdog {files}"]
     assert [line for line in said if not line.startswith("Alarm")] == expected
 

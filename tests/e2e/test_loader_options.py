@@ -1,0 +1,102 @@
+"""The loader's options on the emulated Cortex-M3: signatures verified at every boot, and file slots.
+
+Both want more than the 128 KiB of heap the board usually has: an image that runs from RAM needs room for itself, and
+what verifies a signature leaves 12 KiB of names behind, which the agent would need for an update.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import CHANGES
+from lab import Installation, LabBoard
+
+from tidegate.serialport import Session
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LARGE = ROOT / "build" / "qemu_mps2_large"
+LARGE_HEAP = 384 * 1024
+BUILD_S = 400
+DEVICE = "gate-s"
+FILES = "gate-f"
+BOOT_S = 60
+
+
+@pytest.fixture(scope="module")
+def large_firmware() -> Path:
+    """The same board with a heap of 384 KiB."""
+    command = [
+        "make",
+        "-C",
+        ROOT / "boards" / "qemu_mps2",
+        f"HEAP={LARGE_HEAP}",
+        f"BUILD={LARGE}",
+        f"PYTHON={sys.executable}",
+    ]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=BUILD_S)
+    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-2000:]
+    return LARGE / "firmware.elf"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, large_firmware: Path) -> Iterator[Installation]:
+    """An installation with a board that verifies signatures and runs 1.0.0."""
+    with Installation(tmp_path_factory.mktemp("options") / "place") as made:
+        made.make_keys()
+        made.start_server()
+        made.copy_source()
+        made.build("1.0.0", 1)
+        said = made.flash(made.add_board(DEVICE, firmware=large_firmware), DEVICE, "1.0.0", "--verify", "signature")
+        assert "its signature verified" in said
+        made.wait_running(DEVICE, "1.0.0", BOOT_S)
+        yield made
+
+
+def board(place: Installation) -> LabBoard:
+    found = place.boards[0]
+    assert isinstance(found, LabBoard)
+    return found
+
+
+def test_an_update_under_verified_signatures(place: Installation) -> None:
+    place.change(CHANGES / "1.1.0.diff")
+    place.build("1.1.0", 2, previous="1.0.0")
+    place.publish("1.1.0")
+    place.wait_running(DEVICE, "1.1.0", BOOT_S)
+    slots = board(place).slots()
+    assert slots["verify"] == "signature" and slots["running"] == "B"
+    assert slots["slots"]["A"]["whole"] and slots["slots"]["B"]["whole"]
+
+
+def test_a_slot_whose_manifest_is_gone_is_not_run(place: Installation) -> None:
+    """Flashing nothing new keeps the option; a slot that lost its manifest is as good as damaged."""
+    mark = len(board(place).lines)
+    with board(place).serial_port_free() as port:
+        place.tidegate("flash", port, "--board", place.target, "--source", place.source)
+    board(place).wait_line(r"slot B, sequence 2, verified", BOOT_S, mark)
+    with board(place).serial_port_free() as port, Session(port) as session:
+        session.run("os.remove('/tg/slots/b.suit')")
+        session.reset()
+    board(place).wait_line(r"slot B: no signed manifest is kept beside the slot", BOOT_S, mark)
+    board(place).wait_line(r"going back to slot A", BOOT_S, mark)
+    place.wait_running(DEVICE, "1.0.0", BOOT_S)
+
+
+def test_file_slots_take_an_update(place: Installation, large_firmware: Path) -> None:
+    board = place.add_board(FILES, mac="02:00:00:74:69:0f", firmware=large_firmware)
+    said = place.flash(board, FILES, "1.0.0", "--slots", "file")
+    assert "file slot A boots: sequence 1" in said
+    # 1.1.0 has been published: it is offered as soon as the board says what it runs.
+    place.wait_running(FILES, "1.1.0", 2 * BOOT_S)
+    slots = board.slots()
+    assert (slots["kind"], slots["running"], slots["trial"]) == ("file", "B", None)
+    assert slots["slots"]["B"]["digest"] == place.index("1.1.0")["image"]["digest"]
+    with board.serial_port_free() as port, Session(port) as session:
+        assert "/tg/slots/b.img" in session.list("/tg")
+        assert not [name for name in session.list("/tg") if name.endswith(".new")]
+        # And the ROM segment was left alone.
+        assert session.value("all(byte == 255 for byte in __import__('vfs').rom_ioctl(2, 0)[:8192])")
