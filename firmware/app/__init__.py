@@ -2,7 +2,6 @@
 
 The sensors are simulated, so that it runs on any board: a slow daily wave for the temperature, a
 sagging supply. A source is a function that returns a value; the agent samples, keeps and sends it.
-The temperature goes through a calibration table, which can be updated apart from the image.
 """
 
 import gc
@@ -12,15 +11,12 @@ from tidegate.agent import Agent
 from tidegate.clock import Uptime
 from tidegate.telemetry import Stream
 
-from app import calibration
-
 _uptime = Uptime()
 
 
 def simulated_temperature():
     """Cel; a day's wave in ten minutes."""
-    wave = 21 + 4 * math.sin(_uptime.seconds() / 600 * 2 * math.pi)
-    return round(calibration.apply(wave), 2)
+    return round(21 + 4 * math.sin(_uptime.seconds() / 600 * 2 * math.pi), 2)
 
 
 def simulated_supply():
@@ -56,4 +52,4 @@ def healthy():
 
 def start(boot):
     """Called by the loader once this image is verified and mounted."""
-    Agent(boot, STREAMS, healthy, data={"calibration": calibration.take}).run()
+    Agent(boot, STREAMS, healthy).run()

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
-from conftest import BOARD, DEVICE
+import pytest
+from conftest import BOARD, CHANGES, DEVICE
 from lab import Installation
 
 UPDATE_S = 60
+TABLE = Path(__file__).with_name("calibration.py")  # what an application does with its table
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A board whose application takes a calibration table; 1.1.0 is built and signed, not published."""
+    with Installation(tmp_path_factory.mktemp("e2e") / "place") as made:
+        made.make_keys()
+        made.start_server()
+        made.copy_source()
+        app = made.source / "firmware/app"
+        shutil.copy(TABLE, app)
+        text = (app / "__init__.py").read_text()
+        text = text.replace("round(21 + 4 * math.sin(", "round(calibration.apply(21 + 4 * math.sin(")
+        text = text.replace("/ 600 * 2 * math.pi), 2)", "/ 600 * 2 * math.pi)), 2)")
+        text = text.replace("STREAMS, healthy)", 'STREAMS, healthy, data={"calibration": calibration.take})')
+        (app / "__init__.py").write_text(text.replace("import math\n", "import math\n\nfrom app import calibration\n"))
+        made.build("1.0.0", 1)
+        made.flash(made.add_board(DEVICE), DEVICE, "1.0.0")
+        made.wait_running(DEVICE, "1.0.0", 60)
+        made.change(CHANGES / "1.1.0.diff")
+        made.build("1.1.0", 2, previous="1.0.0")
+        yield made
 
 
 def release(place: Installation, sequence: int, table: str) -> Path:
