@@ -1,3 +1,4 @@
+# ruff: noqa: PTH123, UP031 - runs on MicroPython
 """The temperature's calibration: a data component, so it changes without a new image or a restart.
 
 The table is JSON, {"gain": number, "offset": Cel}. Without one, or with one taken back, readings
