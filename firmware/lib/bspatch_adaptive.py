@@ -59,13 +59,9 @@ def decoder(names=("_bspatch", "bspatch_viper", "bspatch_plain")):
     return __import__(names[-1])
 
 
-# Chosen when this is imported: an import into a heap long in use may find no room.
-_DECODER = decoder()
-
-
 def apply(read_old, old_size, patch_stream, write, new_size, decode=None):
     """As bspatch.apply, for codec 1; decode: a decoder in place of the fastest."""
-    steps = _Steps(patch_stream, decode or _DECODER)
+    steps = _Steps(patch_stream, decode or decoder())
     out = Out(read_old, write, bytearray(2 * OUT_SIZE), OUT_SIZE)
     core = steps.core
     at = 0  # in the old image

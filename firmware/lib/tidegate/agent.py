@@ -8,7 +8,6 @@ import json
 import sys
 
 import cbor
-import ed25519
 import httpget
 
 from tidegate import PROTOCOL, console, ids
@@ -84,10 +83,6 @@ class Agent:
         self._reboot = asyncio.Event()
         state = State(board.folder + "/state")
         feed = boot.watchdog.feed
-        if not ed25519.native():
-            from tidegate.pins import Pins
-
-            ed25519.tables = Pins(state, feed).table
 
         handlers = {
             "trust": lambda data: self._rotation.push(data),

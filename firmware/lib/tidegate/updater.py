@@ -10,7 +10,6 @@ import gc
 import hashlib
 
 import bspatch
-import bspatch_adaptive  # noqa: F401 - while the heap is whole; bspatch would load it later
 
 from tidegate import alarms, console, envelope, reports
 from tidegate.clock import const, ticks_diff, ticks_ms
