@@ -34,7 +34,8 @@ async def get(host, port, path, offset, sink, buf, max_size, timeout_s=30, etag=
     if len(buf) < 256:
         raise ValueError("the buffer must hold at least 256 bytes")
     for text in (host, path, etag or ""):
-        if any(ord(char) <= 32 or ord(char) > 126 for char in text) or not path.startswith("/"):
+        # Bytes, not characters: MicroPython keeps each new character for good, and needs room.
+        if any(byte <= 32 or byte > 126 for byte in text.encode()) or not path.startswith("/"):
             raise ValueError("host, path and etag are visible ASCII, and a path starts with /")
     request = _request(host, port, path, offset, etag)
     try:
