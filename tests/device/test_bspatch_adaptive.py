@@ -12,7 +12,8 @@ import check
 from check import Random, equal, ground, raises, skip, true, vectors
 from test_bspatch import Slots
 
-GROUNDS = ("cpython", "unix", "cortex-m3")
+# Not on the board: the vectors' lines of 10 KB leave no room beside this. There bench/device.py checks every decoder.
+GROUNDS = ("cpython", "unix")
 TIMEOUT_S = 600
 
 
