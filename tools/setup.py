@@ -34,6 +34,8 @@ BUILD_PROGRAMS = {
     "qemu-system-arm": "qemu-system-arm",
 }
 TEST_PROGRAMS = {"mosquitto": "mosquitto", "mosquitto_passwd": "mosquitto"}
+# Tests that need it are skipped, and say so, where it cannot be had: Ubuntu has it only as a snap.
+BROWSER = "chromium"
 
 
 def say(text: str) -> None:
@@ -107,6 +109,16 @@ def system_packages(programs: dict[str, str]) -> None:
         fail(f"still missing after installing: {', '.join(still)}", "Install them by hand and run again.")
 
 
+def browser() -> None:
+    """A browser to look at the status page with; doing without is no error."""
+    if os.geteuid() == 0 and shutil.which("apt-get") and not shutil.which(BROWSER, path=search_path()):
+        say("installing a browser for the tests of the status page")
+        command = ["apt-get", "install", "-y", "--no-install-recommends", BROWSER]
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        if subprocess.run(command, env=environment, capture_output=True).returncode:
+            say(f"no {BROWSER} here: the tests of the status page will be skipped")
+
+
 # ------------------------------------------------------------------ virtual environment
 
 
@@ -177,6 +189,8 @@ def main() -> None:
         )
     started = time.monotonic()
     system_packages({**BUILD_PROGRAMS, **(TEST_PROGRAMS if options.purpose == "test" else {})})
+    if options.purpose == "test":
+        browser()
     virtual_environment()
     toolchain_and_firmware()
     native_modules(options.purpose)

@@ -11,14 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gate import CHANGES, DEVICE
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "tools"))
 
 from lab import Installation
-
-CHANGES = Path(__file__).resolve().parent.parent.parent / "tools" / "demo_releases"
-DEVICE = "gate-1"
-BOARD = "qemu_mps2"
 
 
 @pytest.fixture(scope="module")

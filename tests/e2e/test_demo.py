@@ -71,9 +71,8 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
         assert len(processes_of(folder)) >= 3, "demo, server and emulator run"
     finally:
         os.killpg(demo.pid, signal.SIGINT)  # as the terminal does
-        demo.stdout.close()
-        code = demo.wait(30)
-    assert code == 130
+        rest, _ = demo.communicate(timeout=30)
+    assert (demo.returncode, rest.strip().splitlines()[-1:]) == (130, ["demo: stopped"])
     deadline = time.monotonic() + 5
     while processes_of(folder) and time.monotonic() < deadline:
         time.sleep(0.1)

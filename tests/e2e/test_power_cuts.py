@@ -9,7 +9,7 @@ import os
 import random
 import time
 
-from conftest import DEVICE
+from gate import DEVICE
 from lab import Installation
 
 # How long after power-on the cuts come, at the speed of a real part: mostly before the switch, which takes about
