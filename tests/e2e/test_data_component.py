@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import BOARD, CHANGES, DEVICE
+from gate import BOARD, CHANGES, DEVICE
 from lab import Installation
 
 UPDATE_S = 60

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import CHANGES
+from gate import CHANGES
 from lab import Installation, LabBoard
 
 from tidegate.serialport import Session

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from conftest import BOARD, DEVICE
+from gate import BOARD, DEVICE
 from lab import Installation, attacker
 
 from tidegate import keys, manifest, release, rotation, trust

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from conftest import CHANGES
+from gate import CHANGES
 from lab import Installation, LabGateway
 
 DEVICE = "gate-9"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from conftest import BOARD, CHANGES, DEVICE
+from gate import BOARD, CHANGES, DEVICE
 from lab import Installation
 from lab.board import LabBoard
 
