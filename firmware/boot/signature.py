@@ -1,7 +1,7 @@
 """The check of a slot's manifest at every boot, for boards that are told verify = "signature".
 
 The judge is the agent's own code, from a copy of its libraries that was flashed into LIBRARY;
-never from a slot, which is what is judged (docs/decisions/0007-loader-verifies-signatures.md). It
+never from a slot, which is what is judged (docs/decisions/0011-loader-verifies-signatures.md). It
 is forgotten again before the slot is mounted.
 """
 
