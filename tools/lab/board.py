@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import select
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
-from lab.processes import LabError
+from lab.console import RecordedConsole
 from tidegate.emulator import Emulator
 from tidegate.serialport import Session
 
 
-class LabBoard:
+class LabBoard(RecordedConsole):
     """One board with its console recorded. `lines` is what it printed since it was made, over all resets."""
 
     def __init__(self, storage: Path, mac: str = "02:00:00:74:69:01", firmware: Path | None = None):
-        self._log = storage.with_suffix(".console")
-        self._log.write_bytes(b"")
+        super().__init__(storage.with_suffix(".console"))
         self.emulator = Emulator(storage, mac=mac, firmware=firmware, console_log=self._log)
         self._reader: threading.Thread | None = None
         self._stop = threading.Event()
@@ -42,10 +39,6 @@ class LabBoard:
     def power_off(self) -> None:
         self.unwatch()
         self.emulator.stop()
-
-    @property
-    def lines(self) -> list[str]:
-        return self._log.read_text(errors="replace").splitlines()
 
     def watch(self) -> None:
         """Take from the console what the board prints, as it would stall without a reader; not while mpremote does."""
@@ -74,20 +67,6 @@ class LabBoard:
         with self.serial_port_free() as port, Session(port) as session:
             session.run("from boot import board, flash")
             return session.value("flash.status(board.Board())")
-
-    def wait_line(self, pattern: str, timeout_s: float, since: int = 0) -> re.Match[str]:
-        """The first console line from number `since` on that `pattern` is found in."""
-        wanted = re.compile(pattern)
-        deadline = time.monotonic() + timeout_s
-        while True:
-            lines = self.lines[since:]
-            for line in lines:
-                if found := wanted.search(line):
-                    return found
-            if time.monotonic() > deadline:
-                seen = "\n  ".join(lines[-12:])
-                raise LabError(f"the console did not show {pattern!r} in {timeout_s:.0f} s; it showed:\n  {seen}")
-            time.sleep(0.05)
 
     def _read(self, pty: str) -> None:
         try:
