@@ -48,7 +48,7 @@ def check(board, slot, manifest, keys, feed):
 def _check(board, slot, manifest, keys, feed):
     from tidegate import envelope, ids, suit, trust
     from tidegate.config import Config, ConfigError
-    from tidegate.reports import Failure
+    from tidegate.failures import Failure
 
     try:
         config = Config(board.folder, board.name)

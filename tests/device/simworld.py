@@ -33,6 +33,7 @@ aiotcp.sleep_ms = _sleep_ms
 import cbor
 import tidegate.agent
 from boot import flash, loader, slots
+import httpget
 from httpget import HttpError
 from mqtt import MqttError
 from simboard import SimBoard
@@ -187,7 +188,7 @@ class World:
             return
         tidegate.agent._RELEASE = self.board.folder + "/release.json"
         tidegate.agent.Link = lambda *given: _Link(self, *given)
-        tidegate.agent.httpget = self
+        httpget.get = self.get
         agent = tidegate.agent.Agent(boot, (), self.health or tidegate.agent.healthy, data=self.takers)
         agent.run()
 

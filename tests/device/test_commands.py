@@ -4,6 +4,7 @@ import cbor
 import check
 import scratch
 from check import equal, true
+from signedby import Signed
 from tidegate.alarms import Alarms
 from tidegate.state import State
 
@@ -43,7 +44,7 @@ def device(state, ran):
     store = trust.parse(bytes.fromhex(setup["trust"]))
     nonce = bytes.fromhex(setup["nonce"])
     alarms = Alarms(outbox, Uptime())
-    taken = commands.Commands(setup["device"], store, nonce, state, outbox, alarms, handlers, lambda: None)
+    taken = commands.Commands(Signed(setup["device"], store), nonce, state, outbox, alarms, handlers)
     return taken, outbox
 
 

@@ -7,8 +7,9 @@ from binascii import hexlify, unhexlify
 
 import cbor
 from check import equal, true, vectors
+from signedby import Signed
 
-from tidegate import commands, ids, plan, reports, trust, updater
+from tidegate import commands, failures, ids, install, trust, updater
 
 
 def text(data):
@@ -52,14 +53,14 @@ def decide(data, setup):
     """(verdict, plan or Failure) of the real updater."""
     boot = Running(setup)
     vendor = ids.vendor_id(setup["vendor"])
-    identity = plan.Identity(boot, vendor, ids.class_id(vendor, setup["product"], setup["board"]))
-    store = trust.parse(unhexlify(setup["trust"]))
-    machine = updater.Updater(boot, None, store, identity, None, Reporter(), None, None)
+    site = Signed(
+        "", trust.parse(unhexlify(setup["trust"])), vendor, ids.class_id(vendor, setup["product"], setup["board"])
+    )
+    machine = updater.Updater(boot, None, site, Reporter(), None, None)
     try:
-        machine._decide(data)
-    except reports.Failure as failure:
+        found = install.Install(machine, data, False, None).decide()
+    except failures.Failure as failure:
         return "refuse", failure
-    found = machine._plan
     return ("current", None) if found is None else ("accept", found)
 
 
@@ -76,7 +77,7 @@ def goes_on(found):
     """Runs what follows the fetch, as the updater does before it switches; True if nothing stops it."""
     try:
         found.finish()
-    except reports.Failure:
+    except failures.Failure:
         return False
     return True
 
@@ -138,7 +139,7 @@ def test_commands():
         handlers = {opcode: handler(opcode) for opcode in ("info", "reboot", "ping")}
         store = trust.parse(unhexlify(setup["trust"]))
         nonce = unhexlify(setup["nonce"])
-        machine = commands.Commands(setup["device"], store, nonce, kept, kept, kept, handlers, lambda: None)
+        machine = commands.Commands(Signed(setup["device"], store), nonce, kept, kept, kept, handlers)
         machine.handle(unhexlify(entry["command"]))
         name = entry["name"]
         equal(kept.reason, entry.get("device_reason") or entry.get("reason"), name)

@@ -6,7 +6,7 @@ import check
 from check import Random, equal, raises, true, vectors
 
 from tidegate import trust
-from tidegate.rotation import judge
+from tidegate.succession import judge
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 HEAP = "512k"

@@ -2,11 +2,11 @@
 
 import check
 from check import Random, equal, raises, true
+from tidegate.failures import Failure
 from tidegate.plan import Plan
-from tidegate.reports import Failure
 from tidegate.suit import Processor
 
-from tidegate import envelope, reports, trust
+from tidegate import envelope, failures, trust
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 HEAP = "512k"
@@ -62,7 +62,7 @@ def test_every_envelope():
         equal(plan.payload_size, entry["payload_size"], name)
         equal(plan.is_patch, entry["is_patch"], name)
         # The slot does not hold the image, so the check after the fetch must fail.
-        equal(raises(Failure, plan.finish).code, reports.IMAGE_DIGEST, name)
+        equal(raises(Failure, plan.finish).code, failures.IMAGE_DIGEST, name)
     true(seen >= 30, "%d envelopes" % seen)
 
 

@@ -11,10 +11,10 @@ files stay there.
 import check
 import cose
 from check import equal, raises, skip, true
-from tidegate.reports import Failure
+from tidegate.failures import Failure
 from tidegate.suit import ConditionFailed, Fetch, Processor
 
-from tidegate import envelope, reports
+from tidegate import envelope, failures
 
 GROUNDS = ("cpython",)
 
@@ -68,7 +68,7 @@ def opened(data):
     sign1 = cose.decode_sign1(wrapper[1])
     true(sign1.payload is None, "detached")
     if not cose.verify_sign1(sign1, X + Y, wrapper[0], verify=es256, alg=ES256):
-        raise Failure(reports.SIGNATURE, "the signature is wrong")
+        raise Failure(failures.SIGNATURE, "the signature is wrong")
     manifest = envelope.decode(members[3], "manifest")
     for key in SEVERABLE:
         if isinstance(manifest.get(key), list):
@@ -109,7 +109,7 @@ class Wide(Processor):
         device = self._target
         if command == IF_SLOT:
             if parameters[SLOT] != device.slot:
-                raise ConditionFailed(Failure(reports.NO_BRANCH, "another slot"))
+                raise ConditionFailed(Failure(failures.NO_BRANCH, "another slot"))
         elif command == COPY:
             source = self._components[parameters[SOURCE]][0]
             device.did.append(("copy", source, here[0]))
@@ -117,7 +117,7 @@ class Wide(Processor):
             device.holds[here[0]] = parameters[3]
         elif command == MATCH and 14 not in parameters:
             if not device.matches(here, parameters[3], None):
-                raise ConditionFailed(Failure(reports.IMAGE_DIGEST, "another image"))
+                raise ConditionFailed(Failure(failures.IMAGE_DIGEST, "another image"))
         elif command == INVOKE:
             device.did.append(("invoke", here[0]))
         else:
@@ -170,10 +170,10 @@ def test_every_example_is_authentic_and_every_change_is_not():
 
 def test_example_0_secure_boot():
     manifest, device = opened(signed(0)), Device()
-    equal(raises(Failure, run, manifest, device, 7).code, reports.IMAGE_DIGEST)
+    equal(raises(Failure, run, manifest, device, 7).code, failures.IMAGE_DIGEST)
     device.holds[b"\x00"] = FIRST
     equal(run(manifest, device, 7, 9), [("invoke", b"\x00")])
-    equal(narrow(manifest, manifest[9], device).reason, reports.SUIT_COMMAND)
+    equal(narrow(manifest, manifest[9], device).reason, failures.SUIT_COMMAND)
     # validate alone is within the profile
     Processor(as_manifest(manifest), device).validate()
 
@@ -185,7 +185,7 @@ def test_example_1_download_and_install():
     equal(
         (fetch.component, fetch.uri, fetch.digest, fetch.size), ([b"\x00"], "http://example.com/file.bin", FIRST, 34768)
     )
-    equal(raises(Failure, next, steps).code, reports.IMAGE_DIGEST)  # nothing has arrived
+    equal(raises(Failure, next, steps).code, failures.IMAGE_DIGEST)  # nothing has arrived
     device.holds[b"\x00"] = FIRST
     processor = Processor(as_manifest(manifest), device)
     equal(len(list(processor.install())), 1)
@@ -213,8 +213,8 @@ def test_example_3_each_slot_its_image():
         device = Device(slot)
         equal(run(manifest, device, 20, 7), [("fetch", uri, b"\x00")])
         equal(device.holds[b"\x00"], digest)
-    equal(raises(Failure, run, manifest, Device(2), 20).code, reports.NO_BRANCH)
-    equal(narrow(manifest, manifest[20], Device()).reason, reports.SUIT_PARAMETER)
+    equal(raises(Failure, run, manifest, Device(2), 20).code, failures.NO_BRANCH)
+    equal(narrow(manifest, manifest[20], Device()).reason, failures.SUIT_PARAMETER)
 
 
 def test_example_4_copied_and_loaded():
@@ -223,7 +223,7 @@ def test_example_4_copied_and_loaded():
     wanted = [("fetch", "http://example.com/file.bin", b"\x02"), ("copy", b"\x02", b"\x00"), ("copy", b"\x00", b"\x01")]
     equal(device.did, wanted + [("invoke", b"\x01")])
     equal(device.holds, {b"\x02": FIRST, b"\x00": FIRST, b"\x01": SECOND})
-    for section, reason in ((20, reports.SUIT_PARAMETER), (8, reports.SUIT_PARAMETER), (9, reports.SUIT_COMMAND)):
+    for section, reason in ((20, failures.SUIT_PARAMETER), (8, failures.SUIT_PARAMETER), (9, failures.SUIT_COMMAND)):
         equal(narrow(manifest, manifest[section], device).reason, reason)
 
 
@@ -240,7 +240,7 @@ def test_example_5_two_images():
         device.holds[name] = digest
     equal(next(steps, None), None)
     device.holds[b"\x01"] = FIRST
-    equal(raises(Failure, run, manifest, device, 7).code, reports.IMAGE_DIGEST)
+    equal(raises(Failure, run, manifest, device, 7).code, failures.IMAGE_DIGEST)
 
 
 def test_another_vendor_or_class_is_refused():
@@ -248,5 +248,5 @@ def test_another_vendor_or_class_is_refused():
     for name in ("vendor_id", "class_id"):
         device = Device()
         setattr(device, name, bytes(16))
-        equal(raises(Failure, run, manifest, device, 20).code, reports.WRONG_BOARD)
+        equal(raises(Failure, run, manifest, device, 20).code, failures.WRONG_BOARD)
         equal(device.did, [])

@@ -12,7 +12,7 @@ from tidegate.state import State
 from tidegate.supervisor import Beat
 from tidegate.telemetry import RING, Stream, Telemetry
 
-from tidegate import reports
+from tidegate import failures, reports
 
 
 class Link:
@@ -195,7 +195,7 @@ def test_reports_fit_their_limits():
     outbox = Outbox(link, State(scratch.folder()))
     settled = []
     reporter = reports.Reporter(bytes(8), outbox, lambda: settled.append(True))
-    failure = reports.Failure(reports.PATCH, "\u00e4" * 200)
+    failure = failures.Failure(failures.PATCH, "\u00e4" * 200)
     reporter.report(reports.FAILED, 7, bytes(32), failure=failure)
     message = cbor.loads(outbox._queue[0][1])
     equal(len(message[-260].encode()), 160)
@@ -208,6 +208,6 @@ def test_reports_fit_their_limits():
 
 def test_every_failure_has_a_word_and_numbers():
     for code in list(range(1, 18)) + list(range(32, 40)):
-        failure = reports.Failure(code, "x")
+        failure = failures.Failure(code, "x")
         true(failure.word and 0 < failure.reason <= 12 and 0 < failure.result <= 11, "code %d" % code)
-    raises(KeyError, reports.Failure, 31, "x")
+    raises(KeyError, failures.Failure, 31, "x")

@@ -6,14 +6,14 @@ import cbor
 import cose
 import scratch
 from check import equal, raises, true, vectors
+from signedby import Signed
 from tidegate.alarms import Alarms
 from tidegate.commands import Commands
-from tidegate.config import ConfigError
+from tidegate.failures import Failure
 from tidegate.keeper import COPY, FILE, Keeper
-from tidegate.reports import Failure
 from tidegate.state import State
 
-from tidegate import envelope, trust
+from tidegate import ConfigError, envelope, trust
 from tidegate.rotation import Rotation
 
 HEAP = "512k"
@@ -77,7 +77,7 @@ def test_commands_against_thresholds():
         store = trust.parse(unhexlify(entry["store"]))
         handlers = {"ping": lambda arguments, ran=ran: ran.append(1)}
         state, alarms = State(scratch.folder()), Alarms(outbox, Uptime())
-        device = Commands("gate-7", store, NONCE, state, outbox, alarms, handlers, feed)
+        device = Commands(Signed("gate-7", store), NONCE, state, outbox, alarms, handlers)
         for message, verdict in [(entry["message"], entry["verdict"])] + entry["after"]:
             del outbox.sent[:]
             before = len(ran)
@@ -161,7 +161,7 @@ def device(name):
     scratch.write(folder + "/" + FILE, unhexlify(entry["store"]))
     keeper, outbox, told = Keeper(folder), Outbox(), []
     alarms = Alarms(outbox, Uptime())
-    rotation = Rotation(keeper, alarms, feed, lambda: told.append(keeper.version))
+    rotation = Rotation(Signed("gate-7", keeper), alarms, told.append)
     return keeper, rotation, outbox, told, [unhexlify(step["update"]) for step in entry["updates"]]
 
 

@@ -10,7 +10,7 @@ from simworld import World
 from test_updater import envelope
 from tidegate.keeper import COPY, FILE
 
-from tidegate import reports, trust
+from tidegate import failures, reports, trust
 
 HEAP = "2m"
 TIMEOUT_S = 900
@@ -146,7 +146,7 @@ def test_an_offer_whose_key_is_dropped_while_it_is_fetched_is_not_installed():
     world.run(reports.FAILED, 2)
     equal(world.phases()[-2:], ["applying", "failed"])
     said = [message for topic, message in world.heard if topic == "report"]
-    equal(said[-1][4][5], reports.UNKNOWN_KEY)
+    equal(said[-1][4][5], failures.UNKNOWN_KEY)
     equal(world.slots()["trial"], None)
     equal(fleet.version(), 2)
     world.close()

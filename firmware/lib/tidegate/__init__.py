@@ -1,3 +1,9 @@
 """The agent: keeps one gateway up to date and answerable. `tidegate.agent.Agent` composes it."""
 
 PROTOCOL = 1  # version of what the device says, docs/wire.cddl
+
+
+class ConfigError(Exception):
+    """A flashed file is missing or wrong; the text names the file, the key and the remedy, in one
+    line.
+    """

@@ -8,24 +8,19 @@ import json
 import sys
 
 import cbor
-import httpget
 
-from tidegate import PROTOCOL, console, ids
+from tidegate import PROTOCOL, ConfigError, console, ondemand
 from tidegate.alarms import Alarms
 from tidegate.clock import Uptime, const
 from tidegate.commands import Commands
-from tidegate.config import Config, ConfigError
-from tidegate.keeper import Keeper
 from tidegate.link import Link
 from tidegate.outbox import Outbox
-from tidegate.plan import Identity
 from tidegate.reports import Reporter
 from tidegate.rotation import Rotation
-from tidegate.staging import Staging
+from tidegate.site import Site
 from tidegate.state import State
 from tidegate.supervisor import Supervisor
 from tidegate.telemetry import Telemetry
-from tidegate.trial import Trial
 from tidegate.updater import Updater
 
 _NONCE_SIZE = const(8)
@@ -60,7 +55,8 @@ class Agent:
         unusable.
         """
         try:
-            self._compose()
+            with ondemand.modules:
+                self._compose()
         except ConfigError as error:
             console.error("%s", error)
             return
@@ -72,17 +68,23 @@ class Agent:
     # ------------------------------------------------------------ composing
 
     def _compose(self):
+        from tidegate import ids
+        from tidegate.config import Config
+
         boot, board = self._boot, self._boot.board
         config = Config(board.folder, board.name)
         console.set_level(config.log_level)
-        keys = self._keys = Keeper(board.folder, board.sync)
+        vendor = ids.vendor_id(config.vendor)
+        identity = ids.class_id(vendor, config.product, config.board)
+        feed = boot.watchdog.feed
+        site = self._site = Site(board, feed, config.device, vendor, identity, config.payloads)
+        self._trust_version = site.keys().version
+        self._trial_timeout_s = config.trial_timeout_s
         self._release = _read_release()
-        self._config = config
         self._uptime = Uptime()
         self._nonce = board.random(_NONCE_SIZE)
         self._reboot = asyncio.Event()
-        state = State(board.folder + "/state")
-        feed = boot.watchdog.feed
+        state = self._state_files = State(board.folder + "/state")
 
         handlers = {
             "trust": lambda data: self._rotation.push(data),
@@ -92,27 +94,16 @@ class Agent:
         self._link = Link(config, board, handlers)
         self._outbox = Outbox(self._link, state)
         self._reporter = Reporter(self._nonce, self._outbox, self._link.refresh)
-        alarms = Alarms(self._outbox, self._uptime)
-        staging = Staging(state, config.payloads, httpget.get, feed)
-        vendor = ids.vendor_id(config.vendor)
-        identity = Identity(boot, vendor, ids.class_id(vendor, config.product, config.board))
-        self._trial = Trial(boot, state, self._reporter, alarms, staging, self._outbox)
-        self._updater = Updater(
-            boot, state, keys, identity, staging, self._reporter, alarms, self._outbox
-        )
+        alarms = self._alarms = Alarms(self._outbox, self._uptime)
+        self._updater = Updater(boot, state, site, self._reporter, alarms, self._outbox)
         self._data = None
         if self._takers:
             from tidegate.data import Data  # RAM is spent only where it is wanted
 
             files = State(board.folder + "/data")
-            fetched = Staging(files, config.payloads, httpget.get, feed, staging)
-            self._data = Data(
-                self._takers, files, keys, identity, fetched, self._reporter, alarms, feed
-            )
+            self._data = Data(self._takers, files, site, self._reporter, alarms)
             handlers.update(self._data.handlers())
-        self._commands = Commands(
-            config.device, keys, self._nonce, state, self._outbox, alarms, self._handlers(), feed
-        )
+        self._commands = Commands(site, self._nonce, state, self._outbox, alarms, self._handlers())
         self._telemetry = Telemetry(
             config.device,
             self._streams,
@@ -121,14 +112,14 @@ class Agent:
             alarms,
             self._uptime,
         )
-        self._rotation = Rotation(keys, alarms, feed, self._trust_changed)
+        self._rotation = Rotation(site, alarms, self._trust_changed)
         self._supervisor = Supervisor(boot.watchdog, self._uptime, self._stuck)
         self._link.introduce(self._birth, self._state)
         if self._data:
             self._data.open()
         console.info(
             "%s, %s %s, sequence %d, slot %s, started by %s",
-            config.device,
+            site.device,
             self._release["product"],
             self._release["version"],
             boot.running.sequence,
@@ -149,7 +140,7 @@ class Agent:
             8: boot.reset_cause,
             9: boot.trial,
             10: ".".join(str(part) for part in sys.implementation.version[:3]),
-            11: self._keys.version,
+            11: self._trust_version,
         }
         if self._data:
             birth[12] = self._data.held()
@@ -159,10 +150,12 @@ class Agent:
         return cbor.dumps({1: True, 2: self._reporter.state, 3: self._reporter.result})
 
     def _stuck(self, name, seconds):
-        self._trial.note("task %s made no progress for %d s" % (name, seconds))
+        with ondemand.modules:
+            self._trial().note("task %s made no progress for %d s" % (name, seconds))
 
-    def _trust_changed(self):
+    def _trust_changed(self, version):
         """Says so with a new birth; what the old keys signed is looked at again."""
+        self._trust_version = version
         self._updater.trust_changed()
         if self._data:
             self._data.trust_changed()
@@ -179,7 +172,7 @@ class Agent:
         boot, release = self._boot, self._release
         gc.collect()
         return {
-            "device": self._config.device,
+            "device": self._site.device,
             "board": boot.board.name,
             "product": release["product"],
             "version": release["version"],
@@ -224,11 +217,22 @@ class Agent:
 
     async def _update(self, beat):
         """First the end of the last update, then the next one."""
-        self._updater.settled = self._trial.report_outcome()
-        if self._boot.trial:
-            await self._trial.prove(self._link, self._health, self._config.trial_timeout_s, beat)
-            self._updater.settled = self._trial.report_outcome()
+        with ondemand.modules:
+            await self._end_trial(beat)
         await self._updater.run(beat)
+
+    async def _end_trial(self, beat):
+        trial = self._trial()
+        self._updater.settled = trial.report_outcome()
+        if self._boot.trial:
+            await trial.prove(self._link, self._health, self._trial_timeout_s, beat)
+            self._updater.settled = trial.report_outcome()
+
+    def _trial(self):
+        """Only inside `with ondemand.modules`."""
+        from tidegate.trial import Trial
+
+        return Trial(self._boot, self._state_files, self._reporter, self._alarms, self._outbox)
 
     async def _wait_reboot(self, beat):
         await beat.wait(self._reboot)

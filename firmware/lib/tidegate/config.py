@@ -3,17 +3,11 @@
 import json
 import os
 
-from tidegate import console
+from tidegate import ConfigError, console
 from tidegate.clock import const
 
 _MAX_SIZE = const(4096)  # bytes of a file
 _DEVICE_CHARS = "abcdefghijklmnopqrstuvwxyz0123456789-"
-
-
-class ConfigError(Exception):
-    """A flashed file is missing or wrong; the text names the file, the key and the remedy, in one
-    line.
-    """
 
 
 class Config:

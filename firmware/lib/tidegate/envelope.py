@@ -11,9 +11,9 @@ import hashlib
 import cbor
 import cose
 
-from tidegate import reports, trust
+from tidegate import failures, trust
 from tidegate.clock import const
-from tidegate.reports import Failure
+from tidegate.failures import Failure
 
 MAX_SIZE = const(2048)
 SHA256 = const(-16)
@@ -54,18 +54,18 @@ def decode(data, what):
     try:
         return cbor.loads(data, MAX_SIZE)
     except cbor.CborError as error:
-        raise Failure(reports.MALFORMED, "%s: %s" % (what, error))
+        raise Failure(failures.MALFORMED, "%s: %s" % (what, error))
 
 
 def sha256_of(data, what):
     """The 32 bytes in an encoded SUIT_Digest."""
     value = decode(_bytes(data, what), what)
     if not isinstance(value, list) or len(value) != 2:
-        raise Failure(reports.MALFORMED, what + " is not a digest")
+        raise Failure(failures.MALFORMED, what + " is not a digest")
     if value[0] != SHA256:
-        raise Failure(reports.UNSUPPORTED, what + " is not SHA-256", reports.SUIT_ALGORITHM)
+        raise Failure(failures.UNSUPPORTED, what + " is not SHA-256", failures.SUIT_ALGORITHM)
     if not isinstance(value[1], bytes) or len(value[1]) != 32:
-        raise Failure(reports.MALFORMED, what + " is not 32 bytes")
+        raise Failure(failures.MALFORMED, what + " is not 32 bytes")
     return value[1]
 
 
@@ -77,7 +77,7 @@ def authenticate(data, store, feed):
     """
     members, wrapper, digest = unwrap(data)
     if len(members) != 2:
-        raise Failure(reports.MALFORMED, "an envelope holds a wrapper and a manifest")
+        raise Failure(failures.MALFORMED, "an envelope holds a wrapper and a manifest")
     _check_signatures(wrapper, store, feed)
     return _open(members[_MANIFEST], digest)
 
@@ -87,23 +87,23 @@ def unwrap(data):
     says; nothing is trusted yet. wrapper: the encoded SUIT_Digest and the signatures over it.
     """
     if len(data) > MAX_SIZE:
-        raise Failure(reports.TOO_LARGE, "%d bytes, at most %d" % (len(data), MAX_SIZE))
+        raise Failure(failures.TOO_LARGE, "%d bytes, at most %d" % (len(data), MAX_SIZE))
     outer = decode(data, "envelope")
     if not isinstance(outer, cbor.Tag) or outer.tag != _TAG:
-        raise Failure(reports.MALFORMED, "not a SUIT envelope")
+        raise Failure(failures.MALFORMED, "not a SUIT envelope")
     members = outer.value
     if not isinstance(members, dict) or _WRAPPER not in members or _MANIFEST not in members:
-        raise Failure(reports.MALFORMED, "an envelope holds a wrapper and a manifest")
+        raise Failure(failures.MALFORMED, "an envelope holds a wrapper and a manifest")
     wrapper = decode(_bytes(members[_WRAPPER], "wrapper"), "wrapper")
     manifest = _bytes(members[_MANIFEST], "manifest")
     if not isinstance(wrapper, list) or not 2 <= len(wrapper) <= 1 + _MAX_SIGNATURES:
         raise Failure(
-            reports.MALFORMED, "a wrapper holds a digest and 1 to %d signatures" % _MAX_SIGNATURES
+            failures.MALFORMED, "a wrapper holds a digest and 1 to %d signatures" % _MAX_SIGNATURES
         )
     digest = sha256_of(wrapper[0], "manifest digest")
     if digest_with_head(manifest) != digest:
         raise Failure(
-            reports.SIGNATURE, "the manifest is not the signed one", reports.SUIT_CONDITION
+            failures.SIGNATURE, "the manifest is not the signed one", failures.SUIT_CONDITION
         )
     return members, wrapper, digest
 
@@ -114,11 +114,13 @@ def _check_signatures(wrapper, store, feed):
         try:
             sign1 = cose.decode_sign1(_bytes(part, "signature"))
         except cose.CoseError as error:
-            raise Failure(reports.MALFORMED, "signature: %s" % error, reports.SUIT_COSE)
+            raise Failure(failures.MALFORMED, "signature: %s" % error, failures.SUIT_COSE)
         if sign1.headers != {_ALG: _ED25519}:
-            raise Failure(reports.UNSUPPORTED, "signature is not Ed25519", reports.SUIT_ALGORITHM)
+            raise Failure(
+                failures.UNSUPPORTED, "signature is not Ed25519", failures.SUIT_ALGORITHM
+            )
         if sign1.payload is not None or set(sign1.unprotected) != {_KID}:
-            raise Failure(reports.MALFORMED, "signature has another form", reports.SUIT_COSE)
+            raise Failure(failures.MALFORMED, "signature has another form", failures.SUIT_COSE)
         signatures.append((sign1.unprotected[_KID], _verifier(sign1, wrapper[0])))
     try:
         store.quorum(trust.RELEASE, signatures, feed)
@@ -131,10 +133,10 @@ def _verifier(sign1, signed):
 
 
 _UNTRUSTED = {
-    "malformed": reports.MALFORMED,
-    "signature": reports.SIGNATURE,
-    "unknown-key": reports.UNKNOWN_KEY,
-    "threshold": reports.THRESHOLD,
+    "malformed": failures.MALFORMED,
+    "signature": failures.SIGNATURE,
+    "unknown-key": failures.UNKNOWN_KEY,
+    "threshold": failures.THRESHOLD,
 }
 
 
@@ -156,19 +158,19 @@ def digest_with_head(manifest):
 def _open(manifest, digest):
     members = decode(manifest, "manifest")
     if not isinstance(members, dict):
-        raise Failure(reports.MALFORMED, "a manifest is a map")
+        raise Failure(failures.MALFORMED, "a manifest is a map")
     known = (_VERSION, _SEQUENCE, _COMMON, _VALIDATE, _INSTALL, _TEXT)
     if any(key not in known for key in members):
-        raise Failure(reports.UNSUPPORTED, "the manifest has members beyond the profile")
+        raise Failure(failures.UNSUPPORTED, "the manifest has members beyond the profile")
     sequence = members.get(_SEQUENCE)
     if members.get(_VERSION) != 1 or members[_VERSION] is True:
-        raise Failure(reports.UNSUPPORTED, "manifest version %r" % members.get(_VERSION))
+        raise Failure(failures.UNSUPPORTED, "manifest version %r" % members.get(_VERSION))
     if (
         isinstance(sequence, bool)
         or not isinstance(sequence, int)
         or not 0 <= sequence <= _MAX_SEQUENCE
     ):
-        raise Failure(reports.MALFORMED, "the sequence number is not one")
+        raise Failure(failures.MALFORMED, "the sequence number is not one")
     if _TEXT in members:
         _bytes(members[_TEXT], "text")
     sections = [_bytes(members.get(key), name) for key, name in _SECTIONS]
@@ -180,5 +182,5 @@ _SECTIONS = ((_COMMON, "common"), (_VALIDATE, "validate"), (_INSTALL, "install")
 
 def _bytes(value, what):
     if not isinstance(value, bytes):
-        raise Failure(reports.MALFORMED, what + " is missing or no byte string")
+        raise Failure(failures.MALFORMED, what + " is missing or no byte string")
     return value

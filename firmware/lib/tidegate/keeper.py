@@ -6,8 +6,7 @@ So a power cut leaves the old store or the new one, a damaged file costs nothing
 older store by mistake brings no dropped key back. docs/trust.md has how to start over.
 """
 
-from tidegate import console, trust
-from tidegate.config import ConfigError
+from tidegate import ConfigError, console, trust
 from tidegate.state import State
 
 FILE = "trust.cbor"  # as flashed
@@ -59,7 +58,7 @@ class Keeper:
 
     def holds(self, data):
         """Whether these bytes are the store."""
-        return self._files.read(FILE) == data
+        return data is not None and self._files.read(FILE) == data
 
     def replace(self, store, data):
         """Makes `store`, encoded as `data`, the device's; raises OSError and keeps the old one."""

@@ -4,9 +4,9 @@ it.
 
 import cbor
 
-from tidegate import reports
+from tidegate import failures
 from tidegate.clock import const
-from tidegate.reports import Failure
+from tidegate.failures import Failure
 from tidegate.suit import Processor
 
 _NEXT = [b"next"]
@@ -21,9 +21,10 @@ class Identity:
 
     components = (_NEXT, _RUN)
 
-    def __init__(self, boot, vendor_id, class_id):
-        self.vendor_id = vendor_id
-        self.class_id = class_id
+    def __init__(self, boot, site):
+        """site: tidegate.site.Site."""
+        self.vendor_id = site.vendor_id
+        self.class_id = site.class_id
         self._boot = boot
 
     def matches(self, component, digest, size):
@@ -48,7 +49,7 @@ class Plan:
         fetch = next(self._steps, None)
         if fetch is None or fetch.component != _NEXT:
             raise Failure(
-                reports.UNSUPPORTED, "the manifest installs nothing", reports.SUIT_COMPONENT
+                failures.UNSUPPORTED, "the manifest installs nothing", failures.SUIT_COMPONENT
             )
         self.digest = fetch.digest
         self.size = fetch.size
@@ -61,21 +62,21 @@ class Plan:
             address = _PAYLOADS + "".join("%02x" % byte for byte in self.payload)
         if fetch.uri != address:
             raise Failure(
-                reports.UNSUPPORTED, "a payload is named by its digest", reports.SUIT_PARAMETER
+                failures.UNSUPPORTED, "a payload is named by its digest", failures.SUIT_PARAMETER
             )
 
     def check(self, boot):
         """Raises Failure if this device must not install it now."""
         sequence, floor = self.manifest.sequence, boot.sequence_floor
         if sequence < floor or sequence == boot.running.sequence:
-            raise Failure(reports.OLDER, "sequence %d is not newer than %d" % (sequence, floor))
+            raise Failure(failures.OLDER, "sequence %d is not newer than %d" % (sequence, floor))
         if boot.is_bad(self.digest):
             raise Failure(
-                reports.FAILED_BEFORE, "failed its trial on this device; not tried again"
+                failures.FAILED_BEFORE, "failed its trial on this device; not tried again"
             )
         if self.size > boot.other_slot_size:
             raise Failure(
-                reports.NO_SPACE,
+                failures.NO_SPACE,
                 "image of %d bytes, slot of %d" % (self.size, boot.other_slot_size),
             )
 
@@ -84,7 +85,7 @@ class Plan:
         right.
         """
         if next(self._steps, None) is not None:
-            raise Failure(reports.UNSUPPORTED, "one fetch a manifest", reports.SUIT_COMMAND)
+            raise Failure(failures.UNSUPPORTED, "one fetch a manifest", failures.SUIT_COMMAND)
         self._processor.validate()
 
 
@@ -93,16 +94,16 @@ def _patch_arguments(data):
     try:
         values = cbor.loads(data)
     except cbor.CborError as error:
-        raise Failure(reports.MALFORMED, "fetch arguments: %s" % error, reports.SUIT_PARAMETER)
+        raise Failure(failures.MALFORMED, "fetch arguments: %s" % error, failures.SUIT_PARAMETER)
     if not isinstance(values, dict) or set(values) != {1, 2, 3, 4}:
         raise Failure(
-            reports.UNSUPPORTED, "fetch arguments of another form", reports.SUIT_PARAMETER
+            failures.UNSUPPORTED, "fetch arguments of another form", failures.SUIT_PARAMETER
         )
     size, digest = values[3], values[4]
     if values[1] != _PATCH_FORMAT or values[2] != _RUNNING_INDEX:
-        raise Failure(reports.UNSUPPORTED, "patch format %r" % values[1], reports.SUIT_PARAMETER)
+        raise Failure(failures.UNSUPPORTED, "patch format %r" % values[1], failures.SUIT_PARAMETER)
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise Failure(reports.MALFORMED, "patch size %r" % size, reports.SUIT_PARAMETER)
+        raise Failure(failures.MALFORMED, "patch size %r" % size, failures.SUIT_PARAMETER)
     if not isinstance(digest, bytes) or len(digest) != 32:
-        raise Failure(reports.MALFORMED, "patch digest", reports.SUIT_PARAMETER)
+        raise Failure(failures.MALFORMED, "patch digest", failures.SUIT_PARAMETER)
     return digest, size

@@ -6,11 +6,11 @@ import errno
 import hashlib
 import os
 
-from httpget import HttpError
+import httpget
 
-from tidegate import console, reports
+from tidegate import console, failures
 from tidegate.clock import const
-from tidegate.reports import Failure
+from tidegate.failures import Failure
 
 _PREFIX = "payload-"
 _BUFFER = const(1024)  # bytes; for the network and for hashing
@@ -24,26 +24,24 @@ class Interrupted(Exception):
     """The connection failed; what arrived is kept, and the same call goes on from there."""
 
 
+def forget(state, keep=None):
+    """Removes the staged payloads of a folder (tidegate.state.State), but for the one named
+    `keep`.
+    """
+    for name in state.names():
+        if name.startswith(_PREFIX) and name != keep:
+            state.remove(name)
+
+
 class Staging:
-    """At most one payload, in the state folder, named by its digest."""
+    """At most one payload in a folder, named by its digest."""
 
-    def __init__(self, state, server, get, feed, lane=None):
-        """server: (host, port, path); get: httpget.get; feed(): called per block of work. lane:
-        another Staging, whose buffer this one uses when that one does not fetch.
-        """
+    def __init__(self, state, site):
+        """state: tidegate.state.State of the folder; site: tidegate.site.Site."""
         self._state = state
-        self._host, self._port, self._base = server
-        self._get = get
-        self._feed = feed
-        self._lane = lane or self
-        self._buffer = lane._buffer if lane else bytearray(_BUFFER)
-        self.busy = False
-
-    def forget(self, keep=None):
-        """Removes staged payloads, but for the one named `keep`."""
-        for name in self._state.names():
-            if name.startswith(_PREFIX) and name != keep:
-                self._state.remove(name)
+        self._site = site
+        self._feed = site.feed
+        self._buffer = bytearray(_BUFFER)
 
     async def fetch(self, digest, size, progress):
         """The path of the file that holds the payload, whole and checked.
@@ -51,17 +49,17 @@ class Staging:
         digest: its SHA-256 and name; size: bytes; progress(done) is called as bytes arrive. Raises
         Interrupted, or Failure when there is no use in trying again.
         """
-        if self._lane.busy:
+        if self._site.fetching:
             raise Interrupted("another payload is on its way")
-        self._lane.busy = True
+        self._site.fetching = True
         try:
             return await self._fetch(digest, size, progress)
         finally:
-            self._lane.busy = False
+            self._site.fetching = False
 
     async def _fetch(self, digest, size, progress):
         name = _PREFIX + _hex(digest)[:16]
-        self.forget(keep=name)
+        forget(self._state, keep=name)
         have = self._state.size(name)
         if have > size:
             self._state.remove(name)
@@ -72,31 +70,31 @@ class Staging:
         if self._digest(name) != digest:
             self._state.remove(name)
             raise Failure(
-                reports.PAYLOAD_DIGEST, "what the server sent is not the announced payload"
+                failures.PAYLOAD_DIGEST, "what the server sent is not the announced payload"
             )
         return self._state.path(name)
 
     async def _get_rest(self, name, address, have, size, progress):
-        path = self._base + address
+        host, port, base = self._site.payloads
         try:
             with open(self._state.path(name), "ab") as file:
                 take = _Sink(file, have, progress).take
-                total = await self._get(
-                    self._host, self._port, path, have, take, self._buffer, size
+                total = await httpget.get(
+                    host, port, base + address, have, take, self._buffer, size
                 )
-        except HttpError as error:
+        except httpget.HttpError as error:
             if error.status in _GONE:
-                raise Failure(reports.PAYLOAD_MISSING, "the server has no %s" % address)
+                raise Failure(failures.PAYLOAD_MISSING, "the server has no %s" % address)
             if error.status in _NO_RESUME:
                 self._state.remove(name)
             raise Interrupted(str(error))
         except OSError as error:
-            code = reports.NO_SPACE if error.errno == errno.ENOSPC else reports.STORAGE
+            code = failures.NO_SPACE if error.errno == errno.ENOSPC else failures.STORAGE
             raise Failure(code, "staging the payload: %r" % error)
         if total != size:
             self._state.remove(name)
             raise Failure(
-                reports.PAYLOAD_DIGEST, "the payload has %d bytes, not %d" % (total, size)
+                failures.PAYLOAD_DIGEST, "the payload has %d bytes, not %d" % (total, size)
             )
 
     def _digest(self, name):
@@ -117,7 +115,7 @@ class Staging:
         free = found[0] * found[3]
         if free < size + _RESERVE:
             console.error("%d bytes to stage, %d free", size, free)
-            raise Failure(reports.NO_SPACE, "%d bytes to stage, %d free" % (size, free))
+            raise Failure(failures.NO_SPACE, "%d bytes to stage, %d free" % (size, free))
 
 
 class _Sink:

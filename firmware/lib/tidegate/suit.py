@@ -7,10 +7,10 @@ that took an hour or a reset. Commands, parameters and components beyond the pro
 never skipped.
 """
 
-from tidegate import reports
+from tidegate import failures
 from tidegate.clock import const
 from tidegate.envelope import decode, sha256_of
-from tidegate.reports import Failure
+from tidegate.failures import Failure
 
 # commands
 _VENDOR = const(1)
@@ -75,16 +75,16 @@ class Processor:
         self._manifest = manifest
         common = decode(manifest.common, "common")
         if not isinstance(common, dict) or set(common) != {_COMPONENTS, _SHARED}:
-            raise Failure(reports.MALFORMED, "common holds components and a shared sequence")
+            raise Failure(failures.MALFORMED, "common holds components and a shared sequence")
         self._components = common[_COMPONENTS]
         if (
             not isinstance(self._components, list)
             or not 1 <= len(self._components) <= _MAX_COMPONENTS
         ):
-            raise Failure(reports.MALFORMED, "1 to %d components" % _MAX_COMPONENTS)
+            raise Failure(failures.MALFORMED, "1 to %d components" % _MAX_COMPONENTS)
         for component in self._components:
             if component not in target.components:
-                raise Failure(reports.UNSUPPORTED, "unknown component", reports.SUIT_COMPONENT)
+                raise Failure(failures.UNSUPPORTED, "unknown component", failures.SUIT_COMPONENT)
         self._shared = common[_SHARED]
         self._fetched = []
 
@@ -97,7 +97,7 @@ class Processor:
     def validate(self):
         """Runs the validate section; raises Failure if the new image is not right."""
         for _ in self._section(self._manifest.validate, "validate"):
-            raise Failure(reports.UNSUPPORTED, "validate may not fetch", reports.SUIT_COMMAND)
+            raise Failure(failures.UNSUPPORTED, "validate may not fetch", failures.SUIT_COMMAND)
 
     def _section(self, data, name):
         # Every section starts from cleared parameters and the shared sequence.
@@ -107,11 +107,13 @@ class Processor:
         try:
             for _ in self._run(self._shared, "shared sequence", 0):
                 raise Failure(
-                    reports.UNSUPPORTED, "the shared sequence may not fetch", reports.SUIT_COMMAND
+                    failures.UNSUPPORTED,
+                    "the shared sequence may not fetch",
+                    failures.SUIT_COMMAND,
                 )
             if self._identity != 3:
                 raise Failure(
-                    reports.UNSUPPORTED, "the shared sequence must check vendor and class"
+                    failures.UNSUPPORTED, "the shared sequence must check vendor and class"
                 )
             yield from self._run(data, name, 0)
         except ConditionFailed as error:
@@ -119,14 +121,14 @@ class Processor:
 
     def _run(self, data, name, nesting):
         if not isinstance(data, bytes):
-            raise Failure(reports.MALFORMED, name + " is no byte string")
+            raise Failure(failures.MALFORMED, name + " is no byte string")
         sequence = decode(data, name)
         if not isinstance(sequence, list) or len(sequence) % 2:
-            raise Failure(reports.MALFORMED, name + " is not pairs of command and argument")
+            raise Failure(failures.MALFORMED, name + " is not pairs of command and argument")
         for at in range(0, len(sequence), 2):
             command, argument = sequence[at], sequence[at + 1]
             if not _is_uint(command):  # true is no 1
-                raise Failure(reports.UNSUPPORTED, "command %r" % command, reports.SUIT_COMMAND)
+                raise Failure(failures.UNSUPPORTED, "command %r" % command, failures.SUIT_COMMAND)
             if command == _TRY_EACH:
                 yield from self._try_each(argument, nesting)
             elif command == _FETCH:
@@ -146,7 +148,7 @@ class Processor:
             or not 1 <= len(branches) <= _MAX_BRANCHES
             or nesting >= _MAX_NESTING
         ):
-            raise Failure(reports.MALFORMED, "try-each takes 1 to %d branches" % _MAX_BRANCHES)
+            raise Failure(failures.MALFORMED, "try-each takes 1 to %d branches" % _MAX_BRANCHES)
         failed = None
         for branch in branches:
             if branch is None and failed:  # "else do nothing"
@@ -156,9 +158,9 @@ class Processor:
                 return
             except ConditionFailed as error:
                 failed = error
-        if failed.failure.code == reports.IMAGE_DIGEST:
+        if failed.failure.code == failures.IMAGE_DIGEST:
             raise ConditionFailed(
-                Failure(reports.NO_BRANCH, "no payload fits the image that runs")
+                Failure(failures.NO_BRANCH, "no payload fits the image that runs")
             )
         raise failed
 
@@ -166,12 +168,12 @@ class Processor:
         component = self._components[self._index]
         if self._index in self._fetched:
             raise Failure(
-                reports.UNSUPPORTED, "a component is fetched twice", reports.SUIT_COMMAND
+                failures.UNSUPPORTED, "a component is fetched twice", failures.SUIT_COMMAND
             )
         fetch = Fetch(component, self._parameters[self._index])
         if fetch.uri is None or fetch.digest is None or fetch.size is None:
             raise Failure(
-                reports.MALFORMED, "fetch without uri, digest or size", reports.SUIT_PARAMETER
+                failures.MALFORMED, "fetch without uri, digest or size", failures.SUIT_PARAMETER
             )
         self._fetched.append(self._index)
         return fetch
@@ -179,13 +181,13 @@ class Processor:
     def _set_index(self, argument):
         if not _is_uint(argument) or argument >= len(self._components):
             raise Failure(
-                reports.UNSUPPORTED, "component index %r" % argument, reports.SUIT_COMPONENT
+                failures.UNSUPPORTED, "component index %r" % argument, failures.SUIT_COMPONENT
             )
         self._index = argument
 
     def _override(self, argument):
         if not isinstance(argument, dict):
-            raise Failure(reports.MALFORMED, "parameters are a map")
+            raise Failure(failures.MALFORMED, "parameters are a map")
         for key, value in argument.items():
             self._parameters[self._index][key] = self._parameter(key, value)
 
@@ -202,9 +204,9 @@ class Processor:
         elif key == _P_ARGUMENTS:
             good = isinstance(value, bytes)
         else:
-            raise Failure(reports.UNSUPPORTED, "parameter %r" % key, reports.SUIT_PARAMETER)
+            raise Failure(failures.UNSUPPORTED, "parameter %r" % key, failures.SUIT_PARAMETER)
         if not good:
-            raise Failure(reports.MALFORMED, "parameter %r" % key, reports.SUIT_PARAMETER)
+            raise Failure(failures.MALFORMED, "parameter %r" % key, failures.SUIT_PARAMETER)
         return value
 
     def _command(self, command):
@@ -212,33 +214,35 @@ class Processor:
         parameters = self._parameters[self._index]
         if command == _VENDOR:
             if parameters.get(_P_VENDOR) != self._target.vendor_id:
-                raise ConditionFailed(Failure(reports.WRONG_BOARD, "made for another vendor"))
+                raise ConditionFailed(Failure(failures.WRONG_BOARD, "made for another vendor"))
             self._identity |= 1
         elif command == _CLASS:
             if parameters.get(_P_CLASS) != self._target.class_id:
                 raise ConditionFailed(
-                    Failure(reports.WRONG_BOARD, "made for another product or board")
+                    Failure(failures.WRONG_BOARD, "made for another product or board")
                 )
             self._identity |= 2
         elif command == _MATCH:
             digest, size = parameters.get(_P_DIGEST), parameters.get(_P_SIZE)
             if digest is None or size is None:
                 raise Failure(
-                    reports.MALFORMED, "image-match without digest or size", reports.SUIT_PARAMETER
+                    failures.MALFORMED,
+                    "image-match without digest or size",
+                    failures.SUIT_PARAMETER,
                 )
             if not self._target.matches(self._components[self._index], digest, size):
                 raise ConditionFailed(
-                    Failure(reports.IMAGE_DIGEST, "the image is not the announced one")
+                    Failure(failures.IMAGE_DIGEST, "the image is not the announced one")
                 )
         elif command == _ABORT:
-            raise ConditionFailed(Failure(reports.NO_BRANCH, "the manifest aborts here"))
+            raise ConditionFailed(Failure(failures.NO_BRANCH, "the manifest aborts here"))
         else:
-            raise Failure(reports.UNSUPPORTED, "command %r" % command, reports.SUIT_COMMAND)
+            raise Failure(failures.UNSUPPORTED, "command %r" % command, failures.SUIT_COMMAND)
 
 
 def _check_policy(value):
     if not _is_uint(value) or value > _MAX_POLICY:
-        raise Failure(reports.MALFORMED, "reporting policy %r" % value)
+        raise Failure(failures.MALFORMED, "reporting policy %r" % value)
 
 
 def _is_uint(value):

@@ -2,27 +2,14 @@
 
 from mqtt import MqttError
 
-from tidegate import alarms, console, reports
+from tidegate import alarms, console, failures, reports, staging
 from tidegate.clock import ticks_diff, ticks_ms
-from tidegate.reports import Failure
+from tidegate.failures import TRIAL_REASONS, Failure
 from tidegate.updater import OFFER, UPDATE
 
 CRASH = "crash"  # kept by the loader: "COUNT SEQUENCE\n" and a trace
 
-# the loader's words for why a trial failed, in the order of their numbers (boot.record)
-REASONS = (
-    "none",
-    "watchdog",
-    "exception",
-    "timeout",
-    "reset",
-    "ended",
-    "damaged",
-    "power",
-    "signature",
-    "memory",
-)
-TIMEOUT = REASONS.index("timeout")
+TIMEOUT = TRIAL_REASONS.index("timeout")
 _EXPLAINED = (
     "no reason is known",
     "it hung: the watchdog reset the board in its last attempt",
@@ -40,12 +27,11 @@ _EXPLAINED = (
 class Trial:
     """Watches over one boot's trial, if it is one, and reports the outcome of the last."""
 
-    def __init__(self, boot, state, reporter, alarms_, staging, outbox):
+    def __init__(self, boot, state, reporter, alarms_, outbox):
         self._boot = boot
         self._state = state
         self._reporter = reporter
         self._alarms = alarms_
-        self._staging = staging
         self._outbox = outbox
 
     def report_outcome(self):
@@ -67,14 +53,14 @@ class Trial:
             self._reporter.report(reports.CONFIRMED, outcome.sequence, digest)
         else:
             detail = crash.last_line if crash.sequence == outcome.sequence else ""
-            reason = REASONS.index(outcome.reason)
-            failure = Failure(reports.TRIAL_FAILED + reason, detail or _EXPLAINED[reason])
+            reason = TRIAL_REASONS.index(outcome.reason)
+            failure = Failure(failures.TRIAL_FAILED + reason, detail or _EXPLAINED[reason])
             self._reporter.report(reports.ROLLED_BACK, outcome.sequence, digest, failure=failure)
             self._alarms.raise_(alarms.ROLLED_BACK, outcome.reason, failure.detail)
         self._outbox.save()  # until now only the record knows how it ended
         for name in (CRASH, OFFER, UPDATE):
             self._state.remove(name)
-        self._staging.forget()
+        staging.forget(self._state)
         self._boot.clear_outcome()
         return outcome.digest
 

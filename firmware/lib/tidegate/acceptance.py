@@ -1,0 +1,158 @@
+"""Whether a command is carried out: CWTs (RFC 8392) for this device only, each at most once.
+
+The order of the checks is that of the specification: size, decoding, type, keys and signatures,
+audience, nonce, counter. This device has no clock, so a command must carry the nonce of
+its last birth; exp and iat are checked for shape only.
+
+A COSE_Sign1 uses its counter up for its one key. A COSE_Sign, of several signers, does so for
+every command key: else whoever relays it could split its signatures into two commands.
+"""
+
+import cbor
+import cose
+
+from tidegate import trust
+from tidegate.clock import const
+
+MAX_SIZE = const(1024)
+
+_MAX_LIFETIME = const(86400)  # s
+_PROTECTED = {1: -19, 16: 61}  # Ed25519, application/cwt
+_PROTECTED_SIGN = {16: 61}  # the algorithm is each signer's
+_MAX_SIGNATURES = const(4)
+_SIGN = b"\xd8\x62"  # the head of tag 98, COSE_Sign
+_AUD = const(3)
+_EXP = const(4)
+_IAT = const(6)
+_CTI = const(7)
+_NONCE = const(10)
+_REQUEST = const(-65537)
+_REQUIRED = (_AUD, _EXP, _IAT, _CTI, _REQUEST)
+
+
+class Refusal(Exception):
+    """A command that is not carried out. reason: a word of docs/reports.md; answer: the sender may
+    be told; cti: what it calls itself, if it says so, perhaps unverified.
+    """
+
+    def __init__(self, reason, detail, answer=False):
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.answer = answer
+        self.cti = None
+
+
+def judge(data, keys, feed, device, nonce, counters, opcodes):
+    """(cti, kids whose counter it uses up, opcode, arguments) of the command in `data` (bytes);
+    raises Refusal.
+
+    keys: tidegate.keeper.Keeper; feed(): called before each verification; counters: {kid: highest
+    counter carried out}; opcodes: those offered here.
+    """
+    cti = None
+    try:
+        claims, kids = _authenticate(data, keys, feed)
+        cti = claims[_CTI]
+        _accept(claims, kids, device, nonce, counters, opcodes)
+    except Exception as error:
+        refusal = error if isinstance(error, Refusal) else _surprise(error)
+        refusal.cti = cti or _claimed_cti(data)
+        raise refusal
+    opcode, arguments = claims[_REQUEST]
+    return cti, kids, opcode, arguments
+
+
+def _authenticate(data, keys, feed):
+    """(claims, ids of the keys whose counter it uses up) once the signatures are right."""
+    if len(data) > MAX_SIZE:
+        raise Refusal("too-large", "%d bytes, at most %d" % (len(data), MAX_SIZE))
+    try:
+        message, protected = _decode(data)
+    except cose.CoseError as error:
+        raise Refusal("malformed", str(error))
+    if message.headers != protected or message.payload is None:
+        raise Refusal("typ", "not a signed CWT")
+    try:
+        signers = keys.quorum(trust.COMMAND, trust.signatures(message), feed)
+    except trust.Untrusted as error:
+        raise Refusal(error.reason, error.detail)
+    try:
+        claims = cbor.loads(message.payload, MAX_SIZE)
+    except cbor.CborError as error:
+        raise Refusal("malformed", str(error))
+    _check_claims(claims)
+    if isinstance(message, cose.Sign1):
+        return claims, signers
+    return claims, keys.kids(trust.COMMAND)
+
+
+def _accept(claims, kids, device, nonce, counters, opcodes):
+    if claims[_AUD] != device:
+        raise Refusal("audience", "for %s" % claims[_AUD])
+    counter = int.from_bytes(claims[_CTI], "big")
+    if counter <= max(counters.get(kid, -1) for kid in kids):
+        # Its first delivery has been answered; answering again would contradict that.
+        raise Refusal("replay", "counter used before")
+    if claims.get(_NONCE) != nonce:
+        raise Refusal(
+            "nonce",
+            "not made for this boot; ask for the last birth and sign again",
+            answer=True,
+        )
+    if claims[_REQUEST][0] not in opcodes:
+        raise Refusal("opcode", "%s is not offered here" % claims[_REQUEST][0], answer=True)
+
+
+def _surprise(error):
+    """What verifying raised beside Refusal: whatever was sent, it only refuses the command."""
+    if isinstance(error, MemoryError):
+        return Refusal("memory", "not enough memory to verify it")
+    return Refusal("malformed", "%s: %s" % (type(error).__name__, error))
+
+
+def _check_claims(claims):
+    """The shape of the claims, docs/wire.cddl."""
+    good = isinstance(claims, dict) and all(key in claims for key in _REQUIRED)
+    if good:
+        request, cti, nonce = claims[_REQUEST], claims[_CTI], claims.get(_NONCE, bytes(8))
+        good = (
+            len(claims) == len(_REQUIRED) + (_NONCE in claims)
+            and isinstance(claims[_AUD], str)
+            and _is_uint(claims[_EXP])
+            and _is_uint(claims[_IAT])
+            and 0 <= claims[_EXP] - claims[_IAT] <= _MAX_LIFETIME
+            and isinstance(cti, bytes)
+            and len(cti) == 8
+            and isinstance(nonce, bytes)
+            and len(nonce) == 8
+            and isinstance(request, list)
+            and len(request) == 2
+            and isinstance(request[0], str)
+            and isinstance(request[1], dict)
+            and all(isinstance(key, str) for key in request[1])
+        )
+    if not good:
+        raise Refusal("malformed", "the claims are not those of a command")
+
+
+def _decode(data):
+    """(cose.Sign1 or cose.Sign, the protected header it must have); raises cose.CoseError."""
+    if data[:2] == _SIGN:
+        return cose.decode_sign(data, _MAX_SIGNATURES, MAX_SIZE), _PROTECTED_SIGN
+    return cose.decode_sign1(data), _PROTECTED
+
+
+def _claimed_cti(data):
+    """The counter a refused command claims, unverified, so that people can tell which one it was;
+    or None.
+    """
+    try:
+        cti = cbor.loads(_decode(data)[0].payload, MAX_SIZE)[_CTI]
+        return cti if isinstance(cti, bytes) and len(cti) == 8 else None
+    except (ValueError, TypeError, KeyError, IndexError, cose.CoseError):
+        return None
+
+
+def _is_uint(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

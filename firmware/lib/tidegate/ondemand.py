@@ -1,0 +1,54 @@
+"""Modules that are wanted now and then: imported when there is work for them, let go of after it.
+
+At rest the board's RAM belongs to the link and to telemetry. What verifies, plans and installs
+runs a few seconds a month; its bytecode stays in ROM, but its names, functions and classes would
+hold some 25 KiB of RAM all the time (docs/decisions/0012-modules-on-demand.md).
+
+    with ondemand.modules:
+        self._judge(data)  # imports inside, and keeps nothing of what it imported
+"""
+
+import gc
+import sys
+
+# What may be let go of. Nothing that stays may hold an instance or an exception of these.
+_NAMES = (  # one text: as a tuple the names themselves would be in RAM
+    "tidegate.acceptance tidegate.component tidegate.config tidegate.envelope tidegate.failures "
+    "tidegate.ids tidegate.install tidegate.keeper tidegate.plan tidegate.staging "
+    "tidegate.succession tidegate.suit tidegate.trial tidegate.trust bspatch bspatch_adaptive "
+    "bspatch_plain bspatch_start bspatch_viper cose ed25519 ed25519_base ed25519_pure "
+    "edwards25519 httpget sha512 _bspatch _ed25519"
+)
+
+
+class _Modules:
+    """A context manager; several tasks may be in it at once, and the last to leave clears up."""
+
+    def __init__(self):
+        self._users = 0
+        self._before = None
+
+    def __enter__(self):
+        if not self._users:
+            # What an application imported for itself is not ours to take away.
+            self._before = [name for name in _NAMES.split() if name in sys.modules]
+        self._users += 1
+
+    def __exit__(self, kind, error, trace):
+        self._users -= 1
+        if self._users:
+            return
+        for name in _NAMES.split():
+            if name in sys.modules and name not in self._before:
+                _forget(name)
+        gc.collect()
+
+
+def _forget(name):
+    del sys.modules[name]
+    package, _, rest = name.rpartition(".")
+    if package:
+        delattr(sys.modules[package], rest)
+
+
+modules = _Modules()

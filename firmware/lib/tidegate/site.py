@@ -1,0 +1,25 @@
+"""What this device is and has, as verifying, planning and fetching need it: values that stay when
+the code that made them or uses them is let go of (tidegate.ondemand).
+"""
+
+
+class Site:
+    """device: its id; vendor_id, class_id: 16 bytes each, for SUIT's conditions; payloads: (host,
+    port, path) that payload addresses are relative to; feed(): called per block of long work;
+    fetching: whether a payload is on its way, of which there is one at a time.
+    """
+
+    def __init__(self, board, feed, device, vendor_id, class_id, payloads):
+        self.device = device
+        self.vendor_id = vendor_id
+        self.class_id = class_id
+        self.payloads = payloads
+        self.feed = feed
+        self.fetching = False
+        self._board = board
+
+    def keys(self):
+        """The device's tidegate.keeper.Keeper, read anew. Only inside `with ondemand.modules`."""
+        from tidegate.keeper import Keeper
+
+        return Keeper(self._board.folder, self._board.sync)
