@@ -14,10 +14,20 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
 
 
 @dataclass(frozen=True)
+class LoaderRange:
+    """Where in a ROM segment the loader is: bytes from its start, and how many are kept for it."""
+
+    segment: int
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
 class Board:
     """A board: its folder's name, a title for people, and the core mpy-cross compiles for ("" for any).
 
-    `slot_size` is the bytes one image may have, None where the board sets no limit.
+    `slot_size` is the bytes one image may have, None where the board sets no limit. `loader` is None where the loader
+    is kept in files.
     """
 
     name: str
@@ -25,6 +35,7 @@ class Board:
     arch: str
     slot_size: int | None
     settings: dict[str, Any]
+    loader: LoaderRange | None = None
 
     @property
     def native(self) -> bool:
@@ -67,13 +78,19 @@ def load(root: Path, name: str) -> Board:
         raise TidegateError(f"{path} lacks the text {wrong[0]!r}", "See the other boards")
     if values["name"] != name:
         raise TidegateError(f"{path} says its board is {values['name']}", "Name the board like its folder")
-    return Board(name, str(values["title"]), str(values["arch"]), _slot_size(settings), settings)
+    return Board(name, str(values["title"]), str(values["arch"]), _slot_size(settings), settings, _loader(settings))
+
+
+def _loader(settings: dict[str, Any]) -> LoaderRange | None:
+    slots = settings.get("slots", {})
+    size = slots.get("loader_size", 0)
+    return LoaderRange(slots["segment"], 2 * slots["block_size"], size) if size else None
 
 
 def _slot_size(settings: dict[str, Any]) -> int | None:
-    """Two slots share the ROM segment after the two blocks of the boot record."""
+    """Two slots share the ROM segment after the two blocks of the boot record and the loader."""
     slots = settings.get("slots", {})
     if slots.get("kind") != "rom":
         return None
     block = slots["block_size"]
-    return (slots["segment_size"] // block - 2) // 2 * block
+    return (slots["segment_size"] // block - 2 - slots.get("loader_size", 0) // block) // 2 * block

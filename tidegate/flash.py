@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tidegate import gatewayfolder, loaderfiles
+from tidegate import gatewayfolder, loaderfiles, romloader
 from tidegate.boards import Board
 from tidegate.errors import TidegateError
 from tidegate.gatewayfolder import FolderSession
@@ -73,14 +73,18 @@ def flash(port: str, request: Request, progress: Progress = lambda what, done, t
         _check_complete(session, settings, request)
         before = _told(session)
         told = loaderfiles.told(before, request.slots, request.verify, request.board)
-        files = {**settings, **loaderfiles.loader(request.root, request.board, told["verify"] == "signature")}
+        files, packed = _files(settings, request, told)
         if request.wipe:
             _remove(session, session.list("/tg/state"), outcome)
+        if packed:
+            wrote = romloader.install(session, request.board, packed, partial(progress, "loader"))
+            (outcome.written if wrote else outcome.kept).append("loader")
         # An old boot/x.py would be imported instead of our boot/x.mpy; /boot is the loader's alone.
         _remove(session, [path for path in session.list("/boot") if path not in files], outcome, loaderfiles.LIBRARY)
         for path, data in files.items():
             wrote = session.put(path, data, partial(progress, path))
             (outcome.written if wrote else outcome.kept).append(path)
+        session.run(romloader.reach(request.board))
         if request.release:
             _install(session, request, told, outcome, progress)
         outcome.slots = _status(session, told)
@@ -100,16 +104,19 @@ def verify(port: str, request: Request) -> list[str]:
         _recognise(session, request.board)
         before = _told(session)
         told = loaderfiles.told(before, request.slots, request.verify, request.board)
-        files = loaderfiles.settings(request.trust, request.config, request.credentials)
-        files.update(loaderfiles.loader(request.root, request.board, told["verify"] == "signature"))
+        settings = loaderfiles.settings(request.trust, request.config, request.credentials)
+        files, packed = _files(settings, request, told)
         if before or request.slots or request.verify:
             files[loaderfiles.OPTIONS] = loaderfiles.encode(told)
         for path, data in files.items():
             found = session.digest(path)
             if found != hashlib.sha256(data).hexdigest():
                 wrong.append(f"{path} is missing" if found is None else f"{path} differs")
-        if session.digest("/boot/options.mpy") is None:
+        if not romloader.is_there(session, request.board):
             return [*wrong, "there is no loader"]
+        if packed and romloader.digest(session, request.board, len(packed)) != hashlib.sha256(packed).hexdigest():
+            wrong.append("the loader differs")
+        session.run(romloader.reach(request.board))
         slots = _status(session, told)
         if request.release:
             target = _target(request.release, request.board)
@@ -160,8 +167,15 @@ def _check_complete(session: AnySession, files: dict[str, bytes], request: Reque
         path = f"/tg/{name}"
         if path not in files and session.digest(path) is None:
             raise BoardError(f"the board has no {path} yet", f"Give it one with --{option} FILE")
-    if request.release is None and session.digest("/boot/options.mpy") is None:
+    if request.release is None and not romloader.is_there(session, request.board):
         raise BoardError("the board has no image yet", "Give it one with --release DIR")
+
+
+def _files(settings: dict[str, bytes], request: Request, told: dict[str, str]) -> tuple[dict[str, bytes], bytes | None]:
+    """(files by path, the loader's image): the loader is among the files where the board has no range for it."""
+    loader = loaderfiles.loader(request.root, request.board, told["verify"] == "signature")
+    plain, packed = romloader.split(loader, request.board)
+    return {**settings, **plain}, packed
 
 
 def _remove(session: AnySession, paths: list[str], outcome: Outcome, but: str = "\0") -> None:

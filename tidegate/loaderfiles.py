@@ -49,7 +49,8 @@ def loader(root: Path, board: Board, signature: bool) -> dict[str, bytes]:
             f"/{name[:-3]}.mpy": image.compile_source(path, name, board, Path(scratch))
             for name, path in sources.items()
         }
-    files["/main.py"] = (root / "firmware" / "main.py").read_bytes()
+    main = root / "boards" / board.name / "main.py"
+    files["/main.py"] = (main if main.exists() else root / "firmware" / "main.py").read_bytes()
     return files
 
 

@@ -25,6 +25,7 @@ class Board:
     name = "qemu_mps2"
     arch = "armv7m"
     BLOCK = 4096
+    LOADER_SIZE = 65536  # bytes kept for the loader behind the boot record's two blocks
     slots = "rom"  # where images are kept unless /tg/boot.json says otherwise
     folder = "/tg"  # where the loader and the agent find their files
 

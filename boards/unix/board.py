@@ -52,6 +52,7 @@ class Board:
     name = "unix"
     arch = ""
     BLOCK = 4096
+    LOADER_SIZE = 0  # the loader is in files
     slots = "file"  # where images are kept unless /tg/boot.json says otherwise
     folder = "/tg"  # where the loader and the agent find their files
 

@@ -27,13 +27,7 @@ def install(board, path, digest, sequence, manifest=None, told=None, feed=slots.
         size = file.seek(0, 2)
         file.seek(0)
         writer = place.writer(index, size, feed)
-        buffer = bytearray(1024)
-        view = memoryview(buffer)
-        while True:
-            count = file.readinto(buffer)
-            if not count:
-                break
-            writer.write(view[:count])
+        _copy(file, writer)
     writer.finish(digest)
     envelope = slots.read_file(manifest, manifests.SIZE) if manifest else None
     manifests.keep(board, index, envelope)
@@ -45,6 +39,22 @@ def install(board, path, digest, sequence, manifest=None, told=None, feed=slots.
     new.running = index
     new.floor = sequence
     store.save(new)
+
+
+def install_loader(board, path, digest, feed=slots.no_feed):
+    """Writes the ROMFS image file at `path` into the loader's range. digest: SHA-256, 32 bytes.
+    Raises slots.SlotError or OSError.
+    """
+    from boot.romslots import Writer
+
+    with open(path, "rb") as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        if not slots.LEAST <= size <= board.LOADER_SIZE:
+            raise slots.SlotError("%d bytes, the loader has %d" % (size, board.LOADER_SIZE))
+        writer = Writer(board, "the loader", 2 * board.BLOCK, size, feed)
+        _copy(file, writer)
+    writer.finish(digest)
 
 
 def status(board, told=None):
@@ -87,6 +97,16 @@ def status(board, told=None):
         "bad": [_hex(digest) for digest in kept.bad],
         "slots": found,
     }
+
+
+def _copy(file, writer):
+    buffer = bytearray(1024)
+    view = memoryview(buffer)
+    while True:
+        count = file.readinto(buffer)
+        if not count:
+            return
+        writer.write(view[:count])
 
 
 def _hex(data):

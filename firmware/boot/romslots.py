@@ -1,5 +1,5 @@
 """Slots in a ROM segment: two ranges that are executed in place, behind the two blocks of the boot
-record.
+record and the range of the loader, which some boards keep there as well (LOADER_SIZE).
 """
 
 from boot import const, slots
@@ -10,12 +10,13 @@ _PAGE = const(256)  # bytes a write: a multiple of every flash's smallest write 
 class Slots:
     def __init__(self, board):
         self._board = board
-        # half of what the boot record's two blocks leave, in whole blocks
-        self.capacity = (board.rom_size() - 2 * board.BLOCK) // 2 // board.BLOCK * board.BLOCK
+        self._first = 2 * board.BLOCK + board.LOADER_SIZE
+        # half of what is left, in whole blocks
+        self.capacity = (board.rom_size() - self._first) // 2 // board.BLOCK * board.BLOCK
 
     def offset(self, index):
         """Where the slot begins in the segment."""
-        return 2 * self._board.BLOCK + index * self.capacity
+        return self._first + index * self.capacity
 
     def image(self, index, size):
         """The image in a slot, in place."""
@@ -27,7 +28,8 @@ class Slots:
         return slots.digest(self.image(index, size), feed)
 
     def writer(self, index, size, feed):
-        return Writer(self, self._board, index, size, feed)
+        slots.check_size(size, self.capacity)
+        return Writer(self._board, "slot " + slots.NAMES[index], self.offset(index), size, feed)
 
     def read_record(self, copy, size):
         start = copy * self._board.BLOCK
@@ -39,20 +41,20 @@ class Slots:
 
 
 class Writer:
-    """Writes one image into a slot, in order. The first page is kept back until the rest was read
-    back and is right.
+    """Writes one image into a range of the segment, in order. The first page is kept back until
+    the rest was read back and is right.
 
-    A slot that was cut half-way therefore has no ROMFS header, and is no image to anybody.
+    A range that was cut half-way therefore has no ROMFS header, and is no image to anybody.
     """
 
-    def __init__(self, place, board, index, size, feed):
-        slots.check_size(size, place.capacity)
+    def __init__(self, board, name, start, size, feed):
+        """name: of the range, for errors; start: where it begins, at a block."""
         self._board = board
         self._feed = feed
-        self._name = slots.NAMES[index]
-        self._start = place.offset(index)
+        self._name = name
+        self._start = start
         self._size = size
-        self._image = place.image(index, size)
+        self._image = board.rom()[start : start + size]
         self._first = bytearray(_PAGE)
         self._page = bytearray(_PAGE)
         self._view = memoryview(self._page)
@@ -89,7 +91,7 @@ class Writer:
 
     def _check(self, found, wanted):
         if found != wanted:
-            raise slots.SlotError("slot %s read back is not the announced image" % self._name)
+            raise slots.SlotError("%s read back is not the announced image" % self._name)
 
     def _flush(self):
         if self._done == 0:

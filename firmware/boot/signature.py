@@ -10,7 +10,7 @@ import sys
 
 from boot import const
 
-LIBRARY = "/boot/lib"
+LIBRARY = __file__[: __file__.rfind("/")] + "/lib"  # beside this file, wherever the loader is
 _IMPORT_GARBAGE = const(1024)  # bytes
 _NEXT = [b"next"]  # the component that a manifest calls the slot it installs into
 

@@ -34,6 +34,7 @@ class SimBoard:
     name = "simulated"
     arch = "none"
     BLOCK = BLOCK
+    LOADER_SIZE = 0
 
     def __init__(self, folder, blocks=10, slots="rom"):
         """slots: "rom" or "file", what boot.slots keeps images in; files then tear when they are on `Files`."""

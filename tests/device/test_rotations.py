@@ -4,9 +4,9 @@ from binascii import hexlify, unhexlify
 
 import check
 from check import Random, equal, raises, true, vectors
+from tidegate.succession import judge
 
 from tidegate import trust
-from tidegate.succession import judge
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 HEAP = "512k"
