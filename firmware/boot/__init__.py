@@ -8,3 +8,8 @@ except ImportError:  # CPython, where the tests run too
 
     def const(value):
         return value
+
+
+# where slots are kept
+ROM = "rom"
+FILES = "file"

@@ -32,7 +32,8 @@ class _Choice:
         self._board = board
         told = options.read(board)
         self._watchdog = Watchdog(board)
-        self._place = slots.of(board, told)
+        self._kind = told.slots
+        self._place = slots.of(board, told.slots)
         self._store = record.Store(self._place)
         self._verifier = Verifier(board, self._place, told, self._watchdog.feed)
         self._kept = self._store.load()
@@ -70,7 +71,7 @@ class _Choice:
 
     def _boot(self, index, image):
         board, kept = self._board, self._kept
-        return Boot(board, self._place, self._store, kept, index, image, self._watchdog)
+        return Boot(board, self._kind, kept, index, image, self._watchdog)
 
     def _try(self):
         """The trial's image for another attempt, which is counted and watched from here on; None

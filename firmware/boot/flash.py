@@ -14,7 +14,7 @@ def install(board, path, digest, sequence, manifest=None, told=None, feed=slots.
     does not run, so that a pulled cable leaves the board as it was. Raises slots.SlotError or
     OSError and then has changed nothing that boots.
     """
-    place = slots.of(board, told)
+    place = slots.of(board, (told or options.read(board)).slots)
     store = record.Store(place)
     old = store.load()
     index = 1 - old.running if old else 0
@@ -64,7 +64,7 @@ def status(board, told=None):
     "digest", "whole", "why"}, ...}}. whole: whether the loader would boot the slot; why: why not.
     """
     told = told or options.read(board)
-    place = slots.of(board, told)
+    place = slots.of(board, told.slots)
     kept = record.Store(place).load()
     if kept is None:
         return None

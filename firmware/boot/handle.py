@@ -1,10 +1,14 @@
 """What the loader hands to the application: the board, what runs, and the way to install something
 newer.
+
+The boot record and the slots are opened when they are asked for: the modules behind them are
+wanted now and then, and let go of in between (tidegate.ondemand).
 """
 
-from boot import const, manifests, record, slots
+from boot import const
 
 WATCHDOG_MS = const(8000)  # a board that feeds nothing for this long is reset
+_NAMES = "AB"
 
 
 class Watchdog:
@@ -23,56 +27,96 @@ class Watchdog:
             self._timer.feed()
 
 
+class Running:
+    """What runs. size: bytes; digest: SHA-256 of those; sequence: the release's number."""
+
+    def __init__(self, slot):
+        self.size = slot.size
+        self.digest = slot.digest
+        self.sequence = slot.sequence
+
+
 class Outcome:
     """How the last trial ended. reason: a word of record.REASONS; sequence, digest: the image it
     is about.
     """
 
-    def __init__(self, kept):
-        self.confirmed = kept.outcome == record.CONFIRMED
-        self.reason = record.REASONS[kept.outcome_reason]
-        self.sequence = kept.last_sequence
-        self.digest = kept.last_digest
+    def __init__(self, confirmed, reason, sequence, digest):
+        self.confirmed = confirmed
+        self.reason = reason
+        self.sequence = sequence
+        self.digest = digest
 
 
 class Boot:
     """One boot of one slot. Made by the loader; `app.start` receives it."""
 
-    SlotError = slots.SlotError  # what the methods about slots raise
-
-    def __init__(self, board, place, store, kept, index, image, watchdog):
-        """place: what slots.of gives; image: the verified bytes of slot `index`, a memoryview."""
+    def __init__(self, board, kind, kept, index, image, watchdog):
+        """kind: of the slots, boot.ROM or FILES; kept: the record.Record; image: the verified
+        bytes of slot `index`, a memoryview.
+        """
         self.board = board
         self.watchdog = watchdog
-        self.slot = slots.NAMES[index]
-        self.running = kept.slots[index]  # record.Slot: size, digest, sequence
+        self.slot = _NAMES[index]
+        self.running = Running(kept.slots[index])
         self.trial = kept.trial == index
         self.reset_cause = board.reset_cause()
-        self._place = place
+        self._kind = kind
         self._image = image
-        self._store = store
-        self._record = kept
         self._index = index
+
+    @property
+    def SlotError(self):
+        """What the methods about slots raise."""
+        from boot.slots import SlotError
+
+        return SlotError
+
+    def _place(self):
+        from boot import slots
+
+        return slots.of(self.board, self._kind)
+
+    def _open(self):
+        """(store, record); raises OSError if the record cannot be read any more."""
+        from boot.record import Store
+
+        store = Store(self._place())
+        kept = store.load()
+        if kept is None:
+            raise OSError("the boot record is gone")
+        return store, kept
 
     @property
     def outcome(self):
         """How the last trial ended, or None once clear_outcome was called."""
-        return Outcome(self._record) if self._record.outcome else None
+        from boot.record import CONFIRMED, REASONS
+
+        kept = self._open()[1]
+        if not kept.outcome:
+            return None
+        return Outcome(
+            kept.outcome == CONFIRMED,
+            REASONS[kept.outcome_reason],
+            kept.last_sequence,
+            kept.last_digest,
+        )
 
     def clear_outcome(self):
-        if self._record.outcome:
-            self._record.outcome = 0
-            self._store.save(self._record)
+        store, kept = self._open()
+        if kept.outcome:
+            kept.outcome = 0
+            store.save(kept)
 
     @property
     def sequence_floor(self):
         """The lowest sequence number this board still accepts."""
-        return self._record.floor
+        return self._open()[1].floor
 
     @property
     def other_slot_size(self):
         """Bytes the slot that does not run can hold."""
-        return self._place.capacity
+        return self._place().capacity
 
     def image(self):
         """The running image: a memoryview, in place for a ROM segment, in RAM for files."""
@@ -86,77 +130,96 @@ class Boot:
 
     def other_digest(self, size):
         """SHA-256 of the first `size` bytes of the slot that does not run."""
-        if not 0 < size <= self.other_slot_size:
-            raise slots.SlotError("no image of %d bytes fits a slot" % size)
-        return self._place.digest(1 - self._index, size, self.watchdog.feed)
+        place = self._place()
+        if not 0 < size <= place.capacity:
+            raise self.SlotError("no image of %d bytes fits a slot" % size)
+        return place.digest(1 - self._index, size, self.watchdog.feed)
 
     def slot_writer(self, size):
         """A Writer (write, finish) for the slot that does not run. During a trial that slot is the
         way back, so: never then.
         """
+        from boot.record import EMPTY
+
         if self.trial:
-            raise slots.SlotError(
-                "slot %s is the way back from this trial" % slots.NAMES[1 - self._index]
+            raise self.SlotError(
+                "slot %s is the way back from this trial" % _NAMES[1 - self._index]
             )
-        other = self._record.slots[1 - self._index]
-        if other.state != record.EMPTY:
-            other.state = record.EMPTY
-            self._store.save(self._record)
-        return self._place.writer(1 - self._index, size, self.watchdog.feed)
+        store, kept = self._open()
+        other = kept.slots[1 - self._index]
+        if other.state != EMPTY:
+            other.state = EMPTY
+            store.save(kept)
+        return self._place().writer(1 - self._index, size, self.watchdog.feed)
 
     def is_bad(self, digest):
         """Whether an image with this digest failed its trial on this board."""
-        return digest in self._record.bad
+        return digest in self._open()[1].bad
 
     def arm_trial(self, size, digest, sequence, manifest=None):
         """The switch: from the next reset on, the other slot is on trial. One atomic write.
 
         manifest: the signed envelope (bytes) the image came with, kept for the loader.
         """
+        from boot import manifests, record
+
         if self.trial:
-            raise slots.SlotError("a trial is running already")
-        if sequence < self._record.floor or self.is_bad(digest):
-            raise slots.SlotError(
-                "sequence %d is older than %d, or failed before" % (sequence, self._record.floor)
+            raise self.SlotError("a trial is running already")
+        store, kept = self._open()
+        if sequence < kept.floor or digest in kept.bad:
+            raise self.SlotError(
+                "sequence %d is older than %d, or failed before" % (sequence, kept.floor)
             )
         other = 1 - self._index
         manifests.keep(self.board, other, manifest)
-        self._record.slots[other] = record.Slot(record.INSTALLED, size, sequence, bytes(digest))
-        self._record.trial = other
-        self._record.attempts = self._record.starts = self._record.reason = 0
-        self._record.outcome = 0
-        self._store.save(self._record)
+        kept.slots[other] = record.Slot(record.INSTALLED, size, sequence, bytes(digest))
+        kept.trial = other
+        kept.attempts = kept.starts = kept.reason = 0
+        kept.outcome = 0
+        store.save(kept)
 
     def confirm(self):
         """Ends the trial for good: this slot runs from now on, and nothing older is accepted any
         more.
         """
+        from boot.record import CONFIRMED
+
         if self.trial:
-            self._record.end_trial(record.CONFIRMED)
-            self._store.save(self._record)
+            store, kept = self._open()
+            kept.end_trial(CONFIRMED)
+            store.save(kept)
             self.trial = False
 
     def raise_floor(self, sequence):
         """The running image was signed again under this higher number: from now on nothing older
         is accepted.
         """
-        if not self.trial and sequence > self._record.floor:
-            self._record.floor = sequence
-            self._store.save(self._record)
+        if self.trial:
+            return
+        store, kept = self._open()
+        if sequence > kept.floor:
+            kept.floor = sequence
+            store.save(kept)
 
     def fail_attempt(self, reason):
         """Notes why this attempt of the trial failed (record.EXCEPTION, ...); the caller resets
         next.
         """
-        if self.trial and not self._record.reason:
-            self._record.reason = reason
-            self._store.save(self._record)
+        if not self.trial:
+            return
+        store, kept = self._open()
+        if not kept.reason:
+            kept.reason = reason
+            store.save(kept)
 
     def release_attempt(self):
         """This attempt was ended by a person at the console and says nothing about the image."""
-        if self.trial and self._record.attempts:
-            self._record.attempts -= 1
-            self._store.save(self._record)
+        if not self.trial:
+            return
+        store, kept = self._open()
+        if kept.attempts:
+            kept.attempts -= 1
+            store.save(kept)
 
     def reset(self):
         self.board.reset()

@@ -10,14 +10,15 @@ import os
 import sys
 import time
 
-from boot import const, record
+from boot import const
 from boot.console import say
 
 CRASH = "/state/crash"  # in the board's folder: "COUNT SEQUENCE\n" and the last uncaught trace
 _RETRY_S = const(5)  # pause before the restart after a crash, doubled each time
 _RETRY_MOST_S = const(300)
 _IMPORT_GARBAGE = const(4096)  # bytes
-_ONCE = ("choice", "verify", "signature", "options")  # modules that only the choice needs
+# Modules that are not needed while the application runs, or only now and then.
+_LET_GO = "choice options verify signature manifests record slots romslots fileslots"
 
 _REMEDY = "flash the board again over this port (tidegate flash); the REPL is yours"
 
@@ -46,14 +47,17 @@ def run(board, launch=None):
         _crashed(boot, error)
         return
     if boot.trial:
+        from boot.record import ENDED
+
         say("the application ended during its trial")
-        boot.fail_attempt(record.ENDED)
+        boot.fail_attempt(ENDED)
         boot.reset()
     say("the application ended")
 
 
 def _choose(board):
     """choice.choose, without its code staying in memory; None: safe mode, the reason was said."""
+    before = [name for name in _LET_GO.split() if "boot." + name in sys.modules]
     from boot import choice
 
     try:
@@ -61,8 +65,8 @@ def _choose(board):
     except OSError as error:
         say("safe mode: %s", error)
         boot = None
-    for name in _ONCE:
-        if sys.modules.pop("boot." + name, None):
+    for name in _LET_GO.split():
+        if name not in before and sys.modules.pop("boot." + name, None):
             delattr(sys.modules["boot"], name)
     return boot
 
@@ -92,8 +96,10 @@ def _crashed(boot, error):
     _print_trace(error, sys.stdout)
     count = _keep_crash(boot.board.folder, boot.running.sequence, error)
     if boot.trial:
+        from boot.record import EXCEPTION
+
         say("the trial raised %s", type(error).__name__)
-        boot.fail_attempt(record.EXCEPTION)
+        boot.fail_attempt(EXCEPTION)
         boot.reset()
     pause = min(_RETRY_MOST_S, _RETRY_S << min(count - 1, 6))
     say(

@@ -8,11 +8,9 @@ never a default: a damaged file must not turn the check of signatures off.
 import json
 import os
 
-from boot import const
+from boot import FILES, ROM, const
 
 FILE = "/boot.json"
-ROM = "rom"
-FILES = "file"
 DIGEST = "digest"
 SIGNATURE = "signature"
 _MAX_SIZE = const(512)  # bytes of the file

@@ -8,7 +8,7 @@ copies of the boot record, read_record(copy, size) and write_record(copy, data).
 import hashlib
 import os
 
-from boot import const
+from boot import FILES, const
 
 NAMES = "AB"
 LEAST = const(256)  # bytes of an image: its first page is written apart
@@ -20,13 +20,9 @@ class SlotError(Exception):
     """The slot cannot take, or did not keep, the image; the text says which."""
 
 
-def of(board, told=None):
-    """The board's slots. told: its options.Options, if they have been read. Raises
-    options.OptionsError.
-    """
-    from boot import options
-
-    if (told or options.read(board)).slots == options.FILES:
+def of(board, kind):
+    """The board's slots. kind: where they are kept, boot.ROM or boot.FILES."""
+    if kind == FILES:
         from boot.fileslots import Slots
     else:
         from boot.romslots import Slots

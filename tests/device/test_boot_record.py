@@ -13,7 +13,7 @@ SIZE = 276  # bytes of a record
 
 def stored(board):
     """The record's two copies, where this board keeps them."""
-    return record.Store(slots.of(board))
+    return record.Store(slots.of(board, board.slots))
 
 
 def saved(board=None):
@@ -116,7 +116,8 @@ def test_flash_that_does_not_keep_is_an_error():
         def write_record(self, copy, data):
             self._place.write_record(copy, bytes(len(data)))
 
-    worn = Worn(slots.of(simplace.board(blocks=2)))
+    board = simplace.board(blocks=2)
+    worn = Worn(slots.of(board, board.slots))
     raises(record.RecordError, record.Store(worn).save, record.Record())
 
 

@@ -167,7 +167,7 @@ def test_options_that_cannot_be_understood_are_safe_mode():
         ):
             rewrite(world, path, text.encode())
             equal(ran(world), None, text)
-            error = str(raises(Exception, slots.of, world.board))
+            error = str(raises(Exception, options.read, world.board))
             true("boot.json" in error and "tidegate flash" in error, error)
         rewrite(world, path, b" " * 600 + SIGNED.encode())
         equal(ran(world), None, "too large")

@@ -17,7 +17,8 @@ _NAMES = (  # one text: as a tuple the names themselves would be in RAM
     "tidegate.ids tidegate.install tidegate.keeper tidegate.plan tidegate.staging "
     "tidegate.succession tidegate.suit tidegate.trial tidegate.trust bspatch bspatch_adaptive "
     "bspatch_plain bspatch_start bspatch_viper cose ed25519 ed25519_base ed25519_pure "
-    "edwards25519 httpget sha512 _bspatch _ed25519"
+    "edwards25519 httpget sha512 _bspatch _ed25519 "
+    "boot.fileslots boot.manifests boot.record boot.romslots boot.slots"
 )
 
 
