@@ -34,6 +34,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 UNIX = "build/unix/micropython"
 FIRMWARE = "build/qemu_mps2/firmware.elf"
+MADE = ROOT / "build/vectors"
 COMPILED = ("firmware/lib", "firmware/boot", "firmware/app", "tests/device")
 
 Lines = dict[str, tuple[str, str]]  # function -> (verdict, why)
@@ -120,8 +121,22 @@ def stage(folder: Path) -> None:
         shutil.copyfile(path, folder / "firmware/lib" / path.name)
     vectors = folder / "tests/vectors"
     vectors.mkdir(parents=True, exist_ok=True)
-    for path in (ROOT / "tests/vectors").glob("*.json"):
-        shutil.copyfile(path, vectors / path.name)  # mpremote follows no link out of the folder it mounts
+    made = folder / "build/vectors"
+    made.mkdir(parents=True, exist_ok=True)
+    for path in [*(ROOT / "tests/vectors").glob("*.json"), *MADE.glob("*.json")]:
+        # Copied: mpremote follows no link out of the folder it mounts.
+        shutil.copyfile(path, (made if path.parent == MADE else vectors) / path.name)
+
+
+def make_vectors() -> None:
+    """Vectors of others that come with installed packages, as files the device scripts can read."""
+    sys.path.insert(0, str(ROOT / "tests/vectors"))
+    try:
+        import wycheproof
+
+        wycheproof.write(MADE)
+    finally:
+        sys.path.remove(str(ROOT / "tests/vectors"))
 
 
 def _output(command: list[str], timeout_s: int) -> str:
@@ -206,6 +221,7 @@ class Bench:
         self.folder = tempfile.TemporaryDirectory(prefix="tidegate-device-")
         self.grounds: dict[str, CPython | CortexM3 | Exception] = {}
         self.runs: dict[tuple[str, str, str | None], tuple[str, Lines]] = {}
+        make_vectors()
 
     def lines(self, module: str, options: dict) -> tuple[str, Lines]:
         ground = self._ground(options["ground"])
