@@ -20,7 +20,7 @@ from tidegate.files import read_limited, write_atomic
 from . import audit as log_of_acts
 from . import auth
 from . import mosquitto as broker_files
-from .config import Config
+from .config import KEEP_TELEMETRY, KEEP_TELEMETRY_DAYS, Config
 from .serve import Address, Server, install_trust, prepare
 from .store import now_ms
 from .store.models import Token
@@ -69,6 +69,20 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="FILE",
     help="Trust store that releases are checked against; copied into DATA.",
 )
+@click.option(
+    "--keep-days",
+    type=click.FloatRange(min=0, min_open=True, max=36500),
+    default=KEEP_TELEMETRY_DAYS,
+    show_default=True,
+    help="Telemetry older than this is deleted.",
+)
+@click.option(
+    "--keep-rows",
+    type=click.IntRange(1, 10**9),
+    default=KEEP_TELEMETRY,
+    show_default=True,
+    help="Values kept of each device; the oldest go first.",
+)
 @click.option("--verbose", is_flag=True, help="Log what happens, not only what goes wrong.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
 def serve(
@@ -79,6 +93,8 @@ def serve(
     broker_password_file: Path | None,
     mosquitto_dir: Path | None,
     trust: Path | None,
+    keep_days: float,
+    keep_rows: int,
     verbose: bool,
     as_json: bool,
 ) -> None:
@@ -100,7 +116,7 @@ def serve(
     )
     logging.getLogger("alembic").setLevel(logging.WARNING)
     os.umask(0o077)  # database, payloads and secrets are nobody else's business
-    config = Config(data=data, mosquitto_dir=mosquitto_dir)
+    config = Config(data=data, mosquitto_dir=mosquitto_dir, keep_days=keep_days, keep_rows=keep_rows)
     listen = Address.parse(http), Address.parse(mqtt)
     if trust is not None:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)

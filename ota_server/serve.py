@@ -30,6 +30,7 @@ from .config import Config
 from .problems import is_storage_full
 from .store import Store, devices, migrate
 from .store.models import Device, Token
+from .store.retention import Keep
 from .workers.mqtt import BrokerUrl, MqttWorker
 
 log = logging.getLogger("tidegate.serve")
@@ -131,7 +132,7 @@ class Server:
         else:
             broker = BrokerUrl(self._broker_url, own)
             mosquitto.refresh(self._config, store)
-        self._worker = MqttWorker(store, broker, wake)
+        self._worker = MqttWorker(store, broker, wake, Keep(self._config.keep_days, self._config.keep_rows))
         self._worker.start()
         if not self._worker.wait_ready(BROKER_WAIT_S):
             log.warning("the broker at %s is not there yet; trying on", broker)
