@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ TIMEOUT = 30.0  # s for each read or write
 CONNECT_TIMEOUT = 5.0  # s
 MAX_ANSWER = 8 * 1024 * 1024
 MAX_TOKEN = 512
+MAX_PAGE = 500  # what the server gives in one answer
 
 
 class ServerError(TidegateError):
@@ -93,6 +94,27 @@ class Server:
     def add_device(self, device: str, board: str, product: str) -> dict[str, Any]:
         """Register a device; the answer holds its MQTT password, which is shown this once."""
         return self._call("POST", "/api/v1/devices", body={"id": device, "board": board, "product": product})
+
+    def telemetry(self, device: str, query: Mapping[str, str], limit: int) -> Iterator[dict[str, Any]]:
+        """At most `limit` values, newest first, however many pages they take. `query`: stream, name, since, until."""
+        params: dict[str, Any] = dict(query)
+        while limit > 0:
+            params["limit"] = min(limit, MAX_PAGE)
+            page = self._call("GET", f"/api/v1/devices/{_segment(device)}/telemetry", params=params)
+            yield from page["telemetry"]
+            limit -= len(page["telemetry"])
+            if page["next"] is None:
+                return
+            params["cursor"] = page["next"]
+
+    def telemetry_after(self, device: str, query: Mapping[str, str], row: int) -> list[dict[str, Any]]:
+        """A page of what was filed after the value with this id, in the order it came."""
+        params = {**query, "after": row, "limit": MAX_PAGE}
+        return self._call("GET", f"/api/v1/devices/{_segment(device)}/telemetry", params=params)["telemetry"]
+
+    def telemetry_last(self, device: str, query: Mapping[str, str]) -> dict[str, Any]:
+        """The newest value of each measurement, and each stream's counts."""
+        return self._call("GET", f"/api/v1/devices/{_segment(device)}/telemetry/last", params=query)
 
     def records(self, device: str, kind: str, limit: int | None = None) -> Any:
         """A device's "reports", "telemetry" or "alarms", newest first."""

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tidegate.cli.common import FILE, connect, emit, facts, json_option, rows, say, server_options
+from tidegate.cli.telemetry import telemetry
 from tidegate.files import write_atomic
 from tidegate.release.build import DEFAULT_PRODUCT
 
@@ -26,6 +27,9 @@ _COLUMNS = {
 @click.group()
 def device() -> None:
     """List, show and register devices."""
+
+
+device.add_command(telemetry)
 
 
 @device.command(
