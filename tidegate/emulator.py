@@ -105,6 +105,8 @@ class Emulator:
         command += ["-object", memory, "-kernel", str(self.firmware), "-nic", ",".join(nic)]
         log = f",logfile={_quoted(self.console_log)},logappend=on" if self.console_log else ""
         command += ["-chardev", f"pty,id=console{log}", "-serial", "chardev:console"]
+        # The board's entropy source: its second UART brings bytes of this machine's own generator.
+        command += ["-chardev", "pipe,id=entropy,path=/dev/urandom", "-serial", "chardev:entropy"]
         command += ["-chardev", f"socket,id=control,fd={control}", "-mon", "chardev=control,mode=control"]
         command += ["-display", "none", "-monitor", "none"]
         if self.count_instructions:
@@ -224,7 +226,7 @@ def _is_complete(control: socket.socket) -> bool:
 def create_storage(path: Path, settings: dict[str, Any] | None = None) -> None:
     """Makes the flash file of a new board when there is none: erased, but for the seed of os.urandom.
 
-    The emulated board has no source of entropy; like a real one without, it gets a random seed when it is made.
+    Should nothing feed its entropy source one day, the board still has this seed, which it replaces at each boot.
     """
     settings = settings or _settings("m3")
     size = settings["storage_size"]
