@@ -44,6 +44,7 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @data_option
 @click.option("--http", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="API and status page.")
 @click.option("--mqtt", default="127.0.0.1:1883", show_default=True, metavar="HOST:PORT", help="The broker inside.")
+@click.option("--coap", metavar="HOST:PORT", help="Speak CoAP there too (UDP; its own port is 5683). Off without it.")
 @click.option(
     "--broker",
     metavar="URL",
@@ -89,6 +90,7 @@ def serve(
     data: Path,
     http: str,
     mqtt: str,
+    coap: str | None,
     broker: str | None,
     broker_password_file: Path | None,
     mosquitto_dir: Path | None,
@@ -106,7 +108,7 @@ def serve(
     \b
     Examples:
       tidegate serve --trust trust.cbor
-      tidegate serve --http 0.0.0.0:8080 --mqtt 0.0.0.0:1883
+      tidegate serve --http 0.0.0.0:8080 --mqtt 0.0.0.0:1883 --coap 0.0.0.0:5683
       TIDEGATE_BROKER_URL=mqtt://tidegate_server@broker:1883 tidegate serve
     """
     logging.basicConfig(
@@ -121,7 +123,12 @@ def serve(
     if trust is not None:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         install_trust(config, trust)
-    server = Server(config, *listen, broker_url=_broker_url(broker, broker_password_file))
+    server = Server(
+        config,
+        *listen,
+        broker_url=_broker_url(broker, broker_password_file),
+        coap=None if coap is None else Address.parse(coap),
+    )
     try:
         addresses = server.start()
         if as_json:
@@ -129,6 +136,8 @@ def serve(
         else:
             click.echo(f"http  {addresses['http']}   status page: {addresses['http']}/#token=TOKEN")
             click.echo(f"mqtt  {addresses['mqtt']}" + ("" if broker is None else "   (not ours)"))
+            if "coap" in addresses:
+                click.echo(f"coap  {addresses['coap']}")
             click.echo(f"admin token: {config.admin_token}")
         sys.stdout.flush()
         server.run()

@@ -58,6 +58,11 @@ class Config:
         return self.data / "broker.password"
 
     @property
+    def coap_secret(self) -> Path:
+        """What the CoAP keys of all devices are derived from, with what the database has of each."""
+        return self.data / "coap.secret"
+
+    @property
     def addresses(self) -> Path:
         """Where a running server writes the addresses it really listens on."""
         return self.data / "serve.json"

@@ -26,7 +26,9 @@ from tidegate.files import read_limited, write_atomic
 
 from . import audit, auth, create_app, mosquitto, passwords, trust_updates
 from .broker import Access, EmbeddedBroker
+from .coap import CoapServer, Keys
 from .config import Config
+from .payloads import Payloads
 from .problems import is_storage_full
 from .store import Store, devices, migrate
 from .store.models import Device, Token
@@ -107,19 +109,24 @@ def device_login(store: Store, user: str, password: bytes) -> bool:
 class Server:
     """A running server. `start` returns the addresses; `run` serves until a signal; `stop` ends everything."""
 
-    def __init__(self, config: Config, http: Address, mqtt: Address, broker_url: str | None = None) -> None:
+    def __init__(
+        self, config: Config, http: Address, mqtt: Address, broker_url: str | None = None, coap: Address | None = None
+    ) -> None:
         self._config = config
         self._http = http
         self._mqtt = mqtt
         self._broker_url = broker_url
+        self._coap_address = coap
         self._store: Store | None = None
         self._lock: TextIO | None = None
         self._broker: EmbeddedBroker | None = None
         self._worker: MqttWorker | None = None
+        self._coap: CoapServer | None = None
         self._web: MultiSocketServer | BaseWSGIServer | None = None
 
     def start(self) -> dict[str, str]:
-        """Open everything; returns {"http": url, "mqtt": url} with the real ports, also written to serve.json."""
+        """Open everything; returns {"http": url, "mqtt": url} with the real ports, also written to serve.json. There is
+        "coap" too where it was asked for."""
         signal.signal(signal.SIGTERM, _leave)
         store = self._store = prepare(self._config)
         self._lock = _only_one(self._config.data)
@@ -136,9 +143,10 @@ class Server:
         self._worker.start()
         if not self._worker.wait_ready(BROKER_WAIT_S):
             log.warning("the broker at %s is not there yet; trying on", broker)
+        coap = {} if self._coap_address is None else {"coap": self._start_coap(store, wake, self._coap_address)}
         self._web = self._start_web(store, wake)
         port = self._web.effective_port if isinstance(self._web, BaseWSGIServer) else self._web.effective_listen[0][1]
-        addresses = {"http": f"http://{Address(self._http.host, int(port))}", "mqtt": str(broker)}
+        addresses = {"http": f"http://{Address(self._http.host, int(port))}", "mqtt": str(broker), **coap}
         write_atomic(self._config.addresses, json.dumps({**addresses, "pid": os.getpid()}).encode() + b"\n")
         with store.write() as session:
             audit.record(session, "serve", "server.start", "server", **addresses)
@@ -155,6 +163,8 @@ class Server:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one is enough
         if self._web is not None:
             self._web.close()
+        if self._coap is not None:
+            self._coap.stop()
         if self._worker is not None:
             self._worker.stop()
         if self._broker is not None:
@@ -178,6 +188,16 @@ class Server:
         except OSError as error:
             raise _cannot_listen(self._mqtt, "--mqtt", error) from error
         return Address(host, port)
+
+    def _start_coap(self, store: Store, wake: threading.Event, address: Address) -> str:
+        payloads = Payloads(self._config.payloads, self._config.max_payload)
+        coap = CoapServer(store, payloads, Keys(self._config.coap_secret), address.host, address.port, wake.set)
+        try:
+            listening = coap.start()
+        except OSError as error:
+            raise _cannot_listen(address, "--coap", error) from error
+        self._coap = coap
+        return f"coap://{Address(*listening)}"
 
     def _start_web(self, store: Store, wake: threading.Event) -> MultiSocketServer | BaseWSGIServer:
         app = create_app(self._config, store, wake)

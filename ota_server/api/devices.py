@@ -48,22 +48,25 @@ def register() -> tuple[dict[str, Any], int]:
         target = devices.newest_target(session, body["product"], body["board"])
         device = Device(**body, password_hash=passwords.hashed(password), offer_id=target.id if target else None)
         session.add(device)
+        session.flush()
+        key = context.coap_keys().issue(session, body["id"])
         audit.record(session, g.actor, "device.register", body["id"], board=body["board"], product=body["product"])
     mosquitto.refresh(context.config(), context.store())
     context.wake_worker()
-    return {**body, "mqtt": {"user": body["id"], "password": password}}, 201
+    return {**body, **_secrets(body["id"], password, key)}, 201
 
 
 @blueprint.post("/devices/<device_id>/credentials")
 @requires("devices")
 def new_credentials(device_id: str) -> dict[str, Any]:
-    """A fresh password; the old one stops working for the next connection."""
+    """A fresh password and CoAP key; the old ones stop working for the next connection and the next message."""
     password = passwords.generate()
     with context.store().write() as session:
         get(session, device_id).password_hash = passwords.hashed(password)
+        key = context.coap_keys().issue(session, device_id)
         audit.record(session, g.actor, "device.credentials", device_id)
     mosquitto.refresh(context.config(), context.store())
-    return {"id": device_id, "mqtt": {"user": device_id, "password": password}}
+    return {"id": device_id, **_secrets(device_id, password, key)}
 
 
 @blueprint.get("/devices")
@@ -117,6 +120,11 @@ def get(session: Session, device_id: str) -> Device:
             404, "no-such-device", f"there is no device {device_id[:64]}", "tidegate device list shows the devices"
         )
     return row
+
+
+def _secrets(device_id: str, password: str, key: bytes) -> dict[str, Any]:
+    """What is told this once."""
+    return {"mqtt": {"user": device_id, "password": password}, "coap": {"key": key.hex()}}
 
 
 def _reports(session: Session, device_id: str, limit: int, since: int) -> list[Report]:

@@ -224,7 +224,6 @@ class CoapSession(Base):
     echo: Mapped[bytes | None] = mapped_column(LargeBinary)  # what the session began with
     counter: Mapped[int] = mapped_column(BigInteger, default=-1)  # the highest taken
     window: Mapped[int] = mapped_column(BigInteger, default=0)  # bit n: counter - n was taken
-    address: Mapped[str | None] = mapped_column(String(64))  # where the device was last heard
 
 
 class Alarm(Base):

@@ -74,7 +74,6 @@ def upgrade() -> None:
         sa.Column("echo", sa.LargeBinary(), nullable=True),
         sa.Column("counter", sa.BigInteger(), nullable=False),
         sa.Column("window", sa.BigInteger(), nullable=False),
-        sa.Column("address", sa.String(length=64), nullable=True),
         sa.ForeignKeyConstraint(["device_id"], ["device.id"]),
         sa.PrimaryKeyConstraint("device_id"),
     )
