@@ -43,10 +43,7 @@ def put(buf, at, number):
     high = buf[at + 1]
     exponent = (high & 0x7F) << 4 | buf[at + 2] >> 4
     fraction = (buf[at + 2] & 0xF) << 19 | buf[at + 3] << 11 | buf[at + 4] << 3 | buf[at + 5] >> 5
-    if exponent:
-        exponent = _ENDLESS if exponent == 2047 else exponent - 1023
-    else:
-        exponent = -_ENDLESS
+    exponent = _ENDLESS if exponent == 2047 else exponent - 1023 if exponent else -_ENDLESS
     return _put_single(buf, at, high & 0x80, exponent, fraction)
 
 

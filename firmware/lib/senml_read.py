@@ -31,6 +31,8 @@ _UT = const(7)
 _VD = const(8)
 _VERSION = const(10)
 
+_NUMBER = (int, cbor.FLOAT) if cbor.FLOAT else int
+
 # A resolved record. value: a number, str, bool or bytes, or None where there is only a sum; time
 # and update_time in seconds, time since 1970 or, below 2**28, relative to now; unit, sum and
 # update_time are None where not given.
@@ -80,9 +82,7 @@ def _check_fields(fields):
 
 
 def _is_number(value):
-    return (isinstance(value, int) or isinstance(value, cbor.FLOAT)) and not isinstance(
-        value, bool
-    )
+    return not isinstance(value, bool) and isinstance(value, _NUMBER)
 
 
 def _resolved(fields, base):
