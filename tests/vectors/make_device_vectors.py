@@ -248,6 +248,8 @@ def cose_messages() -> list[dict]:
         ("key id in both headers", [b"\xa2\x01\x32\x04\x48" + unprotected[4], unprotected, body, signature]),
         ("a critical header", [bytes.fromhex("a20132028104"), unprotected, body, signature]),
         ("a critical header, not protected", [protected, {2: [4], **unprotected}, body, signature]),
+        ("a key id that is a list", [protected, {4: [b"kid"]}, body, signature]),
+        ("a key id that is nothing", [protected, {4: None}, body, signature]),
         ("three parts", [protected, unprotected, body]),
         ("five parts", [protected, unprotected, body, signature, b""]),
     ):
