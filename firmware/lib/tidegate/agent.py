@@ -113,14 +113,7 @@ class Agent:
         self._commands = Commands(
             config.device, keys, self._nonce, state, self._outbox, alarms, self._handlers(), feed
         )
-        self._telemetry = Telemetry(
-            config.device,
-            self._streams,
-            config.telemetry_period_s,
-            self._link,
-            alarms,
-            self._uptime,
-        )
+        self._telemetry = self._measure(config, alarms)
         self._rotation = Rotation(keys, alarms, feed, self._trust_changed)
         self._supervisor = Supervisor(boot.watchdog, self._uptime, self._stuck)
         self._link.introduce(self._birth, self._state)
@@ -134,6 +127,17 @@ class Agent:
             boot.running.sequence,
             boot.slot,
             boot.reset_cause,
+        )
+
+    def _measure(self, config, alarms):
+        from tidegate import tuning
+
+        board = self._boot.board
+        tuning.tune(self._streams, config)
+        store, write_s = tuning.store(config, board.folder, board.sync)
+        number = int.from_bytes(board.random(4), "little") & 0x3FFFFFFF
+        return Telemetry(
+            config.device, self._streams, self._link, alarms, self._uptime, store, number, write_s
         )
 
     def _birth(self):
@@ -191,7 +195,7 @@ class Agent:
             "heap_free": gc.mem_free() if hasattr(gc, "mem_free") else 0,
             "heap_used": gc.mem_alloc() if hasattr(gc, "mem_alloc") else 0,
             "sessions": self._link.sessions,
-            "samples_dropped": self._telemetry.dropped,
+            "packs_dropped": self._telemetry.dropped,
             "source_failures": self._telemetry.failures,
             "messages_dropped": self._outbox.dropped,
         }

@@ -22,7 +22,7 @@ class Config:
     device: 1..32 characters of a-z 0-9 -; product, vendor (a domain), board: text; mqtt_host,
     mqtt_port; payloads: (host, port, path with a / at its end) of the base address payload
     addresses are relative to; telemetry_period_s, trial_timeout_s: seconds; log_level: a number of
-    console.LEVELS; user, password: for MQTT.
+    console.LEVELS; user, password: for MQTT; streams, store: what tuning takes from them.
     """
 
     def __init__(self, folder, board):
@@ -45,6 +45,8 @@ class Config:
         self.telemetry_period_s = found.number("telemetry_period_s", 1, 86400, 60)
         self.trial_timeout_s = found.number("trial_timeout_s", 10, 3600, 60)
         self.log_level = found.choice("log_level", console.LEVELS, "info")
+        self.streams = found.optional("streams")
+        self.store = found.optional("store")
 
         secret = _Document(folder + "/credentials.json")
         self.user = secret.text("user", 128)
@@ -83,6 +85,19 @@ class _Document:
         if value not in names:
             raise self.wrong(key, "must be one of " + ", ".join(names))
         return names.index(value)
+
+    def real(self, key, default):
+        value = self._values.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float, type(default))):
+            raise self.wrong(key, "must be a number")
+        return value
+
+    def names(self):
+        return self._values.keys()
+
+    def optional(self, key):
+        """As inner; an empty one if the key is missing."""
+        return self.inner(key) if key in self._values else _Document(self._path, {}, key + ".")
 
     def inner(self, key):
         value = self._values.get(key)

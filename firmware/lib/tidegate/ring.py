@@ -37,7 +37,7 @@ class Ring:
         self._files = State(folder, sync)
         self._sync = sync
         self._most = most
-        self._newest = newest
+        self.newest = newest
         self.lost = {}
         self.removed = self.last = 0
         cursor = max(self._cursor(0), self._cursor(1))
@@ -56,13 +56,13 @@ class Ring:
         _seal(buf, size)
         fresh = self._size + size > _SEGMENT
         if fresh and self._end - self._first + 1 >= self._most:
-            if self._newest:
+            if self.newest:
                 return False
             self._drop()
         try:
             self._append(buf, size, fresh)
         except OSError:  # no room on the file system, most likely
-            if self._newest or self._first == self._end:
+            if self.newest or self._first == self._end:
                 raise
             self._drop()
             self._append(buf, size, True)
