@@ -31,9 +31,10 @@ _NO_RESPONSE = const(258)
 class Client(Peer):
     """A CoAP client of one peer; opened at first use, to be closed.
 
-    Client(host, port=5683, block=512, buffers=None, token_size=4). block: largest block size, 16
-    to 1024, a power of two. buffers: (received, sent), two bytearrays of block + OVERHEAD bytes;
-    without them they are allocated, once. token_size: bytes of a request's token, 0 to 8.
+    Client(host, port=5683, block=512, buffers=None, token_size=4, ack_timeout_s=2). block: largest
+    block size, 16 to 1024, a power of two. buffers: (received, sent), two bytearrays of block +
+    OVERHEAD bytes; without them they are allocated, once. token_size: bytes of a request's token,
+    0 to 8. ack_timeout_s: how long an acknowledgement is waited for before the first repetition.
     """
 
     async def __aenter__(self):

@@ -53,84 +53,76 @@ class Answer:
 class Body:
     """Takes the body of an answer, message by message, and hands it to a sink in order.
 
-    at: bytes the sink has had, or skipped. more: whether there are blocks to come.
+    more: whether there are blocks to come.
     """
 
     def __init__(self, sink, offset, max_size, etag, szx, early):
         self.answer = None
-        self.at = offset
         self.more = True
-        self.sink = sink or self._collect
+        self._at = offset  # bytes the sink has had, or skipped
+        self._sink = sink or self._collect
         self._kept = None if sink else bytearray()
         self._max_size = max_size
         self._etag = etag
-        self._early = early  # says in the first request already how large a block may be
-        self.szx = szx  # block size 2 ** (szx + 4), largest that there is room for
-        self._start = 0  # where the block begins that is being asked for
+        self._szx = szx  # block size 2 ** (szx + 4), largest that there is room for
+        self._early = early and szx < 6  # says in the first request how large a block may be
+        # Where the next block begins. At the very end of a body there is none to ask for; the
+        # last one with a byte is.
+        self._next = offset - 1 if offset else 0
 
     def next(self, options):
         """(options, payload) of the next request: with Block2, if it is not simply the first."""
-        # At the very end of a body there is no block to ask for; the last one with a byte is.
-        number = (self.at - 1 if self.at else 0) >> self.szx + 4
-        if self.answer and self.more:
-            number = self.at >> self.szx + 4
+        number = self._next >> self._szx + 4
         if number >= _MAX_BLOCKS:
             raise CoapError("size", "an offset beyond what blocks of this size reach")
-        self._start = number << self.szx + 4
-        if number or (self._early and self.szx < 6):
-            options = list(options)
-            insert(options, _BLOCK2, number << 4 | self.szx)
+        self._next = number << self._szx + 4
+        options = list(options)
+        if number or self._early:
+            insert(options, _BLOCK2, number << 4 | self._szx)
         return options, None
 
     def take(self, message):
         """Takes one answer; raises CoapError, or what the sink raises."""
-        if message.code >= 400:
-            text = bytes(message.payload()[:64])  # a diagnostic, for people (RFC 7252, 5.5.2)
-            raise CoapError(
-                "refused",
-                "%d.%02d %r" % (message.code // 100, message.code % 100, text),
-                message.code,
-            )
+        code = message.code
         first = self.answer is None
+        if code == 408 and first and self._next:
+            self._next = 0  # some begin only at the beginning; what the sink has had is skipped
+            return
+        if code >= 400:
+            text = bytes(message.payload()[:64])  # a diagnostic, for people (RFC 7252, 5.5.2)
+            raise CoapError("refused", "%d.%02d %r" % (code // 100, code % 100, text), code)
         if first:
             self.answer = Answer(message)
-        elif message.code != self.answer.code:
+        elif code != self.answer.code:
             raise CoapError("protocol", "another code in the midst of a body")
         size = message.size - message.payload_at
+        start = 0
         block = message.uint(_BLOCK2)
-        if block is None:
-            start = 0
-            self.more = False
-            if self._start:
-                raise CoapError("changed", "the peer does not go on within the body")
-        else:
+        if block is not None:
             szx = block & 7
             start = block >> 4 << szx + 4
-            self.more = bool(block & 8)
             whole = 16 << szx
-            if (
-                start != self._start
-                or szx > self.szx
-                or size > whole
-                or (self.more and size < whole)
-            ):
-                raise CoapError("protocol", "not the block that was asked for")
-            self.szx = szx
+            if szx > self._szx or (size != whole if block & 8 else size > whole):
+                raise CoapError("protocol", "a block of another size")
+            self._szx = szx
+        if start != self._next:
+            raise CoapError("changed", "not the part of the body that was asked for")
+        self.more = block is not None and bool(block & 8)
         etags = message.values(_ETAG)
         etag = etags[0] if etags else None
         if self._etag is None and first:
             self._etag = etag
-        elif self._etag != etag and message.code != 203:
+        elif self._etag != etag and code != 203:
             raise CoapError("changed", "the body is another one now")
-        skip = self.at - start
         end = start + size
-        if end < self.at:
+        if end < self._at and not self.more:
             raise CoapError("changed", "the body is shorter than the offset")
         if end + self.more > self._max_size or message.uint(_SIZE2, 0) > self._max_size:
             raise CoapError("size", "more than the %d bytes allowed" % self._max_size)
-        if size > skip:
-            self.sink(message.payload()[skip:])
-        self.at = end
+        if end > self._at:
+            self._sink(message.payload()[self._at - start :])
+            self._at = end
+        self._next = end
         if not self.more:
             self.answer.size = end
             if self._kept is not None:

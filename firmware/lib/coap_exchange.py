@@ -5,7 +5,6 @@ from os import urandom
 from coap_message import const
 from coap_udp import send, ticks_diff, ticks_ms
 
-ACK_TIMEOUT_MS = const(2000)  # section 4.8; times 1 to 1.5 at random, doubled at every repetition
 MAX_RETRANSMIT = const(4)
 EXCHANGE_LIFETIME_MS = const(247000)
 
@@ -22,12 +21,13 @@ class Outbox:
     then owner.ended(outcome) is called, if there is an owner.
     """
 
-    def __init__(self, sock, ack_timeout_ms=ACK_TIMEOUT_MS):
+    def __init__(self, sock, ack_timeout_s):
         self._sock = sock
-        self._timeout = ack_timeout_ms
+        self._timeout = int(ack_timeout_s * 1000)
         self.waiting = []  # [mid, peer, view, owner, repetitions left, interval, sent at]
 
     def send(self, mid, view, owner, peer=None):
+        # Times 1 to 1.5 at random, and doubled at every repetition (section 4.2).
         interval = self._timeout + self._timeout * urandom(1)[0] // 512
         self.waiting.append([mid, peer, view, owner, MAX_RETRANSMIT, interval, ticks_ms()])
         send(self._sock, view, peer)

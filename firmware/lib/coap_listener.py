@@ -28,7 +28,7 @@ _BLOCK1 = const(27)
 class Listener:
     """What coap_server.Server is made of; handle() and compose() are the server's."""
 
-    def __init__(self, host, port, block, failed):
+    def __init__(self, host, port, block, failed, ack_timeout_s):
         self.szx = 0
         while 16 << self.szx < block:
             self.szx += 1
@@ -36,6 +36,7 @@ class Listener:
             raise ValueError("a block size is 16, 32, 64 ... or 1024, not %r" % block)
         self._where = host, port
         self._failed = failed
+        self._ack_timeout = ack_timeout_s
         self._sock = None
         self.outbox = None
         self.observers = None  # of coap_notify, once there is one
@@ -49,7 +50,7 @@ class Listener:
     async def run(self):
         """Serves until it is cancelled; OSError if the address cannot be had."""
         sock = self._sock = open_socket(self._where[0], self._where[1], True)
-        self.outbox = Outbox(sock)
+        self.outbox = Outbox(sock, self._ack_timeout)
         clock = asyncio.create_task(self._clock())
         most = len(self._out) + 1
         try:

@@ -13,19 +13,20 @@ _MAX_AGE = const(14)
 _FRESH_MS = const(128000)  # section 3.4: after so long every notification is newer
 _MAX_AGE_S = const(60)  # unless the peer says (RFC 7252 section 5.10.5)
 _LONGEST_AGE_S = const(86400)
-_SLACK_S = const(10)  # how long after its Max-Age a value is waited for (section 3.3.1: 5 to 15)
 
 
 class Observation:
     """What is observed: next() returns its states, of several that came meanwhile the newest.
 
     active: whether the peer said that it keeps it. skipped: states that a newer one replaced.
+    slack_s: how long beyond Max-Age a notification is waited for (section 3.3.1 has 5 to 15).
     """
 
     def __init__(self, client, options, max_size, wait_ms):
         self.token = urandom(4)
         self.active = False
         self.skipped = 0
+        self.slack_s = 10
         self._client = client
         self._options = options
         self._max_size = max_size
@@ -53,7 +54,7 @@ class Observation:
                 self._news.clear()
                 # Ticks wrap around in days; a difference below 0 is such a long time.
                 gone = ticks_diff(ticks_ms(), self._since) // 1000
-                left = self._age - gone if gone >= 0 else 0
+                left = self._age + self.slack_s - gone if gone >= 0 else 0
                 try:
                     await asyncio.wait_for(self._news.wait(), max(left, 1))
                 except asyncio.TimeoutError:
@@ -118,7 +119,7 @@ class Observation:
             self.active = sequence is not None
             self._since = ticks_ms()
             age = message.uint(_MAX_AGE, _MAX_AGE_S)
-            self._age = min(age, _LONGEST_AGE_S) + _SLACK_S
+            self._age = min(age, _LONGEST_AGE_S)
         body = Body(None, 0, self._max_size, None, self._client.szx, True)
         body.take(message)
         self.skipped += self._body is not None

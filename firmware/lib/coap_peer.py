@@ -25,7 +25,7 @@ _ECHO = const(252)
 class Peer:
     """What coap.Client is made of; see there for the arguments."""
 
-    def __init__(self, host, port=5683, block=512, buffers=None, token_size=4):
+    def __init__(self, host, port=5683, block=512, buffers=None, token_size=4, ack_timeout_s=2):
         self.szx = 0
         while 16 << self.szx < block:
             self.szx += 1
@@ -37,6 +37,7 @@ class Peer:
         )
         self._where = host, port
         self._token_size = token_size
+        self._ack_timeout = ack_timeout_s
         self._sock = None
         self._outbox = None
         self._tasks = ()
@@ -113,7 +114,7 @@ class Peer:
             self._sock = open_socket(*self._where)
         except OSError as error:
             raise CoapError("timeout", "no way to %s:%d: %r" % (self._where + (error,)))
-        self._outbox = Outbox(self._sock)
+        self._outbox = Outbox(self._sock, self._ack_timeout)
         self._tasks = asyncio.create_task(self._receive()), asyncio.create_task(self._clock())
 
     def _end(self, error):

@@ -41,10 +41,19 @@ class Server(Listener):
     block: largest block sent and taken, 16 to 1024, a power of two; larger messages are refused
     (4.13). max_body: bytes of a body that comes in blocks. failed(request, error) is told of a
     handler's exception, which is 5.00 to the peer; without it the exception is printed.
+    ack_timeout_s: how long an acknowledgement is waited for before the first repetition.
     """
 
-    def __init__(self, host="0.0.0.0", port=5683, block=1024, max_body=4096, failed=None):
-        super().__init__(host, port, block, failed)
+    def __init__(
+        self,
+        host="0.0.0.0",
+        port=5683,
+        block=1024,
+        max_body=4096,
+        failed=None,
+        ack_timeout_s=2,
+    ):
+        super().__init__(host, port, block, failed, ack_timeout_s)
         self.max_body = max_body
         self.resources = {}
         self.below = {}

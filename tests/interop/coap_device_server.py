@@ -1,7 +1,7 @@
-# ruff: noqa: UP031, I001 - runs on MicroPython
+# ruff: noqa: UP031 - runs on MicroPython
 """A CoAP server with the resources of ETSI's plugtests, made with the device's library.
 
-    micropython coap_device_server.py PORT
+micropython coap_device_server.py PORT
 """
 
 import sys
@@ -169,7 +169,15 @@ def broken(request):
 
 
 def observable(path):
-    server.add(path, observed, put=observed, delete=observed, links='rt="observe"', observable=True, confirmable=path != "/obs-non")
+    server.add(
+        path,
+        observed,
+        put=observed,
+        delete=observed,
+        links='rt="observe"',
+        observable=True,
+        confirmable=path != "/obs-non",
+    )
 
 
 def link(request):
@@ -195,7 +203,7 @@ for name in value:
 server.add("/link1", link, links='rt="Type1 Type2";if="If1"')
 server.add("/link2", link, links='rt="Type2 Type3";if="If2"')
 server.add("/link3", link, links='rt="Type1 Type3";if="foo"')
-server.add("/path", link, links='ct=40')
+server.add("/path", link, links="ct=40")
 server.add("/path/sub1", link)
 server.add("/path/sub2", link)
 server.add("/control", post=control)

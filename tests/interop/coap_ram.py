@@ -1,6 +1,6 @@
 """What importing the CoAP libraries costs a board in RAM: executed in place on the emulated Cortex-M3, as in an image.
 
-    python tests/interop/coap_ram.py
+python tests/interop/coap_ram.py
 """
 
 from __future__ import annotations
