@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ class Server:
             base_url=self.url,
             headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
             timeout=httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT),
+            verify=_authorities(),
             follow_redirects=False,  # a token goes to the address it was given for, nowhere else
         )
 
@@ -158,9 +160,12 @@ class Server:
         except httpx.TimeoutException as error:
             raise ServerError(f"the server at {self.url} did not answer in time", "Try again") from error
         except httpx.HTTPError as error:
+            unknown = "CERTIFICATE_VERIFY_FAILED" in str(error)
             raise ServerError(
                 f"the server at {self.url} cannot be reached: {error}",
-                "Check the address and that `tidegate serve` runs there",
+                "Name its authority's certificate in TIDEGATE_CA"
+                if unknown
+                else "Check the address and that `tidegate serve` runs there",
             ) from error
         if answer.is_success:
             return told
@@ -180,6 +185,20 @@ class Server:
             if not answer.is_success:
                 return None
             raise ServerError(f"{self.url} does not answer like a Tidegate server", "Check the address") from error
+
+
+def _authorities() -> ssl.SSLContext:
+    """Whose certificate the server may show: the authority in the file that TIDEGATE_CA names, else the system's."""
+    ca = os.environ.get("TIDEGATE_CA")
+    if not ca:
+        return ssl.create_default_context()
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        raise TidegateError(
+            f"the authority's certificate {ca} cannot be used: {error.strerror or error}",
+            "Name a PEM file in TIDEGATE_CA, or unset it",
+        ) from error
 
 
 def read_token(path: Path | str | None) -> str:

@@ -34,9 +34,9 @@ _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
 class BrokerUrl:
-    """mqtt://user:password@host:port, or mqtts:// for TLS with the system's certificate authorities."""
+    """mqtt://user:password@host:port, or mqtts:// for TLS as `context` says; else with the system's authorities."""
 
-    def __init__(self, url: str, default_password: str | None = None) -> None:
+    def __init__(self, url: str, default_password: str | None = None, context: ssl.SSLContext | None = None) -> None:
         try:
             parts = urlsplit(url)
             self.port = parts.port or _PORTS.get(parts.scheme, 0)
@@ -44,7 +44,7 @@ class BrokerUrl:
             raise TidegateError(f"the broker address cannot be read: {error}", _URL_FORM) from None
         if parts.scheme not in _PORTS or not parts.hostname or parts.path.strip("/") or parts.query:
             raise TidegateError("the broker address is not an MQTT address", _URL_FORM)
-        self.tls = parts.scheme == "mqtts"
+        self.tls = (context or ssl.create_default_context()) if parts.scheme == "mqtts" else None
         self.host = parts.hostname
         self.user = unquote(parts.username) if parts.username else None
         self.password = unquote(parts.password) if parts.password else default_password
@@ -76,7 +76,7 @@ class MqttWorker:
         )
         self._client.username_pw_set(broker.user, broker.password)
         if broker.tls:
-            self._client.tls_set_context(ssl.create_default_context())
+            self._client.tls_set_context(broker.tls)
         self._client.reconnect_delay_set(RECONNECT_MIN_S, RECONNECT_MAX_S)
         self._client.max_inflight_messages_set(MAX_INFLIGHT)
         self._client.max_queued_messages_set(MAX_QUEUED)
