@@ -148,6 +148,16 @@ def _guard(manager: Any, site: Site, loop: asyncio.AbstractEventLoop) -> None:
             loop.run_in_executor(None, site.unreachable, observer.device_id, sent)
         failed(error, remote)
 
+    interface = manager.message_interface
+    parse = interface.datagram_msg_received
+
+    def read(*datagram: Any) -> None:
+        try:
+            parse(*datagram)
+        except Exception as error:  # a path that is no UTF-8 and the like: RFC 7252, section 4.2, lets us ignore it
+            log.debug("a datagram could not be read: %s", error)
+
+    interface.datagram_msg_received = read
     manager.dispatch_message = receive
     manager.token_manager.dispatch_error = unreachable
 

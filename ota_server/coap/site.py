@@ -231,8 +231,7 @@ class Site(interfaces.Resource):
         except (Problem, FileNotFoundError):
             return Message(code=numbers.NOT_FOUND)
         response = cut(request, Source(size, bytes.fromhex(name)[:8], functools.partial(_read_file, path)))
-        if response.opt.size2 is not None or response.opt.block2 is None:  # said once a transfer
-            response.opt.content_format = _OCTETS
+        if response.opt.size2 is not None or response.opt.block2 is None:  # the first block says it for all
             response.opt.max_age = _FOREVER
         return response
 

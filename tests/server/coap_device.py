@@ -4,11 +4,12 @@ are carried by aiocoap's client."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import struct
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 import aiocoap
@@ -77,8 +78,8 @@ class CoapDevice:
         self._observations: list[Any] = []
 
     def close(self) -> None:
-        for observation in self._observations:
-            self._loop.loop.call_soon_threadsafe(observation.observation.cancel)
+        for listening in self._observations:
+            self._loop.loop.call_soon_threadsafe(listening.cancel)
         self._loop.run(self._context.shutdown())
 
     def send(self, code: Any, path: str, payload: bytes = b"", **options: Any) -> Message:
@@ -126,16 +127,15 @@ class CoapDevice:
         heard: list[bytes] = []
 
         async def register() -> None:
-            request = self._context.request(
-                Message(code=GET, uri=f"{self.url}/{self.down(topic)}", observe=0), handle_blockwise=True
-            )
-            request.observation.register_callback(lambda response: heard.append(response.payload))
-            request.observation.register_errback(lambda _error: None)
+            message = Message(code=GET, uri=f"{self.url}/{self.down(topic)}", observe=0)
+            request = self._context.request(message, handle_blockwise=True)
             heard.append((await request.response).payload)
-            self._observations.append(request)
+            self._observations.append(asyncio.create_task(listen(request)))
+
+        async def listen(request: Any) -> None:
+            with contextlib.suppress(aiocoap.error.Error):
+                async for response in request.observation:
+                    heard.append(response.payload)
 
         self._loop.run(register())
         return heard
-
-
-Starter = Callable[..., Any]
