@@ -89,11 +89,17 @@ class Agent:
             "offer": lambda data: self._updater.offer(data),
             "cmd": lambda data: self._commands.push(data),
         }
-        self._link = Link(config, board, handlers)
+        tls = ssl = None
+        if config.mqtt_tls or config.payloads_tls:
+            from tidegate import tls  # RAM is spent only where it is wanted
+
+            ssl = tls.context(board)
+        self._link = Link(config, board, handlers, ssl)
         self._outbox = Outbox(self._link, state)
         self._reporter = Reporter(self._nonce, self._outbox, self._link.refresh)
         alarms = Alarms(self._outbox, self._uptime)
-        staging = Staging(state, config.payloads, httpget.get, feed)
+        https = ssl if config.payloads_tls else None
+        staging = Staging(state, config.payloads, httpget.get, feed, None, https)
         vendor = ids.vendor_id(config.vendor)
         identity = Identity(boot, vendor, ids.class_id(vendor, config.product, config.board))
         self._trial = Trial(boot, state, self._reporter, alarms, staging, self._outbox)
@@ -105,7 +111,7 @@ class Agent:
             from tidegate.data import Data  # RAM is spent only where it is wanted
 
             files = State(board.folder + "/data")
-            fetched = Staging(files, config.payloads, httpget.get, feed, staging)
+            fetched = Staging(files, config.payloads, httpget.get, feed, staging, https)
             self._data = Data(
                 self._takers, files, keys, identity, fetched, self._reporter, alarms, feed
             )
@@ -113,6 +119,8 @@ class Agent:
         self._commands = Commands(
             config.device, keys, self._nonce, state, self._outbox, alarms, self._handlers(), feed
         )
+        if tls:
+            self._commands.signed_at = lambda seconds: tls.know_time(board, seconds)
         self._telemetry = self._measure(config, alarms)
         self._rotation = Rotation(keys, alarms, feed, self._trust_changed)
         self._supervisor = Supervisor(boot.watchdog, self._uptime, self._stuck)

@@ -79,6 +79,7 @@ class Commands:
         self._counters = _counters(state)
         self._queue = []
         self._work = asyncio.Event()
+        self.signed_at = None  # function(seconds since 1970), told when a command was signed
 
     def push(self, data):
         """Takes a command (bytes) from the network. Cheap: called from the MQTT reader."""
@@ -112,6 +113,8 @@ class Commands:
             if refusal.answer:
                 self._answer(cti, REFUSED, why=refusal.reason + ": " + refusal.detail)
             return
+        if self.signed_at:
+            self.signed_at(claims[_IAT])
         console.info("command %s", command.opcode)
         try:
             answer = self._handlers[command.opcode](command.arguments)

@@ -27,14 +27,15 @@ class Interrupted(Exception):
 class Staging:
     """At most one payload, in the state folder, named by its digest."""
 
-    def __init__(self, state, server, get, feed, lane=None):
+    def __init__(self, state, server, get, feed, lane=None, ssl=None):
         """server: (host, port, path); get: httpget.get; feed(): called per block of work. lane:
-        another Staging, whose buffer this one uses when that one does not fetch.
+        another Staging, whose buffer this one uses when that one does not fetch. ssl: for HTTPS.
         """
         self._state = state
         self._host, self._port, self._base = server
         self._get = get
         self._feed = feed
+        self._ssl = ssl
         self._lane = lane or self
         self._buffer = lane._buffer if lane else bytearray(_BUFFER)
         self.busy = False
@@ -82,7 +83,7 @@ class Staging:
             with open(self._state.path(name), "ab") as file:
                 take = _Sink(file, have, progress).take
                 total = await self._get(
-                    self._host, self._port, path, have, take, self._buffer, size
+                    self._host, self._port, path, have, take, self._buffer, size, ssl=self._ssl
                 )
         except HttpError as error:
             if error.status in _GONE:
