@@ -37,7 +37,7 @@ class Outbox:
         self._ready = ready
         self._keep = keep
         self._stopping = threading.Event()
-        self._prune_at = time.monotonic()
+        self._prune_at = 0.0
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
 
     def start(self) -> None:
