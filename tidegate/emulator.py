@@ -47,7 +47,7 @@ class Emulator:
     storage: the flash file, made when absent. mac: the board's address and unique id; give each board its own.
     cpu: "m3" or "m4". hostfwd: QEMU forwards such as "udp:127.0.0.1:5683-:5683", for servers on the board.
     firmware: another ELF. count_instructions: each instruction takes 32 ns of the board's time, whatever the host does
-    (and waiting takes no time of the host): for measuring, not for talking to the host.
+    (and waiting takes no time of the host): for measuring, not for talking to the host, whose entropy it does without.
     real_speed: no faster than a real part, 31 million instructions a second: moments last as long as in the field.
     console_log: a file that everything the board prints is appended to, also what came before a terminal was connected.
 
@@ -105,8 +105,10 @@ class Emulator:
         command += ["-object", memory, "-kernel", str(self.firmware), "-nic", ",".join(nic)]
         log = f",logfile={_quoted(self.console_log)},logappend=on" if self.console_log else ""
         command += ["-chardev", f"pty,id=console{log}", "-serial", "chardev:console"]
-        # The board's entropy source: its second UART brings bytes of this machine's own generator.
-        command += ["-chardev", "pipe,id=entropy,path=/dev/urandom", "-serial", "chardev:entropy"]
+        # The board's entropy source: its second UART brings bytes of this machine's own generator. They come when the
+        # host gets round to it, so there are none where every run is to take the same instructions.
+        entropy = "null,id=entropy" if self.count_instructions else "pipe,id=entropy,path=/dev/urandom"
+        command += ["-chardev", entropy, "-serial", "chardev:entropy"]
         command += ["-chardev", f"socket,id=control,fd={control}", "-mon", "chardev=control,mode=control"]
         command += ["-display", "none", "-monitor", "none"]
         if self.count_instructions:
