@@ -1,7 +1,8 @@
 """Telemetry: what came in on each stream, the history of each series and its newest value.
 
-One row a value, and what a series is called said once: 4 to 5 times smaller than a row that carries device, stream,
-name and unit, and still one index range for "this series between then and then" (docs/server.md has the figures).
+One row a value, and what a series is called said once: a third of the bytes of rows that carry device, stream, name and
+unit, fewer than the packs themselves take, and one index range for "this series between then and then"
+(bench/telemetry_rows.py).
 """
 
 from __future__ import annotations
