@@ -53,6 +53,10 @@ class Create(Resource):
         self.made = True
         return Message(code=Code.CREATED)
 
+    async def render_delete(self, request):
+        self.made = False
+        return Message(code=Code.DELETED)
+
 
 class Formats(Resource):
     async def render_get(self, request):
@@ -200,10 +204,31 @@ class Count(Resource):
     async def render_get(self, request):
         return Message(payload=b"%d of %d" % (len(set(self.got)), len(self.got)))
 
+    async def render_delete(self, request):
+        self.got.clear()
+        return Message(code=Code.DELETED)
+
 
 class Streamed(Resource):
+    """A large body, any block of it at any time: aiocoap's own blocks begin at the beginning only."""
+
+    body = bytes(at * 7 & 255 for at in range(100_000))
+
     async def render_get(self, request):
-        return Message(payload=bytes(at * 7 & 255 for at in range(100_000)), etag=b"streamed")
+        block = request.opt.block2
+        number, exponent = (block.block_number, block.size_exponent) if block else (0, 6)
+        whole = Message(code=Code.CONTENT, payload=self.body, etag=b"streamed")
+        return whole._extract_block(number, exponent, 1024)
+
+    async def needs_blockwise_assembly(self, request):
+        return False
+
+
+class StreamedWhole(Resource):
+    """The same, by aiocoap's own blocks."""
+
+    async def render_get(self, request):
+        return Message(payload=Streamed.body[:20_000], etag=b"whole")
 
 
 async def main() -> None:
@@ -232,6 +257,7 @@ async def main() -> None:
         "/fresh": Fresh(),
         "/count": Count(),
         "/streamed": Streamed(),
+        "/streamed-whole": StreamedWhole(),
         **observed,
     }
     for path, resource in resources.items():

@@ -144,6 +144,9 @@ def control(request):
 
 
 def count(request):
+    if request.method == 4:
+        posts.clear()
+        return None
     if request.method == 2:
         posts.append(bytes(request.payload))
         return Reply(204, b"%d" % len(posts))
@@ -207,7 +210,7 @@ server.add("/path", link, links="ct=40")
 server.add("/path/sub1", link)
 server.add("/path/sub2", link)
 server.add("/control", post=control)
-server.add("/count", count, count)
+server.add("/count", count, count, delete=count)
 server.add("/sink", sink, put=sink, blocks=True)
 server.add("/fresh", link, count, fresh=True)
 server.add("/broken", broken)
