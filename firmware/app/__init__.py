@@ -10,11 +10,10 @@ agent samples it, checks it, and sends what it says.
 import gc
 
 from tidegate.agent import Agent
-from tidegate.calibration import Calibration
 from tidegate.clock import Uptime
 from tidegate.features import DEV, MAX, MEAN, MIN, OVER, RATE
 from tidegate.frames import Frame
-from tidegate.streams import Measure, Stream
+from tidegate.streams import Measure, Stream, calibrator
 
 from app import bus
 
@@ -74,5 +73,4 @@ def healthy():
 
 def start(boot):
     """Called by the loader once this image is verified and mounted."""
-    calibration = Calibration(STREAMS)
-    Agent(boot, STREAMS, healthy, data={"calibration": calibration.take}).run()
+    Agent(boot, STREAMS, healthy, data={"calibration": calibrator(STREAMS)}).run()

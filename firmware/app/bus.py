@@ -1,6 +1,6 @@
-"""A vehicle's bus, simulated: one frame with engine speed, vehicle speed and coolant temperature, on
-a drive that repeats every two minutes. Of a real one `read_simulated` is replaced by a read of the
-CAN controller.
+"""A vehicle's bus, simulated: one frame with engine speed, vehicle speed and coolant temperature,
+on a drive that repeats every two minutes. For a real one `read_simulated` is replaced by a read of
+the CAN controller.
 
 The frame: CRC-8, counter (tidegate.frames), engine speed in 0.25/min, vehicle speed in 0.01 km/h,
 both 16 bits, low byte first, coolant temperature in Cel, 8 bits signed, spare.

@@ -8,9 +8,9 @@
     writer.float(21.5)
     socket.send(writer.view())
 
-Nothing is allocated: not while integers stay below 2**30, not for text that is given as bytes.
-The order of a map's keys, and that as many items follow as a head said, is the caller's to get
-right.
+Nothing is allocated: not while integers stay below 2**30, and not for text of ASCII or text given
+as the bytes of its UTF-8, which is quicker. The order of a map's keys, and that as many items
+follow as a head said, is the caller's to get right.
 """
 
 import cbor_float
@@ -81,10 +81,22 @@ class Writer:
         self._string(0x40, data, b"")
 
     def text(self, text, more=b""):
-        """Text, as str or as the bytes of its UTF-8, which allocates nothing; with `more` after
-        it, so that a name need not be put together first.
+        """Text, as str or as the bytes of its UTF-8; with `more` (bytes) after it, so that a name
+        need not be put together first.
         """
         if isinstance(text, str):
+            start = self.at
+            self._string(0x60, b"", more, len(text))
+            at = self.at - len(text) - len(more)
+            for char in text:
+                code = ord(char)
+                if code > 0x7F:
+                    break
+                self.buf[at] = code
+                at += 1
+            else:
+                return
+            self.at = start
             text = text.encode()
         self._string(0x60, text, more)
 
@@ -107,11 +119,13 @@ class Writer:
         self._room(len(data))
         self._copy(data)
 
-    def _string(self, major, data, more):
-        size = len(data) + len(more)
+    def _string(self, major, data, more, ahead=0):
+        """Head, room for `ahead` bytes, and the bytes of both."""
+        size = ahead + len(data) + len(more)
         # The head of so long a string has 1, 2, 3 or 5 bytes.
         self._room(size + (1 if size < 24 else 2 if size < 0x100 else 3 if size < 0x10000 else 5))
         self._head(major, size)
+        self.at += ahead
         self._copy(data)
         self._copy(more)
 

@@ -48,7 +48,7 @@ class Pack:
     and the base time is known last, when the pack is sent. So records are written behind a gap,
     and `finish` moves the few bytes of the first one down. count, first, fields: how many records
     there are, where the first one ends, how many fields it has; with them and the bytes from
-    `gap` to `end` a pack can be laid aside and taken up again (`resume`).
+    `gap` to `writer.at` a pack can be laid aside and taken up again (`resume`).
     """
 
     def __init__(self, base_name, base_time=None, buf=None):
@@ -61,23 +61,18 @@ class Pack:
         self.base_time = base_time
         self.buf = bytearray(_BUFFER) if buf is None else buf
         self.gap = _AHEAD + len(self._base)
-        self._writer = Writer(self.buf)
+        self.writer = Writer(self.buf)
         self.begin()
 
     def begin(self, buf=None, at=0, end=None):
         """Starts over: in its own buffer, or lays records down in another one, from `at` on, to
         be taken up by `resume`."""
-        self._writer.begin(buf or self.buf, at if buf else self.gap, end)
+        self.writer.begin(buf or self.buf, at if buf else self.gap, end)
         self.count = self.first = self.fields = 0
         self._start = None
 
     def __len__(self):
         return self.count
-
-    @property
-    def end(self):
-        """Where the records end."""
-        return self._writer.at
 
     def add(self, name, value, unit=None, time=None, divisor=None, more=b""):
         """Adds a record. name: str or bytes, and `more` behind it; value: int, float, bool, str or
@@ -91,7 +86,7 @@ class Pack:
             name = name.encode()
         _check_name(self._base, name, more)
         label = _value_label(value)
-        writer = self._writer
+        writer = self.writer
         before = writer.at
         fields = 2 + (unit is not None) + (time is not None)
         try:
@@ -104,7 +99,12 @@ class Pack:
                 writer.text(unit)
             if label < _T:
                 writer.int(label)
-                _write_value(writer, label, value, divisor)
+                if label == _V:
+                    _write_number(writer, value, divisor)
+                elif label == _VB:
+                    writer.bool(value)
+                else:
+                    writer.text(value)
             if time is not None:
                 writer.int(_T)
                 _write_number(writer, time, None)
@@ -124,7 +124,7 @@ class Pack:
         first one ended, counted from where it began.
         """
         self.begin()
-        self._writer.at = self.gap + size
+        self.writer.at = self.gap + size
         self.count = count
         self.first = self.gap + first
         self.fields = fields
@@ -136,15 +136,15 @@ class Pack:
         if not self.count:
             raise SenmlError("a SenML pack without records")
         if self._start is None:
-            self._start = self._finish(extra)
-        return memoryview(self.buf)[self._start : self._writer.at]
+            self._begin_with_base(extra)
+        return memoryview(self.buf)[self._start : self.writer.at]
 
     def encode(self):
         """The pack as bytes."""
         return bytes(self.finish())
 
-    def _finish(self, extra):
-        writer, buf = self._writer, self.buf
+    def _begin_with_base(self, extra):
+        writer, buf = self.writer, self.buf
         end = writer.at
         fields = self.fields + 1
         # The base fields are written behind everything, then go between first record and second.
@@ -180,7 +180,7 @@ class Pack:
             buf[start] = self.count
         start -= 1
         buf[start] = 0x80 | (24 if self.count >= 24 else self.count)
-        return start
+        self._start = start
 
 
 def decode(buf, max_size=4096):
@@ -207,15 +207,6 @@ def _value_label(value):
     raise SenmlError(
         "a SenML value is a number, bool, str or bytes, not %s" % type(value).__name__
     )
-
-
-def _write_value(writer, label, value, divisor):
-    if label == _V:
-        _write_number(writer, value, divisor)
-    elif label == _VB:
-        writer.bool(value)
-    else:
-        writer.text(value)
 
 
 def _write_number(writer, number, divisor):

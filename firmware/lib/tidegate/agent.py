@@ -190,7 +190,7 @@ class Agent:
     def _info(self, arguments):
         boot, release = self._boot, self._release
         gc.collect()
-        return {
+        info = {
             "device": self._config.device,
             "board": boot.board.name,
             "product": release["product"],
@@ -203,10 +203,10 @@ class Agent:
             "heap_free": gc.mem_free() if hasattr(gc, "mem_free") else 0,
             "heap_used": gc.mem_alloc() if hasattr(gc, "mem_alloc") else 0,
             "sessions": self._link.sessions,
-            "packs_dropped": self._telemetry.dropped,
-            "source_failures": self._telemetry.failures,
             "messages_dropped": self._outbox.dropped,
         }
+        info.update(self._telemetry.counts())
+        return info
 
     def _ping(self, arguments):
         return {"uptime_s": self._uptime.seconds()}

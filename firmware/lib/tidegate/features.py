@@ -18,10 +18,9 @@ DEV = const(8)  # standard deviation, of a sample: n - 1
 RATE = const(16)  # from the first to the last sample, per second
 OVER = const(32)  # samples above the threshold
 
-MOST = const(0x0FFFFFFF)  # the largest magnitude of a sample
-WORDS = const(13)  # of a window
-COUNT = const(0)
-LAST = const(1)
+# A window's words; it begins with the count.
+WORDS = const(13)
+_LAST = const(1)
 _FIRST = const(2)
 _MIN = const(3)
 _MAX = const(4)
@@ -37,7 +36,7 @@ def add(words, at, value, now, over):
     """Takes a sample into the window at words[at:]; over: the threshold, or None."""
     count = words[at]
     words[at] = count + 1
-    words[at + LAST] = value
+    words[at + _LAST] = value
     words[at + _LAST_AT] = now
     if count == 0:
         words[at + _FIRST] = words[at + _MIN] = words[at + _MAX] = value
@@ -53,17 +52,14 @@ def add(words, at, value, now, over):
     distance = value - words[at + _FIRST]
     if distance:
         _sum(words, at + _SUM, distance)
-        _square(words, at + _SQUARES, distance)
 
 
 def _sum(words, at, distance):
     low = words[at] + (distance & _PIECE)
     words[at] = low & _PIECE
     words[at + 1] += (distance >> 24) + (low >> 24)
-
-
-def _square(words, at, distance):
-    # Below 2**29, so high * high, high * low and low * low each stay below 2**30.
+    # Its square. Below 2**29, so high * high, high * low and low * low stay below 2**30.
+    at += _SQUARES - _SUM
     if distance < 0:
         distance = -distance
     low, high = distance & 0x7FFF, distance >> 15
@@ -97,19 +93,15 @@ def tell(words, at, wanted, scale, name, unit, pack):
     if wanted & MAX:
         pack.add(name, words[at + _MAX], unit, None, scale, b".max")
     if wanted & DEV:
-        pack.add(name, _deviation(words, at, count, total) / scale, unit, None, None, b".dev")
+        dev = 0
+        if count > 1:  # exact until the root is drawn
+            piece = at + _SQUARES
+            squares = (words[piece + 2] << 48) + (words[piece + 1] << 24) + words[piece]
+            dev = math.sqrt((count * squares - total * total) / (count * (count - 1))) / scale
+        pack.add(name, dev, unit, None, None, b".dev")
     elapsed = ticks_diff(words[at + _LAST_AT], words[at + _FIRST_AT])
     if wanted & RATE and elapsed > 0:
-        rise = (words[at + LAST] - first) * 1000
+        rise = (words[at + _LAST] - first) * 1000
         pack.add(name, rise, None, None, elapsed * scale, b".rate")
     if wanted & OVER:
         pack.add(name, words[at + _OVER], b"count", None, None, b".over")
-
-
-def _deviation(words, at, count, total):
-    if count < 2:
-        return 0
-    at += _SQUARES
-    squares = (words[at + 2] << 48) + (words[at + 1] << 24) + words[at]
-    # Exact until the root is drawn.
-    return math.sqrt((count * squares - total * total) / (count * (count - 1)))

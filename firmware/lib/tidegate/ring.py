@@ -53,7 +53,13 @@ class Ring:
         write of the file system, however many there are. False: full, and the oldest stay. Raises
         OSError.
         """
-        _seal(buf, size)
+        at = 0
+        while at < size:
+            head = struct.unpack_from(_HEAD, buf, at)
+            end = at + OVERHEAD + head[0]
+            crc = _check(head, memoryview(buf)[at + OVERHEAD : end])
+            struct.pack_into("<I", buf, at + _CHECKED, crc)
+            at = end
         fresh = self._size + size > _SEGMENT
         if fresh and self._end - self._first + 1 >= self._most:
             if self.newest:
@@ -76,7 +82,7 @@ class Ring:
             head = None
             try:
                 with open(self._path(self._first), "rb") as file:
-                    head = self._head(file)
+                    head = _head(file, self._offset)
                     if head and at + head[0] <= len(buf):
                         view = memoryview(buf)[at : at + head[0]]
                         if file.readinto(view) < head[0]:
@@ -96,7 +102,7 @@ class Ring:
         OSError.
         """
         with open(self._path(self._first), "rb") as file:
-            head = self._head(file)
+            head = _head(file, self._offset)
         self.removed += 1
         self._offset += OVERHEAD + (head[0] if head else 0)
         if self._offset < self._files.size(str(self._first)):
@@ -117,7 +123,8 @@ class Ring:
         data = struct.pack(_CURSOR, *cursor)
         with open(self._files.path(name), "wb") as file:
             file.write(data + struct.pack("<I", crc32(data)))
-            self._flush(file)
+            if self._sync:
+                file.flush()
 
     # ------------------------------------------------------------ segments
 
@@ -146,8 +153,7 @@ class Ring:
         try:
             with open(self._path(number), "rb") as file:
                 while True:
-                    file.seek(offset)
-                    head = _head_of(file)
+                    head = _head(file, offset)
                     if not head:
                         return offset
                     left, crc = head[0], _check(head, b"")
@@ -171,7 +177,8 @@ class Ring:
         began, self._size = self._size, _SEGMENT  # a write that fails may leave a torn end
         with open(self._path(self._end), "ab") as file:
             file.write(memoryview(buf)[:size])
-            self._flush(file)
+            if self._sync:
+                file.flush()
         if self._sync and not began:
             self._sync(self._files.folder)
         self._size = began + size
@@ -181,7 +188,7 @@ class Ring:
         try:
             with open(self._path(self._first), "rb") as file:
                 while True:
-                    head = self._head(file)
+                    head = _head(file, self._offset)
                     if not head:
                         break
                     self.count(head[1])
@@ -201,16 +208,8 @@ class Ring:
         self.save()
         self._files.remove(str(old))
 
-    def _head(self, file):
-        file.seek(self._offset)
-        return _head_of(file)
-
     def _path(self, number):
         return self._files.path(str(number))
-
-    def _flush(self, file):
-        if self._sync:
-            file.flush()
 
     def _cursor(self, which):
         data = self._files.read(_CURSORS[which])
@@ -232,18 +231,8 @@ def first(buf):
     return struct.unpack_from(_HEAD, buf)[:3]
 
 
-def _seal(buf, size):
-    at = 0
-    view = memoryview(buf)
-    while at < size:
-        head = struct.unpack_from(_HEAD, buf, at)
-        end = at + OVERHEAD + head[0]
-        crc = _check(head, view[at + OVERHEAD : end])
-        struct.pack_into("<I", buf, at + _CHECKED, crc)
-        at = end
-
-
-def _head_of(file):
+def _head(file, offset):
+    file.seek(offset)
     data = file.read(OVERHEAD)
     return struct.unpack(_HEAD, data) if len(data) == OVERHEAD else None
 

@@ -12,6 +12,8 @@ from tidegate import console, features
 from tidegate.clock import const
 
 _MAX_NAME = const(32)
+_MOST = const(0x0FFFFFFF)  # the largest magnitude of a sample
+_LAST = const(1)  # of a window's words; where the window is one sample these two are all
 
 
 class Measure:
@@ -20,8 +22,15 @@ class Measure:
     (tidegate.calibration).
     """
 
+    # What is not given costs no RAM.
+    scale = 1
+    low = -_MOST
+    high = _MOST
+    tell = features.MEAN
+    over = given = curve = None
+
     def __init__(
-        self, name, unit, read, scale=1, low=None, high=None, tell=0, over=None, curve=None
+        self, name, unit, read, scale=1, low=None, high=None, tell=None, over=None, curve=None
     ):
         """name: of the SenML record; unit: of the SenML registry; read: a function that returns
         an integer, a float (rounded to 1/scale; allocates where floats do) or None for no value
@@ -30,14 +39,20 @@ class Measure:
         window; over: threshold of the count, in units; curve: ((reading, value in units), ...).
         """
         self.name = name.encode()
-        self.unit = unit.encode()
+        self.unit = unit
         self.read = read
-        self.scale = scale
-        self.low = _ticks(low, scale, -features.MOST)
-        self.high = _ticks(high, scale, features.MOST)
-        self.tell = tell or features.MEAN
-        self.over = _ticks(over, scale, None)
-        self.given = self.curve = curve and make_curve(curve, scale)
+        if scale != 1:
+            self.scale = scale
+        if low is not None:
+            self.low = round(low * scale)
+        if high is not None:
+            self.high = round(high * scale)
+        if tell:
+            self.tell = tell
+        if over is not None:
+            self.over = round(over * scale)
+        if curve:
+            self.given = self.curve = make_curve(curve, scale)
 
 
 class Stream:
@@ -54,17 +69,17 @@ class Stream:
         """
         if not 0 < len(name) <= _MAX_NAME:
             raise ValueError("a stream's name has 1 to %d characters" % _MAX_NAME)
-        self.name = name
-        self.key = name.encode()
+        self.name = name.encode()
         self.measures = measures
         self.period_ms = period_s * 1000 if period_s else period_ms
         self.window = window
         self.frame = frame
-        self.due_ms = self.taken = self.rejected = self.failures = 0
+        self.due_ms = self.taken = self.rejected = self.failures = self.kind = self._size = 0
         self._words = None
 
-    def start(self):
-        """Settings count from here on."""
+    def start(self, kind):
+        """Settings count from here on. kind: the stream's number, for its owner."""
+        self.kind = kind
         self._size = 2 if self.window == 1 else features.WORDS
         self._words = array("i", bytes(4 * self._size * len(self.measures)))
 
@@ -74,7 +89,8 @@ class Stream:
         """
         self.taken += 1
         frame = self.frame
-        if frame is None or self._receive(frame):
+        good = True if frame is None else frame.receive()
+        if good:
             at = 0
             for measure in self.measures:
                 try:
@@ -83,8 +99,12 @@ class Stream:
                     if value is not None:
                         self._take(measure, at, value, now)
                 except Exception as error:
-                    self._failed(measure, error)
+                    self.failures += 1
+                    kind = type(error).__name__
+                    console.debug("source %s: %s: %s", measure.name, kind, error)
                 at += self._size
+        elif good is False:
+            self.rejected += 1
         return self.taken >= self.window
 
     def tell(self, pack):
@@ -96,7 +116,7 @@ class Stream:
         for measure in self.measures:
             if words[at]:
                 if self.window == 1:
-                    last = words[at + features.LAST]
+                    last = words[at + _LAST]
                     pack.add(measure.name, last, measure.unit, None, measure.scale)
                 else:
                     features.tell(
@@ -104,18 +124,14 @@ class Stream:
                     )
             at += self._size
         if self.rejected:
-            pack.add(self.key, self.rejected, b"count", None, None, b".rejected")
+            pack.add(self.name, self.rejected, b"count", None, None, b".rejected")
 
     def clear(self):
         self.taken = self.rejected = 0
-        for at in range(0, len(self._words), self._size):
+        at = 0
+        while at < len(self._words):
             self._words[at] = 0
-
-    def _receive(self, frame):
-        good = frame.receive()
-        if good is False:
-            self.rejected += 1
-        return good
+            at += self._size
 
     def _take(self, measure, at, value, now):
         """Calibrates, validates, and adds to the window."""
@@ -128,13 +144,20 @@ class Stream:
             self.rejected += 1
         elif self._size == 2:
             self._words[at] = 1
-            self._words[at + features.LAST] = value
+            self._words[at + _LAST] = value
         else:
             features.add(self._words, at, value, now, measure.over)
 
-    def _failed(self, measure, error):
-        self.failures += 1
-        console.debug("source %s: %s: %s", measure.name, type(error).__name__, error)
+
+def calibrator(streams):
+    """The function that takes the calibration table of these streams: for Agent's `data`."""
+
+    def take(path):
+        from tidegate import calibration  # RAM only while a table comes
+
+        calibration.use(path, streams)
+
+    return take
 
 
 def make_curve(points, scale):
@@ -147,9 +170,9 @@ def make_curve(points, scale):
     for at in range(len(points)):
         reading, value = points[at]
         ticks = round(value * scale)
-        if not isinstance(reading, int) or not -features.MOST <= reading <= features.MOST:
+        if not isinstance(reading, int) or not -_MOST <= reading <= _MOST:
             raise ValueError("a reading of a curve is a whole number, not %r" % (reading,))
-        if not -features.MOST <= ticks <= features.MOST:
+        if not -_MOST <= ticks <= _MOST:
             raise ValueError("%r is out of range" % (value,))
         if at and reading <= curve[2 * at - 2]:
             raise ValueError("the readings of a curve must rise")
@@ -181,7 +204,3 @@ def field(data, place):
     if signed and value >> (shift - 1):
         value -= 1 << shift
     return value
-
-
-def _ticks(value, scale, default):
-    return default if value is None else round(value * scale)

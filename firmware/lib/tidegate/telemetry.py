@@ -20,8 +20,8 @@ from tidegate.streams import Stream
 
 __all__ = ("Stream", "Telemetry")
 
-_QUEUE = const(1024)  # bytes of packs in RAM
-_PACK = const(768)  # bytes of the pack being sent, base fields and all
+_QUEUE = const(768)  # bytes of packs in RAM
+_PACK = const(512)  # bytes of the pack being sent, base fields and all
 _PUBLISH_S = const(20)
 _DROP_REPORT_S = const(60)  # between two alarms about dropped packs
 _ROUND_MS = const(1000)
@@ -46,8 +46,8 @@ class Telemetry:
         wait in RAM at most while the link is away.
         """
         self._streams = streams
-        for stream in streams:
-            stream.start()
+        for kind in range(len(streams)):
+            streams[kind].start(kind)
         self._link = link
         self._alarms = alarms_
         self._uptime = uptime
@@ -65,15 +65,12 @@ class Telemetry:
         if store:
             self._work.set()
 
-    @property
-    def dropped(self):
-        """Packs lost for want of room, ever."""
-        return self._ring.dropped
-
-    @property
-    def failures(self):
-        """Values that sources did not give, since the start."""
-        return sum(stream.failures for stream in self._streams)
+    def counts(self):
+        """Packs lost for want of room, ever, and values that sources did not give, since the
+        start.
+        """
+        failures = sum(stream.failures for stream in self._streams)
+        return {"packs_dropped": self._ring.dropped, "source_failures": failures}
 
     # ------------------------------------------------------------ sampling
 
@@ -105,7 +102,7 @@ class Telemetry:
         """The window's end: its pack into the queue."""
         while not self._encode(stream):
             if not self._used:
-                console.error("stream %s: a pack is too large", stream.name)
+                console.error("stream %s: a pack is too large", stream.name.decode())
                 break
             if not self._make_room(stream):
                 break
@@ -113,7 +110,7 @@ class Telemetry:
 
     def _encode(self, stream):
         """Whether there was room for the pack; one without records needs none."""
-        pack, queue, name = self._pack, self._queue, stream.key
+        pack, queue, name = self._pack, self._queue, stream.name
         at = self._used + ring.OVERHEAD
         begin = at + _CONTENT_SIZE
         end = min(len(queue), begin + _PACK - 2 * pack.gap) - len(name)
@@ -129,20 +126,14 @@ class Telemetry:
         first = pack.first - begin
         self._number = number = (self._number + 1) & 0x3FFFFFFF
         struct.pack_into(_CONTENT, queue, at, number, pack.count, first, pack.fields, len(name))
-        end = pack.end
+        end = pack.writer.at
         for byte in name:
             queue[end] = byte
             end += 1
         size = end - at
-        self._used = ring.frame(queue, self._used, size, self._kind(stream), self._now())
+        self._used = ring.frame(queue, self._used, size, stream.kind, self._now())
         self._work.set()
         return True
-
-    def _kind(self, stream):
-        for kind in range(len(self._streams)):
-            if self._streams[kind] is stream:
-                return kind
-        return 255
 
     def _now(self):
         return self._began + self._uptime.seconds()
@@ -155,7 +146,7 @@ class Telemetry:
             if self._used and self._ring.write(self._queue, self._used):
                 self._used = 0
         except OSError as error:
-            console.error("telemetry could not be kept: %r", error)
+            console.debug("telemetry could not be kept: %r", error)
         return not self._used
 
     def _make_room(self, stream):
@@ -163,7 +154,7 @@ class Telemetry:
         if self.keep():
             return True
         if self._ring.newest:
-            self._ring.count(self._kind(stream))
+            self._ring.count(stream.kind)
             return False
         self._ring.count(ring.first(self._queue)[1])
         self._remove()
