@@ -1,6 +1,6 @@
 """SenML packs in CBOR (RFC 8428) as devices send them: decoded and resolved (section 4.6).
 
-Two labels are ours (docs/wire.cddl), in a pack's first record: its number on its stream and the count of samples lost.
+Two labels are ours (docs/wire.cddl), in a pack's first record: its number on its stream and the count of packs lost.
 Other readers pass them over, as section 4.4 tells them to."""
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def decode(data: bytes, now: float) -> list[dict[str, Any]]:
 
 
 def read(data: bytes, now: float) -> Pack:
-    """A pack with its records resolved as `decode` does it, its number, and the count of lost samples."""
+    """A pack with its records resolved as `decode` does it, its number, and the count of lost packs."""
     pack = cborstrict.loads(data, "telemetry pack", max_size=MAX_SIZE)
     if not isinstance(pack, list) or not 1 <= len(pack) <= MAX_RECORDS:
         raise _bad(f"must have 1 to {MAX_RECORDS} records")

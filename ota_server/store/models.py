@@ -141,6 +141,7 @@ class DataTarget(Base):
     envelope: Mapped[bytes] = mapped_column(LargeBinary)
     digest: Mapped[str] = mapped_column(String(64))
     size: Mapped[int] = mapped_column(BigInteger)
+    withdrawn: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())  # as of Target
     created_at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
 
 
@@ -181,7 +182,7 @@ class Stream(Base):
     at: Mapped[int] = mapped_column(BigInteger, default=0)  # when the last pack came
     packs: Mapped[int] = mapped_column(BigInteger, default=0)
     repeated: Mapped[int] = mapped_column(BigInteger, default=0)  # packs that had been filed before
-    dropped: Mapped[int] = mapped_column(BigInteger, default=0)  # samples the device says it lost
+    dropped: Mapped[int] = mapped_column(BigInteger, default=0)  # packs the device says it lost
     drop_mark: Mapped[int] = mapped_column(BigInteger, default=0)  # its own count, as it said it last
     seen: Mapped[bytes] = mapped_column(LargeBinary, default=b"")  # marks of the last packs, newest last
 

@@ -36,7 +36,7 @@ class Value(NamedTuple):
 
 class Pack(NamedTuple):
     """The values of one message. `mark` names it for ever, or is None where nothing tells two alike packs apart;
-    `dropped` is the device's running count of lost samples, None when it says nothing."""
+    `dropped` is the device's running count of packs it lost, None when it says nothing."""
 
     values: list[Value]
     mark: bytes | None
@@ -44,7 +44,7 @@ class Pack(NamedTuple):
 
 
 def add(session: Session, device_id: str, stream: str, pack: Pack) -> int:
-    """File a pack; returns how many samples the device lost since its last one. A pack filed before changes nothing.
+    """File a pack; returns how many packs the device lost before this one. A pack filed before changes nothing.
 
     The caller holds the device's row locked, so that two packs of one device are never filed at once.
     """
@@ -66,7 +66,7 @@ def add(session: Session, device_id: str, stream: str, pack: Pack) -> int:
 
 
 def _lost(row: Stream, dropped: int | None) -> int:
-    """Samples lost since the count that the device said last; it begins at 0 again after a reset."""
+    """Packs lost since the count that the device said last; it may begin at 0 again after a reset."""
     if dropped is None or dropped == row.drop_mark:
         return 0
     lost = dropped - row.drop_mark if dropped > row.drop_mark else dropped

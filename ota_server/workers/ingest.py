@@ -205,9 +205,10 @@ def _telemetry(session: Session, device: Device, message: Message, stream: str) 
         detail = f"{stream}: a measurement is of {clean(wrong)!r:.40} s since 1970; filed under now"
         alarms.raise_own(session, device.id, "clock", "impossible-time", detail)
     kept = [value for value in values if value is not None]
-    lost = telemetry.add(session, device.id, stream, telemetry.Pack(kept, _mark(pack, message), pack.dropped))
+    dropped = 0 if pack.dropped is None and pack.number is not None else pack.dropped
+    lost = telemetry.add(session, device.id, stream, telemetry.Pack(kept, _mark(pack, message), dropped))
     if lost:
-        alarms.raise_own(session, device.id, "telemetry-lost", stream[:32], f"{lost} samples, {stream}", lost)
+        alarms.raise_own(session, device.id, "telemetry-lost", stream[:32], f"{lost} packs of stream {stream}", lost)
 
 
 def _mark(pack: senml.Pack, message: Message) -> bytes | None:

@@ -103,7 +103,7 @@ def test_the_command_line_shows_history(filled):
     rows = json.loads(run(filled, "t-api", "--stream", "env", "--limit", "1000", "--since", "30m", "--json").stdout)
     assert 28 <= len(rows["telemetry"]) <= 30
     last = run(filled, "t-api", "--last")
-    assert "SAMPLES LOST" in last.stdout and "open" in last.stdout
+    assert "PACKS LOST" in last.stdout and "open" in last.stdout
     assert "Nothing was measured" in run(filled, "t-api", "--name", "none").stdout
     assert json.loads(run(filled, "t-api", "--last", "--json").stdout)["streams"]
     for wrong in (["--since", "soon"], ["--follow", "--last"], ["--limit", "0"]):

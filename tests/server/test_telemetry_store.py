@@ -191,13 +191,14 @@ def test_what_comes_late_is_in_its_place_and_not_the_newest(store):
         assert telemetry.latest(session, "gw-1")[0].number == 3.0
 
 
-def test_lost_samples_are_added_up_and_raise_an_alarm(store):
-    for number, dropped in enumerate((0, 5, 5, 12, 3)):  # the last after a reset of the device
-        take(store, [{-2: BASE, -257: number, -258: dropped, 0: "t", 2: 1.0}])
-    assert stream_of(store).dropped == 15
+def test_lost_packs_are_added_up_and_raise_an_alarm(store):
+    for number, dropped in enumerate((0, 5, 5, 12, 3, None, 2)):  # it was reset after the fourth, and after the fifth
+        said = {} if dropped is None else {-258: dropped}
+        take(store, [{-2: BASE, -257: number, **said, 0: "t", 2: 1.0}])
+    assert stream_of(store).dropped == 17
     with store.read() as session:
         raised = session.scalars(sa.select(Alarm)).all()
-    assert [(a.kind, a.reason, a.count) for a in raised] == [("telemetry-lost", "env", 15)]
+    assert [(a.kind, a.reason, a.count) for a in raised] == [("telemetry-lost", "env", 17)]
 
 
 def test_what_cannot_be_filed_leaves_nothing(store):

@@ -20,7 +20,7 @@ _STREAMS = {
     "last": "LAST HEARD",
     "packs": "PACKS",
     "repeated": "SENT AGAIN",
-    "dropped": "SAMPLES LOST",
+    "dropped": "PACKS LOST",
 }
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _POLL_S = 1.0
