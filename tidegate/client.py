@@ -33,10 +33,12 @@ class ServerError(TidegateError):
 class Server:
     """One server at `url`, spoken to with the bearer `token`. Use it in a `with` statement.
 
+    ca: the authority behind an https server, PEM; default: TIDEGATE_CA, else those the system knows.
+
     Nothing is retried here: every call either did what it says or raises ServerError.
     """
 
-    def __init__(self, url: str, token: str):
+    def __init__(self, url: str, token: str, ca: Path | None = None):
         parts = httpx.URL(url if "://" in url else f"http://{url}")
         if parts.scheme not in ("http", "https") or not parts.host:
             raise TidegateError(f"{url!r} is not an HTTP address", "Write it like http://127.0.0.1:8080")
@@ -45,7 +47,7 @@ class Server:
             base_url=self.url,
             headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
             timeout=httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT),
-            verify=_authorities(),
+            verify=_authorities(ca),
             follow_redirects=False,  # a token goes to the address it was given for, nowhere else
         )
 
@@ -187,9 +189,9 @@ class Server:
             raise ServerError(f"{self.url} does not answer like a Tidegate server", "Check the address") from error
 
 
-def _authorities() -> ssl.SSLContext:
-    """Whose certificate the server may show: the authority in the file that TIDEGATE_CA names, else the system's."""
-    ca = os.environ.get("TIDEGATE_CA")
+def _authorities(given: Path | None) -> ssl.SSLContext:
+    """Whose certificate the server may show: what is given, else what TIDEGATE_CA names, else the system's."""
+    ca = given or os.environ.get("TIDEGATE_CA")
     if not ca:
         return ssl.create_default_context()
     try:
