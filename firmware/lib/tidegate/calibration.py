@@ -42,5 +42,5 @@ def use(path, streams):
 def _curve(measure, points):
     try:
         return make_curve(points, measure.scale)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError("%s: %s" % (measure.name.decode(), error))

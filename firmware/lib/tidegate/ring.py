@@ -174,8 +174,8 @@ class Ring:
         if fresh:
             self._end += 1
             self._size = 0
-        began, self._size = self._size, _SEGMENT  # a write that fails may leave a torn end
         with open(self._path(self._end), "ab") as file:
+            began, self._size = self._size, _SEGMENT  # a write that fails may leave a torn end
             file.write(memoryview(buf)[:size])
             if self._sync:
                 file.flush()

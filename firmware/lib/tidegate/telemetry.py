@@ -100,12 +100,15 @@ class Telemetry:
 
     def _close(self, stream):
         """The window's end: its pack into the queue."""
-        while not self._encode(stream):
-            if not self._used:
-                console.error("stream %s: a pack is too large", stream.name.decode())
-                break
-            if not self._make_room(stream):
-                break
+        try:
+            while not self._encode(stream):
+                if not self._used:
+                    console.error("stream %s: a pack is too large", stream.name.decode())
+                    break
+                if not self._make_room(stream):
+                    break
+        except MemoryError:  # of the moment; the next window may have it
+            self._ring.count(stream.kind)
         stream.clear()
 
     def _encode(self, stream):
@@ -145,7 +148,7 @@ class Telemetry:
         try:
             if self._used and self._ring.write(self._queue, self._used):
                 self._used = 0
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             console.debug("telemetry could not be kept: %r", error)
         return not self._used
 
@@ -188,7 +191,7 @@ class Telemetry:
                     waited = 0
                     await self._send_oldest()
                     self._tell_drops()
-                except (MqttError, OSError) as error:
+                except (MqttError, OSError, MemoryError) as error:
                     console.debug("telemetry: %r", error)
                     await beat.sleep(1)
 
