@@ -7,6 +7,7 @@ import threading
 from flask import Flask, Response, request
 
 from . import api, problems, web
+from .coap.keys import Keys
 from .config import MAX_JSON_BODY, Config
 from .payloads import Payloads
 from .store import Store, migrate
@@ -30,6 +31,7 @@ def create_app(config: Config, store: Store | None = None, wake: threading.Event
     app.extensions["config"] = config
     app.extensions["store"] = store
     app.extensions["payloads"] = Payloads(config.payloads, config.max_payload)
+    app.extensions["coap_keys"] = Keys(config.coap_secret)
     app.extensions["wake"] = wake or threading.Event()
     problems.init_app(app)
     api.init_app(app)

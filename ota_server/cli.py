@@ -20,13 +20,15 @@ from tidegate.files import read_limited, write_atomic
 from . import audit as log_of_acts
 from . import auth
 from . import mosquitto as broker_files
-from .config import Config
+from .config import KEEP_TELEMETRY, KEEP_TELEMETRY_DAYS, Config
 from .serve import Address, Server, install_trust, prepare
 from .store import now_ms
 from .store.models import Token
+from .tls import Tls
 from .views import iso
 
 DEFAULT_DATA = "tidegate-data"
+FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -44,6 +46,7 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @data_option
 @click.option("--http", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="API and status page.")
 @click.option("--mqtt", default="127.0.0.1:1883", show_default=True, metavar="HOST:PORT", help="The broker inside.")
+@click.option("--coap", metavar="HOST:PORT", help="Speak CoAP there too (UDP; its own port is 5683). Off without it.")
 @click.option(
     "--broker",
     metavar="URL",
@@ -53,7 +56,7 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option(
     "--broker-password-file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="Default: the server's own password, DATA/broker.password.",
 )
 @click.option(
@@ -65,9 +68,32 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option(
     "--trust",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
+    type=FILE,
     help="Trust store that releases are checked against; copied into DATA.",
+)
+@click.option(
+    "--keep-days",
+    type=click.FloatRange(min=0, min_open=True, max=36500),
+    default=KEEP_TELEMETRY_DAYS,
+    show_default=True,
+    help="Telemetry older than this is deleted.",
+)
+@click.option(
+    "--keep-rows",
+    type=click.IntRange(1, 10**9),
+    default=KEEP_TELEMETRY,
+    show_default=True,
+    help="Values kept of each device; the oldest go first.",
+)
+@click.option(
+    "--tls-cert", type=FILE, help="PEM: --http and --mqtt speak TLS, and nothing else. `tidegate tls server` makes one."
+)
+@click.option("--tls-key", type=FILE, help="Its private key.")
+@click.option(
+    "--tls-client-ca", type=FILE, help="Gateways must show the broker inside a certificate of this authority."
+)
+@click.option(
+    "--broker-ca", type=FILE, help="The authority behind --broker mqtts://..., if it is none the system knows."
 )
 @click.option("--verbose", is_flag=True, help="Log what happens, not only what goes wrong.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
@@ -75,10 +101,17 @@ def serve(
     data: Path,
     http: str,
     mqtt: str,
+    coap: str | None,
     broker: str | None,
     broker_password_file: Path | None,
     mosquitto_dir: Path | None,
     trust: Path | None,
+    keep_days: float,
+    keep_rows: int,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_client_ca: Path | None,
+    broker_ca: Path | None,
     verbose: bool,
     as_json: bool,
 ) -> None:
@@ -90,7 +123,8 @@ def serve(
     \b
     Examples:
       tidegate serve --trust trust.cbor
-      tidegate serve --http 0.0.0.0:8080 --mqtt 0.0.0.0:1883
+      tidegate serve --http 0.0.0.0:8080 --mqtt 0.0.0.0:1883 --coap 0.0.0.0:5683
+      tidegate serve --http 0.0.0.0:8443 --mqtt 0.0.0.0:8883 --tls-cert tls/server.crt --tls-key tls/server.key
       TIDEGATE_BROKER_URL=mqtt://tidegate_server@broker:1883 tidegate serve
     """
     logging.basicConfig(
@@ -100,12 +134,19 @@ def serve(
     )
     logging.getLogger("alembic").setLevel(logging.WARNING)
     os.umask(0o077)  # database, payloads and secrets are nobody else's business
-    config = Config(data=data, mosquitto_dir=mosquitto_dir)
+    config = Config(data=data, mosquitto_dir=mosquitto_dir, keep_days=keep_days, keep_rows=keep_rows)
     listen = Address.parse(http), Address.parse(mqtt)
     if trust is not None:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         install_trust(config, trust)
-    server = Server(config, *listen, broker_url=_broker_url(broker, broker_password_file))
+    server = Server(
+        config,
+        *listen,
+        broker_url=_broker_url(broker, broker_password_file),
+        coap=None if coap is None else Address.parse(coap),
+        tls=_tls(tls_cert, tls_key, tls_client_ca),
+        broker_ca=broker_ca,
+    )
     try:
         addresses = server.start()
         if as_json:
@@ -113,6 +154,8 @@ def serve(
         else:
             click.echo(f"http  {addresses['http']}   status page: {addresses['http']}/#token=TOKEN")
             click.echo(f"mqtt  {addresses['mqtt']}" + ("" if broker is None else "   (not ours)"))
+            if "coap" in addresses:
+                click.echo(f"coap  {addresses['coap']}")
             click.echo(f"admin token: {config.admin_token}")
         sys.stdout.flush()
         server.run()
@@ -120,6 +163,14 @@ def serve(
         pass
     finally:
         server.stop()
+
+
+def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> Tls | None:
+    if certificate and key:
+        return Tls(certificate, key, client_ca)
+    if certificate or key or client_ca:
+        raise TidegateError("TLS needs --tls-cert and --tls-key", "Make both with: tidegate tls server NAME")
+    return None
 
 
 def _broker_url(url: str | None, password_file: Path | None) -> str | None:
@@ -144,9 +195,7 @@ def token() -> None:
 @click.option(
     "--scope", "scopes", multiple=True, required=True, type=click.Choice(auth.SCOPES), help="May be repeated."
 )
-@click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it to this file (0600), print nothing."
-)
+@click.option("--out", type=FILE, help="Write it to this file (0600), print nothing.")
 def token_new(data: Path, name: str, scopes: tuple[str, ...], out: Path | None) -> None:
     """Make a token and show it, this once.
 

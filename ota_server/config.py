@@ -13,7 +13,8 @@ MAX_COMMAND = 1024  # docs/wire.cddl
 MAX_PAGE = 500  # rows in one answer
 DEFAULT_PAGE = 50
 
-KEEP_TELEMETRY = 20_000  # rows a device
+KEEP_TELEMETRY = 20_000  # values a device
+KEEP_TELEMETRY_DAYS = 90.0  # both are only defaults: `tidegate serve --keep-days`, `--keep-rows`
 KEEP_REPORTS = 1_000
 KEEP_ALARMS = 500
 KEEP_COMMANDS = 500
@@ -28,6 +29,8 @@ class Config:
     trust: Path | None = None  # trust store; default data/trust.cbor
     max_payload: int = MAX_PAYLOAD
     max_payload_store: int = MAX_PAYLOAD_STORE
+    keep_days: float = KEEP_TELEMETRY_DAYS
+    keep_rows: int = KEEP_TELEMETRY
     mosquitto_dir: Path | None = None  # where password and access files of an outside broker are kept current
 
     def __post_init__(self) -> None:
@@ -53,6 +56,11 @@ class Config:
     @property
     def broker_password(self) -> Path:
         return self.data / "broker.password"
+
+    @property
+    def coap_secret(self) -> Path:
+        """What the CoAP keys of all devices are derived from, with what the database has of each."""
+        return self.data / "coap.secret"
 
     @property
     def addresses(self) -> Path:

@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-import waitress
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
-from waitress.server import BaseWSGIServer, MultiSocketServer
 
 from tidegate import trust
 from tidegate.errors import TidegateError
@@ -26,18 +24,19 @@ from tidegate.files import read_limited, write_atomic
 
 from . import audit, auth, create_app, mosquitto, passwords, trust_updates
 from .broker import Access, EmbeddedBroker
+from .coap import CoapServer, Keys
 from .config import Config
+from .http import HttpServer
+from .payloads import Payloads
 from .problems import is_storage_full
 from .store import Store, devices, migrate
 from .store.models import Device, Token
+from .store.retention import Keep
+from .tls import Tls, client_of
 from .workers.mqtt import BrokerUrl, MqttWorker
 
 log = logging.getLogger("tidegate.serve")
 
-HTTP_THREADS = 8
-HTTP_CONNECTIONS = 100
-HTTP_IDLE_S = 60
-HTTP_BODY_SPARE = 64 * 1024
 BROKER_WAIT_S = 3
 
 
@@ -106,38 +105,54 @@ def device_login(store: Store, user: str, password: bytes) -> bool:
 class Server:
     """A running server. `start` returns the addresses; `run` serves until a signal; `stop` ends everything."""
 
-    def __init__(self, config: Config, http: Address, mqtt: Address, broker_url: str | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        http: Address,
+        mqtt: Address,
+        broker_url: str | None = None,
+        coap: Address | None = None,
+        tls: Tls | None = None,
+        broker_ca: Path | None = None,
+    ) -> None:
         self._config = config
         self._http = http
         self._mqtt = mqtt
         self._broker_url = broker_url
+        self._coap_address = coap
+        self._tls = tls
+        self._broker_ca = broker_ca
         self._store: Store | None = None
         self._lock: TextIO | None = None
         self._broker: EmbeddedBroker | None = None
         self._worker: MqttWorker | None = None
-        self._web: MultiSocketServer | BaseWSGIServer | None = None
+        self._coap: CoapServer | None = None
+        self._web: HttpServer | None = None
 
     def start(self) -> dict[str, str]:
-        """Open everything; returns {"http": url, "mqtt": url} with the real ports, also written to serve.json."""
+        """Open everything; returns {"http": url, "mqtt": url} with the real ports, also written to serve.json. There is
+        "coap" too where it was asked for."""
         signal.signal(signal.SIGTERM, _leave)
         store = self._store = prepare(self._config)
         self._lock = _only_one(self._config.data)
         own = read_limited(self._config.broker_password, 256, "broker password").decode().strip()
         wake = threading.Event()
         if self._broker_url is None:
-            broker = BrokerUrl(f"mqtt://{mosquitto.SERVER_USER}@{self._start_broker(store, own)}", own)
+            scheme, tls = ("mqtts", self._tls.own_client()) if self._tls else ("mqtt", None)
+            broker = BrokerUrl(f"{scheme}://{mosquitto.SERVER_USER}@{self._start_broker(store, own)}", own, tls)
             with store.write() as session:
                 devices.forget_sent_offers(session)  # a broker that just started remembers none
         else:
-            broker = BrokerUrl(self._broker_url, own)
+            broker = BrokerUrl(self._broker_url, own, client_of(self._broker_ca))
             mosquitto.refresh(self._config, store)
-        self._worker = MqttWorker(store, broker, wake)
+        self._worker = MqttWorker(store, broker, wake, Keep(self._config.keep_days, self._config.keep_rows))
         self._worker.start()
         if not self._worker.wait_ready(BROKER_WAIT_S):
             log.warning("the broker at %s is not there yet; trying on", broker)
+        coap = {} if self._coap_address is None else {"coap": self._start_coap(store, wake, self._coap_address)}
         self._web = self._start_web(store, wake)
-        port = self._web.effective_port if isinstance(self._web, BaseWSGIServer) else self._web.effective_listen[0][1]
-        addresses = {"http": f"http://{Address(self._http.host, int(port))}", "mqtt": str(broker)}
+        address = f"{self._web.scheme}://{Address(*self._web.address)}"
+        addresses = {"http": address, "mqtt": str(broker), **coap}
         write_atomic(self._config.addresses, json.dumps({**addresses, "pid": os.getpid()}).encode() + b"\n")
         with store.write() as session:
             audit.record(session, "serve", "server.start", "server", **addresses)
@@ -154,6 +169,8 @@ class Server:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one is enough
         if self._web is not None:
             self._web.close()
+        if self._coap is not None:
+            self._coap.stop()
         if self._worker is not None:
             self._worker.stop()
         if self._broker is not None:
@@ -170,30 +187,31 @@ class Server:
             mosquitto.SERVER_USER,
             lambda password: hmac.compare_digest(password, own.encode()),
             lambda user, password: device_login(store, user, password),
+            certificates=self._tls is not None and self._tls.client_ca is not None,
         )
-        self._broker = EmbeddedBroker(self._mqtt.host, self._mqtt.port, access)
+        context = self._tls.context() if self._tls else None
+        self._broker = EmbeddedBroker(self._mqtt.host, self._mqtt.port, access, context)
         try:
             host, port = self._broker.start()
         except OSError as error:
             raise _cannot_listen(self._mqtt, "--mqtt", error) from error
         return Address(host, port)
 
-    def _start_web(self, store: Store, wake: threading.Event) -> MultiSocketServer | BaseWSGIServer:
-        app = create_app(self._config, store, wake)
+    def _start_coap(self, store: Store, wake: threading.Event, address: Address) -> str:
+        payloads = Payloads(self._config.payloads, self._config.max_payload)
+        coap = CoapServer(store, payloads, Keys(self._config.coap_secret), address.host, address.port, wake.set)
         try:
-            return waitress.create_server(
-                app,
-                host=self._http.host,
-                port=self._http.port,
-                threads=HTTP_THREADS,
-                connection_limit=HTTP_CONNECTIONS,
-                channel_timeout=HTTP_IDLE_S,
-                max_request_body_size=self._config.max_payload + HTTP_BODY_SPARE,
-                # Bodies stay in memory: a temporary file could meet a full disk before we can answer that.
-                inbuf_overflow=self._config.max_payload + HTTP_BODY_SPARE,
-                ident="tidegate",
-                clear_untrusted_proxy_headers=True,
-            )
+            listening = coap.start()
+        except OSError as error:
+            raise _cannot_listen(address, "--coap", error) from error
+        self._coap = coap
+        return f"coap://{Address(*listening)}"
+
+    def _start_web(self, store: Store, wake: threading.Event) -> HttpServer:
+        app = create_app(self._config, store, wake)
+        context = self._tls.context() if self._tls else None
+        try:
+            return HttpServer(app, self._http.host, self._http.port, self._config.max_payload, context)
         except OSError as error:
             raise _cannot_listen(self._http, "--http", error) from error
 

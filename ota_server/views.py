@@ -12,7 +12,7 @@ from tidegate.release.inspect import trust_facts
 from tidegate.trust import TrustStore
 
 from .store import data, now_ms, telemetry
-from .store.models import Alarm, Command, DataTarget, Device, Latest, Measurement, Release, Report, TrustUpdate
+from .store.models import Alarm, Command, DataTarget, Device, Point, Release, Report, Series, Stream, TrustUpdate
 
 
 def iso(ms: int | None) -> str | None:
@@ -79,17 +79,32 @@ def trust_update(row: TrustUpdate) -> dict[str, Any]:
     return {"version": row.version, "created": iso(row.created_at), "signed_by": signers}
 
 
-def value(row: Latest | Measurement) -> dict[str, Any]:
-    return {"value": row.text if row.number is None else row.number, "unit": row.unit, "at": iso(row.at)}
+def value(row: Series | Point) -> dict[str, Any]:
+    return {"value": row.text if row.number is None else row.number, "at": iso(row.at)}
 
 
-def measurement(row: Measurement) -> dict[str, Any]:
-    return {"id": row.id, "stream": row.stream, "name": row.name, **value(row)}
+def point(row: Point, series: Series) -> dict[str, Any]:
+    return {"id": row.id, "stream": series.stream, "name": series.name, **value(row), "unit": series.unit}
+
+
+def series(row: Series) -> dict[str, Any]:
+    """The newest value of a series, and how many points of it are kept."""
+    return {"stream": row.stream, "name": row.name, **value(row), "unit": row.unit, "points": row.points}
+
+
+def stream(row: Stream) -> dict[str, Any]:
+    return {
+        "stream": row.name,
+        "last": iso(row.at),
+        "packs": row.packs,
+        "repeated": row.repeated,
+        "dropped": row.dropped,
+    }
 
 
 def latest(session: Session, device_id: str) -> dict[str, Any]:
     """The newest value of each of the device's measurements, by name."""
-    return {row.name: value(row) for row in telemetry.latest(session, device_id)}
+    return {row.name: {**value(row), "unit": row.unit} for row in telemetry.latest(session, device_id)}
 
 
 def report(row: Report) -> dict[str, Any]:

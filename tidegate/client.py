@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Mapping
+import ssl
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ TIMEOUT = 30.0  # s for each read or write
 CONNECT_TIMEOUT = 5.0  # s
 MAX_ANSWER = 8 * 1024 * 1024
 MAX_TOKEN = 512
+MAX_PAGE = 500  # what the server gives in one answer
 
 
 class ServerError(TidegateError):
@@ -31,10 +33,12 @@ class ServerError(TidegateError):
 class Server:
     """One server at `url`, spoken to with the bearer `token`. Use it in a `with` statement.
 
+    ca: the authority behind an https server, PEM; default: TIDEGATE_CA, else those the system knows.
+
     Nothing is retried here: every call either did what it says or raises ServerError.
     """
 
-    def __init__(self, url: str, token: str):
+    def __init__(self, url: str, token: str, ca: Path | None = None):
         parts = httpx.URL(url if "://" in url else f"http://{url}")
         if parts.scheme not in ("http", "https") or not parts.host:
             raise TidegateError(f"{url!r} is not an HTTP address", "Write it like http://127.0.0.1:8080")
@@ -43,6 +47,7 @@ class Server:
             base_url=self.url,
             headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
             timeout=httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT),
+            verify=_authorities(ca),
             follow_redirects=False,  # a token goes to the address it was given for, nowhere else
         )
 
@@ -94,6 +99,27 @@ class Server:
         """Register a device; the answer holds its MQTT password, which is shown this once."""
         return self._call("POST", "/api/v1/devices", body={"id": device, "board": board, "product": product})
 
+    def telemetry(self, device: str, query: Mapping[str, str], limit: int) -> Iterator[dict[str, Any]]:
+        """At most `limit` values, newest first, however many pages they take. `query`: stream, name, since, until."""
+        params: dict[str, Any] = dict(query)
+        while limit > 0:
+            params["limit"] = min(limit, MAX_PAGE)
+            page = self._call("GET", f"/api/v1/devices/{_segment(device)}/telemetry", params=params)
+            yield from page["telemetry"]
+            limit -= len(page["telemetry"])
+            if page["next"] is None:
+                return
+            params["cursor"] = page["next"]
+
+    def telemetry_after(self, device: str, query: Mapping[str, str], row: int) -> list[dict[str, Any]]:
+        """A page of what was filed after the value with this id, in the order it came."""
+        params = {**query, "after": row, "limit": MAX_PAGE}
+        return self._call("GET", f"/api/v1/devices/{_segment(device)}/telemetry", params=params)["telemetry"]
+
+    def telemetry_last(self, device: str, query: Mapping[str, str]) -> dict[str, Any]:
+        """The newest value of each measurement, and each stream's counts."""
+        return self._call("GET", f"/api/v1/devices/{_segment(device)}/telemetry/last", params=query)
+
     def records(self, device: str, kind: str, limit: int | None = None) -> Any:
         """A device's "reports", "telemetry" or "alarms", newest first."""
         return self._call("GET", f"/api/v1/devices/{_segment(device)}/{kind}", params=_limit(limit))
@@ -136,9 +162,12 @@ class Server:
         except httpx.TimeoutException as error:
             raise ServerError(f"the server at {self.url} did not answer in time", "Try again") from error
         except httpx.HTTPError as error:
+            unknown = "CERTIFICATE_VERIFY_FAILED" in str(error)
             raise ServerError(
                 f"the server at {self.url} cannot be reached: {error}",
-                "Check the address and that `tidegate serve` runs there",
+                "Name its authority's certificate in TIDEGATE_CA"
+                if unknown
+                else "Check the address and that `tidegate serve` runs there",
             ) from error
         if answer.is_success:
             return told
@@ -158,6 +187,20 @@ class Server:
             if not answer.is_success:
                 return None
             raise ServerError(f"{self.url} does not answer like a Tidegate server", "Check the address") from error
+
+
+def _authorities(given: Path | None) -> ssl.SSLContext:
+    """Whose certificate the server may show: what is given, else what TIDEGATE_CA names, else the system's."""
+    ca = given or os.environ.get("TIDEGATE_CA")
+    if not ca:
+        return ssl.create_default_context()
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        raise TidegateError(
+            f"the authority's certificate {ca} cannot be used: {error.strerror or error}",
+            "Name a PEM file in TIDEGATE_CA, or unset it",
+        ) from error
 
 
 def read_token(path: Path | str | None) -> str:

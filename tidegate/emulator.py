@@ -47,7 +47,7 @@ class Emulator:
     storage: the flash file, made when absent. mac: the board's address and unique id; give each board its own.
     cpu: "m3" or "m4". hostfwd: QEMU forwards such as "udp:127.0.0.1:5683-:5683", for servers on the board.
     firmware: another ELF. count_instructions: each instruction takes 32 ns of the board's time, whatever the host does
-    (and waiting takes no time of the host): for measuring, not for talking to the host.
+    (and waiting takes no time of the host): for measuring, not for talking to the host, whose entropy it does without.
     real_speed: no faster than a real part, 31 million instructions a second: moments last as long as in the field.
     console_log: a file that everything the board prints is appended to, also what came before a terminal was connected.
 
@@ -105,6 +105,10 @@ class Emulator:
         command += ["-object", memory, "-kernel", str(self.firmware), "-nic", ",".join(nic)]
         log = f",logfile={_quoted(self.console_log)},logappend=on" if self.console_log else ""
         command += ["-chardev", f"pty,id=console{log}", "-serial", "chardev:console"]
+        # The board's entropy source: its second UART brings bytes of this machine's own generator. They come when the
+        # host gets round to it, so there are none where every run is to take the same instructions.
+        entropy = "null,id=entropy" if self.count_instructions else "pipe,id=entropy,path=/dev/urandom"
+        command += ["-chardev", entropy, "-serial", "chardev:entropy"]
         command += ["-chardev", f"socket,id=control,fd={control}", "-mon", "chardev=control,mode=control"]
         command += ["-display", "none", "-monitor", "none"]
         if self.count_instructions:
@@ -224,7 +228,7 @@ def _is_complete(control: socket.socket) -> bool:
 def create_storage(path: Path, settings: dict[str, Any] | None = None) -> None:
     """Makes the flash file of a new board when there is none: erased, but for the seed of os.urandom.
 
-    The emulated board has no source of entropy; like a real one without, it gets a random seed when it is made.
+    Should nothing feed its entropy source one day, the board still has this seed, which it replaces at each boot.
     """
     settings = settings or _settings("m3")
     size = settings["storage_size"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,6 +38,7 @@ AnySession = Session | FolderSession
 class Request:
     """What to put on the board. A file that is None must be on the board already.
 
+    ca: authorities that TLS trusts; client: the device's own certificate and key.
     slots ("rom", "file") and verify ("digest", "signature"): what the loader is told; None leaves it as it is.
     """
 
@@ -46,6 +48,8 @@ class Request:
     trust: Path | None = None
     config: Path | None = None
     credentials: Path | None = None
+    ca: Path | None = None
+    client: tuple[Path, Path] | None = None
     wipe: bool = False
     slots: str | None = None
     verify: str | None = None
@@ -67,7 +71,7 @@ class Outcome:
 
 def flash(port: str, request: Request, progress: Progress = lambda what, done, total: None) -> Outcome:
     """Flash the board at `port` and reset it. Raises TidegateError; then the board boots what it booted before."""
-    settings = loaderfiles.settings(request.trust, request.config, request.credentials)
+    settings = _settings(request)
     with _open(port, request) as session:
         outcome = _recognise(session, request.board)
         _check_complete(session, settings, request)
@@ -93,6 +97,10 @@ def flash(port: str, request: Request, progress: Progress = lambda what, done, t
             wrote = session.put(loaderfiles.OPTIONS, loaderfiles.encode(told))
             (outcome.written if wrote else outcome.kept).append(loaderfiles.OPTIONS)
         _remove(session, [path for path in session.list(loaderfiles.LIBRARY) if path not in files], outcome)
+        if outcome.written and (request.ca or session.digest(loaderfiles.AUTHORITIES)):
+            # A board without a clock knows from this that certificates that ended before have ended.
+            session.put(loaderfiles.TIME, str(int(time.time())).encode())
+            outcome.written.append(loaderfiles.TIME)
         session.reset()
     return outcome
 
@@ -104,8 +112,7 @@ def verify(port: str, request: Request) -> list[str]:
         _recognise(session, request.board)
         before = _told(session)
         told = loaderfiles.told(before, request.slots, request.verify, request.board)
-        settings = loaderfiles.settings(request.trust, request.config, request.credentials)
-        files, packed = _files(settings, request, told)
+        files, packed = _files(_settings(request), request, told)
         if before or request.slots or request.verify:
             files[loaderfiles.OPTIONS] = loaderfiles.encode(told)
         for path, data in files.items():
@@ -124,6 +131,10 @@ def verify(port: str, request: Request) -> list[str]:
             if not running or running["digest"] != target.digest or not running["whole"]:
                 wrong.append(f"the running slot does not hold {request.release.version}")
     return wrong
+
+
+def _settings(request: Request) -> dict[str, bytes]:
+    return loaderfiles.settings(request.trust, request.config, request.credentials, request.ca, request.client)
 
 
 def _open(port: str, request: Request) -> AnySession:
@@ -167,6 +178,10 @@ def _check_complete(session: AnySession, files: dict[str, bytes], request: Reque
         path = f"/tg/{name}"
         if path not in files and session.digest(path) is None:
             raise BoardError(f"the board has no {path} yet", f"Give it one with --{option} FILE")
+    config = files.get("/tg/config.json")
+    lacks = config and loaderfiles.wants_tls(config) and loaderfiles.AUTHORITIES not in files
+    if lacks and session.digest(loaderfiles.AUTHORITIES) is None:
+        raise BoardError("the settings ask for TLS, and the board trusts nobody yet", "Name whom with --ca FILE")
     if request.release is None and not romloader.is_there(session, request.board):
         raise BoardError("the board has no image yet", "Give it one with --release DIR")
 

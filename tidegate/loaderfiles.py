@@ -9,21 +9,34 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tidegate import image, trust
+from tidegate import certificates, image, trust
 from tidegate.boards import Board
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
 
 MAX_JSON = 4096  # bytes; what the board reads (firmware/lib/tidegate/config.py)
 OPTIONS = "/tg/boot.json"  # what the loader is told: firmware/boot/options.py
+AUTHORITIES = "/tg/ca.der"  # whom TLS trusts: firmware/lib/tidegate/tls.py
+TIME = "/tg/time"  # seconds since 1970 that have passed at least: the same
 LIBRARY = "/boot/lib"  # where the loader finds what verifies signatures: firmware/boot/signature.py
 KINDS = ("rom", "file")
 VERIFY = ("digest", "signature")
 
 
-def settings(trust_file: Path | None, config: Path | None, credentials: Path | None) -> dict[str, bytes]:
-    """The files under /tg by path, checked."""
+def settings(
+    trust_file: Path | None,
+    config: Path | None,
+    credentials: Path | None,
+    ca: Path | None = None,
+    client: tuple[Path, Path] | None = None,
+) -> dict[str, bytes]:
+    """The files under /tg by path, checked. client: certificate and key."""
     files: dict[str, bytes] = {}
+    if ca:
+        files[AUTHORITIES] = certificates.authorities_der(ca)
+    if client:
+        device = json.loads(_json(config, "config")).get("device") if config else None
+        files["/tg/client.der"], files["/tg/client-key.der"] = certificates.client_der(*client, device)
     if trust_file:
         data = read_limited(trust_file, trust.MAX_SIZE, "trust store")
         trust.decode(data)
@@ -32,6 +45,13 @@ def settings(trust_file: Path | None, config: Path | None, credentials: Path | N
         if source:
             files[f"/tg/{name}.json"] = _json(source, name)
     return files
+
+
+def wants_tls(config: bytes) -> bool:
+    """Whether a board with these settings needs somebody to trust."""
+    found = json.loads(config)
+    mqtt = found.get("mqtt")
+    return str(found.get("payloads")).startswith("https:") or (isinstance(mqtt, dict) and mqtt.get("tls") is True)
 
 
 def loader(root: Path, board: Board, signature: bool) -> dict[str, bytes]:

@@ -20,7 +20,7 @@ STAGED = "/tg/flash.loader"
 
 
 def split(files: dict[str, bytes], board: Board) -> tuple[dict[str, bytes], bytes | None]:
-    """(files for the file system, image of the others) of what loaderfiles.loader gives; no image where all are files."""
+    """(files for the file system, image of the others) of loaderfiles.loader's; no image where all are files."""
     if not board.loader:
         return files, None
     tree: dict[str, Any] = {}

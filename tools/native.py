@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NATIVE = ROOT / "firmware" / "native"
 PIN = NATIVE / "monocypher.txt"
+OUT = ROOT / "build" / "native"
 MONOCYPHER = ROOT / ".toolchain" / "monocypher"
 SOURCES = ("monocypher.c", "monocypher.h")
 STAMP = "pin.txt"
@@ -85,6 +86,20 @@ def build(arches: list[str]) -> None:
     done = subprocess.run([*command, f"PYTHON={sys.executable}"], capture_output=True, text=True)
     if done.returncode:
         raise NativeError(f"the native modules do not build:\n{(done.stdout + done.stderr)[-4000:]}", "see above")
+    for arch in arches:
+        check(OUT / arch)
+
+
+def check(folder: Path) -> None:
+    """Refuses, and removes, a module made from an object that the linker is known to make something wrong of."""
+    from native_objects import faults  # not above: what reads object files is installed with what builds them
+
+    for module in sorted(folder.glob("*.mpy")):
+        for compiled in sorted((folder / "objects" / module.stem).rglob("*.o")):
+            if wrong := faults(compiled):
+                module.unlink()
+                compiled.unlink()  # so that it is made again
+                raise NativeError(f"{compiled} must not be linked: {'; '.join(wrong)}", "mend its source, see above")
 
 
 def host_arches() -> list[str]:

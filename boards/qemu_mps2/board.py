@@ -3,6 +3,7 @@
 import os
 
 import machine
+import mps2
 import network
 import vfs
 from micropython import const
@@ -55,6 +56,13 @@ class Board:
     def link(self):
         """Whether the interface has an address."""
         return self._lan.isconnected()
+
+    def know_time(self, seconds):
+        """It is at least so many seconds after 1970: TLS refuses certificates that ended before.
+
+        The board has no clock; the latest that was said counts until a power cut or reset.
+        """
+        mps2.know_time(seconds)
 
     def rom_size(self):
         return len(self._rom)

@@ -3,3 +3,4 @@
 
 include("$(MPY_DIR)/extmod/asyncio")
 freeze("$(PORT_DIR)/modules")
+module("ssl.py", base_path="$(PORT_DIR)/../modules")

@@ -1,7 +1,7 @@
 """Writes src/names.h: the names that Tidegate's own code uses, for the firmware to have them in its flash.
 
-A name that the firmware does not know is kept in RAM, 7 bytes each, as soon as the first module with it is loaded. The list
-is only a gain, never a condition: what it lacks works as on any board. Run `make -C boards/qemu_mps2 names` when
+A name that the firmware does not know is kept in RAM, 7 bytes each, as soon as the first module with it is loaded. The
+list is only a gain, never a condition: what it lacks works as on any board. Run `make -C boards/qemu_mps2 names` when
 tests/board/test_names.py says that it has grown old.
 """
 

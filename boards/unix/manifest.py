@@ -1,4 +1,5 @@
-# Read by MicroPython's manifest tool, which provides this function.
+# Read by MicroPython's manifest tool, which provides these functions.
 # ruff: noqa: F821
 
 include("$(MPY_DIR)/extmod/asyncio")
+module("ssl.py", base_path="../modules")

@@ -1,27 +1,38 @@
-"""The example gateway: two streams of telemetry. Replace this file with your own application.
+"""The example gateway: three streams of telemetry. Replace this file with your own application.
 
-The sensors are simulated, so that it runs on any board: a slow daily wave for the temperature, a
-sagging supply. A source is a function that returns a value; the agent samples, keeps and sends it.
+The sensors are simulated, so that it runs on any board: a converter behind a temperature sensor, a
+sagging supply, and a vehicle's bus (app.bus) of which only features leave the board. What their
+readings stand for is a calibration table's word, a data component: another table takes effect at
+once, without a new image (docs/telemetry.md). A source is a function that returns an integer; the
+agent samples it, checks it, and sends what it says.
 """
 
 import gc
-import math
 
 from tidegate.agent import Agent
 from tidegate.clock import Uptime
-from tidegate.telemetry import Stream
+from tidegate.features import DEV, MAX, MEAN, MIN, OVER, RATE
+from tidegate.frames import Frame
+from tidegate.streams import Measure, Stream, calibrator
+
+from app import bus
 
 _uptime = Uptime()
 
 
+def _wave():
+    """0 to 300 and back in ten minutes."""
+    return 300 - abs(_uptime.seconds() % 600 - 300)
+
+
 def simulated_temperature():
-    """Cel; a day's wave in ten minutes."""
-    return round(21 + 4 * math.sin(_uptime.seconds() / 600 * 2 * math.pi), 2)
+    """Reading of a 12-bit converter: 17 to 25 Cel by its data sheet."""
+    return 1414 + _wave() * 2 // 3
 
 
 def simulated_supply():
-    """V; sags by up to 0.3 V and recovers each minute."""
-    return round(12.4 - 0.3 * (_uptime.seconds() % 60) / 60, 3)
+    """mV; sags by up to 0.3 V and recovers each minute."""
+    return 12400 - 5 * (_uptime.seconds() % 60)
 
 
 def heap_free():
@@ -38,18 +49,28 @@ def uptime():
 STREAMS = (
     Stream(
         "env",
-        ("temperature", "Cel", simulated_temperature),
-        ("supply", "V", simulated_supply),
+        # The sensor's data sheet: 0 is -40 Cel, full scale 125 Cel.
+        Measure("temperature", "Cel", simulated_temperature, 100, curve=((0, -40), (4095, 125))),
+        Measure("supply", "V", simulated_supply, 1000, 0, 60),
     ),
-    Stream("sys", ("heap_free", "B", heap_free), ("uptime", "s", uptime)),
+    Stream("sys", Measure("heap_free", "B", heap_free), Measure("uptime", "s", uptime)),
+    Stream(
+        "vehicle",
+        Measure("engine_speed", "1/min", (2, 2, False), 4, 0, 8000, MEAN | MAX | DEV | OVER, 3000),
+        Measure("vehicle_speed", "km/h", (4, 2, False), 100, 0, 250, MEAN | MAX),
+        Measure("coolant", "Cel", (6, 1, True), 1, -40, 150, MIN | MAX | RATE),
+        period_ms=200,
+        window=50,
+        frame=Frame(bus.IDENTIFIER, bus.SIZE, bus.read_simulated),
+    ),
 )
 
 
 def healthy():
     """The application's word on itself: a new release is kept only if this is true."""
-    return 0 < simulated_supply() < 60
+    return 0 < simulated_supply() < 60000
 
 
 def start(boot):
     """Called by the loader once this image is verified and mounted."""
-    Agent(boot, STREAMS, healthy).run()
+    Agent(boot, STREAMS, healthy, data={"calibration": calibrator(STREAMS)}).run()

@@ -1,85 +1,70 @@
 """One TCP connection on asyncio, the same on MicroPython and CPython.
 
-The two differ where it hurts on a small device: only MicroPython's streams read into a caller's
-buffer, only CPython's must be told not to hold bytes back. This module evens that out, and adds
-`first`, with which the protocols above put deadlines on a connection without a task for each read.
+Straight on a socket that does not block: asyncio's own streams copy what the network does not take
+at once, cannot be read into a buffer on CPython, and cost a small device a kilobyte to import.
+`first` puts deadlines on a connection without a task for each read.
 """
 
 import asyncio
-import gc
 import socket
+from errno import EINPROGRESS
 
 try:
+    from asyncio import core, sleep_ms
     from time import ticks_diff, ticks_ms
-except ImportError:  # CPython
-    from time import monotonic
 
-    def ticks_ms():
-        return int(monotonic() * 1000)
-
-    def ticks_diff(later, earlier):
-        return later - earlier
-
-
-try:
-    from asyncio import sleep_ms
-except ImportError:  # CPython
-
-    def sleep_ms(ms):
-        return asyncio.sleep(ms / 1000)
-
-
-try:
     from micropython import const
-except ImportError:  # CPython
 
-    def const(value):
-        return value
+    def readable(s):
+        yield core._io_queue.queue_read(s)
 
+    def writable(s):
+        yield core._io_queue.queue_write(s)
 
-WRITE_PIECE = const(512)  # bytes; MicroPython's stream copies what the network does not take
+    def secure(s, ssl, host):  # the handshake happens in the first write
+        return ssl.wrap_socket(s, server_hostname=host, do_handshake_on_connect=False)
+
+except ImportError:
+    from aiotcp_cpython import const, readable, secure, sleep_ms, socket, writable
+    from aiotcp_cpython import ticks_diff as ticks_diff
+    from aiotcp_cpython import ticks_ms as ticks_ms
+
+_TLS_ERRORS = const(-256)  # numbers below are mbedtls's
+_INVALID_RECORD = const(-0x7200)  # include/mbedtls/ssl.h
+_CONN_EOF = const(-0x7280)
+_FATAL_ALERT = const(-0x7780)
+_PIECE = const(1024)  # bytes written before others have their turn
+_KNOWN = const(4)  # addresses remembered
+
+_addresses = {}  # (host, port): what getaddrinfo said
 
 
 class Stream:
     """A connected TCP stream.
 
     writing: inside write(). received, sent: when bytes last came and went, ticks_ms. They let a
-    coroutine beside the one that waits notice a peer that stopped.
+    coroutine beside the one that waits notice a peer that stopped. handshake: TLS is not through
+    with it; it happens in the first write, and what is wrong is raised there as an OSError.
     """
 
-    def __init__(self, reader, writer):
-        self._reader = reader
-        self._writer = writer
-        self._into = getattr(reader, "readinto", None)
-        self._transport = getattr(writer, "transport", None)
-        if self._transport:
-            # A drain then means what it means on MicroPython: the bytes are with the system.
-            self._transport.set_write_buffer_limits(0)
+    def __init__(self, s, handshake=None):
+        """handshake: the socket below, if s is one of TLS."""
+        self.s = s
+        self.handshake = handshake
         self.writing = False
         self.received = self.sent = ticks_ms()
 
-    async def readinto(self, view):
-        """Fills the view's front with what has come; returns how many bytes, 0 at the end."""
-        if self._into:
-            size = None
-            while size is None:  # TLS may have read a record that carried no data
-                size = await self._into(view)
-        else:
-            data = await self._reader.read(len(view))
-            size = len(data)
-            view[:size] = data
+    async def readinto(self, buf):
+        """Fills the front of buf with what has come; returns how many bytes, 0 at the end."""
+        size = None
+        while size is None:  # TLS may have read a record that carried no data
+            await readable(self.s)
+            try:
+                size = self.s.readinto(buf)
+            except (OSError, ValueError) as error:
+                raise self._explained(error)
         self.received = ticks_ms()
         return size
-
-    async def fill(self, view):
-        """Fills the whole memoryview; returns False if the stream ended before."""
-        at = 0
-        while at < len(view):
-            size = await self.readinto(view[at:] if at else view)
-            if not size:
-                return False
-            at += size
-        return True
 
     async def write(self, data):
         """Hands all of data (bytes-like) to the system.
@@ -88,85 +73,123 @@ class Stream:
         """
         self.writing = True
         self.sent = ticks_ms()
-        view = memoryview(data)
-        for at in range(0, len(view), WRITE_PIECE):
-            self._writer.write(view[at : at + WRITE_PIECE])
-            await self._writer.drain()
-            self.sent = ticks_ms()
+        data = memoryview(data)
+        while len(data):
+            try:
+                size = self.s.write(data[:_PIECE])
+            except (OSError, ValueError) as error:
+                raise self._explained(error)
+            if size:
+                self.handshake = None
+                data = data[size:]
+                self.sent = ticks_ms()
+            if len(data):
+                await writable(self.s)
         self.writing = False
 
     async def close(self):
         """Closes at once; what the system has taken is still sent. Never raises."""
         try:
-            if self._transport:
-                self._transport.abort()
-            else:
-                self._writer.close()
-                await self._writer.wait_closed()
+            self.s.close()
         except OSError:
             pass
 
+    def _explained(self, error):
+        """An OSError in words for what TLS on MicroPython says in numbers or as a ValueError."""
+        if self.handshake:
+            self.s = self.handshake  # TLS has let go of it without closing it
+        if not isinstance(error, OSError):
+            return OSError("TLS: " + ", ".join(str(error).strip().split("\n")))
+        code = error.errno
+        if not isinstance(code, int) or code > _TLS_ERRORS:
+            return error
+        if code == _INVALID_RECORD:
+            return OSError("TLS: the peer does not speak it")
+        if code == _CONN_EOF:
+            return OSError("TLS: the peer closed the connection")
+        if code == _FATAL_ALERT:
+            return OSError("TLS: the peer refused, by an alert")
+        return OSError("TLS: error -0x%x of mbedtls" % -code)
 
-async def pause(ms):
-    """sleep_ms to be handed around; MicroPython's own must be awaited where it is made."""
-    await sleep_ms(ms)
 
-
-async def connect(host, port, timeout_ms, ssl=None):
-    """Opens a Stream to host:port. ssl: an SSLContext or None.
+async def connect(host, port, timeout, ssl=None):
+    """Opens a Stream to host:port. timeout: ms; ssl: an SSLContext or None; the server's
+    certificate must be for `host`.
 
     Raises OSError when it is refused, asyncio.TimeoutError when nothing answered in time. Looking
-    up a name blocks the event loop on MicroPython; an address does not.
+    up a name blocks the event loop, an address in numbers does not; what was found is remembered
+    until it no longer answers.
     """
+    key = host, port
+    found = _addresses.get(key)
+    if not found:
+        if len(_addresses) >= _KNOWN:
+            _addresses.clear()
+        found = _addresses[key] = list(socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM))
+    address = found[0]
+    s = socket.socket(address[0], address[1], address[2])
     try:
-        reader, writer = await within(timeout_ms, asyncio.open_connection(host, port, ssl=ssl))
-    except (OSError, asyncio.TimeoutError):
-        # MicroPython leaves the half-open socket to its finaliser; a board has few sockets.
-        gc.collect()
+        s.setblocking(False)
+        try:
+            s.connect(address[-1])
+        except OSError as error:
+            if error.errno != EINPROGRESS:
+                raise
+        await within(timeout, writable(s))
+        s.write(b"")  # raises what has become of the attempt
+        try:
+            # Packets are written whole; joining them costs 40 ms. lwIP has its own number for it.
+            s.setsockopt(6, getattr(socket, "TCP_NODELAY", 1), 1)
+        except OSError:
+            pass
+        if not ssl:
+            return Stream(s)
+        tls = secure(s, ssl, host)
+        tls.setblocking(False)
+        return Stream(tls, s)
+    except BaseException as error:
+        s.close()
+        if isinstance(error, (OSError, asyncio.TimeoutError)):
+            found.pop(0)  # the next attempt is made elsewhere, or looks up again
         raise
-    try:
-        # Packets are written whole; joining them costs 40 ms. lwIP has its own number for it.
-        writer.s.setsockopt(6, getattr(socket, "TCP_NODELAY", 1), 1)
-    except (AttributeError, OSError):
-        pass  # CPython's asyncio has set it; TLS sockets have no options
-    return Stream(reader, writer)
 
 
-async def within(ms, coroutine):
-    """What coroutine returns or raises, or asyncio.TimeoutError.
+async def within(timeout, coro):
+    """What coro returns or raises, or asyncio.TimeoutError after so many ms.
 
     Unlike asyncio.wait_for before CPython 3.12 it never loses a cancellation that comes late.
     """
-
-    async def expire():
-        await sleep_ms(ms)
-        raise asyncio.TimeoutError
-
-    return await first(coroutine, expire())
+    return await first(coro, _expire(timeout))
 
 
-async def first(*coroutines):
+async def _expire(timeout):
+    await sleep_ms(timeout)
+    raise asyncio.TimeoutError
+
+
+async def first(*coros):
     """Runs all until one ends, cancels the others, returns or raises what that one did."""
-    over = asyncio.Event()
-    outcome = []
-
-    async def run(coroutine):
-        try:
-            result = await coroutine, None
-        except Exception as error:
-            result = None, error
-        outcome.append(result)
-        over.set()
-
-    tasks = [asyncio.create_task(run(coroutine)) for coroutine in coroutines]
+    event = asyncio.Event()
+    done = []
+    tasks = []
+    for coro in coros:
+        tasks.append(asyncio.create_task(_run(coro, done, event)))
     try:
-        await over.wait()
+        await event.wait()
     finally:
         # Always all: MicroPython's poll queue forgets a socket when one of its tasks is cancelled.
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    value, error = outcome[0]
+    value, error = done[0]
     if error is not None:
         raise error
     return value
+
+
+async def _run(coro, done, event):
+    try:
+        done.append((await coro, None))
+    except Exception as error:
+        done.append((None, error))
+    event.set()

@@ -6,6 +6,7 @@ lengths, shortest heads and floats, map keys unique and in the bytewise order of
 encodings, one NaN (f97e00), valid UTF-8, nothing after the item. Bignum tags, undefined and
 unassigned simple values are refused. Lengths and counts are compared with what is left of the
 input, and with the caps, before anything is allocated.
+On a port without floats a float that comes in is refused. `cbor_writer` encodes without the heap.
 """
 
 import cbor_float
@@ -40,6 +41,11 @@ _NULL = const(0xF6)
 _HALF = const(0xF9)
 _DOUBLE = const(0xFB)
 
+try:
+    FLOAT = float
+except NameError:  # a port without; isinstance takes this, too
+    FLOAT = ()
+
 
 class CborError(ValueError):
     """The bytes are not deterministic CBOR within the caps, or the object has no CBOR encoding
@@ -69,13 +75,14 @@ def dumps(obj):
     return bytes(out)
 
 
-def loads(buf, max_size=MAX_SIZE, max_depth=MAX_DEPTH, max_items=MAX_ITEMS):
+def loads(buf, max_size=MAX_SIZE, max_depth=MAX_DEPTH, max_items=MAX_ITEMS, views=False):
     """The one item that buf (bytes-like) holds. max_size: bytes; max_depth: arrays, maps and
     tags around an item; max_items: items in all, map keys counted. Keys of maps are int, str or
-    bytes. Raises CborError."""
+    bytes. views: byte strings that are no keys come as memoryviews of buf instead of copies, so
+    buf must stay as it is while they are in use. Raises CborError."""
     if len(buf) > max_size:
         raise CborError("%d bytes of CBOR, at most %d are taken" % (len(buf), max_size))
-    reader = _Reader(memoryview(buf), max_items)
+    reader = _Reader(memoryview(buf), max_items, views)
     obj = reader.item(max_depth)
     if reader.at != len(buf):
         raise CborError("%d bytes after the CBOR item" % (len(buf) - reader.at))
@@ -125,7 +132,7 @@ def _write(out, obj, depth):
         for encoded, value in pairs:
             out.extend(encoded)
             _write(out, value, depth - 1)
-    elif isinstance(obj, float):
+    elif isinstance(obj, FLOAT):
         out.extend(cbor_float.encode(obj))
     elif isinstance(obj, Tag):
         _check_tag(obj.tag)
@@ -177,9 +184,10 @@ def _check_text(text, size):
 
 
 class _Reader:
-    def __init__(self, view, max_items):
+    def __init__(self, view, max_items, views):
         self._view = view
         self._items = max_items
+        self._views = views
         self.at = 0
 
     def item(self, depth):
@@ -202,7 +210,8 @@ class _Reader:
         if major == _NINT:
             return -1 - value
         if major == _BYTES:
-            return bytes(self._take(value))
+            data = self._take(value)
+            return data if self._views and depth >= 0 else bytes(data)
         if major == _TEXT:
             return self._text(value)
         if depth <= 0:
@@ -262,7 +271,7 @@ class _Reader:
             start = self.at
             if start < len(self._view) and self._view[start] >= _ARRAY:
                 self._fail("a map key is an int, str or bytes")
-            key = self.item(0)
+            key = self.item(-1)
             encoded = bytes(self._view[start : self.at])
             # No encoding is empty, so the first key passes; equal keys have equal encodings, so
             # none comes twice.
@@ -273,20 +282,16 @@ class _Reader:
         return found
 
     def _simple(self, first):
-        if first == _FALSE:
-            obj = False
-        elif first == _TRUE:
-            obj = True
-        elif first == _NULL:
-            obj = None
-        elif _HALF <= first <= _DOUBLE:
+        if _HALF <= first <= _DOUBLE:
             return self._float(first)
-        else:
+        if not _FALSE <= first <= _NULL:
             self._fail("a simple value that is not taken")
         self.at += 1
-        return obj
+        return None if first == _NULL else first == _TRUE
 
     def _float(self, first):
+        if not FLOAT:
+            self._fail("a float, which this port has not")
         self.at += 1
         data = self._take(2 << (first - _HALF))
         number = cbor_float.decode(data)

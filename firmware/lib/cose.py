@@ -101,6 +101,8 @@ def decode_sign1(buf, tagged=True, max_size=_MAX_SIZE):
             raise CoseError("COSE header %r where it may not be" % (label,))
     if CRIT in headers:
         raise CoseError("a critical COSE header that is not known")
+    if not isinstance(unprotected.get(KID, headers.get(KID, b"")), bytes):
+        raise CoseError("a COSE key id is bytes")
     if payload is not None and not isinstance(payload, bytes):
         raise CoseError("a COSE payload is bytes or nil")
     if not isinstance(signature, bytes) or len(signature) != SIGNATURE_SIZE:

@@ -134,7 +134,8 @@ class _Transfer:
             limit = self._timeout_ms
             if self._body_at is None:
                 if ticks_diff(now, self._began) > limit:
-                    raise HttpError(0, "no answer within %d ms" % limit)
+                    what = "TLS handshake" if self._stream.handshake else "answer"
+                    raise HttpError(0, "no %s within %d ms" % (what, limit))
                 continue
             if ticks_diff(now, self._stream.received) > limit:
                 raise HttpError(0, "nothing more for %d ms" % limit)

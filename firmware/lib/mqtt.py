@@ -1,30 +1,36 @@
-"""An MQTT 3.1.1 client on asyncio, QoS 0 and 1, that does not own the network interface.
+"""An MQTT client on asyncio, QoS 0 and 1, that does not own the network interface.
 
 `run` connects, serves and reconnects for ever; publish and subscribe may be called at any time.
 What was not acknowledged when a connection ended goes out again on the next one, in order, before
 anything new.
 
-Memory: a receive buffer of max_packet bytes, a small send buffer, at most WINDOW messages.
+Memory: a receive buffer of max_packet bytes and a send buffer of 272. MQTT 5 (`mqtt_v5`) and
+messages larger than the buffer (`mqtt_large`) are imported when they are first needed.
 """
 
-import asyncio
 import os
+from asyncio import TimeoutError
 
 import mqtt_packet as wire
-from aiotcp import connect, const, first, pause, ticks_diff, ticks_ms, within
+from aiotcp import connect, const, sleep_ms, ticks_diff, ticks_ms, within
 from mqtt_packet import MqttError
-from mqtt_session import SMALL, Filter, Message, Session
+from mqtt_requests import LEAVING, Request
+from mqtt_session import Session
 
-WINDOW = const(4)  # messages taken from publishers and not yet acknowledged
-CONNECT_MS = const(15_000)  # for the TCP (and TLS) connection, and again for the CONNACK
-REPLY_MS = const(20_000)  # for a PUBACK, SUBACK, PINGRESP, and between two parts of a packet
-LINK_MS = const(500)  # how often the link is looked at while it is down
-BACKOFF_BASE_MS = const(1_000)  # a pause before reconnecting is 0..this, then 0..twice this, ...
-BACKOFF_CAP_MS = const(60_000)
-STABLE_MS = const(10_000)  # a connection that lasted so long starts the pauses over
+_PUBLISH = const(0x30)
+_PINGREQ = const(0xC0)
+
+_WINDOW = const(4)  # messages of QoS 1 on their way at a time
+_MAX_PAYLOAD = const(0xFFFFF00)  # bytes, less some for the head; that of MQTT
+_CONNECT_MS = const(15_000)  # for the TCP (and TLS) connection, and again for the CONNACK
+_REPLY_MS = const(20_000)  # for an answer, and for a packet to be complete
+_SLICE_MS = const(500)  # how often the link and disconnect() are looked at between connections
+_BACKOFF_BASE_MS = const(1_000)  # a pause before reconnecting is 0..this, then 0..twice this, ...
+_BACKOFF_CAP_MS = const(60_000)
+_STABLE_MS = const(10_000)  # a connection that lasted so long starts the pauses over
 
 
-class Client:
+class Client(Session):
     """An MQTT client; nothing moves unless `run` is running.
 
     user, password: str or None. keepalive: seconds. clean: ask for a session without a past.
@@ -34,11 +40,15 @@ class Client:
     on_connect(session_present: bool) is called at each connection. Both are plain functions and
     quick; what they raise is logged and counted in `handler_errors`.
     link() -> bool says whether the network is there. ssl: an SSLContext.
-    max_packet: the largest packet taken, bytes; a larger message is dropped, acknowledged and
-    counted in `oversized`. rng(n) -> n random bytes, for the jitter.
-    log(str) hears of connections and how they ended; never of payloads or passwords.
+    max_packet: the largest packet taken into memory, bytes. on_large(topic, size, retained) may
+    give a larger message a place (mqtt_large); else it is dropped, acknowledged and counted in
+    `oversized`. window: QoS 1 messages on their way at a time. rng(n) -> n random bytes, for the
+    jitter. log(str) hears of connections and how they ended; never of payloads or passwords.
+    version: 4 for MQTT 3.1.1, 5 for MQTT 5; then properties are those of CONNECT,
+    {mqtt_v5 constant: value}, will_properties those of the will, and on_message has a fourth
+    argument, the message's.
 
-    error: why the last connection ended. sessions: how many there were.
+    connected; error: why the last connection ended; sessions: how many there were.
     """
 
     def __init__(
@@ -58,48 +68,43 @@ class Client:
         max_packet=4096,
         rng=None,
         log=None,
+        on_large=None,
+        window=_WINDOW,
+        version=4,
+        properties=None,
+        will_properties=None,
     ):
         if not 2 <= keepalive <= 65535:
             raise ValueError("the MQTT keepalive must be 2 to 65535 s, not %d" % keepalive)
-        if max_packet < 16:
-            raise ValueError("max_packet must be at least 16 bytes, not %d" % max_packet)
+        if max_packet < 16 or window < 1 or version not in (4, 5):
+            raise ValueError("max_packet at least 16 bytes, window at least 1, version 4 or 5")
+        super().__init__(max_packet, window)
         self._address = host, port, ssl
-        self._hello = wire.connect(client_id, user, password, keepalive, clean, will)
         self._clean = clean
-        self._on_connect = on_connect
         self._random = rng or os.urandom
         self._log = log
         self.on_message = on_message
+        self.on_connect = on_connect
+        self.on_large = on_large
         self.link = link
         self.error = None
-        self.sessions = 0
-        self.oversized = 0
-        self.handler_errors = 0
         # Deadlines and pauses may be changed before run(); the constants say what they are.
-        self.connect_ms = CONNECT_MS
-        self.reply_ms = REPLY_MS
+        self.connect_ms = _CONNECT_MS
+        self.reply_ms = _REPLY_MS
         self.ping_ms = keepalive * 500
-        self.backoff_base_ms = BACKOFF_BASE_MS
-        self.backoff_cap_ms = BACKOFF_CAP_MS
-        # Shared with the session.
-        self.rx = memoryview(bytearray(max_packet))
-        self.tx = memoryview(bytearray(wire.HEAD_SIZE + SMALL))
-        self.window = []  # of Message, oldest first
-        self.filters = []  # of Filter
-        self.work = asyncio.Event()  # there is something to write
-        self._pid = 0
-        self._session = None  # the Session while connected
-        self._up = asyncio.Event()
-        self._leave = asyncio.Event()
-        self._gate = asyncio.Lock()  # publishers pass in the order they came
-        self._room = asyncio.Event()  # the window has room
+        self.backoff_base_ms = _BACKOFF_BASE_MS
+        self.backoff_cap_ms = _BACKOFF_CAP_MS
+        more = ()
+        if version == 5:
+            import mqtt_v5
 
-    @property
-    def connected(self):
-        return self._session is not None
+            self.five = mqtt_v5.Five(self)
+            more = self.five.introduce(properties, will_properties)
+        self._hello = wire.connect(client_id, user, password, keepalive, clean, will, *more)
 
     async def wait_connected(self):
-        await self._up.wait()
+        while not self.connected:
+            await self.news.wait()
 
     async def run(self):
         """Keeps a connection until disconnect().
@@ -108,32 +113,59 @@ class Client:
         """
         attempt = 0
         try:
-            while not self._leave.is_set():
+            while not self.leaving:
                 if self.link and not self.link():
-                    await first(pause(LINK_MS), self._leave.wait())
+                    await sleep_ms(_SLICE_MS)
                     continue
                 began = ticks_ms()
                 try:
                     await self._connection()
+                    break
                 except (OSError, MqttError, MemoryError) as error:
                     self.error = error
-                    if ticks_diff(ticks_ms(), began) >= STABLE_MS:
-                        attempt = 0
-                    ms = self._backoff(attempt)
-                    attempt += 1
-                    self.say("%r; next try in %d ms" % (error, ms))
-                    await first(pause(ms), self._leave.wait())
+                now = ticks_ms()
+                if ticks_diff(now, began) >= _STABLE_MS:
+                    attempt = 0
+                # Full jitter: 0 to a doubling cap, so that a fleet does not come back in step.
+                ms = min(self.backoff_cap_ms, self.backoff_base_ms << min(attempt, 16))
+                ms = ms * int.from_bytes(self._random(2), "big") >> 16
+                attempt += 1
+                self.say("%r; next try in %d ms" % (self.error, ms))
+                while ms > 0 and not self.leaving:
+                    await sleep_ms(min(ms, _SLICE_MS))
+                    ms -= _SLICE_MS
         finally:
-            self._leave.clear()
-            for message in self.window:
-                message.end(MqttError("stopped", "the client was stopped"))
+            self.leaving = False
+            for item in list(self.window):
+                self.over(item, MqttError("stopped", "the client was stopped"))
+
+    async def _connection(self):
+        host, port, ssl = self._address
+        try:
+            self.stream = stream = await connect(host, port, self.connect_ms, ssl)
+            try:
+                opening = self.open(self._hello, self._clean)
+                present = await within(self.connect_ms, opening)
+                self.say("connected to %s:%d" % (host, port))
+                await self.serve(present)
+            finally:
+                self.drop(MqttError("lost", "the connection ended"))
+                await stream.close()
+        except TimeoutError:
+            raise MqttError("timeout", "no connection to %s:%d, or no CONNACK" % (host, port))
 
     def disconnect(self):
         """Asks run() to take leave of the broker, which then sends no will, and to return."""
-        self._leave.set()
+        self.leaving = True
+        self.work.set()
 
-    async def publish(self, topic, payload, qos=0, retain=False, timeout_s=None):
+    async def publish(
+        self, topic, payload, qos=0, retain=False, timeout_s=None, size=None, properties=None
+    ):
         """Publishes payload, str or bytes-like; the caller leaves it unchanged until this returns.
+
+        With a size it is a reader of so many bytes: it has readinto(), and for QoS 1 tell() and
+        seek(). properties: of MQTT 5, {mqtt_v5 constant: value}.
 
         QoS 0 returns when the bytes are with the system. QoS 1 returns when the broker has
         acknowledged; until then the message survives reconnections. A message given up after
@@ -141,13 +173,20 @@ class Client:
         """
         if isinstance(payload, str):
             payload = payload.encode()
-        if qos not in (0, 1) or len(payload) > wire.MAX_PAYLOAD:
-            raise ValueError("QoS is 0 or 1, a payload at most %d bytes" % wire.MAX_PAYLOAD)
-        flags = qos << 1 | (wire.RETAIN if retain else 0)
-        delivery = self._deliver(wire.topic_bytes(topic), payload, flags)
+        if qos not in (0, 1) or (len(payload) if size is None else size) > _MAX_PAYLOAD:
+            raise ValueError("QoS is 0 or 1, a payload at most %d bytes" % _MAX_PAYLOAD)
+        item = Request(_PUBLISH | qos << 1 | bool(retain), wire.topic_bytes(topic), payload)
+        if size is not None:
+            item.size = size
+            item.start = payload.tell() if qos else 0
+        if self.five:
+            self.five.prepare(item, properties)
+        if not qos and not self.connected:
+            raise MqttError("offline", "not connected, and QoS 0 does not wait")
+        answer = self.ask(item)
         try:
-            await (delivery if timeout_s is None else within(int(timeout_s * 1000), delivery))
-        except asyncio.TimeoutError:
+            return await (answer if timeout_s is None else within(int(timeout_s * 1000), answer))
+        except TimeoutError:
             raise MqttError("timeout", "the message was not delivered in %s s" % timeout_s)
 
     async def subscribe(self, topic, qos=1):
@@ -158,18 +197,29 @@ class Client:
         """
         if qos not in (0, 1):
             raise ValueError("QoS is 0 or 1")
-        item = self._filter(wire.topic_bytes(topic, wildcards=True))
-        return await self._ask(item, qos)
+        return await self._wish(topic, qos)
 
     async def unsubscribe(self, topic):
         """Ends a subscription; it is forgotten when the broker, now or later, has confirmed."""
-        await self._ask(self._filter(wire.topic_bytes(topic, wildcards=True)), None)
+        await self._wish(topic, LEAVING)
+
+    async def _wish(self, topic, how):
+        topic = wire.topic_bytes(topic, True)
+        self.filters[topic] = how
+        if not self.connected:
+            return None
+        try:
+            return await self.ask(self.wish(topic))
+        except MqttError as error:
+            if error.reason != "lost":
+                raise
+            return None  # remembered: the next connection asks again
 
     async def round_trip(self):
         """Returns when the broker has answered a PINGREQ; MqttError if it cannot or does not."""
-        if not self._session:
+        if not self.connected:
             raise MqttError("offline", "not connected")
-        await self._session.ping()
+        await self.ask(Request(_PINGREQ))
 
     # ------------------------------------------------------------ for the session
 
@@ -178,95 +228,9 @@ class Client:
             self._log("mqtt: " + text)
 
     def call(self, handler, *args):
-        """Runs the application's handler: a fault in it is its own, the connection goes on."""
+        """What the application's handler returns: a fault in it is its own, we go on."""
         try:
-            handler(*args)
+            return handler(*args)
         except Exception as error:
             self.handler_errors += 1
             self.say("a handler raised %r" % error)
-
-    def next_pid(self):
-        """A packet identifier that is not in use (2.3.1)."""
-        while True:
-            self._pid = self._pid % 65535 + 1
-            if not any(item.pid == self._pid for item in self.window + self.filters):
-                return self._pid
-
-    # ------------------------------------------------------------ behind it
-
-    def _backoff(self, attempt):
-        """Full jitter: 0 to a doubling cap, so that a fleet does not come back in step."""
-        most = min(self.backoff_cap_ms, self.backoff_base_ms << min(attempt, 16))
-        return most * int.from_bytes(self._random(2), "big") >> 16
-
-    async def _connection(self):
-        host, port, ssl = self._address
-        try:
-            stream = await connect(host, port, self.connect_ms, ssl)
-        except asyncio.TimeoutError:
-            raise MqttError("timeout", "no connection to %s:%d" % (host, port))
-        session = Session(self, stream)
-        try:
-            try:
-                opening = session.open(self._hello, self._clean)
-                present = await within(self.connect_ms, opening)
-            except asyncio.TimeoutError:
-                raise MqttError("timeout", "no CONNACK")
-            for item in self.filters:
-                item.ask(item.qos)
-            self.sessions += 1
-            self._session = session
-            self.work.set()
-            self.say("connected to %s:%d" % (host, port))
-            if self._on_connect:
-                self.call(self._on_connect, present)
-            self._up.set()
-            await session.serve(self._leave)
-        finally:
-            self._session = None
-            self._up.clear()
-            for message in self.window:
-                if not message.pid:
-                    message.end(MqttError("lost", "the connection ended"))
-            await stream.close()
-
-    async def _deliver(self, topic, payload, flags):
-        qos = flags & 0x06
-        async with self._gate:
-            while len(self.window) >= WINDOW:
-                self._room.clear()
-                await self._room.wait()
-            if not qos and not self._session:
-                raise MqttError("offline", "not connected, and QoS 0 does not wait")
-            message = Message(topic, payload, flags, self.next_pid() if qos else 0)
-            self.window.append(message)
-        try:
-            self.work.set()
-            await message.over.wait()
-        finally:
-            self.window.remove(message)
-            self._room.set()
-        if message.error:
-            raise message.error
-
-    def _filter(self, topic):
-        for item in self.filters:
-            if item.topic == topic:
-                return item
-        item = Filter(topic)
-        self.filters.append(item)
-        return item
-
-    async def _ask(self, item, qos):
-        item.ask(qos)
-        session = self._session
-        if not session:
-            return None
-        self.work.set()
-        while item.granted is None and item.qos == qos:
-            if session.ended:
-                return None  # remembered: the next session asks again
-            await session.news.wait()
-        if item.granted == wire.REFUSED:
-            raise MqttError("refused", "no subscription to " + item.topic.decode(), wire.REFUSED)
-        return item.granted

@@ -1,298 +1,286 @@
-"""One MQTT connection, from CONNECT to its end: the part of `mqtt` that meets the broker.
+"""The part of `mqtt` that meets the broker: one connection after another, and what outlives them.
 
-Three coroutines share it: one reads, one writes, one keeps time. Only the writer writes, so that a
-publisher that is cancelled never leaves half a packet behind. Whatever the broker does wrong ends
-the connection with an MqttError.
+Three coroutines share a connection: one reads, one writes, one keeps time. Only the writer writes,
+so that a publisher that is cancelled never leaves half a packet behind. Whatever the broker does
+wrong ends the connection with an MqttError.
 """
-
-import asyncio
 
 import mqtt_packet as wire
 from aiotcp import const, first, sleep_ms, ticks_diff, ticks_ms
 from mqtt_packet import MqttError
+from mqtt_requests import Request, Requests
 
-TICK_MS = const(500)  # how often the link and the deadlines are looked at
-ACKS = const(8)  # PUBACKs waiting to be written; when there are more, reading waits
-SMALL = const(256)  # bytes; a payload up to this size leaves in one piece with its head
+_CONNACK = const(0x20)
+_PUBLISH = const(0x30)
+_PUBACK = const(0x40)
+_SUBACK = const(0x90)
+_UNSUBACK = const(0xB0)
+_PINGREQ = const(0xC0)
+_PINGRESP = const(0xD0)
+_DISCONNECT = const(0xE0)
+_DUP = const(0x08)
 
-
-def _unexpected(kind, size):
-    return MqttError("protocol", "unexpected packet 0x%02x of %d bytes" % (kind, size))
-
-
-class Message:
-    """One publish on its way."""
-
-    def __init__(self, topic, payload, flags, pid):
-        self.topic = topic
-        self.payload = payload
-        self.flags = flags
-        self.pid = pid  # 0 for QoS 0
-        self.session = None  # the one it was last written in
-        self.since = 0  # when, ticks
-        self.over = asyncio.Event()
-        self.error = None
-
-    def end(self, error=None):
-        if not self.over.is_set():
-            self.error = error
-            self.over.set()
+_TICK_MS = const(500)  # how often the link and the deadlines are looked at
+_ACKS = const(8)  # PUBACKs waiting to be written; when there are more, reading waits
+_TX = const(272)  # bytes, more than the longest topic and 10; what is larger leaves in pieces
 
 
-class Filter:
-    """One subscription; it outlives sessions."""
+class Session(Requests):
+    """What outlives connections, and the work on it while there is one.
 
-    def __init__(self, topic):
-        self.topic = topic
-        self.ask(None)
-
-    def ask(self, qos):
-        """To be written (again); qos None: to be unsubscribed from."""
-        self.qos = qos
-        self.pid = 0  # 0: not written in this session
-        self.since = 0
-        self.granted = None  # the broker's answer in this session
-
-
-class Session:
-    """A connection of `client`, whose window, filters and buffers it works on.
-
-    news: pulsed at each PINGRESP and SUBACK, set for good when the session has ended.
+    The owner adds run(), the handlers, `link`, `reply_ms` and `ping_ms`; see mqtt.Client.
     """
 
-    def __init__(self, client, stream):
-        self._client = client
-        self._stream = stream
-        self._rx = client.rx
-        self._tx = client.tx
+    def __init__(self, max_packet, most):
+        self.rx = memoryview(bytearray(max_packet))
+        self.tx = memoryview(bytearray(_TX))
+        super().__init__()
+        self.most = most  # messages of QoS 1 that wait for their PUBACK, at most
+        self.five = None  # mqtt_v5.Five, if that is spoken
+        self.leaving = False
+        self.oversized = self.handler_errors = 0
+        self.stream = None  # aiotcp.Stream
+        self.at = self.end = 0  # what was received and not yet looked at: rx[at:end]
+        self.kind = self.size = 0  # of the packet whose body starts there
+        self.patience = self.began = 0  # ms for a packet of which a part has come, and since when
         self._acks = []  # packet identifiers
-        self._acked = asyncio.Event()  # _acks went out
-        self._inside = False  # in the middle of an incoming packet
-        self._asked = 0  # PINGREQs wanted, written, answered
-        self._pinged = 0
-        self._answered = 0
-        self._ping_at = 0
-        self.ended = False
-        self.news = asyncio.Event()
+
+    # ------------------------------------------------------------ a connection
 
     async def open(self, hello, clean):
-        """CONNECT and CONNACK; returns whether the broker kept a session."""
-        await self._stream.write(hello)
-        kind, size = await self._next()
-        if kind != wire.CONNACK or size > 2:
-            raise _unexpected(kind, size)
-        return wire.check_connack(await self._body(size), clean)
+        """CONNECT and CONNACK (3.1, 3.2); returns whether the broker kept a session."""
+        self.at = self.end = self.patience = 0
+        await self.stream.write(hello)
+        while not self.frame():
+            await self.fill()
+            self.kind = self.rx[0]
+            if self.kind != _CONNACK:
+                raise self.unexpected()
+        self.patience = 0
+        at, end = self.at, self.at + self.size
+        if end > self.end or end < at + 2 or self.rx[at] > 1:
+            raise self.unexpected()
+        present, code = self.rx[at] == 1, self.rx[at + 1]
+        if self.five:
+            self.five.connack(code, at + 2, end)
+        elif self.size > 2 or code > 5:
+            raise self.unexpected()
+        elif code:
+            from mqtt_reasons import CONNACK
 
-    async def serve(self, leave):
-        """Until the event `leave` is set; MqttError or OSError if the connection ends before."""
-        try:
-            await first(self._read(), self._write(), self._keep(), leave.wait())
-            if not self._stream.writing:
-                await self._stream.write(bytes((wire.DISCONNECT, 0)))
-        finally:
-            self.ended = True
-            self.news.set()
+            raise MqttError("refused", CONNACK[code - 1], code)
+        if present and clean:
+            raise MqttError("protocol", "a session kept where a clean one was asked for")
+        self.at = end
+        return present
 
-    async def ping(self):
-        """Returns when a PINGREQ of this call was answered; MqttError if the session ends."""
-        self._asked += 1
-        ours = self._asked
-        self._client.work.set()
-        while self._answered < ours:
-            if self.ended:
-                raise MqttError("lost", "the connection ended before the broker answered")
-            await self.news.wait()
+    async def serve(self, present):
+        """Until disconnect(); MqttError or OSError if the connection ends before."""
+        self.begin(present)
+        if self.on_connect:
+            self.call(self.on_connect, present)
+        await first(self._read(), self._write(), self._keep())
 
     # ------------------------------------------------------------ reading
 
-    async def _read(self):
-        while True:
-            kind, size = await self._next()
-            self._inside = True
-            if kind & 0xF0 != wire.PUBLISH:
-                if size > 3:
-                    raise _unexpected(kind, size)
-                self._answer(kind, await self._body(size))
-            elif size > len(self._rx):
-                await self._skip_message(kind, size)
-            else:
-                self._message(kind, await self._body(size))
-            self._inside = False
-            while len(self._acks) >= ACKS:
-                self._acked.clear()
-                await self._acked.wait()
+    async def fill(self):
+        """Receives some more behind what is there."""
+        buf, at, end = self.rx, self.at, self.end
+        if at:
+            end -= at
+            buf[:end] = buf[at : self.end]
+            self.at, self.end = 0, end
+        if end and not self.patience:
+            self.patience = self.reply_ms
+            self.began = ticks_ms()
+        size = await self.stream.readinto(buf[end:])
+        if not size:
+            raise MqttError("lost", "the broker closed the connection")
+        self.end = end + size
 
-    async def _next(self):
-        """(first byte, remaining length) of the next packet (2.2)."""
-        self._inside = False
-        await self._body(1)
-        kind = self._rx[0]
-        self._inside = True
+    def frame(self):
+        """Whether a packet is there: its first byte, its remaining length (2.2), and its body.
+
+        Of a packet that is larger than the buffer there is only the start of the body.
+        """
+        buf, start = self.rx, self.at
+        at = start + 1
         size = shift = 0
-        while True:
-            byte = (await self._body(1))[0]
-            size |= (byte & 127) << shift
-            if byte < 128:
-                return kind, size
-            shift += 7
+        byte = 128
+        while byte > 127:
+            if at >= self.end:
+                return False
             if shift > 21:
                 raise MqttError("protocol", "a remaining length of more than four bytes")
+            byte = buf[at]
+            size |= (byte & 127) << shift
+            shift += 7
+            at += 1
+        if at + size > self.end and at - start + size <= len(buf):
+            return False
+        self.kind, self.size, self.at = buf[start], size, at
+        return True
 
-    async def _body(self, size):
-        """The next bytes in the receive buffer; size is at most its length."""
-        view = self._rx[:size]
-        if not await self._stream.fill(view):
-            raise MqttError("lost", "the broker closed the connection")
-        return view
+    def unexpected(self):
+        return MqttError(
+            "protocol", "unexpected packet 0x%02x of %d bytes" % (self.kind, self.size)
+        )
 
-    def _message(self, kind, body):
-        topic, pid, start = wire.parse_publish(kind & 15, body)
-        handler = self._client.on_message
-        if handler:
-            self._client.call(handler, topic, body[start:], bool(kind & wire.RETAIN))
-        self._acknowledge(pid)
+    async def _read(self):
+        while True:
+            while not self.frame():
+                await self.fill()
+            self.patience = 0
+            end = self.at + self.size
+            if self.kind & 0xF0 != _PUBLISH:
+                self.answer(end)
+            elif end <= self.end:
+                self.message(end)
+            else:
+                import mqtt_large
 
-    def _acknowledge(self, pid):
-        if pid:
-            self._acks.append(pid)
-            self._client.work.set()
+                await mqtt_large.receive(self)
+                end = self.at
+            self.at = end
+            while len(self._acks) >= _ACKS:
+                await self.news.wait()
 
-    async def _skip_message(self, kind, size):
-        """A message larger than the buffer: read past it; acknowledged, lest it comes for ever."""
-        qos = kind >> 1 & 3
-        topic_size = wire.get_int(await self._body(2), 0)
-        rest = size - 2 - topic_size - (2 if qos else 0)
-        if qos > 1 or rest < 0:
-            raise MqttError("protocol", "PUBLISH with QoS %d, shorter than its topic" % qos)
-        await self._skip(topic_size)
-        pid = wire.get_int(await self._body(2), 0) if qos else 0
-        await self._skip(rest)
-        self._client.oversized += 1
-        self._client.say("dropped %d bytes: max_packet is %d" % (size, len(self._rx)))
-        self._acknowledge(pid)
-
-    async def _skip(self, size):
-        while size:
-            part = min(size, len(self._rx))
-            await self._body(part)
-            size -= part
-
-    def _answer(self, kind, body):
-        size = len(body)
-        if kind == wire.PUBACK and size == 2:
-            # An unknown identifier is no error: its publisher may have given up waiting.
-            pid = wire.get_int(body, 0)
-            for message in self._client.window:
-                if message.pid == pid and message.session is self:
-                    message.end()
-        elif kind == wire.PINGRESP and size == 0 and self._answered < self._pinged:
-            self._answered += 1
-            self._ping_at = ticks_ms()
-            self._pulse()
-        elif (kind == wire.SUBACK and size == 3) or (kind == wire.UNSUBACK and size == 2):
-            self._granted(wire.get_int(body, 0), body[2] if size == 3 else None)
+    def message(self, end):
+        """The body of a PUBLISH is at rx[at:end]."""
+        buf, kind = self.rx, self.kind
+        stop = wire.parse_publish(buf, kind, self.at, end)
+        start = stop + 2 if kind & 0x06 else stop
+        more = ()
+        if self.five:
+            topic, start, more = self.five.message(stop, start, end)
         else:
-            raise _unexpected(kind, size)
+            topic = self.name(stop)
+        if self.on_message:
+            self.call(self.on_message, topic, buf[start:end], bool(kind & 1), *more)
+        if kind & 0x06:
+            self.acknowledge(buf[stop] << 8 | buf[stop + 1])
 
-    def _granted(self, pid, code):
-        """SUBACK with a return code (3.9.3), UNSUBACK with None."""
-        if code is not None and code > 1 and code != wire.REFUSED:
+    def acknowledge(self, pid):
+        """To be called when a message of QoS 1 was handled."""
+        self._acks.append(pid)
+        self.work.set()
+
+    def name(self, stop):
+        """The topic of the PUBLISH at rx[at:stop]."""
+        try:
+            topic = str(self.rx[self.at + 2 : stop], "utf-8")
+        except UnicodeError:
+            topic = ""
+        if not topic or "\0" in topic or "+" in topic or "#" in topic:
+            raise MqttError("protocol", "a topic that is none")
+        return topic
+
+    def answer(self, end):
+        """Everything but PUBLISH answers a Request (3.4, 3.9, 3.11, 3.13)."""
+        buf, at, kind, size = self.rx, self.at, self.kind, self.size
+        code = pid = 0
+        if end > self.end:
+            raise self.unexpected()
+        if self.five:
+            code = self.five.answer(end)
+        elif kind == _SUBACK and size == 3:
+            code = buf[at + 2]
+        elif size != (2 if kind in (_PUBACK, _UNSUBACK) else 0 if kind == _PINGRESP else None):
+            raise self.unexpected()
+        if size:
+            pid = buf[at] << 8 | buf[at + 1]
+        if kind == _SUBACK and 1 < code < 128:
             raise MqttError("protocol", "SUBACK with code %d" % code)
-        filters = self._client.filters
-        for item in filters:
-            if item.pid == pid and item.granted is None:
-                if (item.qos is None) != (code is None):
-                    raise MqttError("protocol", "SUBACK for UNSUBSCRIBE, or the reverse")
-                item.granted = code or 0
-                if code is None:
-                    filters.remove(item)
-                elif code == wire.REFUSED:
-                    self._client.say("the broker refuses a subscription to " + item.topic.decode())
-                break
-        self._pulse()
-
-    def _pulse(self):
-        self.news.set()
-        self.news.clear()
+        if not self.answered(kind, pid, code) and not pid:
+            raise self.unexpected()
+        # An unknown identifier is no error: its publisher may have given up waiting.
 
     # ------------------------------------------------------------ writing
 
     async def _write(self):
-        """Acknowledgements first, then subscriptions, then messages, oldest first."""
-        work = self._client.work
+        """Acknowledgements first, then what has not been written in this session, oldest first."""
+        acks, tx, work = self._acks, self.tx, self.work
         while True:
-            if self._acks:
-                await self._send(wire.put_ack(self._tx, self._acks[0]))
-                self._acks.pop(0)
-                self._acked.set()
-            elif self._pinged < self._asked:
-                self._pinged += 1
-                self._ping_at = ticks_ms()
-                await self._stream.write(bytes((wire.PINGREQ, 0)))
-            elif not (await self._send_filter() or await self._send_message()):
+            if acks:
+                at = 0
+                for pid in acks:
+                    at = wire.put_ack(tx, at, pid)
+                await self.stream.write(tx[:at])
+                del acks[: at // 4]
+                self.pulse()
+            elif self.leaving:
+                await self.stream.write(bytes((_DISCONNECT, 0)))
+                return
+            elif not await self._send():
                 work.clear()
                 await work.wait()
 
-    async def _send(self, size):
-        await self._stream.write(self._tx[:size])
+    async def _send(self):
+        """Writes the next Request; returns False if there is none that may be written now."""
+        flying = 0
+        for item in self.window:
+            if item.session == self.sessions:
+                flying += item.confirmed
+            elif flying < self.most or not item.confirmed:
+                break
+        else:
+            return False
+        tx, kind, topic, payload = self.tx, item.kind, item.topic, item.payload
+        if item.session and item.confirmed:
+            kind |= _DUP  # a first attempt may have reached the broker (3.3.1.1)
+        item.session = self.sessions
+        properties = item.properties
+        if self.five and kind & 0xF0 == _PUBLISH:
+            topic, properties = self.five.outgoing(item)
+        if kind == _PINGREQ:
+            tx[0], tx[1], at = kind, 0, 2
+        else:
+            rest = len(properties) + (len(payload) if item.size is None else item.size)
+            gap = 1 if self.five and kind & 0x80 else 0
+            at = wire.head(tx, kind, topic, item.pid, rest, gap)
+        if item.size is None:
+            for part in (properties, payload):
+                size = min(len(part), len(tx) - at)
+                tx[at : at + size] = part[:size]
+                at += size
+                if size < len(part):
+                    await self.stream.write(tx[:at])
+                    await self.stream.write(memoryview(part)[size:])
+                    at = 0
+        else:
+            import mqtt_large
 
-    async def _send_filter(self):
-        for item in self._client.filters:
-            if not item.pid:
-                item.pid = self._client.next_pid()
-                item.since = ticks_ms()
-                await self._send(wire.subscribe(self._tx, item.pid, item.topic, item.qos))
-                return True
-        return False
-
-    async def _send_message(self):
-        for message in self._client.window:
-            if message.session is self or message.over.is_set():
-                continue
-            # DUP (3.3.1.1) only where a first attempt may have reached the broker.
-            dup = wire.DUP if message.session and message.pid else 0
-            message.session = self
-            message.since = ticks_ms()
-            payload = message.payload
-            size = len(payload)
-            flags = message.flags | dup
-            head = wire.publish_head(self._tx, flags, message.topic, message.pid, size)
-            if size <= SMALL:
-                self._tx[head : head + size] = payload
-                await self._send(head + size)
-            else:
-                await self._send(head)
-                await self._stream.write(payload)
-            if not message.pid:
-                message.end()
-            return True
-        return False
+            await mqtt_large.send(self, item, properties, at)
+            at = 0
+        if at:
+            await self.stream.write(tx[:at])
+        item.since = ticks_ms()
+        if kind & 0xF6 == _PUBLISH:  # QoS 0
+            self.over(item, 0)
+        return True
 
     # ------------------------------------------------------------ keeping time
 
     async def _keep(self):
-        client, stream = self._client, self._stream
+        stream = self.stream
         while True:
-            await sleep_ms(TICK_MS)
-            if client.link and not client.link():
+            await sleep_ms(_TICK_MS)
+            now, limit = ticks_ms(), self.reply_ms
+            if self.link and not self.link():
                 raise MqttError("link", "the network link is down")
-            now = ticks_ms()
-            limit = client.reply_ms
-            if self._answered < self._pinged and ticks_diff(now, self._ping_at) > limit:
-                raise MqttError("timeout", "no answer to PINGREQ")
             if stream.writing and ticks_diff(now, stream.sent) > limit:
                 raise MqttError("timeout", "the broker does not read")
-            if self._inside and ticks_diff(now, stream.received) > limit:
+            if self.patience and ticks_diff(now, self.began) > self.patience:
                 raise MqttError("timeout", "the broker stopped in the middle of a packet")
-            for message in client.window:
-                waits = message.session is self and message.pid and not message.over.is_set()
-                if waits and ticks_diff(now, message.since) > limit:
-                    raise MqttError("timeout", "no PUBACK")
-            for item in client.filters:
-                waits = item.pid and item.granted is None
-                if waits and ticks_diff(now, item.since) > limit:
-                    raise MqttError("timeout", "no SUBACK")
+            # While a packet is on its way, in or out, nothing else can be answered.
+            waits = not (stream.writing or self.patience)
+            pinging = False
+            for item in self.window:
+                pinging = pinging or item.kind == _PINGREQ
+                late = item.session == self.sessions and ticks_diff(now, item.since) > limit
+                if waits and late:
+                    raise MqttError("timeout", "no answer to packet 0x%02x" % item.kind)
             quiet = max(ticks_diff(now, stream.sent), ticks_diff(now, stream.received))
-            if quiet > client.ping_ms and self._asked == self._answered:
-                self._asked += 1
-                client.work.set()
+            if quiet > self.ping_ms and not pinging:
+                self.window.append(Request(_PINGREQ))
+                self.work.set()

@@ -1,9 +1,13 @@
-"""SenML packs in CBOR (RFC 8428): measurements out, deterministic; and back, resolved (section
-4.6)."""
+"""SenML packs in CBOR (RFC 8428): measurements out, deterministic, into a buffer of the caller;
+and back, resolved (section 4.6).
 
-from collections import namedtuple
+    pack = Pack("urn:dev:org:example:gw-1:", None, bytearray(256))
+    pack.add(b"temperature", 2153, b"Cel", -5, 100)  # 21.53 Cel, five seconds ago
+    send(pack.finish())
+"""
 
 import cbor
+from cbor_writer import Writer
 
 try:
     from micropython import const
@@ -15,30 +19,21 @@ except ImportError:
 
 MAX_RECORDS = const(64)
 MAX_NAME = const(128)  # characters of base name and name
-_MAX_SIZE = const(4096)
+_BUFFER = const(1024)  # bytes, where the caller has none
+# Before the records: heads of array and map, base name and base time, and two fields of the
+# caller's; without the name itself.
+_AHEAD = const(48)
 
-# CBOR labels, RFC 8428 section 6.
-_BVER = const(-1)
+# CBOR labels, RFC 8428 section 6; the rest are in senml_read.
 _BN = const(-2)
 _BT = const(-3)
-_BU = const(-4)
-_BV = const(-5)
-_BS = const(-6)
 _N = const(0)
 _U = const(1)
 _V = const(2)
 _VS = const(3)
 _VB = const(4)
-_S = const(5)
 _T = const(6)
-_UT = const(7)
 _VD = const(8)
-_VERSION = const(10)
-
-# A resolved record. value: a number, str, bool or bytes, or None where there is only a sum; time
-# and update_time in seconds, time since 1970 or, below 2**28, relative to now; unit, sum and
-# update_time are None where not given.
-Record = namedtuple("Record", ("name", "value", "unit", "time", "sum", "update_time"))
 
 
 class SenmlError(ValueError):
@@ -46,75 +41,167 @@ class SenmlError(ValueError):
 
 
 class Pack:
-    """A pack being put together. base_name goes before every name ("urn:dev:org:..."),
-    base_time is added to every time: seconds since 1970, or left out by a device without a
-    clock, whose times are then relative to now."""
+    """A pack being put together in one buffer. With names and units as bytes, integers below
+    2**30 and a buffer given, nothing is allocated until it is asked for.
 
-    def __init__(self, base_name, base_time=None):
-        _check_name(base_name)
-        self._base_name = base_name
-        self._records = []
-        first = {_BN: base_name}
-        if base_time is not None:
-            first[_BT] = base_time
-        self._base = first
+    The base fields belong into the first record, behind its own (the keys of a map are sorted),
+    and the base time is known last, when the pack is sent. So records are written behind a gap,
+    and `finish` moves the few bytes of the first one down. count, first, fields: how many records
+    there are, where the first one ends, how many fields it has; with them and the bytes from
+    `gap` to `writer.at` a pack can be laid aside and taken up again (`resume`).
+    """
+
+    def __init__(self, base_name, base_time=None, buf=None):
+        """base_name goes before every name ("urn:dev:org:..."). base_time is added to every time:
+        seconds since 1970, or left out by a device without a clock, whose times are then relative
+        to now. buf: bytearray; a record that finds no room in it is refused.
+        """
+        self._base = base_name.encode()
+        _check_name(b"", self._base)
+        self.base_time = base_time
+        self.buf = bytearray(_BUFFER) if buf is None else buf
+        self.gap = _AHEAD + len(self._base)
+        self.writer = Writer(self.buf)
+        self.begin()
+
+    def begin(self, buf=None, at=0, end=None):
+        """Starts over: in its own buffer, or lays records down in another one, from `at` on, to
+        be taken up by `resume`."""
+        self.writer.begin(buf or self.buf, at if buf else self.gap, end)
+        self.count = self.first = self.fields = 0
+        self._start = None
 
     def __len__(self):
-        return len(self._records)
+        return self.count
 
-    def add(self, name, value, unit=None, time=None):
-        """Adds a record. value: int, float, bool, str or bytes; unit: of the SenML units
-        registry; time: seconds, added to the base time. Raises SenmlError, also when the pack
-        is full."""
-        if len(self._records) == MAX_RECORDS:
-            raise SenmlError("a SenML pack holds %d records" % MAX_RECORDS)
-        _check_name(self._base_name + name)
-        record = {_N: name, _value_label(value): value}
-        if unit is not None:
-            record[_U] = unit
-        if time is not None:
-            record[_T] = time
-        if not self._records:
-            record.update(self._base)
-        self._records.append(record)
+    def add(self, name, value, unit=None, time=None, divisor=None, more=b""):
+        """Adds a record. name: str or bytes, and `more` behind it; value: int, float, bool, str or
+        bytes; unit: of the SenML units registry; time: seconds, added to the base time; divisor:
+        of an int, see cbor_writer.Writer.ratio. Raises SenmlError, also when the pack is full; it
+        is then as it was.
+        """
+        if self._start is not None or self.count == MAX_RECORDS:
+            raise SenmlError("a SenML pack holds %d records, and none once finished" % MAX_RECORDS)
+        if isinstance(name, str):
+            name = name.encode()
+        _check_name(self._base, name, more)
+        label = _value_label(value)
+        writer = self.writer
+        before = writer.at
+        fields = 2 + (unit is not None) + (time is not None)
+        try:
+            if self.count:
+                writer.map(fields)
+            writer.int(_N)
+            writer.text(name, more)
+            if unit is not None:
+                writer.int(_U)
+                writer.text(unit)
+            if label < _T:
+                writer.int(label)
+                if label == _V:
+                    _write_number(writer, value, divisor)
+                elif label == _VB:
+                    writer.bool(value)
+                else:
+                    writer.text(value)
+            if time is not None:
+                writer.int(_T)
+                _write_number(writer, time, None)
+            if label > _T:
+                writer.int(label)
+                writer.bytes(value)
+        except cbor.CborError as error:
+            writer.at = before
+            raise SenmlError("the SenML record %r: %s" % (bytes(name), error))
+        if not self.count:
+            self.first = writer.at
+            self.fields = fields
+        self.count += 1
+
+    def resume(self, size, count, first, fields):
+        """Takes up records whose `size` bytes the caller has put at buf[gap:]. first: where the
+        first one ended, counted from where it began.
+        """
+        self.begin()
+        self.writer.at = self.gap + size
+        self.count = count
+        self.first = self.gap + first
+        self.fields = fields
+
+    def finish(self, extra=()):
+        """The pack, as a memoryview of the buffer; no record can be added after it. extra: (label,
+        integer) fields for the first record, at most two, sorted, with labels below -24.
+        """
+        if not self.count:
+            raise SenmlError("a SenML pack without records")
+        if self._start is None:
+            self._begin_with_base(extra)
+        return memoryview(self.buf)[self._start : self.writer.at]
 
     def encode(self):
-        """The pack as bytes; it needs at least one record."""
-        if not self._records:
-            raise SenmlError("a SenML pack without records")
-        return cbor.dumps(self._records)
+        """The pack as bytes."""
+        return bytes(self.finish())
+
+    def _begin_with_base(self, extra):
+        writer, buf = self.writer, self.buf
+        end = writer.at
+        fields = self.fields + 1
+        # The base fields are written behind everything, then go between first record and second.
+        try:
+            writer.int(_BN)
+            writer.text(self._base)
+            if self.base_time is not None:
+                writer.int(_BT)
+                _write_number(writer, self.base_time, None)
+                fields += 1
+            for label, number in extra:
+                writer.int(label)
+                writer.int(number)
+                fields += 1
+        except cbor.CborError as error:
+            writer.at = end
+            raise SenmlError("the SenML base fields: %s" % error)
+        size = writer.at - end
+        start = self.gap - size
+        at = start
+        while at < self.first - size:
+            buf[at] = buf[at + size]
+            at += 1
+        while at < self.first:
+            buf[at] = buf[end]
+            at += 1
+            end += 1
+        writer.at -= size
+        start -= 1
+        buf[start] = 0xA0 | fields
+        if self.count >= 24:
+            start -= 1
+            buf[start] = self.count
+        start -= 1
+        buf[start] = 0x80 | (24 if self.count >= 24 else self.count)
+        self._start = start
 
 
-def decode(buf, max_size=_MAX_SIZE):
-    """The resolved records of a pack (bytes-like), a list of Record. Raises SenmlError."""
-    try:
-        pack = cbor.loads(buf, max_size, 3, MAX_RECORDS * 16)
-    except cbor.CborError as error:
-        raise SenmlError("not a SenML pack: %s" % error)
-    if not isinstance(pack, list) or not 1 <= len(pack) <= MAX_RECORDS:
-        raise SenmlError("a SenML pack has 1 to %d records" % MAX_RECORDS)
-    base = {_BN: "", _BT: 0, _BU: None, _BV: 0, _BS: None}
-    records = []
-    for fields in pack:
-        _check_fields(fields)
-        for label in base:
-            if label in fields:
-                base[label] = fields[label]
-        # Fields for those that follow, and no record of its own.
-        if any(not isinstance(label, int) or label >= 0 for label in fields):
-            records.append(_resolved(fields, base))
-    return records
+def decode(buf, max_size=4096):
+    """The resolved records of a pack (bytes-like), a list of senml_read.Record. Raises
+    SenmlError."""
+    from senml_read import decode  # RAM only where packs come in
+
+    return decode(buf, max_size)
 
 
 def _value_label(value):
-    if isinstance(value, bool):
+    if value is True or value is False:
         return _VB
-    if isinstance(value, (int, float)):
-        if isinstance(value, float) and value - value != 0:
-            raise SenmlError("a SenML value is finite, not %r" % value)
+    if isinstance(value, int):
         return _V
     if isinstance(value, str):
         return _VS
+    if isinstance(value, cbor.FLOAT):
+        if value - value != 0:
+            raise SenmlError("a SenML value is finite, not %r" % value)
+        return _V
     if isinstance(value, (bytes, bytearray, memoryview)):
         return _VD
     raise SenmlError(
@@ -122,52 +209,26 @@ def _value_label(value):
     )
 
 
-def _check_name(name):
+def _write_number(writer, number, divisor):
+    if not isinstance(number, int):
+        writer.float(number)
+    elif divisor:
+        writer.ratio(number, divisor)
+    else:
+        writer.int(number)
+
+
+def _check_name(base, name, more=b""):
     """RFC 8428 section 4.5.1."""
-    if not 0 < len(name) <= MAX_NAME:
+    if not 0 < len(base) + len(name) + len(more) <= MAX_NAME:
         raise SenmlError("a SenML name has 1 to %d characters" % MAX_NAME)
-    for at, char in enumerate(name):
+    first = not base
+    for char in name:
         if not (
-            "a" <= char <= "z"
-            or "A" <= char <= "Z"
-            or "0" <= char <= "9"
-            or (at and char in "-:./_")
+            0x61 <= char <= 0x7A
+            or 0x41 <= char <= 0x5A
+            or 0x30 <= char <= 0x39
+            or (not first and char in b"-:./_")
         ):
-            raise SenmlError("SenML name %r: character %r may not be there" % (name, char))
-
-
-def _check_fields(fields):
-    if not isinstance(fields, dict):
-        raise SenmlError("a SenML record is a map")
-    for label, value in fields.items():
-        if label in (_BN, _BU, _N, _U, _VS):
-            good = isinstance(value, str)
-        elif label in (_BT, _BV, _BS, _V, _S, _T, _UT):
-            good = isinstance(value, (int, float)) and not isinstance(value, bool)
-        elif label == _VB:
-            good = isinstance(value, bool)
-        elif label == _VD:
-            good = isinstance(value, bytes)
-        elif label == _BVER:
-            good = value == _VERSION
-        else:
-            # Unknown labels are passed over but for those that say they must not be (section 4.4).
-            good = not (isinstance(label, str) and label.endswith("_"))
-        if not good:
-            raise SenmlError("SenML field %r cannot be %r" % (label, value))
-
-
-def _resolved(fields, base):
-    name = base[_BN] + fields.get(_N, "")
-    _check_name(name)
-    total = fields.get(_S)
-    if base[_BS] is not None:
-        total = base[_BS] + (total or 0)
-    values = [label for label in (_V, _VS, _VB, _VD) if label in fields]
-    if len(values) > 1 or (not values and total is None):
-        raise SenmlError("SenML record %r without exactly one value" % name)
-    value = fields[values[0]] if values else None
-    if _V in fields:
-        value += base[_BV]
-    time = base[_BT] + fields.get(_T, 0)
-    return Record(name, value, fields.get(_U, base[_BU]), time, total, fields.get(_UT))
+            raise SenmlError("SenML name %r: byte %#x may not be there" % (bytes(name), char))
+        first = False

@@ -8,11 +8,6 @@ BUILD = $(OUT)/objects/$(MOD)
 
 # A module is one translation unit, and this is all of it: what it does not use of a library it includes is left out.
 CFLAGS_EXTRA += -fwhole-program -Wextra -Wno-unused-parameter
-ifeq ($(ARCH),x64)
-# Only for tests on the build machine. What GCC 12 makes for x86-64 at -Os loses data when mpy_ld.py links it; the same
-# source is right at -O1, and at -Os as an ordinary program and on every ARM core.
-CFLAGS_EXTRA += -O1
-endif
 # The C library's work that a core has no instruction for, such as 64-bit products on ARMv6-M.
 LINK_RUNTIME = 1
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import current_app, request
 
+from ota_server.coap.keys import Keys
 from ota_server.config import DEFAULT_PAGE, MAX_PAGE, Config
 from ota_server.payloads import Payloads
 from ota_server.problems import Problem
@@ -24,6 +25,10 @@ def store() -> Store:
 
 def payloads() -> Payloads:
     return current_app.extensions["payloads"]
+
+
+def coap_keys() -> Keys:
+    return current_app.extensions["coap_keys"]
 
 
 def wake_worker() -> None:

@@ -48,22 +48,25 @@ def register() -> tuple[dict[str, Any], int]:
         target = devices.newest_target(session, body["product"], body["board"])
         device = Device(**body, password_hash=passwords.hashed(password), offer_id=target.id if target else None)
         session.add(device)
+        session.flush()
+        key = context.coap_keys().issue(session, body["id"])
         audit.record(session, g.actor, "device.register", body["id"], board=body["board"], product=body["product"])
     mosquitto.refresh(context.config(), context.store())
     context.wake_worker()
-    return {**body, "mqtt": {"user": body["id"], "password": password}}, 201
+    return {**body, **_secrets(body["id"], password, key)}, 201
 
 
 @blueprint.post("/devices/<device_id>/credentials")
 @requires("devices")
 def new_credentials(device_id: str) -> dict[str, Any]:
-    """A fresh password; the old one stops working for the next connection."""
+    """A fresh password and CoAP key; the old ones stop working for the next connection and the next message."""
     password = passwords.generate()
     with context.store().write() as session:
-        _get(session, device_id).password_hash = passwords.hashed(password)
+        get(session, device_id).password_hash = passwords.hashed(password)
+        key = context.coap_keys().issue(session, device_id)
         audit.record(session, g.actor, "device.credentials", device_id)
     mosquitto.refresh(context.config(), context.store())
-    return {"id": device_id, "mqtt": {"user": device_id, "password": password}}
+    return {"id": device_id, **_secrets(device_id, password, key)}
 
 
 @blueprint.get("/devices")
@@ -79,12 +82,13 @@ def list_devices() -> dict[str, Any]:
 @requires("read")
 def show(device_id: str) -> dict[str, Any]:
     with context.store().read() as session:
-        row = _get(session, device_id)
+        row = get(session, device_id)
         return {
             **views.device(row),
             "trust": views.trust(row, trusts.newest_version(session)),
             "data": views.device_data(session, device_id),
             "telemetry": views.latest(session, device_id),
+            "streams": [views.stream(s) for s in telemetry.streams(session, device_id)],
             "reports": [views.report(r) for r in _reports(session, device_id, _RECENT, 0)],
             "alarms": [views.alarm(a) for a in alarms.listed(session, _RECENT, device_id)],
             "commands": [views.command(c) for c in commands.listed(session, _RECENT, device_id)],
@@ -95,35 +99,32 @@ def show(device_id: str) -> dict[str, Any]:
 @requires("read")
 def reports(device_id: str) -> dict[str, Any]:
     with context.store().read() as session:
-        _get(session, device_id)
+        get(session, device_id)
         return {"reports": [views.report(r) for r in _reports(session, device_id, context.limit(), context.since())]}
-
-
-@blueprint.get("/devices/<device_id>/telemetry")
-@requires("read")
-def device_telemetry(device_id: str) -> dict[str, Any]:
-    with context.store().read() as session:
-        _get(session, device_id)
-        rows = telemetry.history(session, device_id, context.limit(), request.args.get("name"), context.since())
-        return {"telemetry": [views.measurement(row) for row in rows]}
 
 
 @blueprint.get("/devices/<device_id>/alarms")
 @requires("read")
 def device_alarms(device_id: str) -> dict[str, Any]:
     with context.store().read() as session:
-        _get(session, device_id)
+        get(session, device_id)
         rows = alarms.listed(session, context.limit(), device_id, context.since())
         return {"alarms": [views.alarm(row) for row in rows]}
 
 
-def _get(session: Session, device_id: str) -> Device:
+def get(session: Session, device_id: str) -> Device:
+    """The device, or a problem that says there is none."""
     row = devices.get(session, device_id)
     if row is None:
         raise Problem(
             404, "no-such-device", f"there is no device {device_id[:64]}", "tidegate device list shows the devices"
         )
     return row
+
+
+def _secrets(device_id: str, password: str, key: bytes) -> dict[str, Any]:
+    """What is told this once."""
+    return {"mqtt": {"user": device_id, "password": password}, "coap": {"key": key.hex()}}
 
 
 def _reports(session: Session, device_id: str, limit: int, since: int) -> list[Report]:

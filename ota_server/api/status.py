@@ -49,10 +49,11 @@ def _telemetry(session: Session, rows: list[Device]) -> list[dict[str, Any]]:
     """Newest values of each device, the first ones with their recent past."""
     out, trends = [], 0
     for row in rows:
-        values = views.latest(session, row.id)
-        for name, value in values.items():
-            if trends < _MAX_TRENDS and isinstance(value["value"], float):
-                value["trend"] = telemetry.recent_numbers(session, row.id, name, _TREND_POINTS)
+        values = {}
+        for series in telemetry.latest(session, row.id):
+            value = values[series.name] = {**views.value(series), "unit": series.unit}
+            if trends < _MAX_TRENDS and series.number is not None:
+                value["trend"] = telemetry.recent_numbers(session, series.id, _TREND_POINTS)
                 trends += 1
         out.append(values)
     return out

@@ -25,22 +25,32 @@ class Principal(NamedTuple):
 
 
 class Access:
-    """Decides about logins. `check_device(user, password)` must compare in constant time."""
+    """Decides about logins. `check_device(user, password)` must compare in constant time.
+
+    certificates: a device must also have shown a certificate, in TLS, with its id as the common name.
+    """
 
     def __init__(
         self,
         server_user: str,
         check_server: Callable[[bytes], bool],
         check_device: Callable[[str, bytes], bool],
+        certificates: bool = False,
     ) -> None:
         self._server_user = server_user
         self._check_server = check_server
         self._check_device = check_device
+        self._certificates = certificates
 
-    def login(self, user: str | None, password: bytes | None) -> Principal | None:
-        """The principal behind these credentials, or None. Runs in a worker thread; may touch the database."""
+    def login(self, user: str | None, password: bytes | None, shown: str | None = None) -> Principal | None:
+        """The principal behind these credentials, or None. Runs in a worker thread; may touch the database.
+
+        shown: the common name of the certificate that TLS has verified.
+        """
         if not user or password is None:
             return None
         if user == self._server_user:
             return Principal(user, internal=True) if self._check_server(password) else None
+        if self._certificates and shown != user:
+            return None
         return Principal(user) if self._check_device(user, password) else None

@@ -83,7 +83,7 @@ class Connection:
         hello = codec.connect(body)
         if hello.protocol != ("MQTT", 4):
             raise Refusal(codec.BAD_PROTOCOL, f"speaks {hello.protocol}")
-        principal = await asyncio.to_thread(self._broker.access.login, hello.user, hello.password)
+        principal = await asyncio.to_thread(self._broker.access.login, hello.user, hello.password, self._shown())
         if principal is None:
             await asyncio.sleep(REFUSAL_DELAY_S)
             raise Refusal(codec.BAD_LOGIN, "wrong user or password")
@@ -98,6 +98,12 @@ class Connection:
         self._read_timeout = hello.keepalive * 1.5 or None  # 3.1.2.10
         self._writer.write(codec.encode_connack(codec.ACCEPTED, present))
         return session
+
+    def _shown(self) -> str | None:
+        """The common name of the client's certificate, which TLS has verified; None without one."""
+        certificate = self._writer.get_extra_info("peercert") or {}
+        names = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
+        return names[0] if len(names) == 1 else None
 
     async def _refuse(self, refusal: Refusal) -> None:
         log.warning("%s: refused: %s", self.peer, refusal.why)

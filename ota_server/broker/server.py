@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import ssl
 import threading
 import time
+from typing import Any
+
+from ota_server.tls import HANDSHAKE_TIMEOUT_S
 
 from .access import Access, Principal
 from .codec import Connect, Message
@@ -119,10 +123,12 @@ class Broker:
 class EmbeddedBroker:
     """Starts and stops a Broker from ordinary threads."""
 
-    def __init__(self, host: str, port: int, access: Access) -> None:
+    def __init__(self, host: str, port: int, access: Access, context: ssl.SSLContext | None = None) -> None:
+        """context: for TLS."""
         self._host = host
         self._port = port
         self._access = access
+        self._tls: dict[str, Any] = {"ssl": context, "ssl_handshake_timeout": HANDSHAKE_TIMEOUT_S} if context else {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._started = threading.Event()
@@ -152,7 +158,7 @@ class EmbeddedBroker:
         broker = Broker(self._access)
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         try:
-            server = await asyncio.start_server(broker.accept, self._host, self._port, limit=64 * 1024)
+            server = await asyncio.start_server(broker.accept, self._host, self._port, limit=64 * 1024, **self._tls)
         except OSError as error:
             self._error = error
             self._started.set()

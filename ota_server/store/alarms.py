@@ -19,7 +19,7 @@ def add(
     )
 
 
-def raise_own(session: Session, device_id: str | None, kind: str, reason: str, detail: str) -> None:
+def raise_own(session: Session, device_id: str | None, kind: str, reason: str, detail: str, count: int = 1) -> None:
     """An alarm of the server. A peer that repeats its mistake raises a count, not a flood of rows."""
     now = now_ms()
     same = session.scalar(
@@ -35,10 +35,10 @@ def raise_own(session: Session, device_id: str | None, kind: str, reason: str, d
         .limit(1)
     )
     if same is not None:
-        same.count += 1
+        same.count += count
         same.last_at = now
         return
-    session.add(Alarm(device_id=device_id, source="server", kind=kind, reason=reason, detail=detail[:256]))
+    session.add(Alarm(device_id=device_id, source="server", kind=kind, reason=reason, detail=detail[:256], count=count))
 
 
 def listed(session: Session, limit: int, device_id: str | None = None, since: int = 0) -> list[Alarm]:
@@ -49,13 +49,13 @@ def listed(session: Session, limit: int, device_id: str | None = None, since: in
     return list(session.scalars(wanted))
 
 
-def count(session: Session, name: str) -> None:
-    """Add one to a counter, in the database: several workers may do it at once."""
+def count(session: Session, name: str, by: int = 1) -> None:
+    """Add to a counter, in the database: several workers may do it at once."""
     counter = session.get(Counter, name, with_for_update=True)
     if counter is None:
-        session.add(Counter(name=name, value=1))
+        session.add(Counter(name=name, value=by))
     else:
-        counter.value = Counter.value + 1
+        counter.value = Counter.value + by
 
 
 def counters(session: Session) -> dict[str, int]:

@@ -28,11 +28,12 @@ def listed(session: Session, limit: int, device_id: str | None = None) -> list[C
 
 
 def sendable(session: Session, limit: int) -> list[tuple[int, str, bytes]]:
-    """(row, device, message) of pending commands whose device is there to hear them, oldest first."""
+    """(row, device, message) of pending commands whose device is there to hear them, oldest first. A device that speaks
+    CoAP fetches its own (`downlink`)."""
     wanted = (
         select(Command.id, Command.device_id, Command.message)
         .join(Device, Device.id == Command.device_id)
-        .where(Command.state == "pending", Command.expires_at > now_ms(), Device.online)
+        .where(Command.state == "pending", Command.expires_at > now_ms(), Device.online, Device.protocol != "coap")
         .order_by(Command.id)
         .limit(limit)
     )
@@ -52,6 +53,12 @@ def unclaim(session: Session, row: int) -> None:
     session.execute(
         update(Command).where(Command.id == row, Command.state == "sent").values(state="pending", sent_at=None)
     )
+
+
+def unsent(session: Session, device_id: str, message: bytes) -> None:
+    """A device did not acknowledge this command: it waits again."""
+    this = (Command.device_id == device_id) & (Command.message == message) & (Command.state == "sent")
+    session.execute(update(Command).where(this).values(state="pending", sent_at=None))
 
 
 def overdue(session: Session) -> bool:

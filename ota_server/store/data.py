@@ -16,6 +16,12 @@ def newest(session: Session, product: str, board: str, name: str) -> DataTarget 
     return session.scalar(wanted.order_by(DataTarget.sequence.desc()).limit(1))
 
 
+def newest_offer(session: Session, product: str, board: str, name: str) -> DataTarget | None:
+    """What a device of this product and board should hold; None also when the newest was withdrawn."""
+    target = newest(session, product, board, name)
+    return None if target is None or target.withdrawn else target
+
+
 def listed(session: Session, limit: int) -> list[DataTarget]:
     """Newest first."""
     return list(session.scalars(select(DataTarget).order_by(DataTarget.id.desc()).limit(limit)))
@@ -46,7 +52,16 @@ def unsent(session: Session, limit: int) -> list[tuple[str, str, int, bytes]]:
     return [(row[0], row[1], row[2], row[3]) for row in session.execute(wanted)]
 
 
-def sent(session: Session, device_id: str, name: str, target_id: int) -> None:
+def withdrawn(session: Session, limit: int) -> list[tuple[str, str]]:
+    """(device id, name) of retained offers that must go."""
+    wanted = select(DeviceData.device_id, DeviceData.name).where(
+        DeviceData.offer_id.is_(None), DeviceData.offer_sent_id.is_not(None)
+    )
+    found = session.execute(wanted.order_by(DeviceData.device_id, DeviceData.name).limit(limit))
+    return [(row[0], row[1]) for row in found]
+
+
+def sent(session: Session, device_id: str, name: str, target_id: int | None) -> None:
     session.execute(
         update(DeviceData)
         .where(DeviceData.device_id == device_id, DeviceData.name == name)
@@ -73,7 +88,7 @@ def born(session: Session, device: Device, held: dict[str, Any]) -> None:
         row = _row(session, device.id, name)
         said = held.get(name, {})
         row.sequence, row.digest = said.get("sequence"), said.get("digest")
-        target = newest(session, device.product, device.board, name)
+        target = newest_offer(session, device.product, device.board, name)
         row.offer_id = target.id if target is not None else None
         if target is not None and target.sequence > max(row.sequence or 0, row.failed_sequence or 0):
             row.offer_sent_id = None

@@ -83,4 +83,4 @@ def forget_sent_offers(session: Session) -> None:
 
 def all_offline(session: Session) -> None:
     """After a new connection to the broker: the retained states that follow say who is there."""
-    session.execute(update(Device).where(Device.online).values(online=False))
+    session.execute(update(Device).where(Device.online, Device.protocol != "coap").values(online=False))

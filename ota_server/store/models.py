@@ -9,7 +9,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
-    Float,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -141,6 +141,7 @@ class DataTarget(Base):
     envelope: Mapped[bytes] = mapped_column(LargeBinary)
     digest: Mapped[str] = mapped_column(String(64))
     size: Mapped[int] = mapped_column(BigInteger)
+    withdrawn: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())  # as of Target
     created_at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
 
 
@@ -172,34 +173,58 @@ class Report(Base):
     body: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
-class Measurement(Base):
-    """One telemetry value."""
+class Stream(Base):
+    """What came in on one telemetry stream of a device, and which packs came last: one that comes again is known."""
 
-    __tablename__ = "measurement"
-    __table_args__ = (
-        Index("measurement_device", "device_id", "id"),
-        Index("measurement_name", "device_id", "name", "id"),
-    )
+    __tablename__ = "stream"
+    device_id: Mapped[str] = mapped_column(ForeignKey("device.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    at: Mapped[int] = mapped_column(BigInteger, default=0)  # when the last pack came
+    packs: Mapped[int] = mapped_column(BigInteger, default=0)
+    repeated: Mapped[int] = mapped_column(BigInteger, default=0)  # packs that had been filed before
+    dropped: Mapped[int] = mapped_column(BigInteger, default=0)  # packs the device says it lost
+    drop_mark: Mapped[int] = mapped_column(BigInteger, default=0)  # its own count, as it said it last
+    seen: Mapped[bytes] = mapped_column(LargeBinary, default=b"")  # marks of the last packs, newest last
+
+
+class Series(Base):
+    """One measurement of one stream: its newest value, and how many points are kept of it."""
+
+    __tablename__ = "series"
+    __table_args__ = (UniqueConstraint("device_id", "stream", "name"),)
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     device_id: Mapped[str] = mapped_column(ForeignKey("device.id"))
-    at: Mapped[int] = mapped_column(BigInteger)
     stream: Mapped[str] = mapped_column(String(32))
     name: Mapped[str] = mapped_column(String(64))
     unit: Mapped[str | None] = mapped_column(String(16))
-    number: Mapped[float | None] = mapped_column(Float)
+    at: Mapped[int] = mapped_column(BigInteger, default=0)
+    number: Mapped[float | None] = mapped_column(Double)
     text: Mapped[str | None] = mapped_column(String(256))
+    points: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
-class Latest(Base):
-    """The newest value of each measurement of each device."""
+class Point(Base):
+    """One value at one time. Who measured what is said once, by its series."""
 
-    __tablename__ = "latest"
-    device_id: Mapped[str] = mapped_column(ForeignKey("device.id"), primary_key=True)
-    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    __tablename__ = "point"
+    # A number is never given twice, so that "after number n" misses nothing.
+    __table_args__ = (Index("point_time", "series_id", "at"), {"sqlite_autoincrement": True})
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    series_id: Mapped[int] = mapped_column(ForeignKey("series.id"))
     at: Mapped[int] = mapped_column(BigInteger)
-    unit: Mapped[str | None] = mapped_column(String(16))
-    number: Mapped[float | None] = mapped_column(Float)
+    number: Mapped[float | None] = mapped_column(Double)
     text: Mapped[str | None] = mapped_column(String(256))
+
+
+class CoapSession(Base):
+    """A device's CoAP credential, and how far its present session has come (docs/coap.md)."""
+
+    __tablename__ = "coap_session"
+    device_id: Mapped[str] = mapped_column(ForeignKey("device.id"), primary_key=True)
+    salt: Mapped[bytes] = mapped_column(LargeBinary)  # with the server's key file it gives the device's key
+    echo: Mapped[bytes | None] = mapped_column(LargeBinary)  # what the session began with
+    counter: Mapped[int] = mapped_column(BigInteger, default=-1)  # the highest taken
+    window: Mapped[int] = mapped_column(BigInteger, default=0)  # bit n: counter - n was taken
 
 
 class Alarm(Base):

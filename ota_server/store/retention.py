@@ -1,20 +1,32 @@
-"""Keeps the tables bounded: each device has so many rows of each kind, the oldest go first."""
+"""Keeps the tables bounded: so many rows of each kind for each device, and telemetry no older than so many days. The
+oldest go first, so many in one transaction that nobody waits long for the database."""
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select
+from typing import NamedTuple
+
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from ota_server.config import KEEP_ALARMS, KEEP_COMMANDS, KEEP_REPORTS, KEEP_TELEMETRY
+from ota_server.config import KEEP_ALARMS, KEEP_COMMANDS, KEEP_REPORTS, KEEP_TELEMETRY, KEEP_TELEMETRY_DAYS
 
-from .models import Alarm, Command, Device, Measurement, Report
+from .models import Alarm, Command, Device, Point, Report, Series, now_ms
 
-_KEPT: tuple[tuple[type[Measurement | Report | Alarm | Command], int], ...] = (
-    (Measurement, KEEP_TELEMETRY),
+BATCH = 2000  # points deleted in one transaction
+_DAY_MS = 86_400_000
+
+_KEPT: tuple[tuple[type[Report | Alarm | Command], int], ...] = (
     (Report, KEEP_REPORTS),
     (Alarm, KEEP_ALARMS),
     (Command, KEEP_COMMANDS),
 )
+
+
+class Keep(NamedTuple):
+    """How much telemetry is kept."""
+
+    days: float = KEEP_TELEMETRY_DAYS
+    rows: int = KEEP_TELEMETRY  # of each device
 
 
 def prune(session: Session) -> None:
@@ -26,3 +38,49 @@ def prune(session: Session) -> None:
             )
             if border is not None:
                 session.execute(delete(table).where(table.device_id == device_id, table.id <= border))
+
+
+def prune_telemetry(session: Session, keep: Keep, batch: int = BATCH) -> int:
+    """Delete at most `batch` points that are too old or too many; returns how many, `batch` when there may be more."""
+    gone = _too_old(session, now_ms() - round(keep.days * _DAY_MS), batch)
+    return gone + _too_many(session, keep.rows, batch - gone) if gone < batch else gone
+
+
+def _too_old(session: Session, border: int, batch: int) -> int:
+    """Series by series, so that the index on (series, time) is what is read."""
+    gone = 0
+    for series in session.scalars(select(Series.id).where(Series.points > 0).order_by(Series.id)).all():
+        wanted = select(Point.id).where(Point.series_id == series, Point.at < border).order_by(Point.at)
+        gone += _delete(session, series, list(session.scalars(wanted.limit(batch - gone))))
+        if gone == batch:
+            break
+    return gone
+
+
+def _too_many(session: Session, rows: int, batch: int) -> int:
+    gone = 0
+    held = func.sum(Series.points)
+    crowded = select(Series.device_id, held).group_by(Series.device_id).having(held > rows)
+    for device_id, count in session.execute(crowded.order_by(Series.device_id)).all():
+        wanted = (
+            select(Point.id, Point.series_id)
+            .join(Series, Series.id == Point.series_id)
+            .where(Series.device_id == device_id)
+            .order_by(Point.at, Point.id)
+            .limit(min(int(count) - rows, batch - gone))
+        )
+        oldest: dict[int, list[int]] = {}
+        for point, series in session.execute(wanted).all():
+            oldest.setdefault(series, []).append(point)
+        gone += sum(_delete(session, series, points) for series, points in oldest.items())
+        if gone == batch:
+            break
+    return gone
+
+
+def _delete(session: Session, series: int, points: list[int]) -> int:
+    for start in range(0, len(points), 500):  # databases bound the number of parameters
+        session.execute(delete(Point).where(Point.id.in_(points[start : start + 500])))
+    if points:
+        session.execute(update(Series).where(Series.id == series).values(points=Series.points - len(points)))
+    return len(points)

@@ -1,14 +1,27 @@
-"""Telemetry: the history of each measurement and its newest value."""
+"""Telemetry: what came in on each stream, the history of each series and its newest value.
+
+One row a value, and what a series is called said once: a third of the bytes of rows that carry device, stream, name and
+unit, fewer than the packs themselves take, and one index range for "this series between then and then"
+(bench/telemetry_rows.py).
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from .models import Latest, Measurement
+from tidegate.errors import Refused
+
+from .models import Point, Series, Stream, now_ms
+
+MAX_STREAMS = 32  # of a device
+MAX_SERIES = 256  # of a device
+_REMEMBERED = 64  # packs of a stream that are known when they come again; a device has far fewer on their way
+_MARK = 8  # bytes of a pack's mark
 
 
 class Value(NamedTuple):
@@ -21,49 +34,139 @@ class Value(NamedTuple):
     text: str | None
 
 
-def add(session: Session, device_id: str, stream: str, values: Iterable[Value]) -> None:
-    newest: dict[str, Value] = {}
+class Pack(NamedTuple):
+    """The values of one message. `mark` names it for ever, or is None where nothing tells two alike packs apart;
+    `dropped` is the device's running count of packs it lost, None when it says nothing."""
+
+    values: list[Value]
+    mark: bytes | None
+    dropped: int | None
+
+
+def add(session: Session, device_id: str, stream: str, pack: Pack) -> int:
+    """File a pack; returns how many packs the device lost before this one. A pack filed before changes nothing.
+
+    The caller holds the device's row locked, so that two packs of one device are never filed at once.
+    """
+    row = session.get(Stream, (device_id, stream))
+    if row is None:
+        _room(session, select(Stream.name).where(Stream.device_id == device_id), MAX_STREAMS, "streams")
+        row = Stream(device_id=device_id, name=stream, packs=0, repeated=0, dropped=0, drop_mark=0, seen=b"")
+        session.add(row)
+    row.at = now_ms()
+    if pack.mark is not None:
+        mark = hashlib.sha256(pack.mark).digest()[:_MARK]
+        if any(row.seen[at : at + _MARK] == mark for at in range(0, len(row.seen), _MARK)):
+            row.repeated += 1
+            return 0
+        row.seen = (row.seen + mark)[-_REMEMBERED * _MARK :]
+    row.packs += 1
+    _file(session, device_id, stream, pack.values)
+    return _lost(row, pack.dropped)
+
+
+def _lost(row: Stream, dropped: int | None) -> int:
+    """Packs lost since the count that the device said last; it may begin at 0 again after a reset."""
+    if dropped is None or dropped == row.drop_mark:
+        return 0
+    lost = dropped - row.drop_mark if dropped > row.drop_mark else dropped
+    row.drop_mark = dropped
+    row.dropped += lost
+    return lost
+
+
+def _file(session: Session, device_id: str, stream: str, values: Iterable[Value]) -> None:
+    wanted = select(Series).where(Series.device_id == device_id, Series.stream == stream)
+    known = {series.name: series for series in session.scalars(wanted)}
     for value in values:
-        session.add(
-            Measurement(
-                device_id=device_id,
-                stream=stream,
-                at=value.at,
-                name=value.name,
-                unit=value.unit,
-                number=value.number,
-                text=value.text,
-            )
-        )
-        if value.name not in newest or value.at >= newest[value.name].at:
-            newest[value.name] = value
-    for value in newest.values():
-        row = session.get(Latest, (device_id, value.name))
-        if row is None:
-            row = Latest(device_id=device_id, name=value.name, at=0)
-            session.add(row)
-        if value.at >= row.at:  # what was stored and forwarded late does not replace what is newer
-            row.at, row.unit, row.number, row.text = value.at, value.unit, value.number, value.text
+        series = known.get(value.name)
+        if series is None:
+            _room(session, select(Series.id).where(Series.device_id == device_id), MAX_SERIES, "measurements")
+            series = Series(device_id=device_id, stream=stream, name=value.name, at=0, points=0)
+            session.add(series)
+            session.flush()  # it gets its number
+            known[value.name] = series
+        session.add(Point(series_id=series.id, at=value.at, number=value.number, text=value.text))
+        series.points += 1
+        if value.at >= series.at:  # what was stored and forwarded late does not replace what is newer
+            series.at, series.unit, series.number, series.text = value.at, value.unit, value.number, value.text
 
 
-def latest(session: Session, device_id: str) -> list[Latest]:
-    return list(session.scalars(select(Latest).where(Latest.device_id == device_id).order_by(Latest.name)))
+def _room(session: Session, listed: Any, most: int, what: str) -> None:
+    """A device that makes up names without end gets no more rows."""
+    if len(session.execute(listed.limit(most)).all()) >= most:
+        raise Refused("telemetry", f"a device has at most {most} {what}")
 
 
-def history(session: Session, device_id: str, limit: int, name: str | None = None, since: int = 0) -> list[Measurement]:
-    """Newest first; `since` is the id of the last row already seen."""
-    wanted = select(Measurement).where(Measurement.device_id == device_id, Measurement.id > since)
-    if name is not None:
-        wanted = wanted.where(Measurement.name == name)
-    return list(session.scalars(wanted.order_by(Measurement.id.desc()).limit(limit)))
+class Query(NamedTuple):
+    """Which points: `since` and `until` are ms since 1970, the first in, the second out; None asks nothing."""
+
+    stream: str | None = None
+    name: str | None = None
+    since: int | None = None
+    until: int | None = None
 
 
-def recent_numbers(session: Session, device_id: str, name: str, limit: int) -> list[float]:
-    """The last numbers of one measurement, oldest first: a sparkline."""
+def history(
+    session: Session, device_id: str, query: Query, limit: int, before: tuple[int, int] | None = None
+) -> list[tuple[Point, Series]]:
+    """Newest first; `before` is (at, id) of the last row of the page before this one."""
+    wanted = _points(device_id, query)
+    if before is not None:
+        at, row = before
+        wanted = wanted.where((Point.at < at) | ((Point.at == at) & (Point.id < row)))
+    rows = session.execute(wanted.order_by(Point.at.desc(), Point.id.desc()).limit(limit))
+    return [(row[0], row[1]) for row in rows]
+
+
+def arrived(session: Session, device_id: str, query: Query, limit: int, after: int) -> list[tuple[Point, Series]]:
+    """What was filed after row `after`, in the order it came: nothing is missed that was stored and sent late."""
+    wanted = _points(device_id, query).where(Point.id > after)
+    return [(row[0], row[1]) for row in session.execute(wanted.order_by(Point.id).limit(limit))]
+
+
+def _points(device_id: str, query: Query) -> Any:
+    wanted = select(Point, Series).join(Series, Series.id == Point.series_id).where(Series.device_id == device_id)
+    if query.stream is not None:
+        wanted = wanted.where(Series.stream == query.stream)
+    if query.name is not None:
+        wanted = wanted.where(Series.name == query.name)
+    if query.since is not None:
+        wanted = wanted.where(Point.at >= query.since)
+    if query.until is not None:
+        wanted = wanted.where(Point.at < query.until)
+    return wanted
+
+
+def series(session: Session, device_id: str, query: Query = Query()) -> list[Series]:  # noqa: B008
+    """The device's series with their newest values, by stream and name; of `query`, stream and name count."""
+    wanted = select(Series).where(Series.device_id == device_id)
+    if query.stream is not None:
+        wanted = wanted.where(Series.stream == query.stream)
+    if query.name is not None:
+        wanted = wanted.where(Series.name == query.name)
+    return list(session.scalars(wanted.order_by(Series.stream, Series.name)))
+
+
+def latest(session: Session, device_id: str) -> list[Series]:
+    """The newest value under each name, by name, whatever stream it came on."""
+    newest: dict[str, Series] = {}
+    for row in series(session, device_id):
+        if row.name not in newest or row.at > newest[row.name].at:
+            newest[row.name] = row
+    return [newest[name] for name in sorted(newest)]
+
+
+def streams(session: Session, device_id: str) -> list[Stream]:
+    return list(session.scalars(select(Stream).where(Stream.device_id == device_id).order_by(Stream.name)))
+
+
+def recent_numbers(session: Session, series_id: int, limit: int) -> list[float]:
+    """The last numbers of one series, oldest first: a sparkline."""
     wanted = (
-        select(Measurement.number)
-        .where(Measurement.device_id == device_id, Measurement.name == name, Measurement.number.is_not(None))
-        .order_by(Measurement.id.desc())
+        select(Point.number)
+        .where(Point.series_id == series_id, Point.number.is_not(None))
+        .order_by(Point.at.desc(), Point.id.desc())
         .limit(limit)
     )
     return [n for n in session.scalars(wanted) if n is not None][::-1]

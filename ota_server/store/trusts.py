@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from .models import Device, TrustUpdate
+from .models import Device, DeviceData, TrustUpdate
 
 
 def newest(session: Session) -> TrustUpdate | None:
@@ -49,6 +49,8 @@ def born(session: Session, device: Device, version: int) -> bool:
     if device.trust_version is not None and version > device.trust_version:
         # Other keys count for it from now on: what it refused before, it may take.
         device.failed_sequence = device.offer_sent_id = None
+        anew = update(DeviceData).where(DeviceData.device_id == device.id, DeviceData.offer_id.is_not(None))
+        session.execute(anew.values(failed_sequence=None, offer_sent_id=None))
     device.trust_version = version
     if version >= newest_version(session):
         return False

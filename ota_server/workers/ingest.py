@@ -28,37 +28,50 @@ _FAILED = ("rolled-back", "refused", "failed")
 
 
 class Message(NamedTuple):
-    """One MQTT message. `retained` is true when the broker had kept it: it says nothing about now."""
+    """One message of a device. `retained` is true when a broker had kept it: it says nothing about now."""
 
     topic: str
     payload: bytes
     retained: bool
+    protocol: str = "mqtt"  # how it came
 
 
-def take(store: Store, message: Message) -> None:
-    """File one message in one transaction. Never raises for what the peer sent, only for what the database does."""
+# Called with the session and the device before anything is filed, in the same transaction; may raise.
+Admit = Callable[[Session, Device], None]
+
+
+def take(store: Store, message: Message, admit: Admit | None = None) -> Refused | None:
+    """File one message in one transaction; returns what is wrong with it, if anything is.
+
+    Never raises for what the peer sent, only for what the database does or `admit` refuses.
+    """
     found = _TOPIC.match(message.topic)
     if found is None or found[2] not in _HANDLERS or (found[3] is None) == (found[2] == "tele"):
         with store.write() as session:
             alarms.count(session, "messages on unknown topics")
-        return
+        return Refused("topic", "nothing is taken in under this name")
     device_id, kind, stream = found[1], found[2], found[3]
     try:
         with store.write() as session:
-            device = session.get(Device, device_id)
+            device = session.get(Device, device_id, with_for_update=True)
             if device is None:
                 alarms.count(session, "messages of unknown devices")
-                return
+                return Refused("device", "no such device is registered")
+            if admit is not None:
+                admit(session, device)
             if len(message.payload) > MAX_MESSAGE:
                 raise Refused("too-long", f"{len(message.payload)} bytes, at most {MAX_MESSAGE} are allowed")
             if not message.retained:
                 device.last_seen_at = now_ms()
+                device.protocol = message.protocol
             _HANDLERS[kind](session, device, message, stream or "")
     except (Refused, RecursionError, OverflowError) as error:
         reason = error.reason if isinstance(error, Refused) else "cbor"
         log.warning("%s: bad %s: %s", device_id, kind, error)
         with store.write() as session:
             alarms.raise_own(session, device_id, "bad-message", reason, f"{kind}: {clean(str(error))}")
+        return error if isinstance(error, Refused) else Refused(reason, "the message is no CBOR that can be kept")
+    return None
 
 
 def clean(value: Any) -> Any:
@@ -179,19 +192,39 @@ def _alarm(session: Session, device: Device, message: Message, _stream: str) -> 
 def _telemetry(session: Session, device: Device, message: Message, stream: str) -> None:
     now = now_ms()
     prefix = f"urn:dev:org:tidegate:{device.id}:"
-    values = []
-    for record in senml.decode(message.payload, now / 1000):
+    pack = senml.read(message.payload, now / 1000)
+    values, wrong = [], None
+    for record in pack.records:
         name = record["name"]
         if not name.startswith(prefix) or not 0 < len(name) - len(prefix) <= 64:
             raise Refused("telemetry", f"a measurement is named {clean(name)[:80]!r}, not {prefix}...")
-        values.append(_value(record, name[len(prefix) :], now))
-    telemetry.add(session, device.id, stream, [value for value in values if value is not None])
+        at = _time(record["time"], now)
+        wrong = record["time"] if at is None else wrong
+        values.append(_value(record, name[len(prefix) :], now if at is None else at))
+    if wrong is not None:
+        detail = f"{stream}: a measurement is of {clean(wrong)!r:.40} s since 1970; filed under now"
+        alarms.raise_own(session, device.id, "clock", "impossible-time", detail)
+    kept = [value for value in values if value is not None]
+    dropped = 0 if pack.dropped is None and pack.number is not None else pack.dropped
+    lost = telemetry.add(session, device.id, stream, telemetry.Pack(kept, _mark(pack, message), dropped))
+    if lost:
+        alarms.raise_own(session, device.id, "telemetry-lost", stream[:32], f"{lost} packs of stream {stream}", lost)
 
 
-def _value(record: dict[str, Any], name: str, now: int) -> telemetry.Value | None:
+def _mark(pack: senml.Pack, message: Message) -> bytes | None:
+    """What names this pack for ever. Without a number and with relative times, the next may be alike byte for byte."""
+    if pack.number is not None:
+        return b"number %d" % pack.number
+    return message.payload if pack.timed else None
+
+
+def _time(seconds: float, now: int) -> int | None:
+    """In ms since 1970; None for a time that cannot be: 1970 or before, or too far ahead."""
+    return round(seconds * 1000) if math.isfinite(seconds) and 0 < seconds * 1000 < now + FUTURE_MS else None
+
+
+def _value(record: dict[str, Any], name: str, at: int) -> telemetry.Value | None:
     """A resolved SenML record as we keep it; None when it has no value that can be kept."""
-    time = record["time"]
-    at = round(time * 1000) if math.isfinite(time) and 0 < time * 1000 < now + FUTURE_MS else now
     unit = clean(record["unit"])[:16] if "unit" in record else None
     for member in ("value", "bool", "sum"):
         if member in record:

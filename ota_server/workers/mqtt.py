@@ -13,7 +13,8 @@ from urllib.parse import unquote, urlsplit
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from ota_server.store import Store, devices
+from ota_server.store import Store, alarms, devices
+from ota_server.store.retention import Keep
 from tidegate.errors import TidegateError
 
 from . import ingest
@@ -27,14 +28,15 @@ RECONNECT_MIN_S, RECONNECT_MAX_S = 1, 30
 MAX_INFLIGHT = 100
 MAX_QUEUED = 1000
 ACK_TIMEOUT_S = 10
+FILE_AGAIN_S = (0.1, 0.5, 2.0, 5.0)  # pauses before a message that the database refused is tried again
 LOG_EVERY_S = 10  # the same failure again and again is one line in this time
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
 class BrokerUrl:
-    """mqtt://user:password@host:port, or mqtts:// for TLS with the system's certificate authorities."""
+    """mqtt://user:password@host:port, or mqtts:// for TLS as `context` says; else with the system's authorities."""
 
-    def __init__(self, url: str, default_password: str | None = None) -> None:
+    def __init__(self, url: str, default_password: str | None = None, context: ssl.SSLContext | None = None) -> None:
         try:
             parts = urlsplit(url)
             self.port = parts.port or _PORTS.get(parts.scheme, 0)
@@ -42,7 +44,7 @@ class BrokerUrl:
             raise TidegateError(f"the broker address cannot be read: {error}", _URL_FORM) from None
         if parts.scheme not in _PORTS or not parts.hostname or parts.path.strip("/") or parts.query:
             raise TidegateError("the broker address is not an MQTT address", _URL_FORM)
-        self.tls = parts.scheme == "mqtts"
+        self.tls = (context or ssl.create_default_context()) if parts.scheme == "mqtts" else None
         self.host = parts.hostname
         self.user = unquote(parts.username) if parts.username else None
         self.password = unquote(parts.password) if parts.password else default_password
@@ -58,12 +60,13 @@ _URL_FORM = "Write it like mqtt://USER@HOST:PORT (mqtts:// for TLS)"
 class MqttWorker:
     """Keeps a connection to the broker for ever; losing it loses nothing that the database knows."""
 
-    def __init__(self, store: Store, broker: BrokerUrl, wake: threading.Event) -> None:
+    def __init__(self, store: Store, broker: BrokerUrl, wake: threading.Event, keep: Keep = Keep()) -> None:  # noqa: B008
         self._store = store
         self._broker = broker
         self._wake = wake
         self._quiet_until = 0.0
-        self._stopping = False
+        self._leaving = threading.Event()
+        self._lost = 0  # messages the database would not take
         self._subscribed = threading.Event()
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2,
@@ -73,7 +76,7 @@ class MqttWorker:
         )
         self._client.username_pw_set(broker.user, broker.password)
         if broker.tls:
-            self._client.tls_set_context(ssl.create_default_context())
+            self._client.tls_set_context(broker.tls)
         self._client.reconnect_delay_set(RECONNECT_MIN_S, RECONNECT_MAX_S)
         self._client.max_inflight_messages_set(MAX_INFLIGHT)
         self._client.max_queued_messages_set(MAX_QUEUED)
@@ -81,7 +84,7 @@ class MqttWorker:
         self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
-        self._outbox = Outbox(store, wake, self._publish, self._subscribed.is_set)
+        self._outbox = Outbox(store, wake, self._publish, self._subscribed.is_set, keep)
 
     def start(self) -> None:
         """Begin; an unreachable broker is tried again and again, with a growing pause."""
@@ -90,7 +93,7 @@ class MqttWorker:
         self._outbox.start()
 
     def stop(self) -> None:
-        self._stopping = True
+        self._leaving.set()
         self._outbox.stop()
         self._client.disconnect()
         self._client.loop_stop()
@@ -128,7 +131,7 @@ class MqttWorker:
 
     def _on_disconnect(self, _client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         self._subscribed.clear()
-        if self._stopping:
+        if self._leaving.is_set():
             return
         self._complain("the connection to %s is gone (%s); connecting again", self._broker, reason)
 
@@ -141,14 +144,28 @@ class MqttWorker:
             topic = message.topic
         except UnicodeDecodeError:
             return
-        try:
-            ingest.take(self._store, ingest.Message(topic, bytes(message.payload), message.retain))
-        except Exception:  # the database's trouble: this message is lost, the connection must not be
-            if self._loud():
-                log.exception("a message on %s could not be filed", topic)
+        if not self._file(ingest.Message(topic, bytes(message.payload), message.retain)):
             return
         if topic.endswith(("/birth", "/state")):
             self._wake.set()  # someone is there now who may have something waiting
+
+    def _file(self, message: ingest.Message) -> bool:
+        """Whether the database has it now. A full or locked one gets some time; meanwhile the broker keeps the rest."""
+        for pause_s in (*FILE_AGAIN_S, None):
+            try:
+                ingest.take(self._store, message)
+                if self._lost:
+                    with self._store.write() as session:
+                        alarms.count(session, "messages the database did not take", self._lost)
+                    self._lost = 0
+                return True
+            except Exception:  # the database's trouble: the connection must outlive it
+                if self._loud():
+                    log.exception("a message on %s could not be filed", message.topic)
+                if pause_s is None or self._leaving.wait(pause_s):
+                    break
+        self._lost += 1
+        return False
 
     def _complain(self, text: str, *args: Any) -> None:
         if self._loud():

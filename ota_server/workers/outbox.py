@@ -19,6 +19,7 @@ log = logging.getLogger("tidegate.outbox")
 POLL_S = 0.5
 BATCH = 100
 PRUNE_S = 30
+PRUNE_AGAIN_S = 0.2  # when there was more than one batch: what else writes gets its turn in between
 ERROR_PAUSE_S = 5
 
 Publish = Callable[[str, bytes, bool], bool]  # (topic, payload, retain) -> whether the broker acknowledged it
@@ -27,13 +28,16 @@ Publish = Callable[[str, bytes, bool], bool]  # (topic, payload, retain) -> whet
 class Outbox:
     """A thread that empties the database of things to say."""
 
-    def __init__(self, store: Store, wake: threading.Event, publish: Publish, ready: Callable[[], bool]) -> None:
+    def __init__(
+        self, store: Store, wake: threading.Event, publish: Publish, ready: Callable[[], bool], keep: retention.Keep
+    ) -> None:
         self._store = store
         self._wake = wake
         self._publish = publish
         self._ready = ready
+        self._keep = keep
         self._stopping = threading.Event()
-        self._pruned_at = 0.0
+        self._prune_at = 0.0
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
 
     def start(self) -> None:
@@ -69,10 +73,12 @@ class Outbox:
         if overdue:
             with self._store.write() as session:
                 commands.expire(session)
-        if time.monotonic() - self._pruned_at > PRUNE_S:
-            self._pruned_at = time.monotonic()
+        if time.monotonic() >= self._prune_at:
             with self._store.write() as session:
                 retention.prune(session)
+            with self._store.write() as session:
+                more = retention.prune_telemetry(session, self._keep) == retention.BATCH
+            self._prune_at = time.monotonic() + (PRUNE_AGAIN_S if more else PRUNE_S)
 
     def _send_trust(self) -> None:
         with self._store.read() as session:

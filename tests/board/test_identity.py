@@ -40,10 +40,22 @@ def test_urandom_repeats_neither_within_a_boot_nor_between_boots(board, prompt):
 
 
 def test_urandom_differs_though_every_instruction_is_timed_alike(tmp_path, prompt):
-    """With counted instructions nothing of the host's timing is left: only the stored seed can tell two boots apart."""
+    """With counted instructions nothing of the host's timing is left: what tells boots apart was fed in or stored."""
     seen = set()
     for _ in range(3):
         with Emulator(tmp_path / "flash", count_instructions=True) as emulator:
+            seen.add(prompt(emulator).eval(RANDOM))
+    assert len(seen) == 3
+
+
+def test_the_entropy_source_is_enough(tmp_path, prompt):
+    """The same storage without a seed, and every instruction timed alike: what is left is the second UART."""
+    seen = set()
+    for run in range(3):
+        storage = tmp_path / str(run)
+        with storage.open("wb") as file:
+            file.write(b"\xff" * (16 << 20))
+        with Emulator(storage, count_instructions=True) as emulator:
             seen.add(prompt(emulator).eval(RANDOM))
     assert len(seen) == 3
 
@@ -121,7 +133,7 @@ def test_counted_instructions_are_the_same_every_time(tmp_path, prompt):
         with Emulator(tmp_path / str(run), count_instructions=True) as emulator:
             measured.append(int(prompt(emulator).exec(program)))
     assert measured[0] == pytest.approx(measured[1], rel=0.005)  # the clock's own interrupts fall differently
-    assert 50 < measured[0] / 0.032 / 4096 < 90  # instructions a byte
+    assert 30 < measured[0] / 0.032 / 4096 < 90  # instructions a byte
 
 
 def test_code_of_every_kind_runs(shared):

@@ -96,6 +96,15 @@ def _lines(path):
                 yield line[:-1] if line.endswith(",") else line
 
 
+def made_vectors(name, board=None):
+    """As `vectors`, of a file that the session made of an installed package (conftest.py); not in the repo."""
+    try:
+        open(_root + "/build/vectors/" + name + ".json").close()
+    except OSError:
+        raise Skip("no build/vectors/%s.json: its package is not installed" % name)
+    return vectors("../../build/vectors/" + name, board=board)
+
+
 def document(name):
     """tests/vectors/<name>.json as a whole; only for small files."""
     with open(_root + "/tests/vectors/" + name + ".json") as file:

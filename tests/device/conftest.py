@@ -34,6 +34,9 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 UNIX = "build/unix/micropython"
 FIRMWARE = "build/qemu_mps2/firmware.elf"
+RELATED = ("armv6m", "armv7emsp", "armv7emdp")  # cores whose integer code a Cortex-M3 carries out too
+ARMV7M = 5
+MADE = ROOT / "build/vectors"
 COMPILED = ("firmware/lib", "firmware/boot", "firmware/app", "tests/device")
 
 Lines = dict[str, tuple[str, str]]  # function -> (verdict, why)
@@ -118,10 +121,35 @@ def stage(folder: Path) -> None:
     # Machine code for this core, beside the twins that the scripts compare it with.
     for path in (ROOT / "build/native/armv7m").glob("*.mpy"):
         shutil.copyfile(path, folder / "firmware/lib" / path.name)
+    for arch in RELATED:
+        for path in (ROOT / "build/native" / arch).glob("*.mpy"):
+            relabelled(path, folder / "native" / arch / path.name)
     vectors = folder / "tests/vectors"
     vectors.mkdir(parents=True, exist_ok=True)
-    for path in (ROOT / "tests/vectors").glob("*.json"):
-        shutil.copyfile(path, vectors / path.name)  # mpremote follows no link out of the folder it mounts
+    made = folder / "build/vectors"
+    made.mkdir(parents=True, exist_ok=True)
+    for path in [*(ROOT / "tests/vectors").glob("*.json"), *MADE.glob("*.json")]:
+        # Copied: mpremote follows no link out of the folder it mounts.
+        shutil.copyfile(path, (made if path.parent == MADE else vectors) / path.name)
+
+
+def relabelled(module: Path, target: Path) -> None:
+    """A native module of a related core, told to be of this one; othercores.py says what for."""
+    data = bytearray(module.read_bytes())
+    data[2] = ARMV7M << 2 | data[2] & 3  # of the header of .mpy files: the core above the minor version
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(data)
+
+
+def make_vectors() -> None:
+    """Vectors of others that come with installed packages, as files the device scripts can read."""
+    sys.path.insert(0, str(ROOT / "tests/vectors"))
+    try:
+        import wycheproof
+
+        wycheproof.write(MADE)
+    finally:
+        sys.path.remove(str(ROOT / "tests/vectors"))
 
 
 def _output(command: list[str], timeout_s: int) -> str:
@@ -206,6 +234,7 @@ class Bench:
         self.folder = tempfile.TemporaryDirectory(prefix="tidegate-device-")
         self.grounds: dict[str, CPython | CortexM3 | Exception] = {}
         self.runs: dict[tuple[str, str, str | None], tuple[str, Lines]] = {}
+        make_vectors()
 
     def lines(self, module: str, options: dict) -> tuple[str, Lines]:
         ground = self._ground(options["ground"])

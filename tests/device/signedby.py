@@ -3,6 +3,7 @@
 
 class Signed:
     fetching = False
+    https = None
 
     def __init__(self, device, store, vendor_id=b"", class_id=b""):
         self.device = device

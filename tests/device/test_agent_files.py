@@ -41,6 +41,15 @@ def test_good_settings():
     equal((found.user, found.password), ("gw-1", "hush"))
 
 
+def test_tls_in_the_settings():
+    plain = config()
+    equal((plain.mqtt_tls, plain.payloads_tls), (False, False))
+    found = config(GOOD.replace("http:", "https:").replace('"port": 1884', '"tls": true'))
+    equal((found.mqtt_tls, found.mqtt_port), (True, 8883))
+    equal((found.payloads_tls, found.payloads), (True, ("10.0.2.2", 8080, "/")))
+    equal(config(GOOD.replace("http://10.0.2.2:8080/", "https://x.example/a/")).payloads, ("x.example", 443, "/a/"))
+
+
 def test_bad_settings_name_the_key_and_the_remedy():
     wrong('"gw-1"', '"GW 1"', "device", "a-z", "flash")
     wrong('"device": "gw-1", ', "", "device", "missing")
@@ -49,7 +58,8 @@ def test_bad_settings_name_the_key_and_the_remedy():
     wrong('"mqtt": {"host": "10.0.2.2", "port": 1884}', '"mqtt": 5', "mqtt", "object")
     wrong('"port": 1884', '"port": 70000', "mqtt.port", "65535")
     wrong('"port": 1884', '"port": true', "mqtt.port")
-    wrong("http://10.0.2.2:8080/", "https://10.0.2.2/", "payloads", "http://")
+    wrong("http://10.0.2.2:8080/", "coap://10.0.2.2/", "payloads", "http://", "https://")
+    wrong('"port": 1884', '"port": 1884, "tls": 1', "mqtt.tls", "true or false")
     wrong("http://10.0.2.2:8080/", "http://10.0.2.2:x/", "payloads")
     wrong("http://10.0.2.2:8080/", "http://10.0.2.2/p", "payloads")
     wrong('"telemetry_period_s": 5', '"telemetry_period_s": 0', "telemetry_period_s", "1 to 86400")

@@ -3,7 +3,7 @@
 import os
 
 import check
-from boot import flash, options, slots
+from boot import flash, options
 from check import equal, raises, true
 from simworld import World
 from test_updater import envelope

@@ -1,4 +1,4 @@
-"""Telemetry, outbox and alarms: in order, bounded, nothing lost without being counted."""
+"""Outbox and alarms: in order, bounded, nothing lost without being counted. Telemetry: test_pipeline."""
 
 import asyncio
 
@@ -10,7 +10,6 @@ from tidegate.alarms import Alarms
 from tidegate.outbox import Outbox
 from tidegate.state import State
 from tidegate.supervisor import Beat
-from tidegate.telemetry import RING, Stream, Telemetry
 
 from tidegate import failures, reports
 
@@ -59,78 +58,6 @@ def run(*coroutines, turns=400):
         await asyncio.sleep(0)
 
     asyncio.run(main())
-
-
-def telemetry(*streams):
-    link, uptime = Link(), Uptime()
-    alarms = Alarms(Outbox(link, State(scratch.folder())), uptime)
-    return Telemetry("gw-1", streams, 10, link, alarms, uptime), link, uptime
-
-
-def records(payload):
-    return [(item[0], item[2]) for item in cbor.loads(payload)]
-
-
-def test_samples_are_sent_in_order_with_their_age():
-    values = iter(range(100))
-    stream = Stream("env", ("count", "count", lambda: next(values)))
-    taken, link, uptime = telemetry(stream)
-    link.connected = False
-    for uptime.now in range(0, 30, 10):
-        run(taken.sample(QuickBeat("s", 9)), turns=3)
-    link.connected = True
-    run(taken.send(QuickBeat("t", 9)))
-    equal([topic for topic, _ in link.sent], ["tele/env"])
-    pack = cbor.loads(link.sent[0][1])
-    equal(pack[0][-2], "urn:dev:org:tidegate:gw-1:")
-    equal([record[2] for record in pack], [0, 1, 2])
-    equal([record.get(6, 0) for record in pack], [-20, -10, 0])
-
-
-def test_lost_answers_lose_no_sample():
-    values = iter(range(100))
-    taken, link, uptime = telemetry(Stream("env", ("count", "count", lambda: next(values))))
-    for number in range(20):
-        taken._add(taken._streams[0], number, [number])
-    link.lose = 7
-    run(taken.send(QuickBeat("t", 9)))
-    seen = [value for _, payload in link.sent for _, value in records(payload)]
-    equal(seen, list(range(20)))
-    equal(taken.dropped, 0)
-
-
-def test_full_ring_drops_the_oldest_and_says_so():
-    taken, link, uptime = telemetry(Stream("env", ("count", "count", None)))
-    for number in range(RING + 5):
-        taken._add(taken._streams[0], number, [number])
-    equal(taken.dropped, 5)
-    uptime.now = 100
-    run(taken.send(QuickBeat("t", 9)), turns=2000)
-    seen = [value for _, payload in link.sent for _, value in records(payload)]
-    equal(seen, list(range(5, RING + 5)))
-    equal([entry[0] for entry in taken._alarms._outbox._queue], ["alarm"])
-
-
-def test_streams_are_not_mixed_in_a_pack():
-    one, two = Stream("one", ("a", "V", None)), Stream("two", ("b", "A", None))
-    taken, link, uptime = telemetry(one, two)
-    for number, stream in enumerate((one, one, two, one, two, two)):
-        taken._add(stream, number, [number])
-    run(taken.send(QuickBeat("t", 9)))
-    equal([topic for topic, _ in link.sent], ["tele/one", "tele/two", "tele/one", "tele/two"])
-
-
-def test_a_source_that_fails_is_left_out():
-    def broken():
-        raise OSError(5)
-
-    taken, link, uptime = telemetry(
-        Stream("env", ("a", "V", broken), ("b", "V", lambda: 1.5)), Stream("dead", ("c", "V", broken))
-    )
-    run(taken.sample(QuickBeat("s", 9)), taken.send(QuickBeat("t", 9)), turns=20)
-    equal({topic for topic, _ in link.sent}, {"tele/env"})
-    equal(records(link.sent[0][1])[0], ("b", 1.5))
-    true(taken.failures >= 2, "failures %d" % taken.failures)
 
 
 # ---------------------------------------------------------------- outbox

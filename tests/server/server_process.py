@@ -53,7 +53,7 @@ class ServerProcess:
                 raise RuntimeError(f"the server did not start: {self.log.read_text()}")
             time.sleep(0.02)
         told = json.loads((data / "serve.json").read_text())
-        self.url, self.mqtt = told["http"], told["mqtt"]
+        self.url, self.mqtt, self.coap = told["http"], told["mqtt"], told.get("coap")
         self.mqtt_port = int(self.mqtt.rpartition(":")[2])
         self.token = (data / "admin.token").read_text().strip()
         self.http = httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=20)

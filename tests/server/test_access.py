@@ -12,6 +12,7 @@ ROUTES = [
     ("GET", "/api/v1/devices/x", "read"),
     ("GET", "/api/v1/devices/x/reports", "read"),
     ("GET", "/api/v1/devices/x/telemetry", "read"),
+    ("GET", "/api/v1/devices/x/telemetry/last", "read"),
     ("GET", "/api/v1/devices/x/alarms", "read"),
     ("GET", "/api/v1/releases", "read"),
     ("GET", "/api/v1/commands", "read"),

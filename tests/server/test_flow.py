@@ -49,8 +49,8 @@ def test_telemetry_is_resolved_and_kept(shared):
     assert shown["temperature"]["value"] == 22.5 and shown["temperature"]["unit"] == "Cel"
     rows = shared.api("GET", "/devices/gw-tele/telemetry", params={"name": "temperature"})["telemetry"]
     assert [row["value"] for row in rows] == [22.5, 21.5, 20.5] and {row["stream"] for row in rows} == {"env"}
-    newer = shared.api("GET", "/devices/gw-tele/telemetry", params={"since": rows[1]["id"]})["telemetry"]
-    assert [row["value"] for row in newer] == [40002, 22.5, 40001], "newest first, only what came after"
+    newer = shared.api("GET", "/devices/gw-tele/telemetry", params={"after": rows[1]["id"]})["telemetry"]
+    assert [row["value"] for row in newer] == [40001, 22.5, 40002], "as they came, only what came after"
 
 
 def test_an_update_from_publishing_to_confirmed(start, ring):

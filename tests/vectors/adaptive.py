@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 
 from tidegate import delta
@@ -11,10 +12,19 @@ from tidegate.delta.adaptive import CHANGE, LITERAL, NEW_COPY, OLD_COPY, SEEK, S
 _CHANCE = random.Random(31)
 OLD = _CHANCE.randbytes(700) + b"".join(b"setting %d = %d\n" % (n, n * n) for n in range(80))
 SIZE = len(OLD)
+PIECE = 512
+
+Entry = dict[str, str | int]
 
 
-def cases() -> list[dict[str, str]]:
-    """Entries with `new` are to be applied, the others refused."""
+def cases() -> list[Entry]:
+    """First the base in pieces, each as {"base"}: no line is longer than a board has room for. Then the patches of its
+    first old_size bytes: those with new_size and new_sha256 are to be applied, the others refused."""
+    pieces: list[Entry] = [{"base": OLD[at : at + PIECE].hex()} for at in range(0, SIZE, PIECE)]
+    return pieces + _patches()
+
+
+def _patches() -> list[Entry]:
     sound = [
         _sound("all of it", [Step(SIZE, None)]),
         _sound("one byte of it", [Step(1, None)]),
@@ -24,7 +34,7 @@ def cases() -> list[dict[str, str]]:
         _sound("literals complete it", [Step(30, LITERAL, 0, 5, b"\0\xffend")]),
         _sound("every byte value as a literal", [Step(0, LITERAL, 0, 256, bytes(range(256)))]),
         _sound("every change", [*_every_change(), Step(0, LITERAL, 0, 1, b"!")]),
-        _sound("nothing but literals, more than an output buffer", [_literal(_CHANCE.randbytes(1500))]),
+        _sound("nothing but literals, more than an output buffer", [_literal(_CHANCE.randbytes(1100))]),
         _sound(
             "copies of the base, both ways",
             [
@@ -50,7 +60,7 @@ def cases() -> list[dict[str, str]]:
         _sound("from nothing", [_literal(b"abc"), Step(0, NEW_COPY, 3, 30)], old=b""),
         _sound("nothing from nothing", [], old=b""),
     ]
-    whole = bytes.fromhex(sound[2]["patch"])
+    whole = bytes.fromhex(str(sound[2]["patch"]))
     return sound + [
         _broken("a run beyond the new file", [Step(9, None)], 8),
         _broken("a run beyond the base", [Step(0, SEEK, SIZE - 3), Step(4, None)], 4),
@@ -118,18 +128,19 @@ def _make(steps: list[Step], old: bytes) -> bytes:
     return bytes(out)
 
 
-def _sound(why: str, steps: list[Step], new: bytes | None = None, old: bytes = OLD) -> dict[str, str]:
+def _sound(why: str, steps: list[Step], new: bytes | None = None, old: bytes = OLD) -> Entry:
     made = _make(steps, old)
     if new is not None and made != new:
         raise SystemExit(f"{why}: the steps give something else")
     patch = container.write_header(delta.ADAPTIVE, old, made) + adaptive.encode(steps)
-    return {"why": why, "old": old.hex(), "new": made.hex(), "patch": patch.hex()}
+    digest = hashlib.sha256(made).hexdigest()
+    return {"why": why, "old_size": len(old), "new_size": len(made), "new_sha256": digest, "patch": patch.hex()}
 
 
-def _broken(why: str, steps: list[Step], new_size: int) -> dict[str, str]:
+def _broken(why: str, steps: list[Step], new_size: int) -> Entry:
     """Steps that break a rule, in a sound stream for a new file of zeros."""
     return _refused(why, container.write_header(delta.ADAPTIVE, OLD, bytes(new_size)) + adaptive.encode(steps))
 
 
-def _refused(why: str, patch: bytes) -> dict[str, str]:
-    return {"why": why, "old": OLD.hex(), "patch": patch.hex()}
+def _refused(why: str, patch: bytes) -> Entry:
+    return {"why": why, "old_size": SIZE, "patch": patch.hex()}

@@ -1,6 +1,7 @@
 """Writes what the device libraries are tested with, by other people's code and slow code of its own:
 
     tests/vectors/ed25519.json       signatures, valid and not; the verdicts are libsodium's (PyNaCl)
+    tests/vectors/ed25519_edges.json  signatures about which verifiers differ (edge_signatures.py); verdicts as above
     tests/vectors/cose.json          COSE_Sign1 messages, valid, forged and malformed; the valid ones by python-cwt
     tests/vectors/patches.json       patches, sound and not; the sound ones from bsdiff4's triples
     firmware/lib/ed25519_base.py     the base point's comb table, by affine arithmetic straight from RFC 8032
@@ -21,83 +22,13 @@ import bsdiff4.core
 import cbor2
 import cwt
 import nacl.bindings
-import nacl.exceptions
+from edge_signatures import edges
+from edwards import BASE, TORSION, L, P, add, challenge, comb_table, encode, libsodium_accepts, multiply, with_y
 
 HERE = Path(__file__).parent
 LIB = HERE.parent.parent / "firmware" / "lib"
 
-# ---------------------------------------------------------------- edwards25519, slowly
-
-P = 2**255 - 19
-L = 2**252 + 27742317777372353535851937790883648493
-D = -121665 * pow(121666, -1, P) % P
-
-Point = tuple[int, int]
-
-
-def add(a: Point, b: Point) -> Point:
-    k = D * a[0] * b[0] * a[1] * b[1] % P
-    x = (a[0] * b[1] + b[0] * a[1]) * pow(1 + k, -1, P) % P
-    y = (a[1] * b[1] + a[0] * b[0]) * pow(1 - k, -1, P) % P
-    return x, y
-
-
-def multiply(scalar: int, point: Point) -> Point:
-    result = (0, 1)
-    while scalar:
-        if scalar & 1:
-            result = add(result, point)
-        point = add(point, point)
-        scalar >>= 1
-    return result
-
-
-def with_y(y: int, sign: int = 0) -> Point | None:
-    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
-    x = pow(square, (P + 3) // 8, P)
-    if (x * x - square) % P:
-        x = x * pow(2, (P - 1) // 4, P) % P
-    if (x * x - square) % P:
-        return None
-    return (P - x if x & 1 != sign else x), y
-
-
-def encode(point: Point) -> bytes:
-    return (point[1] | (point[0] & 1) << 255).to_bytes(32, "little")
-
-
-BASE = with_y(4 * pow(5, -1, P) % P)
-assert BASE
-# A point of order 8: L times a point that is not in the subgroup.
-TORSION = next(t for y in range(2, 99) if (q := with_y(y)) and multiply(4, t := multiply(L, q)) != (0, 1))
-
-
-def comb_table() -> bytes:
-    teeth = [multiply(2 ** (43 * tooth), BASE) for tooth in range(6)]
-    table = b""
-    for index in range(32):
-        total = teeth[5]
-        for tooth in range(5):
-            x, y = teeth[tooth]
-            total = add(total, (x if index >> tooth & 1 else P - x, y))
-        x, y = total
-        for number in ((y + x) % P, (y - x) % P, 2 * D * x * y % P):
-            table += number.to_bytes(32, "little")
-    return table
-
-
 # ---------------------------------------------------------------- signatures
-
-
-def challenge(r: bytes, key: bytes, message: bytes) -> int:
-    return int.from_bytes(hashlib.sha512(r + key + message).digest(), "little") % L
-
-
-def libsodium_accepts(key: bytes, message: bytes, signature: bytes) -> bool:
-    try:
-        return nacl.bindings.crypto_sign_open(signature + message, key) == message
-    except (nacl.exceptions.BadSignatureError, ValueError, nacl.exceptions.TypeError):
-        return False
 
 
 class Signatures:
@@ -317,6 +248,8 @@ def cose_messages() -> list[dict]:
         ("key id in both headers", [b"\xa2\x01\x32\x04\x48" + unprotected[4], unprotected, body, signature]),
         ("a critical header", [bytes.fromhex("a20132028104"), unprotected, body, signature]),
         ("a critical header, not protected", [protected, {2: [4], **unprotected}, body, signature]),
+        ("a key id that is a list", [protected, {4: [b"kid"]}, body, signature]),
+        ("a key id that is nothing", [protected, {4: None}, body, signature]),
         ("three parts", [protected, unprotected, body]),
         ("five parts", [protected, unprotected, body, signature, b""]),
     ):
@@ -477,6 +410,7 @@ def write_table() -> None:
 
 if __name__ == "__main__":
     write_lines("ed25519.json", Signatures().all())
+    write_lines("ed25519_edges.json", edges())
     write_lines("cose.json", cose_messages())
     write_lines("patches.json", patches())
     write_table()

@@ -25,6 +25,7 @@ _BUILT_IN = {
     "flash": "tidegate.cli.flash:flash",
     "key": "tidegate.cli.key:key",
     "release": "tidegate.cli.release:release",
+    "tls": "tidegate.cli.tls:tls",
     "trust": "tidegate.cli.trust:trust",
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tidegate.cli.common import FILE, connect, emit, facts, json_option, rows, say, server_options
+from tidegate.cli.telemetry import telemetry
 from tidegate.files import write_atomic
 from tidegate.release.build import DEFAULT_PRODUCT
 
@@ -26,6 +27,9 @@ _COLUMNS = {
 @click.group()
 def device() -> None:
     """List, show and register devices."""
+
+
+device.add_command(telemetry)
 
 
 @device.command(
@@ -72,21 +76,26 @@ Examples:
 @click.argument("device_id", metavar="ID")
 @click.option("--board", required=True, help="Its board.")
 @click.option("--product", default=DEFAULT_PRODUCT, show_default=True, help="The product it runs.")
-@click.option("--out", type=FILE, help="Write user and password there (0600) instead of showing them.")
+@click.option("--out", type=FILE, help="Write user, password and CoAP key there (0600) instead of showing them.")
 @server_options
 @json_option
 def add(
     device_id: str, board: str, product: str, out: Path | None, server: str, token_file: Path | None, as_json: bool
 ) -> None:
-    """Register device ID and get its MQTT password, which the server tells only this once."""
+    """Register device ID and get its MQTT password and CoAP key, which the server tells only this once."""
     with connect(server, token_file) as api:
         answer = api.add_device(device_id, board, product)
     if out:
-        write_atomic(out, json.dumps(answer["mqtt"], indent=2).encode() + b"\n", mode=0o600)
-        answer = {**answer, "mqtt": {"user": answer["mqtt"]["user"], "file": str(out)}}
+        secrets = {**answer["mqtt"], "coap_key": answer["coap"]["key"]}
+        write_atomic(out, json.dumps(secrets, indent=2).encode() + b"\n", mode=0o600)
+        answer = {**answer, "mqtt": {"user": answer["mqtt"]["user"], "file": str(out)}, "coap": {"file": str(out)}}
 
     def show(value: dict[str, Any]) -> None:
         say(f"{value['id']} is registered; MQTT user {value['mqtt']['user']}")
-        say(f"Credentials: {out}" if out else f"Password, shown only now: {value['mqtt']['password']}")
+        if out:
+            say(f"Credentials: {out}")
+            return
+        say(f"Password, shown only now: {value['mqtt']['password']}")
+        say(f"CoAP key, shown only now: {value['coap']['key']}")
 
     emit(answer, as_json, show)

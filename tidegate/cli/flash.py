@@ -29,6 +29,7 @@ Examples:
   tidegate flash /dev/ttyACM0 --board qemu_mps2 --release releases/1.1.0
   tidegate flash a0 --board qemu_mps2 --release releases/1.1.0 --verify-only
   tidegate flash a0 --board qemu_mps2 --release releases/1.1.0 --verify signature
+  tidegate flash a0 --board qemu_mps2 --config gate-7.config.json --ca tls/ca.crt
   tidegate flash unix:gate-9 --board unix --release releases/1.0.0 --trust trust.cbor \\
       --config gate-9.config.json --credentials gate-9.credentials.json"""
 )
@@ -38,6 +39,9 @@ Examples:
 @click.option("--trust", "trust_file", type=FILE, help="Trust store: the keys the board accepts.")
 @click.option("--config", "config_file", type=FILE, help="Settings, JSON (docs/config.md).")
 @click.option("--credentials", "credentials_file", type=FILE, help="MQTT user and password, from `device add`.")
+@click.option("--ca", type=FILE, help="Certificate of the authority that TLS trusts, PEM or DER.")
+@click.option("--client-cert", type=FILE, help="The gateway's own certificate, where the broker asks for one.")
+@click.option("--client-key", type=FILE, help="Its private key.")
 @click.option(
     "--slots", type=click.Choice(KINDS), help="Where images are kept. Default: as before, or the board's way."
 )
@@ -55,6 +59,9 @@ def flash(
     trust_file: Path | None,
     config_file: Path | None,
     credentials_file: Path | None,
+    ca: Path | None,
+    client_cert: Path | None,
+    client_key: Path | None,
     slots: str | None,
     verify: str | None,
     wipe: bool,
@@ -66,6 +73,8 @@ def flash(
 
     Everything is read back and compared; what is right already stays as it is. If the cable is pulled, run it again.
     """
+    if (client_cert is None) != (client_key is None):
+        raise click.UsageError("--client-cert and --client-key go together")
     root = source or project.find_root()
     request = Request(
         board=boards.load(root, board_name),
@@ -74,6 +83,8 @@ def flash(
         trust=trust_file,
         config=config_file,
         credentials=credentials_file,
+        ca=ca,
+        client=(client_cert, client_key) if client_cert and client_key else None,
         wipe=wipe,
         slots=slots,
         verify=verify,

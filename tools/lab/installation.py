@@ -31,11 +31,16 @@ class Installation:
     """One installation in `folder`, which must not exist or be empty. Use it as a context manager.
 
     show: told every command line that a user could type. broker: "embedded" or "mosquitto". target: the board that
-    releases are built for.
+    releases are built for. tls: "" for none, "server" for TLS everywhere, "mutual" for gateways' certificates too.
     """
 
     def __init__(
-        self, folder: Path, show: Show = lambda line: None, broker: str = "embedded", target: str = "qemu_mps2"
+        self,
+        folder: Path,
+        show: Show = lambda line: None,
+        broker: str = "embedded",
+        target: str = "qemu_mps2",
+        tls: str = "",
     ):
         self.folder = folder
         self.target = target
@@ -43,7 +48,10 @@ class Installation:
         self.trust = folder / "trust.cbor"
         self.data = folder / "server"
         self.show = show
-        self.mosquitto = Mosquitto(folder / "mosquitto") if broker == "mosquitto" else None
+        self.tls = tls
+        self.certificates = folder / "tls"
+        secret = self.certificates if tls else None
+        self.mosquitto = Mosquitto(folder / "mosquitto", secret) if broker == "mosquitto" else None
         self.boards: list[LabBoard | LabGateway] = []
         self.url = ""
         self.mqtt_port = 0
@@ -88,6 +96,7 @@ class Installation:
             **os.environ,
             "TIDEGATE_SERVER": self.url,
             "TIDEGATE_TOKEN_FILE": str(self.data / "admin.token"),
+            **({"TIDEGATE_CA": str(self.certificates / "ca.crt")} if self.tls else {}),
             "TIDEGATE_UNIX_MICROPYTHON": str(MICROPYTHON),
         }
 
@@ -108,16 +117,27 @@ class Installation:
     def key(self, role: str) -> Path:
         return self.folder / "keys" / f"{role}.jwk"
 
+    def make_certificates(self) -> None:
+        """An authority and what it says of the server, under both names that it is reached by."""
+        self.tidegate("tls", "authority", "--dir", self.certificates)
+        self.tidegate("tls", "server", "--dir", self.certificates, HOST_FROM_BOARD, "127.0.0.1")
+
     def start_server(self) -> None:
         """Start broker and server, and wait until both answer."""
         words: list[str | Path] = ["serve", "--data", self.data, "--http", f"127.0.0.1:{self._http_port}"]
         words += ["--trust", self.trust]
+        if self.tls:
+            if not self.certificates.exists():
+                self.make_certificates()
+            words += ["--tls-cert", self.certificates / "server.crt", "--tls-key", self.certificates / "server.key"]
+            words += ["--tls-client-ca", self.certificates / "ca.crt"] if self.tls == "mutual" else []
         if self.mosquitto:
             if not self.mosquitto.folder.exists():
                 self.tidegate("mosquitto", "--data", self.data, self.mosquitto.folder)
                 self.mosquitto.start()
             self.mqtt_port = self.mosquitto.port
-            words += ["--broker", f"mqtt://tidegate_server@127.0.0.1:{self.mqtt_port}"]
+            words += ["--broker", f"mqtt{'s' * bool(self.tls)}://tidegate_server@127.0.0.1:{self.mqtt_port}"]
+            words += ["--broker-ca", self.certificates / "ca.crt"] if self.tls else []
             words += ["--mosquitto", self.mosquitto.folder]
         else:
             self.mqtt_port = self.mqtt_port or free_port()
@@ -132,7 +152,8 @@ class Installation:
                 raise LabError(f"the server did not start:\n{(self.folder / 'server.log').read_text()[-2000:]}")
             time.sleep(0.05)
         self.url = json.loads(addresses.read_text())["http"]
-        self._api = Server(self.url, read_token(self.data / "admin.token"))
+        ca = self.certificates / "ca.crt" if self.tls else None
+        self._api = Server(self.url, read_token(self.data / "admin.token"), ca)
 
     def stop_server(self) -> None:
         processes.stop(self._process)
@@ -215,14 +236,21 @@ class Installation:
             "product": PRODUCT,
             "vendor": VENDOR,
             "board": self.target,
-            "mqtt": {"host": host, "port": self.mqtt_port},
-            "payloads": f"http://{host}:{self._http_port}/",
+            "mqtt": {"host": host, "port": self.mqtt_port, **({"tls": True} if self.tls else {})},
+            "payloads": f"http{'s' * bool(self.tls)}://{host}:{self._http_port}/",
             "telemetry_period_s": period_s,
         }
         (self.folder / f"{device}.config.json").write_text(json.dumps(config, indent=2) + "\n")
+        if self.tls == "mutual":
+            self.tidegate("tls", "device", "--dir", self.certificates, device)
 
-    def flash(self, board: LabBoard | LabGateway, device: str, version: str, *options: str) -> str:
+    def flash(self, board: LabBoard | LabGateway, device: str, version: str, *options: str | Path) -> str:
         """Flash everything over the board's serial port, or into the gateway's folder; what the command printed."""
+        if self.tls:
+            options += ("--ca", self.certificates / "ca.crt")
+        if self.tls == "mutual":
+            options += ("--client-cert", self.certificates / f"{device}.crt")
+            options += ("--client-key", self.certificates / f"{device}.key")
         with board.serial_port_free() as port:
             return self.tidegate(
                 "tools/flash.py", port, "--board", self.target, "--source", self.source,

@@ -15,10 +15,14 @@ START_TIMEOUT_S = 10
 
 
 class Mosquitto:
-    """One broker process on a free port of the loopback; `folder` holds users, access list, configuration, log."""
+    """One broker process on a free port of the loopback; `folder` holds users, access list, configuration, log.
 
-    def __init__(self, folder: Path):
+    certificates: a folder with server.crt and server.key, if it shall speak TLS.
+    """
+
+    def __init__(self, folder: Path, certificates: Path | None = None):
         self.folder = folder
+        self.certificates = certificates
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -34,6 +38,8 @@ class Mosquitto:
         # As root mosquitto would change to its own user, who may not read this folder.
         if not any(line.startswith("user ") for line in lines):
             lines.append("user root")
+            if self.certificates:
+                lines += [f"certfile {self.certificates}/server.crt", f"keyfile {self.certificates}/server.key"]
         file.write_text("\n".join(lines) + "\n")
         self._process = processes.start([program, "-c", file], self.folder / "mosquitto.log")
         deadline = time.monotonic() + START_TIMEOUT_S

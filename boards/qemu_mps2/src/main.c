@@ -11,6 +11,7 @@
 #include "extmod/modnetwork.h"
 
 #include "board.h"
+#include "tls.h"
 
 extern uint8_t _stack_top, _stack_bottom;
 
@@ -29,6 +30,7 @@ static void init_python(void) {
     mp_cstack_init_with_top(&_stack_top, &_stack_top - &_stack_bottom);
     gc_init(heap, heap + sizeof(heap));
     mp_init();
+    tls_init();
     mod_network_init();
     readline_init0();
     mp_obj_list_append(mp_sys_path, mp_obj_new_str_from_cstr("/lib"));

@@ -7,6 +7,7 @@
 #include "extmod/vfs.h"
 
 #include "board.h"
+#include "tls.h"
 #include "storage_layout.h"
 
 #define BLOCK_COUNT (STORAGE_LITTLEFS_SIZE / STORAGE_SECTOR)
@@ -84,8 +85,29 @@ static MP_DEFINE_CONST_DICT(flash_locals, flash_locals_table);
 static MP_DEFINE_CONST_OBJ_TYPE(
     flash_type, MP_QSTR_Flash, MP_TYPE_FLAG_NONE, make_new, flash_make_new, locals_dict, &flash_locals);
 
+// know_time(seconds since 1970): it is at least then. Certificates are checked against the latest that was said.
+static mp_obj_t mps2_know_time(mp_obj_t seconds) {
+    tls_know_time((int64_t)(uint32_t)mp_obj_get_int_truncated(seconds));
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(mps2_know_time_obj, mps2_know_time);
+
+// tls_memory() -> (size, used, peak since the last call) of the memory TLS has for itself, in bytes.
+static mp_obj_t mps2_tls_memory(void) {
+    tls_memory_t memory = tls_memory();
+    mp_obj_t items[] = {
+        mp_obj_new_int_from_uint(memory.size),
+        mp_obj_new_int_from_uint(memory.used),
+        mp_obj_new_int_from_uint(memory.peak),
+    };
+    return mp_obj_new_tuple(MP_ARRAY_SIZE(items), items);
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(mps2_tls_memory_obj, mps2_tls_memory);
+
 static const mp_rom_map_elem_t mps2_globals_table[] = {
     { MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR_mps2) },
+    { MP_ROM_QSTR(MP_QSTR_know_time), MP_ROM_PTR(&mps2_know_time_obj) },
+    { MP_ROM_QSTR(MP_QSTR_tls_memory), MP_ROM_PTR(&mps2_tls_memory_obj) },
     { MP_ROM_QSTR(MP_QSTR_Flash), MP_ROM_PTR(&flash_type) },
 };
 static MP_DEFINE_CONST_DICT(mps2_globals, mps2_globals_table);

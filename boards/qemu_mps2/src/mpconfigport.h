@@ -58,6 +58,9 @@
 #define MICROPY_PY_NETWORK (1)
 #define MICROPY_PY_NETWORK_HOSTNAME_DEFAULT "mps2"
 #define MICROPY_PORT_NETWORK_INTERFACES { MP_ROM_QSTR(MP_QSTR_LAN), MP_ROM_PTR(&network_lan_type) },
+// TLS: mbedtls, as mbedtls_config.h and tls.c say; the Makefile sets MICROPY_PY_SSL.
+#define MICROPY_PY_CRYPTOLIB (0)
+#define MICROPY_TRACKED_ALLOC (!TIDEGATE_TLS_ARENA)
 // lwIP runs in one context only (network_lan.c).
 #define MICROPY_PY_LWIP_ENTER
 #define MICROPY_PY_LWIP_REENTER

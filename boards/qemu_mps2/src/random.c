@@ -1,15 +1,16 @@
 // os.urandom: SHA-256 in counter mode over a key that never leaves this file.
 //
-// Neither board nor emulator has an entropy source. The key comes from a seed kept in storage (put there when the
-// storage is made, as a factory would; replaced at each boot before a single byte is given out, so that no boot repeats
-// another), the MAC address, and the moments at which the host's scheduling lets things happen. README.md says what that
-// is good for and what not.
+// The entropy source is UART 1, where the emulator feeds in bytes of the host's own generator; it stands for the
+// generator of a real microcontroller. Where nothing feeds it the key still comes from a seed kept in storage (put there
+// when the storage is made, as a factory would; replaced at each boot before a single byte is given out, so that no boot
+// repeats another), the MAC address, and the moments at which the host's scheduling lets things happen. README.md says
+// what that is good for and what not.
 
 #include <string.h>
 
 #include "py/mphal.h"
 #include "py/runtime.h"
-#include "lib/crypto-algorithms/sha256.h"
+#include "mbedtls/sha256.h"
 
 #include "board.h"
 #include "mps2.h"
@@ -17,6 +18,8 @@
 
 #define HASH_SIZE (32)
 #define JITTER_SAMPLES (64)
+#define SOURCE_BYTES (32) // of the entropy source, at start
+#define SOURCE_WAIT_MS (200) // for all of them; nothing may be there
 
 // A sector of the seed area. `check` is the start of SHA-256(counter, seed): a sector torn by a power cut is not used.
 typedef struct {
@@ -30,14 +33,23 @@ static uint32_t blocks_made;
 static volatile uint32_t pool[4]; // events since the last request, mixed cheaply because interrupts do it
 static volatile uint32_t pool_at;
 
-static void hash_start(CRYAL_SHA256_CTX *hash, const char *purpose) {
-    sha256_init(hash);
-    sha256_update(hash, (const BYTE *)purpose, strlen(purpose));
+static void hash_add(mbedtls_sha256_context *hash, const void *data, size_t length) {
+    mbedtls_sha256_update(hash, data, length);
 }
 
-static void hash_clock(CRYAL_SHA256_CTX *hash) {
+static void hash_end(mbedtls_sha256_context *hash, uint8_t digest[HASH_SIZE]) {
+    mbedtls_sha256_finish(hash, digest);
+}
+
+static void hash_start(mbedtls_sha256_context *hash, const char *purpose) {
+    mbedtls_sha256_init(hash);
+    mbedtls_sha256_starts(hash, 0);
+    hash_add(hash, purpose, strlen(purpose));
+}
+
+static void hash_clock(mbedtls_sha256_context *hash) {
     uint64_t now = clock_count();
-    sha256_update(hash, (const BYTE *)&now, sizeof(now));
+    hash_add(hash, &now, sizeof(now));
 }
 
 void random_stir(uint32_t event) {
@@ -47,12 +59,30 @@ void random_stir(uint32_t event) {
     pool_at = (at + 1) % MP_ARRAY_SIZE(pool);
 }
 
+static bool source_ready(void) {
+    return UART1_STATE & UART_STATE_RX_FULL;
+}
+
+// As many bytes of the entropy source as come in time.
+static void hash_source(mbedtls_sha256_context *hash) {
+    UART1_BAUDDIV = 16;
+    UART1_CTRL = UART_CTRL_RX_ENABLE;
+    uint64_t end = clock_count() + SOURCE_WAIT_MS * MPS2_CLOCKS_PER_MS;
+    for (int count = 0; count < SOURCE_BYTES && clock_count() < end;) {
+        if (source_ready()) {
+            uint8_t byte = (uint8_t)UART1_DATA;
+            hash_add(hash, &byte, 1);
+            count++;
+        }
+    }
+}
+
 static uint32_t seed_check(const seed_record_t *record) {
-    CRYAL_SHA256_CTX hash;
-    BYTE digest[HASH_SIZE];
+    mbedtls_sha256_context hash;
+    uint8_t digest[HASH_SIZE];
     hash_start(&hash, "check");
-    sha256_update(&hash, (const BYTE *)record, offsetof(seed_record_t, check));
-    sha256_final(&hash, digest);
+    hash_add(&hash, record, offsetof(seed_record_t, check));
+    hash_end(&hash, digest);
     uint32_t check;
     memcpy(&check, digest, sizeof(check));
     return check;
@@ -85,58 +115,62 @@ static void replace_seed(int newest, const uint8_t seed[HASH_SIZE]) {
 }
 
 void random_init(void) {
-    CRYAL_SHA256_CTX hash;
+    mbedtls_sha256_context hash;
     uint8_t boot[HASH_SIZE];
     int newest = newest_seed();
     hash_start(&hash, "boot");
     // Also when no seed is valid: a torn or foreign sector can only add.
     for (int number = 0; number < 2; number++) {
-        sha256_update(&hash, (const BYTE *)seed_sector(number), sizeof(seed_record_t));
+        hash_add(&hash, seed_sector(number), sizeof(seed_record_t));
     }
+    hash_source(&hash);
     uint8_t mac[6];
     lan_mac(mac);
-    sha256_update(&hash, mac, sizeof(mac));
+    hash_add(&hash, mac, sizeof(mac));
     for (int i = 0; i < JITTER_SAMPLES; i++) {
         uint32_t sample[2] = { SYST_CVR, LAN_FREE_RUN };
-        sha256_update(&hash, (const BYTE *)sample, sizeof(sample));
+        hash_add(&hash, sample, sizeof(sample));
     }
     hash_clock(&hash);
-    sha256_final(&hash, boot);
+    hash_end(&hash, boot);
 
     uint8_t seed[HASH_SIZE];
     hash_start(&hash, "seed");
-    sha256_update(&hash, boot, HASH_SIZE);
-    sha256_final(&hash, seed);
+    hash_add(&hash, boot, HASH_SIZE);
+    hash_end(&hash, seed);
     replace_seed(newest, seed);
 
     hash_start(&hash, "key");
-    sha256_update(&hash, boot, HASH_SIZE);
-    sha256_final(&hash, key);
+    hash_add(&hash, boot, HASH_SIZE);
+    hash_end(&hash, key);
 }
 
 void random_fill(void *data, size_t length) {
-    CRYAL_SHA256_CTX hash;
+    if (source_ready()) {
+        random_stir(UART1_DATA);
+    }
+    mbedtls_sha256_context hash;
     uint8_t block[HASH_SIZE];
     for (uint8_t *to = data; length > 0;) {
         size_t part = MIN(length, sizeof(block));
         hash_start(&hash, "out");
-        sha256_update(&hash, key, HASH_SIZE);
+        hash_add(&hash, key, HASH_SIZE);
         blocks_made++;
-        sha256_update(&hash, (const BYTE *)&blocks_made, sizeof(blocks_made));
-        sha256_final(&hash, block);
+        hash_add(&hash, &blocks_made, sizeof(blocks_made));
+        hash_end(&hash, block);
         memcpy(to, block, part);
         to += part;
         length -= part;
     }
     // A new key from the old one, so that what was given out cannot be computed from what is in RAM later.
     hash_start(&hash, "next");
-    sha256_update(&hash, key, HASH_SIZE);
+    hash_add(&hash, key, HASH_SIZE);
     for (size_t i = 0; i < MP_ARRAY_SIZE(pool); i++) {
         uint32_t events = pool[i];
-        sha256_update(&hash, (const BYTE *)&events, sizeof(events));
+        hash_add(&hash, &events, sizeof(events));
     }
     hash_clock(&hash);
-    sha256_final(&hash, key);
+    hash_end(&hash, key);
 }
 
 uint32_t random_u32(void) {

@@ -44,8 +44,8 @@ class Refusal(Exception):
 
 
 def judge(data, keys, feed, device, nonce, counters, opcodes):
-    """(cti, kids whose counter it uses up, opcode, arguments) of the command in `data` (bytes);
-    raises Refusal.
+    """(cti, kids whose counter it uses up, opcode, arguments, when it was signed in seconds since
+    1970) of the command in `data` (bytes); raises Refusal.
 
     keys: tidegate.keeper.Keeper; feed(): called before each verification; counters: {kid: highest
     counter carried out}; opcodes: those offered here.
@@ -60,7 +60,7 @@ def judge(data, keys, feed, device, nonce, counters, opcodes):
         refusal.cti = cti or _claimed_cti(data)
         raise refusal
     opcode, arguments = claims[_REQUEST]
-    return cti, kids, opcode, arguments
+    return cti, kids, opcode, arguments, claims[_IAT]
 
 
 def _authenticate(data, keys, feed):

@@ -91,7 +91,13 @@ class Agent:
             "offer": lambda data: self._updater.offer(data),
             "cmd": lambda data: self._commands.push(data),
         }
-        self._link = Link(config, board, handlers)
+        tls = ssl = None
+        if config.mqtt_tls or config.payloads_tls:
+            from tidegate import tls  # RAM is spent only where it is wanted
+
+            ssl = tls.context(board)
+            site.https = ssl if config.payloads_tls else None
+        self._link = Link(config, board, handlers, ssl)
         self._outbox = Outbox(self._link, state)
         self._reporter = Reporter(self._nonce, self._outbox, self._link.refresh)
         alarms = self._alarms = Alarms(self._outbox, self._uptime)
@@ -104,14 +110,9 @@ class Agent:
             self._data = Data(self._takers, files, site, self._reporter, alarms)
             handlers.update(self._data.handlers())
         self._commands = Commands(site, self._nonce, state, self._outbox, alarms, self._handlers())
-        self._telemetry = Telemetry(
-            config.device,
-            self._streams,
-            config.telemetry_period_s,
-            self._link,
-            alarms,
-            self._uptime,
-        )
+        if tls:
+            self._commands.signed_at = lambda seconds: tls.know_time(board, seconds)
+        self._telemetry = self._measure(config, alarms)
         self._rotation = Rotation(site, alarms, self._trust_changed)
         self._supervisor = Supervisor(boot.watchdog, self._uptime, self._stuck)
         self._link.introduce(self._birth, self._state)
@@ -125,6 +126,17 @@ class Agent:
             boot.running.sequence,
             boot.slot,
             boot.reset_cause,
+        )
+
+    def _measure(self, config, alarms):
+        from tidegate import tuning
+
+        board = self._boot.board
+        tuning.tune(self._streams, config)
+        store, write_s = tuning.store(config, board.folder, board.sync)
+        number = int.from_bytes(board.random(4), "little") & 0x3FFFFFFF
+        return Telemetry(
+            config.device, self._streams, self._link, alarms, self._uptime, store, number, write_s
         )
 
     def _birth(self):
@@ -171,7 +183,7 @@ class Agent:
     def _info(self, arguments):
         boot, release = self._boot, self._release
         gc.collect()
-        return {
+        info = {
             "device": self._site.device,
             "board": boot.board.name,
             "product": release["product"],
@@ -184,10 +196,10 @@ class Agent:
             "heap_free": gc.mem_free() if hasattr(gc, "mem_free") else 0,
             "heap_used": gc.mem_alloc() if hasattr(gc, "mem_alloc") else 0,
             "sessions": self._link.sessions,
-            "samples_dropped": self._telemetry.dropped,
-            "source_failures": self._telemetry.failures,
             "messages_dropped": self._outbox.dropped,
         }
+        info.update(self._telemetry.counts())
+        return info
 
     def _ping(self, arguments):
         return {"uptime_s": self._uptime.seconds()}

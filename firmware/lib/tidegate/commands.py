@@ -37,6 +37,7 @@ class Commands:
         self._counters = _counters(state)
         self._queue = []
         self._work = asyncio.Event()
+        self.signed_at = None  # function(seconds since 1970), told when a command was signed
 
     def push(self, data):
         """Takes a command (bytes) from the network. Cheap: called from the MQTT reader."""
@@ -77,7 +78,7 @@ class Commands:
 
         site = self._site
         try:
-            cti, kids, opcode, arguments = acceptance.judge(
+            cti, kids, opcode, arguments, signed = acceptance.judge(
                 data,
                 site.keys(),
                 site.feed,
@@ -94,6 +95,8 @@ class Commands:
             self._state.store(COUNTERS, self._counters)
         except OSError as error:
             return self._refuse("storage", "the counter could not be kept: %r" % error, cti, True)
+        if self.signed_at:
+            self.signed_at(signed)
         return cti, opcode, arguments
 
     def _refuse(self, reason, detail, cti, answer):

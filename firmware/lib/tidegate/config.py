@@ -15,8 +15,9 @@ class Config:
 
     device: 1..32 characters of a-z 0-9 -; product, vendor (a domain), board: text; mqtt_host,
     mqtt_port; payloads: (host, port, path with a / at its end) of the base address payload
-    addresses are relative to; telemetry_period_s, trial_timeout_s: seconds; log_level: a number of
-    console.LEVELS; user, password: for MQTT.
+    addresses are relative to; mqtt_tls, payloads_tls: whether these speak TLS; telemetry_period_s,
+    trial_timeout_s: seconds; log_level: a number of console.LEVELS; user, password: for MQTT;
+    streams, store: what tuning takes from them.
     """
 
     def __init__(self, folder, board):
@@ -34,11 +35,15 @@ class Config:
             raise found.wrong("board", "is %r, but this board is %r" % (self.board, board))
         broker = found.inner("mqtt")
         self.mqtt_host = broker.text("host", 128)
-        self.mqtt_port = broker.number("port", 1, 65535, 1883)
-        self.payloads = _address(found)
+        self.mqtt_tls = broker.flag("tls", False)
+        self.mqtt_port = broker.number("port", 1, 65535, 8883 if self.mqtt_tls else 1883)
+        self.payloads_tls, *address = _address(found)
+        self.payloads = tuple(address)
         self.telemetry_period_s = found.number("telemetry_period_s", 1, 86400, 60)
         self.trial_timeout_s = found.number("trial_timeout_s", 10, 3600, 60)
         self.log_level = found.choice("log_level", console.LEVELS, "info")
+        self.streams = found.optional("streams")
+        self.store = found.optional("store")
 
         secret = _Document(folder + "/credentials.json")
         self.user = secret.text("user", 128)
@@ -72,11 +77,30 @@ class _Document:
             raise self.wrong(key, "must be a whole number from %d to %d" % (least, most))
         return value
 
+    def flag(self, key, default):
+        value = self._values.get(key, default)
+        if not isinstance(value, bool):
+            raise self.wrong(key, "must be true or false")
+        return value
+
     def choice(self, key, names, default):
         value = self._values.get(key, default)
         if value not in names:
             raise self.wrong(key, "must be one of " + ", ".join(names))
         return names.index(value)
+
+    def real(self, key, default):
+        value = self._values.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float, type(default))):
+            raise self.wrong(key, "must be a number")
+        return value
+
+    def names(self):
+        return self._values.keys()
+
+    def optional(self, key):
+        """As inner; an empty one if the key is missing."""
+        return self.inner(key) if key in self._values else _Document(self._path, {}, key + ".")
 
     def inner(self, key):
         value = self._values.get(key)
@@ -102,16 +126,18 @@ class _Document:
 
 
 def _address(found):
-    """(host, port, path) of "http://host[:port]/[path/]"."""
+    """(whether it is https, host, port, path) of "http://host[:port]/[path/]"."""
     url = found.text("payloads", 200)
-    if not url.startswith("http://"):
-        raise found.wrong("payloads", "must start with http://")
-    place, slash, path = url[7:].partition("/")
+    scheme, _, rest = url.partition("://")
+    if scheme not in ("http", "https"):
+        raise found.wrong("payloads", "must start with http:// or https://")
+    tls = scheme == "https"
+    place, slash, path = rest.partition("/")
     host, _, port = place.partition(":")
     try:
-        number = int(port or "80")
+        number = int(port) if port else 443 if tls else 80
     except ValueError:
         number = 0
     if not host or not 0 < number < 65536 or (path and not path.endswith("/")):
-        raise found.wrong("payloads", "must look like http://host:port/")
-    return host, number, "/" + path
+        raise found.wrong("payloads", "must look like %s://host:port/" % scheme)
+    return tls, host, number, "/" + path

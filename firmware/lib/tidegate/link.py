@@ -21,9 +21,9 @@ class Link:
     last connection.
     """
 
-    def __init__(self, config, board, handlers):
+    def __init__(self, config, board, handlers, ssl=None):
         """handlers: {name below down/: function(bytes)}, called for each message that comes; must
-        be quick.
+        be quick. ssl: an SSLContext, if there is TLS.
         """
         self._up = "tg/%s/up/" % config.device
         self._down = "tg/%s/down/" % config.device
@@ -44,6 +44,7 @@ class Link:
             on_message=self._message,
             on_connect=self._connected,
             link=board.link,
+            ssl=ssl if config.mqtt_tls else None,
             max_packet=_MAX_PACKET,
             rng=board.random,
             log=console.info,

@@ -80,7 +80,14 @@ class Staging:
             with open(self._state.path(name), "ab") as file:
                 take = _Sink(file, have, progress).take
                 total = await httpget.get(
-                    host, port, base + address, have, take, self._buffer, size
+                    host,
+                    port,
+                    base + address,
+                    have,
+                    take,
+                    self._buffer,
+                    size,
+                    ssl=self._site.https,
                 )
         except httpget.HttpError as error:
             if error.status in _GONE:

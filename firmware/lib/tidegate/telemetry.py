@@ -1,143 +1,239 @@
-"""Telemetry: sources are sampled at their stream's period, kept in a bounded ring, and sent as
-SenML packs.
+"""Telemetry: samples the streams, makes a SenML pack of each window, and sends the packs in order;
+while the link is away they are kept in a ring on flash.
 
-A sample leaves the ring when the broker has acknowledged its pack. When the ring is full the
-oldest sample goes, and is counted. Nothing here needs a clock: a pack says how many seconds ago
-each sample was taken (RFC 8428 section 4.5.3).
+A pack leaves its place when the broker has acknowledged it. It waits in one buffer in RAM; from
+there it goes to the ring, with all others there in one write, when the link is away for a while or
+the buffer is full. Nothing here needs a clock: a pack says how many seconds ago its window ended
+(RFC 8428 section 4.5.3), counted in the board's time of operation, which goes on after a reset
+where the newest stored record left off.
 """
 
 import asyncio
+import struct
 
 import senml
 from mqtt import MqttError
 
-from tidegate import alarms, console
-from tidegate.clock import const
+from tidegate import alarms, console, ring
+from tidegate.clock import const, sleep_ms, ticks_diff, ticks_ms
+from tidegate.streams import Stream
 
-RING = const(96)  # samples of all streams together
-_BATCH = const(8)  # samples a pack, at most
-_RECORDS = const(64)  # records a pack, at most
+__all__ = ("Stream", "Telemetry")
+
+_QUEUE = const(768)  # bytes of packs in RAM
+_PACK = const(512)  # bytes of the pack being sent, base fields and all
 _PUBLISH_S = const(20)
-_DROP_REPORT_S = const(60)  # between two alarms about dropped samples
+_DROP_REPORT_S = const(60)  # between two alarms about dropped packs
+_ROUND_MS = const(1000)
 
+# A record's content: number, records, end of the first, its fields, characters of the stream's
+# name; then the SenML records without base fields, then the name.
+_CONTENT = "<IBHBB"
+_CONTENT_SIZE = const(9)
 
-class Stream:
-    """A set of values sampled together and published under up/tele/<name>.
-
-    sources: (name, unit, function) each; function() -> int, float, str or bool, or None for no
-    value now. period_s: seconds, or None for the device's telemetry_period_s.
-    """
-
-    def __init__(self, name, *sources, period_s=None):
-        self.name = name
-        self.sources = sources
-        self.period_s = period_s
-        self.due_s = 0  # uptime of the next sample
+# Private fields of a pack's first record (docs/wire.cddl): its number, which it keeps when it is
+# sent again, and the stream's packs lost since the start.
+_NUMBER = const(-257)
+_DROPPED = const(-258)
 
 
 class Telemetry:
-    """Samples and sends all streams. dropped: samples lost for want of room; failures: values a
-    source did not give.
-    """
+    """All streams of a device."""
 
-    def __init__(self, device, streams, period_s, link, alarms_, uptime):
-        self._base = "urn:dev:org:tidegate:%s:" % device
+    def __init__(self, device, streams, link, alarms_, uptime, store, number, write_s=30):
+        """streams: streams.Stream each, their periods set; store: ring.Ring; number: of the first
+        pack, below 2**30, unlike any that was used lately: by chance; write_s: seconds that packs
+        wait in RAM at most while the link is away.
+        """
         self._streams = streams
-        for stream in streams:
-            stream.period_s = stream.period_s or period_s
+        for kind in range(len(streams)):
+            streams[kind].start(kind)
         self._link = link
         self._alarms = alarms_
         self._uptime = uptime
-        self._ring = [None] * RING  # (stream, uptime in seconds, values) or None
-        self._head = 0  # index of the oldest
-        self._count = 0
+        self._ring = store
+        self._number = number
+        self._write_s = write_s
+        self._began = store.last  # time of operation when this boot began, s
+        self._pack = senml.Pack("urn:dev:org:tidegate:%s:" % device, None, bytearray(_PACK))
+        self._queue = bytearray(_QUEUE)
+        self._used = 0  # bytes of it
+        self._gone = 0  # packs that left the queue at its old end
+        self._polled = ticks_ms()
         self._work = asyncio.Event()
-        self._said = 0  # drops that an alarm has told of
         self._said_at = -_DROP_REPORT_S
-        self.dropped = 0
-        self.failures = 0
+        if store:
+            self._work.set()
+
+    def counts(self):
+        """Packs lost for want of room, ever, and values that sources did not give, since the
+        start.
+        """
+        failures = sum(stream.failures for stream in self._streams)
+        return {"packs_dropped": self._ring.dropped, "source_failures": failures}
+
+    # ------------------------------------------------------------ sampling
 
     async def sample(self, beat):
         """The task that samples."""
         while True:
-            now = self._uptime.seconds()
-            wait = 60
-            for stream in self._streams:
-                if now >= stream.due_s:
-                    # From now, not from the last due time: after a long block nobody wants a
-                    # burst.
-                    stream.due_s = now + stream.period_s
-                    self._add(stream, now, [self._value(source) for source in stream.sources])
-                wait = min(wait, stream.due_s - now)
-            await beat.sleep(max(1, wait))
+            beat()
+            await sleep_ms(self.poll(ticks_ms()))
+
+    def poll(self, now):
+        """Samples what is due at ticks `now`; milliseconds until it wants to be called again."""
+        passed = ticks_diff(now, self._polled)
+        self._polled = now
+        wait = _ROUND_MS
+        for stream in self._streams:
+            due = stream.due_ms - passed
+            if due <= 0:
+                if stream.sample(now):
+                    self._close(stream)
+                due += stream.period_ms
+                if due <= 0:  # after a long block nobody wants a burst
+                    due = stream.period_ms
+            stream.due_ms = due
+            if due < wait:
+                wait = due
+        return wait
+
+    def _close(self, stream):
+        """The window's end: its pack into the queue."""
+        try:
+            while not self._encode(stream):
+                if not self._used:
+                    console.error("stream %s: a pack is too large", stream.name.decode())
+                    break
+                if not self._make_room(stream):
+                    break
+        except MemoryError:  # of the moment; the next window may have it
+            self._ring.count(stream.kind)
+        stream.clear()
+
+    def _encode(self, stream):
+        """Whether there was room for the pack; one without records needs none."""
+        pack, queue, name = self._pack, self._queue, stream.name
+        at = self._used + ring.OVERHEAD
+        begin = at + _CONTENT_SIZE
+        end = min(len(queue), begin + _PACK - 2 * pack.gap) - len(name)
+        if begin >= end:
+            return False
+        pack.begin(queue, begin, end)
+        try:
+            stream.tell(pack)
+        except senml.SenmlError:
+            return False
+        if not pack.count:
+            return True
+        first = pack.first - begin
+        self._number = number = (self._number + 1) & 0x3FFFFFFF
+        struct.pack_into(_CONTENT, queue, at, number, pack.count, first, pack.fields, len(name))
+        end = pack.writer.at
+        for byte in name:
+            queue[end] = byte
+            end += 1
+        size = end - at
+        self._used = ring.frame(queue, self._used, size, stream.kind, self._now())
+        self._work.set()
+        return True
+
+    def _now(self):
+        return self._began + self._uptime.seconds()
+
+    # ------------------------------------------------------------ keeping
+
+    def keep(self):
+        """Writes to flash what waits in RAM, in one go; whether nothing waits any more."""
+        try:
+            if self._used and self._ring.write(self._queue, self._used):
+                self._used = 0
+        except (OSError, MemoryError) as error:
+            console.debug("telemetry could not be kept: %r", error)
+        return not self._used
+
+    def _make_room(self, stream):
+        """Whether there is room now; if not, the stream's pack is lost, and counted."""
+        if self.keep():
+            return True
+        if self._ring.newest:
+            self._ring.count(stream.kind)
+            return False
+        self._ring.count(ring.first(self._queue)[1])
+        self._remove()
+        return True
+
+    def _remove(self):
+        """The oldest pack leaves the queue."""
+        queue = self._queue
+        size = ring.OVERHEAD + ring.first(queue)[0]
+        queue[: self._used - size] = queue[size : self._used]
+        self._used -= size
+        self._gone += 1
+
+    # ------------------------------------------------------------ sending
 
     async def send(self, beat):
-        """The task that sends what is in the ring, oldest first."""
+        """The task that sends, oldest first."""
+        waited = 0
         while True:
             await beat.wait(self._work)
-            while self._count:
+            while self._used or self._ring:
                 beat()
-                if not self._link.connected:
-                    await beat.sleep(1)
-                    continue
-                stream, count, payload = self._pack()
-                before = self.dropped
                 try:
-                    await self._link.publish(
-                        "tele/" + stream.name, payload, qos=1, timeout_s=_PUBLISH_S
-                    )
-                except MqttError:
+                    if not self._link.connected:
+                        waited += 1
+                        if waited > self._write_s:
+                            waited = 0
+                            self.keep()
+                        await beat.sleep(1)
+                        continue
+                    waited = 0
+                    await self._send_oldest()
+                    self._tell_drops()
+                except (MqttError, OSError, MemoryError) as error:
+                    console.debug("telemetry: %r", error)
                     await beat.sleep(1)
-                    continue
-                # What was dropped meanwhile were the oldest, so part of what has just arrived.
-                self._remove(max(0, count - (self.dropped - before)))
-                self._tell_drops()
 
-    def _value(self, source):
-        try:
-            return source[2]()
-        except Exception as error:
-            self.failures += 1
-            console.debug("source %s: %s: %s", source[0], type(error).__name__, error)
-            return None
+    async def _send_oldest(self):
+        buf, at = self._pack.buf, self._pack.gap - _CONTENT_SIZE
+        found = self._ring.read(buf, at)
+        if not found:
+            if not self._used:
+                return
+            found = ring.first(self._queue)
+            begin = ring.OVERHEAD
+            buf[at : at + found[0]] = self._queue[begin : begin + found[0]]
+        serial = self._gone + self._ring.removed
+        name, payload = self._finish(at, found)
+        await self._link.publish("tele/" + name, payload, qos=1, timeout_s=_PUBLISH_S)
+        # Meanwhile it may have moved to the ring, or been dropped.
+        if serial == self._gone + self._ring.removed:
+            if self._ring:
+                self._ring.done()
+            else:
+                self._remove()
 
-    def _add(self, stream, now, values):
-        if all(value is None for value in values):
-            return
-        if self._count == len(self._ring):
-            self._remove(1)
-            self.dropped += 1
-        self._ring[(self._head + self._count) % len(self._ring)] = (stream, now, values)
-        self._count += 1
-        self._work.set()
-
-    def _remove(self, count):
-        for _ in range(count):
-            self._ring[self._head] = None
-            self._head = (self._head + 1) % len(self._ring)
-            self._count -= 1
-
-    def _pack(self):
-        """(stream, samples, payload): the oldest samples, as far as they are of one stream."""
-        stream = self._ring[self._head][0]
-        now = self._uptime.seconds()
-        pack = senml.Pack(self._base)
-        count = 0
-        most = min(self._count, _BATCH, max(1, _RECORDS // len(stream.sources)))
-        while count < most:
-            owner, taken, values = self._ring[(self._head + count) % len(self._ring)]
-            if owner is not stream:
-                break
-            age = now - taken
-            for source, value in zip(stream.sources, values):
-                if value is not None:
-                    pack.add(source[0], value, source[1], -age if age else None)
-            count += 1
-        return stream, count, pack.encode()
+    def _finish(self, at, found):
+        """(stream's name, payload) of the record's content at buf[at:]."""
+        size, kind, stamp = found
+        pack = self._pack
+        number, count, first, fields, letters = struct.unpack_from(_CONTENT, pack.buf, at)
+        size -= _CONTENT_SIZE + letters
+        end = pack.gap + size
+        name = str(pack.buf[end : end + letters], "utf-8")
+        pack.resume(size, count, first, fields)
+        age = self._now() - stamp
+        pack.base_time = -age if age > 0 else None
+        lost = self._ring.lost.get(kind)
+        extra = ((_NUMBER, number), (_DROPPED, lost)) if lost else ((_NUMBER, number),)
+        return name, pack.finish(extra)
 
     def _tell_drops(self):
+        store = self._ring
         now = self._uptime.seconds()
-        if self.dropped > self._said and now - self._said_at >= _DROP_REPORT_S:
-            lost = self.dropped - self._said
-            self._said, self._said_at = self.dropped, now
-            self._alarms.raise_(alarms.TELEMETRY_DROPPED, "ring-full", "%d samples lost" % lost)
+        if store.dropped > store.told and now - self._said_at >= _DROP_REPORT_S:
+            lost = store.dropped - store.told
+            store.told, self._said_at = store.dropped, now
+            self._alarms.raise_(alarms.TELEMETRY_DROPPED, "ring-full", "%d packs lost" % lost)
+            store.save()

@@ -1,5 +1,8 @@
 # ruff: noqa: F821 - MicroPython gives a manifest its functions
-metadata(description="Deterministic CBOR out, strict CBOR in", version="0.1.0")
+metadata(
+    description="Deterministic CBOR out, also without the heap; strict CBOR in", version="0.2.0"
+)
 
 module("cbor.py", base_path="../../lib")
 module("cbor_float.py", base_path="../../lib")
+module("cbor_writer.py", base_path="../../lib")

@@ -1,0 +1,7 @@
+"""The server's CoAP side (docs/coap.md): what devices say comes in by POST, what they should hear goes out by GET and
+observe, payloads by GET. The messages are those of docs/wire.cddl, filed by the same code as those from MQTT."""
+
+from .keys import Keys
+from .server import CoapServer
+
+__all__ = ["CoapServer", "Keys"]

@@ -1,0 +1,56 @@
+"""The CoAP keys of devices. The database has a random salt for each device, a file of the server one secret; only both
+together give a key, so that neither a copy of the database nor the file alone is worth anything."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from ota_server.store.models import CoapSession
+from tidegate.errors import TidegateError
+from tidegate.files import read_limited, write_atomic
+
+KEY = 32  # bytes, of the server's secret and of each device's key
+_SALT = 16
+_FOR_DEVICE = b"tidegate coap device 1\0"
+_FOR_ECHO = b"tidegate coap echo 1"
+
+
+class Keys:
+    """Derives keys from the server's secret in `file`, which is made at the first start."""
+
+    def __init__(self, file: Path) -> None:
+        if not file.exists():
+            write_atomic(file, secrets.token_hex(KEY).encode() + b"\n", mode=0o600)
+        try:
+            self._secret = bytes.fromhex(read_limited(file, 256, "CoAP secret").decode("ascii", "replace"))
+        except ValueError:
+            self._secret = b""
+        if len(self._secret) != KEY:
+            raise TidegateError(
+                f"{file} does not hold {KEY} bytes in hex",
+                "Restore it from a backup; without it every device needs new credentials",
+            )
+
+    def of_device(self, device_id: str, salt: bytes) -> bytes:
+        return _derived(self._secret, _FOR_DEVICE + device_id.encode() + b"\0" + salt)
+
+    def for_echo(self) -> bytes:
+        return _derived(self._secret, _FOR_ECHO)
+
+    def issue(self, session: Session, device_id: str) -> bytes:
+        """A fresh key for the device; the one before, and the session under it, count no more."""
+        row = session.get(CoapSession, device_id)
+        if row is None:
+            row = CoapSession(device_id=device_id)
+            session.add(row)
+        row.salt, row.echo, row.counter, row.window = secrets.token_bytes(_SALT), None, -1, 0
+        return self.of_device(device_id, row.salt)
+
+
+def _derived(secret: bytes, what: bytes) -> bytes:
+    return hmac.digest(secret, what, hashlib.sha256)

@@ -1,0 +1,115 @@
+"""A telemetry with its world: a link that can be away, a clock that stands still, files that outlive a reset."""
+
+import asyncio
+import gc
+
+import cbor
+import scratch
+from mqtt import MqttError
+from tidegate.alarms import Alarms
+from tidegate.outbox import Outbox
+from tidegate.ring import Ring
+from tidegate.state import State
+from tidegate.streams import Measure, Stream
+from tidegate.supervisor import Beat
+from tidegate.telemetry import Telemetry
+
+
+class Link:
+    """A connection that can be away, and can lose the answer to a publish."""
+
+    def __init__(self):
+        self.connected = True
+        self.sent = []
+        self.lose = 0  # publishes that fail, from the next on
+        self.before = None  # called in the middle of a publish
+
+    async def publish(self, topic, payload, qos=0, retain=False, timeout_s=None):
+        await asyncio.sleep(0)
+        if self.before:
+            self.before()
+        if not self.connected or self.lose:
+            self.lose = max(0, self.lose - 1)
+            raise MqttError("lost", "no answer")
+        self.sent.append((topic, bytes(payload)))
+
+
+class Uptime:
+    def __init__(self):
+        self.now = 0
+
+    def seconds(self):
+        return self.now
+
+
+class QuickBeat(Beat):
+    """Sleeps no longer than one turn of the loop."""
+
+    async def sleep(self, seconds):
+        self()
+        await asyncio.sleep(0)
+
+
+def run(*coroutines, turns=400):
+    """Runs the coroutines for a while, then ends them."""
+
+    async def main():
+        tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
+class Place:
+    """A telemetry with its world; `boot` starts it over on the same files."""
+
+    def __init__(self, *streams, newest=False, segments=64, write_s=30):
+        self.folder = scratch.folder()
+        self.streams = streams
+        self.options = segments, newest
+        self.write_s = write_s
+        self.now = 0
+        self.boot()
+
+    def boot(self, number=1000):
+        self.link, self.uptime = Link(), Uptime()
+        self.alarms = Alarms(Outbox(self.link, State(self.folder + "/state")), self.uptime)
+        self.ring = Ring(self.folder + "/ring", *self.options)
+        for stream in self.streams:
+            stream.due_ms = 0
+        self.telemetry = Telemetry(
+            "gw-1", self.streams, self.link, self.alarms, self.uptime, self.ring, number, self.write_s
+        )
+        self.now = self.telemetry._polled
+
+    def sample(self, times=1, step_ms=1000):
+        for _ in range(times):
+            self.telemetry.poll(self.now)
+            self.now += step_ms
+            self.uptime.now = (self.now - self.telemetry._polled) // 1000
+
+    def send(self, turns=400):
+        self.telemetry._work.set()
+        run(self.telemetry.send(QuickBeat("t", 9)), turns=turns)
+
+    def values(self):
+        """[(topic, {name: value})] of what arrived."""
+        return [
+            (topic, {record[0]: record.get(2) for record in cbor.loads(payload)}) for topic, payload in self.link.sent
+        ]
+
+    def counted(self):
+        counted = []
+        for _, payload in self.link.sent:
+            gc.collect()  # a board's heap has no room for many decoded packs
+            counted += [record[2] for record in cbor.loads(payload) if record[0] == "count"]
+        return counted
+
+
+def counter(start=0):
+    values = iter(range(start, 100000))
+    return Stream("env", Measure("count", "count", lambda: next(values)), period_ms=1000)

@@ -1,0 +1,57 @@
+"""An update over TLS: MQTT with client certificates and HTTPS, on the emulated board with its 128 KiB heap."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+
+import pytest
+from gate import CHANGES, DEVICE
+from lab import Installation
+
+UPDATE_S = 180
+
+
+@pytest.fixture(scope="module", params=["embedded broker, mutual", "mosquitto"])
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An installation that speaks TLS only, with a board that runs 1.0.0; 1.1.0 is built, not published."""
+    broker, tls = ("mosquitto", "server") if request.param == "mosquitto" else ("embedded", "mutual")
+    with Installation(tmp_path_factory.mktemp("tls") / "place", broker=broker, tls=tls) as made:
+        made.make_keys()
+        made.start_server()
+        made.copy_source()
+        made.build("1.0.0", 1)
+        made.flash(made.add_board(DEVICE), DEVICE, "1.0.0")
+        made.wait_running(DEVICE, "1.0.0", 90)
+        made.change(CHANGES / "1.1.0.diff")
+        made.build("1.1.0", 2, previous="1.0.0")
+        yield made
+
+
+def test_an_update_over_tls(place: Installation) -> None:
+    before = place.last_report(DEVICE)
+    place.publish("1.1.0")
+    assert place.wait_report(DEVICE, "offered", before, UPDATE_S)["detail"] == "patch"
+    place.wait_report(DEVICE, "confirmed", before, UPDATE_S)
+    place.wait_running(DEVICE, "1.1.0", UPDATE_S)
+    console = "\n".join(place.boards[0].lines)
+    assert "Traceback" not in console
+
+
+def test_nothing_of_it_was_in_clear(place: Installation) -> None:
+    """Both ports answer a TLS client that trusts the authority, and nobody who speaks plainly."""
+    context = ssl.create_default_context(cafile=place.certificates / "ca.crt")
+    ports = [place.mqtt_port, int(place.url.rsplit(":", 1)[1])]
+    for port in ports:
+        with socket.create_connection(("127.0.0.1", port), 10) as raw:
+            with context.wrap_socket(raw, server_hostname="127.0.0.1") as secure:
+                assert secure.version() in ("TLSv1.2", "TLSv1.3")
+        with socket.create_connection(("127.0.0.1", port), 10) as raw:
+            raw.settimeout(10)
+            raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            try:
+                answer = raw.recv(100)
+            except ConnectionError:
+                answer = b""
+            assert not answer.startswith((b"HTTP", b"\x20"))
