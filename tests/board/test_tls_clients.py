@@ -283,6 +283,7 @@ def test_memory_is_as_it_was(repl, broker: Mosquitto, https: int) -> None:
         f"    await get('10.0.2.2', {https}, '/body', 0, sink, buf, 100000, 20, None, fleet)\n"
         "    return await sessions, size[0]\n"
     )
+    assert repl.eval("asyncio.run(both())") == (20, len(BODY))  # what is made once
     before = repl.eval("(gc.collect(), mps2.tls_memory()[1], gc.mem_alloc())")
     for _ in range(3):
         assert repl.eval("asyncio.run(both())") == (20, len(BODY))
