@@ -50,10 +50,13 @@ def test_a_rotation_in_the_field(start, ring):
     awake, asleep = server.device("gw-awake"), server.device("gw-asleep")
     for device in (awake, asleep):
         device.born("1.0.0", 1)
+        # Filed before the release is there: else the birth has the offer sent once more.
+        eventually(lambda name=device.id: server.shown(name)["version"] == "1.0.0")
     server.publish(releases.make(ring.release, "1.1.0", 2))
     for device in (awake, asleep):
         device.wait_heard("offer")
         device.born("1.1.0", 2)
+        eventually(lambda name=device.id: server.shown(name)["version"] == "1.1.0")
     asleep.vanish()
     assert server.shown("gw-awake")["trust"] == {"version": 1, "newest": None, "state": "current"}
 
