@@ -9,15 +9,14 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from tidegate import data as releases
-from tidegate import dataprofile, manifest, trust
-from tidegate.errors import Refused
+from tidegate import dataprofile, trust
 from tidegate.release.folder import check_identity
 
 from . import audit, trust_updates
 from .config import Config
+from .manifests import check_offered, check_payload, check_same, read_envelopes
 from .payloads import Payloads
 from .problems import Problem
-from .releases import check_payload, read_envelopes
 from .store import Store
 from .store import data as stored
 from .store.models import DataTarget
@@ -59,6 +58,8 @@ def read(body: Any) -> Candidate:
 def accept(store: Store, payloads: Payloads, config: Config, wanted: Candidate, actor: str) -> Outcome:
     """Check everything, store it and offer it to every device it fits, in one transaction."""
     with store.read() as session:
+        for board in wanted.envelopes:
+            _known(session, wanted, board)
         keys = trust_updates.current(session, config)
     facts = {board: _verify(wanted, board, envelope, keys) for board, envelope in wanted.envelopes.items()}
     for board, one in facts.items():
@@ -93,6 +94,7 @@ def _known(session: Session, wanted: Candidate, board: str) -> DataTarget | None
     if newest is None or wanted.sequence > newest.sequence:
         return None
     if wanted.sequence == newest.sequence and newest.envelope == wanted.envelopes[board]:
+        check_offered(f"{wanted.name} {wanted.version}", newest.withdrawn)
         return newest
     raise Problem(
         409,
@@ -105,21 +107,7 @@ def _known(session: Session, wanted: Candidate, board: str) -> DataTarget | None
 
 def _verify(wanted: Candidate, board: str, envelope: bytes, keys: trust.TrustStore) -> dataprofile.DataManifest:
     facts = releases.verify_envelope(envelope, keys)
-    vendor = manifest.vendor_id(wanted.vendor)
-    signed = (
-        ("name", facts.name, wanted.name),
-        ("sequence", facts.sequence, wanted.sequence),
-        ("version", facts.version, wanted.version),
-        ("vendor", facts.vendor_id, vendor),
-        ("class", facts.class_id, manifest.class_id(vendor, wanted.product, board)),
-    )
-    for what, inside, outside in signed:
-        if inside != outside:
-            raise Refused(
-                what,
-                f"{board}: the signed manifest is for another {what} than the data says",
-                "Sign the manifest that was built for this product, board and version",
-            )
+    check_same(board, facts, wanted, (facts.name, wanted.name))
     return facts
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +16,8 @@ from tidegate.release.check import check_image, check_patch
 from tidegate.release.folder import check_identity
 
 from . import audit, trust_updates
-from .config import MAX_ENVELOPE, Config
+from .config import Config
+from .manifests import check_offered, check_payload, check_same, read_envelopes
 from .payloads import Payloads
 from .problems import Problem
 from .store import Store, devices
@@ -27,8 +25,6 @@ from .store import releases as stored
 from .store.models import Release, Target
 
 PRODUCT = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}\Z")
-BOARD = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
-_MAX_TARGETS = 64
 
 
 @dataclass(frozen=True)
@@ -63,14 +59,6 @@ def read(body: Any) -> Candidate:
     return Candidate(body["product"], body["vendor"], body["version"], body["sequence"], read_envelopes(body))
 
 
-def read_envelopes(body: dict[str, Any]) -> dict[str, bytes]:
-    """The envelopes by board in the member "targets" of what is published."""
-    targets = body["targets"]
-    if not isinstance(targets, dict) or not 1 <= len(targets) <= _MAX_TARGETS:
-        raise _invalid(f"targets must hold 1 to {_MAX_TARGETS} boards")
-    return {board: _envelope(board, entry) for board, entry in targets.items()}
-
-
 def accept(store: Store, payloads: Payloads, config: Config, wanted: Candidate, actor: str) -> Outcome:
     """Check everything, store the release and make it the offer of every device it fits, all in one transaction.
 
@@ -79,7 +67,8 @@ def accept(store: Store, payloads: Payloads, config: Config, wanted: Candidate, 
     with store.read() as session:
         known = _precheck(session, wanted)
         if known is not None and not _new_boards(known, wanted):
-            _check_offered(known)
+            withdrawn = any(target.withdrawn for target in known.targets)
+            check_offered(f"{known.product} {known.version}", withdrawn)
             return Outcome(known, False, [], 0)
         keys = trust_updates.current(session, config)
     targets: list[Target] = []
@@ -136,31 +125,8 @@ def _precheck(session: Session, wanted: Candidate) -> Release | None:
     )
 
 
-def _check_offered(known: Release) -> None:
-    if any(target.withdrawn for target in known.targets):
-        raise Problem(
-            409,
-            "withdrawn",
-            f"{known.product} {known.version} was withdrawn: keys that signed it were dropped from the trust store",
-            "Sign it with the keys of now, under a newer sequence number",
-        )
-
-
 def _new_boards(known: Release, wanted: Candidate) -> set[str]:
     return set(wanted.envelopes) - {target.board for target in known.targets}
-
-
-def _envelope(board: str, entry: Any) -> bytes:
-    if not BOARD.match(board):
-        raise _invalid(f"{board!r:.80} is not the name of a board")
-    if not isinstance(entry, dict) or set(entry) != {"envelope"} or not isinstance(entry["envelope"], str):
-        raise _invalid(f"target {board} must be an object with the member envelope (base64)")
-    if len(entry["envelope"]) > MAX_ENVELOPE * 2:
-        raise Problem(413, "too-large", f"the envelope for {board} has more than {MAX_ENVELOPE} bytes", "")
-    try:
-        return base64.b64decode(entry["envelope"], validate=True)
-    except (binascii.Error, ValueError):
-        raise _invalid(f"the envelope for {board} is not base64") from None
 
 
 def _verify(wanted: Candidate, board: str, envelope: bytes, keys: trust.TrustStore) -> manifest.Manifest:
@@ -169,25 +135,8 @@ def _verify(wanted: Candidate, board: str, envelope: bytes, keys: trust.TrustSto
         facts = manifest.verify(envelope, keys)
     except Refused as refusal:
         raise Refused(refusal.reason, f"{board}: {refusal.message}", refusal.remedy) from None
-    vendor = manifest.vendor_id(wanted.vendor)
-    signed = (
-        ("sequence", facts.sequence, wanted.sequence),
-        ("version", facts.version, wanted.version),
-        ("vendor", facts.vendor_id, vendor),
-        ("class", facts.class_id, manifest.class_id(vendor, wanted.product, board)),
-    )
-    for what, inside, outside in signed:
-        if inside != outside:
-            raise Refused(
-                what,
-                f"{board}: the signed manifest is for another {what} than the release says ({_show(outside)})",
-                "Sign the manifest that was built for this product, board and version",
-            )
+    check_same(board, facts, wanted)
     return facts
-
-
-def _show(value: Any) -> str:
-    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def _target(
@@ -228,26 +177,6 @@ def _target(
         image_size=facts.image.size,
         patches=patches,
     )
-
-
-def check_payload(payloads: Payloads, board: str, what: str, digest: bytes, size: int) -> bytes:
-    """The stored payload, if it is there and what the manifest says."""
-    name = digest.hex()
-    if not payloads.has(name):
-        raise Problem(
-            422,
-            "missing-payload",
-            f"{board}: the {what} {name} is not on this server",
-            f"Upload it first: PUT /api/v1/payloads/{name}",
-        )
-    data = payloads.read(name)
-    if len(data) != size or hashlib.sha256(data).digest() != digest:
-        raise Refused(
-            "size" if len(data) != size else "digest",
-            f"{board}: the {what} {name} has {len(data)} bytes here and {size} in the manifest",
-            "Build and sign the release again",
-        )
-    return data
 
 
 def _check_patch(board: str, base: bytes, data: bytes, image: bytes, patch: manifest.Patch) -> None:

@@ -18,7 +18,7 @@ from . import audit
 from .config import Config
 from .problems import Problem
 from .store import Store, trusts
-from .store.models import Device, Target, TrustUpdate
+from .store.models import DataTarget, Device, DeviceData, Target, TrustUpdate
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Outcome:
 
     store: trust.TrustStore
     created: bool
-    withdrawn: list[Target]
+    withdrawn: list[Target | DataTarget]
 
 
 def current(session: Session, config: Config) -> trust.TrustStore:
@@ -78,21 +78,41 @@ def publish(store: Store, config: Config, document: bytes, actor: str) -> Outcom
             f"version {new.version}",
             keys=[key.kid.hex() for key in new.keys],
             revoked=[kid.hex() for kid in new.revoked],
-            withdrawn=[target.manifest_digest for target in withdrawn],
+            withdrawn=[
+                target.manifest_digest if isinstance(target, Target) else f"{target.name} {target.digest}"
+                for target in withdrawn
+            ],
         )
         return Outcome(new, True, withdrawn)
 
 
-def _withdraw(session: Session, keys: trust.TrustStore) -> list[Target]:
-    """Take back every target that too few of the keys have signed; those that were on offer are returned."""
+def _withdraw(session: Session, keys: trust.TrustStore) -> list[Target | DataTarget]:
+    """Take back every release and all data that too few of the keys have signed; what was on offer is returned."""
     wanted = select(Target).where(Target.withdrawn.is_(False)).options(selectinload(Target.release))
-    taken = []
-    for target in session.scalars(wanted).all():
-        try:
-            manifest.check_signatures(manifest.open_envelope(target.envelope), keys)
-        except Refused:
-            target.withdrawn = True
-            freed = session.execute(update(Device).where(Device.offer_id == target.id).values(offer_id=None))
-            if freed.rowcount:  # type: ignore[attr-defined]
-                taken.append(target)
+    taken: list[Target | DataTarget] = [
+        target
+        for target in session.scalars(wanted).all()
+        if _is_orphaned(target, keys) and _free(session, Device, target)
+    ]
+    content = select(DataTarget).where(DataTarget.withdrawn.is_(False))
+    taken += [
+        target
+        for target in session.scalars(content).all()
+        if _is_orphaned(target, keys) and _free(session, DeviceData, target)
+    ]
     return taken
+
+
+def _is_orphaned(target: Target | DataTarget, keys: trust.TrustStore) -> bool:
+    """Whether the keys do not vouch for it; then it is marked."""
+    try:
+        manifest.check_signatures(manifest.open_envelope(target.envelope), keys)
+    except Refused:
+        target.withdrawn = True
+    return target.withdrawn
+
+
+def _free(session: Session, holders: type[Device] | type[DeviceData], target: Target | DataTarget) -> bool:
+    """Offer it to nobody any more; whether anybody had it."""
+    freed = session.execute(update(holders).where(holders.offer_id == target.id).values(offer_id=None))
+    return bool(freed.rowcount)  # type: ignore[attr-defined]

@@ -12,7 +12,19 @@ from tidegate.release.inspect import trust_facts
 from tidegate.trust import TrustStore
 
 from .store import data, now_ms, telemetry
-from .store.models import Alarm, Command, DataTarget, Device, Point, Release, Report, Series, Stream, TrustUpdate
+from .store.models import (
+    Alarm,
+    Command,
+    DataTarget,
+    Device,
+    Point,
+    Release,
+    Report,
+    Series,
+    Stream,
+    Target,
+    TrustUpdate,
+)
 
 
 def iso(ms: int | None) -> str | None:
@@ -79,6 +91,13 @@ def trust_update(row: TrustUpdate) -> dict[str, Any]:
     return {"version": row.version, "created": iso(row.created_at), "signed_by": signers}
 
 
+def withdrawn(row: Target | DataTarget) -> dict[str, Any]:
+    """What a trust update took back; `name` tells a data component."""
+    if isinstance(row, DataTarget):
+        return {"product": row.product, "version": row.version, "board": row.board, "name": row.name}
+    return {"product": row.release.product, "version": row.release.version, "board": row.board}
+
+
 def value(row: Series | Point) -> dict[str, Any]:
     return {"value": row.text if row.number is None else row.number, "at": iso(row.at)}
 
@@ -143,7 +162,7 @@ def command(row: Command) -> dict[str, Any]:
 
 
 def data_target(row: DataTarget) -> dict[str, Any]:
-    names = ("product", "board", "name", "version", "sequence", "digest", "size")
+    names = ("product", "board", "name", "version", "sequence", "digest", "size", "withdrawn")
     return {**{name: getattr(row, name) for name in names}, "created": iso(row.created_at)}
 
 

@@ -17,6 +17,7 @@ import secrets
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import threading
 from collections import deque
@@ -184,6 +185,14 @@ class Emulator:
     def output(self) -> str:
         """What QEMU itself last said, usually nothing."""
         return "; ".join(self._said)
+
+    def erases(self) -> list[int]:
+        """How often each sector of the flash was erased since it was made, up to where the board counts them."""
+        start = self.settings["wear_offset"]
+        with self.storage.open("rb") as file:
+            file.seek(start)
+            counts = file.read(start // self.settings["sector"] * 4)
+        return [(count + 1) & 0xFFFFFFFF for (count,) in struct.iter_unpack("<I", counts)]
 
     def kill(self) -> None:
         """Cuts the power: SIGKILL, at whatever the board is doing. start() powers it on again."""

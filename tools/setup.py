@@ -33,7 +33,12 @@ BUILD_PROGRAMS = {
     "arm-none-eabi-gcc": "gcc-arm-none-eabi",
     "qemu-system-arm": "qemu-system-arm",
 }
-TEST_PROGRAMS = {"mosquitto": "mosquitto", "mosquitto_passwd": "mosquitto"}
+TEST_PROGRAMS = {
+    "mosquitto": "mosquitto",
+    "mosquitto_passwd": "mosquitto",
+    "coap-client-notls": "libcoap3-bin",
+    "coap-server-notls": "libcoap3-bin",
+}
 # Tests that need it are skipped, and say so, where it cannot be had: Ubuntu has it only as a snap.
 BROWSER = "chromium"
 

@@ -33,6 +33,7 @@ _TLS_ERRORS = const(-256)  # numbers below are mbedtls's
 _INVALID_RECORD = const(-0x7200)  # include/mbedtls/ssl.h
 _CONN_EOF = const(-0x7280)
 _FATAL_ALERT = const(-0x7780)
+_BAD_CERTIFICATE = const(-0x7A00)
 _PIECE = const(1024)  # bytes written before others have their turn
 _KNOWN = const(4)  # addresses remembered
 
@@ -96,11 +97,11 @@ class Stream:
 
     def _explained(self, error):
         """An OSError in words for what TLS on MicroPython says in numbers or as a ValueError."""
-        if self.handshake:
+        code = error.errno if isinstance(error, OSError) else 0
+        if self.handshake and code != _CONN_EOF:
             self.s = self.handshake  # TLS has let go of it without closing it
         if not isinstance(error, OSError):
             return OSError("TLS: " + ", ".join(str(error).strip().split("\n")))
-        code = error.errno
         if not isinstance(code, int) or code > _TLS_ERRORS:
             return error
         if code == _INVALID_RECORD:
@@ -109,6 +110,8 @@ class Stream:
             return OSError("TLS: the peer closed the connection")
         if code == _FATAL_ALERT:
             return OSError("TLS: the peer refused, by an alert")
+        if code == _BAD_CERTIFICATE:
+            return OSError("TLS: the certificate is none for a server")
         return OSError("TLS: error -0x%x of mbedtls" % -code)
 
 

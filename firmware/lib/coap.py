@@ -16,9 +16,9 @@ between its blocks. What goes wrong is a CoapError, an error code in the answer 
 What a peer sends may be larger than Client(block=...) only by the peer's mistake; it is refused.
 """
 
-from coap_block import Answer, Body, CoapError, Reader, Upload  # noqa: F401
+from coap_block import Body, CoapError, Upload
 from coap_message import const, insert
-from coap_peer import MAX_WAIT_MS, OVERHEAD, Peer
+from coap_peer import OVERHEAD, Peer
 
 _ETAG = const(4)
 _PATH = const(11)
@@ -26,6 +26,7 @@ _FORMAT = const(12)
 _QUERY = const(15)
 _ACCEPT = const(17)
 _NO_RESPONSE = const(258)
+_MAX_WAIT_S = const(93)  # for an answer (RFC 7252, MAX_TRANSMIT_WAIT)
 
 
 class Client(Peer):
@@ -80,7 +81,7 @@ class Client(Peer):
         options=(),
         confirmable=True,
         no_response=0,
-        timeout_s=None,
+        timeout_s=_MAX_WAIT_S,
     ):
         """Any request; returns an Answer, raises CoapError for an error code and all else.
 
@@ -98,10 +99,12 @@ class Client(Peer):
             insert(fixed, _ETAG, etag)
         if no_response:
             insert(fixed, _NO_RESPONSE, no_response)
-        wait = MAX_WAIT_MS if timeout_s is None else int(timeout_s * 1000)
+        wait = int(timeout_s * 1000)
         if size is None:
             size = len(payload or b"")
         else:
+            from coap_reader import Reader
+
             payload = Reader(payload, size, self.szx)
         known = etag if offset or sink else None
         # Where the answer may be large it is said beforehand how large its blocks may be.
@@ -118,16 +121,16 @@ class Client(Peer):
                 if not step.more:
                     step = body
         except CoapError as error:
-            body.failed(error)
+            error.etag = body.etag
             raise
         return body.answer
 
-    async def ping(self, timeout_s=None):
+    async def ping(self, timeout_s=_MAX_WAIT_S):
         """Returns when the peer has shown that it is there (RFC 7252 section 4.3)."""
-        wait = MAX_WAIT_MS if timeout_s is None else int(timeout_s * 1000)
+        wait = int(timeout_s * 1000)
         await self.exchange(0, (), None, None, True, wait, token=b"")
 
-    async def observe(self, path, query="", accept=None, max_size=2048, timeout_s=None):
+    async def observe(self, path, query="", accept=None, max_size=2048, timeout_s=_MAX_WAIT_S):
         """Registers for what is at path (RFC 7641); returns a coap_observe.Observation.
 
         Its next() returns an Answer for each new state, its cancel() ends it. It registers again
@@ -135,7 +138,7 @@ class Client(Peer):
         """
         from coap_observe import Observation
 
-        wait = MAX_WAIT_MS if timeout_s is None else int(timeout_s * 1000)
+        wait = int(timeout_s * 1000)
         options = _options(path, query, accept, ())
         return await Observation(self, options, max_size, wait).register()
 

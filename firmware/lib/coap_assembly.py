@@ -6,7 +6,7 @@ from coap_message import const, insert
 from coap_resource import Reply
 from coap_udp import ticks_diff, ticks_ms
 
-MAX_BODIES = const(2)  # that are being put together, and that are kept to be asked for
+_MAX_BODIES = const(2)  # that are being put together, and that are kept to be asked for
 _LIFETIME_MS = const(93000)  # without a further block
 _ETAG = const(4)
 _BLOCK2 = const(23)
@@ -107,7 +107,7 @@ def _find(entries, key):
 
 def _keep(entries, entry):
     """Adds an entry; the oldest gives way."""
-    if len(entries) >= MAX_BODIES:
+    if len(entries) >= _MAX_BODIES:
         entries.pop(0)
     entry[3] = ticks_ms()
     entries.append(entry)

@@ -30,8 +30,8 @@ class CoapError(Exception):
 class Answer:
     """code: 205 for 2.05. payload: bytes of the body, empty if a sink took it. size: of the body.
 
-    etag (bytes), format (of the content, int), location ("/a/b?c"): or None, if not said.
-    options: all of the first message, pairs (number, bytes).
+    etag (bytes), format (of the content, int): or None, if not said. options: all of the first
+    message, pairs (number, bytes); 8 is Location-Path, 20 Location-Query.
     """
 
     def __init__(self, message):
@@ -43,27 +43,21 @@ class Answer:
         etags = message.values(_ETAG)
         self.etag = etags[0] if etags else None
 
-    @property
-    def location(self):
-        path = "".join("/" + str(value, "utf-8") for number, value in self.options if number == 8)
-        query = "&".join(str(value, "utf-8") for number, value in self.options if number == 20)
-        return (path + "?" + query if query else path) or None
-
 
 class Body:
     """Takes the body of an answer, message by message, and hands it to a sink in order.
 
-    more: whether there are blocks to come.
+    more: whether there are blocks to come. etag: of the body, once it is known.
     """
 
     def __init__(self, sink, offset, max_size, etag, szx, early):
         self.answer = None
         self.more = True
         self._at = offset  # bytes the sink has had, or skipped
-        self._sink = sink or self._collect
         self._kept = None if sink else bytearray()
+        self._sink = sink or self._kept.extend
         self._max_size = max_size
-        self._etag = etag
+        self.etag = etag
         self._szx = szx  # block size 2 ** (szx + 4), largest that there is room for
         self._early = early and szx < 6  # says in the first request how large a block may be
         # Where the next block begins. At the very end of a body there is none to ask for; the
@@ -110,9 +104,9 @@ class Body:
         self.more = block is not None and bool(block & 8)
         etags = message.values(_ETAG)
         etag = etags[0] if etags else None
-        if self._etag is None and first:
-            self._etag = etag
-        elif self._etag != etag and code != 203:
+        if self.etag is None and first:
+            self.etag = etag
+        elif self.etag != etag and (etag or first) and code != 203:
             raise CoapError("changed", "the body is another one now")
         end = start + size
         if end < self._at and not self.more:
@@ -128,42 +122,9 @@ class Body:
             if self._kept is not None:
                 self.answer.payload = bytes(self._kept)
 
-    def _collect(self, view):
-        self._kept.extend(view)
-
-    def failed(self, error):
-        """Adds to a CoapError what a caller needs to resume."""
-        if isinstance(error, CoapError):
-            error.etag = self._etag
-
-
-class Reader:
-    """A body that comes from an object with readinto(view) -> bytes read, sliced like bytes.
-
-    Slices begin where the one before began or ended: a block that is cut smaller is still there.
-    """
-
-    def __init__(self, source, size, szx):
-        self._source = source
-        self._size = size
-        self._view = memoryview(bytearray(16 << szx))
-        self._from = self._have = 0  # where in the body the view's bytes begin, how many they are
-
-    def piece(self, at, most):
-        if at == self._from + self._have:
-            self._from = at
-            self._have = 0
-            while self._have < min(most, self._size - at):
-                got = self._source.readinto(self._view[self._have : most])
-                if not got:
-                    raise CoapError("size", "the reader ended before its %d bytes" % self._size)
-                self._have += got
-        start = at - self._from
-        return self._view[start : min(start + most, self._have)]
-
 
 class Upload:
-    """Gives the body of a request in blocks (section 2.3), from bytes or from a Reader.
+    """Gives the body of a request in blocks (section 2.3), from bytes or a coap_reader.Reader.
 
     The answer to the last block is for body, a Body.
     """
@@ -181,7 +142,7 @@ class Upload:
         """(options, payload) of the next request."""
         most = 16 << self._szx
         at = self._at
-        if isinstance(self._given, Reader):
+        if hasattr(self._given, "piece"):
             piece = self._given.piece(at, most)
         else:
             piece = memoryview(self._given)[at : at + most]

@@ -5,20 +5,17 @@ from os import urandom
 from coap_message import const
 from coap_udp import send, ticks_diff, ticks_ms
 
-MAX_RETRANSMIT = const(4)
-EXCHANGE_LIFETIME_MS = const(247000)
-
-# How a confirmable message ended, told to its owner.
-ACKED = const(0)
-RESET = const(1)
-GIVEN_UP = const(2)
+_MAX_RETRANSMIT = const(4)  # section 4.8
+_EXCHANGE_LIFETIME_MS = const(247000)
+_GIVEN_UP = const(2)
 
 
 class Outbox:
     """Confirmable messages that nobody has acknowledged yet, repeated as time goes on.
 
     tick() is to be called often. A message's bytes must stay as they are until it has ended:
-    then owner.ended(outcome) is called, if there is an owner.
+    then owner.ended(outcome) is called, if there is an owner. outcome: 0 acknowledged, 1 reset, 2
+    given up.
     """
 
     def __init__(self, sock, ack_timeout_s):
@@ -29,7 +26,7 @@ class Outbox:
     def send(self, mid, view, owner, peer=None):
         # Times 1 to 1.5 at random, and doubled at every repetition (section 4.2).
         interval = self._timeout + self._timeout * urandom(1)[0] // 512
-        self.waiting.append([mid, peer, view, owner, MAX_RETRANSMIT, interval, ticks_ms()])
+        self.waiting.append([mid, peer, view, owner, _MAX_RETRANSMIT, interval, ticks_ms()])
         send(self._sock, view, peer)
 
     def end(self, outcome, mid, peer=None):
@@ -55,7 +52,7 @@ class Outbox:
                 entry[6] = now
                 send(self._sock, entry[2], entry[1])
             else:
-                self._end(entry, GIVEN_UP)
+                self._end(entry, _GIVEN_UP)
 
     def _end(self, entry, outcome):
         self.waiting.remove(entry)
@@ -79,7 +76,7 @@ class Recent:
             if entry and entry[0] == mid and entry[1] == peer:
                 # Ticks wrap around in days; a difference below 0 is such an old entry.
                 age = ticks_diff(ticks_ms(), entry[2])
-                return entry if 0 <= age < EXCHANGE_LIFETIME_MS else None
+                return entry if 0 <= age < _EXCHANGE_LIFETIME_MS else None
         return None
 
     def add(self, mid, reply, peer=None):

@@ -3,16 +3,16 @@
 import asyncio
 from os import urandom
 
-from coap_exchange import ACKED, RESET, Outbox, Recent
+from coap_exchange import Outbox, Recent
 from coap_message import Message, const, encode
 from coap_resource import Reply, Request
 from coap_udp import open_socket, readable, send, sleep_ms
 
-OVERHEAD = const(128)  # bytes of a message beside its block
-RECENT = const(16)  # messages remembered to recognise duplicates
-KEPT = const(64)  # bytes of an answer that are kept where the request may be handled again
-MAX_TASKS = const(4)  # async handlers under way
-MAX_WAITING = const(12)  # own messages not acknowledged, before no async handler is begun
+_OVERHEAD = const(128)  # bytes of a message beside its block
+_RECENT = const(16)  # messages remembered to recognise duplicates
+_KEPT = const(64)  # bytes of an answer that are kept where the request may be handled again
+_MAX_TASKS = const(4)  # async handlers under way
+_MAX_WAITING = const(12)  # own messages not acknowledged, before no async handler is begun
 _TICK_MS = const(200)
 
 _CON = const(0)
@@ -23,6 +23,8 @@ _IGNORED = const(1)  # as in coap_message
 _MALFORMED = const(2)
 _PATH = const(11)
 _BLOCK1 = const(27)
+_ACKED = const(0)  # as in coap_exchange
+_RESET = const(1)
 
 
 class Listener:
@@ -40,10 +42,10 @@ class Listener:
         self._sock = None
         self.outbox = None
         self.observers = None  # of coap_notify, once there is one
-        self._out = bytearray(block + OVERHEAD)
+        self._out = bytearray(block + _OVERHEAD)
         self._short = bytearray(4)
         self._message = Message()
-        self._recent = Recent(RECENT)
+        self._recent = Recent(_RECENT)
         self._mid = urandom(1)[0] << 8 | urandom(1)[0]
         self._tasks = []
 
@@ -90,7 +92,7 @@ class Listener:
         mid = message.mid
         if kind >= _ACK:
             if verdict != _MALFORMED and not message.code:
-                ended = self.outbox.end(ACKED if kind == _ACK else RESET, mid, peer)
+                ended = self.outbox.end(_ACKED if kind == _ACK else _RESET, mid, peer)
                 if kind == _RST and self.observers and not ended:
                     self.observers.reset(mid, peer)
             return
@@ -121,7 +123,7 @@ class Listener:
         else:
             reply = self.handle(request)
             if hasattr(reply, "send"):  # a coroutine
-                if len(self._tasks) < MAX_TASKS and len(self.outbox.waiting) < MAX_WAITING:
+                if len(self._tasks) < _MAX_TASKS and len(self.outbox.waiting) < _MAX_WAITING:
                     request.message = Message()
                     request.message.decode(data, len(data))
                     if message.kind == _CON:
@@ -140,7 +142,7 @@ class Listener:
             view[0] = view[0] & 0xCF | _ACK << 4
             view[2] = message.mid >> 8
             view[3] = message.mid & 255
-            again = message.code not in (2, 6) and len(view) > KEPT
+            again = message.code not in (2, 6) and len(view) > _KEPT
             entry[3] = False if again else bytes(view)
         send(self._sock, view, peer)
 

@@ -15,17 +15,13 @@ except ImportError:  # CPython
         return value
 
 
-CON = const(0)
-NON = const(1)
-ACK = const(2)
-RST = const(3)
+# What Message.decode says. Names with an underscore cost a board nothing; who needs these has them
+# too, and those of a message's kinds: 0 CON, 1 NON, 2 ACK, 3 RST.
+_GOOD = const(0)
+_IGNORED = const(1)  # no CoAP message of version 1: no answer to it
+_MALFORMED = const(2)  # kind and mid are set; a CON is answered with a reset (section 4.2)
 
-# What Message.decode says.
-GOOD = const(0)
-IGNORED = const(1)  # no CoAP message of version 1: no answer to it
-MALFORMED = const(2)  # kind and mid are set; a CON is answered with a reset (section 4.2)
-
-MAX_OPTIONS = const(24)  # in a received message; one with more is malformed
+_MAX_OPTIONS = const(24)  # in a received message; one with more is malformed
 
 # The options that are understood, five bytes each: number (2), shortest and longest value,
 # whether it may be repeated (RFC 7252 section 5.10, 7641, 7959, 9175, 7967).
@@ -83,7 +79,12 @@ def encode(buf, kind, code, mid, token, options, payload=None):
         number = option[0]
         value = option[1]
         whole = isinstance(value, int)
-        size = _uint_size(value) if whole else len(value)
+        size = 0
+        if whole:
+            while value >> (size << 3):
+                size += 1
+        else:
+            size = len(value)
         if at + 5 + size > most or number < last:
             raise ValueError(
                 "options out of order"
@@ -113,14 +114,6 @@ def encode(buf, kind, code, mid, token, options, payload=None):
     return at
 
 
-def _uint_size(value):
-    size = 0
-    while value:
-        value >>= 8
-        size += 1
-    return size
-
-
 def _put_extended(buf, head, at, value, shift):
     """Writes a delta or a length (section 3.1), its nibble to buf[head]; returns what is next."""
     if value < 13:
@@ -146,18 +139,18 @@ class Message:
     """
 
     def __init__(self):
-        self._numbers = array("H", bytes(2 * MAX_OPTIONS))
-        self._places = array("H", bytes(2 * MAX_OPTIONS))
-        self._sizes = array("H", bytes(2 * MAX_OPTIONS))
+        self._numbers = array("H", bytes(2 * _MAX_OPTIONS))
+        self._places = array("H", bytes(2 * _MAX_OPTIONS))
+        self._sizes = array("H", bytes(2 * _MAX_OPTIONS))
         self._count = self._token_size = 0
         self.buf = b""
         self.kind = self.code = self.mid = self.payload_at = self.size = self.refused = 0
 
     def decode(self, buf, size):
-        """Looks at the first size bytes of buf; returns GOOD, IGNORED or MALFORMED."""
+        """Looks at the first size bytes of buf; 0: a good one, 1: to ignore, 2: to reject."""
         self._count = self._token_size = self.refused = 0
         if size < 4 or buf[0] >> 6 != 1:
-            return IGNORED
+            return _IGNORED
         self.buf = buf
         self.kind = buf[0] >> 4 & 3
         self.mid = buf[2] << 8 | buf[3]
@@ -168,7 +161,7 @@ class Message:
         at = 4 + tokens
         # Code classes 1, 6 and 7 are reserved; an empty message is its header alone.
         if tokens > 8 or at > size or code >> 5 in (1, 6, 7) or (not code and size > 4):
-            return MALFORMED
+            return _MALFORMED
         self._token_size = tokens
         number = 0
         while at < size:
@@ -176,15 +169,15 @@ class Message:
             at += 1
             if head == 0xFF:
                 self.payload_at = at
-                return GOOD if at < size else MALFORMED
+                return _GOOD if at < size else _MALFORMED
             delta = head >> 4
             length = head & 15
             if delta == 15 or length == 15:
-                return MALFORMED
+                return _MALFORMED
             # Both are followed by up to two bytes, which must be there.
             more = (delta - 12 if delta > 12 else 0) + (length - 12 if length > 12 else 0)
             if at + more > size:
-                return MALFORMED
+                return _MALFORMED
             if delta > 12:
                 if delta == 13:
                     delta = buf[at] + 13
@@ -201,9 +194,9 @@ class Message:
                     at += 2
             number += delta
             if number > 65535 or at + length > size or not self._keep(number, at, length):
-                return MALFORMED
+                return _MALFORMED
             at += length
-        return GOOD
+        return _GOOD
 
     def _keep(self, number, at, length):
         """Notes an option; False if there are too many."""
@@ -220,7 +213,7 @@ class Message:
                 self.refused = number
             return True
         count = self._count
-        if count == MAX_OPTIONS:
+        if count == _MAX_OPTIONS:
             return False
         self._numbers[count] = number
         self._places[count] = at

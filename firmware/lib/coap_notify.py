@@ -1,13 +1,13 @@
 """Those who observe what the CoAP server has (RFC 7641 section 4)."""
 
-from coap_exchange import ACKED
 from coap_message import Message, const
 from coap_resource import Reply, Request
 from coap_udp import ticks_diff, ticks_ms
 
-MAX_OBSERVERS = const(8)
-MAX_REQUEST = const(128)  # bytes of a request to observe: it is kept
+_MAX_OBSERVERS = const(8)
+_MAX_REQUEST = const(128)  # bytes of a request to observe: it is kept
 _OBSERVE = const(6)
+_ACKED = const(0)  # as in coap_exchange
 _CONFIRM_EVERY = const(8)  # notifications: a silent observer is noticed by those it must answer
 _CONFIRM_MS = const(3600000)  # and by time; section 4.5 wants it every 24 hours at least
 
@@ -25,7 +25,7 @@ class Observers:
             if observer.peer == request.peer and observer.token == token:
                 self.remove(observer)
                 break
-        full = len(self._all) >= MAX_OBSERVERS or len(data) > MAX_REQUEST
+        full = len(self._all) >= _MAX_OBSERVERS or len(data) > _MAX_REQUEST
         if request.uint(_OBSERVE) or reply.code >= 400 or full:
             return None
         self._all.append(Observer(self, request.peer, token, request.path, data, reply.format))
@@ -103,7 +103,7 @@ class Observer:
     def ended(self, outcome):
         """A confirmable notification was acknowledged, rejected, or given up."""
         self.waiting = False
-        if outcome != ACKED:
+        if outcome != _ACKED:
             self._observers.remove(self)
             return
         self.heard = ticks_ms()

@@ -7,7 +7,7 @@ from coap_block import Body, CoapError
 from coap_message import const, insert
 from coap_udp import ticks_diff, ticks_ms
 
-MAX_OBSERVATIONS = const(4)  # of one client
+_MAX_OBSERVATIONS = const(4)  # of one client
 _OBSERVE = const(6)
 _MAX_AGE = const(14)
 _FRESH_MS = const(128000)  # section 3.4: after so long every notification is newer
@@ -77,8 +77,8 @@ class Observation:
         """Registers, or registers again: what is there now is the next state."""
         self._sequence = self._error = None
         if self not in self._client.observations:
-            if len(self._client.observations) >= MAX_OBSERVATIONS:
-                raise CoapError("size", "more than %d observations" % MAX_OBSERVATIONS)
+            if len(self._client.observations) >= _MAX_OBSERVATIONS:
+                raise CoapError("size", "more than %d observations" % _MAX_OBSERVATIONS)
             self._client.observations.append(self)
         try:
             await self._ask(self, 0)

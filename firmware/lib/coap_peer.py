@@ -4,12 +4,11 @@ import asyncio
 from os import urandom
 
 from coap_block import CoapError
-from coap_exchange import ACKED, GIVEN_UP, RESET, Outbox, Recent
+from coap_exchange import Outbox, Recent
 from coap_message import Message, const, encode, insert
 from coap_udp import open_socket, readable, receive, send, sleep_ms, ticks_diff, ticks_ms
 
 OVERHEAD = const(128)  # bytes of a message beside its block: header, token, options
-MAX_WAIT_MS = const(93000)  # for an answer, unless the caller says (RFC 7252, MAX_TRANSMIT_WAIT)
 _TICK_MS = const(100)
 _RECENT = const(8)  # messages remembered to recognise duplicates
 
@@ -20,6 +19,9 @@ _RST = const(3)
 _IGNORED = const(1)  # as in coap_message
 _MALFORMED = const(2)
 _ECHO = const(252)
+_ACKED = const(0)  # as in coap_exchange
+_RESET = const(1)
+_GIVEN_UP = const(2)
 
 
 class Peer:
@@ -128,10 +130,10 @@ class Peer:
 
     def ended(self, outcome):
         """The message on its way has been acknowledged, reset or given up (Outbox)."""
-        if outcome == ACKED:
+        if outcome == _ACKED:
             if self._silent:
                 self._end(None)
-        elif outcome == RESET:
+        elif outcome == _RESET:
             self._end(CoapError("reset", "the peer rejects the message") if self._step else None)
         else:
             self._end(CoapError("timeout", "no answer from %s:%d" % self._where))
@@ -143,7 +145,7 @@ class Peer:
             if self._busy.is_set():
                 self._outbox.tick()
             if self._busy.is_set() and ticks_diff(ticks_ms(), self._since) > self._limit:
-                self.ended(GIVEN_UP)
+                self.ended(_GIVEN_UP)
 
     async def _receive(self):
         while True:
@@ -168,12 +170,12 @@ class Peer:
                 self._end(CoapError("size", "an answer larger than the buffer"))
         if kind == _RST:
             if self._busy.is_set() and message.mid == self._mid:
-                self.ended(RESET)
+                self.ended(_RESET)
         elif kind == _ACK:
             if verdict == _MALFORMED:
                 return
             if not message.code:
-                self._outbox.end(ACKED, message.mid)
+                self._outbox.end(_ACKED, message.mid)
             elif mine and message.mid == self._mid:
                 self._answered(message)
             else:

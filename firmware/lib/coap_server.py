@@ -17,8 +17,8 @@ is put together, up to max_body, or handed on as it comes (blocks=True).
 
 Everything is bounded: messages, bodies, observers, work under way, and the memory of what was
 answered, so that a duplicate is answered alike. There a bound departs from the RFC: of more than
-RECENT messages in EXCHANGE_LIFETIME the oldest are forgotten, and answers of more than KEPT bytes
-to GET, PUT and DELETE are made again, which those methods allow.
+16 messages in EXCHANGE_LIFETIME the oldest are forgotten, and answers of more than 64 bytes to
+GET, PUT and DELETE are made again, which those methods allow.
 
 A small request that spoofs its sender can have a large answer sent to somebody else; where that
 matters, answer with little, or use fresh=True (RFC 9175 section 2.4).

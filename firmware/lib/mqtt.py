@@ -12,13 +12,14 @@ import os
 from asyncio import TimeoutError
 
 import mqtt_packet as wire
-from aiotcp import connect, const, sleep_ms, ticks_diff, ticks_ms, within
+from aiotcp import connect, const, first, sleep_ms, ticks_diff, ticks_ms, within
 from mqtt_packet import MqttError
-from mqtt_requests import LEAVING, Request
+from mqtt_requests import Request
 from mqtt_session import Session
 
 _PUBLISH = const(0x30)
 _PINGREQ = const(0xC0)
+_LEAVING = const(0x08)  # instead of a QoS: to be unsubscribed from
 
 _WINDOW = const(4)  # messages of QoS 1 on their way at a time
 _MAX_PAYLOAD = const(0xFFFFF00)  # bytes, less some for the head; that of MQTT
@@ -34,7 +35,7 @@ class Client(Session):
     """An MQTT client; nothing moves unless `run` is running.
 
     user, password: str or None. keepalive: seconds. clean: ask for a session without a past.
-    will: (topic, payload, qos, retain) or None.
+    will: (topic, payload, qos, retain) or None; a fifth are its properties, of MQTT 5.
     on_message(topic: str, payload: memoryview, retained: bool) is called for each message; the
     payload is valid only until it returns, and a QoS 1 message is acknowledged after that.
     on_connect(session_present: bool) is called at each connection. Both are plain functions and
@@ -45,8 +46,7 @@ class Client(Session):
     `oversized`. window: QoS 1 messages on their way at a time. rng(n) -> n random bytes, for the
     jitter. log(str) hears of connections and how they ended; never of payloads or passwords.
     version: 4 for MQTT 3.1.1, 5 for MQTT 5; then properties are those of CONNECT,
-    {mqtt_v5 constant: value}, will_properties those of the will, and on_message has a fourth
-    argument, the message's.
+    {mqtt_v5 constant: value}, and on_message has a fourth argument, the message's.
 
     connected; error: why the last connection ended; sessions: how many there were.
     """
@@ -72,17 +72,14 @@ class Client(Session):
         window=_WINDOW,
         version=4,
         properties=None,
-        will_properties=None,
     ):
         if not 2 <= keepalive <= 65535:
             raise ValueError("the MQTT keepalive must be 2 to 65535 s, not %d" % keepalive)
         if max_packet < 16 or window < 1 or version not in (4, 5):
             raise ValueError("max_packet at least 16 bytes, window at least 1, version 4 or 5")
         super().__init__(max_packet, window)
-        self._address = host, port, ssl
-        self._clean = clean
-        self._random = rng or os.urandom
-        self._log = log
+        self.rng = rng or os.urandom
+        self.log = log
         self.on_message = on_message
         self.on_connect = on_connect
         self.on_large = on_large
@@ -99,8 +96,9 @@ class Client(Session):
             import mqtt_v5
 
             self.five = mqtt_v5.Five(self)
-            more = self.five.introduce(properties, will_properties)
-        self._hello = wire.connect(client_id, user, password, keepalive, clean, will, *more)
+            more = (self.five.connect(properties, will[4] if will and len(will) > 4 else None),)
+        hello = wire.connect(client_id, user, password, keepalive, clean, will and will[:4], *more)
+        self.config = host, port, ssl, hello, clean
 
     async def wait_connected(self):
         while not self.connected:
@@ -128,7 +126,7 @@ class Client(Session):
                     attempt = 0
                 # Full jitter: 0 to a doubling cap, so that a fleet does not come back in step.
                 ms = min(self.backoff_cap_ms, self.backoff_base_ms << min(attempt, 16))
-                ms = ms * int.from_bytes(self._random(2), "big") >> 16
+                ms = ms * int.from_bytes(self.rng(2)) >> 16
                 attempt += 1
                 self.say("%r; next try in %d ms" % (self.error, ms))
                 while ms > 0 and not self.leaving:
@@ -137,20 +135,23 @@ class Client(Session):
         finally:
             self.leaving = False
             for item in list(self.window):
-                self.over(item, MqttError("stopped", "the client was stopped"))
+                self.done(item, MqttError("stopped", "the client was stopped"))
 
     async def _connection(self):
-        host, port, ssl = self._address
+        """From connecting to disconnect(); MqttError or OSError if the connection ends before."""
+        host, port, ssl, hello, clean = self.config
         try:
-            self.stream = stream = await connect(host, port, self.connect_ms, ssl)
+            self.stream = await connect(host, port, self.connect_ms, ssl)
             try:
-                opening = self.open(self._hello, self._clean)
-                present = await within(self.connect_ms, opening)
+                present = await within(self.connect_ms, self.open(hello, clean))
                 self.say("connected to %s:%d" % (host, port))
-                await self.serve(present)
+                self.accept(present)
+                if self.on_connect:
+                    self.call(self.on_connect, present)
+                await first(self.recv(), self.write(), self.poll())
             finally:
-                self.drop(MqttError("lost", "the connection ended"))
-                await stream.close()
+                self.discard(MqttError("lost", "the connection ended"))
+                await self.stream.close()
         except TimeoutError:
             raise MqttError("timeout", "no connection to %s:%d, or no CONNACK" % (host, port))
 
@@ -180,10 +181,10 @@ class Client(Session):
             item.size = size
             item.start = payload.tell() if qos else 0
         if self.five:
-            self.five.prepare(item, properties)
+            self.five.pack(item, properties)
         if not qos and not self.connected:
             raise MqttError("offline", "not connected, and QoS 0 does not wait")
-        answer = self.ask(item)
+        answer = self.send(item)
         try:
             return await (answer if timeout_s is None else within(int(timeout_s * 1000), answer))
         except TimeoutError:
@@ -195,37 +196,34 @@ class Client(Session):
         Returns the QoS granted, or None if there is no connection yet. Raises MqttError if the
         broker refuses.
         """
-        if qos not in (0, 1):
+        if qos not in (0, 1, _LEAVING):
             raise ValueError("QoS is 0 or 1")
-        return await self._wish(topic, qos)
-
-    async def unsubscribe(self, topic):
-        """Ends a subscription; it is forgotten when the broker, now or later, has confirmed."""
-        await self._wish(topic, LEAVING)
-
-    async def _wish(self, topic, how):
         topic = wire.topic_bytes(topic, True)
-        self.filters[topic] = how
+        self.filters[topic] = qos
         if not self.connected:
             return None
         try:
-            return await self.ask(self.wish(topic))
+            return await self.send(self.filter(topic))
         except MqttError as error:
             if error.reason != "lost":
                 raise
             return None  # remembered: the next connection asks again
 
+    async def unsubscribe(self, topic):
+        """Ends a subscription; it is forgotten when the broker, now or later, has confirmed."""
+        await self.subscribe(topic, _LEAVING)
+
     async def round_trip(self):
         """Returns when the broker has answered a PINGREQ; MqttError if it cannot or does not."""
         if not self.connected:
             raise MqttError("offline", "not connected")
-        await self.ask(Request(_PINGREQ))
+        await self.send(Request(_PINGREQ))
 
     # ------------------------------------------------------------ for the session
 
     def say(self, text):
-        if self._log:
-            self._log("mqtt: " + text)
+        if self.log:
+            self.log("mqtt: " + text)
 
     def call(self, handler, *args):
         """What the application's handler returns: a fault in it is its own, we go on."""

@@ -18,26 +18,28 @@ from mqtt_packet import MqttError
 _PIECE = const(512)  # bytes read from a reader and written at a time
 
 
-async def receive(client):
-    """The body of a PUBLISH, of which client.rx[client.at:client.end] is the start."""
+async def recv(client):
+    """The body of a PUBLISH, of which client.rx[client.start:client.end] is the start."""
     buf, kind, rest = client.rx, client.kind, client.size
     retained, confirmed = bool(kind & 1), kind & 0x06
-    client.began = ticks_ms()
+    client.since = ticks_ms()
     client.patience = client.reply_ms
     await _have(client, 2)
-    topic_size = 2 + (buf[client.at] << 8 | buf[client.at + 1])
+    topic_size = 2 + (buf[client.start] << 8 | buf[client.start + 1])
     head = topic_size + (2 if confirmed else 0)
     whole = head  # with MQTT 5's properties
     if client.five and head + 4 <= len(buf):
         await _have(client, min(head + 4, rest))
-        whole += client.five.span(client.at + head)
+        whole += client.five.span(client.start + head)
     if whole > rest or confirmed > 2:
-        raise MqttError("protocol", "malformed PUBLISH")
+        raise client.unexpected()
     place = None
     if whole <= len(buf):
         await _have(client, whole)
-        at = client.at
+        at = client.start
         stop = wire.parse_publish(buf, kind, at, at + head)
+        if not stop:
+            raise client.unexpected()
         more = ()
         if client.five:
             topic, _, more = client.five.message(stop, at + head, at + whole)
@@ -50,9 +52,9 @@ async def receive(client):
         await _pour(client, topic_size, None)
         rest -= head
         await _have(client, head - topic_size)
-        stop, whole = client.at, head - topic_size
+        stop, whole = client.start, head - topic_size
     pid = buf[stop] << 8 | buf[stop + 1]
-    client.at += whole
+    client.start += whole
     if place is None:
         client.oversized += 1
         client.say("dropped a message of %d bytes" % client.size)
@@ -68,7 +70,8 @@ async def receive(client):
     if place is not None and client.on_message:
         client.call(client.on_message, topic, place, retained, *more)
     if confirmed:
-        client.acknowledge(pid)
+        client.acks.append(pid)
+        client.work.set()
     client.patience = 0
     for item in client.window:
         item.since = ticks_ms()  # what was to be answered could not be, until now
@@ -76,8 +79,8 @@ async def receive(client):
 
 async def _have(client, size):
     """Waits for the next `size` bytes; they must fit in the buffer."""
-    while client.end - client.at < size:
-        await client.fill()
+    while client.end - client.start < size:
+        await client.read()
 
 
 async def _pour(client, rest, place):
@@ -92,10 +95,10 @@ async def _pour(client, rest, place):
         at = 0
     faults = client.handler_errors
     while rest:
-        size = min(rest, client.end - client.at)
+        size = min(rest, client.end - client.start)
         if size:
-            part = client.rx[client.at : client.at + size]
-            client.at += size
+            part = client.rx[client.start : client.start + size]
+            client.start += size
             if view:
                 view[at : at + size] = part
             elif place is not None:
@@ -105,7 +108,7 @@ async def _pour(client, rest, place):
             if not size:
                 raise MqttError("lost", "the broker closed the connection")
         else:
-            await client.fill()
+            await client.read()
         if view:
             at += size
         rest -= size
@@ -135,5 +138,5 @@ async def send(client, item, properties, at):
             raise
         # Of a packet that is cut short only the end of the connection can free the broker.
         failure = MqttError("source", repr(error))
-        client.over(item, failure)
+        client.done(item, failure)
         raise failure

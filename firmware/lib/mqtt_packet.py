@@ -7,8 +7,10 @@ from aiotcp import const
 
 _CONNECT = const(0x10)
 _PUBACK = const(0x40)
-
-MAX_TOPIC = const(255)  # bytes; what the client sends, MQTT itself allows 65535
+_MAX_TOPIC = const(255)  # bytes; what the client sends, MQTT itself allows 65535
+_SLASH = const(0x2F)
+_PLUS = const(0x2B)
+_HASH = const(0x23)
 
 
 class MqttError(Exception):
@@ -26,73 +28,85 @@ class MqttError(Exception):
         self.code = code
 
 
-def topic_bytes(topic, wildcards=False):
-    """A topic name or, with wildcards, a filter, in UTF-8 (4.7); ValueError if it is neither."""
+def is_topic(data, filter=False):
+    """Whether bytes-like data is a topic name or, with `filter`, a topic filter (4.7)."""
+    last = len(data) - 1
+    good = last >= 0
+    before = _SLASH
+    for at, byte in enumerate(data):
+        if byte in (_PLUS, _HASH):
+            # A wildcard fills a level, and # is the last.
+            after = data[at + 1] if at < last and byte == _PLUS else _SLASH
+            good = good and filter and before == after == _SLASH and (byte == _PLUS or at == last)
+        good = good and byte != 0
+        before = byte
+    return good
+
+
+def topic_bytes(topic, filter=False):
+    """A topic name or filter of ours in UTF-8; ValueError if it is none."""
     data = topic.encode()
-    good = 0 < len(data) <= MAX_TOPIC and "\0" not in topic
-    levels = topic.split("/")
-    for at, level in enumerate(levels):
-        if "#" in level or "+" in level:
-            last = at + 1 == len(levels)
-            good = good and wildcards and (level == "+" or (level == "#" and last))
-    if not good:
-        raise ValueError("no MQTT topic of 1 to %d bytes: %r" % (MAX_TOPIC, topic[:MAX_TOPIC]))
+    if len(data) > _MAX_TOPIC or not is_topic(data, filter):
+        raise ValueError("no MQTT topic of 1 to %d bytes: %r" % (_MAX_TOPIC, topic[:_MAX_TOPIC]))
     return data
 
 
-def text(value):
+def pack(value):
     """A str or bytes-like field with its length before it (1.5.3)."""
     data = value.encode() if isinstance(value, str) else bytes(value)
     if len(data) > 65535:
         raise ValueError("a field of %d bytes; MQTT has 65535" % len(data))
-    return len(data).to_bytes(2, "big") + data
+    return len(data).to_bytes(2) + data
 
 
-def connect(client_id, user, password, keepalive, clean, will, level=4, more=b"", of_will=b""):
-    """A whole CONNECT packet (3.1); arguments as for mqtt.Client, level 5 with properties."""
+def connect(client_id, user, password, keepalive, clean, will, five=(4, b"", b"")):
+    """A whole CONNECT packet (3.1); arguments as for mqtt.Client.
+
+    five: protocol level, and for MQTT 5 the properties of the packet and of the will.
+    """
+    level, properties, of_will = five
     flags = 0x02 if clean else 0
-    fields = more + text(client_id)
+    fields = properties + pack(client_id)
     if will:
         topic, payload, qos, retain = will
         flags |= 0x04 | qos << 3 | (0x20 if retain else 0)
-        fields += of_will + text(topic_bytes(topic)) + text(payload)
+        fields += of_will + pack(topic_bytes(topic)) + pack(payload)
     if user is not None:
         flags |= 0x80
-        fields += text(user)
+        fields += pack(user)
     if password is not None:
         flags |= 0x40
-        fields += text(password)
+        fields += pack(password)
     start = bytearray(5)
     start[0] = _CONNECT
     at = put_length(start, 1, 10 + len(fields))
-    return (
-        start[:at] + text("MQTT") + bytes((level, flags)) + keepalive.to_bytes(2, "big") + fields
-    )
+    return start[:at] + pack("MQTT") + bytes((level, flags)) + keepalive.to_bytes(2) + fields
 
 
-def put_length(buf, at, value):
+def put_length(buf, start, value):
     """Writes a remaining length (2.2.3); returns the position after it."""
     while value > 127:
-        buf[at] = value & 127 | 128
+        buf[start] = value & 127 | 128
         value >>= 7
-        at += 1
-    buf[at] = value
-    return at + 1
+        start += 1
+    buf[start] = value
+    return start + 1
 
 
-def head(buf, kind, topic, pid, rest, gap=0):
+def head(buf, kind, topic, id, count, five=None):
     """A PUBLISH (3.3), SUBSCRIBE (3.8) or UNSUBSCRIBE (3.10) packet up to its payload.
 
-    kind: the first byte; topic: bytes; pid: 0 for none; rest: bytes that follow; gap: 1 for the
-    empty properties of a SUBSCRIBE in MQTT 5. Returns the size of what was written.
+    kind: the first byte; topic: bytes; id: the packet identifier, 0 for none; count: bytes that
+    follow; five: a SUBSCRIBE has properties, empty ones. Returns the size of what was written.
     """
+    asks = kind & 0x80
+    gap = 1 if five and asks else 0
     buf[0] = kind
     size = len(topic)
-    at = put_length(buf, 1, 2 + size + (2 if pid else 0) + gap + rest)
-    asks = kind & 0x80
+    at = put_length(buf, 1, 2 + size + (2 if id else 0) + gap + count)
     if asks:
-        buf[at] = pid >> 8
-        buf[at + 1] = pid & 255
+        buf[at] = id >> 8
+        buf[at + 1] = id & 255
         at += 2
         if gap:
             buf[at] = 0
@@ -103,34 +117,34 @@ def head(buf, kind, topic, pid, rest, gap=0):
     for byte in topic:
         buf[at] = byte
         at += 1
-    if pid and not asks:
-        buf[at] = pid >> 8
-        buf[at + 1] = pid & 255
+    if id and not asks:
+        buf[at] = id >> 8
+        buf[at + 1] = id & 255
         at += 2
     return at
 
 
-def put_ack(buf, at, pid):
+def put_ack(buf, start, id):
     """Writes a PUBACK (3.4); returns the position after it."""
-    buf[at] = _PUBACK
-    buf[at + 1] = 2
-    buf[at + 2] = pid >> 8
-    buf[at + 3] = pid & 255
-    return at + 4
+    buf[start] = _PUBACK
+    buf[start + 1] = 2
+    buf[start + 2] = id >> 8
+    buf[start + 3] = id & 255
+    return start + 4
 
 
-def parse_publish(buf, kind, at, end):
-    """Where the topic of the PUBLISH whose body is buf[at:end] ends (3.3.2); it is at at + 2.
+def parse_publish(buf, kind, start, end):
+    """Where the topic of the PUBLISH whose body is buf[start:end] ends (3.3.2).
 
-    A packet identifier follows if there is QoS 1, in MQTT 5 properties, then the payload. Raises
-    MqttError.
+    It begins at start + 2. A packet identifier follows if there is QoS 1, in MQTT 5 properties,
+    then the payload. 0 if it is malformed.
     """
     qos = kind & 0x06
-    stop = at + 2
+    stop = start + 2
     if stop <= end:
-        stop += buf[at] << 8 | buf[at + 1]
+        stop += buf[start] << 8 | buf[start + 1]
     after = stop + 2 if qos else stop
     # Never subscribed to with QoS 2, and 3 does not exist.
     if qos > 2 or after > end or (qos and not (buf[stop] | buf[stop + 1])):
-        raise MqttError("protocol", "malformed PUBLISH")
+        return 0
     return stop

@@ -1,12 +1,20 @@
 """Words for the codes a broker refuses with; imported when it does."""
 
-CONNACK = (  # of MQTT 3.1.1, from 1 on (3.2.2.3)
+from mqtt_packet import MqttError
+
+_CONNACK = (  # of MQTT 3.1.1, from 1 on (3.2.2.3)
     "unacceptable protocol version",
     "client identifier rejected",
     "server unavailable",
     "bad user name or password",
     "not authorised",
 )
+
+
+def refused(code):
+    """The MqttError of a CONNACK with this code."""
+    return MqttError("refused", _CONNACK[code - 1], code)
+
 
 REASONS = {  # of MQTT 5 (2.4), those a client of ours may meet
     0x00: "normal disconnection",

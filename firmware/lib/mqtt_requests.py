@@ -11,14 +11,14 @@ _SUBACK = const(0x90)
 _UNSUBACK = const(0xB0)
 _IDENTIFIED = const(0x02)  # the bit that requests with a packet identifier have in common
 # In `filters`, beside the QoS: it is to be told that we leave; the broker has said yes.
-LEAVING = const(0x08)
+_LEAVING = const(0x08)
 _GRANTED = const(0x04)
 
 
 class Request:
     """Something the broker is to answer, or at least to be sent: a message, a filter, a ping.
 
-    outcome: None while it waits, the broker's code when answered, an MqttError when it failed,
+    value: None while it waits, the broker's code when answered, an MqttError when it failed,
     False when nobody wants to know any more.
     """
 
@@ -29,16 +29,16 @@ class Request:
         self.size = None
         self.properties = b""  # of MQTT 5
         self.confirmed = kind & 0xF2 == 0x32  # a message of QoS 1: it outlives connections
-        self.pid = 0  # none
+        self.id = 0  # none
         self.session = 0  # the number of the one it was last written in
         self.since = 0  # when, ticks
-        self.outcome = None
+        self.value = None
 
 
 class Requests:
     """What waits for the broker, and the topic filters it is to know.
 
-    window: of Request, oldest first. filters: topic, bytes -> QoS | _GRANTED | LEAVING.
+    window: of Request, oldest first. filters: topic, bytes -> QoS | _GRANTED | _LEAVING.
     connected; sessions: connections so far. work: an Event, there is something to write. news:
     an Event that is pulsed at everything that somebody may wait for.
     """
@@ -50,97 +50,94 @@ class Requests:
         self.sessions = 0
         self.work = asyncio.Event()
         self.news = asyncio.Event()
-        self._pid = 0
+        self.id = 0
 
-    async def ask(self, item):
+    async def send(self, item):
         """Has a Request sent and returns the broker's code; MqttError if there will be none."""
-        self.number(item)
+        self.register(item)
         self.window.append(item)
         self.work.set()
         try:
-            while item.outcome is None:
+            while item.value is None:
                 await self.news.wait()
         finally:
-            if item.outcome is None:
+            if item.value is None:
                 if self.connected and item.session == self.sessions:
-                    item.outcome = False  # it keeps its place until the broker has answered
+                    item.value = False  # it keeps its place until the broker has answered
                 else:
-                    self.over(item, False)
-        if isinstance(item.outcome, MqttError):
-            raise item.outcome
-        return item.outcome
+                    self.done(item, False)
+        if isinstance(item.value, MqttError):
+            raise item.value
+        return item.value
 
-    def number(self, item):
+    def register(self, item):
         """Gives a Request a packet identifier that is not in use (2.3.1), if it is to have one."""
         free = not item.kind & _IDENTIFIED
         while not free:
-            item.pid = self._pid = self._pid % 65535 + 1
+            item.id = self.id = self.id % 65535 + 1
             free = True
             for other in self.window:
-                free = free and other.pid != item.pid
+                free = free and other.id != item.id
 
-    def over(self, item, outcome):
+    def done(self, item, value):
         """Ends a Request."""
         if item in self.window:
             self.window.remove(item)
             self.work.set()  # there is room for another
-        item.outcome = outcome
-        self.pulse()
+        item.value = value
+        self.update()
 
-    def pulse(self):
+    def update(self):
+        """Wakes whoever waits for something."""
         self.news.set()
         self.news.clear()
 
-    def wish(self, topic):
-        """The Request that brings the broker's view of a filter in line with ours."""
+    def filter(self, topic):
+        """The Request that brings the broker's view of a topic filter in line with ours."""
         how = self.filters[topic]
-        if how & LEAVING:
+        if how & _LEAVING:
             return Request(_UNSUBSCRIBE, topic)
         return Request(_SUBSCRIBE, topic, bytes((how & 3,)))
 
-    def begin(self, present):
+    def accept(self, present):
         """A connection is there; `present`: the broker knows us and our filters from before."""
         self.sessions += 1
         at = 0
         for topic, how in list(self.filters.items()):
-            if how & LEAVING and not present:
+            if how & _LEAVING and not present:
                 del self.filters[topic]
-            elif not present or how & (_GRANTED | LEAVING) != _GRANTED:
+            elif not present or how & (_GRANTED | _LEAVING) != _GRANTED:
                 self.filters[topic] = how & ~_GRANTED
-                item = self.wish(topic)
-                self.number(item)
+                item = self.filter(topic)
+                self.register(item)
                 self.window.insert(at, item)
                 at += 1
         self.connected = True
         self.work.set()
-        self.pulse()
+        self.update()
 
-    def drop(self, error):
+    def discard(self, error):
         """The connection is gone; what does not survive it ends with the error."""
         self.connected = False
         for item in list(self.window):
-            if item.outcome is not None or not item.confirmed:
-                self.over(item, error)
+            if item.value is not None or not item.confirmed:
+                self.done(item, error)
 
-    def answered(self, kind, pid, code):
+    def match(self, kind, id, code):
         """An answer (3.4, 3.9, 3.11, 3.13); returns its Request, or None if nobody had asked."""
         for item in self.window:
             # An answer's type is one above that of its question.
-            if (
-                item.pid == pid
-                and item.session == self.sessions
-                and item.kind & 0xF0 == kind - 0x10
-            ):
+            if item.id == id and item.session == self.sessions and item.kind & 0xF0 == kind - 0x10:
                 break
         else:
             return None
         if kind == _SUBACK and code < 2 and item.topic in self.filters:
             self.filters[item.topic] |= _GRANTED
-        elif kind == _UNSUBACK and self.filters.get(item.topic, 0) & LEAVING:
+        elif kind == _UNSUBACK and self.filters.get(item.topic, 0) & _LEAVING:
             del self.filters[item.topic]
         if code >= 128:
-            words = self.five.words if self.five else "code %d" % code
+            words = self.five.reason if self.five else "code %d" % code
             code = MqttError("refused", words + " for " + item.topic.decode(), code)
             self.say(str(code))
-        self.over(item, code)
+        self.done(item, code)
         return item

@@ -6,7 +6,7 @@ wrong ends the connection with an MqttError.
 """
 
 import mqtt_packet as wire
-from aiotcp import const, first, sleep_ms, ticks_diff, ticks_ms
+from aiotcp import const, sleep_ms, ticks_diff, ticks_ms
 from mqtt_packet import MqttError
 from mqtt_requests import Request, Requests
 
@@ -40,70 +40,63 @@ class Session(Requests):
         self.leaving = False
         self.oversized = self.handler_errors = 0
         self.stream = None  # aiotcp.Stream
-        self.at = self.end = 0  # what was received and not yet looked at: rx[at:end]
+        self.start = self.end = 0  # what was received and not yet looked at: rx[at:end]
         self.kind = self.size = 0  # of the packet whose body starts there
-        self.patience = self.began = 0  # ms for a packet of which a part has come, and since when
-        self._acks = []  # packet identifiers
+        self.patience = self.since = 0  # ms for a packet of which a part has come, and since when
+        self.acks = []  # packet identifiers
 
     # ------------------------------------------------------------ a connection
 
     async def open(self, hello, clean):
         """CONNECT and CONNACK (3.1, 3.2); returns whether the broker kept a session."""
-        self.at = self.end = self.patience = 0
+        self.start = self.end = self.patience = 0
         await self.stream.write(hello)
-        while not self.frame():
-            await self.fill()
+        while not self.peek():
+            await self.read()
             self.kind = self.rx[0]
             if self.kind != _CONNACK:
                 raise self.unexpected()
         self.patience = 0
-        at, end = self.at, self.at + self.size
+        at, end = self.start, self.start + self.size
         if end > self.end or end < at + 2 or self.rx[at] > 1:
             raise self.unexpected()
         present, code = self.rx[at] == 1, self.rx[at + 1]
         if self.five:
-            self.five.connack(code, at + 2, end)
+            self.five.accept(code, at + 2, end)
         elif self.size > 2 or code > 5:
             raise self.unexpected()
         elif code:
-            from mqtt_reasons import CONNACK
+            from mqtt_reasons import refused
 
-            raise MqttError("refused", CONNACK[code - 1], code)
+            raise refused(code)
         if present and clean:
-            raise MqttError("protocol", "a session kept where a clean one was asked for")
-        self.at = end
+            raise self.unexpected()  # 3.2.2.2
+        self.start = end
         return present
-
-    async def serve(self, present):
-        """Until disconnect(); MqttError or OSError if the connection ends before."""
-        self.begin(present)
-        if self.on_connect:
-            self.call(self.on_connect, present)
-        await first(self._read(), self._write(), self._keep())
 
     # ------------------------------------------------------------ reading
 
-    async def fill(self):
+    async def read(self):
         """Receives some more behind what is there."""
-        buf, at, end = self.rx, self.at, self.end
+        buf, at, end = self.rx, self.start, self.end
         if at:
             end -= at
             buf[:end] = buf[at : self.end]
-            self.at, self.end = 0, end
+            self.start, self.end = 0, end
         if end and not self.patience:
             self.patience = self.reply_ms
-            self.began = ticks_ms()
+            self.since = ticks_ms()
         size = await self.stream.readinto(buf[end:])
         if not size:
             raise MqttError("lost", "the broker closed the connection")
         self.end = end + size
 
-    def frame(self):
+    def peek(self):
         """Whether a packet is there: its first byte, its remaining length (2.2), and its body.
 
         Of a packet that is larger than the buffer there is only the start of the body.
         """
-        buf, start = self.rx, self.at
+        buf, start = self.rx, self.start
         at = start + 1
         size = shift = 0
         byte = 128
@@ -111,44 +104,45 @@ class Session(Requests):
             if at >= self.end:
                 return False
             if shift > 21:
-                raise MqttError("protocol", "a remaining length of more than four bytes")
+                raise self.unexpected()
             byte = buf[at]
             size |= (byte & 127) << shift
             shift += 7
             at += 1
         if at + size > self.end and at - start + size <= len(buf):
             return False
-        self.kind, self.size, self.at = buf[start], size, at
+        self.kind, self.size, self.start = buf[start], size, at
         return True
 
     def unexpected(self):
-        return MqttError(
-            "protocol", "unexpected packet 0x%02x of %d bytes" % (self.kind, self.size)
-        )
+        """The MqttError of a packet that is malformed, or has no place here."""
+        return MqttError("protocol", "packet 0x%02x of %d bytes" % (self.kind, self.size))
 
-    async def _read(self):
+    async def recv(self):
         while True:
-            while not self.frame():
-                await self.fill()
+            while not self.peek():
+                await self.read()
             self.patience = 0
-            end = self.at + self.size
+            end = self.start + self.size
             if self.kind & 0xF0 != _PUBLISH:
-                self.answer(end)
+                self.unpack(end)
             elif end <= self.end:
                 self.message(end)
             else:
                 import mqtt_large
 
-                await mqtt_large.receive(self)
-                end = self.at
-            self.at = end
-            while len(self._acks) >= _ACKS:
+                await mqtt_large.recv(self)
+                end = self.start
+            self.start = end
+            while len(self.acks) >= _ACKS:
                 await self.news.wait()
 
     def message(self, end):
         """The body of a PUBLISH is at rx[at:end]."""
         buf, kind = self.rx, self.kind
-        stop = wire.parse_publish(buf, kind, self.at, end)
+        stop = wire.parse_publish(buf, kind, self.start, end)
+        if not stop:
+            raise self.unexpected()
         start = stop + 2 if kind & 0x06 else stop
         more = ()
         if self.five:
@@ -158,31 +152,27 @@ class Session(Requests):
         if self.on_message:
             self.call(self.on_message, topic, buf[start:end], bool(kind & 1), *more)
         if kind & 0x06:
-            self.acknowledge(buf[stop] << 8 | buf[stop + 1])
-
-    def acknowledge(self, pid):
-        """To be called when a message of QoS 1 was handled."""
-        self._acks.append(pid)
-        self.work.set()
+            self.acks.append(buf[stop] << 8 | buf[stop + 1])
+            self.work.set()
 
     def name(self, stop):
         """The topic of the PUBLISH at rx[at:stop]."""
-        try:
-            topic = str(self.rx[self.at + 2 : stop], "utf-8")
-        except UnicodeError:
-            topic = ""
-        if not topic or "\0" in topic or "+" in topic or "#" in topic:
-            raise MqttError("protocol", "a topic that is none")
-        return topic
+        topic = self.rx[self.start + 2 : stop]
+        if wire.is_topic(topic):
+            try:
+                return str(topic, "utf-8")
+            except UnicodeError:
+                pass
+        raise self.unexpected()
 
-    def answer(self, end):
+    def unpack(self, end):
         """Everything but PUBLISH answers a Request (3.4, 3.9, 3.11, 3.13)."""
-        buf, at, kind, size = self.rx, self.at, self.kind, self.size
+        buf, at, kind, size = self.rx, self.start, self.kind, self.size
         code = pid = 0
         if end > self.end:
             raise self.unexpected()
         if self.five:
-            code = self.five.answer(end)
+            code = self.five.decode(end)
         elif kind == _SUBACK and size == 3:
             code = buf[at + 2]
         elif size != (2 if kind in (_PUBACK, _UNSUBACK) else 0 if kind == _PINGRESP else None):
@@ -190,16 +180,16 @@ class Session(Requests):
         if size:
             pid = buf[at] << 8 | buf[at + 1]
         if kind == _SUBACK and 1 < code < 128:
-            raise MqttError("protocol", "SUBACK with code %d" % code)
-        if not self.answered(kind, pid, code) and not pid:
+            raise self.unexpected()
+        if not self.match(kind, pid, code) and not pid:
             raise self.unexpected()
         # An unknown identifier is no error: its publisher may have given up waiting.
 
     # ------------------------------------------------------------ writing
 
-    async def _write(self):
+    async def write(self):
         """Acknowledgements first, then what has not been written in this session, oldest first."""
-        acks, tx, work = self._acks, self.tx, self.work
+        acks, tx, work = self.acks, self.tx, self.work
         while True:
             if acks:
                 at = 0
@@ -207,15 +197,15 @@ class Session(Requests):
                     at = wire.put_ack(tx, at, pid)
                 await self.stream.write(tx[:at])
                 del acks[: at // 4]
-                self.pulse()
+                self.update()
             elif self.leaving:
                 await self.stream.write(bytes((_DISCONNECT, 0)))
                 return
-            elif not await self._send():
+            elif not await self.step():
                 work.clear()
                 await work.wait()
 
-    async def _send(self):
+    async def step(self):
         """Writes the next Request; returns False if there is none that may be written now."""
         flying = 0
         for item in self.window:
@@ -231,13 +221,12 @@ class Session(Requests):
         item.session = self.sessions
         properties = item.properties
         if self.five and kind & 0xF0 == _PUBLISH:
-            topic, properties = self.five.outgoing(item)
+            topic, properties = self.five.encode(item)
         if kind == _PINGREQ:
             tx[0], tx[1], at = kind, 0, 2
         else:
             rest = len(properties) + (len(payload) if item.size is None else item.size)
-            gap = 1 if self.five and kind & 0x80 else 0
-            at = wire.head(tx, kind, topic, item.pid, rest, gap)
+            at = wire.head(tx, kind, topic, item.id, rest, self.five)
         if item.size is None:
             for part in (properties, payload):
                 size = min(len(part), len(tx) - at)
@@ -256,12 +245,12 @@ class Session(Requests):
             await self.stream.write(tx[:at])
         item.since = ticks_ms()
         if kind & 0xF6 == _PUBLISH:  # QoS 0
-            self.over(item, 0)
+            self.done(item, 0)
         return True
 
     # ------------------------------------------------------------ keeping time
 
-    async def _keep(self):
+    async def poll(self):
         stream = self.stream
         while True:
             await sleep_ms(_TICK_MS)
@@ -270,7 +259,7 @@ class Session(Requests):
                 raise MqttError("link", "the network link is down")
             if stream.writing and ticks_diff(now, stream.sent) > limit:
                 raise MqttError("timeout", "the broker does not read")
-            if self.patience and ticks_diff(now, self.began) > self.patience:
+            if self.patience and ticks_diff(now, self.since) > self.patience:
                 raise MqttError("timeout", "the broker stopped in the middle of a packet")
             # While a packet is on its way, in or out, nothing else can be answered.
             waits = not (stream.writing or self.patience)

@@ -65,9 +65,9 @@ def encode(properties, allowed):
         for part in value if kind == _PAIR else (value,):
             data += bytes((key,))
             if kind == _PAIR:
-                data += wire.text(part[0]) + wire.text(part[1])
+                data += wire.pack(part[0]) + wire.pack(part[1])
             elif kind >= _TEXT:
-                data += wire.text(part)
+                data += wire.pack(part)
             elif part < 0 or part >> 8 * kind:
                 raise ValueError("%d for MQTT 5 property 0x%02x" % (part, key))
             else:
@@ -139,13 +139,13 @@ class Five:
         self._client = client
         self._window = client.most
         self.properties = _NONE
-        self.words = ""  # of the last answer, if it was a refusal
+        self.reason = ""  # of the last answer, if it was a refusal
         self._ours = {}  # topic: alias
         self._theirs = {}  # alias: topic
         self._most_theirs = 0
 
-    def introduce(self, properties, of_will):
-        """What wire.connect() is to add."""
+    def connect(self, properties, of_will):
+        """What wire.connect() is to add: level, properties, properties of the will."""
         known = {RECEIVE_MAXIMUM: _RECEIVE}
         if not self._client.on_large:
             known[MAXIMUM_PACKET_SIZE] = len(self._client.rx)
@@ -154,7 +154,7 @@ class Five:
         data = encode(known, _OF_CONNECT)
         return 5, with_length(data), with_length(encode(of_will, _OF_WILL))
 
-    def connack(self, code, at, end):
+    def accept(self, code, at, end):
         """The rest of a CONNACK (3.2): its reason code, and properties at rx[at:end]."""
         client = self._client
         found, at = decode(client.rx, at, end, _OF_CONNACK)
@@ -169,14 +169,14 @@ class Five:
         if found.get(SERVER_KEEP_ALIVE):
             client.ping_ms = found[SERVER_KEEP_ALIVE] * 500
         for item in list(client.window):
-            if not client.rx[client.at] & 1:
+            if not client.rx[client.start] & 1:
                 item.session = 0  # the broker forgot us; what goes out again is new (4.1)
             try:
                 self._suits(item)
             except MqttError as error:
-                client.over(item, error)
+                client.done(item, error)
 
-    def prepare(self, item, properties):
+    def pack(self, item, properties):
         """Gives a message its properties; MqttError if the broker has said it takes none such."""
         item.properties = encode(properties, _OF_PUBLISH)
         self._suits(item)
@@ -197,7 +197,7 @@ class Five:
         if code:
             raise MqttError("refused", self._say(code, _NONE), code)
 
-    def outgoing(self, item):
+    def encode(self, item):
         """(topic, properties) of a PUBLISH as they are written on this connection (3.3.2.3.4)."""
         topic, data = item.topic, item.properties
         most = min(_ALIASES, self.properties.get(TOPIC_ALIAS_MAXIMUM, 0))
@@ -224,7 +224,7 @@ class Five:
         alias = found.get(TOPIC_ALIAS)
         if alias is not None and not 0 < alias <= self._most_theirs:
             raise MqttError("protocol", "topic alias %d" % alias)
-        if stop > client.at + 2:
+        if stop > client.start + 2:
             topic = client.name(stop)
             if alias:
                 self._theirs[alias] = topic
@@ -234,10 +234,10 @@ class Five:
             raise MqttError("protocol", "a PUBLISH without a topic")
         return topic, at, (found,)
 
-    def answer(self, end):
+    def decode(self, end):
         """The reason code of anything but PUBLISH, at rx[at:end]; MqttError for what is none."""
         client = self._client
-        buf, at, kind, size = client.rx, client.at, client.kind, client.size
+        buf, at, kind, size = client.rx, client.start, client.kind, client.size
         code, found = 0, _NONE
         if kind in (_SUBACK, _UNSUBACK) and size > 3:
             found, at = decode(buf, at + 2, end, _OF_ANSWER)
@@ -255,7 +255,7 @@ class Five:
                     raise client.unexpected()
         elif kind != _PINGRESP or size:
             raise client.unexpected()
-        self.words = self._say(code, found) if code >= 128 else ""
+        self.reason = self._say(code, found) if code >= 128 else ""
         if kind == _DISCONNECT:
             raise MqttError("ended", "the broker took leave: " + self._say(code, found), code)
         return code

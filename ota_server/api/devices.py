@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from ota_server import audit, mosquitto, passwords, views
 from ota_server.auth import requires
+from ota_server.manifests import BOARD
 from ota_server.problems import Problem
-from ota_server.releases import BOARD, PRODUCT
+from ota_server.releases import PRODUCT
 from ota_server.store import alarms, commands, devices, telemetry, trusts
 from ota_server.store.models import Device, Report
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from ota_server import views
 from ota_server.auth import requires
-from ota_server.store import alarms, commands, devices, now_ms, releases, telemetry
+from ota_server.store import alarms, commands, devices, now_ms, releases, telemetry, trusts
 from ota_server.store.models import Device
 
 from . import context
@@ -28,6 +28,7 @@ _MAX_TRENDS = 64  # sparklines in one answer; a fleet larger than this is not re
 def status() -> dict[str, Any]:
     with context.store().read() as session:
         rows = devices.listed(session, _DEVICES)
+        newest = trusts.newest_version(session)
         total, online = session.execute(
             select(func.count(Device.id), func.count(Device.id).filter(Device.online))
         ).one()
@@ -35,7 +36,12 @@ def status() -> dict[str, Any]:
             "now": views.iso(now_ms()),
             "counts": {"devices": total, "online": online},
             "devices": [
-                {**views.device(row), "data": views.device_data(session, row.id), "telemetry": latest}
+                {
+                    **views.device(row),
+                    "trust": views.trust(row, newest),
+                    "data": views.device_data(session, row.id),
+                    "telemetry": latest,
+                }
                 for row, latest in zip(rows, _telemetry(session, rows), strict=True)
             ],
             "alarms": [views.alarm(row) for row in alarms.listed(session, _ROWS)],

@@ -23,10 +23,7 @@ def publish() -> tuple[dict[str, Any], int]:
     outcome = trust_updates.publish(context.store(), context.config(), document, g.actor)
     context.wake_worker()
     body = {**views.trust_store(outcome.store), "published": outcome.created}
-    body["withdrawn"] = [
-        {"product": target.release.product, "version": target.release.version, "board": target.board}
-        for target in outcome.withdrawn
-    ]
+    body["withdrawn"] = [views.withdrawn(target) for target in outcome.withdrawn]
     return body, 201 if outcome.created else 200
 
 

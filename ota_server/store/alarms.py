@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from .models import Alarm, Counter, now_ms
@@ -50,12 +51,11 @@ def listed(session: Session, limit: int, device_id: str | None = None, since: in
 
 
 def count(session: Session, name: str, by: int = 1) -> None:
-    """Add to a counter, in the database: several workers may do it at once."""
-    counter = session.get(Counter, name, with_for_update=True)
-    if counter is None:
-        session.add(Counter(name=name, value=by))
-    else:
-        counter.value = Counter.value + by
+    """Add to a counter, in the database: several workers may do it at once, the first time too."""
+    # Both know the same ON CONFLICT; only the names differ.
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    first = dialect.insert(Counter).values(name=name, value=by)
+    session.execute(first.on_conflict_do_update(index_elements=["name"], set_={"value": Counter.value + by}))
 
 
 def counters(session: Session) -> dict[str, int]:

@@ -102,6 +102,14 @@ class Outbox:
             with self._store.write() as session:
                 devices.offer_sent(session, device, None)
             log.info("%s: offer withdrawn", device)
+        with self._store.read() as session:
+            gone = data.withdrawn(session, BATCH)
+        for device, name in gone:
+            if self._stopping.is_set() or not self._publish(f"tg/{device}/down/offer/{name}", b"", True):
+                return
+            with self._store.write() as session:
+                data.sent(session, device, name, None)
+            log.info("%s: data %s withdrawn", device, name)
 
     def _send_offers(self) -> None:
         with self._store.read() as session:

@@ -178,3 +178,17 @@ def test_new_storage_is_erased_but_for_a_seed(tmp_path):
     assert a[:0x200000].count(0xFF) == 0x200000
     assert a[0x200028:].count(0xFF) == len(a) - 0x200028
     assert a[0x200000:0x200028] != b[0x200000:0x200028]
+
+
+def test_the_flash_counts_its_erases(board, prompt):
+    """Also over a power cut; writes count for nothing."""
+    repl = prompt(board)
+    before = board.erases()
+    repl.exec(OPERATIONS)
+    repl.exec("erase(8 * 4096, 3 * 4096); erase(9 * 4096, 4096); write(9 * 4096, b'tide')")
+    board.kill()
+    worn = [after - earlier for after, earlier in zip(board.erases(), before, strict=True)]
+    first = ROM // 4096
+    assert worn[first : first + 12] == [0] * 8 + [1, 2, 1, 0]
+    assert len(worn) * 4096 == board.settings["wear_offset"]
+    board.start()

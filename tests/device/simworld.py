@@ -203,7 +203,7 @@ class World:
             self._found = message
             self.board.stop()
 
-    async def get(self, host, port, path, offset, sink, buf, max_size, timeout_s=30):
+    async def get(self, host, port, path, offset, sink, buf, max_size, timeout_s=30, ssl=None):
         """The payload server, as httpget.get."""
         self.fetches.append((path, offset))
         if self.on_get:
@@ -227,7 +227,7 @@ class World:
 class _Link:
     """The connection, as tidegate.link.Link."""
 
-    def __init__(self, world, config, board, handlers):
+    def __init__(self, world, config, board, handlers, ssl=None):
         self._world = world
         self._handlers = handlers
         self.announced = False

@@ -44,9 +44,11 @@ def test_nothing_of_it_was_in_clear(place: Installation) -> None:
     context = ssl.create_default_context(cafile=place.certificates / "ca.crt")
     ports = [place.mqtt_port, int(place.url.rsplit(":", 1)[1])]
     for port in ports:
-        with socket.create_connection(("127.0.0.1", port), 10) as raw:
-            with context.wrap_socket(raw, server_hostname="127.0.0.1") as secure:
-                assert secure.version() in ("TLSv1.2", "TLSv1.3")
+        with (
+            socket.create_connection(("127.0.0.1", port), 10) as raw,
+            context.wrap_socket(raw, server_hostname="127.0.0.1") as secure,
+        ):
+            assert secure.version() in ("TLSv1.2", "TLSv1.3")
         with socket.create_connection(("127.0.0.1", port), 10) as raw:
             raw.settimeout(10)
             raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")

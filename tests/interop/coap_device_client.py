@@ -120,16 +120,22 @@ async def core_17():
         equal((await c.get("/separate", confirmable=False)).payload, b"it took a while")
 
 
+def location(answer):
+    path = b"".join(b"/" + value for number, value in answer.options if number == 8)
+    query = b"&".join(value for number, value in answer.options if number == 20)
+    return str(path + (b"?" + query if query else b""), "utf-8")
+
+
 async def core_18():
     async with client() as c:
         answer = await c.post("/test", b"new", format=0)
-        equal((answer.code, answer.location), (201, "/location1/location2/location3"))
+        equal((answer.code, location(answer)), (201, "/location1/location2/location3"))
 
 
 async def core_19():
     async with client() as c:
         answer = await c.post("/location-query", b"new", format=0)
-        equal((answer.code, answer.location), (201, "?first=1&second=2"))
+        equal((answer.code, location(answer)), (201, "?first=1&second=2"))
 
 
 async def core_20():
@@ -213,7 +219,7 @@ async def block_03():
 async def block_04():
     async with client() as c:
         answer = await c.post("/large-create", LARGE, format=0)
-        equal((answer.code, answer.location), (201, "/large-create/1"))
+        equal((answer.code, location(answer)), (201, "/large-create/1"))
 
 
 async def block_05():

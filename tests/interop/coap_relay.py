@@ -68,6 +68,7 @@ class Relay:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._counts = {True: 0, False: 0}
         self.packets: list[Packet] = []
+        self.disturbed = 0  # packets lost, repeated or delayed
 
     def __enter__(self) -> Relay:
         self._thread.start()
@@ -112,9 +113,13 @@ class Relay:
         loss, repeat, delay = self._chances
         if (self._lose and self._lose(packet)) or self._random.random() < loss:
             packet.lost = True
+            self.disturbed += 1
             return
-        for _ in range(2 if self._random.random() < repeat else 1):
+        copies = 2 if self._random.random() < repeat else 1
+        self.disturbed += copies - 1
+        for _ in range(copies):
             if self._random.random() < delay:
+                self.disturbed += 1
                 self._later.append((time.monotonic() + self._random.random() * 0.3, sock, data, to))
             else:
                 self._send(sock, data, to)

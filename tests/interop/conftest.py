@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,33 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
             return port
 
         yield start
+
+
+AtOnce = Callable[[pytest.Function, Callable[[str], None]], None]
+
+
+@pytest.fixture(scope="module")
+def at_once(request: pytest.FixtureRequest) -> Iterator[AtOnce]:
+    """at_once(request.node, run): run(case) for the case of the test that asks, raising what it raised.
+
+    All selected cases of that test were begun with the first: they wait for timers more than they compute. So what
+    they share must bear it.
+    """
+    begun: dict[str, dict[str, Future[None]]] = {}
+
+    with ThreadPoolExecutor(6) as pool:
+
+        def result(item: pytest.Function, run: Callable[[str], None]) -> None:
+            if item.originalname not in begun:
+                same = [
+                    other
+                    for other in request.session.items
+                    if isinstance(other, pytest.Function)
+                    and (other.path, other.originalname) == (item.path, item.originalname)
+                ]
+                cases = [other.callspec.params["case"] for other in same]
+                begun[item.originalname] = {case: pool.submit(run, case) for case in cases}
+            begun[item.originalname][item.callspec.params["case"]].result()
+
+        yield result
+        pool.shutdown(cancel_futures=True)

@@ -61,7 +61,7 @@ class Browser:
         """What a reader sees."""
         return self.ask("document.body ? document.body.innerText : ''") or ""
 
-    def wait(self, words: str, timeout_s: float = 10) -> str:
+    def wait(self, words: str, timeout_s: float = 40) -> str:
         """The page's text once it contains `words`."""
         end = time.monotonic() + timeout_s
         while words not in (text := self.text()):
@@ -89,7 +89,7 @@ class Browser:
 
     def close(self) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(30)
         os.close(self._out)
         os.close(self._in)
         self._profile.cleanup()

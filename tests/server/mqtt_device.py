@@ -11,6 +11,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from tidegate.cborstrict import dumps
 
 NONCE = bytes(range(8))
+WAIT_S = 30  # for what comes at once on a quiet machine
 PHASES = {"offered": 1, "fetching": 2, "applying": 3, "installed": 4, "trial": 5, "confirmed": 6, "rolled-back": 7}
 
 
@@ -30,7 +31,7 @@ class Device:
         self.client.on_message = self._on_message
         self.client.connect("127.0.0.1", port, keepalive=20)
         self.client.loop_start()
-        self._connected.wait(5)
+        self._connected.wait(WAIT_S)
         if listen and self.refused is None:
             self.subscribe(f"tg/{device_id}/down/#")
 
@@ -44,13 +45,13 @@ class Device:
 
         self.client.on_subscribe = on_subscribe
         self.client.subscribe(pattern, qos=1)
-        assert answered.wait(5)
+        assert answered.wait(WAIT_S)
         return codes
 
     def say(self, topic: str, message: Any, *, qos: int = 1, retain: bool = False) -> None:
         """Publish below up/; waits for the acknowledgement. Bytes go out as they are, all else as CBOR."""
         payload = message if isinstance(message, bytes) else dumps(message)
-        self.client.publish(f"tg/{self.id}/up/{topic}", payload, qos=qos, retain=retain).wait_for_publish(5)
+        self.client.publish(f"tg/{self.id}/up/{topic}", payload, qos=qos, retain=retain).wait_for_publish(WAIT_S)
 
     def online(self) -> None:
         self.say("state", {1: True}, retain=True)
@@ -84,7 +85,7 @@ class Device:
             body[-262] = other["component"]
         self.say("report", body)
 
-    def wait_heard(self, topic: str, timeout_s: float = 5, count: int = 1) -> list[bytes]:
+    def wait_heard(self, topic: str, timeout_s: float = WAIT_S, count: int = 1) -> list[bytes]:
         """Payloads heard on tg/<id>/down/`topic`, once there are `count`."""
         wanted = f"tg/{self.id}/down/{topic}"
 

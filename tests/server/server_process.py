@@ -18,11 +18,11 @@ from mqtt_device import Device
 
 from tidegate import keys, trust
 
-START_S = 20
+START_S = 90
 PRODUCT, VENDOR, BOARD = "tidegate-gateway", "tidegate.example", "unix"
 
 
-def eventually(check: Callable[[], Any], timeout_s: float = 10, pause_s: float = 0.05) -> Any:
+def eventually(check: Callable[[], Any], timeout_s: float = 30, pause_s: float = 0.05) -> Any:
     """The first true value of `check`; fails with its last value after the timeout."""
     end = time.monotonic() + timeout_s
     while True:
@@ -56,7 +56,7 @@ class ServerProcess:
         self.url, self.mqtt, self.coap = told["http"], told["mqtt"], told.get("coap")
         self.mqtt_port = int(self.mqtt.rpartition(":")[2])
         self.token = (data / "admin.token").read_text().strip()
-        self.http = httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=20)
+        self.http = httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=60)
         self._devices: list[Device] = []
 
     def stop(self) -> int:
@@ -66,7 +66,7 @@ class ServerProcess:
         self.http.close()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(15)
+        code = self.process.wait(60)
         self.process.stdout.close()
         return code
 
@@ -84,7 +84,7 @@ class ServerProcess:
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "ota_server", *arguments, "--data", str(self.data)]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
 
     def register(self, device_id: str, board: str = BOARD, product: str = PRODUCT) -> str:
         """Register a device; returns its MQTT password."""

@@ -223,8 +223,8 @@ def test_measurements_that_cannot_be_kept_or_lie_about_time(store):
         values = {row.name: row for row in telemetry.latest(session, "gw-hostile")}
     assert set(values) == {"huge", "future", "past", "text", "flag", "data", "late"}
     assert values["text"].text == "a\ufffdb" and values["flag"].number == 1 and values["data"].text == "ff"
-    assert all(abs(values[name].at - now_ms()) < 5000 for name in ("future", "past", "text"))
-    assert 55_000 < now_ms() - values["late"].at < 65_000
+    assert all(abs(values[name].at - now_ms()) < 60_000 for name in ("future", "past", "text"))
+    assert 60_000 <= now_ms() - values["late"].at < 120_000
 
 
 def test_retained_messages_do_not_make_a_device_seen(store):

@@ -41,7 +41,7 @@ class Mosquitto:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(30)
         self.log.close()
 
 
@@ -50,7 +50,7 @@ def fleet(start, tmp_path) -> Iterator[tuple]:
     """A mosquitto made by `tidegate mosquitto`, and a server that keeps its users current."""
     folder, port = tmp_path / "mosquitto", free_port()
     command = [sys.executable, "-m", "ota_server", "mosquitto", str(folder), "--data", str(tmp_path / "data")]
-    subprocess.run(command, check=True, timeout=30)
+    subprocess.run(command, check=True, timeout=120)
     broker = Mosquitto(folder, port)
     server = start("--mosquitto", str(folder), env={"TIDEGATE_BROKER_URL": f"mqtt://tidegate_server@127.0.0.1:{port}"})
     yield server, broker, folder
@@ -60,7 +60,7 @@ def fleet(start, tmp_path) -> Iterator[tuple]:
 
 def connected(server, device_id: str, password: str) -> Device:
     """mosquitto reads a new user a moment after it was registered."""
-    for _ in range(40):
+    for _ in range(300):
         device = Device(device_id, password, server.mqtt_port)
         if device.refused is None:
             server._devices.append(device)
@@ -121,8 +121,8 @@ def test_a_broker_that_goes_away_and_comes_back(fleet, ring):
     assert server.shown("gw-1")["offer"]["state"] == "waiting"
     back = Mosquitto(folder, server.mqtt_port)
     try:
-        eventually(lambda: server.shown("gw-1")["offer"]["state"] == "offered", timeout_s=20)
-        assert device.wait_heard("offer", timeout_s=10)[-1] == release["envelopes"]["unix"]
+        eventually(lambda: server.shown("gw-1")["offer"]["state"] == "offered", timeout_s=60)
+        assert device.wait_heard("offer", timeout_s=60)[-1] == release["envelopes"]["unix"]
     finally:
         device.leave()
         back.stop()

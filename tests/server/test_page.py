@@ -45,6 +45,7 @@ def test_it_shows_the_fleet_and_keeps_itself_current(start, ring, browser):
         "#1",
         "tidegate-gateway",
         "power-on",
+        "version 1",
         "s ago",
         "None published yet.",
     ):

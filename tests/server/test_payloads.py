@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from server_process import eventually
 
 
 def name(data: bytes) -> str:
@@ -83,8 +84,8 @@ def test_a_truncated_upload_leaves_nothing(shared):
             + data[:20_000]
         )
         time.sleep(0.2)
-    time.sleep(0.2)
-    assert shared.http.get(f"/p/{name(data)}").status_code == 404 and leftovers(shared) == []
+    eventually(lambda: leftovers(shared) == [])
+    assert shared.http.get(f"/p/{name(data)}").status_code == 404
     assert put(shared, data).status_code == 201
 
 

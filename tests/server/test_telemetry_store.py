@@ -320,12 +320,13 @@ def test_the_rest_of_the_store_under_many_writers(store):
         for row in range(1, 11):
             with store.write() as session:
                 alarms.count(session, "x")
+            with store.write() as session:
                 audit.record(session, f"writer {number}", "test", str(row))
             with store.write() as session:
                 if commands.claim(session, row):
                     claimed.append(row)
 
-    together(4, work)
+    together(8, work)
     assert sorted(claimed) == list(range(1, 11))
     with store.read() as session:
-        assert alarms.counters(session) == {"x": 40} and audit.first_break(session) is None
+        assert alarms.counters(session) == {"x": 80} and audit.first_break(session) is None

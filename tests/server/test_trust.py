@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from typing import Any
 
 import pytest
 import signed_releases as releases
+from click.testing import CliRunner
 from server_process import KeyRing, ServerProcess, eventually
 
 from tidegate import keys, rotation, trust
 from tidegate.cborstrict import dumps
+from tidegate.cli import main
 from tidegate.keys import Key
 
 
@@ -47,10 +50,13 @@ def test_a_rotation_in_the_field(start, ring):
     awake, asleep = server.device("gw-awake"), server.device("gw-asleep")
     for device in (awake, asleep):
         device.born("1.0.0", 1)
+        # Filed before the release is there: else the birth has the offer sent once more.
+        eventually(lambda name=device.id: server.shown(name)["version"] == "1.0.0")
     server.publish(releases.make(ring.release, "1.1.0", 2))
     for device in (awake, asleep):
         device.wait_heard("offer")
         device.born("1.1.0", 2)
+        eventually(lambda name=device.id: server.shown(name)["version"] == "1.1.0")
     asleep.vanish()
     assert server.shown("gw-awake")["trust"] == {"version": 1, "newest": None, "state": "current"}
 
@@ -161,6 +167,55 @@ def test_a_withdrawn_release_is_not_published_again(start, ring):
     device.born("1.0.0", 1, _11=3)
     listed = server.api("GET", "/releases")["releases"]
     assert listed[0]["targets"]["unix"]["withdrawn"] is True
+
+
+def test_data_of_a_dropped_key_is_withdrawn(start, ring):
+    """As releases are; what the new key signs is offered once the device knows that key, and it is shown who does."""
+    server = start()
+    device, late = server.device("gw-data"), server.device("gw-late")
+    for one in (device, late):
+        one.born("1.0.0", 1, _12={})
+    table, newer = b'{"gain": 1.0}', b'{"gain": 1.1}'
+    for content in (table, newer):
+        put = server.http.put(f"/api/v1/payloads/{hashlib.sha256(content).hexdigest()}", content=content)
+        assert put.status_code == 201
+    old = releases.make_data(ring.release, table, 2)
+    assert server.http.post("/api/v1/data", json=old).status_code == 201
+    kept = releases.make_data(ring.release, table, 2, name="model")
+    assert server.http.post("/api/v1/data", json=kept).status_code == 201
+    for one in (device, late):
+        assert one.wait_heard("offer/calibration")[0] and one.wait_heard("offer/model")[0]
+
+    assert post(server, ring.updates[0]).json()["withdrawn"] == []
+    device.born("1.0.0", 1, _11=2, _12={})
+    withdrawn = post(server, ring.updates[1]).json()["withdrawn"]
+    assert [entry["name"] for entry in withdrawn] == ["calibration", "model"]
+    assert withdrawn[0] == {"product": "tidegate-gateway", "version": "2.0", "board": "unix", "name": "calibration"}
+    for one in (device, late):
+        # Without a new birth nothing can come after it: both are behind with their trust stores.
+        assert eventually(lambda one=one: one.wait_heard("offer/calibration")[-1] == b"")
+        assert eventually(lambda one=one: one.wait_heard("offer/model")[-1] == b"")
+    assert server.shown("gw-data")["data"]["calibration"]["offer"] is None
+    assert {row["withdrawn"] for row in server.api("GET", "/data")["data"]} == {True}
+    refused(server.http.post("/api/v1/data", json=old), 409, "withdrawn", "newer sequence")
+    refused(server.http.post("/api/v1/data", json=releases.make_data(ring.release, newer, 3)), 422, "unknown-key")
+    fresh = releases.make_data(ring.new_release, newer, 3)
+    assert server.http.post("/api/v1/data", json=fresh).status_code == 201
+    device.born("1.0.0", 1, _11=3, _12={})
+    envelope = base64.b64decode(fresh["targets"]["unix"]["envelope"])
+    assert eventually(lambda: device.wait_heard("offer/calibration")[-1] == envelope)
+
+    states = {row["id"]: row["trust"] for row in server.api("GET", "/devices")["devices"]}
+    assert states["gw-data"] == {"version": 3, "newest": 3, "state": "current"}
+    assert states["gw-late"] == {"version": 1, "newest": 3, "state": "behind"}
+    assert {row["id"]: row["trust"] for row in server.api("GET", "/status")["devices"]} == states
+    token = server.data / "admin.token"
+    options = ["--server", server.url, "--token-file", str(token)]
+    listed = CliRunner().invoke(main, ["device", "list", *options], env={"COLUMNS": "200"})
+    lines = {line.split()[0]: line for line in listed.output.splitlines() if line.strip()}
+    assert "TRUST" in lines["DEVICE"] and "1 (behind)" in lines["gw-late"] and "(behind)" not in lines["gw-data"]
+    shown = CliRunner().invoke(main, ["device", "show", "gw-late", *options], env={"COLUMNS": "200"})
+    assert "behind" in shown.output, shown.output
 
 
 def test_another_store_of_a_published_version_is_not_taken_at_the_start(start, ring, tmp_path):

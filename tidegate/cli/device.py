@@ -19,6 +19,7 @@ _COLUMNS = {
     "online": "ONLINE",
     "protocol": "BY",
     "version": "VERSION",
+    "trust": "TRUST",
     "phase": "UPDATE",
     "last_seen": "LAST SEEN",
 }
@@ -47,10 +48,20 @@ def list_(server: str, token_file: Path | None, as_json: bool) -> None:
         answer = api.devices()
 
     def show(value: Any) -> None:
-        lines = [{**entry, "phase": (entry.get("update") or {}).get("phase")} for entry in value["devices"]]
+        lines = [
+            {**entry, "phase": (entry.get("update") or {}).get("phase"), "trust": _trust(entry)}
+            for entry in value["devices"]
+        ]
         rows(lines, _COLUMNS, "No device is registered. Register one with `tidegate device add`.")
 
     emit(answer, as_json, show)
+
+
+def _trust(entry: dict[str, Any]) -> str | None:
+    """The version of the trust store a device has, marked when a newer one is published."""
+    found = entry.get("trust") or {}
+    version = found.get("version")
+    return f"{version} (behind)" if found.get("state") == "behind" else None if version is None else str(version)
 
 
 @device.command(

@@ -11,6 +11,10 @@ const uint8_t *flash_map(uint32_t offset) {
 }
 
 void flash_erase(uint32_t offset, uint32_t length) {
+    uint32_t *wear = (uint32_t *)(STORAGE_BASE + STORAGE_WEAR_OFFSET);
+    for (uint32_t at = offset; at < offset + length && at < STORAGE_WEAR_OFFSET; at += STORAGE_SECTOR) {
+        wear[at / STORAGE_SECTOR]++;
+    }
     memset((void *)(STORAGE_BASE + offset), 0xff, length);
 }
 

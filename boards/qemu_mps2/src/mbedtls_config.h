@@ -81,16 +81,15 @@ int64_t tls_time(int64_t *to);
 #define MBEDTLS_SHA512_C
 #define MBEDTLS_SHA512_SMALLER
 
-// ---- Public keys: P-256, P-384, X25519, RSA to 4096 bits.
+// ---- Public keys: P-256, P-384, RSA to 4096 bits. X25519 would be dearer than P-256, which has tables in ROM.
 #define MBEDTLS_BIGNUM_C
 #define MBEDTLS_MPI_MAX_SIZE 512
 #define MBEDTLS_ECP_C
 #define MBEDTLS_ECP_DP_SECP256R1_ENABLED
 #define MBEDTLS_ECP_DP_SECP384R1_ENABLED
-#define MBEDTLS_ECP_DP_CURVE25519_ENABLED
 #define MBEDTLS_ECP_NIST_OPTIM
 #define MBEDTLS_ECP_WINDOW_SIZE 4
-#define MBEDTLS_ECP_FIXED_POINT_OPTIM 0
+#define MBEDTLS_ECP_FIXED_POINT_OPTIM 1
 #define MBEDTLS_ECDH_C
 #define MBEDTLS_ECDSA_C
 #define MBEDTLS_ECDSA_DETERMINISTIC // a client's key must not hang on the quality of a board's random numbers

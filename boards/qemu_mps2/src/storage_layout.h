@@ -20,4 +20,9 @@
 #define STORAGE_SEED_OFFSET (0x200000u)
 #define STORAGE_SEED_SIZE (2 * STORAGE_SECTOR)
 
+// How often each sector before this was erased since the storage was made: a number of 32 bits each, one less, so that
+// erased storage reads as none. For measurements; no real flash tells.
+#define STORAGE_WEAR_OFFSET (0x202000u)
+#define STORAGE_WEAR_SIZE STORAGE_SECTOR
+
 #endif

@@ -147,6 +147,7 @@ class Telemetry:
         """Writes to flash what waits in RAM, in one go; whether nothing waits any more."""
         try:
             if self._used and self._ring.write(self._queue, self._used):
+                console.debug("telemetry: %d bytes kept", self._used)
                 self._used = 0
         except (OSError, MemoryError) as error:
             console.debug("telemetry could not be kept: %r", error)

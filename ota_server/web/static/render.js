@@ -40,8 +40,15 @@ function device(d) {
       d.trial && el("span", { class: "tag busy" }, "trial")),
     el("dl", { class: "facts" },
       fact("product", d.product), fact("board", d.board),
-      fact("last seen", ago(d.last_seen)), d.reset_cause && fact("last reset", d.reset_cause)),
+      fact("last seen", ago(d.last_seen)), d.reset_cause && fact("last reset", d.reset_cause),
+      d.trust?.version != null && fact("trust store", trust(d.trust))),
     update(d), measurements(d));
+}
+
+function trust(t) {
+  return t.state === "behind"
+    ? [`version ${t.version} `, el("span", { class: "tag busy", title: `version ${t.newest} is published` }, "behind")]
+    : `version ${t.version}`;
 }
 
 function fact(name, value) {

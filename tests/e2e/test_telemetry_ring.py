@@ -1,0 +1,209 @@
+"""Telemetry of the emulated board: settings, features, and the ring on flash when the power is cut again and again.
+
+A small application counts; the broker is away and the board is killed at random moments, also while it sends what it
+kept. What it had said to be on flash must arrive, in order, and again at most what was on its way when it was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cbor2
+import paho.mqtt.client as mqtt
+import pytest
+from gate import DEVICE
+from lab import Installation, LabBoard
+from lab.mosquitto import free_port
+
+from tidegate.serialport import Session
+
+CUTS_AWAY = int(os.environ.get("TIDEGATE_CUTS", "6"))  # while the broker is away
+CUTS_SENDING = max(2, CUTS_AWAY // 3)  # while the board sends what it kept
+COUNTER = '''"""Counts: {boot} * 100000 + n, n from 0 at each start."""
+
+from tidegate.agent import Agent
+from tidegate.streams import Measure, Stream
+
+_next = [0]
+
+
+def _boot():
+    try:
+        with open("/boots") as file:
+            boot = int(file.read()) + 1
+    except OSError:
+        boot = 1
+    with open("/boots", "w") as file:
+        file.write(str(boot))
+    return boot
+
+
+def count():
+    value = _next[0]
+    _next[0] += 1
+    print("counted", value)
+    return value
+
+
+def start(boot):
+    _next[0] = _boot() * 100000
+    Agent(boot, (Stream("count", Measure("n", "count", count), period_ms=100),)).run()
+'''
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An installation whose board runs the example application, its streams changed by the config."""
+    with Installation(tmp_path_factory.mktemp("e2e") / "place") as made:
+        made.make_keys()
+        made.start_server()
+        made.copy_source()
+        made.build("1.0.0", 1)
+        board = made.add_board(DEVICE)
+        configure(made, streams={"vehicle": {"window": 20, "over": {"engine_speed": 100}}, "env": {"period_ms": 500}})
+        made.flash(board, DEVICE, "1.0.0")
+        yield made
+
+
+def configure(place: Installation, **more: object) -> None:
+    path = place.folder / f"{DEVICE}.config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | more))
+
+
+def test_only_features_of_the_bus_leave_the_board(place: Installation) -> None:
+    place.wait_running(DEVICE, "1.0.0", 60)
+
+    def told() -> dict:
+        return {name: entry["value"] for name, entry in place.api.device(DEVICE)["telemetry"].items()}
+
+    place.wait("features", lambda: "engine_speed.mean" in told(), 60)
+    shown = told()
+    for name in ("engine_speed.mean", "engine_speed.max", "engine_speed.dev", "vehicle_speed.mean", "coolant.rate"):
+        assert name in shown, shown
+    assert not {"engine_speed", "vehicle_speed", "coolant", "vehicle.rejected"} & set(shown)
+    assert shown["engine_speed.over"] == 20, "all of the window, as the config's window and threshold say"
+    assert 800 <= shown["engine_speed.mean"] <= shown["engine_speed.max"] < 3300
+    assert 16 < shown["temperature"] < 26 and 12 < shown["supply"] < 12.5
+
+
+class Listener:
+    """A broker, and everything that was published to it, in order."""
+
+    def __init__(self, folder: Path, port: int):
+        self.port = port
+        self.folder = folder
+        self.values: list[int] = []
+        self.numbers: list[int] = []
+        self._lock = threading.Lock()
+        folder.mkdir()
+        (folder / "mosquitto.conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n")
+        self._process = None
+
+    def __enter__(self) -> Listener:
+        from lab import processes
+
+        program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin") or "mosquitto"
+        self._process = processes.start([program, "-c", self.folder / "mosquitto.conf"], self.folder / "log")
+        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv311)
+        self._client.on_message = self._message
+        subscribed = threading.Event()
+        self._client.on_subscribe = lambda *_: subscribed.set()
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                self._client.connect("127.0.0.1", self.port)
+                break
+            except OSError:
+                assert time.monotonic() < deadline, "mosquitto did not start"
+                time.sleep(0.05)
+        self._client.loop_start()
+        self._client.subscribe("tg/+/up/tele/#", 1)
+        assert subscribed.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        from lab import processes
+
+        self._client.loop_stop()
+        self._client.disconnect()
+        processes.stop(self._process)
+
+    def _message(self, client: object, userdata: object, message: mqtt.MQTTMessage) -> None:
+        for record in cbor2.loads(message.payload):
+            with self._lock:
+                self.values.append(record[2])
+                if -257 in record:
+                    self.numbers.append(record[-257])
+
+
+def test_what_was_on_flash_arrives_whatever_is_cut(place: Installation, record_property) -> None:
+    seed = int(os.environ.get("TIDEGATE_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
+    print(f"seed {seed} (TIDEGATE_SEED={seed} repeats the moments)")
+    record_property("seed", seed)
+    moments = random.Random(seed)
+    app = place.source / "firmware" / "app"
+    shutil.rmtree(app)
+    app.mkdir()
+    (app / "__init__.py").write_text(COUNTER)
+    place.build("2.0.0", 9)
+    port = free_port()
+    mqtt_host = json.loads((place.folder / f"{DEVICE}.config.json").read_text())["mqtt"]["host"]
+    configure(place, mqtt={"host": mqtt_host, "port": port}, log_level="debug", streams={}, store={"write_s": 1})
+    board = place.boards[0]
+    assert isinstance(board, LabBoard)
+    place.stop_server()
+    with board.serial_port_free() as serial, Session(serial) as session:
+        session.run("import os\nfor n in os.listdir('/tg/telemetry'): os.remove('/tg/telemetry/' + n)")
+    place.flash(board, DEVICE, "2.0.0")
+
+    began = len(board.lines)
+    for _ in range(CUTS_AWAY):
+        board.wait_line(r"bytes kept", 60, len(board.lines))
+        time.sleep(moments.uniform(0, 2.5))
+        board.power_cut()
+        board.power_on()
+    listener = Listener(place.folder / "broker", port)
+    with listener:
+        for _ in range(CUTS_SENDING):
+            seen = len(listener.values)
+            place.wait("something sent", lambda seen=seen: len(listener.values) > seen + 3, 60)
+            time.sleep(moments.uniform(0, 0.5))
+            board.power_cut()
+            board.power_on()
+        board.wait_line(r"counted", 60, len(board.lines))
+        last = int(re.search(r"counted (\d+)", [line for line in board.lines if "counted" in line][-1])[1])
+        place.wait("all of it", lambda: listener.values and listener.values[-1] >= last, 120)
+        board.power_cut()
+    once = set(listener.values)
+    kept = on_flash(board.lines[began:])
+    assert len(kept) > 10 * CUTS_AWAY
+    assert not kept - once, f"on flash and lost: {sorted(kept - once)}"
+    repeats = [at for at in range(1, len(listener.values)) if listener.values[at] <= listener.values[at - 1]]
+    assert all(listener.values[at] == listener.values[at - 1] for at in repeats), "order"
+    assert len(repeats) <= CUTS_SENDING + 1, "again only what was on its way"
+    for at in repeats:  # the server tells it by its number
+        assert listener.numbers[at] == listener.numbers[at - 1]
+    print(f"{len(kept)} on flash at {CUTS_AWAY + CUTS_SENDING} cuts, {len(once)} arrived, {len(repeats)} of them twice")
+
+
+def on_flash(lines: list[str]) -> set[int]:
+    """What was counted before a line that says all that waited is on flash. The newest may have come in between."""
+    kept: set[int] = set()
+    waiting: list[int] = []
+    for line in lines:
+        if found := re.search(r"counted (\d+)$", line):
+            if waiting and int(found[1]) != waiting[-1] + 1:
+                waiting = []  # another boot
+            waiting.append(int(found[1]))
+        elif "bytes kept" in line:
+            kept.update(waiting[:-1])
+            waiting = waiting[-1:]
+    return kept
