@@ -16,7 +16,7 @@ from boot.console import say
 CRASH = "/state/crash"  # in the board's folder: "COUNT SEQUENCE\n" and the last uncaught trace
 _RETRY_S = const(5)  # pause before the restart after a crash, doubled each time
 _RETRY_MOST_S = const(300)
-_IMPORT_GARBAGE = const(4096)  # bytes
+GARBAGE = const(4096)  # bytes allocated between two collections
 # Modules that are not needed while the application runs, or only now and then.
 _LET_GO = "choice options verify signature manifests record slots romslots fileslots"
 
@@ -77,10 +77,9 @@ def start(boot):
 
     vfs.mount(vfs.VfsRom(boot.image()), "/rom")
     sys.path[1:1] = ["/rom/lib", "/rom"]
-    # What importing leaves behind is collected at once: later it would be holes among what stays.
-    # On a heap of 128 KiB it makes the largest free block four times as large. The application
-    # ends it (gc.threshold(-1)) when it is set up.
-    gc.threshold(_IMPORT_GARBAGE)
+    # Garbage is collected early: until it is, what stays is put behind it, and in the end what
+    # stays lies scattered over the whole heap, with no large piece left between.
+    gc.threshold(GARBAGE)
     import app
 
     app.start(boot)

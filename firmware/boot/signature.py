@@ -31,6 +31,7 @@ def check(board, slot, manifest, keys, feed):
     if hasattr(gc, "threshold"):
         # What importing leaves behind is collected at once, so that it makes no holes among what
         # stays: names stay for ever.
+        usual = gc.threshold()
         gc.threshold(_IMPORT_GARBAGE)
     try:
         _check(board, slot, manifest, keys, feed)
@@ -42,7 +43,7 @@ def check(board, slot, manifest, keys, feed):
         sys.path.remove(LIBRARY)
         _forget()
         if hasattr(gc, "threshold"):
-            gc.threshold(-1)
+            gc.threshold(usual)
 
 
 def _check(board, slot, manifest, keys, feed):

@@ -89,7 +89,7 @@ def make_target(
         if old.digest == digest or old.digest in patches:
             note(f"{board}: no patch from {base.version}, whose image is the same as another's")
             continue
-        data = delta.make(base.payload(old.digest), image, [delta.DEFLATE])
+        data = delta.make(base.payload(old.digest), image)
         if len(data) >= packed:
             note(f"{board}: no patch from {base.version}, it would have {len(data)} bytes")
             continue

@@ -173,6 +173,11 @@ class Installation:
             shutil.copytree(
                 ROOT / part, self.source / part, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
             )
+        # Machine code that `make setup` built: images carry it where board.toml says so.
+        native = ROOT / "build" / "native"
+        if native.exists():
+            ignored = shutil.ignore_patterns("objects", ".mpy_ld_cache")
+            shutil.copytree(native, self.source / "build" / "native", dirs_exist_ok=True, ignore=ignored)
 
     def change(self, patch: Path) -> None:
         """Apply a unified diff to the copy of the sources."""

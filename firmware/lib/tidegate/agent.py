@@ -61,8 +61,6 @@ class Agent:
             console.error("%s", error)
             return
         gc.collect()
-        if hasattr(gc, "mem_free"):  # MicroPython: all that stays is there, see boot.loader.start
-            gc.threshold(-1)
         asyncio.run(self._main())
 
     # ------------------------------------------------------------ composing
