@@ -31,6 +31,10 @@ bench-delta:
 	@.venv/bin/python -c "import detools, zstandard" 2>/dev/null || .venv/bin/python -m pip install --quiet -e '.[bench]'
 	@.venv/bin/python bench/delta.py $(ARGS)
 
+bench-wear:
+	@$(PYTHON) tools/setup.py --for test
+	@.venv/bin/python bench/wear.py --emulated $(ARGS)
+
 fuzz:
 	@$(PYTHON) tools/setup.py --for test
 	@.venv/bin/python tests/fuzz/run.py --count $(N) $(ARGS)
