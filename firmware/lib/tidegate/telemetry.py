@@ -20,7 +20,7 @@ from tidegate.streams import Stream
 
 __all__ = ("Stream", "Telemetry")
 
-_QUEUE = const(768)  # bytes of packs in RAM
+_QUEUE = const(640)  # bytes of packs in RAM
 _PACK = const(512)  # bytes of the pack being sent, base fields and all
 _PUBLISH_S = const(20)
 _DROP_REPORT_S = const(60)  # between two alarms about dropped packs

@@ -2,7 +2,7 @@
 
 from tidegate import console
 from tidegate.clock import const
-from tidegate.ring import Ring
+from tidegate.ringopen import open_ring
 
 _FOLDER = "/telemetry"
 _DAY_MS = const(86400000)
@@ -35,7 +35,7 @@ def store(config, folder, sync):
     most = given.number("segments", 2, 4096, 64)
     newest = given.choice("drop", _DROPS, "oldest")
     write_s = given.number("write_s", 1, 3600, 30)
-    return Ring(folder + _FOLDER, most, bool(newest), sync), write_s
+    return open_ring(folder + _FOLDER, most, bool(newest), sync), write_s
 
 
 def _unknown(given, names, what):
