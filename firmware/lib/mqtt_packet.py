@@ -42,7 +42,7 @@ def is_topic(data, filter=False):
             good = good and filter and alone and (byte == _PLUS or at == last)
         good = good and byte != 0
         before = byte
-        at += 1
+        at += 1  # noqa: SIM113 - enumerate() would allocate
     return good
 
 
