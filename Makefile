@@ -1,13 +1,13 @@
 # The two commands of the README. Everything they need is prepared by tools/setup.py, in ignored folders.
 #   make demo [ARGS=--exit]     the whole way of an update, on an emulated Cortex-M board
 #   make test [ARGS="-k delta"] every test
-# More: make bench, make bench-delta, make bench-wire, and make fuzz [N=200000] [ARGS="--seed 1"], changed input by the
+# More: make bench, bench-delta, bench-wear, bench-wire, and make fuzz [N=200000] [ARGS="--seed 1"], changed input by the
 # hundred thousand.
 PYTHON ?= python3
 ARGS ?=
 N ?= 200000
 
-.PHONY: demo test lint bench bench-delta bench-wire fuzz setup clean
+.PHONY: demo test lint bench bench-delta bench-wear bench-wire fuzz setup clean
 
 demo:
 	@$(PYTHON) tools/setup.py --for demo
@@ -30,6 +30,10 @@ bench-delta:
 	@$(PYTHON) tools/setup.py --for test
 	@.venv/bin/python -c "import detools, zstandard" 2>/dev/null || .venv/bin/python -m pip install --quiet -e '.[bench]'
 	@.venv/bin/python bench/delta.py $(ARGS)
+
+bench-wear:
+	@$(PYTHON) tools/setup.py --for test
+	@.venv/bin/python bench/wear.py --emulated $(ARGS)
 
 fuzz:
 	@$(PYTHON) tools/setup.py --for test

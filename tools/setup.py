@@ -36,6 +36,7 @@ BUILD_PROGRAMS = {
 TEST_PROGRAMS = {
     "mosquitto": "mosquitto",
     "mosquitto_passwd": "mosquitto",
+    "nats-server": "nats-server",
     "coap-client-notls": "libcoap3-bin",
     "coap-server-notls": "libcoap3-bin",
 }

@@ -82,7 +82,7 @@ class Body:
         if code == 408 and first and self._next:
             self._next = 0  # some begin only at the beginning; what the sink has had is skipped
             return
-        if code >= 400:
+        if code >= 300:
             text = bytes(message.payload()[:64])  # a diagnostic, for people (RFC 7252, 5.5.2)
             raise CoapError("refused", "%d.%02d %r" % (code // 100, code % 100, text), code)
         if first:
@@ -166,7 +166,7 @@ class Upload:
         if message.code == 413 and szx < self._szx and not self._at:
             self._szx = szx  # once more, in smaller blocks (section 2.9.3)
             return
-        if message.code < 400:
+        if message.code < 300:
             if block is not None and block >> 4 != self._at >> self._szx + 4:
                 raise CoapError("protocol", "an answer to another block")
             self._at += self._sent

@@ -9,7 +9,10 @@ def core(resources, request):
     """The Reply to a GET, with one filter such as rt=a* if there is a query (section 4.1)."""
     if request.method != 1:
         return Reply(405)
-    filters = [str(value, "utf-8").split("=", 1) for value in request.values(_QUERY)]
+    try:
+        filters = [str(value, "utf-8").split("=", 1) for value in request.values(_QUERY)]
+    except UnicodeError:
+        return Reply(400)
     links = []
     for path in sorted(resources):
         resource = resources[path]

@@ -111,7 +111,7 @@ class Observation:
 
     def take(self, message):
         """Takes a notification or the answer to a registration; raises CoapError."""
-        if message.code < 400:
+        if message.code < 300:
             sequence = message.uint(_OBSERVE)
             if not self._newer(sequence):
                 return

@@ -176,6 +176,8 @@ class Peer:
                 return
             if not message.code:
                 self._outbox.end(_ACKED, message.mid)
+            elif message.code < 200:
+                return  # a request in an acknowledgement: nothing that CoAP knows
             elif mine and message.mid == self._mid:
                 self._answered(message)
             else:

@@ -36,14 +36,16 @@ class Request:
 class Reply:
     """What a handler answers with.
 
-    code: 205 for 2.05; None is what the method promises. body: bytes-like, or with size a function
-    read(offset, view) that fills the view. options: more of them, pairs (number, bytes or int).
+    code: 205 for 2.05; None is what the method promises. body: bytes-like or text, or with size a
+    function read(offset, view) that fills the view. options: more, pairs (number, bytes or int).
     etag: bytes; without one a body in several blocks gets one made of its bytes.
     """
 
     def __init__(
         self, code=None, body=b"", format=None, size=None, etag=None, max_age=None, options=()
     ):
+        if isinstance(body, str):
+            body = body.encode()
         self.code = code
         self.body = body
         self.size = len(body) if size is None else size

@@ -85,11 +85,11 @@ class Server(Listener):
         made = Resource(path, handlers, links, observable, confirmable, fresh, blocks)
         self.resources[path] = made
         if below:
-            self.below[path] = made
+            self.below[path.rstrip("/")] = made
 
     def remove(self, path):
         """Serves path no more; its observers are told (4.04)."""
-        self.below.pop(path, None)
+        self.below.pop(path.rstrip("/"), None)
         if self.resources.pop(path, None):
             self.changed(path)
 
@@ -107,7 +107,7 @@ class Server(Listener):
                 from coap_core import core
 
                 return core(self.resources, request)
-            while path and not resource:
+            while not resource and path:
                 path = path[: path.rfind("/")]
                 resource = self.below.get(path)
             if not resource:
@@ -145,6 +145,12 @@ class Server(Listener):
         None if the peer wants none (RFC 7967). data: the request, to be kept if it registers an
         observer. sequence: of a notification.
         """
+        try:
+            return self._compose(request, reply, data, sequence)
+        except Exception as error:  # what the handler returned cannot be sent
+            return self._compose(request, self.excuse(request, error), None, None)
+
+    def _compose(self, request, reply, data, sequence):
         message = request.message
         if not isinstance(reply, Reply):
             reply = Reply(None, b"" if reply is None else reply)

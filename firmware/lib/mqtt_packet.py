@@ -30,16 +30,19 @@ class MqttError(Exception):
 
 def is_topic(data, filter=False):
     """Whether bytes-like data is a topic name or, with `filter`, a topic filter (4.7)."""
+    at = 0
     last = len(data) - 1
-    good = last >= 0
     before = _SLASH
-    for at, byte in enumerate(data):
+    good = last >= 0
+    for byte in data:
         if byte in (_PLUS, _HASH):
             # A wildcard fills a level, and # is the last.
-            after = data[at + 1] if at < last and byte == _PLUS else _SLASH
-            good = good and filter and before == after == _SLASH and (byte == _PLUS or at == last)
+            after = data[at + 1] if at < last else _SLASH
+            alone = before == _SLASH and after == _SLASH
+            good = good and filter and alone and (byte == _PLUS or at == last)
         good = good and byte != 0
         before = byte
+        at += 1  # noqa: SIM113 - enumerate() would allocate
     return good
 
 

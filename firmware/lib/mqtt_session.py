@@ -167,7 +167,9 @@ class Session(Requests):
 
     def unpack(self, end):
         """Everything but PUBLISH answers a Request (3.4, 3.9, 3.11, 3.13)."""
-        buf, at, kind, size = self.rx, self.start, self.kind, self.size
+        # In twos: four at a time would make a tuple.
+        buf, at = self.rx, self.start
+        kind, size = self.kind, self.size
         code = pid = 0
         if end > self.end:
             raise self.unexpected()
@@ -215,7 +217,8 @@ class Session(Requests):
                 break
         else:
             return False
-        tx, kind, topic, payload = self.tx, item.kind, item.topic, item.payload
+        tx, kind = self.tx, item.kind
+        topic, payload = item.topic, item.payload
         if item.session and item.confirmed:
             kind |= _DUP  # a first attempt may have reached the broker (3.3.1.1)
         item.session = self.sessions

@@ -2,7 +2,7 @@
 and back, resolved (section 4.6).
 
     pack = Pack("urn:dev:org:example:gw-1:", None, bytearray(256))
-    pack.add(b"temperature", 2153, b"Cel", -5, 100)  # 21.53 Cel, five seconds ago
+    pack.add("temperature", 2153, "Cel", -5, 100)  # 21.53 Cel, five seconds ago
     send(pack.finish())
 """
 
@@ -41,8 +41,8 @@ class SenmlError(ValueError):
 
 
 class Pack:
-    """A pack being put together in one buffer. With names and units as bytes, integers below
-    2**30 and a buffer given, nothing is allocated until it is asked for.
+    """A pack being put together in one buffer. With integers below 2**30 and a buffer given,
+    nothing is allocated until it is asked for.
 
     The base fields belong into the first record, behind its own (the keys of a map are sorted),
     and the base time is known last, when the pack is sent. So records are written behind a gap,
@@ -82,8 +82,6 @@ class Pack:
         """
         if self._start is not None or self.count == MAX_RECORDS:
             raise SenmlError("a SenML pack holds %d records, and none once finished" % MAX_RECORDS)
-        if isinstance(name, str):
-            name = name.encode()
         _check_name(self._base, name, more)
         label = _value_label(value)
         writer = self.writer
@@ -113,7 +111,7 @@ class Pack:
                 writer.bytes(value)
         except cbor.CborError as error:
             writer.at = before
-            raise SenmlError("the SenML record %r: %s" % (bytes(name), error))
+            raise SenmlError("the SenML record %r: %s" % (name, error))
         if not self.count:
             self.first = writer.at
             self.fields = fields
@@ -224,11 +222,12 @@ def _check_name(base, name, more=b""):
         raise SenmlError("a SenML name has 1 to %d characters" % MAX_NAME)
     first = not base
     for char in name:
+        code = char if isinstance(char, int) else ord(char)
         if not (
-            0x61 <= char <= 0x7A
-            or 0x41 <= char <= 0x5A
-            or 0x30 <= char <= 0x39
-            or (not first and char in b"-:./_")
+            0x61 <= code <= 0x7A
+            or 0x41 <= code <= 0x5A
+            or 0x30 <= code <= 0x39
+            or (not first and code in b"-:./_")
         ):
-            raise SenmlError("SenML name %r: byte %#x may not be there" % (bytes(name), char))
+            raise SenmlError("SenML name %r: %#x may not be there" % (name, code))
         first = False

@@ -36,7 +36,7 @@ log = logging.getLogger("tidegate.coap")
 
 T = TypeVar("T")
 
-_UP = re.compile(r"tg/([a-z0-9-]{1,32})/up/.{1,64}\Z")
+_UP = re.compile(r"tg/([a-z0-9-]{1,32})/up/(?:birth|state|report|result|alarm|tele/[A-Za-z0-9._-]{1,32})\Z")
 _DOWN = re.compile(r"tg/([a-z0-9-]{1,32})/down/(offer|trust|cmd|offer/([a-z][a-z0-9_-]{0,23}))\Z")
 _LINKS = b'</p>;rt="tg.payload",</tg>;rt="tg.device";obs'
 _UNDERSTOOD = {3, 7, 11, 15, 17, 23, 27}  # critical options; nothing here is conditional

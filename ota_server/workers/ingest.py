@@ -51,27 +51,27 @@ def take(store: Store, message: Message, admit: Admit | None = None) -> Refused 
             alarms.count(session, "messages on unknown topics")
         return Refused("topic", "nothing is taken in under this name")
     device_id, kind, stream = found[1], found[2], found[3]
-    try:
-        with store.write() as session:
-            device = session.get(Device, device_id, with_for_update=True)
-            if device is None:
-                alarms.count(session, "messages of unknown devices")
-                return Refused("device", "no such device is registered")
-            if admit is not None:
-                admit(session, device)
-            if len(message.payload) > MAX_MESSAGE:
-                raise Refused("too-long", f"{len(message.payload)} bytes, at most {MAX_MESSAGE} are allowed")
-            if not message.retained:
-                device.last_seen_at = now_ms()
-                device.protocol = message.protocol
-            _HANDLERS[kind](session, device, message, stream or "")
-    except (Refused, RecursionError, OverflowError) as error:
-        reason = error.reason if isinstance(error, Refused) else "cbor"
-        log.warning("%s: bad %s: %s", device_id, kind, error)
-        with store.write() as session:
-            alarms.raise_own(session, device_id, "bad-message", reason, f"{kind}: {clean(str(error))}")
-        return error if isinstance(error, Refused) else Refused(reason, "the message is no CBOR that can be kept")
-    return None
+    with store.write() as session:
+        device = session.get(Device, device_id, with_for_update=True)
+        if device is None:
+            alarms.count(session, "messages of unknown devices")
+            return Refused("device", "no such device is registered")
+        if admit is not None:
+            admit(session, device)
+        try:
+            with session.begin_nested():  # what is wrong leaves nothing but the alarm, and that it was admitted
+                if len(message.payload) > MAX_MESSAGE:
+                    raise Refused("too-long", f"{len(message.payload)} bytes, at most {MAX_MESSAGE} are allowed")
+                if not message.retained:
+                    device.last_seen_at = now_ms()
+                    device.protocol = message.protocol
+                _HANDLERS[kind](session, device, message, stream or "")
+            return None
+        except (Refused, RecursionError, OverflowError) as error:
+            refused = error if isinstance(error, Refused) else Refused("cbor", f"no CBOR that can be kept: {error}")
+        alarms.raise_own(session, device_id, "bad-message", refused.reason, f"{kind}: {clean(str(refused))}")
+    log.warning("%s: bad %s: %s", device_id, kind, refused)
+    return refused
 
 
 def clean(value: Any) -> Any:

@@ -21,13 +21,11 @@ check.place(ROOT, GROUND, {})
 
 import fuzzing  # noqa: E402
 import test_commands  # noqa: E402
-from tidegate.commands import Commands  # noqa: E402
+from agentparts import Failure, commands, judge  # noqa: E402
 from tidegate.plan import Plan  # noqa: E402
-from tidegate.reports import Failure  # noqa: E402
 from tidegate.suit import Processor  # noqa: E402
 
 from tidegate import envelope, trust  # noqa: E402
-from tidegate.rotation import judge  # noqa: E402
 
 VENDOR, CLASS, RUNNING = bytes(16), bytes(range(16)), bytes(range(32))
 NAME = b"calibration"
@@ -54,16 +52,9 @@ class Judge:
         self._store = store
         self._rooted = rooted
         self._outbox = test_commands.Outbox()
-        self._commands = Commands(
-            "gate-7",
-            store,
-            bytes(8),
-            fuzzing.Forgets(),
-            self._outbox,
-            test_commands.Alarms(self._outbox, test_commands.Uptime()),
-            {"info": lambda arguments: {}, "ping": lambda arguments: {}},
-            fuzzing.feed,
-        )
+        alarms = test_commands.Alarms(self._outbox, test_commands.Uptime())
+        handlers = {"info": lambda arguments: {}, "ping": lambda arguments: {}}
+        self._commands = commands("gate-7", store, bytes(8), fuzzing.Forgets(), self._outbox, alarms, handlers)
 
     def manifest(self, data):
         try:

@@ -18,12 +18,11 @@ import cose
 import mutations
 import senml
 import test_commands
+from agentparts import Failure, judge
 from check import vectors
 from tidegate.plan import Plan
-from tidegate.reports import Failure
 
 from tidegate import envelope, trust
-from tidegate.rotation import judge
 
 
 class Finding(AssertionError):

@@ -57,9 +57,9 @@ def client(name, broker="mosquitto", password=None, **options):
     return made
 
 
-def nasty(scene, **options):
+def nasty(scene, peer="nasty", **options):
     options.setdefault("max_packet", 512)
-    made = Client(scene, HOST, int(settings["nasty"]), **options)
+    made = Client(scene, HOST, int(settings[peer]), **options)
     made.backoff_base_ms = made.backoff_cap_ms = 50
     return made
 

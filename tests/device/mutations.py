@@ -4,7 +4,10 @@ import cbor
 from check import Random
 
 # Heads of CBOR items, of every length form, and bytes that are a limit somewhere.
-_LIKELY = b"\x00\x01\x17\x18\x19\x1a\x1b\x1f\x20\x3b\x40\x58\x59\x5a\x5f\x60\x78\x7f\x80\x98\x9f\xa0\xb8\xbf\xc0\xd2\xd8\xf4\xf6\xf9\xff"
+_LIKELY = (
+    b"\x00\x01\x17\x18\x19\x1a\x1b\x1f\x20\x3b\x40\x58\x59\x5a\x5f\x60\x78\x7f"
+    b"\x80\x98\x9f\xa0\xb8\xbf\xc0\xd2\xd8\xf4\xf6\xf9\xff"
+)
 _VALUES = (
     None, True, False, 0, 1, 2, 14, 23, 24, 255, 256, 65536, -1, -19, 1 << 32, (1 << 64) - 1, -(1 << 64),
     0.5, 1.0, -19.0, b"", bytes(8), bytes(32), "", "p/", [], {}, [[]], {"": 0}, {1: {}},

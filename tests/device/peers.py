@@ -21,6 +21,7 @@ from pathlib import Path
 
 from peers_http import BODY, ETAG, Http
 from peers_mqtt import NastyBroker
+from peers_mqtt5 import Fuzzer, NastyFive
 from peers_tcp import Served
 
 ROOT = Path(__file__).parents[2]
@@ -206,15 +207,17 @@ def mqtt(host: str, brokers: tuple[type[Broker], ...] = (Mosquitto, Embedded, Am
             running[folder.name] = kind(folder)
             stack.callback(running[folder.name].kill)
             running[folder.name].start()
-        nasty = NastyBroker()
-        stack.callback(nasty.server.close)
+        nasty, five, fuzzer = NastyBroker(), NastyFive(), Fuzzer()
+        for peer in (nasty, five, fuzzer):
+            stack.callback(peer.server.close)
         verbs: dict[str, Callable[..., object]] = {}
         if "mosquitto" in running:
             foreign = Foreign(running["mosquitto"])
             verbs = {"publish": foreign.publish, "next": foreign.next}
 
         def record(name: str) -> str:
-            return ",".join(f"{kind:02x}{body.hex()}" for kind, body in nasty.record.get(name, []))
+            found = nasty.record.get(name) or five.record.get(name, [])
+            return ",".join(f"{kind:02x}{body.hex()}" for kind, body in found)
 
         def bounce(name: str, seconds: str) -> None:
             """Kills the broker now; it is back after that many seconds."""
@@ -230,10 +233,17 @@ def mqtt(host: str, brokers: tuple[type[Broker], ...] = (Mosquitto, Embedded, Am
             "host": host,
             "control": str(control.server.port),
             "nasty": str(nasty.server.port),
+            "five": str(five.server.port),
+            "fuzzer": str(fuzzer.server.port),
             "user": USER,
             "password": PASSWORD,
             **{name: str(broker.port) for name, broker in running.items()},
         }
+
+
+def mosquitto(host: str) -> contextlib.AbstractContextManager[dict[str, str]]:
+    """Everything test_mqtt_v5.py and test_mqtt_large.py meet."""
+    return mqtt(host, brokers=(Mosquitto,))
 
 
 def nasty_mqtt(host: str) -> contextlib.AbstractContextManager[dict[str, str]]:

@@ -143,6 +143,13 @@ class NastyBroker:
         peer.sendall(bytes.fromhex("30050001617a7a"))
         self._serve_well(peer, visits)
 
+    def _cut(self, peer: socket.socket, visits: list, first_visit: bool) -> None:
+        """A message of 8000 bytes; the first connection ends after 3000 of them."""
+        head = b"\x32" + _length(8005) + bytes.fromhex("000161") + bytes.fromhex("0009")
+        peer.sendall(head + b"x" * (3000 if first_visit else 8000))
+        if not first_visit:
+            self._serve_well(peer, visits)
+
     def _refuses(self, peer: socket.socket, visits: list, first_visit: bool) -> None:
         self._serve_well(peer, visits, granted=b"\x80")
 

@@ -8,7 +8,7 @@ import scratch
 from mqtt import MqttError
 from tidegate.alarms import Alarms
 from tidegate.outbox import Outbox
-from tidegate.ring import Ring
+from tidegate.ringopen import open_ring
 from tidegate.state import State
 from tidegate.streams import Measure, Stream
 from tidegate.supervisor import Beat
@@ -78,7 +78,7 @@ class Place:
     def boot(self, number=1000):
         self.link, self.uptime = Link(), Uptime()
         self.alarms = Alarms(Outbox(self.link, State(self.folder + "/state")), self.uptime)
-        self.ring = Ring(self.folder + "/ring", *self.options)
+        self.ring = open_ring(self.folder + "/ring", *self.options)
         for stream in self.streams:
             stream.due_ms = 0
         self.telemetry = Telemetry(

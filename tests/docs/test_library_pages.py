@@ -1,4 +1,4 @@
-"""The programs on the pages of the device libraries run as they stand, on MicroPython's unix port with firmware/lib alone."""
+"""The programs on the device libraries' pages run as they stand, on the unix port with firmware/lib alone."""
 
 from __future__ import annotations
 

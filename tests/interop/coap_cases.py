@@ -85,8 +85,8 @@ REASONS: dict[str, dict[str, str]] = {
         **{f"link_0{n}": "the server's part only; our client has no parser of links" for n in range(1, 10)},
     },
     CLIENT_LIBCOAP: {
-        "core_04": "its POST is to what exists, and changes it (2.04): tried as such in block_04",
-        "core_08": "as core_04",
+        "core_04": "its server creates by PUT only; its POST changes what exists (2.04), as in BLOCK_04",
+        "core_08": "its server creates by PUT only; its POST changes what exists (2.04), as in BLOCK_04",
         "core_18": _NO_RESOURCE,
         "core_19": _NO_RESOURCE,
         "core_20": "its server does not look at Accept",
@@ -94,7 +94,6 @@ REASONS: dict[str, dict[str, str]] = {
         "core_22": "its server does not look at If-Match",
         "core_23": "its server does not look at If-None-Match",
         "block_05": "its server does not answer a POST with a body",
-        "obs_02": "its server notifies either way by an option of its command line: -N, tried in obs_01",
         "obs_04": "its server has no way to forget an observer",
         "obs_05": "what the server does with a silent client; for ours see the columns of our server",
         "obs_08": "its server never changes a format",

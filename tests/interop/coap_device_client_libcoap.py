@@ -148,7 +148,7 @@ async def obs_01():
         await watch.cancel()
 
 
-obs_11 = obs_01
+obs_02 = obs_11 = obs_01
 
 
 async def obs_06():

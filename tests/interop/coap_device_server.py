@@ -9,6 +9,7 @@ import sys
 sys.path.insert(0, __file__.rsplit("/", 3)[0] + "/firmware/lib")
 
 import asyncio
+import gc
 
 import coap_server
 from coap_server import Reply
@@ -148,7 +149,8 @@ def count(request):
         posts.clear()
         return None
     if request.method == 2:
-        posts.append(bytes(request.payload))
+        if len(posts) < 100:
+            posts.append(bytes(request.payload[:8]))
         return Reply(204, b"%d" % len(posts))
     return Reply(205, b"%d of %d" % (len(set(posts)), len(posts)))
 
@@ -165,6 +167,12 @@ def sink(request):
         taken[1] += sum(request.payload)
         return Reply(231) if request.more else Reply(204)
     return Reply(205, b"%d %d" % tuple(taken))
+
+
+def heap(request):
+    gc.collect()
+    gc.collect()
+    return b"%d" % (gc.mem_alloc() if hasattr(gc, "mem_alloc") else 0)
 
 
 def broken(request):
@@ -213,5 +221,6 @@ server.add("/control", post=control)
 server.add("/count", count, count, delete=count)
 server.add("/sink", sink, put=sink, blocks=True)
 server.add("/fresh", link, count, fresh=True)
+server.add("/heap", heap)
 server.add("/broken", broken)
 asyncio.run(server.run())

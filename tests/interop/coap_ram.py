@@ -46,7 +46,7 @@ three = cost("client-512", lambda: one.Client("192.0.2.1"))
 """
 SERVER = """
 four = cost("coap_server", lambda: __import__("coap_server"))
-five = cost("server-512", lambda: four.Server())
+five = cost("server-1024", lambda: four.Server())
 """
 
 

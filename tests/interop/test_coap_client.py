@@ -42,6 +42,8 @@ def test_against_libcoap(case: str, request: pytest.FixtureRequest, at_once: AtO
     def run(case: str) -> None:
         port = free_port()
         command = [program("coap-server-notls"), "-A", "127.0.0.1", "-p", str(port), "-d", "10"]
+        if case == "obs_02":
+            command.append("-N")  # what is observed is told by non-confirmable messages
         with (
             serving(command, port, tmp_path_factory.mktemp(case) / "output"),
             Relay(port, coap_cases.losses(case)) as relay,

@@ -30,7 +30,7 @@ def use(path, streams):
     curves = []
     for stream in streams:
         for measure in stream.measures:
-            points = table.pop(measure.name.decode(), None)
+            points = table.pop(measure.name, None)
             curves.append(measure.given if points is None else _curve(measure, points))
     if table:
         raise ValueError("there is no measurement %s" % sorted(table)[0])
@@ -43,4 +43,4 @@ def _curve(measure, points):
     try:
         return make_curve(points, measure.scale)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError("%s: %s" % (measure.name.decode(), error))
+        raise ValueError("%s: %s" % (measure.name, error))

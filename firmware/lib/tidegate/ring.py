@@ -13,15 +13,13 @@ from binascii import crc32
 
 from tidegate import console
 from tidegate.clock import const
-from tidegate.state import State
 
 OVERHEAD = const(11)  # bytes a record takes beside its content
 _HEAD = "<HBII"  # size of the content, kind, stamp, CRC-32 of these and of the content
 _CHECKED = const(7)  # bytes of the head that the CRC covers
-_SEGMENT = const(4096)  # bytes; one block of the usual flash
-_SPAN = const(65536)  # a segment further from the cursor is not ours
-_CURSOR = "<IIIII"  # counter, segment, offset, dropped, told
-_CURSORS = "ab"  # the names of the cursor's files
+SEGMENT = const(4096)  # bytes; one block of the usual flash
+CURSOR = "<IIIII"  # counter, segment, offset, dropped, told
+CURSORS = "ab"  # the names of the cursor's files
 
 
 class Ring:
@@ -30,19 +28,19 @@ class Ring:
     record; removed: records that left at the old end since this start.
     """
 
-    def __init__(self, folder, most=64, newest=False, sync=None):
-        """folder: the ring's alone; most: segments; newest: what goes when it is full, else the
-        oldest; sync(folder): the board's, see State.
+    def __init__(self, files, cursor, end, size, last, most=64, newest=False, sync=None):
+        """Made by tidegate.ringopen.open_ring, which finds the rest. files: State of a folder of
+        the ring's own; most: segments; newest: what goes when it is full, else the oldest;
+        sync(folder): the board's, see State.
         """
-        self._files = State(folder, sync)
+        self._files = files
         self._sync = sync
         self._most = most
         self.newest = newest
         self.lost = {}
-        self.removed = self.last = 0
-        cursor = max(self._cursor(0), self._cursor(1))
+        self.removed = 0
         self._counter, self._first, self._offset, self.dropped, self.told = cursor
-        self._open()
+        self._end, self._size, self.last = end, size, last
 
     def __bool__(self):
         """Whether there may be a record."""
@@ -57,10 +55,10 @@ class Ring:
         while at < size:
             head = struct.unpack_from(_HEAD, buf, at)
             end = at + OVERHEAD + head[0]
-            crc = _check(head, memoryview(buf)[at + OVERHEAD : end])
+            crc = check(head, memoryview(buf)[at + OVERHEAD : end])
             struct.pack_into("<I", buf, at + _CHECKED, crc)
             at = end
-        fresh = self._size + size > _SEGMENT
+        fresh = self._size + size > SEGMENT
         if fresh and self._end - self._first + 1 >= self._most:
             if self.newest:
                 return False
@@ -82,12 +80,12 @@ class Ring:
             head = None
             try:
                 with open(self._path(self._first), "rb") as file:
-                    head = _head(file, self._offset)
+                    head = head_at(file, self._offset)
                     if head and at + head[0] <= len(buf):
                         view = memoryview(buf)[at : at + head[0]]
                         if file.readinto(view) < head[0]:
                             head = None  # a torn end
-                        elif _check(head, view) == head[3]:
+                        elif check(head, view) == head[3]:
                             return head[:3]
             except OSError:  # there is none of this number
                 head = None
@@ -102,7 +100,7 @@ class Ring:
         OSError.
         """
         with open(self._path(self._first), "rb") as file:
-            head = _head(file, self._offset)
+            head = head_at(file, self._offset)
         self.removed += 1
         self._offset += OVERHEAD + (head[0] if head else 0)
         if self._offset < self._files.size(str(self._first)):
@@ -118,9 +116,9 @@ class Ring:
     def save(self):
         """Writes the cursor. Raises OSError."""
         self._counter += 1
-        name = _CURSORS[self._counter & 1]
+        name = CURSORS[self._counter & 1]
         cursor = (self._counter, self._first, self._offset, self.dropped, self.told)
-        data = struct.pack(_CURSOR, *cursor)
+        data = struct.pack(CURSOR, *cursor)
         with open(self._files.path(name), "wb") as file:
             file.write(data + struct.pack("<I", crc32(data)))
             if self._sync:
@@ -128,54 +126,12 @@ class Ring:
 
     # ------------------------------------------------------------ segments
 
-    def _open(self):
-        self._end, self._size = self._first + (self._offset > 0), 0
-        numbers = [int(name) for name in self._files.names() if name.isdigit()]
-        for number in numbers:
-            if number < self._first:  # acknowledged; the power went before it was removed
-                self._files.remove(str(number))
-        numbers = sorted(number for number in numbers if 0 <= number - self._first < _SPAN)
-        if not numbers:
-            self._first, self._offset = self._end, 0
-            return
-        if numbers[0] > self._first:
-            self._first, self._offset = numbers[0], 0
-        self._end = numbers[-1]
-        valid = self._scan(self._end)
-        # A torn end stays the end: what comes goes to a new segment.
-        torn = valid < self._files.size(str(self._end))
-        self._size = _SEGMENT if torn else valid
-
-    def _scan(self, number):
-        """Where the last whole record ends; its stamp is kept."""
-        offset = 0
-        buf = bytearray(64)
-        try:
-            with open(self._path(number), "rb") as file:
-                while True:
-                    head = _head(file, offset)
-                    if not head:
-                        return offset
-                    left, crc = head[0], _check(head, b"")
-                    while left:
-                        count = file.readinto(memoryview(buf)[: min(left, 64)])
-                        if not count:
-                            return offset
-                        crc = crc32(memoryview(buf)[:count], crc)
-                        left -= count
-                    if crc != head[3]:
-                        return offset
-                    offset += OVERHEAD + head[0]
-                    self.last = head[2]
-        except OSError:
-            return offset
-
     def _append(self, buf, size, fresh):
         if fresh:
             self._end += 1
             self._size = 0
         with open(self._path(self._end), "ab") as file:
-            began, self._size = self._size, _SEGMENT  # a write that fails may leave a torn end
+            began, self._size = self._size, SEGMENT  # a write that fails may leave a torn end
             file.write(memoryview(buf)[:size])
             if self._sync:
                 file.flush()
@@ -188,7 +144,7 @@ class Ring:
         try:
             with open(self._path(self._first), "rb") as file:
                 while True:
-                    head = _head(file, self._offset)
+                    head = head_at(file, self._offset)
                     if not head:
                         break
                     self.count(head[1])
@@ -211,12 +167,6 @@ class Ring:
     def _path(self, number):
         return self._files.path(str(number))
 
-    def _cursor(self, which):
-        data = self._files.read(_CURSORS[which])
-        if data and len(data) == 24 and crc32(data[:20]) == struct.unpack("<I", data[20:])[0]:
-            return struct.unpack(_CURSOR, data[:20])
-        return 0, 0, 0, 0, 0
-
 
 def frame(buf, at, size, kind, stamp):
     """Writes a record's head at buf[at:], before its content of `size` bytes; where that ends.
@@ -231,11 +181,13 @@ def first(buf):
     return struct.unpack_from(_HEAD, buf)[:3]
 
 
-def _head(file, offset):
+def head_at(file, offset):
+    """A record's head as a tuple, None where there is none."""
     file.seek(offset)
     data = file.read(OVERHEAD)
     return struct.unpack(_HEAD, data) if len(data) == OVERHEAD else None
 
 
-def _check(head, content):
+def check(head, content):
+    """The CRC of a head and this content."""
     return crc32(content, crc32(struct.pack(_HEAD, head[0], head[1], head[2], 0)[:_CHECKED]))

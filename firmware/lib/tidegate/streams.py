@@ -38,7 +38,7 @@ class Measure:
         first. low, high: what is believed, in units; tell: which features, when there is a
         window; over: threshold of the count, in units; curve: ((reading, value in units), ...).
         """
-        self.name = name.encode()
+        self.name = name
         self.unit = unit
         self.read = read
         if scale != 1:
@@ -69,7 +69,7 @@ class Stream:
         """
         if not 0 < len(name) <= _MAX_NAME:
             raise ValueError("a stream's name has 1 to %d characters" % _MAX_NAME)
-        self.name = name.encode()
+        self.name = name
         self.measures = measures
         self.period_ms = period_s * 1000 if period_s else period_ms
         self.window = window

@@ -16,11 +16,8 @@ from mqtt import MqttError
 
 from tidegate import alarms, console, ring
 from tidegate.clock import const, sleep_ms, ticks_diff, ticks_ms
-from tidegate.streams import Stream
 
-__all__ = ("Stream", "Telemetry")
-
-_QUEUE = const(768)  # bytes of packs in RAM
+_QUEUE = const(640)  # bytes of packs in RAM
 _PACK = const(512)  # bytes of the pack being sent, base fields and all
 _PUBLISH_S = const(20)
 _DROP_REPORT_S = const(60)  # between two alarms about dropped packs
@@ -103,7 +100,7 @@ class Telemetry:
         try:
             while not self._encode(stream):
                 if not self._used:
-                    console.error("stream %s: a pack is too large", stream.name.decode())
+                    console.error("stream %s: a pack is too large", stream.name)
                     break
                 if not self._make_room(stream):
                     break
@@ -130,8 +127,8 @@ class Telemetry:
         self._number = number = (self._number + 1) & 0x3FFFFFFF
         struct.pack_into(_CONTENT, queue, at, number, pack.count, first, pack.fields, len(name))
         end = pack.writer.at
-        for byte in name:
-            queue[end] = byte
+        for char in name:
+            queue[end] = ord(char)
             end += 1
         size = end - at
         self._used = ring.frame(queue, self._used, size, stream.kind, self._now())

@@ -2,7 +2,7 @@
 
 from tidegate import console
 from tidegate.clock import const
-from tidegate.ring import Ring
+from tidegate.ringopen import open_ring
 
 _FOLDER = "/telemetry"
 _DAY_MS = const(86400000)
@@ -15,18 +15,18 @@ def tune(streams, config):
     neither does. Raises ConfigError.
     """
     for stream in streams:
-        given = config.streams.optional(stream.name.decode())
+        given = config.streams.optional(stream.name)
         default = stream.period_ms or config.telemetry_period_s * 1000
         stream.period_ms = given.number("period_ms", 20, _DAY_MS, default)
         stream.window = given.number("window", 1, _MOST_WINDOW, stream.window)
         over = given.optional("over")
         for measure in stream.measures:
-            name = measure.name.decode()
+            name = measure.name
             threshold = over.real(name, None)
             if threshold is not None:
                 measure.over = round(threshold * measure.scale)
-        _unknown(over, [measure.name.decode() for measure in stream.measures], "measurement")
-    _unknown(config.streams, [stream.name.decode() for stream in streams], "stream")
+        _unknown(over, [measure.name for measure in stream.measures], "measurement")
+    _unknown(config.streams, [stream.name for stream in streams], "stream")
 
 
 def store(config, folder, sync):
@@ -35,7 +35,7 @@ def store(config, folder, sync):
     most = given.number("segments", 2, 4096, 64)
     newest = given.choice("drop", _DROPS, "oldest")
     write_s = given.number("write_s", 1, 3600, 30)
-    return Ring(folder + _FOLDER, most, bool(newest), sync), write_s
+    return open_ring(folder + _FOLDER, most, bool(newest), sync), write_s
 
 
 def _unknown(given, names, what):
