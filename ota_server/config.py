@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ KEEP_TELEMETRY_DAYS = 90.0  # both are only defaults: `tidegate serve --keep-day
 KEEP_REPORTS = 1_000
 KEEP_ALARMS = 500
 KEEP_COMMANDS = 500
+
+DATABASE_URL = "TIDEGATE_DATABASE_URL"  # in the environment, since it has a password in it
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Config:
 
     @property
     def database(self) -> str:
-        return self.database_url or f"sqlite:///{self.data / 'tidegate.db'}"
+        return self.database_url or os.environ.get(DATABASE_URL) or f"sqlite:///{self.data / 'tidegate.db'}"
 
     @property
     def payloads(self) -> Path:

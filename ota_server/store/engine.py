@@ -10,7 +10,10 @@ from typing import Any
 from alembic import command
 from alembic.config import Config as AlembicConfig
 from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.orm import Session
+
+from tidegate.errors import TidegateError
 
 BUSY_TIMEOUT_MS = 10_000  # how long a writer waits for another process's transaction
 
@@ -54,7 +57,17 @@ def migrate(url: str) -> None:
 
 
 def _make_engine(url: str) -> Engine:
-    engine = create_engine(url, hide_parameters=True)  # parameters are secrets and hashes; errors get logged
+    try:
+        # Parameters are secrets and hashes, and errors get logged. A database server may have been restarted meanwhile.
+        engine = create_engine(url, hide_parameters=True, pool_pre_ping=not url.startswith("sqlite"))
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        missing = isinstance(error, ModuleNotFoundError)
+        raise TidegateError(
+            f"the database driver is not there: {error}" if missing else "the database's address cannot be used",
+            "pip install 'tidegate[postgresql]'"
+            if missing
+            else "Write it like postgresql+psycopg://USER:PASSWORD@HOST/NAME",
+        ) from None
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
     return engine
