@@ -183,7 +183,9 @@ async def first(*coros):
         # Always all: MicroPython's poll queue forgets a socket when one of its tasks is cancelled.
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for task in tasks:
+            while not task.done():
+                await sleep_ms(0)
     value, error = done[0]
     if error is not None:
         raise error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import socket
 import ssl
 from collections.abc import Iterator
@@ -9,6 +10,10 @@ from collections.abc import Iterator
 import pytest
 from gate import CHANGES, DEVICE
 from lab import Installation
+from lab.installation import HOST_FROM_BOARD
+
+from tidegate import certificates
+from tidegate.certificates import Lifetime
 
 UPDATE_S = 180
 
@@ -57,3 +62,32 @@ def test_nothing_of_it_was_in_clear(place: Installation) -> None:
             except ConnectionError:
                 answer = b""
             assert not answer.startswith((b"HTTP", b"\x20"))
+
+
+def test_a_certificate_that_has_run_out(place: Installation) -> None:
+    """The board has no clock. It was told the time when it was flashed, and that is enough, also after a power cut."""
+    if place.mosquitto:
+        pytest.skip("the same board with the embedded broker has shown it")
+    board = place.boards[0]
+    place.stop_server()
+    replace(place, Lifetime.of(-1))
+    place.start_server()
+    seen = len(board.lines)
+    board.power_cut()
+    board.power_on()
+    board.wait_line("mqtt: .*certificate validity has expired", 90, seen)
+    place.stop_server()
+    replace(place, Lifetime.of(30))
+    place.start_server()
+    place.wait_running(DEVICE, "1.1.0", 90)
+
+
+def replace(place: Installation, lifetime: Lifetime) -> None:
+    """Another server certificate of the same authority."""
+    authority = certificates.load(place.certificates / "ca.crt", place.certificates / "ca.key")
+    files = place.certificates / "server.crt", place.certificates / "server.key"
+    for file in files:
+        file.unlink()
+    start = lifetime.end - datetime.timedelta(days=30)
+    names = [HOST_FROM_BOARD, "127.0.0.1"]
+    certificates.issue_server(authority, names, Lifetime(start, lifetime.end)).save(*files)

@@ -195,7 +195,8 @@ def link(request):
     return b"a link"
 
 
-server = coap_server.Server("127.0.0.1", int(sys.argv[1]), failed=lambda request, error: None, ack_timeout_s=0.15)
+where = sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1"
+server = coap_server.Server(where, int(sys.argv[1]), failed=lambda request, error: None, ack_timeout_s=0.15)
 server.add("/test", test, test, test, test, links='title="Default test resource"')
 server.add("/validate", validate, put=validate)
 server.add("/create1", create, put=create, delete=create)

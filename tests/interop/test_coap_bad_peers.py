@@ -14,7 +14,7 @@ import coap_aiocoap_client
 import pytest
 from aiocoap import ACK, CON, NON, Code, Message
 from coap_bad_peer import Answer, BadServer, encoded, nonsense
-from conftest import answers, device, free_port, serving
+from coap_processes import answers, device, free_port, serving
 
 # A longer run for a night: TIDEGATE_COAP_FUZZ=1000000
 DATAGRAMS = int(os.environ.get("TIDEGATE_COAP_FUZZ", "6000"))

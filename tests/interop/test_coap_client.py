@@ -7,8 +7,8 @@ import sys
 
 import coap_cases
 import pytest
+from coap_processes import HERE, AtOnce, Serve, device, free_port, program, serving
 from coap_relay import Relay
-from conftest import HERE, AtOnce, Serve, device, free_port, program, serving
 
 AIOCOAP = [case for case in coap_cases.CASES if case not in coap_cases.REASONS[coap_cases.CLIENT_AIOCOAP]]
 LIBCOAP = [case for case in coap_cases.CASES if case not in coap_cases.REASONS[coap_cases.CLIENT_LIBCOAP]]

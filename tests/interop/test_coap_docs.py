@@ -12,7 +12,7 @@ from pathlib import Path
 import coap_cases
 import coap_ram
 import pytest
-from conftest import ROOT, UNIX, free_port
+from coap_processes import ROOT, UNIX, free_port
 
 PACKAGE = ROOT / "firmware" / "packages" / "coap"
 # Of the heap that an import takes, a part is the next piece of the table of names: up to a KiB, sooner or later.

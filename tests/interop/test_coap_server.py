@@ -12,8 +12,8 @@ from pathlib import Path
 import coap_aiocoap_client
 import coap_cases
 import pytest
+from coap_processes import AtOnce, Serve, device, free_port, program, serving
 from coap_relay import Lose, Packet, Relay
-from conftest import AtOnce, Serve, device, free_port, program, serving
 
 AIOCOAP = [case for case in coap_cases.CASES if case not in coap_cases.REASONS[coap_cases.SERVER_AIOCOAP]]
 LIBCOAP = [case for case in coap_cases.CASES if case not in coap_cases.REASONS[coap_cases.SERVER_LIBCOAP]]

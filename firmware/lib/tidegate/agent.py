@@ -248,6 +248,7 @@ class Agent:
         await beat.wait(self._reboot)
         await beat.sleep(1)  # so that the answer is in the outbox and on its way
         await self._outbox.flush(_REBOOT_FLUSH_S)
+        self._telemetry.keep()
         self._boot.reset()
 
 

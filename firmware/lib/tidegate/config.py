@@ -100,7 +100,11 @@ class _Document:
 
     def optional(self, key):
         """As inner; an empty one if the key is missing."""
-        return self.inner(key) if key in self._values else _Document(self._path, {}, key + ".")
+        return (
+            self.inner(key)
+            if key in self._values
+            else _Document(self._path, {}, self._prefix + key + ".")
+        )
 
     def inner(self, key):
         value = self._values.get(key)
