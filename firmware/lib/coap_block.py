@@ -7,6 +7,7 @@ _BLOCK2 = const(23)
 _BLOCK1 = const(27)
 _SIZE2 = const(28)
 _SIZE1 = const(60)
+_ECHO = const(252)
 _MAX_BLOCKS = const(1 << 20)
 
 
@@ -17,7 +18,8 @@ class CoapError(Exception):
     an error (`code`: 404 for 4.04 and so on). changed: the body is not the one it was, or is no
     longer. size: larger than allowed, or than the buffers. protocol: the peer broke CoAP.
     ended: an observation that the peer does not keep. closed: the client was closed.
-    etag: of the body that was being fetched, if it had one: to resume with.
+    etag: of the body that was being fetched, if it had one: to resume with. echo: what the peer
+    wants to see in the next request (RFC 9175), if it refused this one although it carried one.
     """
 
     def __init__(self, reason, text, code=None):
@@ -25,6 +27,7 @@ class CoapError(Exception):
         self.reason = reason
         self.code = code
         self.etag = None
+        self.echo = None
 
 
 class Answer:
@@ -84,7 +87,10 @@ class Body:
             return
         if code >= 300:
             text = bytes(message.payload()[:64])  # a diagnostic, for people (RFC 7252, 5.5.2)
-            raise CoapError("refused", "%d.%02d %r" % (code // 100, code % 100, text), code)
+            error = CoapError("refused", "%d.%02d %r" % (code // 100, code % 100, text), code)
+            echo = message.values(_ECHO)
+            error.echo = echo[0] if echo else None
+            raise error
         if first:
             self.answer = Answer(message)
         elif code != self.answer.code:

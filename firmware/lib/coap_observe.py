@@ -7,7 +7,7 @@ from coap_block import Body, CoapError
 from coap_message import const, insert
 from coap_udp import ticks_diff, ticks_ms
 
-_MAX_OBSERVATIONS = const(4)  # of one client
+_MAX_OBSERVATIONS = const(8)  # of one client
 _OBSERVE = const(6)
 _MAX_AGE = const(14)
 _FRESH_MS = const(128000)  # section 3.4: after so long every notification is newer

@@ -35,10 +35,9 @@ import tidegate.agent
 from boot import flash, loader, slots
 import httpget
 from httpget import HttpError
-from mqtt import MqttError
 from simboard import SimBoard
 from simfiles import Files
-from tidegate import reports
+from tidegate import LinkError, reports
 
 PIECE = 300  # bytes the payload server sends at a time
 MOST_MS = 4 * 3600 * 1000  # of simulated time in one boot, before the test gives up
@@ -187,7 +186,7 @@ class World:
             special(boot)
             return
         tidegate.agent._RELEASE = self.board.folder + "/release.json"
-        tidegate.agent.Link = lambda *given: _Link(self, *given)
+        tidegate.agent._link = lambda *given: _Link(self, *given)
         httpget.get = self.get
         agent = tidegate.agent.Agent(boot, (), self.health or tidegate.agent.healthy, data=self.takers)
         agent.run()
@@ -251,13 +250,13 @@ class _Link:
     async def publish(self, topic, payload, qos=0, retain=False, timeout_s=None):
         await asyncio.sleep(0)
         if not self._world.online:
-            raise MqttError("offline", "not connected")
+            raise LinkError("not connected")
         self._world.hear(topic, payload)
 
     async def round_trip(self):
         await asyncio.sleep(0)
         if not self._world.online:
-            raise MqttError("offline", "not connected")
+            raise LinkError("not connected")
 
     async def run(self):
         await asyncio.Event().wait()

@@ -5,7 +5,6 @@ import gc
 
 import cbor
 import scratch
-from mqtt import MqttError
 from tidegate.alarms import Alarms
 from tidegate.outbox import Outbox
 from tidegate.ringopen import open_ring
@@ -13,6 +12,8 @@ from tidegate.state import State
 from tidegate.streams import Measure, Stream
 from tidegate.supervisor import Beat
 from tidegate.telemetry import Telemetry
+
+from tidegate import LinkError
 
 
 class Link:
@@ -30,7 +31,7 @@ class Link:
             self.before()
         if not self.connected or self.lose:
             self.lose = max(0, self.lose - 1)
-            raise MqttError("lost", "no answer")
+            raise LinkError("no answer")
         self.sent.append((topic, bytes(payload)))
 
 

@@ -36,7 +36,7 @@ def wrong(old, new, *words):
 def test_good_settings():
     found = config()
     equal((found.mqtt_host, found.mqtt_port), ("10.0.2.2", 1884))
-    equal(found.payloads, ("10.0.2.2", 8080, "/"))
+    equal(found.payloads, ("http", "10.0.2.2", 8080, "/"))
     equal((found.telemetry_period_s, found.trial_timeout_s, found.log_level), (5, 60, 2))
     equal((found.user, found.password), ("gw-1", "hush"))
 
@@ -46,8 +46,11 @@ def test_tls_in_the_settings():
     equal((plain.mqtt_tls, plain.payloads_tls), (False, False))
     found = config(GOOD.replace("http:", "https:").replace('"port": 1884', '"tls": true'))
     equal((found.mqtt_tls, found.mqtt_port), (True, 8883))
-    equal((found.payloads_tls, found.payloads), (True, ("10.0.2.2", 8080, "/")))
-    equal(config(GOOD.replace("http://10.0.2.2:8080/", "https://x.example/a/")).payloads, ("x.example", 443, "/a/"))
+    equal((found.payloads_tls, found.payloads), (True, ("https", "10.0.2.2", 8080, "/")))
+    equal(
+        config(GOOD.replace("http://10.0.2.2:8080/", "https://x.example/a/")).payloads,
+        ("https", "x.example", 443, "/a/"),
+    )
 
 
 def test_bad_settings_name_the_key_and_the_remedy():
@@ -58,7 +61,7 @@ def test_bad_settings_name_the_key_and_the_remedy():
     wrong('"mqtt": {"host": "10.0.2.2", "port": 1884}', '"mqtt": 5', "mqtt", "object")
     wrong('"port": 1884', '"port": 70000', "mqtt.port", "65535")
     wrong('"port": 1884', '"port": true', "mqtt.port")
-    wrong("http://10.0.2.2:8080/", "coap://10.0.2.2/", "payloads", "http://", "https://")
+    wrong("http://10.0.2.2:8080/", "ftp://10.0.2.2/", "payloads", "http://", "https://", "coap://")
     wrong('"port": 1884', '"port": 1884, "tls": 1', "mqtt.tls", "true or false")
     wrong("http://10.0.2.2:8080/", "http://10.0.2.2:x/", "payloads")
     wrong("http://10.0.2.2:8080/", "http://10.0.2.2/p", "payloads")

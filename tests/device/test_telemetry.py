@@ -5,13 +5,12 @@ import asyncio
 import cbor
 import scratch
 from check import equal, raises, true
-from mqtt import MqttError
 from tidegate.alarms import Alarms
 from tidegate.outbox import Outbox
 from tidegate.state import State
 from tidegate.supervisor import Beat
 
-from tidegate import failures, reports
+from tidegate import LinkError, failures, reports
 
 
 class Link:
@@ -26,7 +25,7 @@ class Link:
         await asyncio.sleep(0)
         if not self.connected or self.lose:
             self.lose = max(0, self.lose - 1)
-            raise MqttError("lost", "no answer")
+            raise LinkError("no answer")
         self.sent.append((topic, payload))
 
 

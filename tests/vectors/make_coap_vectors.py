@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes coap.json: what a device sends over CoAP and with what keys (docs/coap.md), by hashes and bytes alone.
+"""Writes coap.json: what a device sends over CoAP and with what keys (docs/coap-uplink.md), by hashes and bytes alone.
 
 python tests/vectors/make_coap_vectors.py            write it
 python tests/vectors/make_coap_vectors.py --check    exit code 1 if the file is not what this would write
@@ -64,7 +64,8 @@ def document() -> list[dict[str, Any]]:
 
 
 def main() -> int:
-    text = json.dumps(document(), indent=1) + "\n"
+    # An entry a line, as the device's tests read them.
+    text = "[\n" + ",\n".join(json.dumps(entry) for entry in document()) + "\n]\n"
     if "--check" in sys.argv:
         return 0 if FILE.read_text() == text else 1
     FILE.write_text(text)

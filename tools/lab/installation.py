@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -32,6 +33,7 @@ class Installation:
 
     show: told every command line that a user could type. broker: "embedded" or "mosquitto". target: the board that
     releases are built for. tls: "" for none, "server" for TLS everywhere, "mutual" for gateways' certificates too.
+    uplink: what boards speak with the server, "mqtt" or "coap"; over CoAP they fetch payloads, too.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Installation:
         broker: str = "embedded",
         target: str = "qemu_mps2",
         tls: str = "",
+        uplink: str = "mqtt",
     ):
         self.folder = folder
         self.target = target
@@ -49,6 +52,7 @@ class Installation:
         self.data = folder / "server"
         self.show = show
         self.tls = tls
+        self.uplink = uplink
         self.certificates = folder / "tls"
         secret = self.certificates if tls else None
         self.mosquitto = Mosquitto(folder / "mosquitto", secret) if broker == "mosquitto" else None
@@ -56,6 +60,7 @@ class Installation:
         self.url = ""
         self.mqtt_port = 0
         self._http_port = free_port()
+        self._coap_port = free_port(socket.SOCK_DGRAM)
         self._process: subprocess.Popen[bytes] | None = None
         self._api: Server | None = None
 
@@ -142,6 +147,8 @@ class Installation:
         else:
             self.mqtt_port = self.mqtt_port or free_port()
             words += ["--mqtt", f"127.0.0.1:{self.mqtt_port}"]
+        if self.uplink == "coap":
+            words += ["--coap", f"127.0.0.1:{self._coap_port}"]
         self.show("tidegate " + " ".join(self._short(word) for word in words) + " &")
         addresses = self.data / "serve.json"
         addresses.unlink(missing_ok=True)
@@ -245,6 +252,11 @@ class Installation:
             "payloads": f"http{'s' * bool(self.tls)}://{host}:{self._http_port}/",
             "telemetry_period_s": period_s,
         }
+        if self.uplink == "coap":
+            del config["mqtt"]
+            config["uplink"] = "coap"
+            config["coap"] = {"host": host, "port": self._coap_port}
+            config["payloads"] = f"coap://{host}:{self._coap_port}/"
         (self.folder / f"{device}.config.json").write_text(json.dumps(config, indent=2) + "\n")
         if self.tls == "mutual":
             self.tidegate("tls", "device", "--dir", self.certificates, device)

@@ -55,8 +55,8 @@ class Mosquitto:
         self._process = None
 
 
-def free_port() -> int:
-    """A port of the loopback that nobody listens on now."""
-    with socket.socket() as probe:
+def free_port(kind: int = socket.SOCK_STREAM) -> int:
+    """A port of the loopback that nobody listens on now; kind: SOCK_STREAM for TCP, SOCK_DGRAM for UDP."""
+    with socket.socket(type=kind) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

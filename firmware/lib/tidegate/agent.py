@@ -13,7 +13,6 @@ from tidegate import PROTOCOL, ConfigError, console, ondemand
 from tidegate.alarms import Alarms
 from tidegate.clock import Uptime, const
 from tidegate.commands import Commands
-from tidegate.link import Link
 from tidegate.outbox import Outbox
 from tidegate.reports import Reporter
 from tidegate.rotation import Rotation
@@ -95,7 +94,7 @@ class Agent:
 
             ssl = tls.context(board)
             site.https = ssl if config.payloads_tls else None
-        self._link = Link(config, board, handlers, ssl)
+        self._link = _link(config, board, handlers, ssl)
         self._outbox = Outbox(self._link, state)
         self._reporter = Reporter(self._nonce, self._outbox, self._link.refresh)
         alarms = self._alarms = Alarms(self._outbox, self._uptime)
@@ -250,6 +249,16 @@ class Agent:
         await self._outbox.flush(_REBOOT_FLUSH_S)
         self._telemetry.keep()
         self._boot.reset()
+
+
+def _link(config, board, handlers, ssl):
+    if config.uplink == "coap":
+        from tidegate.coaplink import CoapLink
+
+        return CoapLink(config, board, handlers)
+    from tidegate.link import Link
+
+    return Link(config, board, handlers, ssl)
 
 
 def _read_release():

@@ -7,17 +7,20 @@ from tidegate import ConfigError, console
 from tidegate.clock import const
 
 _MAX_SIZE = const(4096)  # bytes of a file
+UPLINKS = ("mqtt", "coap")
+_PORTS = {"http": 80, "https": 443, "coap": 5683}
 _DEVICE_CHARS = "abcdefghijklmnopqrstuvwxyz0123456789-"
 
 
 class Config:
     """The device's settings.
 
-    device: 1..32 characters of a-z 0-9 -; product, vendor (a domain), board: text; mqtt_host,
-    mqtt_port; payloads: (host, port, path with a / at its end) of the base address payload
+    device: 1..32 characters of a-z 0-9 -; product, vendor (a domain), board: text; uplink: one of
+    UPLINKS, with mqtt_host, mqtt_port, user and password, or coap_host, coap_port and coap_key (32
+    bytes); payloads: (scheme, host, port, path with a / at its end) of the base address payload
     addresses are relative to; mqtt_tls, payloads_tls: whether these speak TLS; telemetry_period_s,
-    trial_timeout_s: seconds; log_level: a number of console.LEVELS; user, password: for MQTT;
-    streams, store: what tuning takes from them.
+    trial_timeout_s: seconds; log_level: a number of console.LEVELS; streams, store: what tuning
+    takes from them.
     """
 
     def __init__(self, folder, board):
@@ -33,12 +36,19 @@ class Config:
         self.board = found.text("board", 32)
         if self.board != board:
             raise found.wrong("board", "is %r, but this board is %r" % (self.board, board))
-        broker = found.inner("mqtt")
-        self.mqtt_host = broker.text("host", 128)
-        self.mqtt_tls = broker.flag("tls", False)
-        self.mqtt_port = broker.number("port", 1, 65535, 8883 if self.mqtt_tls else 1883)
-        self.payloads_tls, *address = _address(found)
-        self.payloads = tuple(address)
+        self.uplink = UPLINKS[found.choice("uplink", UPLINKS, UPLINKS[0])]
+        self.mqtt_tls = False
+        if self.uplink == "coap":
+            server = found.inner("coap")
+            self.coap_host = server.text("host", 128)
+            self.coap_port = server.number("port", 1, 65535, 5683)
+        else:
+            broker = found.inner("mqtt")
+            self.mqtt_host = broker.text("host", 128)
+            self.mqtt_tls = broker.flag("tls", False)
+            self.mqtt_port = broker.number("port", 1, 65535, 8883 if self.mqtt_tls else 1883)
+        self.payloads = _address(found)
+        self.payloads_tls = self.payloads[0] == "https"
         self.telemetry_period_s = found.number("telemetry_period_s", 1, 86400, 60)
         self.trial_timeout_s = found.number("trial_timeout_s", 10, 3600, 60)
         self.log_level = found.choice("log_level", console.LEVELS, "info")
@@ -46,8 +56,11 @@ class Config:
         self.store = found.optional("store")
 
         secret = _Document(folder + "/credentials.json")
-        self.user = secret.text("user", 128)
-        self.password = secret.text("password", 128)
+        if self.uplink == "coap":
+            self.coap_key = secret.key("coap_key")
+        else:
+            self.user = secret.text("user", 128)
+            self.password = secret.text("password", 128)
 
 
 class _Document:
@@ -75,6 +88,17 @@ class _Document:
         value = self._values.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             raise self.wrong(key, "must be a whole number from %d to %d" % (least, most))
+        return value
+
+    def key(self, key):
+        """32 bytes, in hex."""
+        text = self.text(key, 64)
+        try:
+            value = bytes(int(text[at : at + 2], 16) for at in range(0, 64, 2))
+        except ValueError:
+            value = b""
+        if len(value) != 32:
+            raise self.wrong(key, "must be 64 hex digits")
         return value
 
     def flag(self, key, default):
@@ -130,18 +154,17 @@ class _Document:
 
 
 def _address(found):
-    """(whether it is https, host, port, path) of "http://host[:port]/[path/]"."""
+    """(scheme, host, port, path) of "http://host[:port]/[path/]"."""
     url = found.text("payloads", 200)
     scheme, _, rest = url.partition("://")
-    if scheme not in ("http", "https"):
-        raise found.wrong("payloads", "must start with http:// or https://")
-    tls = scheme == "https"
+    if scheme not in _PORTS:
+        raise found.wrong("payloads", "must start with http://, https:// or coap://")
     place, slash, path = rest.partition("/")
     host, _, port = place.partition(":")
     try:
-        number = int(port) if port else 443 if tls else 80
+        number = int(port) if port else _PORTS[scheme]
     except ValueError:
         number = 0
     if not host or not 0 < number < 65536 or (path and not path.endswith("/")):
         raise found.wrong("payloads", "must look like %s://host:port/" % scheme)
-    return tls, host, number, "/" + path
+    return scheme, host, number, "/" + path

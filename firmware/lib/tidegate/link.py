@@ -7,7 +7,7 @@ import asyncio
 import cbor
 from mqtt import Client, MqttError
 
-from tidegate import console
+from tidegate import LinkError, console
 from tidegate.clock import const
 
 _KEEPALIVE_S = const(60)
@@ -74,15 +74,20 @@ class Link:
             self._joined.set()
 
     async def publish(self, topic, payload, qos=0, retain=False, timeout_s=None):
-        """Publishes under the device's up/; raises MqttError."""
-        await self._client.publish(self._up + topic, payload, qos, retain, timeout_s)
+        """Publishes under the device's up/; raises LinkError."""
+        try:
+            await self._client.publish(self._up + topic, payload, qos, retain, timeout_s)
+        except MqttError as error:
+            raise LinkError(str(error))
 
     async def round_trip(self):
-        """Returns when the broker has answered; raises MqttError."""
+        """Returns when the broker has answered; raises LinkError."""
         try:
             await asyncio.wait_for(self._client.round_trip(), _PING_S)
         except asyncio.TimeoutError:
-            raise MqttError("timeout", "no answer within %d s" % _PING_S)
+            raise LinkError("no answer within %d s" % _PING_S)
+        except MqttError as error:
+            raise LinkError(str(error))
 
     async def run(self):
         """The connection itself."""
@@ -99,7 +104,7 @@ class Link:
                 await self.publish("state", self._state(), 1, True, _PUBLISH_S)
                 beat()
                 await self.publish("birth", self._birth(), 1, True, _PUBLISH_S)
-            except MqttError as error:
+            except LinkError as error:
                 console.info("not announced yet: %s", error)
                 await beat.sleep(1)
                 self._joined.set()

@@ -4,9 +4,7 @@ them.
 
 import asyncio
 
-from mqtt import MqttError
-
-from tidegate import console
+from tidegate import LinkError, console
 from tidegate.clock import const
 
 _MOST = const(16)  # messages; when full the oldest goes
@@ -83,7 +81,7 @@ class Outbox:
                 entry = self._queue[0]
                 try:
                     await self._link.publish(entry[0], entry[1], qos=1, timeout_s=_PUBLISH_S)
-                except MqttError:
+                except LinkError:
                     self.save()
                     continue
                 if entry in self._queue:

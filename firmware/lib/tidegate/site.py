@@ -4,10 +4,10 @@ the code that made them or uses them is let go of (tidegate.ondemand).
 
 
 class Site:
-    """device: its id; vendor_id, class_id: 16 bytes each, for SUIT's conditions; payloads: (host,
-    port, path) that payload addresses are relative to; https: the TLS context for them, or None;
-    feed(): called per block of long work; fetching: whether a payload is on its way, of which
-    there is one at a time.
+    """device: its id; vendor_id, class_id: 16 bytes each, for SUIT's conditions; payloads:
+    (scheme, host, port, path) that payload addresses are relative to; https: the TLS context for
+    them, or None; feed(): called per block of long work; fetching: whether a payload is on its
+    way, of which there is one at a time.
     """
 
     def __init__(self, board, feed, device, vendor_id, class_id, payloads):

@@ -6,8 +6,6 @@ import errno
 import hashlib
 import os
 
-import httpget
-
 from tidegate import console, failures
 from tidegate.clock import const
 from tidegate.failures import Failure
@@ -17,7 +15,17 @@ _BUFFER = const(1024)  # bytes; for the network and for hashing
 _SYNC = const(4096)  # bytes after which what arrived is made durable: a reset loses no more
 _RESERVE = const(16384)  # bytes of the file system that stay free for the agent's own files
 _GONE = (404, 410)
+_ANSWER_S = const(30)  # for a block over CoAP
+_STATUS = {"changed": 416, "size": 416}  # of a CoAP error without a code
 _NO_RESUME = (200, 206, 416)  # an answer, but not to a resumed request: from the start next time
+
+
+class _Refused(Exception):
+    """The server's answer was none to go on with. status: HTTP's, CoAP's is alike."""
+
+    def __init__(self, status, error):
+        super().__init__(str(error))
+        self.status = status
 
 
 class Interrupted(Exception):
@@ -66,7 +74,7 @@ class Staging:
             have = 0
         self._check_space(size - have)
         if have < size:
-            await self._get_rest(name, "p/" + _hex(digest), have, size, progress)
+            await self._get_rest(name, digest, have, size, progress)
         if self._digest(name) != digest:
             self._state.remove(name)
             raise Failure(
@@ -74,24 +82,17 @@ class Staging:
             )
         return self._state.path(name)
 
-    async def _get_rest(self, name, address, have, size, progress):
-        host, port, base = self._site.payloads
+    async def _get_rest(self, name, digest, have, size, progress):
+        scheme, host, port, path = self._site.payloads
+        path += "p/" + _hex(digest)
+        get = self._over_coap if scheme == "coap" else self._over_http
         try:
             with open(self._state.path(name), "ab") as file:
                 take = _Sink(file, have, progress).take
-                total = await httpget.get(
-                    host,
-                    port,
-                    base + address,
-                    have,
-                    take,
-                    self._buffer,
-                    size,
-                    ssl=self._site.https,
-                )
-        except httpget.HttpError as error:
+                total = await get(host, port, path, have, take, size)
+        except _Refused as error:
             if error.status in _GONE:
-                raise Failure(failures.PAYLOAD_MISSING, "the server has no %s" % address)
+                raise Failure(failures.PAYLOAD_MISSING, "the server has no %s" % path)
             if error.status in _NO_RESUME:
                 self._state.remove(name)
             raise Interrupted(str(error))
@@ -103,6 +104,24 @@ class Staging:
             raise Failure(
                 failures.PAYLOAD_DIGEST, "the payload has %d bytes, not %d" % (total, size)
             )
+
+    async def _over_http(self, host, port, path, have, take, size):
+        import httpget
+
+        try:
+            return await httpget.get(
+                host, port, path, have, take, self._buffer, size, ssl=self._site.https
+            )
+        except httpget.HttpError as error:
+            raise _Refused(error.status, error)
+
+    async def _over_coap(self, host, port, path, have, take, size):
+        import coap
+
+        try:
+            return await coap.fetch(host, port, path, have, take, self._buffer, size, _ANSWER_S)
+        except coap.CoapError as error:
+            raise _Refused(_STATUS.get(error.reason, error.code or 0), error)
 
     def _digest(self, name):
         check = hashlib.sha256()

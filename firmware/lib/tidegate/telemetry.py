@@ -12,9 +12,8 @@ import asyncio
 import struct
 
 import senml
-from mqtt import MqttError
 
-from tidegate import alarms, console, ring
+from tidegate import LinkError, alarms, console, ring
 from tidegate.clock import const, sleep_ms, ticks_diff, ticks_ms
 
 _QUEUE = const(640)  # bytes of packs in RAM
@@ -189,7 +188,7 @@ class Telemetry:
                     waited = 0
                     await self._send_oldest()
                     self._tell_drops()
-                except (MqttError, OSError, MemoryError) as error:
+                except (LinkError, OSError, MemoryError) as error:
                     console.debug("telemetry: %r", error)
                     await beat.sleep(1)
 

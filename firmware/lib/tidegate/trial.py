@@ -1,8 +1,6 @@
 """The end of an update: confirming a trial that proved itself, telling how the last one ended."""
 
-from mqtt import MqttError
-
-from tidegate import alarms, console, failures, reports, staging
+from tidegate import LinkError, alarms, console, failures, reports, staging
 from tidegate.clock import ticks_diff, ticks_ms
 from tidegate.failures import TRIAL_REASONS, Failure
 from tidegate.updater import OFFER, UPDATE
@@ -80,7 +78,7 @@ class Trial:
                 continue
             try:
                 await link.round_trip()
-            except MqttError as error:
+            except LinkError as error:
                 why = "the broker does not answer: %s" % error
                 continue
             why = "the application is not healthy"

@@ -1,0 +1,59 @@
+"""A board whose only way to the server is CoAP: telemetry, an update, a command, a server that comes back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from gate import CHANGES
+from lab import Installation
+
+DEVICE = "gate-coap"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with Installation(tmp_path_factory.mktemp("coap") / "place", uplink="coap") as made:
+        made.make_keys()
+        made.start_server()
+        made.copy_source()
+        made.build("1.0.0", 1)
+        board = made.add_board(DEVICE)
+        made.flash(board, DEVICE, "1.0.0")
+        made.wait_running(DEVICE, "1.0.0", 90)
+        yield made
+
+
+def info(place: Installation) -> dict:
+    words = ("cmd", "send", DEVICE, "info", "--key", place.key("command"), "--wait", "60", "--json")
+    answer = json.loads(place.tidegate(*words))
+    assert answer["state"] == "done", answer
+    return dict(answer["result"]["answer"])
+
+
+def test_telemetry_and_a_command(place: Installation) -> None:
+    place.wait("telemetry", lambda: "temperature" in place.api.device(DEVICE)["telemetry"], 60)
+    found = info(place)
+    assert found["version"] == "1.0.0" and found["sessions"] == 1
+
+
+def test_an_update_that_comes_over_coap_alone(place: Installation) -> None:
+    before = place.last_report(DEVICE)
+    place.change(CHANGES / "1.1.0.diff")
+    place.build("1.1.0", 2, previous="1.0.0")
+    place.publish("1.1.0")
+    place.wait_report(DEVICE, "confirmed", before, 120)
+    assert place.wait_running(DEVICE, "1.1.0", 60)["sequence"] == 2
+    assert not any("http" in line for line in place.boards[0].lines)
+
+
+def test_the_server_goes_away_and_comes_back(place: Installation) -> None:
+    board = place.boards[0]
+    place.stop_server()
+    seen = len(board.lines)
+    place.wait("the board noticing", lambda: any("again in" in line for line in board.lines[seen:]), 120)
+    place.start_server()
+    place.wait("the board being back", lambda: any("the server answers" in line for line in board.lines[seen:]), 120)
+    found = info(place)
+    assert found["messages_dropped"] == 0 and found["uptime_s"] > 0
