@@ -217,7 +217,7 @@ class Point(Base):
 
 
 class CoapSession(Base):
-    """A device's CoAP credential, and how far its present session has come (docs/coap.md)."""
+    """A device's CoAP credential, and how far its present session has come (docs/coap-uplink.md)."""
 
     __tablename__ = "coap_session"
     device_id: Mapped[str] = mapped_column(ForeignKey("device.id"), primary_key=True)

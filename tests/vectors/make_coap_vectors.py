@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes coap.json: what a device sends over CoAP and with what keys (docs/coap.md), by hashes and bytes alone.
+"""Writes coap.json: what a device sends over CoAP and with what keys (docs/coap-uplink.md), by hashes and bytes alone.
 
 python tests/vectors/make_coap_vectors.py            write it
 python tests/vectors/make_coap_vectors.py --check    exit code 1 if the file is not what this would write
