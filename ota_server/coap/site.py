@@ -142,6 +142,9 @@ class Site(interfaces.Resource):
             return await self._tell(request, path, down) if get else _not_allowed()
         if path == ".well-known/core":
             return Message(code=numbers.CONTENT, content_format=_LINK_FORMAT, payload=_LINKS) if get else _not_allowed()
+        if path == "echo":  # for a client that answers a 4.01 by itself and does not show the value
+            value = self._echoes.make(_address(request))
+            return Message(code=numbers.CONTENT, payload=value, max_age=0) if get else _not_allowed()
         if path.startswith("p/"):
             return await self._in_thread(self._payload, request, path[2:]) if get else _not_allowed()
         return Message(code=numbers.NOT_FOUND)
