@@ -28,7 +28,7 @@ HOUSEKEEPING_S = 30
 SILENT_MS = 900_000  # a device that spoke CoAP and has not been heard for so long is not there
 START_S = 10
 # A flood is cut off before it costs memory: the library remembers every request for 247 s (RFC 7252, section 4.8.2).
-RATE, BURST = 100, 200  # requests a second of one host
+RATE, BURST = 150, 1000  # requests a second of one host, and at once: a payload may come as fast as the network allows
 MOST_REMEMBERED = 50_000
 _MOST_HOSTS = 10_000
 
