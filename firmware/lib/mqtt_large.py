@@ -54,7 +54,7 @@ async def recv(client):
         rest -= head
         await _have(client, head - topic_size)
         stop, whole = client.start, head - topic_size
-    pid = buf[stop] << 8 | buf[stop + 1]
+    pid = buf[stop] << 8 | buf[stop + 1] if confirmed else 0
     client.start += whole
     if place is None:
         client.oversized += 1
