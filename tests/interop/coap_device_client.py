@@ -408,6 +408,22 @@ async def once():
         equal((await c.get("/count")).payload, b"20 of 20")
 
 
+async def away():
+    """After a request without an answer a new socket is used, and what is observed is asked for again."""
+    async with client() as c:
+        watch = await c.observe("/obs")
+        first = number(await watch.next())
+        try:
+            await c.get("/query")  # of this the relay lets nothing through
+        except coap.CoapError as error:
+            equal(error.reason, "timeout")
+        else:
+            raise ValueError("an answer")
+        await c.post("/control", b"set /obs")  # a change that nobody is told of
+        equal(number(await asyncio.wait_for(watch.next(), 8)), first + 1)  # Max-Age would be 11 s
+        await watch.cancel()
+
+
 async def no_response():
     async with client() as c:
         equal(await c.post("/count", b"silent", confirmable=False, no_response=26), None)

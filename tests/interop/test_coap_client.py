@@ -8,7 +8,7 @@ import sys
 import coap_cases
 import pytest
 from coap_processes import HERE, AtOnce, Serve, device, free_port, program, serving
-from coap_relay import Relay
+from coap_relay import Packet, Relay
 
 AIOCOAP = [case for case in coap_cases.CASES if case not in coap_cases.REASONS[coap_cases.CLIENT_AIOCOAP]]
 LIBCOAP = [case for case in coap_cases.CASES if case not in coap_cases.REASONS[coap_cases.CLIENT_LIBCOAP]]
@@ -64,6 +64,15 @@ def test_against_libcoap(case: str, request: pytest.FixtureRequest, at_once: AtO
 @pytest.mark.parametrize("case", BEYOND)
 def test_beyond_etsi(case: str, aiocoap_server: int) -> None:
     client("coap_device_client.py", case, "unix", aiocoap_server)
+
+
+def test_an_answer_that_never_comes(hasty_server: int) -> None:
+    def lose(packet: Packet) -> bool:
+        return packet.up and packet.message.opt.uri_path == ("query",)
+
+    with Relay(hasty_server, lose) as relay:
+        client("coap_device_client.py", "away", "unix", relay.port, hasty=True)
+        assert len(relay.clients) == 2
 
 
 @pytest.mark.parametrize("case", ("once", "block_01", "block_03", "block_05", "obs_13", "resumed_late"))
