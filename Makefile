@@ -1,13 +1,13 @@
 # The two commands of the README. Everything they need is prepared by tools/setup.py, in ignored folders.
 #   make demo [ARGS=--exit]     the whole way of an update, on an emulated Cortex-M board
 #   make test [ARGS="-k delta"] every test
-# More: make bench, bench-delta, bench-wear, bench-wire, and make fuzz [N=200000] [ARGS="--seed 1"], changed input by the
+# More: make bench, bench-delta, bench-tls, bench-wear, bench-wire, and make fuzz [N=200000] [ARGS="--seed 1"], changed input by the
 # hundred thousand.
 PYTHON ?= python3
 ARGS ?=
 N ?= 200000
 
-.PHONY: demo test lint bench bench-delta bench-wear bench-wire fuzz setup clean
+.PHONY: demo test lint bench bench-delta bench-tls bench-wear bench-wire fuzz setup clean
 
 demo:
 	@$(PYTHON) tools/setup.py --for demo
@@ -25,6 +25,10 @@ lint:
 bench:
 	@$(PYTHON) tools/setup.py --for test
 	@.venv/bin/python bench/device.py $(ARGS)
+
+bench-tls:
+	@$(PYTHON) tools/setup.py --for test
+	@.venv/bin/python bench/tls.py $(ARGS)
 
 bench-delta:
 	@$(PYTHON) tools/setup.py --for test

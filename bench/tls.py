@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What TLS costs the emulated Cortex-M3: instructions and memory of handshakes, instructions a byte.
 
-    python bench/tls.py [--json] [--firmware FILE]
+    make bench-tls      or: python bench/tls.py [--json] [--firmware FILE]
 
 QEMU counts instructions, and only the calls into TLS are counted, not the waiting between them: the figures vary by a
 few in a thousand, as keys and signatures do. "own memory" is the arena that TLS has outside the Python heap

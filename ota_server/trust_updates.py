@@ -114,5 +114,7 @@ def _is_orphaned(target: Target | DataTarget, keys: trust.TrustStore) -> bool:
 
 def _free(session: Session, holders: type[Device] | type[DeviceData], target: Target | DataTarget) -> bool:
     """Offer it to nobody any more; whether anybody had it."""
-    freed = session.execute(update(holders).where(holders.offer_id == target.id).values(offer_id=None))
+    # As sent: the broker may have it, also when a birth has asked for it once more since. The worker takes it back.
+    gone = update(holders).where(holders.offer_id == target.id).values(offer_id=None, offer_sent_id=target.id)
+    freed = session.execute(gone)
     return bool(freed.rowcount)  # type: ignore[attr-defined]

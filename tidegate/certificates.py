@@ -1,7 +1,7 @@
 """Certificates for TLS: a certificate authority of one's own, what it issues, and what a board is given of it.
 
 A fleet's gateways trust one small authority, not the world's: whoever has its key file can stand in for the server, and
-nobody else can. Keys are P-256, which small boards verify fastest.
+nobody else can. Keys are P-256: small in a board's memory and on the wire; docs/tls.md has the price of others.
 """
 
 from __future__ import annotations

@@ -35,9 +35,10 @@ _CONN_EOF = const(-0x7280)
 _FATAL_ALERT = const(-0x7780)
 _BAD_CERTIFICATE = const(-0x7A00)
 _PIECE = const(1024)  # bytes written before others have their turn
-_KNOWN = const(4)  # addresses remembered
+_KNOWN = const(4)  # names remembered
+_TRIES = const(3)  # failures, one after the other, before a name is looked up again
 
-_addresses = {}  # (host, port): what getaddrinfo said
+_addresses = {}  # (host, port): [failures, what getaddrinfo said...], the next to try first
 
 
 class Stream:
@@ -120,16 +121,22 @@ async def connect(host, port, timeout, ssl=None):
     certificate must be for `host`.
 
     Raises OSError when it is refused, asyncio.TimeoutError when nothing answered in time. Looking
-    up a name blocks the event loop, an address in numbers does not; what was found is remembered
-    until it no longer answers.
+    up a name blocks the event loop, an address in numbers does not; what was found is remembered,
+    and looked up again when it failed some times.
     """
     key = host, port
-    found = _addresses.get(key)
-    if not found:
+    known = _addresses.get(key)
+    if not known or known[0] >= _TRIES:
+        try:
+            known = [0] + list(socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM))
+        except OSError:
+            if not known:
+                raise
+            known[0] = 0  # what was good once may be again
         if len(_addresses) >= _KNOWN:
             _addresses.clear()
-        found = _addresses[key] = list(socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM))
-    address = found[0]
+        _addresses[key] = known
+    address = known[1]
     s = socket.socket(address[0], address[1], address[2])
     try:
         s.setblocking(False)
@@ -139,7 +146,8 @@ async def connect(host, port, timeout, ssl=None):
             if error.errno != EINPROGRESS:
                 raise
         await within(timeout, writable(s))
-        s.write(b"")  # raises what has become of the attempt
+        s.send(b"")  # raises what has become of the attempt
+        known[0] = 0
         try:
             # Packets are written whole; joining them costs 40 ms. lwIP has its own number for it.
             s.setsockopt(6, getattr(socket, "TCP_NODELAY", 1), 1)
@@ -153,7 +161,8 @@ async def connect(host, port, timeout, ssl=None):
     except BaseException as error:
         s.close()
         if isinstance(error, (OSError, asyncio.TimeoutError)):
-            found.pop(0)  # the next attempt is made elsewhere, or looks up again
+            known[0] += 1
+            known.append(known.pop(1))
         raise
 
 

@@ -41,7 +41,7 @@ class Socket:
     def __init__(self, s):
         self.raw = s
         self.hungry = False  # TLS has to read before it can write
-        for name in ("setblocking", "setsockopt", "connect", "close", "fileno"):
+        for name in ("setblocking", "setsockopt", "connect", "send", "close", "fileno"):
             setattr(self, name, getattr(s, name))
 
     def readinto(self, buf):

@@ -140,7 +140,12 @@ class Client(Peer):
 
         wait = int(timeout_s * 1000)
         options = _options(path, query, accept, ())
-        return await Observation(self, options, max_size, wait).register()
+        watch = Observation(self, options, max_size, wait)
+        try:
+            return await watch.register()
+        except BaseException:
+            watch.close()
+            raise
 
 
 async def fetch(host, port, path, offset, sink, buf, max_size, timeout_s=30, etag=None):
@@ -150,7 +155,7 @@ async def fetch(host, port, path, offset, sink, buf, max_size, timeout_s=30, eta
     OVERHEAD. Raises CoapError; what the sink raises passes through.
     """
     block = 1024
-    while block + OVERHEAD > len(buf):
+    while block and block + OVERHEAD > len(buf):
         block >>= 1
     buffers = buf, bytearray(4 * OVERHEAD)
     async with Client(host, port, block, buffers) as client:

@@ -67,6 +67,7 @@ class Observation:
                     await self._client.exchange(1, options, None, body, True, self._wait)
             except CoapError as error:
                 if error.reason != "changed":
+                    self.lapse()
                     raise
                 if not self._body:
                     await self.register()
@@ -85,6 +86,7 @@ class Observation:
         except CoapError as error:
             if error.reason == "refused":
                 self.close()
+                self._error = error
             raise
         return self
 
@@ -100,6 +102,11 @@ class Observation:
         self._news.set()
         if self in self._client.observations:
             self._client.observations.remove(self)
+
+    def lapse(self):
+        """Has next() ask: the peer may notify where nobody listens, or what it said was lost."""
+        self._age = -self.slack_s
+        self._news.set()
 
     async def _ask(self, step, observe):
         options = list(self._options)
@@ -117,6 +124,8 @@ class Observation:
                 return
             self._sequence = sequence
             self.active = sequence is not None
+            if not self.active and self in self._client.observations:
+                self._client.observations.remove(self)
             self._since = ticks_ms()
             age = message.uint(_MAX_AGE, _MAX_AGE_S)
             self._age = min(age, _LONGEST_AGE_S)

@@ -41,6 +41,7 @@ class Peer:
         self._token_size = token_size
         self._ack_timeout = ack_timeout_s
         self._sock = None
+        self._lost = False  # the last message was not answered
         self._outbox = None
         self._tasks = ()
         self._lock = asyncio.Lock()
@@ -61,13 +62,17 @@ class Peer:
     def close(self):
         """Closes the socket; requests and observations end with CoapError("closed")."""
         if self._sock:
-            for task in self._tasks:
-                task.cancel()
-            self._sock.close()
-            self._sock = self._outbox = None
+            self._shut()
             self._end(CoapError("closed", "the client was closed"))
             for watch in list(self.observations):
                 watch.close()
+
+    def _shut(self):
+        for task in self._tasks:
+            task.cancel()
+        self._sock.close()
+        self._sock = self._outbox = None
+        self._lost = False
 
     async def exchange(
         self, method, options, payload, step, confirmable, wait, silent=False, token=None
@@ -77,6 +82,11 @@ class Peer:
         silent: there need not be one. Without a step it is a ping.
         """
         async with self._lock:
+            if self._lost and self._sock:
+                # A connected socket keeps the address it had when it was made, right or wrong.
+                self._shut()
+                for watch in self.observations:
+                    watch.lapse()
             if not self._sock:
                 self._open()
             echo = None
@@ -136,6 +146,7 @@ class Peer:
         elif outcome == _RESET:
             self._end(CoapError("reset", "the peer rejects the message") if self._step else None)
         else:
+            self._lost = True
             self._end(CoapError("timeout", "no answer from %s:%d" % self._where))
 
     async def _clock(self):

@@ -27,14 +27,15 @@ async def recv(client):
     await _have(client, 2)
     topic_size = 2 + (buf[client.start] << 8 | buf[client.start + 1])
     head = topic_size + (2 if confirmed else 0)
-    whole = head  # with MQTT 5's properties
-    if client.five and head + 4 <= len(buf):
+    whole = head  # with MQTT 5's properties, of which the length has up to four bytes
+    fits = head + (4 if client.five else 0) <= len(buf)
+    if fits and client.five:
         await _have(client, min(head + 4, rest))
         whole += client.five.span(client.start + head)
     if whole > rest or confirmed > 2:
         raise client.unexpected()
     place = None
-    if whole <= len(buf):
+    if fits and whole <= len(buf):
         await _have(client, whole)
         at = client.start
         stop = wire.parse_publish(buf, kind, at, at + head)
@@ -53,7 +54,7 @@ async def recv(client):
         rest -= head
         await _have(client, head - topic_size)
         stop, whole = client.start, head - topic_size
-    pid = buf[stop] << 8 | buf[stop + 1]
+    pid = buf[stop] << 8 | buf[stop + 1] if confirmed else 0
     client.start += whole
     if place is None:
         client.oversized += 1

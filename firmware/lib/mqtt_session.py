@@ -50,6 +50,7 @@ class Session(Requests):
     async def open(self, hello, clean):
         """CONNECT and CONNACK (3.1, 3.2); returns whether the broker kept a session."""
         self.start = self.end = self.patience = 0
+        del self.acks[:]  # the broker asks again for what the last connection did not acknowledge
         await self.stream.write(hello)
         while not self.peek():
             await self.read()
@@ -119,6 +120,7 @@ class Session(Requests):
         return MqttError("protocol", "packet 0x%02x of %d bytes" % (self.kind, self.size))
 
     async def recv(self):
+        """Takes packets for ever."""
         while True:
             while not self.peek():
                 await self.read()
@@ -254,6 +256,7 @@ class Session(Requests):
     # ------------------------------------------------------------ keeping time
 
     async def poll(self):
+        """Looks at the link and the deadlines, and sees to it that a quiet broker is asked."""
         stream = self.stream
         while True:
             await sleep_ms(_TICK_MS)

@@ -21,7 +21,8 @@ class Observer:
         self.device_id, self.what, self.address = device_id, what, address
         self.changed = asyncio.Event()
         self.replaced = False
-        self.sent: Source | None = None  # the command that went last
+        # The command that went last and the message id it went with, until that is acknowledged.
+        self.sent: tuple[Source, int] | None = None
         self._last: tuple[bytes | None, bytes] | None = None
 
     def told(self, response: Message) -> bool:

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from aiocoap import Context, Message
+from aiocoap import EMPTY, RST, Context, Message
 from aiocoap.error import Error
 
 from ota_server.payloads import Payloads
@@ -28,7 +28,7 @@ HOUSEKEEPING_S = 30
 SILENT_MS = 900_000  # a device that spoke CoAP and has not been heard for so long is not there
 START_S = 10
 # A flood is cut off before it costs memory: the library remembers every request for 247 s (RFC 7252, section 4.8.2).
-RATE, BURST = 100, 200  # requests a second of one host
+RATE, BURST = 150, 1000  # requests a second of one host, and at once: a payload may come as fast as the network allows
 MOST_REMEMBERED = 50_000
 _MOST_HOSTS = 10_000
 
@@ -136,6 +136,13 @@ def _guard(manager: Any, site: Site, loop: asyncio.AbstractEventLoop) -> None:
     hosts = _Hosts()
 
     def receive(message: Message) -> None:
+        if message.code is EMPTY:
+            for observer in site.observers.at(address_of(message.remote)):
+                if observer.sent is not None and observer.sent[1] == message.mid:
+                    if message.mtype is RST:  # it started anew and knows of no observation
+                        loop.run_in_executor(None, site.not_told, observer, False)
+                    else:
+                        observer.sent = None
         if message.code.is_request():
             known = (message.remote, message.mid) in manager._recent_messages
             if not known and (len(manager._recent_messages) >= MOST_REMEMBERED or not hosts.take(message.remote)):
@@ -144,8 +151,7 @@ def _guard(manager: Any, site: Site, loop: asyncio.AbstractEventLoop) -> None:
 
     def unreachable(error: Error, remote: Any) -> None:
         for observer in site.observers.at(address_of(remote)):
-            sent, observer.sent = observer.sent, None
-            loop.run_in_executor(None, site.unreachable, observer.device_id, sent)
+            loop.run_in_executor(None, site.not_told, observer, True)
         failed(error, remote)
 
     interface = manager.message_interface

@@ -30,7 +30,7 @@ from . import mac, sessions
 from .blocks import Bodies, Reply, Source, cut
 from .echo import AMPLIFICATION, Echoes
 from .keys import Keys
-from .observers import Observers
+from .observers import Observer, Observers
 
 log = logging.getLogger("tidegate.coap")
 
@@ -94,9 +94,9 @@ class Site(interfaces.Resource):
                     return
                 if observer.told(response):
                     response.opt.observe = self.observers.number()
-                    if down[2] == "cmd" and response.payload:
-                        observer.sent = self._commands[down[1]][1]
                     pipe.add_response(response, is_last=False)
+                    if down[2] == "cmd" and response.payload and response.mid != request.mid:
+                        observer.sent = self._commands[down[1]][1], response.mid
                 await observer.changed.wait()
                 if observer.replaced:
                     last = Message(code=numbers.SERVICE_UNAVAILABLE, transport_tuning=Unreliable)
@@ -142,6 +142,9 @@ class Site(interfaces.Resource):
             return await self._tell(request, path, down) if get else _not_allowed()
         if path == ".well-known/core":
             return Message(code=numbers.CONTENT, content_format=_LINK_FORMAT, payload=_LINKS) if get else _not_allowed()
+        if path == "echo":  # for a client that answers a 4.01 by itself and does not show the value
+            value = self._echoes.make(_address(request))
+            return Message(code=numbers.CONTENT, payload=value, max_age=0) if get else _not_allowed()
         if path.startswith("p/"):
             return await self._in_thread(self._payload, request, path[2:]) if get else _not_allowed()
         return Message(code=numbers.NOT_FOUND)
@@ -267,12 +270,17 @@ class Site(interfaces.Resource):
         with self.store.read() as session:
             return downlink.standings(session, device_ids)
 
-    def unreachable(self, device_id: str, command: Source | None) -> None:
-        """Observations of the device ended for want of acknowledgement: a command it was told of waits again."""
-        with self.store.write() as session:
-            downlink.gone(session, device_id)
-            if command is not None:
-                commands.unsent(session, device_id, command.read(0, command.size))
+    def not_told(self, observer: Observer, gone: bool) -> None:
+        """The device did not take what it was told: a command waits again. `gone`: there was no answer at all."""
+        sent, observer.sent = observer.sent, None
+        try:
+            with self.store.write() as session:
+                if gone:
+                    downlink.gone(session, observer.device_id)
+                if sent is not None:
+                    commands.unsent(session, observer.device_id, sent[0].read(0, sent[0].size))
+        except SQLAlchemyError:
+            log.exception("%s: could not note that it was not told", observer.device_id)
 
     def count_denied(self) -> None:
         if self.denied:

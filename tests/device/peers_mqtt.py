@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import time
 
 from peers_tcp import Served, exactly
@@ -157,6 +158,14 @@ class NastyBroker:
         """60 QoS 1 messages in one go, then keeps a record of the acknowledgements."""
         peer.sendall(b"".join(b"\x32\x07\x00\x01b" + n.to_bytes(2, "big") + n.to_bytes(2, "big") for n in range(1, 61)))
         self._serve_well(peer, visits)
+
+    def _stale(self, peer: socket.socket, visits: list, first_visit: bool) -> None:
+        """60 messages of QoS 1 and gone; the second connection is a good one, and has nothing to acknowledge."""
+        if first_visit:
+            peer.sendall(b"".join(b"\x32\x07\x00\x01s" + bytes((0, n, 0, n)) for n in range(1, 61)))
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # not even a FIN
+        else:
+            self._serve_well(peer, visits)
 
     def _serve_well(self, peer: socket.socket, visits: list, acknowledge: bool = True, granted: bytes = b"") -> None:
         while True:

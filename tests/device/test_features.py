@@ -76,6 +76,20 @@ def test_frames_are_checked():
     equal(place.values(), [("tele/bus", {"speed.mean": 20, "bus.rejected": 1})])
 
 
+def test_a_bus_that_fails_and_values_beyond_all_range():
+    def read(data):
+        raise OSError(5)
+
+    bus = Stream("bus", Measure("v", "V", (2, 2, False)), period_ms=1000, frame=Frame(1, 8, read))
+    values = iter((1 << 28, -(1 << 40), (1 << 28) - 1))
+    wide = Stream("wide", Measure("w", "V", lambda: next(values), 1, -1e12, 1e12), period_ms=1000)
+    place = Place(bus, wide)
+    place.sample(3)
+    place.send()
+    equal([value for _, value in place.values()], [{"wide.rejected": 1}] * 2 + [{"w": (1 << 28) - 1}])
+    equal(place.telemetry.counts()["source_failures"], 3)
+
+
 def crc_of(data, crc):
     """SAE J1850's CRC-8, bit by bit."""
     for byte in data:

@@ -191,3 +191,41 @@ def test_a_message_being_sent_outlives_the_broker():
             equal((device.sessions, source.at, len(ended)), (2, 51_000, 1), "sessions, position")
 
     run(check())
+
+
+async def topics_that_fill_the_buffer(version):
+    got = []
+
+    def handler(topic, payload, retained, properties=None):
+        got.append(bytes(payload))
+
+    def place(topic, size, retained):
+        return bytearray(size)
+
+    start = "fill/%s-%d/" % (ground, version)
+    device = client(
+        "fill-%s-%d" % (ground, version),
+        version=version,
+        max_packet=64,
+        on_message=handler,
+        on_large=place,
+    )
+    async with Running(client("filler-%s-%d" % (ground, version))) as other, Running(device):
+        await device.subscribe(start + "#", 1)
+        sizes = list(range(48, 68)) + [250]
+        for size in sizes:
+            topic = start + "t" * (size - len(start))
+            await other.publish(topic, b"x" * (100 + size), size & 1)
+        await other.publish(start, b"end", 1)
+        await until(lambda: b"end" in got, "the last")
+        equal(len(got) + device.oversized, len(sizes) + 1, "messages, kept or dropped")
+        true(len(got) > 10 and device.oversized >= 5, "%d kept" % len(got))
+        equal((device.sessions, device.handler_errors), (1, 0), "sessions, faults")
+
+
+def test_topics_that_fill_the_buffer():
+    run(topics_that_fill_the_buffer(4))
+
+
+def test_topics_that_fill_the_buffer_in_5():
+    run(topics_that_fill_the_buffer(5))

@@ -190,3 +190,17 @@ def test_a_burst_is_acknowledged_after_its_handler():
             equal((early, device.handler_errors), ([], 0), "acknowledged too early, errors")
 
     run(check())
+
+
+def test_no_acknowledgement_in_the_wrong_connection():
+    async def check():
+        inbox = Inbox()
+        device = nasty("stale", on_message=inbox)
+        async with Running(device, wait=False):
+            await until(lambda: device.sessions == 2, "a second connection")
+            await device.publish("t", b"x", 1)
+        record = control("record stale").split(",")
+        after = record[record.index("00" + b"CONNECT".hex(), 1) + 1 :]
+        equal([item[:2] for item in after], ["32"], "packets of the second connection")
+
+    run(check())

@@ -267,7 +267,7 @@ class Story:
 def every(operations):
     import check
 
-    sample = {"cpython": 100, "unix": 60, "cortex-m3": 10}[check.ground]
+    sample = {"cpython": 60, "unix": 60, "cortex-m3": 10}[check.ground]
     return range(1, operations + 1, max(1, operations // sample))
 
 

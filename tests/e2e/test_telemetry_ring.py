@@ -25,7 +25,7 @@ from lab.mosquitto import free_port
 
 from tidegate.serialport import Session
 
-CUTS_AWAY = int(os.environ.get("TIDEGATE_CUTS", "6"))  # while the broker is away
+CUTS_AWAY = int(os.environ.get("TIDEGATE_CUTS", "4"))  # while the broker is away
 CUTS_SENDING = max(2, CUTS_AWAY // 3)  # while the board sends what it kept
 COUNTER = '''"""Counts: {boot} * 100000 + n, n from 0 at each start."""
 

@@ -1,4 +1,7 @@
-"""The resources of ETSI's plugtests on aiocoap, for the device's client to be tried with: python ... PORT"""
+"""The resources of ETSI's plugtests on aiocoap, for the device's client to be tried with.
+
+python coap_aiocoap_server.py PORT [ACK_TIMEOUT_S]
+"""
 
 from __future__ import annotations
 
@@ -232,7 +235,8 @@ class StreamedWhole(Resource):
 
 
 async def main() -> None:
-    TransportTuning.ACK_TIMEOUT = 0.3
+    if len(sys.argv) > 2:
+        TransportTuning.ACK_TIMEOUT = float(sys.argv[2])
     site = Site()
     observed = {
         "/obs": Observed(),
@@ -263,7 +267,7 @@ async def main() -> None:
     for path, resource in resources.items():
         site.add_resource(path.split("/")[1:], resource)
     site.add_resource([".well-known", "core"], WKCResource(site.get_resources_as_linkheader))
-    await Context.create_server_context(site, bind=("127.0.0.1", int(sys.argv[1])))
+    await Context.create_server_context(site, bind=("127.0.0.1", int(sys.argv[1])), transports=["udp6"])
     print("ready", flush=True)
     await asyncio.get_running_loop().create_future()
 

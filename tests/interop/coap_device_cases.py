@@ -18,10 +18,10 @@ def network():
     raise OSError("no address from DHCP")
 
 
-def main(cases, host, port):
+def main(cases, host, port, haste=2):
     network()
     for case in cases:
-        sys.argv[:] = ["coap_device_client", case, host, str(port)]
+        sys.argv[:] = ["coap_device_client", case, host, str(port), str(haste)]
         sys.modules.pop("coap_device_client", None)
         gc.collect()
         try:

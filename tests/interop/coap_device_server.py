@@ -1,7 +1,7 @@
 # ruff: noqa: UP031 - runs on MicroPython
 """A CoAP server with the resources of ETSI's plugtests, made with the device's library.
 
-micropython coap_device_server.py PORT
+micropython coap_device_server.py PORT [ADDRESS [ACK_TIMEOUT_S]]
 """
 
 import sys
@@ -196,7 +196,8 @@ def link(request):
 
 
 where = sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1"
-server = coap_server.Server(where, int(sys.argv[1]), failed=lambda request, error: None, ack_timeout_s=0.15)
+haste = float(sys.argv[3]) if len(sys.argv) > 3 else 2
+server = coap_server.Server(where, int(sys.argv[1]), failed=lambda request, error: None, ack_timeout_s=haste)
 server.add("/test", test, test, test, test, links='title="Default test resource"')
 server.add("/validate", validate, put=validate)
 server.add("/create1", create, put=create, delete=create)

@@ -81,6 +81,11 @@ class Relay:
             sock.close()
 
     @property
+    def clients(self) -> list[tuple[str, int]]:
+        """The addresses that datagrams for the server came from."""
+        return list(self._behind)
+
+    @property
     def transcript(self) -> list[str]:
         return [str(packet) for packet in self.packets]
 

@@ -8,7 +8,7 @@ import sys
 import coap_cases
 import pytest
 from coap_processes import HERE, AtOnce, Serve, device, free_port, program, serving
-from coap_relay import Relay
+from coap_relay import Packet, Relay
 
 AIOCOAP = [case for case in coap_cases.CASES if case not in coap_cases.REASONS[coap_cases.CLIENT_AIOCOAP]]
 LIBCOAP = [case for case in coap_cases.CASES if case not in coap_cases.REASONS[coap_cases.CLIENT_LIBCOAP]]
@@ -22,8 +22,14 @@ def aiocoap_server(serve: Serve) -> int:
     return serve([sys.executable, str(HERE / "coap_aiocoap_server.py"), "{port}"])
 
 
-def client(script: str, case: str, ground: str, *ports: int) -> None:
-    command = device(script, case, "127.0.0.1", *ports, ground=ground)
+@pytest.fixture(scope="module")
+def hasty_server(serve: Serve) -> int:
+    return serve([sys.executable, str(HERE / "coap_aiocoap_server.py"), "{port}", str(coap_cases.HASTE_S)])
+
+
+def client(script: str, case: str, ground: str, *ports: int, hasty: bool = False) -> None:
+    haste = (coap_cases.HASTE_S,) if hasty else ()
+    command = device(script, case, "127.0.0.1", *ports, *haste, ground=ground)
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
     assert done.stdout.endswith("done\n"), done.stdout + done.stderr
 
@@ -31,10 +37,11 @@ def client(script: str, case: str, ground: str, *ports: int) -> None:
 @pytest.mark.parametrize(
     ("case", "ground"), [(case, "unix") for case in AIOCOAP] + [(case, "cpython") for case in ON_CPYTHON]
 )
-def test_against_aiocoap(case: str, ground: str, aiocoap_server: int) -> None:
-    with Relay(aiocoap_server, coap_cases.losses(case)) as relay:
-        client("coap_device_client.py", case, ground, relay.port)
-        look(case, relay)
+def test_against_aiocoap(case: str, ground: str, aiocoap_server: int, hasty_server: int) -> None:
+    hasty = case in coap_cases.HASTY
+    with Relay(hasty_server if hasty else aiocoap_server, coap_cases.losses(case)) as relay:
+        client("coap_device_client.py", case, ground, relay.port, hasty=hasty)
+        coap_cases.look(case, relay)
 
 
 @pytest.mark.parametrize("case", LIBCOAP)
@@ -48,8 +55,8 @@ def test_against_libcoap(case: str, request: pytest.FixtureRequest, at_once: AtO
             serving(command, port, tmp_path_factory.mktemp(case) / "output"),
             Relay(port, coap_cases.losses(case)) as relay,
         ):
-            client("coap_device_client_libcoap.py", case, "unix", relay.port, port)
-            look(case, relay)
+            client("coap_device_client_libcoap.py", case, "unix", relay.port, port, hasty=case in coap_cases.HASTY)
+            coap_cases.look(case, relay)
 
     at_once(request.node, run)
 
@@ -59,23 +66,22 @@ def test_beyond_etsi(case: str, aiocoap_server: int) -> None:
     client("coap_device_client.py", case, "unix", aiocoap_server)
 
 
+def test_an_answer_that_never_comes(hasty_server: int) -> None:
+    def lose(packet: Packet) -> bool:
+        return packet.up and packet.message.opt.uri_path == ("query",)
+
+    with Relay(hasty_server, lose) as relay:
+        client("coap_device_client.py", "away", "unix", relay.port, hasty=True)
+        assert len(relay.clients) == 2
+
+
 @pytest.mark.parametrize("case", ("once", "block_01", "block_03", "block_05", "obs_13", "resumed_late"))
-def test_over_a_bad_network(case: str, request: pytest.FixtureRequest, at_once: AtOnce, aiocoap_server: int) -> None:
+def test_over_a_bad_network(case: str, request: pytest.FixtureRequest, at_once: AtOnce, hasty_server: int) -> None:
     """One packet in eight is lost, one comes twice, one late: bodies are whole, requests carried out once."""
 
     def run(case: str) -> None:
-        with Relay(aiocoap_server, loss=1 / 8, repeat=1 / 8, delay=1 / 8, seed=len(case)) as relay:
-            client("coap_device_client.py", case, "unix", relay.port)
+        with Relay(hasty_server, loss=1 / 8, repeat=1 / 8, delay=1 / 8, seed=len(case)) as relay:
+            client("coap_device_client.py", case, "unix", relay.port, hasty=True)
             assert relay.disturbed
 
     at_once(request.node, run)
-
-
-def look(case: str, relay: Relay) -> None:
-    """What passed is what the case is about."""
-    check = coap_cases.SEEN.get(case)
-    if check:
-        try:
-            check(relay.packets)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\non the wire:\n" + "\n".join(relay.transcript)) from error

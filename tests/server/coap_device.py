@@ -1,5 +1,5 @@
-"""A device that speaks CoAP, as docs/coap-uplink.md tells it to: hashes and bytes, nothing of the server's code.
-Messages are carried by aiocoap's client."""
+"""A device that speaks CoAP, as docs/coap-uplink.md tells it to: hashes and bytes, nothing of the server's code. Its
+messages are carried by aiocoap's client."""
 
 from __future__ import annotations
 

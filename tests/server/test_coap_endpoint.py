@@ -239,6 +239,35 @@ def test_a_command_that_did_not_arrive_waits_again(server, device, ring):
     assert gate.observe("cmd") == [message]
 
 
+def test_a_command_that_is_reset_waits_again_and_one_acknowledged_does_not(server, device, ring):
+    """A device that started anew knows nothing of an observation, and says so by a reset."""
+    gate = device("c-reset")
+    peer = raw.Peer(server.coap, timeout_s=SLOW_S)
+    session = begin_raw(peer, gate)
+    path = "tg/c-reset/down/cmd"
+    first, second = command_of(ring, "c-reset", 9200), command_of(ring, "c-reset", 9201)
+
+    assert peer.ask(raw.GET, f"{path}?a={read_tag(session, path)}", b"", (raw.OBSERVE, b"")).payload == b""
+    assert send(server, "c-reset", first).status_code == 202
+    told = peer.receive()
+    assert told.type == raw.CON and told.payload == first and raw.OBSERVE in told.options
+    peer.socket.send(raw.encode(raw.RST, 0, told.mid, b"", []))
+    eventually(lambda: server.api("GET", f"/commands/{9200:016x}")["state"] == "pending", SLOW_S)
+    answer = peer.ask(raw.GET, f"{path}?a={read_tag(session, path)}", b"", (raw.OBSERVE, b""))
+    assert answer.payload == first and server.shown("c-reset")["online"], "it is there, it only forgot"
+    assert send(server, "c-reset", second).status_code == 202
+    told = peer.receive()
+    assert told.payload == second
+    peer.socket.send(raw.encode(raw.ACK, 0, told.mid, b"", []))
+    assert peer.ask(raw.GET, ".well-known/core").code == 2 << 5 | 5
+    peer.close()
+    third = command_of(ring, "c-reset", 9202)
+    assert send(server, "c-reset", third).status_code == 202
+    eventually(lambda: not server.shown("c-reset")["online"], SLOW_S)
+    eventually(lambda: server.api("GET", f"/commands/{9202:016x}")["state"] == "pending", SLOW_S)
+    assert server.api("GET", f"/commands/{9201:016x}")["state"] == "sent", "that one has arrived"
+
+
 def test_payloads_in_blocks_with_resume(server, device, loop):
     data = random.Random(5).randbytes(5000)
     name = releases.digest(data)

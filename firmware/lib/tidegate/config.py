@@ -124,11 +124,9 @@ class _Document:
 
     def optional(self, key):
         """As inner; an empty one if the key is missing."""
-        return (
-            self.inner(key)
-            if key in self._values
-            else _Document(self._path, {}, self._prefix + key + ".")
-        )
+        if key in self._values:
+            return self.inner(key)
+        return _Document(self._path, {}, self._prefix + key + ".")
 
     def inner(self, key):
         value = self._values.get(key)

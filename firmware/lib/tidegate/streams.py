@@ -44,9 +44,9 @@ class Measure:
         if scale != 1:
             self.scale = scale
         if low is not None:
-            self.low = round(low * scale)
+            self.low = max(-_MOST, round(low * scale))
         if high is not None:
-            self.high = round(high * scale)
+            self.high = min(_MOST, round(high * scale))
         if tell:
             self.tell = tell
         if over is not None:
@@ -89,7 +89,12 @@ class Stream:
         """
         self.taken += 1
         frame = self.frame
-        good = True if frame is None else frame.receive()
+        good = True
+        if frame is not None:
+            try:
+                good = frame.receive()
+            except Exception as error:
+                good = self._failed(self.name, error)
         if good:
             at = 0
             for measure in self.measures:
@@ -99,9 +104,7 @@ class Stream:
                     if value is not None:
                         self._take(measure, at, value, now)
                 except Exception as error:
-                    self.failures += 1
-                    kind = type(error).__name__
-                    console.debug("source %s: %s: %s", measure.name, kind, error)
+                    self._failed(measure.name, error)
                 at += self._size
         elif good is False:
             self.rejected += 1
@@ -132,6 +135,10 @@ class Stream:
         while at < len(self._words):
             self._words[at] = 0
             at += self._size
+
+    def _failed(self, name, error):
+        self.failures += 1
+        console.debug("source %s: %s: %s", name, type(error).__name__, error)
 
     def _take(self, measure, at, value, now):
         """Calibrates, validates, and adds to the window."""
