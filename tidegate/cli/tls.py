@@ -38,7 +38,13 @@ Examples:
 )
 @_folder
 @click.option("--name", default="Tidegate fleet", show_default=True, help="What it calls itself.")
-@click.option("--days", type=click.IntRange(1, 36500), default=certificates.AUTHORITY_DAYS, show_default=True)
+@click.option(
+    "--days",
+    type=click.IntRange(1, 36500),
+    default=certificates.AUTHORITY_DAYS,
+    show_default=True,
+    help="How long it holds.",
+)
 @json_option
 def authority(folder: Path, name: str, days: int, as_json: bool) -> None:
     """Make an authority: ca.crt for everybody, ca.key for nobody but you."""
@@ -54,7 +60,13 @@ Examples:
 )
 @_folder
 @click.argument("names", nargs=-1, required=True)
-@click.option("--days", type=click.IntRange(1, 36500), default=certificates.SERVER_DAYS, show_default=True)
+@click.option(
+    "--days",
+    type=click.IntRange(1, 36500),
+    default=certificates.SERVER_DAYS,
+    show_default=True,
+    help="How long it holds.",
+)
 @json_option
 def server(folder: Path, names: tuple[str, ...], days: int, as_json: bool) -> None:
     """Issue server.crt and server.key for the NAMES (host names, addresses) that devices connect to."""
@@ -70,7 +82,13 @@ Examples:
 )
 @_folder
 @click.argument("device")
-@click.option("--days", type=click.IntRange(1, 36500), default=certificates.DEVICE_DAYS, show_default=True)
+@click.option(
+    "--days",
+    type=click.IntRange(1, 36500),
+    default=certificates.DEVICE_DAYS,
+    show_default=True,
+    help="How long it holds.",
+)
 @json_option
 def device(folder: Path, device: str, days: int, as_json: bool) -> None:
     """Issue DEVICE.crt and DEVICE.key for a gateway, for brokers that ask for a client certificate."""
