@@ -1,4 +1,4 @@
-"""Modules that are let go of: who uses them gets them, who imported them for himself keeps them, nothing stays behind."""
+"""Modules that are let go of: who uses them gets them, who imported them for himself keeps them, nothing stays."""
 
 import gc
 import sys
