@@ -6,9 +6,8 @@ from binascii import unhexlify
 import check
 import scratch
 from check import equal, raises, true
-from tidegate.config import ConfigError
 
-from tidegate import tls
+from tidegate import ConfigError, tls
 
 GROUNDS = ("unix", "cortex-m3")
 

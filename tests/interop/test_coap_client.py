@@ -27,9 +27,8 @@ def hasty_server(serve: Serve) -> int:
     return serve([sys.executable, str(HERE / "coap_aiocoap_server.py"), "{port}", str(coap_cases.HASTE_S)])
 
 
-def client(script: str, case: str, ground: str, *ports: int, hasty: bool = False) -> None:
-    haste = (coap_cases.HASTE_S,) if hasty else ()
-    command = device(script, case, "127.0.0.1", *ports, *haste, ground=ground)
+def client(script: str, case: str, ground: str, *ports: int, haste_s: float = 2) -> None:
+    command = device(script, case, "127.0.0.1", *ports, haste_s, ground=ground)
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
     assert done.stdout.endswith("done\n"), done.stdout + done.stderr
 
@@ -40,7 +39,7 @@ def client(script: str, case: str, ground: str, *ports: int, hasty: bool = False
 def test_against_aiocoap(case: str, ground: str, aiocoap_server: int, hasty_server: int) -> None:
     hasty = case in coap_cases.HASTY
     with Relay(hasty_server if hasty else aiocoap_server, coap_cases.losses(case)) as relay:
-        client("coap_device_client.py", case, ground, relay.port, hasty=hasty)
+        client("coap_device_client.py", case, ground, relay.port, haste_s=coap_cases.HASTE_S if hasty else 2)
         coap_cases.look(case, relay)
 
 
@@ -55,7 +54,14 @@ def test_against_libcoap(case: str, request: pytest.FixtureRequest, at_once: AtO
             serving(command, port, tmp_path_factory.mktemp(case) / "output"),
             Relay(port, coap_cases.losses(case)) as relay,
         ):
-            client("coap_device_client_libcoap.py", case, "unix", relay.port, port, hasty=case in coap_cases.HASTY)
+            client(
+                "coap_device_client_libcoap.py",
+                case,
+                "unix",
+                relay.port,
+                port,
+                haste_s=coap_cases.HASTE_S if case in coap_cases.HASTY else 2,
+            )
             coap_cases.look(case, relay)
 
     at_once(request.node, run)
@@ -71,7 +77,7 @@ def test_an_answer_that_never_comes(hasty_server: int) -> None:
         return packet.up and packet.message.opt.uri_path == ("query",)
 
     with Relay(hasty_server, lose) as relay:
-        client("coap_device_client.py", "away", "unix", relay.port, hasty=True)
+        client("coap_device_client.py", "away", "unix", relay.port, haste_s=0.1)
         assert len(relay.clients) == 2
 
 
@@ -81,7 +87,7 @@ def test_over_a_bad_network(case: str, request: pytest.FixtureRequest, at_once: 
 
     def run(case: str) -> None:
         with Relay(hasty_server, loss=1 / 8, repeat=1 / 8, delay=1 / 8, seed=len(case)) as relay:
-            client("coap_device_client.py", case, "unix", relay.port, hasty=True)
+            client("coap_device_client.py", case, "unix", relay.port, haste_s=coap_cases.HASTE_S)
             assert relay.disturbed
 
     at_once(request.node, run)

@@ -88,11 +88,11 @@ class Agent:
             "offer": lambda data: self._updater.offer(data),
             "cmd": lambda data: self._commands.push(data),
         }
-        tls = ssl = None
+        ssl = None
         if config.mqtt_tls or config.payloads_tls:
-            from tidegate import tls  # RAM is spent only where it is wanted
+            from tidegate.tls import context
 
-            ssl = tls.context(board)
+            ssl = context(board)
             site.https = ssl if config.payloads_tls else None
         self._link = _link(config, board, handlers, ssl)
         self._outbox = Outbox(self._link, state)
@@ -107,8 +107,8 @@ class Agent:
             self._data = Data(self._takers, files, site, self._reporter, alarms)
             handlers.update(self._data.handlers())
         self._commands = Commands(site, self._nonce, state, self._outbox, alarms, self._handlers())
-        if tls:
-            self._commands.signed_at = lambda seconds: tls.know_time(board, seconds)
+        if ssl:
+            self._commands.signed_at = self._know_time
         self._telemetry = self._measure(config, alarms)
         self._rotation = Rotation(site, alarms, self._trust_changed)
         self._supervisor = Supervisor(boot.watchdog, self._uptime, self._stuck)
@@ -135,6 +135,12 @@ class Agent:
         return Telemetry(
             config.device, self._streams, self._link, alarms, self._uptime, store, number, write_s
         )
+
+    def _know_time(self, seconds):
+        """What TLS can tell of the time. Called where modules are on demand."""
+        from tidegate import tls
+
+        tls.know_time(self._boot.board, seconds)
 
     def _birth(self):
         boot, release = self._boot, self._release

@@ -1,5 +1,5 @@
 """TLS as it was flashed: whom the device trusts, by what certificate it is known, and what time it
-is at least (docs/tls.md). Imported only where the settings ask for TLS.
+is at least (docs/tls.md). Imported only where the settings ask for TLS, and not kept (ondemand).
 
 All in the agent's folder, certificates as DER: ca.der, one or more authorities; client.der and
 client-key.der, optional; time, seconds since 1970.
@@ -8,9 +8,8 @@ client-key.der, optional; time, seconds since 1970.
 import os
 import ssl
 
-from tidegate import console
+from tidegate import ConfigError, console
 from tidegate.clock import const
-from tidegate.config import ConfigError
 
 _MAX_SIZE = const(8192)  # bytes of a file
 _DAY = const(86400)  # s; a later time is kept when it is later by so much: flash wears
