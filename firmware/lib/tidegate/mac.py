@@ -1,5 +1,5 @@
 """How a device shows over CoAP that it is itself: messages in COSE_Mac0 under the key of a session
-(docs/coap-uplink.md, docs/decisions/0012-coap-sessions.md).
+(docs/coap-uplink.md, docs/decisions/0013-coap-sessions.md).
 """
 
 import hashlib

@@ -2,7 +2,7 @@
 
 At rest the board's RAM belongs to the link and to telemetry. What verifies, plans and installs
 runs a few seconds a month; its bytecode stays in ROM, but its names, functions and classes would
-hold some 25 KiB of RAM all the time (docs/decisions/0013-modules-on-demand.md).
+hold some 25 KiB of RAM all the time (docs/decisions/0012-modules-on-demand.md).
 
     with ondemand.modules:
         self._judge(data)  # imports inside, and keeps nothing of what it imported
