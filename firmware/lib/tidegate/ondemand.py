@@ -16,7 +16,7 @@ import sys
 # each further import would cost it again.
 _NAMES = (  # one text: as a tuple the names themselves would be in RAM
     "tidegate.acceptance tidegate.component tidegate.config tidegate.envelope tidegate.failures "
-    "tidegate.ids tidegate.install tidegate.keeper tidegate.plan tidegate.staging "
+    "tidegate.ids tidegate.install tidegate.keeper tidegate.pins tidegate.plan tidegate.staging "
     "tidegate.succession tidegate.suit tidegate.trial tidegate.trust tidegate.tuning "
     "tidegate.ringopen tidegate.calibration tidegate.tls ssl "
     "bspatch bspatch_adaptive bspatch_plain bspatch_start bspatch_viper "

@@ -22,6 +22,14 @@ class Site:
 
     def keys(self):
         """The device's tidegate.keeper.Keeper, read anew. Only inside `with ondemand.modules`."""
+        import ed25519
+
         from tidegate.keeper import Keeper
 
-        return Keeper(self._board.folder, self._board.sync)
+        folder = self._board.folder
+        if not ed25519.native():
+            from tidegate.pins import Pins
+            from tidegate.state import State
+
+            ed25519.tables = Pins(State(folder + "/state"), self.feed).table
+        return Keeper(folder, self._board.sync)

@@ -1,0 +1,89 @@
+"""Tables of trusted keys: made once, kept, mended; what they verify is what the key verifies."""
+
+import gc
+from binascii import unhexlify
+
+import ed25519
+import ed25519_pure
+import scratch
+from check import equal, ground, true, vectors
+from tidegate.pins import Pins
+from tidegate.state import State
+
+GROUNDS = ("cpython", "unix", "cortex-m3")
+TIMEOUT_S = 300
+
+
+def signatures():
+    """(valid, key, message, signature) by honest keys, the vectors' first."""
+    for entry in vectors("ed25519", 12):
+        if entry["valid"] and "mixed" not in entry["why"]:
+            yield [unhexlify(entry[name]) for name in ("key", "message", "signature")]
+
+
+def pins():
+    """(Pins, its state, what it was fed)."""
+    state = State(scratch.folder())
+    fed = []
+    return Pins(state, lambda: fed.append(1)), state, fed
+
+
+def test_made_once():
+    key, message, signature = next(signatures())
+    tables, state, fed = pins()
+    true(ed25519_pure.verify_pinned(tables.table(key), message, signature))
+    true(len(fed) >= 8, fed)
+    equal(len(state.names()), 1)
+    made = len(fed)
+    gc.collect()
+    table = tables.table(key)
+    equal(len(fed), made)
+    true(ed25519_pure.verify_pinned(table, message, signature))
+    true(not ed25519_pure.verify_pinned(table, message + b"x", signature))
+
+
+def test_mended():
+    key, message, signature = next(signatures())
+    tables, state, fed = pins()
+    tables.table(key)
+    name = state.names()[0]
+    size = state.size(name)
+    for at in (100,) if ground == "cortex-m3" else (0, 31, 32, 100, size - 1):
+        with open(state.path(name), "r+b") as file:
+            file.seek(at)
+            byte = file.read(1)[0]
+            file.seek(at)
+            file.write(bytes((byte ^ 1,)))
+        gc.collect()
+        made = len(fed)
+        true(ed25519_pure.verify_pinned(tables.table(key), message, signature), at)
+        true(len(fed) > made)
+    state.write(name, b"cut off")
+    gc.collect()
+    true(ed25519_pure.verify_pinned(tables.table(key), message, signature))
+    equal(state.size(name), size)
+
+
+class Full(State):
+    def write(self, name, data):
+        raise OSError(28)
+
+
+def test_no_table():
+    tables, state, _ = pins()
+    equal(tables.table(bytes(32)), None)  # no key
+    equal(state.names(), [])
+    key, message, signature = next(signatures())
+    equal(Pins(Full(state.folder), lambda: None).table(key), None)
+
+
+def test_used_where_there_is_no_machine_code():
+    key, message, signature = next(signatures())
+    tables, _, fed = pins()
+    ed25519.tables = tables.table
+    try:
+        true(ed25519.verify(key, message, signature))
+        true(not ed25519.verify(key, message + b"x", signature))
+    finally:
+        ed25519.tables = None
+    equal(bool(fed), not ed25519.native())
