@@ -63,7 +63,7 @@ class FolderSession:
     def run(self, code: str, timeout: float = 30) -> str:
         """Run statements as the gateway would; what they print. An exception there is a BoardError here."""
         command = [str(self._program), "-X", f"heapsize={HEAP}", str(self._start)]
-        environment = {**os.environ, "TIDEGATE_ROOT": str(self._root), "TIDEGATE_RUN": code}
+        environment = {**os.environ, "TIDEGATE_ROOT": str(self._root), "TIDEGATE_RUN": code or "pass"}
         try:
             done = subprocess.run(
                 command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, timeout=timeout

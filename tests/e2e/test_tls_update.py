@@ -36,6 +36,16 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield made
 
 
+def test_flashing_again_changes_nothing(place: Installation) -> None:
+    """Not even the time, which is written with what else is new."""
+    gateway = place.boards[0]
+    if isinstance(gateway, LabBoard):
+        pytest.skip("for the gateway that is flashed in a second")
+    said = place.flash(gateway, DEVICE, "1.0.0")
+    assert "wrote" not in said and "/tg/ca.der" in said and "/tg/client-key.der" in said
+    place.wait_running(DEVICE, "1.0.0", 60)
+
+
 def test_an_update_over_tls(place: Installation) -> None:
     before = place.last_report(DEVICE)
     place.publish("1.1.0")
