@@ -38,6 +38,10 @@ max_packet_size 20480
 max_keepalive 600
 persistence true
 persistence_location {folder}/
+# What the server has not read yet is on disk: a broker that is killed has it when it is back.
+autosave_on_changes true
+autosave_interval 1
+max_queued_messages 20000
 """
 
 

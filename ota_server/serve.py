@@ -33,7 +33,7 @@ from .store import Store, devices, migrate
 from .store.models import Device, Token
 from .store.retention import Keep
 from .tls import Tls, client_of
-from .workers.mqtt import BrokerUrl, MqttWorker
+from .workers.mqtt import BrokerUrl, MqttWorker, client_id
 
 log = logging.getLogger("tidegate.serve")
 
@@ -145,7 +145,8 @@ class Server:
         else:
             broker = BrokerUrl(self._broker_url, own, client_of(self._broker_ca))
             mosquitto.refresh(self._config, store)
-        self._worker = MqttWorker(store, broker, wake, Keep(self._config.keep_days, self._config.keep_rows))
+        keep = Keep(self._config.keep_days, self._config.keep_rows)
+        self._worker = MqttWorker(store, broker, wake, client_id(own), keep)
         self._worker.start()
         if not self._worker.wait_ready(BROKER_WAIT_S):
             log.warning("the broker at %s is not there yet; trying on", broker)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-import secrets
 import ssl
 import threading
 import time
@@ -57,10 +57,24 @@ class BrokerUrl:
 _URL_FORM = "Write it like mqtt://USER@HOST:PORT (mqtts:// for TLS)"
 
 
+def client_id(password: str) -> str:
+    """This server's own, always the same; nobody else can know it, and so nobody can take its session over."""
+    return "tidegate-server-" + hashlib.sha256(b"client id " + password.encode()).hexdigest()[:16]
+
+
 class MqttWorker:
     """Keeps a connection to the broker for ever; losing it loses nothing that the database knows."""
 
-    def __init__(self, store: Store, broker: BrokerUrl, wake: threading.Event, keep: Keep = Keep()) -> None:  # noqa: B008
+    def __init__(
+        self,
+        store: Store,
+        broker: BrokerUrl,
+        wake: threading.Event,
+        client_id: str,
+        keep: Keep = Keep(),  # noqa: B008
+    ) -> None:
+        """client_id: the same at each start. The broker then keeps what devices say while we are away, which it has
+        acknowledged to them."""
         self._store = store
         self._broker = broker
         self._wake = wake
@@ -70,8 +84,8 @@ class MqttWorker:
         self._subscribed = threading.Event()
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2,
-            client_id=f"tidegate-server-{secrets.token_hex(4)}",
-            clean_session=True,
+            client_id=client_id,
+            clean_session=False,
             reconnect_on_failure=True,
         )
         self._client.username_pw_set(broker.user, broker.password)
