@@ -54,6 +54,13 @@ class Mosquitto:
         processes.stop(self._process)
         self._process = None
 
+    def kill(self) -> None:
+        """kill -9: what it has not saved is gone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
 
 def free_port(kind: int = socket.SOCK_STREAM) -> int:
     """A port of the loopback that nobody listens on now; kind: SOCK_STREAM for TCP, SOCK_DGRAM for UDP."""
