@@ -57,3 +57,30 @@ def test_the_server_goes_away_and_comes_back(place: Installation) -> None:
     place.wait("the board being back", lambda: any("the server answers" in line for line in board.lines[seen:]), 120)
     found = info(place)
     assert found["messages_dropped"] == 0 and found["uptime_s"] > 0
+
+
+def test_coap_stands_in_while_the_broker_is_away(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with Installation(tmp_path_factory.mktemp("both") / "place", broker="mosquitto", uplink="both") as place:
+        place.make_keys()
+        place.start_server()
+        place.copy_source()
+        place.build("1.0.0", 1)
+        board = place.add_board(DEVICE)
+        place.flash(board, DEVICE, "1.0.0")
+        place.wait_running(DEVICE, "1.0.0", 90)
+        assert place.mosquitto is not None
+        place.mosquitto.stop()
+        board.wait_line(r"coap: the server answers", 90)
+        board.wait_line(r"connected and announced", 60)
+
+        def heard_at() -> str:
+            return str(place.api.device(DEVICE)["last_seen"])
+
+        before = heard_at()
+        place.wait("telemetry without a broker", lambda: heard_at() > before, 60)
+        assert info(place)["packs_dropped"] == 0
+        place.mosquitto.start()
+        mark = len(board.lines)
+        board.wait_line(r"the broker is back", 120)
+        place.wait("the device's word over MQTT", lambda: heard_at() > before and len(board.lines) >= mark, 60)
+        assert info(place)["sessions"] >= 3

@@ -1,7 +1,6 @@
 """The loader's options on the emulated Cortex-M3: signatures verified at every boot, and file slots.
 
-Both want more than the 128 KiB of heap the board usually has: an image that runs from RAM needs room for itself, and
-what verifies a signature leaves 12 KiB of names behind, which the agent would need for an update.
+File slots want more than the 128 KiB of heap the board usually has: an image that runs from RAM needs room for itself.
 """
 
 from __future__ import annotations
@@ -43,14 +42,14 @@ def large_firmware() -> Path:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, large_firmware: Path) -> Iterator[Installation]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """An installation with a board that verifies signatures and runs 1.0.0."""
     with Installation(tmp_path_factory.mktemp("options") / "place") as made:
         made.make_keys()
         made.start_server()
         made.copy_source()
         made.build("1.0.0", 1)
-        said = made.flash(made.add_board(DEVICE, firmware=large_firmware), DEVICE, "1.0.0", "--verify", "signature")
+        said = made.flash(made.add_board(DEVICE), DEVICE, "1.0.0", "--verify", "signature")
         assert "its signature verified" in said
         made.wait_running(DEVICE, "1.0.0", BOOT_S)
         yield made

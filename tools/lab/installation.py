@@ -33,7 +33,7 @@ class Installation:
 
     show: told every command line that a user could type. broker: "embedded" or "mosquitto". target: the board that
     releases are built for. tls: "" for none, "server" for TLS everywhere, "mutual" for gateways' certificates too.
-    uplink: what boards speak with the server, "mqtt" or "coap"; over CoAP they fetch payloads, too.
+    uplink: what boards speak with the server, "mqtt", "coap" (they fetch payloads that way, too) or "both".
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class Installation:
         else:
             self.mqtt_port = self.mqtt_port or free_port()
             words += ["--mqtt", f"127.0.0.1:{self.mqtt_port}"]
-        if self.uplink == "coap":
+        if self.uplink != "mqtt":
             words += ["--coap", f"127.0.0.1:{self._coap_port}"]
         self.show("tidegate " + " ".join(self._short(word) for word in words) + " &")
         addresses = self.data / "serve.json"
@@ -252,10 +252,11 @@ class Installation:
             "payloads": f"http{'s' * bool(self.tls)}://{host}:{self._http_port}/",
             "telemetry_period_s": period_s,
         }
+        config["uplink"] = self.uplink
+        if self.uplink != "mqtt":
+            config["coap"] = {"host": host, "port": self._coap_port}
         if self.uplink == "coap":
             del config["mqtt"]
-            config["uplink"] = "coap"
-            config["coap"] = {"host": host, "port": self._coap_port}
             config["payloads"] = f"coap://{host}:{self._coap_port}/"
         (self.folder / f"{device}.config.json").write_text(json.dumps(config, indent=2) + "\n")
         if self.tls == "mutual":

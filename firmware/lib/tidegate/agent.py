@@ -262,6 +262,10 @@ def _link(config, board, handlers, ssl):
         from tidegate.coaplink import CoapLink
 
         return CoapLink(config, board, handlers)
+    if config.uplink == "both":
+        from tidegate.eitherlink import EitherLink
+
+        return EitherLink(config, board, handlers, ssl)
     from tidegate.link import Link
 
     return Link(config, board, handlers, ssl)

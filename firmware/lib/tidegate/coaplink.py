@@ -118,6 +118,13 @@ class CoapLink:
             except asyncio.TimeoutError:
                 pass
 
+    def leave(self):
+        """Ends what run() began, once that is cancelled; it may be run again later."""
+        self._quiet()
+        self._client.close()
+        self.announced = False
+        self.connected = False
+
     async def announce(self, beat):
         """The task that says birth and state when a session begins."""
         while True:
@@ -148,9 +155,7 @@ class CoapLink:
             self._renew(error.echo)
 
     def _renew(self, echo):
-        for task in self._tasks:
-            task.cancel()
-        self._tasks = ()
+        self._quiet()
         self._session = Session(self._key, echo)
         self._echo = echo
         self._unanswered = []
@@ -168,6 +173,11 @@ class CoapLink:
         self._lost.set()
 
     # ------------------------------------------------------------ what comes down
+
+    def _quiet(self):
+        for task in self._tasks:
+            task.cancel()
+        self._tasks = ()
 
     def _listen(self):
         if not self._tasks:

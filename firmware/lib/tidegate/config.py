@@ -7,7 +7,7 @@ from tidegate import ConfigError, console
 from tidegate.clock import const
 
 _MAX_SIZE = const(4096)  # bytes of a file
-UPLINKS = ("mqtt", "coap")
+UPLINKS = ("mqtt", "coap", "both")
 _PORTS = {"http": 80, "https": 443, "coap": 5683}
 _DEVICE_CHARS = "abcdefghijklmnopqrstuvwxyz0123456789-"
 
@@ -16,11 +16,11 @@ class Config:
     """The device's settings.
 
     device: 1..32 characters of a-z 0-9 -; product, vendor (a domain), board: text; uplink: one of
-    UPLINKS, with mqtt_host, mqtt_port, user and password, or coap_host, coap_port and coap_key (32
-    bytes); payloads: (scheme, host, port, path with a / at its end) of the base address payload
-    addresses are relative to; mqtt_tls, payloads_tls: whether these speak TLS; telemetry_period_s,
-    trial_timeout_s: seconds; log_level: a number of console.LEVELS; streams, store: what tuning
-    takes from them.
+    UPLINKS, with mqtt_host, mqtt_port, user and password, and/or coap_host, coap_port and coap_key
+    (32 bytes); payloads: (scheme, host, port, path with a / at its end) of the base address that
+    payload addresses are relative to; mqtt_tls, payloads_tls: whether these speak TLS;
+    telemetry_period_s, trial_timeout_s: seconds; log_level: a number of console.LEVELS; streams,
+    store: what tuning takes from them.
     """
 
     def __init__(self, folder, board):
@@ -38,11 +38,11 @@ class Config:
             raise found.wrong("board", "is %r, but this board is %r" % (self.board, board))
         self.uplink = UPLINKS[found.choice("uplink", UPLINKS, UPLINKS[0])]
         self.mqtt_tls = False
-        if self.uplink == "coap":
+        if self.uplink != "mqtt":
             server = found.inner("coap")
             self.coap_host = server.text("host", 128)
             self.coap_port = server.number("port", 1, 65535, 5683)
-        else:
+        if self.uplink != "coap":
             broker = found.inner("mqtt")
             self.mqtt_host = broker.text("host", 128)
             self.mqtt_tls = broker.flag("tls", False)
@@ -56,9 +56,9 @@ class Config:
         self.store = found.optional("store")
 
         secret = _Document(folder + "/credentials.json")
-        if self.uplink == "coap":
+        if self.uplink != "mqtt":
             self.coap_key = secret.key("coap_key")
-        else:
+        if self.uplink != "coap":
             self.user = secret.text("user", 128)
             self.password = secret.text("password", 128)
 

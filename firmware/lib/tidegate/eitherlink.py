@@ -1,0 +1,76 @@
+"""Two ways to the server: MQTT, and CoAP for as long as the broker is away. The same methods as
+tidegate.link has.
+
+One at a time: what comes down would come twice, and a command is carried out once.
+"""
+
+import asyncio
+
+from tidegate import LinkError, console
+from tidegate.clock import const, sleep_ms
+from tidegate.coaplink import CoapLink
+from tidegate.link import Link
+
+_PATIENCE_S = const(20)  # how long the broker may be away before CoAP begins
+
+
+class EitherLink:
+    """See tidegate.link.Link."""
+
+    def __init__(self, config, board, handlers, ssl=None):
+        self._first = Link(config, board, handlers, ssl)
+        self._second = CoapLink(config, board, handlers)
+
+    @property
+    def connected(self):
+        return self._first.connected or self._second.connected
+
+    @property
+    def announced(self):
+        return self._first.announced or self._second.announced
+
+    @property
+    def sessions(self):
+        return self._first.sessions + self._second.sessions
+
+    def introduce(self, birth, state):
+        self._first.introduce(birth, state)
+        self._second.introduce(birth, state)
+
+    def refresh(self):
+        self._first.refresh()
+        self._second.refresh()
+
+    async def publish(self, topic, payload, qos=0, retain=False, timeout_s=None):
+        await self._now().publish(topic, payload, qos, retain, timeout_s)
+
+    async def round_trip(self):
+        await self._now().round_trip()
+
+    def _now(self):
+        for link in (self._first, self._second):
+            if link.connected:
+                return link
+        raise LinkError("neither the broker nor the server answers")
+
+    async def run(self):
+        await asyncio.gather(self._first.run(), self._stand_in())
+
+    async def announce(self, beat):
+        await asyncio.gather(self._first.announce(beat), self._second.announce(beat))
+
+    async def _stand_in(self):
+        """Begins CoAP when the broker has been away for a while, and ends it when it is back."""
+        away = 0
+        speaking = None
+        while True:
+            await sleep_ms(1000)
+            away = 0 if self._first.connected else away + 1
+            if speaking is None and away >= _PATIENCE_S:
+                console.info("the broker is away: CoAP until it is back")
+                speaking = asyncio.create_task(self._second.run())
+            elif speaking is not None and not away:
+                console.info("the broker is back")
+                speaking.cancel()
+                speaking = None
+                self._second.leave()
