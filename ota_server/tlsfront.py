@@ -1,6 +1,6 @@
 """TLS in front of a server that has none: takes connections, does the handshakes, passes bytes on and back.
 
-waitress, which serves HTTP, knows no TLS (docs/decisions/0017-https.md). This runs in the same process; what it passes
+waitress, which serves HTTP, knows no TLS (docs/decisions/0015-https.md). This runs in the same process; what it passes
 to is a Unix socket that nobody else can open. A peer that stalls, in the handshake or after, holds one connection of a
 bounded number, and no thread.
 """

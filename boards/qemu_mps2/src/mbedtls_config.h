@@ -1,4 +1,4 @@
-// How mbedtls is built: a TLS 1.2 client with certificates, small. docs/decisions/0016-tls-on-the-board.md has the
+// How mbedtls is built: a TLS 1.2 client with certificates, small. docs/decisions/0014-tls-on-the-board.md has the
 // reasons and the figures.
 
 #ifndef TIDEGATE_MBEDTLS_CONFIG_H
