@@ -38,10 +38,14 @@ max_packet_size 20480
 max_keepalive 600
 persistence true
 persistence_location {folder}/
-# What the server has not read yet is on disk: a broker that is killed has it when it is back.
+# What the server has not read yet is on disk, but for the last message: a broker that is killed has it when it is back.
 autosave_on_changes true
 autosave_interval 1
 max_queued_messages 20000
+# Not info: that has a line for each time it saves.
+log_type error
+log_type warning
+log_type notice
 """
 
 

@@ -126,3 +126,32 @@ def test_a_broker_that_goes_away_and_comes_back(fleet, ring):
     finally:
         device.leave()
         back.stop()
+
+
+def test_what_devices_said_while_the_server_was_away_is_filed(fleet, start):
+    """Even if the broker was killed meanwhile, which had acknowledged all; mosquitto saves when it has two changes."""
+    server, broker, folder = fleet
+    device = connected(server, "gw-1", server.register("gw-1"))
+    device.born("1.0.0", 1)
+    eventually(lambda: server.shown("gw-1")["online"])
+    server.process.terminate()
+    server.process.wait(60)
+    for number in range(200):
+        pack = [{-2: "urn:dev:org:tidegate:gw-1:", 0: "n", 2: number, -257: 1000 + number}]
+        device.say("tele/count", pack)
+    broker.process.kill()
+    broker.process.wait()
+    back = Mosquitto(folder, server.mqtt_port)
+    try:
+        url = f"mqtt://tidegate_server@127.0.0.1:{server.mqtt_port}"
+        again = start("--mosquitto", str(folder), env={"TIDEGATE_BROKER_URL": url})
+
+        def filed() -> list[float]:
+            rows = again.api("GET", "/devices/gw-1/telemetry?stream=count&after=0&limit=500")["telemetry"]
+            return [row["value"] for row in rows]
+
+        eventually(lambda: len(filed()) >= 199)
+        assert filed() == list(range(200))[: len(filed())]
+    finally:
+        device.leave()
+        back.stop()
