@@ -37,7 +37,28 @@ import httpget
 from httpget import HttpError
 from simboard import SimBoard
 from simfiles import Files
-from tidegate import LinkError, reports
+from tidegate import LinkError, ondemand, reports
+
+# Loaded once and for all: a test boots thousands of times, and on this ground modules are compiled each time they are
+# loaded. That they are let go of, and what then remains, is for test_ondemand.py and the emulated board.
+for _name in ondemand._NAMES.split() + ["boot." + name for name in loader._LET_GO.split()]:
+    try:
+        __import__(_name)
+    except (ImportError, SyntaxError, ValueError):  # for other cores
+        pass
+# Nor is a table of a key made in each world (test_pins.py does), or a heap collected that is large here.
+sys.modules["ed25519"].native = lambda: True
+
+
+class _LargeHeap:
+    @staticmethod
+    def collect():
+        pass
+
+
+for _name, _module in list(sys.modules.items()):
+    if _name.startswith(("tidegate.", "boot.")) and hasattr(_module, "gc"):
+        _module.gc = _LargeHeap
 
 PIECE = 300  # bytes the payload server sends at a time
 MOST_MS = 4 * 3600 * 1000  # of simulated time in one boot, before the test gives up

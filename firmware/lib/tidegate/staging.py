@@ -2,7 +2,6 @@
 parses a byte.
 """
 
-import errno
 import hashlib
 import os
 
@@ -14,6 +13,7 @@ _PREFIX = "payload-"
 _BUFFER = const(1024)  # bytes; for the network and for hashing
 _SYNC = const(4096)  # bytes after which what arrived is made durable: a reset loses no more
 _RESERVE = const(16384)  # bytes of the file system that stay free for the agent's own files
+_ENOSPC = const(28)  # MicroPython's errno has no name for it
 _GONE = (404, 410)
 _ANSWER_S = const(30)  # for a block over CoAP
 _STATUS = {"changed": 416, "size": 416}  # of a CoAP error without a code
@@ -97,7 +97,7 @@ class Staging:
                 self._state.remove(name)
             raise Interrupted(str(error))
         except OSError as error:
-            code = failures.NO_SPACE if error.errno == errno.ENOSPC else failures.STORAGE
+            code = failures.NO_SPACE if error.errno == _ENOSPC else failures.STORAGE
             raise Failure(code, "staging the payload: %r" % error)
         if total != size:
             self._state.remove(name)
