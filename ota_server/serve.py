@@ -172,6 +172,8 @@ class Server:
             self._web.close()
         if self._coap is not None:
             self._coap.stop()
+        if self._broker is not None:
+            self._broker.drain()
         if self._worker is not None:
             self._worker.stop()
         if self._broker is not None:

@@ -24,6 +24,7 @@ MAX_CONNECTIONS = 2000
 MAX_SESSIONS = 4000
 SESSION_EXPIRY_S = 3600  # how long a session without a connection is kept
 START_TIMEOUT_S = 10
+DRAIN_S = 5  # for the server to read what was acknowledged, when it stops
 
 
 class Broker:
@@ -104,10 +105,21 @@ class Broker:
         for message in self.retained.select(pattern):
             await session.put(message._replace(qos=min(granted, message.qos)))
 
+    async def drain(self) -> None:
+        """Lets the devices go, then waits for the server to read what was acknowledged to them."""
+        own = [one.session for one in self._connections if one.session and one.session.principal.internal]
+        await self._close([one for one in self._connections if one.session not in own])
+        end = time.monotonic() + DRAIN_S
+        while any(session.waiting for session in own) and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+
     async def close(self) -> None:
-        for connection in list(self._connections):
+        await self._close(list(self._connections))
+
+    async def _close(self, connections: list[Connection]) -> None:
+        for connection in connections:
             connection.close()
-        for connection in list(self._connections):
+        for connection in connections:
             await asyncio.wait([asyncio.ensure_future(connection.closed.wait())], timeout=1)
 
     def _expire(self) -> None:
@@ -131,6 +143,8 @@ class EmbeddedBroker:
         self._tls: dict[str, Any] = {"ssl": context, "ssl_handshake_timeout": HANDSHAKE_TIMEOUT_S} if context else {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
+        self._leave: asyncio.Event | None = None
+        self._empty = threading.Event()
         self._started = threading.Event()
         self._error: OSError | None = None
         self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
@@ -145,8 +159,15 @@ class EmbeddedBroker:
             raise self._error
         return self.address
 
+    def drain(self) -> None:
+        """Take no more connections, let the devices go, and hand the server what was acknowledged to them."""
+        if self._loop is not None and self._leave is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._leave.set)
+            self._empty.wait(DRAIN_S + 2)
+
     def stop(self) -> None:
         """Close every connection and end the thread."""
+        self.drain()
         if self._loop is not None and self._stop is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(5)
@@ -156,6 +177,7 @@ class EmbeddedBroker:
 
     async def _main(self) -> None:
         broker = Broker(self._access)
+        self._leave = asyncio.Event()
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         try:
             server = await asyncio.start_server(broker.accept, self._host, self._port, limit=64 * 1024, **self._tls)
@@ -165,6 +187,9 @@ class EmbeddedBroker:
             return
         self.address = server.sockets[0].getsockname()[:2]
         self._started.set()
-        await self._stop.wait()
+        await self._leave.wait()
         server.close()
+        await broker.drain()
+        self._empty.set()
+        await self._stop.wait()
         await broker.close()

@@ -67,6 +67,11 @@ class Session:
         self._inflight[number] = message
         return codec.encode_publish(message, number)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a message is still on its way to the client."""
+        return bool(self._queue or self._inflight)
+
     def acknowledged(self, number: int) -> None:
         """PUBACK. An unknown number is ignored: it may answer a message of a connection before this one."""
         if self._inflight.pop(number, None) is not None:

@@ -1,0 +1,47 @@
+"""The server is stopped while a device sends as fast as it can: whatever was acknowledged is filed."""
+
+from __future__ import annotations
+
+import threading
+
+from server_process import eventually
+
+from tidegate.cborstrict import dumps
+
+
+def taken(info) -> bool:
+    """Whether the broker has acknowledged it."""
+    return info.rc == 0 and info.is_published()
+
+
+def test_what_was_acknowledged_before_a_stop_is_filed(start):
+    server = start()
+    device = server.device("gw-1")
+    device.born("1.0.0", 1)
+    pending: list = []
+    stopped = threading.Event()
+
+    def send() -> None:
+        while not stopped.wait(0.002):
+            number = len(pending)
+            pack = {-2: "urn:dev:org:tidegate:gw-1:", 0: "n", 2: number, -257: 1000 + number}
+            pending.append(device.client.publish("tg/gw-1/up/tele/count", dumps([pack]), 1))
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    eventually(lambda: sum(map(taken, pending)) > 50)
+    server.process.terminate()
+    assert server.process.wait(60) == 0
+    stopped.set()
+    sender.join()
+    acknowledged = {number for number, info in enumerate(pending) if taken(info)}
+    device.leave()
+    again = start(data=server.data)
+    filed: list[int] = []
+    row = 0
+    while rows := again.api("GET", f"/devices/gw-1/telemetry?stream=count&after={row}&limit=500")["telemetry"]:
+        filed += [int(one["value"]) for one in rows]
+        row = rows[-1]["id"]
+    assert len(acknowledged) > 50
+    assert not acknowledged - set(filed), f"acknowledged and lost: {sorted(acknowledged - set(filed))[:20]}"
+    assert filed == sorted(set(filed))
