@@ -21,8 +21,11 @@ check.place(ROOT, GROUND, {})
 
 import fuzzing  # noqa: E402
 import test_commands  # noqa: E402
-from agentparts import Failure, commands, judge  # noqa: E402
+from signedby import Signed  # noqa: E402
+from tidegate.commands import Commands  # noqa: E402
+from tidegate.failures import Failure  # noqa: E402
 from tidegate.plan import Plan  # noqa: E402
+from tidegate.succession import judge  # noqa: E402
 from tidegate.suit import Processor  # noqa: E402
 
 from tidegate import envelope, trust  # noqa: E402
@@ -54,7 +57,7 @@ class Judge:
         self._outbox = test_commands.Outbox()
         alarms = test_commands.Alarms(self._outbox, test_commands.Uptime())
         handlers = {"info": lambda arguments: {}, "ping": lambda arguments: {}}
-        self._commands = commands("gate-7", store, bytes(8), fuzzing.Forgets(), self._outbox, alarms, handlers)
+        self._commands = Commands(Signed("gate-7", store), bytes(8), fuzzing.Forgets(), self._outbox, alarms, handlers)
 
     def manifest(self, data):
         try:

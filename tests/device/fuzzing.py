@@ -18,9 +18,10 @@ import cose
 import mutations
 import senml
 import test_commands
-from agentparts import Failure, judge
 from check import vectors
+from tidegate.failures import Failure
 from tidegate.plan import Plan
+from tidegate.succession import judge
 
 from tidegate import envelope, trust
 
