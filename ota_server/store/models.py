@@ -63,8 +63,23 @@ class Release(Base):
     vendor: Mapped[str] = mapped_column(String(128))
     version: Mapped[str] = mapped_column(String(32))
     sequence: Mapped[int] = mapped_column(BigInteger)
+    channel: Mapped[str] = mapped_column(String(32), default="stable", server_default="stable")
     created_at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
     targets: Mapped[list[Target]] = relationship(back_populates="release", order_by="Target.board")
+
+
+class Group(Base):
+    """Devices that are looked after alike: what they are offered, and the settings people declared for them.
+
+    A group follows a channel, or is pinned to a release, which is then offered whatever the channel holds.
+    """
+
+    __tablename__ = "fleet_group"
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    channel: Mapped[str] = mapped_column(String(32), default="stable", server_default="stable")
+    release_id: Mapped[int | None] = mapped_column(ForeignKey("release.id"))
+    settings: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    release: Mapped[Release | None] = relationship()
 
 
 class Target(Base):
@@ -103,6 +118,7 @@ class Device(Base):
     board: Mapped[str] = mapped_column(String(32))
     product: Mapped[str] = mapped_column(String(64))
     password_hash: Mapped[str] = mapped_column(String(160))
+    group: Mapped[str] = mapped_column(ForeignKey("fleet_group.name"), default="default", server_default="default")
     created_at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
     protocol: Mapped[str] = mapped_column(String(8), default="mqtt")
     online: Mapped[bool] = mapped_column(Boolean, default=False)
