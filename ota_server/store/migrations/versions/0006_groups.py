@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from ota_server.store.models import RowId
+
 revision = "0006"
 down_revision = "0005"
 branch_labels = None
@@ -14,7 +16,7 @@ def upgrade() -> None:
         "fleet_group",
         sa.Column("name", sa.String(32), primary_key=True),
         sa.Column("channel", sa.String(32), nullable=False, server_default="stable"),
-        sa.Column("release_id", sa.BigInteger(), sa.ForeignKey("release.id")),
+        sa.Column("release_id", RowId, sa.ForeignKey("release.id")),
         sa.Column("settings", sa.JSON()),
     )
     op.bulk_insert(group, [{"name": "default", "channel": "stable"}])
