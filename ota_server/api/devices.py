@@ -114,8 +114,8 @@ def device_alarms(device_id: str) -> dict[str, Any]:
 
 
 def get(session: Session, device_id: str) -> Device:
-    """The device, or a problem that says there is none."""
-    row = devices.get(session, device_id)
+    """The device with this id or name, or a problem that says there is none."""
+    row = devices.find(session, device_id)
     if row is None:
         raise Problem(
             404, "no-such-device", f"there is no device {device_id[:64]}", "tidegate device list shows the devices"

@@ -14,6 +14,20 @@ def get(session: Session, device_id: str) -> Device | None:
     return session.get(Device, device_id, options=[joinedload(Device.offer).joinedload(Target.release)])
 
 
+def find(session: Session, id_or_name: str) -> Device | None:
+    """The device with this id, or else with this name. No name is another device's id (see `name_is_free`)."""
+    found = get(session, id_or_name)
+    if found is not None:
+        return found
+    wanted = select(Device).where(Device.name == id_or_name[:64])
+    return session.scalar(wanted.options(joinedload(Device.offer).joinedload(Target.release)))
+
+
+def name_is_free(session: Session, name: str) -> bool:
+    """Whether no device has this as its id or its name."""
+    return session.scalar(select(Device.id).where((Device.id == name) | (Device.name == name)).limit(1)) is None
+
+
 def listed(session: Session, limit: int, after: str = "") -> list[Device]:
     """Devices by id, with their offers."""
     wanted = (

@@ -141,6 +141,34 @@ class Device(Base):
     offer_id: Mapped[int | None] = mapped_column(ForeignKey("target.id"))
     offer_sent_id: Mapped[int | None] = mapped_column(ForeignKey("target.id"))
     offer: Mapped[Target | None] = relationship(foreign_keys=[offer_id])
+    # who it is (docs/enrolment.md)
+    name: Mapped[str | None] = mapped_column(String(32), unique=True)  # for people; as good as the id everywhere
+    key: Mapped[bytes | None] = mapped_column(LargeBinary)  # its own public key, if it enrolled with one
+    hardware: Mapped[str | None] = mapped_column(String(16))  # print of the hardware its identity belongs to
+    past_nonces: Mapped[str] = mapped_column(String(160), default="", server_default="")  # of earlier boots, newest first
+    cloned_at: Mapped[int | None] = mapped_column(BigInteger)  # when two boards with its identity were last noticed
+    revoked_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class Claim(Base):
+    """The right of one board to become a device, once. Its secret is derived (ota_server.enrolment), not kept."""
+
+    __tablename__ = "claim"
+    __table_args__ = (Index("claim_used_by", "used_by"),)
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    device_id: Mapped[str | None] = mapped_column(ForeignKey("device.id"))  # only for this device, again
+    group: Mapped[str] = mapped_column(ForeignKey("fleet_group.name"))
+    name: Mapped[str | None] = mapped_column(String(32))
+    board: Mapped[str | None] = mapped_column(String(32))
+    product: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
+    expires_at: Mapped[int] = mapped_column(BigInteger)
+    revoked_at: Mapped[int | None] = mapped_column(BigInteger)
+    used_at: Mapped[int | None] = mapped_column(BigInteger)
+    used_by: Mapped[str | None] = mapped_column(ForeignKey("device.id"))
+    key: Mapped[bytes | None] = mapped_column(LargeBinary)  # the public key that used it
+    salt: Mapped[bytes | None] = mapped_column(LargeBinary)  # what the credentials it gave are derived with
+    seen_at: Mapped[int | None] = mapped_column(BigInteger)  # when the device was there with them for the first time
 
 
 class DataTarget(Base):
@@ -241,6 +269,7 @@ class CoapSession(Base):
     echo: Mapped[bytes | None] = mapped_column(LargeBinary)  # what the session began with
     counter: Mapped[int] = mapped_column(BigInteger, default=-1)  # the highest taken
     window: Mapped[int] = mapped_column(BigInteger, default=0)  # bit n: counter - n was taken
+    claim_id: Mapped[str | None] = mapped_column(String(16))  # the key is derived from this claim's secret instead
 
 
 class Alarm(Base):
