@@ -35,7 +35,10 @@ def healthy():
 
 
 class Agent:
-    """One boot of the agent."""
+    """One boot of the agent. Its parts, for the functions of opcodes: boot (boot.handle.Boot),
+    site, state (its small files), link, outbox, alarms, updater, data (or None), telemetry,
+    streams, commands, supervisor, uptime, release.
+    """
 
     def __init__(self, boot, streams=(), health=healthy, commands=None, data=None):
         """boot: what the loader hands to app.start. streams: telemetry.Stream each. health() ->
@@ -43,8 +46,8 @@ class Agent:
         {opcode: function(arguments) -> answer}. data: {name: function(path)} for data components
         (tidegate.data); the function refuses content by returning False or raising.
         """
-        self._boot = boot
-        self._streams = streams
+        self.boot = boot
+        self.streams = streams
         self._health = health
         self._extra = commands or {}
         self._takers = data or {}
@@ -68,25 +71,25 @@ class Agent:
         from tidegate import ids
         from tidegate.config import Config
 
-        boot, board = self._boot, self._boot.board
+        boot, board = self.boot, self.boot.board
         config = Config(board.folder, board.name)
         console.set_level(config.log_level)
         vendor = ids.vendor_id(config.vendor)
         identity = ids.class_id(vendor, config.product, config.board)
         feed = boot.watchdog.feed
-        site = self._site = Site(board, feed, config.device, vendor, identity, config.payloads)
+        site = self.site = Site(board, feed, config.device, vendor, identity, config.payloads)
         self._trust_version = site.keys().version
         self._trial_timeout_s = config.trial_timeout_s
-        self._release = _read_release()
-        self._uptime = Uptime()
+        self.release = _read_release()
+        self.uptime = Uptime()
         self._nonce = board.random(_NONCE_SIZE)
         self._reboot = asyncio.Event()
-        state = self._state_files = State(board.folder + "/state")
+        state = self.state = State(board.folder + "/state")
 
         handlers = {
             "trust": lambda data: self._rotation.push(data),
-            "offer": lambda data: self._updater.offer(data),
-            "cmd": lambda data: self._commands.push(data),
+            "offer": lambda data: self.updater.offer(data),
+            "cmd": lambda data: self.commands.push(data),
         }
         ssl = None
         if config.mqtt_tls or config.payloads_tls:
@@ -94,32 +97,32 @@ class Agent:
 
             ssl = context(board)
             site.https = ssl if config.payloads_tls else None
-        self._link = _link(config, board, handlers, ssl)
-        self._outbox = Outbox(self._link, state)
-        self._reporter = Reporter(self._nonce, self._outbox, self._link.refresh)
-        alarms = self._alarms = Alarms(self._outbox, self._uptime)
-        self._updater = Updater(boot, state, site, self._reporter, alarms, self._outbox)
-        self._data = None
+        self.link = _link(config, board, handlers, ssl)
+        self.outbox = Outbox(self.link, state)
+        self._reporter = Reporter(self._nonce, self.outbox, self.link.refresh)
+        alarms = self.alarms = Alarms(self.outbox, self.uptime)
+        self.updater = Updater(boot, state, site, self._reporter, alarms, self.outbox)
+        self.data = None
         if self._takers:
             from tidegate.data import Data  # RAM is spent only where it is wanted
 
             files = State(board.folder + "/data")
-            self._data = Data(self._takers, files, site, self._reporter, alarms)
-            handlers.update(self._data.handlers())
-        self._commands = Commands(site, self._nonce, state, self._outbox, alarms, self._handlers())
+            self.data = Data(self._takers, files, site, self._reporter, alarms)
+            handlers.update(self.data.handlers())
+        self.commands = Commands(site, self._nonce, state, self.outbox, alarms, self._handlers())
         if ssl:
-            self._commands.signed_at = self._know_time
-        self._telemetry = self._measure(config, alarms)
+            self.commands.signed_at = self._know_time
+        self.telemetry = self._measure(config, alarms)
         self._rotation = Rotation(site, alarms, self._trust_changed)
-        self._supervisor = Supervisor(boot.watchdog, self._uptime, self._stuck)
-        self._link.introduce(self._birth, self._state)
-        if self._data:
-            self._data.open()
+        self.supervisor = Supervisor(boot.watchdog, self.uptime, self._stuck)
+        self.link.introduce(self._birth, self._online)
+        if self.data:
+            self.data.open()
         console.info(
             "%s, %s %s, sequence %d, slot %s, started by %s",
             site.device,
-            self._release["product"],
-            self._release["version"],
+            self.release["product"],
+            self.release["version"],
             boot.running.sequence,
             boot.slot,
             boot.reset_cause,
@@ -128,22 +131,22 @@ class Agent:
     def _measure(self, config, alarms):
         from tidegate import tuning
 
-        board = self._boot.board
-        tuning.tune(self._streams, config)
+        board = self.boot.board
+        tuning.tune(self.streams, config)
         store, write_s = tuning.store(config, board.folder, board.sync)
         number = int.from_bytes(board.random(4), "little") & 0x3FFFFFFF
         return Telemetry(
-            config.device, self._streams, self._link, alarms, self._uptime, store, number, write_s
+            config.device, self.streams, self.link, alarms, self.uptime, store, number, write_s
         )
 
     def _know_time(self, seconds):
         """What TLS can tell of the time. Called where modules are on demand."""
         from tidegate import tls
 
-        tls.know_time(self._boot.board, seconds)
+        tls.know_time(self.boot.board, seconds)
 
     def _birth(self):
-        boot, release = self._boot, self._release
+        boot, release = self.boot, self.release
         birth = {
             1: PROTOCOL,
             2: boot.board.name,
@@ -157,11 +160,11 @@ class Agent:
             10: ".".join(str(part) for part in sys.implementation.version[:3]),
             11: self._trust_version,
         }
-        if self._data:
-            birth[12] = self._data.held()
+        if self.data:
+            birth[12] = self.data.held()
         return cbor.dumps(birth)
 
-    def _state(self):
+    def _online(self):
         return cbor.dumps({1: True, 2: self._reporter.state, 3: self._reporter.result})
 
     def _stuck(self, name, seconds):
@@ -171,10 +174,10 @@ class Agent:
     def _trust_changed(self, version):
         """Says so with a new birth; what the old keys signed is looked at again."""
         self._trust_version = version
-        self._updater.trust_changed()
-        if self._data:
-            self._data.trust_changed()
-        self._link.refresh()
+        self.updater.trust_changed()
+        if self.data:
+            self.data.trust_changed()
+        self.link.refresh()
 
     # ------------------------------------------------------------ commands
 
@@ -184,10 +187,10 @@ class Agent:
         return handlers
 
     def _info(self, arguments):
-        boot, release = self._boot, self._release
+        boot, release = self.boot, self.release
         gc.collect()
         info = {
-            "device": self._site.device,
+            "device": self.site.device,
             "board": boot.board.name,
             "product": release["product"],
             "version": release["version"],
@@ -195,17 +198,17 @@ class Agent:
             "slot": boot.slot,
             "trial": boot.trial,
             "reset_cause": boot.reset_cause,
-            "uptime_s": self._uptime.seconds(),
+            "uptime_s": self.uptime.seconds(),
             "heap_free": gc.mem_free() if hasattr(gc, "mem_free") else 0,
             "heap_used": gc.mem_alloc() if hasattr(gc, "mem_alloc") else 0,
-            "sessions": self._link.sessions,
-            "messages_dropped": self._outbox.dropped,
+            "sessions": self.link.sessions,
+            "messages_dropped": self.outbox.dropped,
         }
-        info.update(self._telemetry.counts())
+        info.update(self.telemetry.counts())
         return info
 
     def _ping(self, arguments):
-        return {"uptime_s": self._uptime.seconds()}
+        return {"uptime_s": self.uptime.seconds()}
 
     def _ask_reboot(self, arguments):
         self._reboot.set()
@@ -214,16 +217,16 @@ class Agent:
     # ------------------------------------------------------------ tasks
 
     async def _main(self):
-        task = self._supervisor.task
-        extra = [self._data.run(task("data", _WORK_LIMIT_S))] if self._data else []
+        task = self.supervisor.task
+        extra = [self.data.run(task("data", _WORK_LIMIT_S))] if self.data else []
         await asyncio.gather(
-            self._supervisor.run(),
-            self._link.run(),
-            self._link.announce(task("announce", _LIMIT_S)),
-            self._outbox.run(task("outbox", _LIMIT_S)),
-            self._telemetry.sample(task("sample", _LIMIT_S)),
-            self._telemetry.send(task("telemetry", _LIMIT_S)),
-            self._commands.run(task("commands", _WORK_LIMIT_S)),
+            self.supervisor.run(),
+            self.link.run(),
+            self.link.announce(task("announce", _LIMIT_S)),
+            self.outbox.run(task("outbox", _LIMIT_S)),
+            self.telemetry.sample(task("sample", _LIMIT_S)),
+            self.telemetry.send(task("telemetry", _LIMIT_S)),
+            self.commands.run(task("commands", _WORK_LIMIT_S)),
             self._rotation.run(task("trust", _WORK_LIMIT_S)),
             self._update(task("updater", _WORK_LIMIT_S)),
             self._wait_reboot(task("reboot", _LIMIT_S)),
@@ -234,27 +237,31 @@ class Agent:
         """First the end of the last update, then the next one."""
         with ondemand.modules:
             await self._end_trial(beat)
-        await self._updater.run(beat)
+        await self.updater.run(beat)
 
     async def _end_trial(self, beat):
         trial = self._trial()
-        self._updater.settled = trial.report_outcome()
-        if self._boot.trial:
-            await trial.prove(self._link, self._health, self._trial_timeout_s, beat)
-            self._updater.settled = trial.report_outcome()
+        self.updater.settled = trial.report_outcome()
+        if self.boot.trial:
+            await trial.prove(self.link, self._health, self._trial_timeout_s, beat)
+            self.updater.settled = trial.report_outcome()
 
     def _trial(self):
         """Only inside `with ondemand.modules`."""
         from tidegate.trial import Trial
 
-        return Trial(self._boot, self._state_files, self._reporter, self._alarms, self._outbox)
+        return Trial(self.boot, self.state, self._reporter, self.alarms, self.outbox)
+
+    def reboot(self):
+        """Asks for a reset: soon, once what is in the outbox has been sent."""
+        self._reboot.set()
 
     async def _wait_reboot(self, beat):
         await beat.wait(self._reboot)
         await beat.sleep(1)  # so that the answer is in the outbox and on its way
-        await self._outbox.flush(_REBOOT_FLUSH_S)
-        self._telemetry.keep()
-        self._boot.reset()
+        await self.outbox.flush(_REBOOT_FLUSH_S)
+        self.telemetry.keep()
+        self.boot.reset()
 
 
 def _link(config, board, handlers, ssl):

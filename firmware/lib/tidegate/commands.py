@@ -14,6 +14,8 @@ from tidegate.reports import shorten
 
 COUNTERS = "counters"  # {kid: highest counter carried out}
 
+offered = {}  # the application's opcodes (tidegate.opcodes)
+
 _QUEUE = const(4)  # commands that wait; more are refused
 
 DONE = const(0)

@@ -1,0 +1,1 @@
+"""The functions behind the opcodes of tidegate.catalog: function(call, **arguments) -> answer."""
