@@ -40,7 +40,7 @@ Field = tuple[str, Callable[[Any, str], Any]]
 
 def birth(data: bytes) -> dict[str, Any]:
     """A device's birth: what it is and runs, and the nonce of this boot."""
-    return _map(data, "birth", _BIRTH, required=frozenset(_BIRTH) - {12})
+    return _map(data, "birth", _BIRTH, required=frozenset(_BIRTH) - {12, 14})
 
 
 def state(data: bytes) -> dict[str, Any]:
@@ -201,6 +201,7 @@ _BIRTH: dict[int, Field] = {
     10: ("micropython", _text),
     11: ("trust_version", _uint),
     12: ("data", _held),
+    14: ("hardware", _hex(8)),
 }
 _STATE: dict[int, Field] = {
     1: ("online", _bool),
