@@ -19,7 +19,7 @@ from tidegate import cose
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited, write_atomic
 
-ROLES = {"release": 1, "command": 2, "root": 3}
+ROLES = {"release": 1, "command": 2, "root": 3, "diagnose": 4}
 MAX_FILE = 4096
 _HINT = "Make one with `tidegate key new --role ROLE --out FILE`"
 

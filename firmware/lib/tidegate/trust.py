@@ -12,6 +12,7 @@ from tidegate.clock import const
 RELEASE = const(1)
 COMMAND = const(2)
 ROOT = const(3)
+DIAGNOSE = const(4)
 
 MAX_SIZE = const(1024)  # bytes
 _MAX_KEYS = const(8)  # of all roles
@@ -19,7 +20,7 @@ _MAX_THRESHOLD = const(4)
 _MAX_REVOKED = const(64)
 _MAX_VERSION = const(0xFFFFFFFF)
 _KID_SIZE = const(8)
-_NAMES = {RELEASE: "release", COMMAND: "command", ROOT: "root"}
+_NAMES = {RELEASE: "release", COMMAND: "command", ROOT: "root", DIAGNOSE: "diagnose"}
 
 
 class Untrusted(Exception):
