@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from flask import Flask, Response, request
 
@@ -15,11 +16,16 @@ from .store import Store, migrate
 __all__ = ["Config", "create_app"]
 
 
-def create_app(config: Config, store: Store | None = None, wake: threading.Event | None = None) -> Flask:
+def create_app(
+    config: Config,
+    store: Store | None = None,
+    wake: threading.Event | None = None,
+    dismiss: Callable[[str], None] | None = None,
+) -> Flask:
     """The WSGI application. Makes the data folder and the database tables if they are not there.
 
     `wake` is set whenever the API leaves work for the MQTT worker; a worker in another process finds it by itself, a
-    little later.
+    little later. `dismiss(device id)` cuts the device's connection to the broker inside, if there is one.
     """
     config.data.mkdir(parents=True, exist_ok=True)
     if store is None:
@@ -32,6 +38,8 @@ def create_app(config: Config, store: Store | None = None, wake: threading.Event
     app.extensions["store"] = store
     app.extensions["payloads"] = Payloads(config.payloads, config.max_payload)
     app.extensions["coap_keys"] = Keys(config.coap_secret)
+    app.extensions["dismiss"] = dismiss
+    app.extensions["enrol_limit"] = api.enrol.init_limit()
     app.extensions["wake"] = wake or threading.Event()
     problems.init_app(app)
     api.init_app(app)

@@ -211,7 +211,7 @@ class Server:
         return f"coap://{Address(*listening)}"
 
     def _start_web(self, store: Store, wake: threading.Event) -> HttpServer:
-        app = create_app(self._config, store, wake)
+        app = create_app(self._config, store, wake, self._broker.dismiss if self._broker else None)
         context = self._tls.context() if self._tls else None
         try:
             return HttpServer(app, self._http.host, self._http.port, self._config.max_payload, context)

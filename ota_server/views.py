@@ -7,13 +7,14 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from tidegate import rotation
+from tidegate import enrolment, rotation
 from tidegate.release.inspect import trust_facts
 from tidegate.trust import TrustStore
 
 from .store import data, now_ms, telemetry
 from .store.models import (
     Alarm,
+    Claim,
     Command,
     DataTarget,
     Device,
@@ -36,6 +37,7 @@ def iso(ms: int | None) -> str | None:
 def device(row: Device) -> dict[str, Any]:
     return {
         "id": row.id,
+        "name": row.name,
         "board": row.board,
         "product": row.product,
         "protocol": row.protocol,
@@ -52,6 +54,10 @@ def device(row: Device) -> dict[str, Any]:
         "trust_version": row.trust_version,
         "born": iso(row.birth_at),
         "created": iso(row.created_at),
+        "key": None if row.key is None else enrolment.device_id(row.key),
+        "hardware": row.hardware,
+        "cloned": iso(row.cloned_at),
+        "revoked": iso(row.revoked_at),
         "update": row.update,
         "offer": offer(row),
     }
@@ -128,6 +134,26 @@ def latest(session: Session, device_id: str) -> dict[str, Any]:
 
 def report(row: Report) -> dict[str, Any]:
     return {"id": row.id, "at": iso(row.at), **row.body}
+
+
+def claim(row: Claim) -> dict[str, Any]:
+    """`state`: open, used, expired or revoked."""
+    state = "expired" if row.expires_at <= now_ms() else "open"
+    if row.revoked_at is not None:
+        state = "revoked"
+    return {
+        "id": row.id,
+        "state": "used" if row.used_at is not None else state,
+        "device": row.device_id,
+        "group": row.group,
+        "name": row.name,
+        "board": row.board,
+        "product": row.product,
+        "created": iso(row.created_at),
+        "expires": iso(row.expires_at),
+        "used": iso(row.used_at),
+        "used_by": row.used_by,
+    }
 
 
 def alarm(row: Alarm) -> dict[str, Any]:

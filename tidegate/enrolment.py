@@ -174,8 +174,10 @@ def _facts(payload: bytes) -> Request:
         raise _bad("request", "is of another version of this protocol")
     key = found[2]
     public = key.get(-2) if isinstance(key, dict) else None
-    if not isinstance(public, bytes) or len(public) != 32 or cborstrict.dumps(key) != cborstrict.dumps(
-        cose.cose_key(public)
+    if (
+        not isinstance(public, bytes)
+        or len(public) != 32
+        or cborstrict.dumps(key) != cborstrict.dumps(cose.cose_key(public))
     ):
         raise _bad("request", "must show an Ed25519 key")
     for label, most in ((4, 32), (5, 64)):

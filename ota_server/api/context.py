@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import current_app, request
 
+from ota_server import mosquitto
 from ota_server.coap.keys import Keys
 from ota_server.config import DEFAULT_PAGE, MAX_PAGE, Config
 from ota_server.payloads import Payloads
@@ -34,6 +35,14 @@ def coap_keys() -> Keys:
 def wake_worker() -> None:
     """There is something new to publish."""
     current_app.extensions["wake"].set()
+
+
+def access_changed(device_id: str) -> None:
+    """A device has other credentials, or none: brokers are told, and what connected with the old ones is cut off."""
+    mosquitto.refresh(config(), store())
+    dismiss = current_app.extensions["dismiss"]
+    if dismiss is not None:
+        dismiss(device_id)
 
 
 def number(name: str, default: int, largest: int) -> int:

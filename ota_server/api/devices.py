@@ -9,12 +9,12 @@ from flask import Blueprint, g, request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ota_server import audit, mosquitto, passwords, views
+from ota_server import audit, enrolment, passwords, views
 from ota_server.auth import requires
 from ota_server.manifests import BOARD
 from ota_server.problems import Problem
 from ota_server.releases import PRODUCT
-from ota_server.store import alarms, commands, devices, telemetry, trusts
+from ota_server.store import alarms, commands, devices, identity, telemetry, trusts
 from ota_server.store.models import Device, Report
 
 from . import context
@@ -22,6 +22,7 @@ from . import context
 blueprint = Blueprint("devices", __name__)
 
 _ID = re.compile(r"[a-z0-9-]{1,32}\Z")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}\Z")
 _RECENT = 20
 
 
@@ -46,13 +47,15 @@ def register() -> tuple[dict[str, Any], int]:
                 f"device {body['id']} is already registered",
                 f"For a new password: POST /api/v1/devices/{body['id']}/credentials",
             )
+        if not enrolment.name_is_free(session, body["id"]):
+            raise name_taken(body["id"])
         target = devices.newest_target(session, body["product"], body["board"])
         device = Device(**body, password_hash=passwords.hashed(password), offer_id=target.id if target else None)
         session.add(device)
         session.flush()
         key = context.coap_keys().issue(session, body["id"])
         audit.record(session, g.actor, "device.register", body["id"], board=body["board"], product=body["product"])
-    mosquitto.refresh(context.config(), context.store())
+    context.access_changed(body["id"])
     context.wake_worker()
     return {**body, **_secrets(body["id"], password, key)}, 201
 
@@ -63,11 +66,58 @@ def new_credentials(device_id: str) -> dict[str, Any]:
     """A fresh password and CoAP key; the old ones stop working for the next connection and the next message."""
     password = passwords.generate()
     with context.store().write() as session:
-        get(session, device_id).password_hash = passwords.hashed(password)
-        key = context.coap_keys().issue(session, device_id)
-        audit.record(session, g.actor, "device.credentials", device_id)
-    mosquitto.refresh(context.config(), context.store())
-    return {"id": device_id, **_secrets(device_id, password, key)}
+        row = get(session, device_id)
+        if row.revoked_at is not None:
+            raise Problem(
+                409,
+                "device-revoked",
+                f"device {row.id} is revoked",
+                f"To take it back: tidegate device claim --device {row.id}",
+            )
+        row.password_hash = passwords.hashed(password)
+        identity.begin(row, None)
+        key = context.coap_keys().issue(session, row.id)
+        audit.record(session, g.actor, "device.credentials", row.id)
+    context.access_changed(row.id)
+    return {"id": row.id, **_secrets(row.id, password, key)}
+
+
+@blueprint.post("/devices/<device_id>/revoke")
+@requires("devices")
+def revoke(device_id: str) -> dict[str, Any]:
+    """Put the device out: no login, no message, no offer and no command of it counts any more."""
+    with context.store().write() as session:
+        row = get(session, device_id)
+        if row.revoked_at is None:
+            devices.revoke(session, row, g.actor)
+            row.password_hash = passwords.hashed(passwords.generate())
+            context.coap_keys().issue(session, row.id)
+            audit.record(session, g.actor, "device.revoke", row.id)
+        answer = views.device(row)
+    context.access_changed(row.id)
+    context.wake_worker()
+    return answer
+
+
+@blueprint.patch("/devices/<device_id>")
+@requires("devices")
+def rename(device_id: str) -> dict[str, Any]:
+    name = context.json_body("name")["name"]
+    if name is not None and (not isinstance(name, str) or not NAME.match(name)):
+        raise Problem(
+            400,
+            "invalid-name",
+            f"the name {name!r:.80} is not usable",
+            "A name has 1 to 32 letters, digits, dots, - and _, and begins with a letter or a digit",
+        )
+    with context.store().write() as session:
+        row = get(session, device_id)
+        if name not in (None, row.name, row.id) and not enrolment.name_is_free(session, name):
+            raise name_taken(name)
+        if name != row.name:
+            audit.record(session, g.actor, "device.rename", row.id, name=name, before=row.name)
+        row.name = name
+        return views.device(row)
 
 
 @blueprint.get("/devices")
@@ -87,12 +137,12 @@ def show(device_id: str) -> dict[str, Any]:
         return {
             **views.device(row),
             "trust": views.trust(row, trusts.newest_version(session)),
-            "data": views.device_data(session, device_id),
-            "telemetry": views.latest(session, device_id),
-            "streams": [views.stream(s) for s in telemetry.streams(session, device_id)],
-            "reports": [views.report(r) for r in _reports(session, device_id, _RECENT, 0)],
-            "alarms": [views.alarm(a) for a in alarms.listed(session, _RECENT, device_id)],
-            "commands": [views.command(c) for c in commands.listed(session, _RECENT, device_id)],
+            "data": views.device_data(session, row.id),
+            "telemetry": views.latest(session, row.id),
+            "streams": [views.stream(s) for s in telemetry.streams(session, row.id)],
+            "reports": [views.report(r) for r in _reports(session, row.id, _RECENT, 0)],
+            "alarms": [views.alarm(a) for a in alarms.listed(session, _RECENT, row.id)],
+            "commands": [views.command(c) for c in commands.listed(session, _RECENT, row.id)],
         }
 
 
@@ -100,17 +150,17 @@ def show(device_id: str) -> dict[str, Any]:
 @requires("read")
 def reports(device_id: str) -> dict[str, Any]:
     with context.store().read() as session:
-        get(session, device_id)
-        return {"reports": [views.report(r) for r in _reports(session, device_id, context.limit(), context.since())]}
+        row = get(session, device_id)
+        return {"reports": [views.report(r) for r in _reports(session, row.id, context.limit(), context.since())]}
 
 
 @blueprint.get("/devices/<device_id>/alarms")
 @requires("read")
 def device_alarms(device_id: str) -> dict[str, Any]:
     with context.store().read() as session:
-        get(session, device_id)
-        rows = alarms.listed(session, context.limit(), device_id, context.since())
-        return {"alarms": [views.alarm(row) for row in rows]}
+        row = get(session, device_id)
+        rows = alarms.listed(session, context.limit(), row.id, context.since())
+        return {"alarms": [views.alarm(alarm) for alarm in rows]}
 
 
 def get(session: Session, device_id: str) -> Device:
@@ -121,6 +171,12 @@ def get(session: Session, device_id: str) -> Device:
             404, "no-such-device", f"there is no device {device_id[:64]}", "tidegate device list shows the devices"
         )
     return row
+
+
+def name_taken(name: str) -> Problem:
+    return Problem(
+        409, "name-taken", f"{name} is the name or id of another device, or promised to one", "Choose another"
+    )
 
 
 def _secrets(device_id: str, password: str, key: bytes) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def history(device_id: str) -> dict[str, Any]:
     """Newest first, `next` being the cursor of the page after this one; with `after`, in the order of arrival."""
     query, limit = _query(), context.limit()
     with context.store().read() as session:
-        get(session, device_id)
+        device_id = get(session, device_id).id
         if "after" in request.args:
             rows = telemetry.arrived(session, device_id, query, limit, context.number("after", 0, 2**53))
             return {"telemetry": [views.point(*row) for row in rows], "next": None}
@@ -41,7 +41,7 @@ def history(device_id: str) -> dict[str, Any]:
 @requires("read")
 def last(device_id: str) -> dict[str, Any]:
     with context.store().read() as session:
-        get(session, device_id)
+        device_id = get(session, device_id).id
         return {
             "last": [views.series(row) for row in telemetry.series(session, device_id, _query())],
             "streams": [views.stream(row) for row in telemetry.streams(session, device_id)],

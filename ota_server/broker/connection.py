@@ -83,7 +83,10 @@ class Connection:
         hello = codec.connect(body)
         if hello.protocol != ("MQTT", 4):
             raise Refusal(codec.BAD_PROTOCOL, f"speaks {hello.protocol}")
-        principal = await asyncio.to_thread(self._broker.access.login, hello.user, hello.password, self._shown())
+        before = -1
+        while before != self._broker.dismissals:  # somebody is being cut off: it may be this one
+            before = self._broker.dismissals
+            principal = await asyncio.to_thread(self._broker.access.login, hello.user, hello.password, self._shown())
         if principal is None:
             await asyncio.sleep(REFUSAL_DELAY_S)
             raise Refusal(codec.BAD_LOGIN, "wrong user or password")

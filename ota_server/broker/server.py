@@ -24,6 +24,7 @@ MAX_CONNECTIONS = 2000
 MAX_SESSIONS = 4000
 SESSION_EXPIRY_S = 3600  # how long a session without a connection is kept
 START_TIMEOUT_S = 10
+DISMISS_S = 5  # for connections that are cut off to be gone
 DRAIN_S = 5  # for the server to read what was acknowledged, when it stops
 
 
@@ -37,6 +38,7 @@ class Broker:
         self._holders: dict[str, Connection] = {}  # client id -> the connection that has the session now
         self._left_at: dict[str, float] = {}
         self._connections: set[Connection] = set()
+        self.dismissals = 0  # so far; a login that was judged before one is judged again
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Callback of the listening socket."""
@@ -105,6 +107,14 @@ class Broker:
         for message in self.retained.select(pattern):
             await session.put(message._replace(qos=min(granted, message.qos)))
 
+    async def dismiss(self, user: str) -> None:
+        """End the user's connections and forget its sessions: its login is not what it was. Its will goes out."""
+        self.dismissals += 1
+        for session in [one for one in self._sessions.values() if one.principal.user == user]:
+            self._sessions.pop(session.client_id, None)
+            self._left_at.pop(session.client_id, None)
+        await self._close([one for one in self._connections if one.session and one.session.principal.user == user])
+
     async def drain(self) -> None:
         """Lets the devices go, then waits for the server to read what was acknowledged to them."""
         own = [one.session for one in self._connections if one.session and one.session.principal.internal]
@@ -144,6 +154,7 @@ class EmbeddedBroker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._leave: asyncio.Event | None = None
+        self._holder: Broker | None = None
         self._empty = threading.Event()
         self._started = threading.Event()
         self._error: OSError | None = None
@@ -158,6 +169,15 @@ class EmbeddedBroker:
         if self._error is not None:
             raise self._error
         return self.address
+
+    def dismiss(self, user: str) -> None:
+        """Cut off whoever is connected as this user; returns when it is done."""
+        if self._loop is not None and self._holder is not None and self._thread.is_alive():
+            done = asyncio.run_coroutine_threadsafe(self._holder.dismiss(user), self._loop)
+            try:
+                done.result(DISMISS_S)
+            except TimeoutError:
+                log.warning("%s: its connection is not gone after %d s", user, DISMISS_S)
 
     def drain(self) -> None:
         """Take no more connections, let the devices go, and hand the server what was acknowledged to them."""
@@ -176,7 +196,7 @@ class EmbeddedBroker:
         asyncio.run(self._main())
 
     async def _main(self) -> None:
-        broker = Broker(self._access)
+        broker = self._holder = Broker(self._access)
         self._leave = asyncio.Event()
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         try:

@@ -1,5 +1,6 @@
-"""The CoAP keys of devices. The database has a random salt for each device, a file of the server one secret; only both
-together give a key, so that neither a copy of the database nor the file alone is worth anything."""
+"""Keys that are derived, not kept: the CoAP keys of devices and the secrets of claims. The database has a random salt
+or id for each, a file of the server one secret; only both together give a key, so that neither a copy of the database
+nor the file alone is worth anything."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from ota_server.store.models import CoapSession
+from tidegate import enrolment
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited, write_atomic
 
@@ -18,6 +20,7 @@ KEY = 32  # bytes, of the server's secret and of each device's key
 _SALT = 16
 _FOR_DEVICE = b"tidegate coap device 1\0"
 _FOR_ECHO = b"tidegate coap echo 1"
+_FOR_CLAIM = b"tidegate claim 1\0"
 
 
 class Keys:
@@ -39,17 +42,29 @@ class Keys:
     def of_device(self, device_id: str, salt: bytes) -> bytes:
         return _derived(self._secret, _FOR_DEVICE + device_id.encode() + b"\0" + salt)
 
+    def of_session(self, row: CoapSession) -> bytes:
+        """The device's key: one that we told it, or one that it derived itself when it enrolled."""
+        if row.claim_id is None:
+            return self.of_device(row.device_id, row.salt)
+        return enrolment.coap_key(self.of_claim(row.claim_id), row.salt)
+
+    def of_claim(self, claim_id: str) -> bytes:
+        """The secret of the claim with this id (hex)."""
+        return _derived(self._secret, _FOR_CLAIM + claim_id.encode())
+
     def for_echo(self) -> bytes:
         return _derived(self._secret, _FOR_ECHO)
 
-    def issue(self, session: Session, device_id: str) -> bytes:
-        """A fresh key for the device; the one before, and the session under it, count no more."""
+    def issue(self, session: Session, device_id: str, claim_id: str | None = None, salt: bytes | None = None) -> bytes:
+        """A fresh key for the device; the one before, and the session under it, count no more. claim_id, salt: of the
+        claim that the device derives it from itself."""
         row = session.get(CoapSession, device_id)
         if row is None:
             row = CoapSession(device_id=device_id)
             session.add(row)
-        row.salt, row.echo, row.counter, row.window = secrets.token_bytes(_SALT), None, -1, 0
-        return self.of_device(device_id, row.salt)
+        row.salt, row.echo, row.counter, row.window = salt or secrets.token_bytes(_SALT), None, -1, 0
+        row.claim_id = claim_id
+        return self.of_session(row)
 
 
 def _derived(secret: bytes, what: bytes) -> bytes:

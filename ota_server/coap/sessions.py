@@ -52,7 +52,7 @@ def verify(
     """
     if row is None:
         raise Denied
-    device_key = keys.of_device(device_id, row.salt)
+    device_key = keys.of_session(row)
     later = echo is not None and (row.echo is None or echoes.made_at(echo) > echoes.made_at(row.echo))
     if echo is not None and later and message.verifies(mac.session_key(device_key, echo), path):
         return True
@@ -66,4 +66,4 @@ def may_read(session: Session, keys: Keys, device_id: str, path: str, tag: str) 
     row = session.get(CoapSession, device_id)
     if row is None or row.echo is None:
         return False
-    return mac.query_verifies(mac.session_key(keys.of_device(device_id, row.salt), row.echo), path, tag)
+    return mac.query_verifies(mac.session_key(keys.of_session(row), row.echo), path, tag)

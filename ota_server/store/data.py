@@ -29,7 +29,8 @@ def listed(session: Session, limit: int) -> list[DataTarget]:
 
 def offer_to_all(session: Session, target: DataTarget) -> int:
     """Make `target` what every device it fits is offered under its name; returns how many."""
-    wanted = select(Device.id).where(Device.product == target.product, Device.board == target.board)
+    fits = (Device.product == target.product) & (Device.board == target.board)
+    wanted = select(Device.id).where(fits, Device.revoked_at.is_(None))
     devices = list(session.scalars(wanted))
     for device_id in devices:
         _row(session, device_id, target.name).offer_id = target.id
@@ -45,6 +46,7 @@ def unsent(session: Session, limit: int) -> list[tuple[str, str, int, bytes]]:
         .where(
             DeviceData.offer_id.is_distinct_from(DeviceData.offer_sent_id),
             func.coalesce(Device.trust_version, 0) >= newest_version(session),
+            Device.revoked_at.is_(None),
         )
         .order_by(DeviceData.device_id, DeviceData.name)
         .limit(limit)

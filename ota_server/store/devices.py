@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, joinedload
 
-from . import data
-from .models import Device, Release, Target
+from . import commands, data
+from .models import Command, Device, DeviceData, Release, Target, now_ms
 from .trusts import newest_version
 
 
@@ -40,6 +40,17 @@ def listed(session: Session, limit: int, after: str = "") -> list[Device]:
     return list(session.scalars(wanted))
 
 
+def revoke(session: Session, device: Device, by: str) -> None:
+    """Nothing is for it any more: the worker takes back what it was offered, and commands that wait never go out."""
+    device.revoked_at, device.online = now_ms(), False
+    device.offer_id = None
+    held = update(DeviceData).where(DeviceData.device_id == device.id)
+    session.execute(held.values(offer_id=None))
+    waiting = select(Command.id).where(Command.device_id == device.id, Command.state.in_(("pending", "verified")))
+    for row in session.scalars(waiting).all():
+        commands.cancel(session, row, by)
+
+
 def newest_target(session: Session, product: str, board: str) -> Target | None:
     """What a device of this product and board should run; None also when the newest was withdrawn."""
     wanted = (
@@ -56,7 +67,9 @@ def newest_target(session: Session, product: str, board: str) -> Target | None:
 def offer_to_all(session: Session, target: Target, product: str) -> int:
     """Make `target` the offer of every device it fits; returns how many. The worker publishes what is not sent yet."""
     changed = session.execute(
-        update(Device).where(Device.product == product, Device.board == target.board).values(offer_id=target.id)
+        update(Device)
+        .where(Device.product == product, Device.board == target.board, Device.revoked_at.is_(None))
+        .values(offer_id=target.id)
     )
     return changed.rowcount  # type: ignore[attr-defined]
 
@@ -72,6 +85,7 @@ def unsent_offers(session: Session, limit: int) -> list[tuple[str, int, bytes]]:
         .where(
             Device.offer_id.is_distinct_from(Device.offer_sent_id),
             func.coalesce(Device.trust_version, 0) >= newest_version(session),
+            Device.revoked_at.is_(None),
         )
         .order_by(Device.id)
         .limit(limit)

@@ -33,7 +33,7 @@ def unsent(session: Session, limit: int) -> list[tuple[str, int, bytes]]:
     wanted = (
         select(Device.id, TrustUpdate.version, TrustUpdate.document)
         .join(TrustUpdate, TrustUpdate.version == Device.trust_version + 1)
-        .where(Device.trust_sent.is_distinct_from(TrustUpdate.version))
+        .where(Device.trust_sent.is_distinct_from(TrustUpdate.version), Device.revoked_at.is_(None))
         .order_by(Device.id)
         .limit(limit)
     )

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ota_server.store import Store, alarms, commands, data, now_ms, telemetry, trusts
+from ota_server.store import Store, alarms, commands, data, identity, now_ms, telemetry, trusts
 from ota_server.store.models import Device, Report
 from tidegate import report as messages
 from tidegate import senml
@@ -56,6 +56,9 @@ def take(store: Store, message: Message, admit: Admit | None = None) -> Refused 
         if device is None:
             alarms.count(session, "messages of unknown devices")
             return Refused("device", "no such device is registered")
+        if device.revoked_at is not None:
+            alarms.count(session, "messages of revoked devices")
+            return Refused("revoked", "the device is revoked")
         if admit is not None:
             admit(session, device)
         try:
@@ -107,6 +110,8 @@ def _birth(session: Session, device: Device, message: Message, _stream: str) -> 
             f"registered as {device.product} on {device.board}, says it is {clean(body['product'])} on "
             f"{clean(body['board'])}",
         )
+    if not message.retained:
+        identity.born(session, device, body["nonce"], body.get("hardware"))
     if device.nonce != body["nonce"]:
         device.birth_at = now_ms()
     device.version, device.sequence, device.digest = clean(body["version"])[:64], body["sequence"], body["digest"]

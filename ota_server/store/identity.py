@@ -1,0 +1,40 @@
+"""Whether a device is still the one board that it was: what its births tell (docs/enrolment.md)."""
+
+from __future__ import annotations
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from . import alarms
+from .models import Claim, Device, now_ms
+
+_PAST = 8  # nonces remembered
+# A broker may hand us two births of two boots twice, in order, when our connection to it breaks: one return of each is
+# no proof.
+_RETURNS = 2
+
+
+def born(session: Session, device: Device, nonce: str, hardware: str | None) -> None:
+    """Judge a live birth, before the device's row is brought up to date with it. A board makes a nonce at every boot,
+    so an old one that comes back is of another board that is still running."""
+    if hardware is not None and device.hardware is None:
+        device.hardware = hardware
+    elif hardware is not None and hardware != device.hardware:
+        _cloned(session, device, "other-hardware", f"its hardware was {device.hardware}, and now is {hardware}")
+    past = device.past_nonces.split()
+    if device.nonce is not None and nonce != device.nonce:
+        if past.count(nonce) >= _RETURNS:
+            _cloned(session, device, "two-boards", f"the boots {nonce} and {device.nonce} take turns: two boards run")
+        device.past_nonces = " ".join([device.nonce, *past][:_PAST])
+    # From now on a lost answer is not repeated: the credentials have arrived.
+    session.execute(update(Claim).where(Claim.used_by == device.id, Claim.seen_at.is_(None)).values(seen_at=now_ms()))
+
+
+def begin(device: Device, hardware: str | None) -> None:
+    """It has new credentials: what was known of the board that had the old ones says nothing any more."""
+    device.hardware, device.past_nonces, device.cloned_at = hardware, "", None
+
+
+def _cloned(session: Session, device: Device, reason: str, detail: str) -> None:
+    device.cloned_at = now_ms()
+    alarms.raise_own(session, device.id, "cloned", reason, detail)
