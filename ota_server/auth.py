@@ -20,7 +20,8 @@ from .problems import Problem
 from .store import Store
 from .store.models import Token
 
-SCOPES = ("admin", "publish", "devices", "command", "read")
+SCOPES = ("admin", "publish", "rollout", "devices", "command", "read")
+IN_CHANNEL = "publish:"  # with a channel after it: publish releases, and only into that one
 PREFIX = "tg_"  # lets people and secret scanners recognise one
 _MAX_TOKEN = 128
 
@@ -55,8 +56,17 @@ def allowed(token: Token, scope: str) -> bool:
     return scope in scopes or "admin" in scopes
 
 
-def requires(scope: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator of a view: the caller must show a token with `scope` (or admin). Sets `g.actor` for the audit log."""
+def channels(token: Token) -> set[str]:
+    """The channels that the token may publish into, where it may not publish into all."""
+    return {scope.removeprefix(IN_CHANNEL) for scope in token.scopes.split() if scope.startswith(IN_CHANNEL)}
+
+
+def requires(scope: str, *, in_channel: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator of a view: the caller must show a token with `scope` (or admin); with `in_channel`, one that may
+    publish into some channels will do.
+
+    Sets `g.actor` for the audit log, `g.token`, and `g.channels`: those channels, or None for all.
+    """
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(view)
@@ -73,13 +83,15 @@ def requires(scope: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
                     "Send the header Authorization: Bearer TOKEN; make one with: tidegate token new",
                     WWW_Authenticate='Bearer realm="tidegate"',
                 )
-            if not allowed(token, scope):
+            g.channels = None if allowed(token, scope) else channels(token)
+            if not (g.channels is None or (in_channel and g.channels)):
                 raise Problem(
                     403,
                     "forbidden",
                     f"the token {token.name!r} has the scopes {token.scopes!r}, and this needs {scope!r}",
                     f"Make one with: tidegate token new --scope {scope}",
                 )
+            g.token = token
             g.actor = f"token:{token.id}:{token.name}"
             return view(*args, **kwargs)
 

@@ -20,11 +20,12 @@ from .config import Config
 from .manifests import check_offered, check_payload, check_same, read_envelopes
 from .payloads import Payloads
 from .problems import Problem
-from .store import Store, devices
+from .store import Store, groups
 from .store import releases as stored
-from .store.models import Release, Target
+from .store.models import ChannelRelease, Release, Target
 
 PRODUCT = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}\Z")
+CHANNEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}\Z")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Candidate:
     version: str
     sequence: int
     envelopes: Mapping[str, bytes]  # by board
+    channel: str | None = None  # where it is to stand; None: "stable", or where it stands already
 
 
 @dataclass(frozen=True)
@@ -53,58 +55,81 @@ def read(body: Any) -> Candidate:
     if not isinstance(body, dict):
         raise _invalid("the release is not a JSON object")
     names = {"product", "vendor", "version", "sequence", "targets"}
-    if set(body) != names:
-        raise _invalid(f"the release must have exactly the members {', '.join(sorted(names))}")
+    if set(body) - {"channel"} != names:
+        raise _invalid(f"the release must have exactly the members {', '.join(sorted(names))}, and may have channel")
     check_identity(body["product"], body["vendor"], body["version"], body["sequence"])
-    return Candidate(body["product"], body["vendor"], body["version"], body["sequence"], read_envelopes(body))
+    channel = None if body.get("channel") is None else check_channel(body["channel"])
+    said = (body["product"], body["vendor"], body["version"], body["sequence"])
+    return Candidate(*said, read_envelopes(body), channel)
+
+
+def check_channel(name: Any) -> str:
+    """The name if it can be that of a channel or a group."""
+    if not isinstance(name, str) or not CHANNEL.match(name):
+        raise Problem(
+            400,
+            "invalid-name",
+            f"{name!r:.80} is no name of a channel or a group",
+            "Use 1 to 32 of a-z, 0-9, - and _, a letter or digit first",
+        )
+    return name
 
 
 def accept(store: Store, payloads: Payloads, config: Config, wanted: Candidate, actor: str) -> Outcome:
-    """Check everything, store the release and make it the offer of every device it fits, all in one transaction.
+    """Check everything, store the release in its channel and offer it to the devices it is for, in one transaction.
 
     Raises Problem or Refused and then has changed nothing.
     """
     with store.read() as session:
-        known = _precheck(session, wanted)
-        if known is not None and not _new_boards(known, wanted):
-            withdrawn = any(target.withdrawn for target in known.targets)
-            check_offered(f"{known.product} {known.version}", withdrawn)
+        known = precheck(session, wanted)
+        if known is not None and not new_boards(known, wanted):
             return Outcome(known, False, [], 0)
         keys = trust_updates.current(session, config)
     targets: list[Target] = []
     warnings: list[str] = []
     for board, envelope in sorted(wanted.envelopes.items()):
-        facts = _verify(wanted, board, envelope, keys)
+        facts = verify(wanted, board, envelope, keys)
         targets.append(_target(wanted, board, envelope, facts, payloads, warnings))
     with store.write() as session:
+        groups.lock(session)
         # Again, now with the lock: another publisher may have been faster.
         if trust_updates.current(session, config) != keys:
             raise Problem(409, "trust-changed", "the trust store was changed meanwhile", "Publish the release again")
-        release = _precheck(session, wanted)
-        new = _new_boards(release, wanted) if release is not None else set(wanted.envelopes)
+        release = precheck(session, wanted)
+        new = new_boards(release, wanted) if release is not None else set(wanted.envelopes)
+        first = release is None
         if release is None:
             release = Release(
-                product=wanted.product, vendor=wanted.vendor, version=wanted.version, sequence=wanted.sequence
+                product=wanted.product,
+                vendor=wanted.vendor,
+                version=wanted.version,
+                sequence=wanted.sequence,
+                channel=wanted.channel or groups.STABLE,
             )
             session.add(release)
         added = [target for target in targets if target.board in new]
         release.targets.extend(added)
         session.flush()
-        offered = sum(devices.offer_to_all(session, target, wanted.product) for target in added)
+        if first:
+            session.add(ChannelRelease(channel=release.channel, release_id=release.id))
+            session.flush()
+        offered = groups.offer(session, product=wanted.product) if added else 0
         audit.record(
             session,
             actor,
             "release.publish",
             f"{wanted.product} {wanted.version}",
             sequence=wanted.sequence,
+            channel=release.channel,
             boards={target.board: target.manifest_digest for target in added},
             offered=offered,
         )
         return Outcome(release, bool(added), warnings, offered)
 
 
-def _precheck(session: Session, wanted: Candidate) -> Release | None:
-    """The release already stored under this sequence number, if `wanted` may be it; Problem 409 when it is too old."""
+def precheck(session: Session, wanted: Candidate) -> Release | None:
+    """The release already stored under this sequence number, if `wanted` may be it; Problem 409 when it is too old,
+    was withdrawn, or stands in another channel."""
     newest = stored.newest(session, wanted.product)
     if newest is None or wanted.sequence > newest.sequence:
         return None
@@ -115,6 +140,9 @@ def _precheck(session: Session, wanted: Candidate) -> Release | None:
         if all(same.get(board, envelope) == envelope for board, envelope in wanted.envelopes.items()) and (
             not new or wanted.sequence == newest.sequence
         ):
+            withdrawn = any(target.withdrawn for target in known.targets)
+            check_offered(f"{known.product} {known.version}", withdrawn)
+            _check_channel(session, known, wanted)
             return known
     raise Problem(
         409,
@@ -125,11 +153,23 @@ def _precheck(session: Session, wanted: Candidate) -> Release | None:
     )
 
 
-def _new_boards(known: Release, wanted: Candidate) -> set[str]:
+def _check_channel(session: Session, known: Release, wanted: Candidate) -> None:
+    """Publishing again puts nothing into another channel: that is a rollout, which another token may start."""
+    if wanted.channel not in (None, known.channel, *groups.channels(session, known.id)):
+        raise Problem(
+            409,
+            "other-channel",
+            f"{known.product} {known.version} was published into the channel {known.channel}",
+            f"To bring it to others: tidegate rollout start {known.version} --channel {wanted.channel}",
+        )
+
+
+def new_boards(known: Release, wanted: Candidate) -> set[str]:
+    """The boards of `wanted` that the stored release has no image for yet."""
     return set(wanted.envelopes) - {target.board for target in known.targets}
 
 
-def _verify(wanted: Candidate, board: str, envelope: bytes, keys: trust.TrustStore) -> manifest.Manifest:
+def verify(wanted: Candidate, board: str, envelope: bytes, keys: trust.TrustStore) -> manifest.Manifest:
     """Signature and identity of one target, as the device checks them."""
     try:
         facts = manifest.verify(envelope, keys)

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from flask import Flask
 
-from . import alarms, audit, commands, data, devices, enrol, health, payloads, releases, status, telemetry, trust
+from . import (
+    alarms,
+    audit,
+    commands,
+    data,
+    devices,
+    enrol,
+    groups,
+    health,
+    payloads,
+    releases,
+    rollouts,
+    status,
+    telemetry,
+    trust,
+)
 
 
 def init_app(app: Flask) -> None:
     app.register_blueprint(health.blueprint)
     app.register_blueprint(payloads.blueprint)
-    for module in (releases, data, trust, devices, enrol, telemetry, commands, alarms, audit, status):
+    for module in (releases, rollouts, groups, data, trust, devices, enrol, telemetry, commands, alarms, audit, status):
         app.register_blueprint(module.blueprint, url_prefix="/api/v1")

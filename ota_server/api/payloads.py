@@ -29,7 +29,7 @@ def fetch(name: str) -> Response:
 
 
 @blueprint.put("/api/v1/payloads/<name>")
-@requires("publish")
+@requires("publish", in_channel=True)
 def upload(name: str) -> tuple[dict[str, object], int]:
     payloads = context.payloads()
     path = payloads.path(name)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from flask import Blueprint, g, request
 
-from ota_server import releases, views
+from ota_server import auth, publishing, releases, trust_updates, views
 from ota_server.auth import requires
+from ota_server.problems import Problem
+from ota_server.store import groups
 from ota_server.store import releases as stored
 
 from . import context
 
 blueprint = Blueprint("releases", __name__)
 
+_MOST_FETCHED = 8  # releases in one answer, with their envelopes
+
 
 @blueprint.post("/releases")
-@requires("publish")
+@requires("publish", in_channel=True)
 def publish() -> tuple[dict[str, Any], int]:
-    wanted = releases.read(context.any_json())
+    wanted = _wanted()
     outcome = releases.accept(context.store(), context.payloads(), context.config(), wanted, g.actor)
     context.wake_worker()
     body = {
@@ -30,9 +35,49 @@ def publish() -> tuple[dict[str, Any], int]:
     return body, 201 if outcome.created else 200
 
 
+@blueprint.post("/releases/plan")
+@requires("publish", in_channel=True)
+def plan() -> dict[str, Any]:
+    """What publishing the release would do, which it does not."""
+    wanted = _wanted()
+    with context.store().read() as session:
+        keys = trust_updates.current(session, context.config())
+        return publishing.plan(session, wanted, keys, context.payloads(), name_devices=auth.allowed(g.token, "read"))
+
+
 @blueprint.get("/releases")
 @requires("read")
 def list_releases() -> dict[str, Any]:
     with context.store().read() as session:
         rows = stored.listed(session, context.limit(), request.args.get("product"))
-        return {"releases": [views.release(row) for row in rows]}
+        return {"releases": [{**views.release(row), "channels": groups.channels(session, row.id)} for row in rows]}
+
+
+@blueprint.get("/releases/<product>/fetch")
+@requires("publish", in_channel=True)
+def fetch(product: str) -> dict[str, Any]:
+    """The newest releases of a product with their envelopes, newest first, below the number `before` if that is given:
+    what new ones are linked and diffed against. Their payloads are at /p/."""
+    most = min(max(1, context.number("limit", 1, 2**31)), _MOST_FETCHED)
+    before = context.number("before", 0, 2**53) or 2**53
+    with context.store().read() as session:
+        rows = stored.before(session, product, before, most, request.args.get("version"))
+        return {"releases": [{**views.release(row), "envelopes": _envelopes(row)} for row in rows]}
+
+
+def _envelopes(row: stored.Release) -> dict[str, str]:
+    return {target.board: base64.b64encode(target.envelope).decode() for target in row.targets}
+
+
+def _wanted() -> releases.Candidate:
+    """The release in the body, if the token may publish it where it is to stand."""
+    wanted = releases.read(context.any_json())
+    channel = wanted.channel or groups.STABLE
+    if g.channels is not None and channel not in g.channels:
+        raise Problem(
+            403,
+            "forbidden",
+            f"the token {g.token.name!r} may publish into {', '.join(sorted(g.channels))}, not into {channel}",
+            f"Publish with --channel {min(g.channels)}, and bring it to others with: tidegate rollout start",
+        )
+    return wanted

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, joinedload
 
-from . import commands, data
+from . import commands, data, groups
 from .models import Command, Device, DeviceData, Release, Target, now_ms
 from .trusts import newest_version
 
@@ -51,27 +51,10 @@ def revoke(session: Session, device: Device, by: str) -> None:
         commands.cancel(session, row, by)
 
 
-def newest_target(session: Session, product: str, board: str) -> Target | None:
-    """What a device of this product and board should run; None also when the newest was withdrawn."""
-    wanted = (
-        select(Target)
-        .join(Release)
-        .where(Release.product == product, Target.board == board)
-        .order_by(Release.sequence.desc())
-        .limit(1)
-    )
-    target = session.scalar(wanted)
-    return None if target is None or target.withdrawn else target
-
-
-def offer_to_all(session: Session, target: Target, product: str) -> int:
-    """Make `target` the offer of every device it fits; returns how many. The worker publishes what is not sent yet."""
-    changed = session.execute(
-        update(Device)
-        .where(Device.product == product, Device.board == target.board, Device.revoked_at.is_(None))
-        .values(offer_id=target.id)
-    )
-    return changed.rowcount  # type: ignore[attr-defined]
+def newest_target(session: Session, product: str, board: str, group: str = groups.DEFAULT) -> Target | None:
+    """What a new device of this product, board and group should run."""
+    found = groups.get(session, group)
+    return None if found is None else groups.target_for(session, found, product, board)
 
 
 def unsent_offers(session: Session, limit: int) -> list[tuple[str, int, bytes]]:

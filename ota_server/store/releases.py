@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
-from .models import Payload, Release
+from .models import Payload, Release, Target
 
 
 def find(session: Session, product: str, sequence: int) -> Release | None:
@@ -31,3 +31,26 @@ def listed(session: Session, limit: int, product: str | None = None) -> list[Rel
 def stored_bytes(session: Session) -> int:
     """The size of all payloads together."""
     return session.scalar(select(func.coalesce(func.sum(Payload.size), 0))) or 0
+
+
+def before(session: Session, product: str, sequence: int, limit: int, version: str | None = None) -> list[Release]:
+    """The newest releases with a number below `sequence`, newest first, that were not withdrawn."""
+    wanted = select(Release).where(Release.product == product, Release.sequence < sequence)
+    if version is not None:
+        wanted = wanted.where(Release.version == version)
+    wanted = wanted.where(Release.targets.any(Target.withdrawn.is_(False)))
+    return list(
+        session.scalars(wanted.order_by(Release.sequence.desc()).limit(limit).options(selectinload(Release.targets)))
+    )
+
+
+def by_version(session: Session, product: str, version: str) -> Release | None:
+    """The newest release of this version; a version that was published again has several."""
+    found = before(session, product, 2**53, 1, version)
+    return found[0] if found else None
+
+
+def by_image(session: Session, product: str, digest: str) -> Release | None:
+    """The newest release with this image."""
+    wanted = select(Release).join(Target).where(Release.product == product, Target.image_digest == digest)
+    return session.scalar(wanted.order_by(Release.sequence.desc()).limit(1))

@@ -1,0 +1,55 @@
+"""Rollouts: releases on their way to channels and groups, and how far they have come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, g, request
+
+from ota_server import rollouts
+from ota_server.auth import requires
+from ota_server.problems import Problem
+from ota_server.releases import check_channel
+
+from . import context
+
+blueprint = Blueprint("rollouts", __name__)
+
+
+@blueprint.get("/rollouts")
+@requires("read")
+def list_rollouts() -> dict[str, Any]:
+    with context.store().read() as session:
+        return {"rollouts": rollouts.listed(session, request.args.get("product"))}
+
+
+@blueprint.get("/rollouts/<product>/<version>")
+@requires("read")
+def show(product: str, version: str) -> dict[str, Any]:
+    with context.store().read() as session:
+        return rollouts.status(session, rollouts.find(session, product, version))
+
+
+@blueprint.post("/rollouts/<product>/<version>/start")
+@requires("rollout")
+def start(product: str, version: str) -> dict[str, Any]:
+    """Body: {"channel": name} or {"group": name}."""
+    told = rollouts.start(context.store(), product, version, _where(), g.actor)
+    context.wake_worker()
+    return told
+
+
+@blueprint.post("/rollouts/<product>/<version>/stop")
+@requires("rollout")
+def stop(product: str, version: str) -> dict[str, Any]:
+    told = rollouts.stop(context.store(), product, version, _where(), g.actor)
+    context.wake_worker()
+    return told
+
+
+def _where() -> tuple[str, str]:
+    body = context.any_json()
+    if not isinstance(body, dict) or len(body) != 1 or not set(body) <= {"channel", "group"}:
+        raise Problem(400, "invalid-body", "the body must have the member channel or the member group", "Name one")
+    ((kind, name),) = body.items()
+    return kind, check_channel(name)
