@@ -31,7 +31,7 @@ except ImportError:
 # bit stands for +1 or -1, so a table holds the 32 sums whose top tooth is +1 (Hamburg, "Fast and
 # compact elliptic-curve cryptography", 2012, section 3.3).
 _TEETH = const(6)
-_COLUMNS = const(43)
+COLUMNS = const(43)
 _SUMS = const(32)
 _ONES = (1 << 258) - 1
 _ENTRY = const(96)  # bytes of a sum in a table
@@ -50,19 +50,19 @@ def verify(public_key, message, signature):
     s, h = scalars
     multiples = _odd_multiples(minus_a)
     digits = _naf(h)
-    columns = _columns(s)
+    columns = comb_columns(s)
     # Straus: both scalars share the doublings; the base point's comb joins for the last 43.
     point = None
     for i in range(255, -1, -1):
         digit = digits[i]
         if point is not None:
-            point = double(point, digit or i < _COLUMNS)
+            point = double(point, digit or i < COLUMNS)
         if digit:
             minus = digit >= 128  # digits are signed bytes
             multiple = multiples[(256 - digit if minus else digit) >> 1]
-            point = add(point or IDENTITY, multiple, minus, i < _COLUMNS)
-        if i < _COLUMNS:
-            point = _add_column(point or IDENTITY, TABLE, 0, columns[i], False)
+            point = add(point or IDENTITY, multiple, minus, i < COLUMNS)
+        if i < COLUMNS:
+            point = add_column(point or IDENTITY, TABLE, 0, columns[i], False)
     return encode(point) == bytes(signature[:32])
 
 
@@ -74,13 +74,13 @@ def verify_pinned(pinned, message, signature):
     if scalars is None:
         return False
     s, h = scalars
-    of_base = _columns(s)
-    of_key = _columns(h)
+    of_base = comb_columns(s)
+    of_key = comb_columns(h)
     point = IDENTITY
-    for i in range(_COLUMNS - 1, -1, -1):
+    for i in range(COLUMNS - 1, -1, -1):
         point = double(point, True)
-        point = _add_column(point, TABLE, 0, of_base[i], True)
-        point = _add_column(point, pinned, 32, of_key[i], False)
+        point = add_column(point, TABLE, 0, of_base[i], True)
+        point = add_column(point, pinned, 32, of_key[i], False)
     return encode(point) == bytes(signature[:32])
 
 
@@ -98,8 +98,8 @@ def pin(public_key, tick=None):
     for _ in range(_TEETH - 1):
         if tick:
             tick()
-        for step in range(_COLUMNS):
-            doubled = double(point, step == 0 or step == _COLUMNS - 1)
+        for step in range(COLUMNS):
+            doubled = double(point, step == 0 or step == COLUMNS - 1)
             if step == 0:
                 twice.append(to_cached(doubled))
             point = doubled
@@ -118,9 +118,9 @@ def pin(public_key, tick=None):
             index ^= 1 << tooth
     # L times the key, by the table just made: L is odd, so its columns are L's own.
     point = IDENTITY
-    columns = _columns(ORDER)
-    for i in range(_COLUMNS - 1, -1, -1):
-        point = _add_column(double(point, True), out, 32, columns[i], False)
+    columns = comb_columns(ORDER)
+    for i in range(COLUMNS - 1, -1, -1):
+        point = add_column(double(point, True), out, 32, columns[i], False)
     if encode(point) != b"\x01" + bytes(31):
         raise ValueError("an Ed25519 public key of mixed order")
     return out
@@ -168,7 +168,7 @@ def _naf(scalar):
     return digits
 
 
-def _columns(scalar):
+def comb_columns(scalar):
     """The comb's columns: 43 numbers of 6 bits, bit set for +1, clear for -1. An even scalar is
     taken plus L."""
     if not scalar & 1:
@@ -176,16 +176,16 @@ def _columns(scalar):
     # scalar = sum of (2 b - 1) 2**i over 258 bits b, so the b are those of (scalar + 2**258 - 1) /
     # 2.
     data = ((scalar + _ONES) >> 1).to_bytes(33, "little")
-    columns = bytearray(_COLUMNS)
+    columns = bytearray(COLUMNS)
     i = 0
     for tooth in range(_TEETH):
-        for column in range(_COLUMNS):
+        for column in range(COLUMNS):
             columns[column] |= (data[i >> 3] >> (i & 7) & 1) << tooth
             i += 1
     return columns
 
 
-def _add_column(point, table, start, column, with_t):
+def add_column(point, table, start, column, with_t):
     minus = column < _SUMS
     if minus:
         column = ~column

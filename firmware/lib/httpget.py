@@ -33,20 +33,28 @@ async def get(host, port, path, offset, sink, buf, max_size, timeout_s=30, etag=
     """
     if len(buf) < 256:
         raise ValueError("the buffer must hold at least 256 bytes")
-    for text in (host, path, etag or ""):
-        # Bytes, not characters: MicroPython keeps each new character for good, and needs room.
-        if any(byte <= 32 or byte > 126 for byte in text.encode()) or not path.startswith("/"):
-            raise ValueError("host, path and etag are visible ASCII, and a path starts with /")
-    request = _request(host, port, path, offset, etag)
+    lines = ["Range: bytes=%d-" % offset] if offset else []
+    if offset and etag:
+        lines.append("If-Range: " + etag)
+    request = head("GET", host, port, path, lines)
+    return await exchange(
+        host, port, buf, timeout_s, ssl, lambda way: way.run(request, offset, sink, max_size)
+    )
+
+
+async def exchange(host, port, buf, timeout_s, ssl, run, kind=None):
+    """One connection: what run(transfer) returns, a coroutine function. kind: Transfer, or a
+    class made of it. Raises HttpError.
+    """
     try:
         stream = await connect(host, port, int(timeout_s * 1000), ssl)
     except asyncio.TimeoutError:
         raise HttpError(0, "no connection to %s:%d within %s s" % (host, port, timeout_s))
     except OSError as error:
         raise HttpError(0, "no connection to %s:%d: %r" % (host, port, error))
-    transfer = _Transfer(stream, memoryview(buf), int(timeout_s * 1000))
+    transfer = (kind or Transfer)(stream, memoryview(buf), int(timeout_s * 1000))
     try:
-        return await first(transfer.run(request, offset, sink, max_size), transfer.watch())
+        return await first(run(transfer), transfer.watch())
     except OSError as error:
         if transfer.sinking:
             raise
@@ -55,18 +63,23 @@ async def get(host, port, path, offset, sink, buf, max_size, timeout_s=30, etag=
         await stream.close()
 
 
-def _request(host, port, path, offset, etag):
+def head(method, host, port, path, fields):
+    """A request's head, bytes; fields: header lines beside the usual ones. Raises ValueError."""
+    for text in [host, path] + fields:
+        # Bytes, not characters: MicroPython keeps each new character for good, and needs room.
+        if any(byte < 32 or byte > 126 for byte in text.encode()):
+            raise ValueError("host, path and etag are visible ASCII")
+    if not path.startswith("/") or " " in path + host:
+        raise ValueError("host and path have no space, and a path starts with /")
     name = "[%s]" % host if ":" in host else host
-    lines = ["GET %s HTTP/1.1" % path, "Host: %s:%d" % (name, port), "Connection: close"]
-    lines.append("Accept-Encoding: identity")
-    if offset:
-        lines.append("Range: bytes=%d-" % offset)
-        if etag:
-            lines.append("If-Range: " + etag)
+    lines = ["%s %s HTTP/1.1" % (method, path), "Host: %s:%d" % (name, port)]
+    lines += ["Connection: close", "Accept-Encoding: identity"] + fields
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-class _Transfer:
+class Transfer:
+    """One request and its answer. sinking: inside the caller's sink."""
+
     def __init__(self, stream, view, timeout_ms):
         self._stream = stream
         self._view = view
@@ -77,17 +90,15 @@ class _Transfer:
         self.sinking = False  # inside the sink: what is raised now is the sink's
 
     async def run(self, request, offset, sink, max_size):
-        await self._stream.write(request)
-        head, have = await self._header()
-        status, fields = _parse(bytes(self._view[:head]))
+        status, fields, at, have = await self._ask(request)
         length, total, done = _judge(status, fields, offset, max_size)
         if done:
             return total
-        if have - head > length:
+        if have - at > length:
             raise HttpError(status, "more bytes than announced")
         self._body_at = ticks_ms()
-        if have > head:
-            self._sink(sink, self._view[head:have])
+        if have > at:
+            self._sink(sink, self._view[at:have])
         while self._taken < length:
             # [:n] of a view shorter than n is all of it.
             size = await self._stream.readinto(self._view[: length - self._taken])
@@ -96,6 +107,12 @@ class _Transfer:
                 raise HttpError(0, "cut short after %d of %d bytes" % (at, total))
             self._sink(sink, self._view[:size])
         return total
+
+    async def _ask(self, request):
+        """(status, fields, where the body starts, bytes received), once the header is there."""
+        await self._stream.write(request)
+        at, have = await self._header()
+        return parse(bytes(self._view[:at])) + (at, have)
 
     def _sink(self, sink, view):
         self.sinking = True
@@ -146,7 +163,7 @@ class _Transfer:
 _FIELDS = (b"content-length", b"content-range", b"transfer-encoding", b"content-encoding")
 
 
-def _parse(head):
+def parse(head):
     """(status, fields) of a header; fields: lower-case name -> value, if in _FIELDS."""
     lines = head[:-4].split(b"\r\n")
     version, _, rest = lines[0].partition(b" ")
@@ -177,7 +194,7 @@ def _judge(status, fields, offset, max_size):
     coding = fields.get(b"content-encoding", b"identity")
     if b"transfer-encoding" in fields or coding != b"identity":
         raise HttpError(status, "an encoded body")
-    length = _number(status, fields.get(b"content-length"), "Content-Length")
+    length = number(status, fields.get(b"content-length"), "Content-Length")
     if status == 200:
         if offset:
             raise HttpError(200, "the server does not resume, or has something else now")
@@ -186,9 +203,9 @@ def _judge(status, fields, offset, max_size):
         unit, _, rest = (span or b"").partition(b" ")
         ends, _, whole = rest.partition(b"/")
         first_at, _, last_at = ends.partition(b"-")
-        start = _number(status, first_at, "Content-Range")
-        last = _number(status, last_at, "Content-Range")
-        total = _number(status, whole, "Content-Range")
+        start = number(status, first_at, "Content-Range")
+        last = number(status, last_at, "Content-Range")
+        total = number(status, whole, "Content-Range")
         if unit != b"bytes" or start != offset or last + 1 != total or length != total - offset:
             raise HttpError(206, "not the range that was asked for")
     if total > max_size:
@@ -196,7 +213,8 @@ def _judge(status, fields, offset, max_size):
     return length, total, False
 
 
-def _number(status, text, name):
+def number(status, text, name):
+    """The value of a header field that is a number; raises HttpError."""
     if not text or len(text) > 9 or not text.isdigit():
         raise HttpError(status, "no usable " + name)
     return int(text)

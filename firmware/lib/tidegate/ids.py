@@ -1,10 +1,11 @@
 """UUIDs of version 5 (RFC 9562 section 5.5): the vendor and class ids that SUIT conditions
-compare.
+compare; and the print of the board itself.
 
 MicroPython's hashlib has SHA-1 only where TLS brings it, so the one block it takes is computed
 here.
 """
 
+import hashlib
 import struct
 
 from tidegate.clock import const
@@ -28,6 +29,11 @@ def vendor_id(domain):
 
 def class_id(vendor, product, board):
     return uuid5(vendor, product + "/" + board)
+
+
+def hardware(board):
+    """The print of the board's unique id, 8 bytes, in its births: by it a copy is noticed."""
+    return hashlib.sha256(b"tidegate hw" + board.unique_id()).digest()[:8]
 
 
 def _sha1(data):

@@ -1,0 +1,49 @@
+"""For the person at the REPL: the claim that makes this board a device (docs/enrolment.md).
+
+    from boot import claim
+    claim.put("tgc1_...")
+
+The agent shows it to the server at the next start, and removes it when it has served.
+"""
+
+import os
+
+FILE = "/claim"  # in the board's folder
+_PARTS = ((5, 21, "0123456789abcdef"), (66, 98, "0123456789abcdef"))
+_SECRET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+
+def put(text, folder=None):
+    """Puts the claim on the board, in place of another one. Raises ValueError for what is none."""
+    text = text.strip()
+    if not _is_claim(text):
+        raise ValueError("no claim: it begins with tgc1_ and has 98 characters; copy all of it")
+    path = _folder(folder) + FILE
+    with open(path + ".new", "w") as file:
+        file.write(text)
+    os.rename(path + ".new", path)
+    print("claim %s is on the board; reset it to enrol" % text[5:21])
+
+
+def drop(folder=None):
+    """Takes it away again; nothing happens if there is none."""
+    try:
+        os.remove(_folder(folder) + FILE)
+    except OSError:
+        pass
+
+
+def _folder(folder):
+    if folder is None:
+        from boot.board import Board
+
+        folder = Board.folder
+    return folder
+
+
+def _is_claim(text):
+    if len(text) != 98 or text[:5] != "tgc1_" or text[21] != "_" or text[65] != "_":
+        return False
+    if any(char not in chars for start, end, chars in _PARTS for char in text[start:end]):
+        return False
+    return not any(char not in _SECRET for char in text[22:65])

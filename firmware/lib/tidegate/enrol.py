@@ -1,0 +1,309 @@
+"""How a board with a claim becomes a device: it makes a key of its own, shows key and claim to the
+server, and keeps what it is told (docs/enrolment.md). Once in a board's life; imported on demand.
+
+The claim's secret and the private key never leave the board. What is kept goes into one file after
+the other, each replaced as a whole, credentials.json last: with it the board is a device, without
+it it asks again, with the same key, and is answered the same.
+"""
+
+import asyncio
+import gc
+import json
+from binascii import a2b_base64
+from hashlib import sha256
+
+import cbor
+from httpget import HttpError
+from httppost import post
+
+from tidegate import ConfigError, console, ids
+from tidegate.clock import const, sleep_ms
+from tidegate.mac import hmac
+from tidegate.state import State
+
+CLAIM = "claim"
+KEY = "key"
+_TRUST = "trust.cbor"
+_TRUST_COPY = "trust-copy.cbor"
+_CREDENTIALS = "credentials.json"
+
+_KIND = "application/cbor"
+_ASKS = "application/vnd.tidegate.enrol+cbor"
+_TELLS = "application/vnd.tidegate.enrolled+cbor"
+_FOR_MQTT = b"tidegate mqtt password 1"
+_FOR_COAP = b"tidegate coap key 1"
+_ED25519 = const(-19)
+_HMAC_256 = const(5)
+_ROOM = const(2816)  # bytes for the header and the body of the answer
+_MAX_ANSWER = const(1536)
+_ANSWER_S = const(30)
+_LINK_S = const(30)
+_PAUSE_S = const(4)  # doubled each time
+_PAUSE_MOST_S = const(300)
+_REFUSED_S = const(60)
+_PATIENCE = const(4)  # attempts of a board that has credentials it can go on with
+_DEVICE_CHARS = "abcdefghijklmnopqrstuvwxyz0123456789-"
+
+
+class Refused(Exception):
+    """The server does not take the claim, or its answer is not for us; the text says why."""
+
+
+class Claim:
+    """The claim on the board. id: 8 bytes; secret: 32; trust: how the trust store that may be
+    taken begins, hashed, 16.
+    """
+
+    def __init__(self, text):
+        """Raises ValueError for a text that is none."""
+        text = text.strip()
+        if len(text) != 98 or text[:5] != "tgc1_" or text[21] != "_" or text[65] != "_":
+            raise ValueError
+        self.id = _unhex(text[5:21])
+        secret = text[22:65].replace("-", "+").replace("_", "/")
+        self.secret = a2b_base64(secret + "=")
+        self.trust = _unhex(text[66:])
+        if len(self.secret) != 32:
+            raise ValueError
+
+
+class Enrolment:
+    """One attempt of one boot to become a device."""
+
+    def __init__(self, boot):
+        self._boot = boot
+        self._board = boot.board
+        self._files = State(boot.board.folder, boot.board.sync)
+
+    def run(self):
+        """Returns when there is nothing to do (any more) that cannot wait; a board that became a
+        device is reset. Raises ConfigError.
+        """
+        try:
+            claim = Claim((self._files.read(CLAIM) or b"").decode())
+        except (ValueError, UnicodeError):
+            console.error("%s is no claim; put it on the board again", self._files.path(CLAIM))
+            return
+        old = self._credentials()
+        if old is not None and old.get("claim") == _hex(claim.id):
+            self._files.remove(CLAIM)  # the power went between this and the credentials
+            return
+        from tidegate.config import Config
+
+        config = Config(self._board.folder, self._board.name, secrets=False)
+        console.set_level(config.log_level)
+        if config.enrol[0] == "coap":
+            raise ConfigError("config.json: enrol is missing: claims are shown over http or https")
+        told = asyncio.run(self._ask(claim, config, old is not None))
+        if told is None:
+            return
+        try:
+            self._keep(claim, told)
+        except OSError as error:
+            raise ConfigError("what the server told cannot be kept: %r; free some space" % error)
+        console.info("enrolled as %s, group %s; starting anew", told[1], told[4])
+        self._boot.release_attempt()
+        self._boot.reset()
+
+    # ------------------------------------------------------------ asking
+
+    async def _ask(self, claim, config, may_give_up):
+        """What the server tells, a map; None once it is time to go on with what there is."""
+        feeding = asyncio.create_task(self._feed())
+        try:
+            return await self._attempts(claim, config, may_give_up)
+        finally:
+            feeding.cancel()
+
+    async def _attempts(self, claim, config, may_give_up):
+        self._board.network_up()
+        ssl = None
+        if config.enrol[0] == "https":
+            from tidegate.tls import context
+
+            ssl = context(self._board)
+        pause = _PAUSE_S
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                await self._link()
+                return await self._attempt(claim, config, ssl)
+            except Refused as error:
+                console.error("enrolment: claim %s: %s", _hex(claim.id), error)
+                if may_give_up:
+                    return None
+                pause = max(pause, _REFUSED_S)
+            except (HttpError, OSError) as error:
+                console.info("enrolment: %s; again in %d s", error, pause)
+                if may_give_up and attempt == _PATIENCE:
+                    return None
+            # A fleet that lost its power together must not ask together.
+            await sleep_ms(pause * 1000 + self._board.random(1)[0] * pause * 2)
+            pause = min(2 * pause, _PAUSE_MOST_S)
+
+    async def _attempt(self, claim, config, ssl):
+        nonce = self._board.random(16)
+        wanted = None if self._has_trust(claim) else claim.trust
+        body = _quietly(lambda: self._request(claim, config, nonce, wanted))
+        _, host, port, path = config.enrol
+        buf = bytearray(_ROOM)
+        status, answer = await post(
+            host, port, path + "api/v1/enrol", _KIND, body, buf, _ANSWER_S, ssl
+        )
+        if status >= 500 or status == 429:
+            raise HttpError(status, _why(answer))
+        if status != 200:
+            raise Refused(_why(answer))
+        return _open(bytes(answer), claim, nonce, wanted)
+
+    def _request(self, claim, config, nonce, wanted):
+        """The body of the POST: enrol-request in docs/wire.cddl."""
+        from ed25519_sign import Key
+
+        key = Key(self._seed(), self._boot.watchdog.feed)
+        shown = {1: 1, -1: 6, -2: key.public}
+        facts = {
+            1: 1,
+            2: shown,
+            3: claim.id,
+            4: config.board,
+            5: config.product,
+            6: ids.hardware(self._board),
+            7: nonce,
+        }
+        if wanted is not None:
+            facts[8] = wanted
+        protected = cbor.dumps({1: _ED25519, 16: _ASKS})
+        payload = cbor.dumps(facts)
+        signature = key.sign(cbor.dumps(("Signature1", protected, b"", payload)))
+        kid = sha256(cbor.dumps(shown)).digest()[:8]
+        proof = cbor.dumps(cbor.Tag(18, (protected, {4: kid}, payload, signature)))
+        protected = cbor.dumps({1: _HMAC_256, 16: _ASKS})
+        mac = hmac(claim.secret, cbor.dumps(("MAC0", protected, b"", proof)))
+        return cbor.dumps(cbor.Tag(17, (protected, {4: claim.id}, proof, mac)))
+
+    def _seed(self):
+        """The board's own private key; made the first time."""
+        seed = self._files.read(KEY)
+        if seed is None or len(seed) != 32:
+            seed = self._board.random(32)
+            self._files.write(KEY, seed)
+            console.info("the board has made a key of its own")
+        return seed
+
+    def _has_trust(self, claim):
+        flashed = self._files.read(_TRUST) or self._files.read(_TRUST_COPY)
+        if not flashed:
+            return False
+        if sha256(flashed).digest()[:16] != claim.trust:
+            console.info("the claim names another trust store; the one that is here stays")
+        return True
+
+    async def _link(self):
+        for _ in range(_LINK_S):
+            if self._board.link():
+                return
+            await sleep_ms(1000)
+        raise HttpError(0, "the network is down")
+
+    async def _feed(self):
+        while True:
+            self._boot.watchdog.feed()
+            await sleep_ms(1000)
+
+    # ------------------------------------------------------------ keeping
+
+    def _keep(self, claim, told):
+        device, salt = told[1], told[2]
+        if 5 in told:
+            self._files.write(_TRUST, told[5])
+        credentials = {
+            "device": device,
+            "user": device,
+            "password": _hex(hmac(claim.secret, _FOR_MQTT + salt)[:24]),
+            "coap_key": _hex(hmac(claim.secret, _FOR_COAP + salt)),
+            "claim": _hex(claim.id),
+        }
+        self._files.write(_CREDENTIALS, json.dumps(credentials).encode())
+        self._files.remove(CLAIM)
+
+    def _credentials(self):
+        """What is in credentials.json; None if nothing is that could be used."""
+        try:
+            found = json.loads(self._files.read(_CREDENTIALS) or b"")
+        except ValueError:
+            return None
+        return found if isinstance(found, dict) else None
+
+
+def _open(answer, claim, nonce, wanted):
+    """The map in the answer: enrolled in docs/wire.cddl. Raises Refused."""
+    try:
+        item = cbor.loads(answer, _MAX_ANSWER)
+        if not isinstance(item, cbor.Tag) or item.tag != 17 or len(item.value) != 4:
+            raise ValueError
+        protected, unprotected, payload, mac = item.value
+        mine = hmac(claim.secret, cbor.dumps(("MAC0", protected, b"", payload)))
+        if not _same(mac, mine):
+            raise ValueError
+        if protected != cbor.dumps({1: _HMAC_256, 16: _TELLS}) or unprotected:
+            raise ValueError
+        told = cbor.loads(payload, _MAX_ANSWER)
+        if told[3] != nonce:
+            raise ValueError
+        device, salt, group = told[1], told[2], told[4]
+        if len(salt) != 16 or not isinstance(salt, bytes) or not isinstance(group, str):
+            raise ValueError
+        if not 0 < len(device) <= 32 or any(char not in _DEVICE_CHARS for char in device):
+            raise ValueError
+    except (ValueError, TypeError, KeyError):
+        raise Refused("the answer is not by the server that made the claim")
+    if wanted is None:
+        told.pop(5, None)
+        return told
+    store = told.get(5)
+    if not isinstance(store, bytes) or sha256(store).digest()[:16] != wanted:
+        raise Refused("the server gave another trust store than the claim names")
+    return told
+
+
+def _same(one, other):
+    """Whether these bytes are equal; takes as long wherever they differ."""
+    if len(one) != len(other):
+        return False
+    differing = 0
+    for a, b in zip(one, other):
+        differing |= a ^ b
+    return not differing
+
+
+def _why(answer):
+    """What a server says in application/problem+json: for people, so no more than printable."""
+    try:
+        found = json.loads(bytes(answer))
+        text = "%s. %s" % (found["detail"], found["remedy"])
+    except (ValueError, KeyError, TypeError):
+        return "no reason was given"
+    return "".join(char if 32 <= ord(char) < 127 else "?" for char in text[:240])
+
+
+def _quietly(work):
+    """work(): big numbers leave much garbage, no reason to collect every few kilobytes."""
+    if not hasattr(gc, "threshold"):
+        return work()
+    usual = gc.threshold()
+    gc.threshold(-1)
+    try:
+        return work()
+    finally:
+        gc.threshold(usual)
+        gc.collect()
+
+
+def _hex(data):
+    return "".join("%02x" % byte for byte in data)
+
+
+def _unhex(text):
+    return bytes(int(text[at : at + 2], 16) for at in range(0, len(text), 2))
