@@ -99,6 +99,25 @@ class Server:
         """Register a device; the answer holds its MQTT password, which is shown this once."""
         return self._call("POST", "/api/v1/devices", body={"id": device, "board": board, "product": product})
 
+    def new_claim(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Make a claim; `wanted`: device, group, name, board, product, expires_s, as far as given. Its secret, under
+        "claim", is told this once."""
+        return self._call("POST", "/api/v1/claims", body=dict(wanted))
+
+    def claims(self, limit: int | None = None) -> dict[str, Any]:
+        """Newest first."""
+        return self._call("GET", "/api/v1/claims", params=_limit(limit))
+
+    def revoke_claim(self, claim: str) -> dict[str, Any]:
+        return self._call("DELETE", f"/api/v1/claims/{_segment(claim)}")
+
+    def revoke_device(self, device: str) -> dict[str, Any]:
+        return self._call("POST", f"/api/v1/devices/{_segment(device)}/revoke")
+
+    def rename_device(self, device: str, name: str | None) -> dict[str, Any]:
+        """None takes the name away."""
+        return self._call("PATCH", f"/api/v1/devices/{_segment(device)}", body={"name": name})
+
     def telemetry(self, device: str, query: Mapping[str, str], limit: int) -> Iterator[dict[str, Any]]:
         """At most `limit` values, newest first, however many pages they take. `query`: stream, name, since, until."""
         params: dict[str, Any] = dict(query)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from tidegate.cli.claim import claim, claims, rename, revoke, unclaim
 from tidegate.cli.common import FILE, connect, emit, facts, json_option, rows, say, server_options
 from tidegate.cli.telemetry import telemetry
 from tidegate.files import write_atomic
@@ -15,8 +16,9 @@ from tidegate.release.build import DEFAULT_PRODUCT
 
 _COLUMNS = {
     "id": "DEVICE",
+    "name": "NAME",
     "board": "BOARD",
-    "online": "ONLINE",
+    "presence": "ONLINE",
     "protocol": "BY",
     "version": "VERSION",
     "trust": "TRUST",
@@ -27,10 +29,11 @@ _COLUMNS = {
 
 @click.group()
 def device() -> None:
-    """List, show and register devices."""
+    """List, show, enrol, rename and revoke devices."""
 
 
-device.add_command(telemetry)
+for command in (telemetry, claim, claims, unclaim, revoke, rename):
+    device.add_command(command)
 
 
 @device.command(
@@ -49,12 +52,25 @@ def list_(server: str, token_file: Path | None, as_json: bool) -> None:
 
     def show(value: Any) -> None:
         lines = [
-            {**entry, "phase": (entry.get("update") or {}).get("phase"), "trust": _trust(entry)}
+            {
+                **entry,
+                "phase": (entry.get("update") or {}).get("phase"),
+                "trust": _trust(entry),
+                "presence": _presence(entry),
+            }
             for entry in value["devices"]
         ]
-        rows(lines, _COLUMNS, "No device is registered. Register one with `tidegate device add`.")
+        rows(lines, _COLUMNS, "No device is known. Make a claim for one: `tidegate device claim`.")
 
     emit(answer, as_json, show)
+
+
+def _presence(entry: dict[str, Any]) -> str:
+    """Whether it is there; and what a person should look into."""
+    if entry.get("revoked"):
+        return "revoked"
+    there = "yes" if entry.get("online") else "no"
+    return f"{there} (cloned?)" if entry.get("cloned") else there
 
 
 def _trust(entry: dict[str, Any]) -> str | None:

@@ -1,0 +1,164 @@
+"""`tidegate device claim` and its kin: how a board becomes a device, and how it stops being one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tidegate import enrolment, trust
+from tidegate.cli.common import FILE, connect, emit, json_option, rows, say, server_options
+from tidegate.files import read_limited, write_atomic
+
+_COLUMNS = {
+    "id": "CLAIM",
+    "state": "STATE",
+    "for": "FOR",
+    "group": "GROUP",
+    "board": "BOARD",
+    "expires": "EXPIRES",
+    "used_by": "USED BY",
+}
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Seconds(click.ParamType):
+    """A time span: 90, 90s, 30m, 12h, 7d."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"([0-9]{1,9})([smhd]?)", value)
+        if found is None:
+            self.fail(f"{value!r} is no time; write 90s, 30m, 12h or 7d", param, ctx)
+        return int(found[1]) * _UNITS[found[2] or "s"]
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  tidegate device claim --trust trust.cbor --out gate-7.claim --name gate-7
+  tidegate device claim --trust trust.cbor --out pump.claim --group pumps --board qemu_mps2 --expires 12h
+  tidegate device claim --trust trust.cbor --out again.claim --device gate-7"""
+)
+@click.option(
+    "--trust", "trust_file", type=FILE, required=True, help="The trust store the board may take, and no other."
+)
+@click.option("--out", type=FILE, help="Write the claim there (0600) instead of showing it.")
+@click.option("--device", metavar="ID", help="Only for this device: new credentials, or back after a revocation.")
+@click.option("--name", help="What the device is called. Default: nothing but its id.")
+@click.option("--group", help="The device's group. Default: default.")
+@click.option("--board", help="Only for boards of this kind.")
+@click.option("--product", help="Only for this product.")
+@click.option("--expires", "expires_s", type=Seconds(), default="7d", show_default=True, help="How long it is good.")
+@server_options
+@json_option
+def claim(
+    trust_file: Path,
+    out: Path | None,
+    expires_s: int,
+    server: str,
+    token_file: Path | None,
+    as_json: bool,
+    **wanted: Any,
+) -> None:
+    """Make a claim: the right of one board to become a device, once.
+
+    Put it on the board with `tidegate flash --claim`, or type it at the board's REPL.
+    """
+    store = read_limited(trust_file, trust.MAX_SIZE, "trust store")
+    trust.decode(store)
+    given = {name: value for name, value in wanted.items() if value is not None}
+    with connect(server, token_file) as api:
+        answer = api.new_claim({**given, "expires_s": expires_s})
+    text = enrolment.complete(answer.pop("claim"), store).text
+    if out:
+        write_atomic(out, text.encode() + b"\n", mode=0o600)
+        answer["file"] = str(out)
+    else:
+        answer["claim"] = text
+
+    def show(value: dict[str, Any]) -> None:
+        whose = f" of {value['device']}" if value["device"] else ""
+        say(f"Claim {value['id']}{whose}, good for one board until {value['expires']}")
+        say(f"Claim file: {out}" if out else f"Claim, shown only now: {text}")
+
+    emit(answer, as_json, show)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  tidegate device claims
+  tidegate device claims --json"""
+)
+@server_options
+@json_option
+def claims(server: str, token_file: Path | None, as_json: bool) -> None:
+    """List claims, newest first: open, used, expired and revoked ones."""
+    with connect(server, token_file) as api:
+        answer = api.claims(500)
+
+    def show(value: dict[str, Any]) -> None:
+        lines = [{**entry, "for": entry["device"] or entry["name"]} for entry in value["claims"]]
+        rows(lines, _COLUMNS, "No claim was made. Make one with `tidegate device claim`.")
+
+    emit(answer, as_json, show)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  tidegate device unclaim 0123456789abcdef"""
+)
+@click.argument("claim_id", metavar="CLAIM")
+@server_options
+@json_option
+def unclaim(claim_id: str, server: str, token_file: Path | None, as_json: bool) -> None:
+    """Revoke the open claim CLAIM (see `device claims`): no board can use it any more."""
+    with connect(server, token_file) as api:
+        answer = api.revoke_claim(claim_id)
+    emit(answer, as_json, lambda value: say(f"Claim {value['id']} is revoked"))
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  tidegate device revoke gate-7"""
+)
+@click.argument("device_id", metavar="ID")
+@server_options
+@json_option
+def revoke(device_id: str, server: str, token_file: Path | None, as_json: bool) -> None:
+    """Put device ID out at once: its connection is cut, its credentials, offers and waiting commands are void.
+
+    It stays on the list. `device claim --device ID` takes it back.
+    """
+    with connect(server, token_file) as api:
+        answer = api.revoke_device(device_id)
+    emit(answer, as_json, lambda value: say(f"{_called(value)} is revoked"))
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  tidegate device rename 5d2c60b6dd3a9b6f0e6c8e4f8e0f2b1a gate-7
+  tidegate device rename gate-7 gate-8"""
+)
+@click.argument("device_id", metavar="ID")
+@click.argument("name")
+@server_options
+@json_option
+def rename(device_id: str, name: str, server: str, token_file: Path | None, as_json: bool) -> None:
+    """Call device ID by NAME, which is then as good as its id. An empty NAME takes the name away."""
+    with connect(server, token_file) as api:
+        answer = api.rename_device(device_id, name or None)
+    emit(answer, as_json, lambda value: say(f"{value['id']} is called {value['name'] or 'by its id'}"))
+
+
+def _called(device: dict[str, Any]) -> str:
+    return f"{device['name']} ({device['id']})" if device["name"] else str(device["id"])
