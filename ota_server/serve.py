@@ -29,6 +29,7 @@ from .config import Config
 from .http import HttpServer
 from .payloads import Payloads
 from .problems import is_storage_full
+from .relay import Relay
 from .store import Store, devices, migrate
 from .store.models import Device, Token
 from .store.retention import Keep
@@ -146,7 +147,7 @@ class Server:
             broker = BrokerUrl(self._broker_url, own, client_of(self._broker_ca))
             mosquitto.refresh(self._config, store)
         keep = Keep(self._config.keep_days, self._config.keep_rows)
-        self._worker = MqttWorker(store, broker, wake, client_id(own), keep)
+        self._worker = MqttWorker(store, broker, wake, client_id(own), Relay(self._config), keep)
         self._worker.start()
         if not self._worker.wait_ready(BROKER_WAIT_S):
             log.warning("the broker at %s is not there yet; trying on", broker)
@@ -202,7 +203,8 @@ class Server:
 
     def _start_coap(self, store: Store, wake: threading.Event, address: Address) -> str:
         payloads = Payloads(self._config.payloads, self._config.max_payload)
-        coap = CoapServer(store, payloads, Keys(self._config.coap_secret), address.host, address.port, wake.set)
+        keys, relay = Keys(self._config.coap_secret), Relay(self._config)
+        coap = CoapServer(store, payloads, keys, relay, (address.host, address.port), wake.set)
         try:
             listening = coap.start()
         except OSError as error:

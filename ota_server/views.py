@@ -7,15 +7,19 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from tidegate import command as cwt
 from tidegate import enrolment, rotation
+from tidegate.errors import Refused
 from tidegate.release.inspect import trust_facts
+from tidegate.report import plain
 from tidegate.trust import TrustStore
 
-from .store import data, now_ms, telemetry
+from .store import commands, data, now_ms, telemetry
 from .store.models import (
     Alarm,
     Claim,
     Command,
+    CommandStep,
     DataTarget,
     Device,
     Point,
@@ -170,16 +174,22 @@ def alarm(row: Alarm) -> dict[str, Any]:
         "count": row.count,
     }
 
+        "trace": row.trace,
 
-def command(row: Command) -> dict[str, Any]:
-    return {
+def command(session: Session, row: Command, whole: bool = False) -> dict[str, Any]:
+    """A command, its history, and how much it put out; `whole`: the output itself and what it asks for, too."""
+    kids = row.kid.split()
+    told = {
         "cti": row.cti,
         "device": row.device_id,
         "opcode": row.opcode,
-        "kid": row.kid,
+        "kid": kids[0],
+        "kids": kids,
+        "role": row.role,
         "state": row.state,
         "created": iso(row.created_at),
         "expires": iso(row.expires_at),
+        "outcome": row.outcome,
         "sent": iso(row.sent_at),
         "ended": iso(row.ended_at),
         "result": row.result,
@@ -190,6 +200,21 @@ def command(row: Command) -> dict[str, Any]:
 def data_target(row: DataTarget) -> dict[str, Any]:
     names = ("product", "board", "name", "version", "sequence", "digest", "size", "withdrawn")
     return {**{name: getattr(row, name) for name in names}, "created": iso(row.created_at)}
+    if whole:
+        told["arguments"] = None if row.message is None else _arguments(row.message)
+        told["output"], told["missing_parts"] = commands.output(session, row)
+    return told
+
+
+def step(row: CommandStep) -> dict[str, Any]:
+    return {"at": iso(row.at), "state": row.state, "by": row.by, "why": row.why}
+
+
+def _arguments(message: bytes) -> Any:
+    try:
+        return plain(cwt.decode(message)[0].arguments)
+    except Refused:  # somebody edited the row
+        return None
 
 
 def device_data(session: Session, device_id: str) -> dict[str, Any]:

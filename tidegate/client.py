@@ -154,9 +154,21 @@ class Server:
         body = {"command": base64.b64encode(message).decode("ascii")}
         return self._call("POST", f"/api/v1/devices/{_segment(device)}/commands", body=body)
 
-    def command(self, cti: str) -> dict[str, Any]:
-        """State and result of the command with this counter (hex)."""
-        return self._call("GET", f"/api/v1/commands/{_segment(cti)}")
+    def command(self, cti: str, device: str | None = None) -> dict[str, Any]:
+        """State, history and output of the command with this counter (hex); `device`, where two have the same."""
+        return self._call("GET", f"/api/v1/commands/{_segment(cti)}", params=_given(device=device))
+
+    def commands(self, limit: int, **filters: str | None) -> dict[str, Any]:
+        """Newest first. `filters`: device, group, state."""
+        return self._call("GET", "/api/v1/commands", params=_given(limit=limit, **filters))
+
+    def cancel_command(self, cti: str, device: str | None = None) -> dict[str, Any]:
+        """Take a command back that has not gone out."""
+        return self._call("POST", f"/api/v1/commands/{_segment(cti)}/cancel", params=_given(device=device))
+
+    def opcodes(self, device: str) -> dict[str, Any]:
+        """What the device last answered to `ops`: {"asked": command or null}."""
+        return self._call("GET", f"/api/v1/devices/{_segment(device)}/opcodes")
 
     def _call(
         self,
@@ -250,3 +262,7 @@ def _segment(text: str) -> str:
 
 def _limit(limit: int | None) -> dict[str, int] | None:
     return None if limit is None else {"limit": limit}
+
+
+def _given(**params: Any) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value is not None}

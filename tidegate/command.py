@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tidegate import cborstrict, cose
+from tidegate import cborstrict, cose, opcodes
 from tidegate.errors import Refused, TidegateError
 from tidegate.files import read_limited, write_atomic
 from tidegate.keys import Key
@@ -53,11 +53,21 @@ class Command:
     nonce: bytes | None = None
 
 
+@dataclass(frozen=True)
+class Signed:
+    """A command whose signatures are right: what it says, the role that vouches for it, the keys that do."""
+
+    command: Command
+    role: str
+    kids: tuple[bytes, ...]
+
+
 def make(key: Key | Sequence[Key], command: Command) -> bytes:
-    """Sign `command` with one command key or several; the bytes to publish on the device's down/cmd."""
+    """Sign `command` with one command (or diagnose) key or several; the bytes to publish on the device's down/cmd."""
     keys = [key] if isinstance(key, Key) else list(key)
     if not 1 <= len({key.kid for key in keys}) == len(keys) <= MAX_SIGNATURES:
         raise TidegateError(f"a command is signed by 1 to {MAX_SIGNATURES} different keys")
+    role = signing_role(keys)
     try:
         _check(command)
     except Refused as refusal:
@@ -75,7 +85,7 @@ def make(key: Key | Sequence[Key], command: Command) -> bytes:
         payload = cborstrict.dumps(claims)
     except (TypeError, OverflowError) as error:
         raise TidegateError(f"the arguments of {command.opcode} cannot be sent: {error}") from error
-    seeds = [key.seed_for("command") for key in keys]
+    seeds = [key.seed_for(role) for key in keys]
     headers = {cose.HEADER_TYP: TYP_CWT}
     message = cose.sign1(seeds[0], payload, headers=headers) if len(seeds) == 1 else cose.sign(seeds, payload, headers)
     if len(message) > MAX_SIZE:
@@ -83,6 +93,36 @@ def make(key: Key | Sequence[Key], command: Command) -> bytes:
             f"the command has {len(message)} bytes, at most {MAX_SIZE} fit a device", "Shorten its arguments"
         )
     return message
+
+
+def signing_role(keys: Sequence[Key]) -> str:
+    """The one role that all of these keys sign commands with; TidegateError if they cannot."""
+    role = "diagnose" if keys[0].role == "diagnose" else "command"
+    for key in keys:
+        key.seed_for(role)
+    return role
+
+
+def check(data: bytes, trust: TrustStore) -> Signed:
+    """The command in `data` if enough keys of `trust` signed it, of a role that may ask for such an opcode; else
+    Refused. Only the built-in opcodes are known here; who may ask for an application's, the device knows."""
+    command, signatures = decode(data)
+    role = _role(signatures, trust)
+    kids = tuple(key.kid for key in trust.quorum(role, signatures, "command"))
+    if role == "diagnose" and command.opcode in opcodes.NOT_READ:
+        raise Refused(
+            "role",
+            f"{command.opcode} changes something, and a diagnose key may only read",
+            "Sign it with a command key",
+        )
+    return Signed(command, role, kids)
+
+
+def _role(signatures: Sequence[cose.Signature], trust: TrustStore) -> str:
+    """The role these signatures are judged by: command if any key of it signed, as on the device."""
+    kids = {signature.kid for signature in signatures}
+    diagnose = any(key.kid in kids for key in trust.role("diagnose"))
+    return "diagnose" if diagnose and not any(key.kid in kids for key in trust.role("command")) else "command"
 
 
 def decode(data: bytes) -> tuple[Command, tuple[cose.Signature, ...]]:
@@ -137,11 +177,10 @@ def verify(
     """The command in `data` if device `audience` would carry it out; else Refused with the reason.
 
     `now` is the device's clock, None without one: then the command must carry `nonce`, that of the
-    device's last birth. `last` is the highest counter the device has seen from this key (from any command key, if
-    several have signed).
+    device's last birth. `last` is the highest counter the device has seen from this key (from any key of
+    its role, if several have signed).
     """
-    command, signatures = decode(data)
-    trust.quorum("command", signatures, "command")
+    command = check(data, trust).command
     if command.audience != audience:
         raise Refused("audience", f"the command is for {command.audience}, not for {audience}")
     if last is not None and command.cti <= last:

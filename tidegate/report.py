@@ -16,6 +16,8 @@ from tidegate.errors import Refused
 
 MAX_SIZE = 4096
 MAX_TEXT = 160  # bytes of a detail for people
+MAX_PART = 1024  # bytes of text in one part of an answer
+MAX_TRACE = 1000  # bytes of a crash's trace
 MAX_DATA = 16  # data components of one device
 DATA_NAME = re.compile(r"[a-z][a-z0-9_-]{0,23}\Z")
 
@@ -33,7 +35,7 @@ SUIT_REASONS = (
     *("command-unsupported", "component-unsupported", "component-unauthorised", "parameter-unsupported"),
     *("severing-unsupported", "condition-failed", "operation-failed", "invoke-pending"),
 )
-RESULT_CODES = ("done", "failed", "refused")
+RESULT_CODES = ("done", "failed", "refused", "running")
 
 Field = tuple[str, Callable[[Any, str], Any]]
 
@@ -54,8 +56,15 @@ def report(data: bytes) -> dict[str, Any]:
 
 
 def result(data: bytes) -> dict[str, Any]:
-    """The answer to a command, tied to it by its cti."""
-    return _map(data, "result", _RESULT, required=frozenset({1, 2}))
+    """The answer to a command, or a part of it (code running), tied to it by its cti."""
+    found = _map(data, "result", _RESULT, required=frozenset({1, 2}))
+    part = found.get("part")
+    if found["code"] == "running":
+        if part is None or not part["more"] or "text" not in found or len(found) != 4:
+            raise _bad("result", "is a part, and must have its number and its text and no more")
+    elif "text" in found or (part is not None and part["more"]):
+        raise _bad("result", "is the end, and must not carry a part")
+    return found
 
 
 def alarm(data: bytes) -> dict[str, Any]:
@@ -92,9 +101,16 @@ def _bool(value: Any, what: str) -> bool:
 
 
 def _text(value: Any, what: str) -> str:
-    if not isinstance(value, str) or len(value.encode()) > MAX_TEXT:
-        raise _bad(what, f"must be text of at most {MAX_TEXT} bytes")
-    return value
+    return _long(MAX_TEXT)(value, what)
+
+
+def _long(size: int, least: int = 0) -> Callable[[Any, str], str]:
+    def read(value: Any, what: str) -> str:
+        if not isinstance(value, str) or not least <= len(value.encode()) <= size:
+            raise _bad(what, f"must be text of {least} to {size} bytes")
+        return value
+
+    return read
 
 
 def _hex(size: int) -> Callable[[Any, str], str]:
@@ -148,6 +164,12 @@ def _progress(value: Any, what: str) -> dict[str, int]:
     if not isinstance(value, list) or len(value) != 2:
         raise _bad(what, "must be [done, total]")
     return {"done": _uint(value[0], what), "total": _uint(value[1], what)}
+
+
+def _part(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise _bad(what, "must be [number, more]")
+    return {"number": _uint(value[0], what), "more": _bool(value[1], what)}
 
 
 def _name(value: Any, what: str) -> str:
@@ -224,6 +246,8 @@ _RESULT: dict[int, Field] = {
     2: ("code", _named(RESULT_CODES)),
     3: ("answer", _answer),
     4: ("why", _text),
+    5: ("part", _part),
+    6: ("text", _long(MAX_PART, 1)),
 }
 _ALARM: dict[int, Field] = {
     1: ("kind", _text),
@@ -231,4 +255,5 @@ _ALARM: dict[int, Field] = {
     3: ("detail", _text),
     4: ("cti", _hex(8)),
     5: ("suppressed", _uint),
+    6: ("trace", _long(MAX_TRACE)),
 }

@@ -1,22 +1,24 @@
-"""Commands: signed elsewhere, relayed here. We read the claims to route and expire; the device judges the signature."""
+"""Commands: signed elsewhere, judged and relayed here, followed until they are answered."""
 
 from __future__ import annotations
 
-import time
+import hashlib
 from typing import Any
 
 from flask import Blueprint, g, request
+from sqlalchemy.orm import Session
 
 from ota_server import audit, views
 from ota_server.auth import requires
 from ota_server.config import MAX_COMMAND
 from ota_server.problems import Problem
-from ota_server.store import commands
+from ota_server.relay import Relay
+from ota_server.store import alarms, commands
 from ota_server.store.models import Command, Device
 from tidegate import command as cwt
 from tidegate.errors import Refused
 
-from . import context
+from . import context, devices
 
 blueprint = Blueprint("commands", __name__)
 
@@ -25,50 +27,133 @@ blueprint = Blueprint("commands", __name__)
 @requires("command")
 def relay(device_id: str) -> tuple[dict[str, Any], int]:
     message = context.decode_base64(context.json_body("command")["command"], "command", MAX_COMMAND)
-    claims, signatures = cwt.decode(message)
-    if claims.audience != device_id:
-        raise Refused(
-            "audience", f"the command is for {claims.audience}, not for {device_id}", f"Send it to {claims.audience}"
-        )
-    if claims.expires <= time.time():
-        raise Refused("expired", "the command has expired", "Sign a new one; check the clocks of both machines")
+    refused: Refused | None = None
     with context.store().write() as session:
-        if session.get(Device, device_id) is None:
-            raise Problem(404, "no-such-device", f"there is no device {device_id}", "Register it first")
-        known = commands.newest(session, claims.cti.hex(), device_id)
-        if known is not None and known.message == message and known.state in commands.OPEN:
-            return views.command(known), 200  # the caller repeats itself, perhaps because our answer got lost
-        row = Command(
-            device_id=device_id,
-            cti=claims.cti.hex(),
-            kid=signatures[0].kid.hex(),
-            opcode=claims.opcode,
-            message=message,
-            expires_at=claims.expires * 1000,
-        )
-        session.add(row)
-        audit.record(session, g.actor, "command.relay", device_id, cti=row.cti, kid=row.kid, opcode=row.opcode)
-        session.flush()
-        answer = views.command(row)
+        device = devices.get(session, device_id)
+        session.get(Device, device.id, with_for_update=True)  # of two that hand in the same, the second finds the first
+        known = _known(session, device, message)
+        if known is not None:
+            return views.command(session, known), 200
+        try:
+            row = _new(session, device, message)
+        except Refused as error:
+            refused = error  # said after the alarm is in the database
+            alarms.raise_own(session, device.id, "command-refused", error.reason, f"handed in here: {error.message}")
+        else:
+            answer = views.command(session, row)
+    if refused is not None:
+        raise refused
     context.wake_worker()
     return answer, 202
+
+
+def _known(session: Session, device: Device, message: bytes) -> Command | None:
+    """The same command, if it was handed in before: perhaps our answer got lost. Nothing is sent twice for it."""
+    claims, signatures = cwt.decode(message)
+    found = commands.get(session, claims.cti.hex(), device.id)
+    if found is None:
+        return None
+    if found.digest == hashlib.sha256(message).hexdigest() or (found.digest is None and found.message == message):
+        return found
+    if found.kid != _kids([signature.kid for signature in signatures]):
+        return None  # another key's counter, which happens to be as high
+    raise Problem(
+        409,
+        "counter-used",
+        f"another command with the counter {found.cti} was handed in for {device.id}",
+        "Sign a new one; a counter is used once",
+    )
+
+
+def _new(session: Session, device: Device, message: bytes) -> Command:
+    signed = Relay(context.config()).judge(session, device, message)
+    claims, signatures = cwt.decode(message)
+    if commands.count_open(session, device.id) >= commands.MOST_OPEN:
+        raise Problem(
+            409,
+            "too-many",
+            f"{commands.MOST_OPEN} commands wait for {device.id} already",
+            "Wait until it has answered, or cancel some",
+        )
+    row = Command(
+        device_id=device.id,
+        cti=claims.cti.hex(),
+        kid=_kids([signature.kid for signature in signatures]),
+        opcode=claims.opcode,
+        message=message,
+        digest=hashlib.sha256(message).hexdigest(),
+        expires_at=claims.expires * 1000,
+    )
+    commands.add(session, row, g.actor)
+    if signed is not None:
+        commands.verified(session, row.id, signed.role)
+        session.refresh(row)
+    audit.record(session, g.actor, "command.relay", device.id, cti=row.cti, kid=row.kid, opcode=row.opcode)
+    return row
+
+
+def _kids(kids: list[bytes]) -> str:
+    return " ".join(kid.hex() for kid in kids)
 
 
 @blueprint.get("/commands/<cti>")
 @requires("read")
 def show(cti: str) -> dict[str, Any]:
     with context.store().read() as session:
-        row = commands.newest(session, cti[:16].lower(), request.args.get("device"))
-        if row is None:
-            raise Problem(
-                404, "no-such-command", f"no command {cti[:64]} was sent from here", "Check the cti (16 hex digits)"
-            )
-        return views.command(row)
+        return views.command(session, _find(session, cti), whole=True)
+
+
+@blueprint.post("/commands/<cti>/cancel")
+@requires("command")
+def cancel(cti: str) -> dict[str, Any]:
+    with context.store().write() as session:
+        row = _find(session, cti)
+        if row.state != "cancelled":
+            if not commands.cancel(session, row.id, g.actor):
+                session.refresh(row)
+                raise _too_late(row)
+            audit.record(session, g.actor, "command.cancel", row.device_id, cti=row.cti, opcode=row.opcode)
+            session.refresh(row)
+        return views.command(session, row, whole=True)
+
+
+def _too_late(row: Command) -> Problem:
+    on_its_way = row.state in commands.OPEN
+    return Problem(
+        409,
+        "too-late",
+        f"command {row.cti} is {'on its way to' if on_its_way else row.state + ', for'} {row.device_id}",
+        "What a device may have heard cannot be taken back" if on_its_way else "There is nothing to cancel",
+    )
+
+
+def _find(session: Session, cti: str) -> Command:
+    device = request.args.get("device")
+    device_id = None if device is None else devices.get(session, device).id
+    row = commands.get(session, cti[:17].lower(), device_id)
+    if row is None:
+        raise Problem(
+            404, "no-such-command", f"no command {cti[:64]} was sent from here", "Check the cti (16 hex digits)"
+        )
+    return row
 
 
 @blueprint.get("/commands")
 @requires("read")
 def list_commands() -> dict[str, Any]:
+    device, group, state = (request.args.get(name) for name in ("device", "group", "state"))
+    if state is not None and state not in commands.STATES:
+        raise Problem(400, "invalid-parameter", f"{state!r:.40} is no state", f"States: {', '.join(commands.STATES)}")
     with context.store().read() as session:
-        rows = commands.listed(session, context.limit(), request.args.get("device"))
-        return {"commands": [views.command(row) for row in rows]}
+        device_id = None if device is None else devices.get(session, device).id
+        rows = commands.listed(session, context.limit(), device_id, group, state)
+        return {"commands": [views.command(session, row) for row in rows]}
+
+
+@blueprint.get("/devices/<device_id>/opcodes")
+@requires("read")
+def opcodes(device_id: str) -> dict[str, Any]:
+    """What the device last answered to `ops`, and when; null if it was never asked."""
+    with context.store().read() as session:
+        row = commands.last_done(session, devices.get(session, device_id).id, "ops")
+        return {"asked": None if row is None else views.command(session, row, whole=True)}

@@ -142,7 +142,7 @@ def show(device_id: str) -> dict[str, Any]:
             "streams": [views.stream(s) for s in telemetry.streams(session, row.id)],
             "reports": [views.report(r) for r in _reports(session, row.id, _RECENT, 0)],
             "alarms": [views.alarm(a) for a in alarms.listed(session, _RECENT, row.id)],
-            "commands": [views.command(c) for c in commands.listed(session, _RECENT, row.id)],
+            "commands": [views.command(session, c) for c in commands.listed(session, _RECENT, row.id)],
         }
 
 

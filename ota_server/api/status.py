@@ -45,7 +45,7 @@ def status() -> dict[str, Any]:
                 for row, latest in zip(rows, _telemetry(session, rows), strict=True)
             ],
             "alarms": [views.alarm(row) for row in alarms.listed(session, _ROWS)],
-            "commands": [views.command(row) for row in commands.listed(session, _ROWS)],
+            "commands": [views.command(session, row) for row in commands.listed(session, _ROWS)],
             "releases": [views.release(row) for row in releases.listed(session, _ROWS)],
             "counters": alarms.counters(session),
         }

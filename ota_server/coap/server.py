@@ -15,6 +15,7 @@ from aiocoap import EMPTY, RST, Context, Message
 from aiocoap.error import Error
 
 from ota_server.payloads import Payloads
+from ota_server.relay import Relay
 from ota_server.store import Store, downlink, now_ms
 from tidegate.errors import TidegateError
 
@@ -34,13 +35,19 @@ _MOST_HOSTS = 10_000
 
 
 class CoapServer:
-    """Listens on `host`:`port` from `start` to `stop`."""
+    """Listens on `bind` (host, port) from `start` to `stop`."""
 
     def __init__(
-        self, store: Store, payloads: Payloads, keys: Keys, host: str, port: int, wake: Callable[[], None]
+        self,
+        store: Store,
+        payloads: Payloads,
+        keys: Keys,
+        relay: Relay,
+        bind: tuple[str, int],
+        wake: Callable[[], None],
     ) -> None:
-        self._site_of = lambda: Site(store, payloads, keys, wake)
-        self._bind = (host, port)
+        self._site_of = lambda: Site(store, payloads, keys, relay, wake)
+        self._bind = bind
         self._started = threading.Event()
         self._failed: Exception | None = None
         self._port = 0

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from ota_server.payloads import Payloads
 from ota_server.problems import Problem
+from ota_server.relay import Relay
 from ota_server.store import Store, alarms, commands, downlink
 from ota_server.store.models import CoapSession, Device
 from ota_server.workers import ingest
@@ -53,9 +54,10 @@ _FOREVER = 31_536_000
 class Site(interfaces.Resource):
     """Answers requests. Whatever asks the database runs in one of a few threads, never in the event loop."""
 
-    def __init__(self, store: Store, payloads: Payloads, keys: Keys, wake: Callable[[], None]) -> None:
+    def __init__(self, store: Store, payloads: Payloads, keys: Keys, relay: Relay, wake: Callable[[], None]) -> None:
         super().__init__()
         self.store = store
+        self._relay = relay
         self.observers = Observers()
         self._payloads = payloads
         self._keys = keys
@@ -214,16 +216,24 @@ class Site(interfaces.Resource):
         if not waiting:
             return _source(b"")
         with self.store.write() as session:
-            taken = downlink.take_command(session, device_id)
-        if taken is None:
+            message = self._take_command(session, device_id)
+        if message is None:
             return _source(b"")
-        source = _source(taken[1])
+        source = _source(message)
         self._commands[device_id] = (time.monotonic(), source)
         self._commands.move_to_end(device_id)
         while len(self._commands) > _MOST_WAITING:
             self._commands.popitem(last=False)
         log.info("%s: command handed out", device_id)
         return source
+
+    def _take_command(self, session: Session, device_id: str) -> bytes | None:
+        """The oldest command that waits, which from now on counts as the device's."""
+        for row in downlink.waiting_commands(session, device_id):
+            message = self._relay.take(session, row)
+            if message is not None and commands.uplinked(session, row, "the device, over CoAP"):
+                return message
+        return None
 
     # ---- payloads
 

@@ -12,12 +12,18 @@ COALESCE_MS = 60_000  # the server's alarms of one kind about one device in this
 
 
 def add(
-    session: Session, device_id: str, kind: str, reason: str, detail: str | None, cti: str | None, count: int
+    session: Session,
+    device_id: str,
+    kind: str,
+    reason: str,
+    detail: str | None,
+    cti: str | None,
+    count: int,
+    trace: str | None = None,
 ) -> None:
     """An alarm that a device sent; `count` includes those it kept back."""
-    session.add(
-        Alarm(device_id=device_id, source="device", kind=kind, reason=reason, detail=detail, cti=cti, count=count)
-    )
+    told = {"kind": kind, "reason": reason, "detail": detail, "cti": cti, "count": count, "trace": trace}
+    session.add(Alarm(device_id=device_id, source="device", **told))
 
 
 def raise_own(session: Session, device_id: str | None, kind: str, reason: str, detail: str, count: int = 1) -> None:

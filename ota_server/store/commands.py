@@ -1,86 +1,266 @@
-"""Commands: pending -> sent -> done, failed or refused; or expired when nobody answered in time."""
+"""The way of a command, from the API to its answer:
+
+    pending -> verified -> uplinked -> confirmed -> archived
+
+or it ends as refused, expired or cancelled. Every step is one conditional UPDATE, so that of several workers, people
+and answers that want the same row exactly one succeeds, and each leaves a `CommandStep`.
+
+What a device answers (`outcome`) counts from every state: it tells what happened, and an alarm, a clock or a person
+here only what we believed. It answers once; what comes after the first answer changes nothing.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from .models import Command, Device, now_ms
+from .models import Command, CommandPart, CommandStep, Device, now_ms
 
-OPEN = ("pending", "sent")
+OPEN = ("pending", "verified", "uplinked")
+ENDED = ("confirmed", "archived", "refused", "expired", "cancelled")
+STATES = (*OPEN, *ENDED)
+MOST_OPEN = 64  # commands that wait for one device
 EXPIRY_GRACE_MS = 10_000  # an answer may still be on its way when the time is over
+LEASE_MS = 30_000  # so long nobody else sends what a worker has begun to send
+MOST_OUTPUT = 65_536  # bytes of text kept of one answer
+MOST_PARTS = 1024
 
 
-def newest(session: Session, cti: str, device_id: str | None = None) -> Command | None:
+def get(session: Session, cti: str, device_id: str | None = None) -> Command | None:
+    """The newest command with this counter: it is unique in the commands of one key to one device."""
     wanted = select(Command).where(Command.cti == cti).order_by(Command.id.desc()).limit(1)
     if device_id is not None:
         wanted = wanted.where(Command.device_id == device_id)
     return session.scalar(wanted)
 
 
-def listed(session: Session, limit: int, device_id: str | None = None) -> list[Command]:
+def listed(
+    session: Session, limit: int, device_id: str | None = None, group: str | None = None, state: str | None = None
+) -> list[Command]:
+    """Newest first."""
     wanted = select(Command).order_by(Command.id.desc()).limit(limit)
     if device_id is not None:
         wanted = wanted.where(Command.device_id == device_id)
+    if group is not None:
+        wanted = wanted.join(Device, Device.id == Command.device_id).where(Device.group == group)
+    if state is not None:
+        wanted = wanted.where(Command.state == state)
     return list(session.scalars(wanted))
 
 
-def sendable(session: Session, limit: int) -> list[tuple[int, str, bytes]]:
-    """(row, device, message) of pending commands whose device is there to hear them, oldest first. A device that speaks
-    CoAP fetches its own (`downlink`)."""
-    wanted = (
-        select(Command.id, Command.device_id, Command.message)
-        .join(Device, Device.id == Command.device_id)
-        .where(Command.state == "pending", Command.expires_at > now_ms(), Device.online, Device.protocol != "coap")
-        .order_by(Command.id)
-        .limit(limit)
+def steps(session: Session, row: int) -> list[CommandStep]:
+    """Oldest first."""
+    return list(session.scalars(select(CommandStep).where(CommandStep.command_id == row).order_by(CommandStep.id)))
+
+
+def last_done(session: Session, device_id: str, opcode: str) -> Command | None:
+    """The newest that the device carried out."""
+    wanted = select(Command).where(Command.device_id == device_id, Command.opcode == opcode, Command.outcome == "done")
+    return session.scalar(wanted.order_by(Command.id.desc()).limit(1))
+
+
+def count_open(session: Session, device_id: str) -> int:
+    wanted = select(func.count(Command.id)).where(Command.device_id == device_id, Command.state.in_(OPEN))
+    return session.scalar(wanted) or 0
+
+
+def add(session: Session, row: Command, by: str) -> None:
+    """A new one, in the state it has."""
+    session.add(row)
+    session.flush()
+    session.add(CommandStep(command_id=row.id, state=row.state, by=by))
+
+
+def move(
+    session: Session,
+    row: int,
+    came_from: tuple[str, ...],
+    state: str,
+    by: str,
+    note: str | None = None,
+    *only: ColumnElement[bool],
+    **values: Any,
+) -> bool:
+    """One step, if the command is still in one of the states `came_from` and the conditions hold; else nothing."""
+    done = session.execute(
+        update(Command)
+        .where(Command.id == row, Command.state.in_(came_from), *only)
+        .values(state=state, **values)
+        .execution_options(synchronize_session=False)
     )
-    return [(row[0], row[1], row[2]) for row in session.execute(wanted)]
+    if done.rowcount != 1:  # type: ignore[attr-defined]
+        return False
+    session.add(CommandStep(command_id=row, state=state, by=by, why=note and note[:256]))
+    return True
+
+
+def verified(session: Session, row: int, role: str) -> bool:
+    return move(session, row, ("pending",), "verified", "server", f"signed by {role} keys", role=role)
+
+
+def refused(session: Session, row: int, why: str) -> bool:
+    """The server will not send it: no device would carry it out."""
+    return move(session, row, ("pending", "verified"), "refused", "server", why, ended_at=now_ms(), why=why[:256])
+
+
+def cancel(session: Session, row: int, by: str) -> bool:
+    """Take it back, if nobody has begun to send it. The signed message is erased: it would still be good."""
+    unsent = Command.claimed_at.is_(None)
+    gone = {"ended_at": now_ms(), "message": None}
+    return move(session, row, ("pending", "verified"), "cancelled", by, None, unsent, **gone)
+
+
+def pending(session: Session, limit: int) -> list[Command]:
+    """Those whose signatures nobody has checked yet, oldest first."""
+    wanted = select(Command).where(Command.state == "pending", Command.expires_at > now_ms())
+    return list(session.scalars(wanted.order_by(Command.id).limit(limit)))
+
+
+def waiting(now: int) -> ColumnElement[bool]:
+    """What may go out: checked, in time, and not in another worker's hands."""
+    free = or_(Command.claimed_at.is_(None), Command.claimed_at < now - LEASE_MS)
+    return (Command.state == "verified") & (Command.expires_at > now) & free & Command.message.is_not(None)
+
+
+def sendable(session: Session, limit: int) -> list[Command]:
+    """Those that wait and whose device is there to hear them, oldest first. A device that speaks CoAP fetches its own
+    (`downlink`)."""
+    wanted = (
+        select(Command)
+        .join(Device, Device.id == Command.device_id)
+        .where(waiting(now_ms()), Device.online, Device.protocol != "coap", Device.revoked_at.is_(None))
+    )
+    return list(session.scalars(wanted.order_by(Command.id).limit(limit)))
 
 
 def claim(session: Session, row: int) -> bool:
-    """Mark it sent before it goes out: a crash in between loses a command, it never sends one twice."""
+    """Reserve it for sending, so that nobody sends or cancels it meanwhile.
+
+    A worker that dies then has perhaps sent it. The lease runs out and it goes out again: a device carries it out
+    once, whatever it hears.
+    """
+    now = now_ms()
     done = session.execute(
-        update(Command).where(Command.id == row, Command.state == "pending").values(state="sent", sent_at=now_ms())
+        update(Command)
+        .where(Command.id == row, waiting(now))
+        .values(claimed_at=now)
+        .execution_options(synchronize_session=False)
     )
     return done.rowcount == 1  # type: ignore[attr-defined]
 
 
-def unclaim(session: Session, row: int) -> None:
-    """The broker did not take it: it waits again."""
-    session.execute(
-        update(Command).where(Command.id == row, Command.state == "sent").values(state="pending", sent_at=None)
-    )
+def uplinked(session: Session, row: int, by: str) -> bool:
+    """The broker has it, or the device itself (CoAP)."""
+    return move(session, row, ("verified",), "uplinked", "server", f"taken by {by}", uplinked_at=now_ms())
 
 
 def unsent(session: Session, device_id: str, message: bytes) -> None:
     """A device did not acknowledge this command: it waits again."""
-    this = (Command.device_id == device_id) & (Command.message == message) & (Command.state == "sent")
-    session.execute(update(Command).where(this).values(state="pending", sent_at=None))
+    this = (Command.device_id == device_id) & (Command.message == message) & (Command.state == "uplinked")
+    for row in session.scalars(select(Command.id).where(this)).all():
+        why = "the device did not acknowledge it"
+        move(session, row, ("uplinked",), "verified", "server", why, uplinked_at=None, claimed_at=None)
 
 
-def overdue(session: Session) -> bool:
-    """Whether `expire` would do anything: asked often, so it takes no lock."""
-    wanted = select(Command.id).where(Command.state.in_(OPEN), Command.expires_at < now_ms() - EXPIRY_GRACE_MS)
-    return session.scalar(wanted.limit(1)) is not None
+def over(session: Session) -> bool:
+    """Whether `end` would do anything: asked often, so it takes no lock."""
+    return session.scalar(select(Command.id).where(_late() | _archivable()).limit(1)) is not None
 
 
-def expire(session: Session) -> int:
-    """Give up on open commands whose time is over; returns how many."""
-    done = session.execute(
-        update(Command)
-        .where(Command.state.in_(OPEN), Command.expires_at < now_ms() - EXPIRY_GRACE_MS)
-        .values(state="expired", ended_at=now_ms(), why="no answer before it expired")
-    )
-    return done.rowcount  # type: ignore[attr-defined]
+def end(session: Session) -> None:
+    """Give up on what is open and late; erase the messages of what has ended and can do nothing any more."""
+    for row, state in session.execute(select(Command.id, Command.state).where(_late())).all():
+        why = "no answer before it expired" if state == "uplinked" else "it could not be sent before it expired"
+        move(session, row, OPEN, "expired", "server", why, _late(), ended_at=now_ms(), why=why)
+    for row in session.scalars(select(Command.id).where(_archivable(), Command.state == "confirmed")).all():
+        move(session, row, ("confirmed",), "archived", "server", "the signed message is erased", message=None)
+    done = update(Command).where(_archivable(), Command.state != "confirmed").values(message=None)
+    session.execute(done.execution_options(synchronize_session=False))
 
 
-def ended(session: Session, device_id: str, cti: str, state: str, result: Any, why: str | None) -> bool:
-    """The device's answer. False when it answers nothing we sent, or repeats itself."""
-    command = newest(session, cti, device_id)
-    if command is None or command.state not in (*OPEN, "expired"):
+def _late() -> ColumnElement[bool]:
+    return Command.state.in_(OPEN) & (Command.expires_at < now_ms() - EXPIRY_GRACE_MS)
+
+
+def _archivable() -> ColumnElement[bool]:
+    past = Command.expires_at < now_ms() - EXPIRY_GRACE_MS
+    kept = Command.message.is_not(None) & Command.state.in_(("refused", "expired", "cancelled"))
+    return past & ((Command.state == "confirmed") | kept)
+
+
+def answered(
+    session: Session, device_id: str, cti: str, outcome: str, result: Any, why: str | None, parts: int | None = None
+) -> Command | None:
+    """The device's answer; None when it answers nothing we know, or nothing that has no answer yet."""
+    row = get(session, cti, device_id)
+    if row is None:
+        return None
+    state = "refused" if outcome == "refused" else "confirmed"
+    was = row.state
+    late = {"expired": "after it had expired here", "cancelled": "although it was cancelled here"}.get(was)
+    said = ", ".join(part for part in (why or outcome, late) if part)
+    fresh = Command.outcome.is_(None)
+    values = {"outcome": outcome, "result": result, "parts": parts, "why": why and why[:256], "ended_at": now_ms()}
+    if not move(session, row.id, STATES, state, f"device {device_id}", said, fresh, **values):
+        return None
+    session.refresh(row)
+    return row
+
+
+def declined(session: Session, device_id: str, cti: str, reason: str) -> None:
+    """A device raised an alarm about a command with this counter. Anybody could have made it say so by a forged one,
+    so this ends the waiting, and an answer of the device still counts."""
+    row = get(session, cti, device_id)
+    if row is not None and row.outcome is None:
+        move(session, row.id, OPEN, "refused", f"device {device_id}", reason, ended_at=now_ms(), why=reason[:256])
+
+
+def part(session: Session, device_id: str, cti: str, number: int, text: str) -> bool:
+    """File one part of an answer; false when it belongs to nothing. One that comes again is known.
+
+    The caller holds the device's row, so the sum of sizes is exact.
+    """
+    row = get(session, cti, device_id)
+    if row is None:
         return False
-    command.state, command.result, command.why, command.ended_at = state, result, why, now_ms()
+    if session.get(CommandPart, (row.id, number)) is not None:
+        return True
+    size = len(text.encode())
+    if number >= MOST_PARTS or row.output_size + size > MOST_OUTPUT:
+        row.truncated = True
+        return True
+    session.add(CommandPart(command_id=row.id, number=number, text=text))
+    row.output_size += size
     return True
+
+
+def output(session: Session, row: Command) -> tuple[str | None, list[int]]:
+    """(text, numbers of missing parts) of an answer in parts. While it comes, the text up to the first gap; so what
+    was read before is always how it begins. None if there is none."""
+    wanted = select(CommandPart).where(CommandPart.command_id == row.id).order_by(CommandPart.number)
+    found = {part.number: part.text for part in session.scalars(wanted)}
+    if not found and not row.parts:
+        return None, []
+    total = row.parts or 0
+    if row.truncated:  # after the last that is kept, none is missing: it was too much
+        total = min(total, max(found, default=-1) + 1)
+    total = min(total, MOST_PARTS)
+    missing = [number for number in range(total) if number not in found]
+    text, number = [], 0
+    while number in found or number < total:
+        text.append(found.get(number, f"[part {number} is missing]\n"))
+        number += 1
+    if row.truncated and row.parts is not None:
+        text.append(f"\n[the rest is not kept: more than {MOST_OUTPUT} bytes]\n")
+    return "".join(text), missing
+
+
+def forget(session: Session, device_id: str, keep: int) -> None:
+    """Delete all but the newest `keep` ended commands of a device, with their history and output."""
+    ended = select(Command.id).where(Command.device_id == device_id, Command.state.in_(ENDED))
+    border = session.scalar(ended.order_by(Command.id.desc()).offset(keep).limit(1))
+    if border is not None:
+        old = (Command.device_id == device_id) & Command.state.in_(ENDED) & (Command.id <= border)
+        session.execute(delete(Command).where(old).execution_options(synchronize_session=False))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from .commands import claim
+from .commands import waiting
 from .models import Command, DataTarget, Device, DeviceData, Target, TrustUpdate, now_ms
 from .trusts import newest_version
 
@@ -47,15 +47,10 @@ def trust_update(session: Session, device_id: str) -> bytes:
     return session.scalar(wanted.where(Device.id == device_id)) or b""
 
 
-def take_command(session: Session, device_id: str) -> tuple[int, bytes] | None:
-    """(row, message) of the oldest command that waits, which from now on counts as sent."""
-    wanted = select(Command.id, Command.message).where(
-        Command.device_id == device_id, Command.state == "pending", Command.expires_at > now_ms()
-    )
-    for row, message in session.execute(wanted.order_by(Command.id)).all():
-        if claim(session, row):
-            return row, message
-    return None
+def waiting_commands(session: Session, device_id: str) -> list[int]:
+    """Rows of the commands that wait for a device, oldest first."""
+    wanted = select(Command.id).where(Command.device_id == device_id, waiting(now_ms()))
+    return list(session.scalars(wanted.order_by(Command.id)))
 
 
 class Standing(NamedTuple):
@@ -78,10 +73,8 @@ def standings(session: Session, device_ids: Iterable[str]) -> dict[str, Standing
         held = select(DeviceData.device_id, DeviceData.name, DeviceData.offer_id)
         for device_id, name, target in session.execute(held.where(DeviceData.device_id.in_(chunk))).all():
             data.setdefault(device_id, []).append((name, target))
-        waiting = select(Command.device_id, func.min(Command.id)).where(
-            Command.state == "pending", Command.expires_at > now, Command.device_id.in_(chunk)
-        )
-        commands = {row[0]: row[1] for row in session.execute(waiting.group_by(Command.device_id)).all()}
+        oldest = select(Command.device_id, func.min(Command.id)).where(waiting(now), Command.device_id.in_(chunk))
+        commands = {row[0]: row[1] for row in session.execute(oldest.group_by(Command.device_id)).all()}
         devices = select(Device.id, Device.trust_version, Device.offer_id).where(Device.id.in_(chunk))
         for device_id, trust, target in session.execute(devices).all():
             about = tuple(sorted(data.get(device_id, ())))

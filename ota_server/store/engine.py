@@ -47,16 +47,19 @@ def migrate(url: str) -> None:
     """Bring the tables to the newest version; safe to call at every start."""
     config = AlembicConfig()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    engine = _make_engine(url)
+    # SQLite changes a table by making it anew; it could not drop the old one while rows of others point to it.
+    engine = _make_engine(url, foreign_keys=False)
     try:
         with engine.execution_options(tidegate_write=True).begin() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            if engine.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+                raise TidegateError("the database has rows that point to nothing", "Go back to a backup of it")
     finally:
         engine.dispose()
 
 
-def _make_engine(url: str) -> Engine:
+def _make_engine(url: str, *, foreign_keys: bool = True) -> Engine:
     try:
         # Parameters are secrets and hashes, and errors get logged. A database server may have been restarted meanwhile.
         engine = create_engine(url, hide_parameters=True, pool_pre_ping=not url.startswith("sqlite"))
@@ -69,11 +72,11 @@ def _make_engine(url: str) -> Engine:
             else "Write it like postgresql+psycopg://USER:PASSWORD@HOST/NAME",
         ) from None
     if engine.dialect.name == "sqlite":
-        _prepare_sqlite(engine)
+        _prepare_sqlite(engine, foreign_keys)
     return engine
 
 
-def _prepare_sqlite(engine: Engine) -> None:
+def _prepare_sqlite(engine: Engine, foreign_keys: bool) -> None:
     @event.listens_for(engine, "connect")
     def connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves, below
@@ -81,7 +84,7 @@ def _prepare_sqlite(engine: Engine) -> None:
         cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=NORMAL")  # WAL: an OS crash may lose the last commits, never the file
-        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
         cursor.close()
 
     @event.listens_for(engine, "begin")

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     String,
+    Text,
     UniqueConstraint,
     false,
 )
@@ -290,7 +291,10 @@ class Alarm(Base):
 
 
 class Command(Base):
-    """A signed command on its way to a device, opaque to us but for what its claims say openly."""
+    """A signed command on its way to a device. Its claims are read, its signatures checked; nothing can be changed.
+
+    The signed message is erased once it can do nothing more (`commands.archive`); what became of it stays.
+    """
 
     __tablename__ = "command"
     __table_args__ = (
@@ -301,13 +305,17 @@ class Command(Base):
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     device_id: Mapped[str] = mapped_column(ForeignKey("device.id"))
     cti: Mapped[str] = mapped_column(String(16))
-    kid: Mapped[str] = mapped_column(String(16))
+    trace: Mapped[str | None] = mapped_column(Text)  # of a crash: what the device kept of it
+    kid: Mapped[str] = mapped_column(String(80))  # of the keys that signed it, a blank between them
     opcode: Mapped[str] = mapped_column(String(64))
-    message: Mapped[bytes] = mapped_column(LargeBinary)
-    state: Mapped[str] = mapped_column(String(8), default="pending")
+    message: Mapped[bytes | None] = mapped_column(LargeBinary)
+    digest: Mapped[str | None] = mapped_column(String(64))  # of the message, which knows it when it comes again
+    role: Mapped[str | None] = mapped_column(String(8))  # of the keys: command, diagnose
+    state: Mapped[str] = mapped_column(String(12), default="pending")
     created_at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
     expires_at: Mapped[int] = mapped_column(BigInteger)
-    sent_at: Mapped[int | None] = mapped_column(BigInteger)
+    claimed_at: Mapped[int | None] = mapped_column(BigInteger)  # a worker began to send it
+    uplinked_at: Mapped[int | None] = mapped_column(BigInteger)
     ended_at: Mapped[int | None] = mapped_column(BigInteger)
     result: Mapped[Any | None] = mapped_column(JSON)
     why: Mapped[str | None] = mapped_column(String(256))
@@ -323,8 +331,35 @@ class Audit(Base):
     action: Mapped[str] = mapped_column(String(32))
     subject: Mapped[str] = mapped_column(String(128))
     detail: Mapped[dict[str, Any]] = mapped_column(JSON)
+    outcome: Mapped[str | None] = mapped_column(String(8))  # what the device answered: done, failed, refused
     previous: Mapped[str] = mapped_column(String(64), unique=True)  # unique: two writers cannot fork the chain
     hash: Mapped[str] = mapped_column(String(64), unique=True)
+    # what it answered in parts
+    parts: Mapped[int | None] = mapped_column(BigInteger)  # how many there are; known at the end
+    output_size: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")  # bytes of text kept
+    truncated: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())  # there was more
+
+
+class CommandStep(Base):
+    """One step on a command's way: when it came to which state, by whose doing."""
+
+    __tablename__ = "command_step"
+    __table_args__ = (Index("command_step_command", "command_id", "id"),)
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    command_id: Mapped[int] = mapped_column(ForeignKey("command.id", ondelete="CASCADE"))
+    at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
+    state: Mapped[str] = mapped_column(String(12))
+    by: Mapped[str] = mapped_column(String(80))
+    why: Mapped[str | None] = mapped_column(String(256))
+
+
+class CommandPart(Base):
+    """One part of a long answer. It may come twice, and is kept once."""
+
+    __tablename__ = "command_part"
+    command_id: Mapped[int] = mapped_column(ForeignKey("command.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    text: Mapped[str] = mapped_column(Text)
 
 
 class Counter(Base):

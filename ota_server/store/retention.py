@@ -10,16 +10,13 @@ from sqlalchemy.orm import Session
 
 from ota_server.config import KEEP_ALARMS, KEEP_COMMANDS, KEEP_REPORTS, KEEP_TELEMETRY, KEEP_TELEMETRY_DAYS
 
-from .models import Alarm, Command, Device, Point, Report, Series, now_ms
+from . import commands
+from .models import Alarm, Device, Point, Report, Series, now_ms
 
 BATCH = 2000  # points deleted in one transaction
 _DAY_MS = 86_400_000
 
-_KEPT: tuple[tuple[type[Report | Alarm | Command], int], ...] = (
-    (Report, KEEP_REPORTS),
-    (Alarm, KEEP_ALARMS),
-    (Command, KEEP_COMMANDS),
-)
+_KEPT: tuple[tuple[type[Report | Alarm], int], ...] = ((Report, KEEP_REPORTS), (Alarm, KEEP_ALARMS))
 
 
 class Keep(NamedTuple):
@@ -38,6 +35,7 @@ def prune(session: Session) -> None:
             )
             if border is not None:
                 session.execute(delete(table).where(table.device_id == device_id, table.id <= border))
+        commands.forget(session, device_id, KEEP_COMMANDS)
 
 
 def prune_telemetry(session: Session, keep: Keep, batch: int = BATCH) -> int:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ota_server.store import Store, alarms, commands, data, identity, now_ms, telemetry, trusts
+from ota_server.store import Store, alarms, commands, data, groups, identity, now_ms, settings, telemetry, trusts
 from ota_server.store.models import Device, Report
 from tidegate import report as messages
 from tidegate import senml
@@ -23,7 +23,8 @@ MAX_MESSAGE = 4096  # bytes; docs/wire.cddl allows no message of a device to be 
 MAX_INTEGER = 2**63 - 1  # what the database can hold
 FUTURE_MS = 600_000  # a measurement this far ahead of our clock has a wrong time; it is filed under now
 _TOPIC = re.compile(r"tg/([a-z0-9-]{1,32})/up/([a-z]{1,16})(?:/([A-Za-z0-9._-]{1,32}))?\Z")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _FAILED = ("rolled-back", "refused", "failed")
 
 
@@ -77,18 +78,28 @@ def take(store: Store, message: Message, admit: Admit | None = None) -> Refused 
     return refused
 
 
-def clean(value: Any) -> Any:
+def clean_line(text: str) -> str:
+    """Without control characters: a device must not write to the terminal of whoever reads this."""
+    return _CONTROL.sub("\ufffd", text)
+
+
+def clean_text(text: str) -> str:
+    """The same for text of several lines."""
+    return _NOT_TEXT.sub("\ufffd", text.replace("\r\n", "\n"))
+
+
+def clean(value: Any, text: Callable[[str], str] = clean_line) -> Any:
     """Decoded CBOR as JSON that every database and browser takes: no control characters, NaN or huge numbers."""
     if isinstance(value, str):
-        return _CONTROL.sub("\ufffd", value)
+        return text(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_INTEGER:
         return str(value)
     if isinstance(value, dict):
-        return {clean(key): clean(item) for key, item in value.items()}
+        return {clean(key): clean(item, text) for key, item in value.items()}
     if isinstance(value, list):
-        return [clean(item) for item in value]
+        return [clean(item, text) for item in value]
     return value
 
 
@@ -127,6 +138,8 @@ def _birth(session: Session, device: Device, message: Message, _stream: str) -> 
             "published here: publish the missing updates in order, or flash the newest store",
         )
     data.born(session, device, body.get("data", {}))
+    settings.born(session, device, body.get("settings"))
+    groups.offer_to(session, device)
     if not message.retained:
         device.online = True
     offered = device.offer.release.sequence if device.offer is not None else 0
@@ -178,20 +191,33 @@ def _only_progress(last: dict[str, Any], body: dict[str, Any]) -> bool:
 
 
 def _result(session: Session, device: Device, message: Message, _stream: str) -> None:
-    body = clean(messages.result(message.payload))
-    cti, state = body.pop("cti"), body["code"]
-    if not commands.ended(session, device.id, cti, state, body, body.get("why")):
-        alarms.count(session, "results of unknown commands")
+    body = messages.result(message.payload)
+    cti, outcome, part = body.pop("cti"), body["code"], body.pop("part", None)
+    if outcome == "running":
+        if not commands.part(session, device.id, cti, part["number"], clean_text(body["text"])):
+            _unknown(session)
+    else:
+        answer = {name: clean(value) for name, value in body.items() if name != "answer"}
+        if "answer" in body:
+            answer["answer"] = clean(body["answer"], clean_text)
+        parts = None if part is None else part["number"]
+        if commands.answered(session, device.id, cti, outcome, answer, answer.get("why"), parts) is None:
+            _unknown(session)
+
+
+def _unknown(session: Session) -> None:
+    alarms.count(session, "results of unknown commands")
 
 
 def _alarm(session: Session, device: Device, message: Message, _stream: str) -> None:
-    body = clean(messages.alarm(message.payload))
+    told = messages.alarm(message.payload)
+    body = clean(told)
     kind, reason, cti = body["kind"][:32], body["reason"][:32], body.get("cti")
     count = min(body.get("suppressed", 0) or 0, 1_000_000) + 1 if isinstance(body.get("suppressed", 0), int) else 1
-    detail = body.get("detail")
-    alarms.add(session, device.id, kind, reason, detail and detail[:256], cti, count)
+    detail, trace = body.get("detail"), told.get("trace")
+    alarms.add(session, device.id, kind, reason, detail and detail[:256], cti, count, trace and clean_text(trace))
     if kind == "command-refused" and cti is not None:
-        commands.ended(session, device.id, cti, "refused", {"code": "refused", "why": reason}, reason)
+        commands.declined(session, device.id, cti, reason)
 
 
 def _telemetry(session: Session, device: Device, message: Message, stream: str) -> None:

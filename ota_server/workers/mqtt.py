@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from ota_server.relay import Relay
 from ota_server.store import Store, alarms, devices
 from ota_server.store.retention import Keep
 from tidegate.errors import TidegateError
@@ -57,9 +58,9 @@ class BrokerUrl:
 _URL_FORM = "Write it like mqtt://USER@HOST:PORT (mqtts:// for TLS)"
 
 
-def client_id(password: str) -> str:
+def client_id(password: str, purpose: str = "server") -> str:
     """This server's own, always the same; nobody else can know it, and so nobody can take its session over."""
-    return "tidegate-server-" + hashlib.sha256(b"client id " + password.encode()).hexdigest()[:16]
+    return f"tidegate-{purpose}-" + hashlib.sha256(b"client id " + password.encode()).hexdigest()[:16]
 
 
 class MqttWorker:
@@ -71,6 +72,7 @@ class MqttWorker:
         broker: BrokerUrl,
         wake: threading.Event,
         client_id: str,
+        relay: Relay,
         keep: Keep = Keep(),  # noqa: B008
     ) -> None:
         """client_id: the same at each start. The broker then keeps what devices say while we are away, which it has
@@ -98,7 +100,7 @@ class MqttWorker:
         self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
-        self._outbox = Outbox(store, wake, self._publish, self._subscribed.is_set, keep)
+        self._outbox = Outbox(store, wake, self._publish, self._subscribed.is_set, keep, relay)
 
     def start(self) -> None:
         """Begin; an unreachable broker is tried again and again, with a growing pause."""

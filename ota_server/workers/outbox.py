@@ -12,7 +12,9 @@ import threading
 import time
 from collections.abc import Callable
 
+from ota_server.relay import Relay
 from ota_server.store import Store, commands, data, devices, retention, trusts
+from ota_server.store.models import Command
 
 log = logging.getLogger("tidegate.outbox")
 
@@ -29,9 +31,16 @@ class Outbox:
     """A thread that empties the database of things to say."""
 
     def __init__(
-        self, store: Store, wake: threading.Event, publish: Publish, ready: Callable[[], bool], keep: retention.Keep
+        self,
+        store: Store,
+        wake: threading.Event,
+        publish: Publish,
+        ready: Callable[[], bool],
+        keep: retention.Keep,
+        relay: Relay,
     ) -> None:
         self._store = store
+        self._relay = relay
         self._wake = wake
         self._publish = publish
         self._ready = ready
@@ -69,10 +78,12 @@ class Outbox:
 
     def _housekeeping(self) -> None:
         with self._store.read() as session:
-            overdue = commands.overdue(session)
-        if overdue:
+            over, unchecked = commands.over(session), [row.id for row in commands.pending(session, BATCH)]
+        if over:
             with self._store.write() as session:
-                commands.expire(session)
+                commands.end(session)
+        for row in unchecked:
+            self._check_command(row)
         if time.monotonic() >= self._prune_at:
             with self._store.write() as session:
                 retention.prune(session)
@@ -136,15 +147,24 @@ class Outbox:
         if len(offers) == BATCH:
             self._wake.set()
 
+    def _check_command(self, row: int) -> None:
+        """Signatures of what could not be judged when it was handed in."""
+        with self._store.write() as session:
+            found = session.get(Command, row)
+            role = self._relay.fit(session, found) if found is not None else None
+            if role is not None:
+                commands.verified(session, row, role)
+
     def _send_commands(self) -> None:
         with self._store.read() as session:
-            waiting = commands.sendable(session, BATCH)
-        for row, device, message in waiting:
+            waiting = [(row.id, row.device_id) for row in commands.sendable(session, BATCH)]
+        for row, device in waiting:
             with self._store.write() as session:
-                if not commands.claim(session, row):
-                    continue
-            if not self._publish(f"tg/{device}/down/cmd", message, False):
-                with self._store.write() as session:
-                    commands.unclaim(session, row)
-                return
+                message = self._relay.take(session, row)
+            if message is None:
+                continue
+            if self._stopping.is_set() or not self._publish(f"tg/{device}/down/cmd", message, False):
+                return  # the broker may have it all the same; if nobody answers it goes out again after the lease
+            with self._store.write() as session:
+                commands.uplinked(session, row, "the broker")
             log.info("%s: command relayed", device)

@@ -28,7 +28,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 def info(place: Installation) -> dict:
     words = ("cmd", "send", DEVICE, "info", "--key", place.key("command"), "--wait", "60", "--json")
     answer = json.loads(place.tidegate(*words))
-    assert answer["state"] == "done", answer
+    assert answer["outcome"] == "done", answer
     return dict(answer["result"]["answer"])
 
 

@@ -128,10 +128,10 @@ def ask(place: Installation, opcode: str, **arguments: object) -> dict[str, Any]
 
     def ended() -> dict[str, Any] | None:
         told = place.api.command(request.cti.hex())
-        return None if told["state"] in ("pending", "sent") else told
+        return None if told["state"] in ("pending", "verified", "uplinked") else told
 
     told = place.wait(f"an answer to {opcode}", ended, 60)
-    assert told["state"] == "done", told
+    assert told["outcome"] == "done", told
     return told["result"]["answer"]
 
 

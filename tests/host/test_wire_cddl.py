@@ -77,6 +77,7 @@ BEYOND = {
     "a label that must be understood",
     "data of another name",
     "of a component with a bad name",
+    "a part with an answer",
 }
 
 

@@ -173,7 +173,7 @@ def test_commands(cli: Cli, server: Running, gateway: Gateway, key_folder: Path)
     assert answered.exit_code == 0, answered.stderr
     assert "heap free" in answered.stdout and "70000" in answered.stdout and "ü" in answered.stdout
     told = json.loads(send(cli, server, key, "info", "--json").stdout)
-    assert (told["state"], told["device"]) == ("done", "gate-7")
+    assert (told["state"], told["outcome"], told["device"]) == ("confirmed", "done", "gate-7")
     failed = send(cli, server, key, "ping")
     assert failed.exit_code == 1 and "it broke" in failed.stdout
     refused = send(cli, server, key, "fly")
@@ -211,12 +211,14 @@ def test_a_device_that_was_never_there(cli: Cli, server: Running, key_folder: Pa
     assert result.exit_code == 1 and "has not been born yet" in result.stderr
 
 
-def test_a_forged_command_raises_an_alarm(cli: Cli, server: Running, gateway: Gateway, tmp_path: Path) -> None:
+def test_a_forged_command_raises_an_alarm_and_goes_nowhere(
+    cli: Cli, server: Running, gateway: Gateway, tmp_path: Path
+) -> None:
     assert "No alarm was raised" in cli("alarms", "list", *server.options).stdout
     assert cli("key", "new", "--role", "command", "--out", tmp_path / "forger").exit_code == 0
     forged = send(cli, server, tmp_path / "forger", "info", "--wait", "2")
-    assert forged.exit_code == 1
-    assert gateway.refusals == ["unknown-key"]
+    assert forged.exit_code == 1 and "is not in the trust store" in forged.stderr
+    assert gateway.refusals == []
     listed = eventually(lambda: "unknown-key" in (out := cli("alarms", "list", *server.options).stdout) and out)
     assert "command-refused" in listed and "gate-7" in listed
     told = json.loads(cli("alarms", "list", "--device", "gate-7", "--limit", "5", "--json", *server.options).stdout)

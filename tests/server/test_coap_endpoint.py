@@ -204,10 +204,10 @@ def test_commands_go_out_once_in_order_and_are_answered(server, device, ring):
     assert send(server, "c-cmd", second).status_code == 202
     eventually(lambda: heard == [first, second], SLOW_S)
     assert gate.read("cmd").payload == b"", "both are gone out"
-    assert server.api("GET", f"/commands/{9002:016x}")["state"] == "sent"
+    assert server.api("GET", f"/commands/{9002:016x}")["state"] == "uplinked"
     for counter in (9001, 9002):
         assert gate.say("result", {1: counter.to_bytes(8, "big"), 2: 0}).code == aiocoap.CHANGED
-        assert server.api("GET", f"/commands/{counter:016x}")["state"] == "done"
+        assert server.api("GET", f"/commands/{counter:016x}")["outcome"] == "done"
     assert send(server, "c-cmd", third).status_code == 202
     eventually(lambda: heard == [first, second, third], SLOW_S)
 
@@ -233,7 +233,7 @@ def test_a_command_that_did_not_arrive_waits_again(server, device, ring):
     message = command_of(ring, "c-lost", 9100)
     assert send(server, "c-lost", message).status_code == 202
     eventually(lambda: not server.shown("c-lost")["online"], SLOW_S)
-    eventually(lambda: server.api("GET", f"/commands/{9100:016x}")["state"] == "pending", SLOW_S)
+    eventually(lambda: server.api("GET", f"/commands/{9100:016x}")["state"] == "verified", SLOW_S)
     gate.begin()
     gate.say("state", {1: True})
     assert gate.observe("cmd") == [message]
@@ -252,7 +252,7 @@ def test_a_command_that_is_reset_waits_again_and_one_acknowledged_does_not(serve
     told = peer.receive()
     assert told.type == raw.CON and told.payload == first and raw.OBSERVE in told.options
     peer.socket.send(raw.encode(raw.RST, 0, told.mid, b"", []))
-    eventually(lambda: server.api("GET", f"/commands/{9200:016x}")["state"] == "pending", SLOW_S)
+    eventually(lambda: server.api("GET", f"/commands/{9200:016x}")["state"] == "verified", SLOW_S)
     answer = peer.ask(raw.GET, f"{path}?a={read_tag(session, path)}", b"", (raw.OBSERVE, b""))
     assert answer.payload == first and server.shown("c-reset")["online"], "it is there, it only forgot"
     assert send(server, "c-reset", second).status_code == 202
@@ -264,8 +264,8 @@ def test_a_command_that_is_reset_waits_again_and_one_acknowledged_does_not(serve
     third = command_of(ring, "c-reset", 9202)
     assert send(server, "c-reset", third).status_code == 202
     eventually(lambda: not server.shown("c-reset")["online"], SLOW_S)
-    eventually(lambda: server.api("GET", f"/commands/{9202:016x}")["state"] == "pending", SLOW_S)
-    assert server.api("GET", f"/commands/{9201:016x}")["state"] == "sent", "that one has arrived"
+    eventually(lambda: server.api("GET", f"/commands/{9202:016x}")["state"] == "verified", SLOW_S)
+    assert server.api("GET", f"/commands/{9201:016x}")["state"] == "uplinked", "that one has arrived"
 
 
 def test_payloads_in_blocks_with_resume(server, device, loop):

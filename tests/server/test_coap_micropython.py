@@ -47,7 +47,7 @@ def test_a_gateway_in_micropython(tmp_path, ring):
         assert process.returncode == 0
         shown = server.shown("gw-coap")
         assert len(shown["telemetry"]) == 20 and {a["kind"] for a in shown["alarms"]} == {"crash", "bad-message"}
-        assert server.api("GET", f"/commands/{9300:016x}")["state"] == "done"
+        assert server.api("GET", f"/commands/{9300:016x}")["outcome"] == "done"
     finally:
         if process is not None and process.poll() is None:
             process.kill()

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import signed_releases as releases
+from mosquitto_process import Mosquitto, connected, free_port, write_files
 from mqtt_device import Device
 from server_process import eventually
 from test_flow import send, signed
@@ -19,55 +15,15 @@ from test_flow import send, signed
 pytestmark = pytest.mark.skipif(not shutil.which("mosquitto"), reason="needs mosquitto")
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
-class Mosquitto:
-    def __init__(self, folder: Path, port: int):
-        self.port = port
-        configuration = folder / "mosquitto.conf"
-        text = configuration.read_text().replace("listener 1883", f"listener {port}")
-        configuration.write_text(f"user root\n{text}" if "user root" not in text else text)
-        self.log = (folder / "log").open("ab")
-        self.process = subprocess.Popen(["mosquitto", "-c", str(configuration)], stdout=self.log, stderr=self.log)
-        eventually(self.listens)
-
-    def listens(self) -> bool:
-        with socket.socket() as sock:
-            return sock.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(30)
-        self.log.close()
-
-
 @pytest.fixture
 def fleet(start, tmp_path) -> Iterator[tuple]:
     """A mosquitto made by `tidegate mosquitto`, and a server that keeps its users current."""
     folder, port = tmp_path / "mosquitto", free_port()
-    command = [sys.executable, "-m", "ota_server", "mosquitto", str(folder), "--data", str(tmp_path / "data")]
-    subprocess.run(command, check=True, timeout=120)
+    write_files(folder, tmp_path / "data")
     broker = Mosquitto(folder, port)
     server = start("--mosquitto", str(folder), env={"TIDEGATE_BROKER_URL": f"mqtt://tidegate_server@127.0.0.1:{port}"})
     yield server, broker, folder
-    if broker.process.poll() is None:
-        broker.stop()
-
-
-def connected(server, device_id: str, password: str) -> Device:
-    """mosquitto reads a new user a moment after it was registered."""
-    for _ in range(300):
-        device = Device(device_id, password, server.mqtt_port)
-        if device.refused is None:
-            server._devices.append(device)
-            return device
-        device.leave()
-        time.sleep(0.1)
-    raise AssertionError(f"mosquitto refuses {device_id}: {device.refused}")
+    broker.stop()
 
 
 def test_the_whole_way_over_mosquitto(fleet, ring):
@@ -84,7 +40,7 @@ def test_the_whole_way_over_mosquitto(fleet, ring):
     send(server, "gw-1", message)
     assert device.wait_heard("cmd") == [message]
     device.say("result", {1: (1).to_bytes(8, "big"), 2: 0, 3: {"ok": True}})
-    eventually(lambda: server.api("GET", f"/commands/{1:016x}")["state"] == "done")
+    eventually(lambda: server.api("GET", f"/commands/{1:016x}")["outcome"] == "done")
     device.say("tele/env", [{-2: "urn:dev:org:tidegate:gw-1:", 0: "v", 2: 3.5}], qos=0)
     eventually(lambda: server.shown("gw-1")["telemetry"].get("v"))
     device.vanish()

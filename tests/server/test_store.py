@@ -66,7 +66,11 @@ def test_a_command_is_claimed_once(url):
         session.add(Device(id="gw", board="b", product="p", password_hash="x", online=True))
         session.flush()
         for i in range(10):
-            session.add(Command(device_id="gw", cti=str(i), kid="k", opcode="o", message=b"m", expires_at=2**50))
+            session.add(
+                Command(
+                    device_id="gw", cti=str(i), kid="k", opcode="o", message=b"m", state="verified", expires_at=2**50
+                )
+            )
     claimed: list[int] = []
 
     def work(_number: int) -> None:

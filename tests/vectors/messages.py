@@ -106,12 +106,25 @@ def messages() -> list[dict[str, Any]]:
     good("result", "done", {1: CTI, 2: 0, 3: answer}, {"cti": CTI.hex(), "code": "done", "answer": told})
     value = {"cti": CTI.hex(), "code": "refused", "why": "opcode: fly is not offered here"}
     good("result", "refused", {1: CTI, 2: 2, 4: "opcode: fly is not offered here"}, value)
-    bad("result", "code 3", {1: CTI, 2: 3})
+    part = {"cti": CTI.hex(), "code": "running", "part": {"number": 2, "more": True}, "text": "eth0 up\n"}
+    good("result", "a part", {1: CTI, 2: 3, 5: [2, True], 6: "eth0 up\n"}, part)
+    end = {"cti": CTI.hex(), "code": "done", "part": {"number": 3, "more": False}}
+    good("result", "the end of parts", {1: CTI, 2: 0, 5: [3, False]}, end)
+    bad("result", "code 4", {1: CTI, 2: 4})
+    bad("result", "a part without its number", {1: CTI, 2: 3, 6: "x"})
+    bad("result", "a part without text", {1: CTI, 2: 3, 5: [0, True]})
+    bad("result", "a part of 1025 bytes", {1: CTI, 2: 3, 5: [0, True], 6: "x" * 1025})
+    bad("result", "a part with an answer", {1: CTI, 2: 3, 3: {}, 5: [0, True], 6: "x"})
+    bad("result", "an end with text", {1: CTI, 2: 0, 5: [1, False], 6: "x"})
+    bad("result", "an end that says there is more", {1: CTI, 2: 0, 5: [1, True]})
     bad("result", "an answer that is a list", {1: CTI, 2: 0, 3: []})
     bad("result", "a counter of 4 bytes", {1: bytes(4), 2: 0})
 
     value = {"kind": "command-refused", "reason": "signature", "detail": "wrong", "cti": CTI.hex(), "suppressed": 2}
     good("alarm", "all told", {1: "command-refused", 2: "signature", 3: "wrong", 4: CTI, 5: 2}, value)
+    trace = {"kind": "crash", "reason": "ValueError", "trace": "Traceback:\n  x.py"}
+    good("alarm", "a crash", {1: "crash", 2: "ValueError", 6: "Traceback:\n  x.py"}, trace)
+    bad("alarm", "a trace of 1001 bytes", {1: "crash", 2: "x", 6: "x" * 1001})
     good("alarm", "the least", {1: "crash", 2: "watchdog"}, {"kind": "crash", "reason": "watchdog"})
     bad("alarm", "a kind that is a number", {1: 1, 2: "x"})
     bad("alarm", "not a map", [1, 2])

@@ -15,7 +15,7 @@ from tidegate.cli.common import FILE, connect, emit, facts, json_option, progres
 from tidegate.client import Server
 from tidegate.errors import TidegateError
 
-_OPEN = ("pending", "sent")
+_OPEN = ("pending", "verified", "uplinked")
 _POLL = 0.25  # s, grows to a second
 
 
@@ -73,8 +73,7 @@ def send(
     """
     named = dict(_argument(text) for text in arguments)
     signers = [keys.load(file) for file in key_files]
-    for key in signers:
-        key.seed_for("command")
+    commands.signing_role(signers)
     with connect(server, token_file) as api:
         nonce = api.device(device_id).get("nonce")
         if not nonce:
@@ -96,7 +95,7 @@ def send(
         with progress(f"waiting for {device_id}", quiet=as_json) as tell:
             answer = _await(api, answer, request.cti.hex(), wait, tell)
     emit(answer, as_json, lambda value: _show(device_id, opcode, value))
-    if answer["state"] != "done" and not (wait == 0 and answer["state"] in _OPEN):
+    if answer["outcome"] != "done" and not (wait == 0 and answer["state"] in _OPEN):
         raise SystemExit(1)
 
 
@@ -119,7 +118,7 @@ def _await(api: Server, answer: dict[str, Any], cti: str, wait: float, tell: Any
         tell(int(waited * 10), max(1, int(wait * 10)), answer["state"])
         time.sleep(min(pause, wait - waited))
         pause = min(pause * 1.5, 1.0)
-        answer = api.command(cti)
+        answer = api.command(cti, answer["device"])
     return answer
 
 
@@ -128,7 +127,10 @@ def _show(device_id: str, opcode: str, answer: dict[str, Any]) -> None:
     result = answer.get("result") or {}
     if state in _OPEN:
         say(f"{opcode} is {state}; {device_id} has not answered. Its counter is {answer['cti']}.")
-    elif state == "done":
+    elif answer["outcome"] == "done":
+        if answer.get("output"):
+            click.echo(answer["output"], nl=False)
         facts(result.get("answer") or {"answer": "done"}, title=f"{device_id} answers {opcode}")
     else:
-        say(f"{opcode} was {state} by {device_id}: {answer.get('why') or result.get('why') or 'no reason given'}")
+        ended = "failed at" if answer["outcome"] == "failed" else state
+        say(f"{opcode} was {ended} by {device_id}: {answer.get('why') or 'no reason given'}")

@@ -116,15 +116,15 @@ export function alarms(status) {
   return rows.length ? [el("ul", { class: "list" }, rows)] : [empty("None.")];
 }
 
-const ENDED = { done: "good", failed: "bad", refused: "bad", expired: "bad" };
+const ENDED = { done: "good", failed: "bad", refused: "bad", expired: "bad", cancelled: "plain" };
 
 export function commands(status) {
   const rows = status.commands.map((c) => el("li", {},
     el("p", {},
-      el("span", { class: `tag ${ENDED[c.state] ?? "busy"}` }, c.state), " ",
+      el("span", { class: `tag ${ENDED[c.outcome ?? c.state] ?? "busy"}` }, c.outcome ?? c.state), " ",
       el("strong", {}, c.opcode), " → ", c.device),
     c.why && el("p", { class: "detail" }, c.why),
-    el("p", { class: "quiet" }, el("code", {}, c.cti), ", ", ago(c.ended ?? c.sent ?? c.created))));
+    el("p", { class: "quiet" }, el("code", {}, c.cti), ", ", ago(c.ended ?? c.uplinked ?? c.created))));
   return rows.length ? [el("ul", { class: "list" }, rows)] : [empty("None sent yet.")];
 }
 
