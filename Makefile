@@ -1,10 +1,11 @@
 # The two commands of the README. Everything they need is prepared by tools/setup.py, in ignored folders.
 #   make demo [ARGS=--exit]     the whole way of an update, on an emulated Cortex-M board
-#   make test [ARGS="-k delta"] every test
+#   make test [ARGS="-k delta"] every test, two files at a time (JOBS=2)
 # More: make bench, bench-delta, bench-tls, bench-wear, bench-wire, and make fuzz [N=200000] [ARGS="--seed 1"], changed input by the
 # hundred thousand.
 PYTHON ?= python3
 ARGS ?=
+JOBS ?= 2
 N ?= 200000
 
 .PHONY: demo test lint bench bench-delta bench-tls bench-wear bench-wire fuzz setup clean
@@ -14,7 +15,7 @@ demo:
 	@.venv/bin/python tools/demo.py $(ARGS)
 
 test: lint
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 lint:
 	@$(PYTHON) tools/setup.py --for test

@@ -136,14 +136,14 @@ MUTANTS = (
     Mutant(
         "the way back may be written during a trial",
         "handle.py",
-        "if self.trial:\n            raise slots.SlotError(\n",
-        "if False:\n            raise slots.SlotError(\n",
+        "if self.trial:\n            raise self.SlotError(\n",
+        "if False:\n            raise self.SlotError(\n",
         "loader",
     ),
     Mutant(
         "the slot is given up only after it was written",
         "handle.py",
-        "            other.state = record.EMPTY\n            self._store.save(self._record)\n",
+        "            other.state = EMPTY\n            store.save(kept)\n",
         "",
         "loader",
     ),

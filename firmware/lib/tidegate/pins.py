@@ -29,6 +29,7 @@ class Pins:
     def table(self, public_key):
         """What ed25519.pin makes of a trusted key, or None if there is no room for it."""
         name = _PREFIX + "".join("%02x" % byte for byte in public_key[:8])
+        gc.collect()  # the table wants its place in one piece, to be read as to be made
         try:
             data = self._state.read(name)
             if data is None or not _is_whole(data, public_key):
@@ -43,7 +44,7 @@ class Pins:
         kept = [other for other in self._state.names() if other.startswith(_PREFIX)]
         for other in kept if len(kept) >= _MOST else ():
             self._state.remove(other)
-        gc.collect()  # the table wants its place in one piece
+        gc.collect()
         data = ed25519.pin(public_key, self._feed)
         data.extend(hashlib.sha256(data).digest())
         self._state.write(name, data)
