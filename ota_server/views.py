@@ -172,9 +172,9 @@ def alarm(row: Alarm) -> dict[str, Any]:
         "detail": row.detail,
         "cti": row.cti,
         "count": row.count,
+        "trace": row.trace,
     }
 
-        "trace": row.trace,
 
 def command(session: Session, row: Command, whole: bool = False) -> dict[str, Any]:
     """A command, its history, and how much it put out; `whole`: the output itself and what it asks for, too."""
@@ -187,19 +187,14 @@ def command(session: Session, row: Command, whole: bool = False) -> dict[str, An
         "kids": kids,
         "role": row.role,
         "state": row.state,
+        "outcome": row.outcome,
         "created": iso(row.created_at),
         "expires": iso(row.expires_at),
-        "outcome": row.outcome,
         "sent": iso(row.sent_at),
         "ended": iso(row.ended_at),
         "result": row.result,
         "why": row.why,
     }
-
-
-def data_target(row: DataTarget) -> dict[str, Any]:
-    names = ("product", "board", "name", "version", "sequence", "digest", "size", "withdrawn")
-    return {**{name: getattr(row, name) for name in names}, "created": iso(row.created_at)}
     if whole:
         told["arguments"] = None if row.message is None else _arguments(row.message)
         told["output"], told["missing_parts"] = commands.output(session, row)
@@ -215,6 +210,11 @@ def _arguments(message: bytes) -> Any:
         return plain(cwt.decode(message)[0].arguments)
     except Refused:  # somebody edited the row
         return None
+
+
+def data_target(row: DataTarget) -> dict[str, Any]:
+    names = ("product", "board", "name", "version", "sequence", "digest", "size", "withdrawn")
+    return {**{name: getattr(row, name) for name in names}, "created": iso(row.created_at)}
 
 
 def device_data(session: Session, device_id: str) -> dict[str, Any]:

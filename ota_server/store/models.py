@@ -288,13 +288,11 @@ class Alarm(Base):
     detail: Mapped[str | None] = mapped_column(String(256))
     cti: Mapped[str | None] = mapped_column(String(16))
     count: Mapped[int] = mapped_column(BigInteger, default=1)
+    trace: Mapped[str | None] = mapped_column(Text)  # of a crash: what the device kept of it
 
 
 class Command(Base):
-    """A signed command on its way to a device. Its claims are read, its signatures checked; nothing can be changed.
-
-    The signed message is erased once it can do nothing more (`commands.archive`); what became of it stays.
-    """
+    """A signed command on its way to a device, opaque to us but for what its claims say openly."""
 
     __tablename__ = "command"
     __table_args__ = (
@@ -305,8 +303,7 @@ class Command(Base):
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     device_id: Mapped[str] = mapped_column(ForeignKey("device.id"))
     cti: Mapped[str] = mapped_column(String(16))
-    trace: Mapped[str | None] = mapped_column(Text)  # of a crash: what the device kept of it
-    kid: Mapped[str] = mapped_column(String(80))  # of the keys that signed it, a blank between them
+    kid: Mapped[str] = mapped_column(String(16))
     opcode: Mapped[str] = mapped_column(String(64))
     message: Mapped[bytes | None] = mapped_column(LargeBinary)
     digest: Mapped[str | None] = mapped_column(String(64))  # of the message, which knows it when it comes again
@@ -317,23 +314,9 @@ class Command(Base):
     claimed_at: Mapped[int | None] = mapped_column(BigInteger)  # a worker began to send it
     uplinked_at: Mapped[int | None] = mapped_column(BigInteger)
     ended_at: Mapped[int | None] = mapped_column(BigInteger)
+    outcome: Mapped[str | None] = mapped_column(String(8))  # what the device answered: done, failed, refused
     result: Mapped[Any | None] = mapped_column(JSON)
     why: Mapped[str | None] = mapped_column(String(256))
-
-
-class Audit(Base):
-    """One privileged act. Each row's hash covers the row before it, so none can be changed or left out unseen."""
-
-    __tablename__ = "audit"
-    id: Mapped[int] = mapped_column(RowId, primary_key=True)
-    at: Mapped[int] = mapped_column(BigInteger)
-    actor: Mapped[str] = mapped_column(String(80))
-    action: Mapped[str] = mapped_column(String(32))
-    subject: Mapped[str] = mapped_column(String(128))
-    detail: Mapped[dict[str, Any]] = mapped_column(JSON)
-    outcome: Mapped[str | None] = mapped_column(String(8))  # what the device answered: done, failed, refused
-    previous: Mapped[str] = mapped_column(String(64), unique=True)  # unique: two writers cannot fork the chain
-    hash: Mapped[str] = mapped_column(String(64), unique=True)
     # what it answered in parts
     parts: Mapped[int | None] = mapped_column(BigInteger)  # how many there are; known at the end
     output_size: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")  # bytes of text kept
@@ -360,6 +343,20 @@ class CommandPart(Base):
     command_id: Mapped[int] = mapped_column(ForeignKey("command.id", ondelete="CASCADE"), primary_key=True)
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     text: Mapped[str] = mapped_column(Text)
+
+
+class Audit(Base):
+    """One privileged act. Each row's hash covers the row before it, so none can be changed or left out unseen."""
+
+    __tablename__ = "audit"
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    at: Mapped[int] = mapped_column(BigInteger)
+    actor: Mapped[str] = mapped_column(String(80))
+    action: Mapped[str] = mapped_column(String(32))
+    subject: Mapped[str] = mapped_column(String(128))
+    detail: Mapped[dict[str, Any]] = mapped_column(JSON)
+    previous: Mapped[str] = mapped_column(String(64), unique=True)  # unique: two writers cannot fork the chain
+    hash: Mapped[str] = mapped_column(String(64), unique=True)
 
 
 class Counter(Base):
