@@ -190,10 +190,13 @@ def command(session: Session, row: Command, whole: bool = False) -> dict[str, An
         "outcome": row.outcome,
         "created": iso(row.created_at),
         "expires": iso(row.expires_at),
-        "sent": iso(row.sent_at),
+        "uplinked": iso(row.uplinked_at),
         "ended": iso(row.ended_at),
         "result": row.result,
         "why": row.why,
+        "output_size": row.output_size,
+        "truncated": row.truncated,
+        "history": [step(one) for one in commands.steps(session, row.id)],
     }
     if whole:
         told["arguments"] = None if row.message is None else _arguments(row.message)

@@ -292,7 +292,10 @@ class Alarm(Base):
 
 
 class Command(Base):
-    """A signed command on its way to a device, opaque to us but for what its claims say openly."""
+    """A signed command on its way to a device. Its claims are read, its signatures checked; nothing can be changed.
+
+    The signed message is erased once it can do nothing more (`commands.end`); what became of it stays.
+    """
 
     __tablename__ = "command"
     __table_args__ = (
@@ -303,7 +306,7 @@ class Command(Base):
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     device_id: Mapped[str] = mapped_column(ForeignKey("device.id"))
     cti: Mapped[str] = mapped_column(String(16))
-    kid: Mapped[str] = mapped_column(String(16))
+    kid: Mapped[str] = mapped_column(String(80))  # of the keys that signed it, a blank between them
     opcode: Mapped[str] = mapped_column(String(64))
     message: Mapped[bytes | None] = mapped_column(LargeBinary)
     digest: Mapped[str | None] = mapped_column(String(64))  # of the message, which knows it when it comes again
