@@ -48,7 +48,7 @@ def run(supervisor, *coroutines, turns=300):
 
 def test_fed_while_all_is_well():
     watchdog = Watchdog()
-    supervisor = Supervisor(watchdog, Uptime())
+    supervisor = Supervisor(watchdog, Uptime().seconds)
     beat = supervisor.task("work", 10)
 
     async def work():
@@ -62,7 +62,7 @@ def test_fed_while_all_is_well():
 
 def test_stuck_task_starves_it():
     watchdog, stuck = Watchdog(), []
-    supervisor = Supervisor(watchdog, Uptime(), lambda name, seconds: stuck.append((name, seconds)))
+    supervisor = Supervisor(watchdog, Uptime().seconds, lambda name, seconds: stuck.append((name, seconds)))
     beat = supervisor.task("good", 10)
     supervisor.task("bad", 30)
     began = _now[0]
@@ -78,7 +78,7 @@ def test_stuck_task_starves_it():
 
 def test_waiting_for_work_is_no_lateness():
     watchdog = Watchdog()
-    supervisor = Supervisor(watchdog, Uptime())
+    supervisor = Supervisor(watchdog, Uptime().seconds)
     beat = supervisor.task("idle", 10)
     event = asyncio.Event()
     done = []

@@ -28,9 +28,9 @@ class Alarms:
         self._uptime = uptime
         self._kinds = {}  # kind -> [tokens, when they were counted (s), held back]
 
-    def raise_(self, kind, reason, detail=None, cti=None):
+    def raise_(self, kind, reason, detail=None, cti=None, trace=None):
         """kind: one of the above; reason: a word; detail: for people; cti: of the command it is
-        about.
+        about; trace: lines for people, at most 1000 bytes.
         """
         console.info("alarm: %s: %s%s", kind, reason, " (%s)" % detail if detail else "")
         now = self._uptime.seconds()
@@ -51,4 +51,6 @@ class Alarms:
         if bucket[2]:
             message[5] = bucket[2]
             bucket[2] = 0
+        if trace:
+            message[6] = trace
         self._outbox.add("alarm", cbor.dumps(message))

@@ -18,19 +18,21 @@ class Config:
     device: 1..32 characters of a-z 0-9 -; product, vendor (a domain), board: text; uplink: one of
     UPLINKS, with mqtt_host, mqtt_port, user and password, and/or coap_host, coap_port and coap_key
     (32 bytes); payloads: (scheme, host, port, path with a / at its end) of the base address that
-    payload addresses are relative to; mqtt_tls, payloads_tls: whether these speak TLS;
+    payload addresses are relative to; enrol: the same of the server that claims are shown to, if
+    it is another; mqtt_tls, payloads_tls: whether these speak TLS;
     telemetry_period_s, trial_timeout_s: seconds; log_level: a number of console.LEVELS; streams,
-    store: what tuning takes from them.
+    store: what tuning takes from them; dangerous: whether commands may do anything at all; clock:
+    whether the board's clock, if it has one, is right.
     """
 
-    def __init__(self, folder, board):
-        """Reads both files in `folder`; `board` is the name of the board this runs on. Raises
-        ConfigError.
+    def __init__(self, folder, board, settings=None, secrets=True):
+        """Reads both files in `folder`; `board` is the name of the board this runs on; settings:
+        {dotted key: value}, what was set over the air (tidegate.settings); secrets: whether to
+        read credentials.json, too, without which a board is no device yet. Raises ConfigError.
         """
         found = _Document(folder + "/config.json")
-        self.device = found.text("device", 32)
-        if any(char not in _DEVICE_CHARS for char in self.device):
-            raise found.wrong("device", "may hold only a-z, 0-9 and -")
+        if settings:
+            found.change(settings)
         self.product = found.text("product", 64)
         self.vendor = found.text("vendor", 64)
         self.board = found.text("board", 32)
@@ -47,15 +49,26 @@ class Config:
             self.mqtt_host = broker.text("host", 128)
             self.mqtt_tls = broker.flag("tls", False)
             self.mqtt_port = broker.number("port", 1, 65535, 8883 if self.mqtt_tls else 1883)
-        self.payloads = _address(found)
+        self.payloads = _address(found, "payloads")
+        self.enrol = _address(found, "enrol") if "enrol" in found.names() else self.payloads
         self.payloads_tls = self.payloads[0] == "https"
         self.telemetry_period_s = found.number("telemetry_period_s", 1, 86400, 60)
         self.trial_timeout_s = found.number("trial_timeout_s", 10, 3600, 60)
         self.log_level = found.choice("log_level", console.LEVELS, "info")
         self.streams = found.optional("streams")
         self.store = found.optional("store")
+        self.dangerous = found.flag("dangerous", False)
+        self.clock = found.flag("clock", True)
+        if secrets:
+            path = folder + "/credentials.json"
+            self._own(found, _Document(path, also=" or enrol (docs/enrolment.md)"))
 
-        secret = _Document(folder + "/credentials.json")
+    def _own(self, found, secret):
+        """Who the device is: what it became when it enrolled, else what it was flashed as."""
+        named = secret if "device" in secret.names() else found
+        self.device = named.text("device", 32)
+        if any(char not in _DEVICE_CHARS for char in self.device):
+            raise named.wrong("device", "may hold only a-z, 0-9 and -")
         if self.uplink != "mqtt":
             self.coap_key = secret.key("coap_key")
         if self.uplink != "coap":
@@ -66,8 +79,10 @@ class Config:
 class _Document:
     """One JSON object; every error names the file and the key."""
 
-    def __init__(self, path, values=None, prefix=""):
+    def __init__(self, path, values=None, prefix="", also=""):
+        """also: another remedy when the file is missing."""
         self._path = path
+        self._also = also
         self._prefix = prefix
         self._values = self._read() if values is None else values
 
@@ -75,6 +90,17 @@ class _Document:
         return ConfigError(
             "%s: %s%s %s; flash it again (tidegate flash)" % (self._path, self._prefix, key, what)
         )
+
+    def change(self, settings):
+        """Puts values at dotted keys."""
+        for name, value in settings.items():
+            values = self._values
+            parts = name.split(".")
+            for part in parts[:-1]:
+                values = values.setdefault(part, {})
+                if not isinstance(values, dict):
+                    raise self.wrong(name, "is not a key: %s has a value" % part)
+            values[parts[-1]] = value
 
     def text(self, key, most):
         value = self._values.get(key)
@@ -141,7 +167,9 @@ class _Document:
                 with open(self._path) as file:
                     values = json.load(file)
         except OSError:
-            raise ConfigError("%s is missing; flash it (tidegate flash)" % self._path)
+            raise ConfigError(
+                "%s is missing; flash it (tidegate flash)%s" % (self._path, self._also)
+            )
         except ValueError:
             values = None
         if not isinstance(values, dict):
@@ -151,12 +179,12 @@ class _Document:
         return values
 
 
-def _address(found):
+def _address(found, key):
     """(scheme, host, port, path) of "http://host[:port]/[path/]"."""
-    url = found.text("payloads", 200)
+    url = found.text(key, 200)
     scheme, _, rest = url.partition("://")
     if scheme not in _PORTS:
-        raise found.wrong("payloads", "must start with http://, https:// or coap://")
+        raise found.wrong(key, "must start with http://, https:// or coap://")
     place, slash, path = rest.partition("/")
     host, _, port = place.partition(":")
     try:
@@ -164,5 +192,5 @@ def _address(found):
     except ValueError:
         number = 0
     if not host or not 0 < number < 65536 or (path and not path.endswith("/")):
-        raise found.wrong("payloads", "must look like %s://host:port/" % scheme)
+        raise found.wrong(key, "must look like %s://host:port/" % scheme)
     return scheme, host, number, "/" + path

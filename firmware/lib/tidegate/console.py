@@ -1,4 +1,6 @@
-"""One plain line an event on the serial console, for the person with a cable."""
+"""One plain line an event on the serial console, for the person with a cable; and whatever else
+wants to hear of them (tidegate.log).
+"""
 
 from tidegate.clock import const
 
@@ -7,23 +9,37 @@ INFO = const(1)
 DEBUG = const(2)
 LEVELS = ("error", "info", "debug")
 
-_level = INFO
+level = INFO
+keep = None  # function(level, text) that is told of each line, too
 
 
-def set_level(level):
-    global _level
-    _level = level
+def set_level(value):
+    global level
+    level = value
+
+
+def set_keeper(function):
+    global keep
+    keep = function
 
 
 def error(text, *values):
-    print("tidegate: error:", text % values if values else text)
+    _say(ERROR, text, values)
 
 
 def info(text, *values):
-    if _level >= INFO:
-        print("tidegate:", text % values if values else text)
+    if level >= INFO:
+        _say(INFO, text, values)
 
 
 def debug(text, *values):
-    if _level >= DEBUG:
-        print("tidegate:", text % values if values else text)
+    if level >= DEBUG:
+        _say(DEBUG, text, values)
+
+
+def _say(kind, text, values):
+    if values:
+        text = text % values
+    print("tidegate: error:" if kind == ERROR else "tidegate:", text)
+    if keep:
+        keep(kind, text)

@@ -15,13 +15,15 @@ import sys
 # modules (_ed25519, _bspatch) are not among them: MicroPython never gives their memory back, so
 # each further import would cost it again.
 _NAMES = (  # one text: as a tuple the names themselves would be in RAM
-    "tidegate.acceptance tidegate.component tidegate.config tidegate.envelope tidegate.failures "
+    "tidegate.acceptance tidegate.calls tidegate.carrying tidegate.catalog tidegate.opcodes "
+    "tidegate.ops tidegate.ops.device tidegate.component tidegate.config tidegate.envelope tidegate.failures "
+    "tidegate.crash tidegate.settings "
     "tidegate.ids tidegate.install tidegate.keeper tidegate.pins tidegate.plan tidegate.staging "
     "tidegate.succession tidegate.suit tidegate.trial tidegate.trust tidegate.tuning "
     "tidegate.ringopen tidegate.calibration tidegate.tls ssl "
     "bspatch bspatch_adaptive bspatch_plain bspatch_start bspatch_viper "
     "cose ed25519 ed25519_base ed25519_pure "
-    "edwards25519 httpget sha512 "
+    "edwards25519 httpget sha512 tidegate.enrol ed25519_sign httppost "
     "coap coap_block coap_exchange coap_message coap_peer coap_udp "
     "boot.fileslots boot.manifests boot.record boot.romslots boot.slots"
 )

@@ -8,7 +8,8 @@ from tidegate import LinkError, console
 from tidegate.clock import const
 
 _MOST = const(16)  # messages; when full the oldest goes
-_KEPT_SIZE = const(400)  # bytes; a longer message is not kept over a reset
+_KEPT_SIZE = const(1400)  # bytes; a longer message is not kept over a reset
+_KEPT = const(6000)  # bytes of all of them, the newest first
 _PUBLISH_S = const(20)  # for one acknowledgement
 _FILE = "outbox"
 
@@ -46,11 +47,12 @@ class Outbox:
 
     def save(self):
         """Puts on the file system what has not arrived."""
-        kept = [
-            [topic, payload]
-            for topic, payload, keep in self._queue
-            if keep and len(payload) <= _KEPT_SIZE
-        ]
+        kept = []
+        room = _KEPT
+        for topic, payload, keep in reversed(self._queue):
+            if keep and len(payload) <= min(_KEPT_SIZE, room):
+                kept.insert(0, [topic, payload])
+                room -= len(payload)
         try:
             if kept:
                 self._state.store(_FILE, kept)

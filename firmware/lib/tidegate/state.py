@@ -57,6 +57,10 @@ class State:
         if self._sync:
             self._sync(self.folder)
 
+    def move(self, name, other):
+        """Renames a file; `other`, if there is one, is gone. Raises OSError."""
+        os.rename(self.path(name), self.path(other))
+
     def remove(self, name):
         try:
             os.remove(self.path(name))

@@ -47,24 +47,24 @@ class Beat:
 class Supervisor:
     """Feeds the watchdog for the whole agent."""
 
-    def __init__(self, watchdog, uptime, stuck=None):
-        """stuck(name, seconds) is called once when a task is found to make no progress, before the
-        watchdog bites.
+    def __init__(self, watchdog, poll, stuck=None):
+        """poll() is called every second. stuck(name, seconds) is called once when a task is found
+        to make no progress, before the watchdog bites. beats: of all tasks.
         """
         self._watchdog = watchdog
-        self._uptime = uptime
+        self._poll = poll
         self._stuck = stuck
-        self._beats = []
+        self.beats = []
 
     def task(self, name, limit_s):
         """A new task's Beat: it must be called at least every limit_s seconds."""
         beat = Beat(name, limit_s)
-        self._beats.append(beat)
+        self.beats.append(beat)
         return beat
 
     def late(self):
         """The first task past its limit, or None."""
-        for beat in self._beats:
+        for beat in self.beats:
             if beat.late_s() > 0:
                 return beat
         return None
@@ -82,5 +82,5 @@ class Supervisor:
                 console.error("task %s made no progress for %d s; reset", beat.name, beat.limit_s)
                 if self._stuck:
                     self._stuck(beat.name, beat.limit_s)
-            self._uptime.seconds()
+            self._poll()
             await sleep_ms(_ROUND_MS)

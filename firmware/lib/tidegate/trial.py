@@ -1,11 +1,9 @@
 """The end of an update: confirming a trial that proved itself, telling how the last one ended."""
 
-from tidegate import LinkError, alarms, console, failures, reports, staging
+from tidegate import LinkError, alarms, console, crash, failures, reports, staging
 from tidegate.clock import ticks_diff, ticks_ms
 from tidegate.failures import TRIAL_REASONS, Failure
 from tidegate.updater import OFFER, UPDATE
-
-CRASH = "crash"  # kept by the loader: "COUNT SEQUENCE\n" and a trace
 
 TIMEOUT = TRIAL_REASONS.index("timeout")
 _EXPLAINED = (
@@ -37,26 +35,24 @@ class Trial:
 
         The outcome is cleared last: a reset in the middle reports it twice rather than never.
         """
-        crash = _Crash(self._state)
         outcome = self._boot.outcome
         if outcome is None:
-            if crash.sequence == self._boot.running.sequence and not self._boot.trial:
-                self._alarms.raise_(
-                    alarms.CRASH, "exception", "%d times: %s" % (crash.count, crash.last_line)
-                )
-                self._state.remove(CRASH)
             return None
         digest = self._manifest_digest(outcome.sequence)
         if outcome.confirmed:
             self._reporter.report(reports.CONFIRMED, outcome.sequence, digest)
         else:
-            detail = crash.last_line if crash.sequence == outcome.sequence else ""
+            last = crash.Crash(self._state)
+            ours = last.sequence == outcome.sequence
+            detail = last.line if ours else ""
+            trace = last.text if ours else None
             reason = TRIAL_REASONS.index(outcome.reason)
             failure = Failure(failures.TRIAL_FAILED + reason, detail or _EXPLAINED[reason])
             self._reporter.report(reports.ROLLED_BACK, outcome.sequence, digest, failure=failure)
-            self._alarms.raise_(alarms.ROLLED_BACK, outcome.reason, failure.detail)
+            self._alarms.raise_(alarms.ROLLED_BACK, outcome.reason, failure.detail, None, trace)
         self._outbox.save()  # until now only the record knows how it ended
-        for name in (CRASH, OFFER, UPDATE):
+        crash.forget(self._state)
+        for name in (OFFER, UPDATE):
             self._state.remove(name)
         staging.forget(self._state)
         self._boot.clear_outcome()
@@ -88,17 +84,9 @@ class Trial:
                 return
         why = "%s within %d s" % (why, timeout_s)
         console.error("trial: %s", why)
-        self.note(why)
+        crash.note(self._state, sequence, why)
         self._boot.fail_attempt(TIMEOUT)
         self._boot.reset()
-
-    def note(self, why):
-        """Keeps a line for the report of the next boot, where the loader keeps its traces."""
-        sequence = self._boot.running.sequence
-        try:
-            self._state.write(CRASH, ("1 %d\n%s\n" % (sequence, why)).encode())
-        except OSError as error:
-            console.error("the reason could not be kept: %s", error)
 
     def _manifest_digest(self, sequence):
         """Of the manifest that brought this sequence number, if it is the last one accepted."""
@@ -106,18 +94,3 @@ class Trial:
         if isinstance(known, list) and len(known) == 2 and known[1] == sequence:
             return known[0]
         return None
-
-
-class _Crash:
-    """What the loader kept of the last crash; sequence is None if nothing."""
-
-    def __init__(self, state):
-        self.count, self.sequence, self.last_line = 0, None, ""
-        try:
-            with open(state.path(CRASH)) as file:
-                count, sequence = file.readline().split()
-                self.count, self.sequence = int(count), int(sequence)
-                for line in file:  # a trace may be long; what it ends in says what happened
-                    self.last_line = line.strip() or self.last_line
-        except (OSError, ValueError):  # none, or not ours; UnicodeError is a ValueError
-            pass
