@@ -1,16 +1,17 @@
-"""Board descriptions: `boards/NAME/board.toml`, as far as images and releases need them."""
+"""Board descriptions: `boards/NAME/board.toml`, checked (tidegate/boardschema.py)."""
 
 from __future__ import annotations
 
-import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tidegate import boardschema
+from tidegate.boardschema import NAME, BoardFileError
 from tidegate.errors import TidegateError
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
+MICROPYTHON = "1.25"  # the oldest that images run on, where board.toml asks for no newer one
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,27 @@ class Board:
     slot_size: int | None
     settings: dict[str, Any]
     loader: LoaderRange | None = None
+    modules: list[str] = field(default_factory=list)  # of boards/common, that its board.py imports
+
+    @property
+    def machine(self) -> str:
+        """Part of what sys.implementation._machine says there."""
+        return str(self.settings.get("flash", {}).get("machine", ""))
+
+    @property
+    def root(self) -> str:
+        """Where its MicroPython mounts the file system."""
+        return str(self.settings.get("flash", {}).get("root", "/"))
+
+    @property
+    def watchdog_ms(self) -> int:
+        """The longest timeout of a watchdog that must be fed while flashing; 0 for none."""
+        return int(self.settings.get("flash", {}).get("watchdog_ms", 0))
+
+    @property
+    def micropython(self) -> tuple[int, ...]:
+        """The oldest MicroPython that will do."""
+        return tuple(int(part) for part in self.settings.get("flash", {}).get("micropython", MICROPYTHON).split("."))
 
     @property
     def native(self) -> bool:
@@ -63,7 +85,7 @@ def names(root: Path) -> list[str]:
 def load(root: Path, name: str) -> Board:
     """The board `name` of the project in `root`."""
     known = ", ".join(names(root)) or "none"
-    if not _NAME.match(name):
+    if not NAME.match(name):
         raise TidegateError(f"{name!r} is not a board name", f"Boards here: {known}")
     path = root / "boards" / name / "board.toml"
     try:
@@ -71,14 +93,19 @@ def load(root: Path, name: str) -> Board:
     except FileNotFoundError as error:
         raise TidegateError(f"there is no board {name} in {root}/boards", f"Boards here: {known}") from error
     except (OSError, ValueError) as error:
-        raise TidegateError(f"{path} cannot be read: {error}", "Correct it") from error
-    values = {key: settings.get(key) for key in ("name", "title", "arch")}
-    wrong = [key for key, value in values.items() if not isinstance(value, str)]
-    if wrong:
-        raise TidegateError(f"{path} lacks the text {wrong[0]!r}", "See the other boards")
-    if values["name"] != name:
-        raise TidegateError(f"{path} says its board is {values['name']}", "Name the board like its folder")
-    return Board(name, str(values["title"]), str(values["arch"]), _slot_size(settings), settings, _loader(settings))
+        raise BoardFileError(f"{path} cannot be read: {error}", "Correct it") from error
+    boardschema.check(path, settings)
+    if settings["name"] != name:
+        raise BoardFileError(f"{path}: name is {settings['name']!r}", "Name the board like its folder")
+    return Board(
+        name,
+        settings["title"],
+        settings["arch"],
+        _slot_size(settings),
+        settings,
+        _loader(settings),
+        settings.get("modules", []),
+    )
 
 
 def _loader(settings: dict[str, Any]) -> LoaderRange | None:

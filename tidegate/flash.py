@@ -1,13 +1,16 @@
 """Puts Tidegate on a board over its serial port, or into a Linux gateway's folder: loader, settings, image.
 
-Every byte is compared by its SHA-256 as the board reads it back; what is there already is not written again, so
-flashing twice does nothing and a pulled cable is mended by running the command again. The image goes into the slot
-that does not run, and the boot record is switched last: until then the board boots what it booted before. What the
-loader is told (boot.json) comes after that, so that it never looks for an image where none is yet.
+Every byte is compared by its SHA-256 as the board reads it back; what is there already is not written again, and what
+has arrived before a cable was pulled is not sent again: running the command once more continues. At every instant the
+board boots what it booted before or what is asked for: files are replaced whole; the loader is staged whole before
+the old one goes, and main.py, which comes first, can finish that by itself; the image goes into the slot that does not
+run, and the boot record is switched last. What the loader is told (boot.json) comes after that, so that it never looks
+for an image where none is yet.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -18,41 +21,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tidegate import gatewayfolder, loaderfiles, romloader
+from tidegate import flashroom, gatewayfolder, loaderfiles, romloader
 from tidegate.boards import Board
 from tidegate.errors import TidegateError
+from tidegate.flashrequest import Request
 from tidegate.gatewayfolder import FolderSession
+from tidegate.recognise import check, recognise
 from tidegate.release import Release, Target
 from tidegate.serialport import BoardError, Session
 
-MPY_VERSION = 6  # what mpy-cross 1.25 writes
 STAGED = "/tg/flash.img"
 STAGED_MANIFEST = "/tg/flash.suit"
-SPARE = 16 * 1024  # bytes of the file system that stay free beside the staged image
 
 Progress = Callable[[str, int, int], None]  # what, done, total
 AnySession = Session | FolderSession
-
-
-@dataclass
-class Request:
-    """What to put on the board. A file that is None must be on the board already.
-
-    ca: authorities that TLS trusts; client: the device's own certificate and key.
-    slots ("rom", "file") and verify ("digest", "signature"): what the loader is told; None leaves it as it is.
-    """
-
-    board: Board
-    root: Path
-    release: Release | None = None
-    trust: Path | None = None
-    config: Path | None = None
-    credentials: Path | None = None
-    ca: Path | None = None
-    client: tuple[Path, Path] | None = None
-    wipe: bool = False
-    slots: str | None = None
-    verify: str | None = None
 
 
 @dataclass
@@ -68,197 +50,245 @@ class Outcome:
     removed: list[str] = field(default_factory=list)
     slots: dict[str, Any] | None = None
 
-
-def flash(port: str, request: Request, progress: Progress = lambda what, done, total: None) -> Outcome:
-    """Flash the board at `port` and reset it. Raises TidegateError; then the board boots what it booted before."""
-    settings = _settings(request)
-    with _open(port, request) as session:
-        outcome = _recognise(session, request.board)
-        _check_complete(session, settings, request)
-        before = _told(session)
-        told = loaderfiles.told(before, request.slots, request.verify, request.board)
-        files, packed = _files(settings, request, told)
-        if request.wipe:
-            _remove(session, session.list("/tg/state"), outcome)
-        if packed:
-            wrote = romloader.install(session, request.board, packed, partial(progress, "loader"))
-            (outcome.written if wrote else outcome.kept).append("loader")
-        # An old boot/x.py would be imported instead of our boot/x.mpy; /boot is the loader's alone.
-        _remove(session, [path for path in session.list("/boot") if path not in files], outcome, loaderfiles.LIBRARY)
-        for path, data in files.items():
-            wrote = session.put(path, data, partial(progress, path))
-            (outcome.written if wrote else outcome.kept).append(path)
-        session.run(romloader.reach(request.board))
-        if request.release:
-            _install(session, request, told, outcome, progress)
-        outcome.slots = _status(session, told)
-        _check_bootable(outcome)
-        if before or request.slots or request.verify:
-            wrote = session.put(loaderfiles.OPTIONS, loaderfiles.encode(told))
-            (outcome.written if wrote else outcome.kept).append(loaderfiles.OPTIONS)
-        _remove(session, [path for path in session.list(loaderfiles.LIBRARY) if path not in files], outcome)
-        if outcome.written and (request.ca or session.digest(loaderfiles.AUTHORITIES)):
-            # A board without a clock knows from this that certificates that ended before have ended.
-            session.put(loaderfiles.TIME, str(int(time.time())).encode())
-            outcome.written.append(loaderfiles.TIME)
-        session.reset()
-    return outcome
+    def note(self, what: str, wrote: bool) -> None:
+        (self.written if wrote else self.kept).append(what)
 
 
-def verify(port: str, request: Request) -> list[str]:
-    """Compare the board with `request` without changing it; what differs, a line each."""
-    wrong = []
-    with _open(port, request) as session:
-        _recognise(session, request.board)
-        before = _told(session)
-        told = loaderfiles.told(before, request.slots, request.verify, request.board)
-        files, packed = _files(_settings(request), request, told)
-        if before or request.slots or request.verify:
-            files[loaderfiles.OPTIONS] = loaderfiles.encode(told)
-        for path, data in files.items():
-            found = session.digest(path)
-            if found != hashlib.sha256(data).hexdigest():
-                wrong.append(f"{path} is missing" if found is None else f"{path} differs")
-        if not romloader.is_there(session, request.board):
-            return [*wrong, "there is no loader"]
-        if packed and romloader.digest(session, request.board, len(packed)) != hashlib.sha256(packed).hexdigest():
-            wrong.append("the loader differs")
-        session.run(romloader.reach(request.board))
-        slots = _status(session, told)
-        if request.release:
-            target = _target(request.release, request.board)
-            running = slots["slots"][slots["running"]] if slots else None
-            if not running or running["digest"] != target.digest or not running["whole"]:
-                wrong.append(f"the running slot does not hold {request.release.version}")
-    return wrong
-
-
-def _settings(request: Request) -> dict[str, bytes]:
-    return loaderfiles.settings(request.trust, request.config, request.credentials, request.ca, request.client)
-
-
-def _open(port: str, request: Request) -> AnySession:
+def open_session(port: str, request: Request) -> AnySession:
+    """The session with what is at `port`, a serial port or unix:FOLDER; to be used as a context manager."""
     if not port.startswith(gatewayfolder.PREFIX):
-        return Session(port)
+        return Session(port, request.board.root)
     program = request.root / str(request.board.settings.get("firmware", {}).get("file", ""))
     start = request.root / "boards" / request.board.name / "start.py"
     return FolderSession(port, Path(os.environ.get("TIDEGATE_UNIX_MICROPYTHON", program)), start)
 
 
-def _recognise(session: AnySession, board: Board) -> Outcome:
-    """Refuses a board that is not the one named, or whose MicroPython cannot run our images."""
-    machine, version, mpy = session.value(
-        "(lambda sys: (sys.implementation._machine, '.'.join(str(n) for n in sys.implementation.version[:3]), "
-        "getattr(sys.implementation, '_mpy', 0)))(__import__('sys'))"
-    )
-    wanted = board.settings.get("flash", {}).get("machine", "")
-    if wanted not in machine:
-        raise BoardError(
-            f"the board at {session.port} is a {machine!r}, not a {board.name}",
-            f"Name its own board with --board; {board.name} answers as {wanted!r}",
+def flash(port: str, request: Request, progress: Progress = lambda what, done, total: None) -> Outcome:
+    """Flash the board at `port` and reset it. Raises TidegateError; then the board boots what it booted before."""
+    with open_session(port, request) as session:
+        try:
+            return _Work(session, request, progress).flash()
+        except KeyboardInterrupt:
+            _tidy(session)
+            raise
+
+
+def verify(port: str, request: Request) -> list[str]:
+    """Compare the board with `request` without changing it; what differs, a line each. It starts anew afterwards."""
+    with open_session(port, request) as session:
+        wrong = _Work(session, request, lambda what, done, total: None).verify()
+        session.restart()
+    return wrong
+
+
+class _Work:
+    """One board's flashing, or its comparison."""
+
+    def __init__(self, session: AnySession, request: Request, progress: Progress):
+        self._session = session
+        self._progress = progress
+        self._board = request.board
+        found = recognise(session, request.board)
+        check(found, request.board, request.root)
+        session.watched(request.board.watchdog_ms)
+        self._found = found
+        self._request = request.for_board(found)
+        self._settings = self._request.settings()
+        self._before = _told(session)
+        self._told = loaderfiles.told(self._before, request.slots, request.verify, request.board)
+        self._files, self._loader, self._packed = self._wanted()
+        self._outcome = Outcome(session.port, found.machine, found.unique_id, found.micropython)
+
+    def _wanted(self) -> tuple[dict[str, bytes], dict[str, bytes], bytes | None]:
+        """(files of their own, those of the loader, its image where it has a range): main.py is the first of all."""
+        loader = dict(self._request.loader(self._told["verify"] == "signature"))
+        main = {loaderfiles.MAIN: loader.pop(loaderfiles.MAIN)}
+        loader, packed = romloader.split(loader, self._board)
+        return {**main, **self._settings}, loader, packed
+
+    # -------------------------------------------------------------- flashing
+
+    def flash(self) -> Outcome:
+        session, outcome = self._session, self._outcome
+        self._check_complete()
+        self._check_room()
+        if self._request.wipe:
+            self._remove(session.list("/tg/state"))
+        for path, data in self._files.items():
+            outcome.note(path, session.put(path, data, partial(self._progress, path)))
+        if self._told["verify"] != self._before.get("verify") == "signature":
+            # The libraries that verify signatures go with the loader: it must not look for them any more.
+            session.put(loaderfiles.OPTIONS, loaderfiles.encode({**self._before, "verify": self._told["verify"]}))
+        self._put_loader()
+        session.run(romloader.reach(self._board))
+        if not (self._request.slots or self._before.get("slots")):
+            self._told["slots"] = self._own_slots()
+        if self._request.release:
+            self._put_image(self._request.release)
+        outcome.slots = self._status()
+        _check_bootable(outcome)
+        if self._before or self._request.slots or self._request.verify:
+            outcome.note(loaderfiles.OPTIONS, session.put(loaderfiles.OPTIONS, loaderfiles.encode(self._told)))
+        if outcome.written and (self._request.ca or session.digest(loaderfiles.AUTHORITIES)):
+            # A board without a clock knows from this that certificates that ended before have ended.
+            session.put(loaderfiles.TIME, str(int(time.time())).encode())
+            outcome.written.append(loaderfiles.TIME)
+        _remove_leftovers(session, self._files)
+        session.reset()
+        return outcome
+
+    def _check_complete(self) -> None:
+        """A first flashing needs everything; a later one may leave out what the board has."""
+        files = self._files
+        needed = {"/tg/trust.cbor": "--trust", "/tg/config.json": "--config"}
+        if loaderfiles.CLAIM not in files and self._session.digest(loaderfiles.CLAIM) is None:
+            needed["/tg/credentials.json"] = "--credentials FILE, or a claim with --claim"
+        for path, option in needed.items():
+            if path not in files and self._session.digest(path) is None:
+                raise BoardError(f"the board has no {path} yet", f"Give it one with {option} FILE")
+        config = files.get("/tg/config.json")
+        lacks = config and loaderfiles.wants_tls(config) and loaderfiles.AUTHORITIES not in files
+        if lacks and self._session.digest(loaderfiles.AUTHORITIES) is None:
+            raise BoardError("the settings ask for TLS, and the board trusts nobody yet", "Name whom with --ca FILE")
+        if self._request.release is None and not romloader.is_there(self._session, self._board):
+            raise BoardError("the board has no image yet", "Give it one with --release DIR")
+
+    def _check_room(self) -> None:
+        """Before anything is written: for all that is not there yet."""
+        release = self._request.release
+        if release:
+            self._manifest(release)
+        payload = release.payload(_target(release, self._board).digest) if release else None
+        wanted = flashroom.Wanted(self._files, self._loader, self._packed, payload, self._told["slots"] == "file")
+        free = self._session.free()
+        if free >= wanted.most(self._session):
+            return
+        running = payload is not None and self._runs(payload)
+        flashroom.check(self._session, wanted, free, running)
+
+    def _runs(self, payload: bytes) -> bool:
+        """Whether the board runs this image now; what the loader that is there imports is forgotten again."""
+        found: dict[str, Any] | None = None
+        if romloader.is_there(self._session, self._board):
+            with contextlib.suppress(BoardError):  # of a version that knows no status
+                self._session.run(romloader.reach(self._board))
+                found = self._status()
+            self._session.fresh()
+            self._session.watched(self._board.watchdog_ms)
+        running = found["slots"][found["running"]] if found else None
+        return bool(running and running["whole"] and running["digest"] == hashlib.sha256(payload).hexdigest())
+
+    def _put_loader(self) -> None:
+        if self._packed:
+            tell = partial(self._progress, "loader")
+            self._outcome.note("loader", romloader.install(self._session, self._board, self._packed, tell))
+            # An old boot/x.py would be imported instead of our boot/x.mpy; /boot is the loader's alone.
+            self._remove(self._session.list(loaderfiles.BOOT))
+            return
+        there = self._session.list(loaderfiles.BOOT)
+        looked = self._session.digests(self._loader)
+        if all(looked[path][0] == hashlib.sha256(data).hexdigest() for path, data in self._loader.items()):
+            self._outcome.note("loader", False)
+        else:
+            romloader.replace(self._session, self._loader, self._progress)
+            self._outcome.note("loader", True)
+            there = self._session.list(loaderfiles.BOOT)
+        self._remove([path for path in there if path not in self._loader])
+
+    def _remove(self, paths: list[str]) -> None:
+        for path in paths:
+            self._session.remove(path)
+            self._outcome.removed.append(path)
+
+    # -------------------------------------------------------------- the image
+
+    def _put_image(self, release: Release) -> None:
+        session = self._session
+        target = _target(release, self._board)
+        manifest = self._manifest(release)
+        slots = self._status()
+        if slots and not slots["trial"]:
+            running = slots["slots"][slots["running"]]
+            if running["whole"] and running["digest"] == target.digest and slots["floor"] == release.sequence:
+                self._outcome.note(f"image {release.version}", False)
+                return
+        data = release.payload(target.digest)
+        if self._told["slots"] == "file":
+            flashroom.check_memory(self._found, self._board, len(data))
+            flashroom.check_slots(session, data, again=slots is None)
+        session.put(STAGED, data, partial(self._progress, f"image {release.version}"))
+        session.put(STAGED_MANIFEST, manifest)
+        session.run(
+            "import os\n"
+            "from boot import board, flash, options\n"
+            f"flash.install(board.Board(), {session.at(STAGED)!r}, bytes.fromhex({target.digest!r}), "
+            f"{release.sequence}, {session.at(STAGED_MANIFEST)!r}, {self._options()}, "
+            "globals().get('_tg_feed', lambda: None))\n",
+            timeout=120,
         )
-    if mpy & 0xFF != MPY_VERSION:
-        raise BoardError(
-            f"MicroPython {version} on the board loads .mpy version {mpy & 0xFF}, images have {MPY_VERSION}",
-            "Put a MicroPython of the 1.25 line on the board first",
-        )
-    return Outcome(session.port, machine, session.unique_id(), version)
+        self._outcome.note(f"image {release.version}", True)
 
+    def _manifest(self, release: Release) -> bytes:
+        """The signed manifest, kept beside the slot; b"" for a release that is not signed and need not be."""
+        try:
+            return release.envelope(self._board.name)
+        except TidegateError:
+            if self._told["verify"] == "signature":
+                raise
+            return b""
 
-# ------------------------------------------------------------------ what belongs on the board
+    def _own_slots(self) -> str:
+        """Where this very board keeps images: its MicroPython may lack a ROM segment that others of its kind have."""
+        answer = self._session.run("from boot import board\nprint(repr(board.Board().slots))")
+        return str(self._session.parse(answer))
 
+    def _options(self) -> str:
+        """As the loader's options.Options, an expression for the board."""
+        return f"options.Options({self._told['slots']!r}, {self._told['verify']!r})"
 
-def _check_complete(session: AnySession, files: dict[str, bytes], request: Request) -> None:
-    """A first flashing needs everything; a later one may leave out what the board has."""
-    for name, option in (
-        ("trust.cbor", "trust"),
-        ("config.json", "config"),
-        ("credentials.json", "credentials"),
-    ):
-        path = f"/tg/{name}"
-        if path not in files and session.digest(path) is None:
-            raise BoardError(f"the board has no {path} yet", f"Give it one with --{option} FILE")
-    config = files.get("/tg/config.json")
-    lacks = config and loaderfiles.wants_tls(config) and loaderfiles.AUTHORITIES not in files
-    if lacks and session.digest(loaderfiles.AUTHORITIES) is None:
-        raise BoardError("the settings ask for TLS, and the board trusts nobody yet", "Name whom with --ca FILE")
-    if request.release is None and not romloader.is_there(session, request.board):
-        raise BoardError("the board has no image yet", "Give it one with --release DIR")
+    def _status(self) -> dict[str, Any] | None:
+        code = f"from boot import board, flash, options\nprint(repr(flash.status(board.Board(), {self._options()})))"
+        found: dict[str, Any] | None = self._session.parse(self._session.run(code, 60))
+        return found
 
+    # -------------------------------------------------------------- comparing
 
-def _files(settings: dict[str, bytes], request: Request, told: dict[str, str]) -> tuple[dict[str, bytes], bytes | None]:
-    """(files by path, the loader's image): the loader is among the files where the board has no range for it."""
-    loader = loaderfiles.loader(request.root, request.board, told["verify"] == "signature")
-    plain, packed = romloader.split(loader, request.board)
-    return {**settings, **plain}, packed
-
-
-def _remove(session: AnySession, paths: list[str], outcome: Outcome, but: str = "\0") -> None:
-    """Removes files on the board; but: a folder whose files stay."""
-    for path in paths:
-        if not path.startswith(but + "/"):
-            session.remove(path)
-            outcome.removed.append(path)
+    def verify(self) -> list[str]:
+        session = self._session
+        wanted = {**self._files, **self._loader}
+        if self._before or self._request.slots or self._request.verify:
+            wanted[loaderfiles.OPTIONS] = loaderfiles.encode(self._told)
+        wrong = []
+        for path, (digest, _size) in session.digests(wanted).items():
+            if digest != hashlib.sha256(wanted[path]).hexdigest():
+                wrong.append(f"{path} is missing" if digest is None else f"{path} differs")
+        wrong += [f"{path} is not the loader's" for path in session.list(loaderfiles.BOOT) if path not in wanted]
+        if not romloader.is_there(session, self._board):
+            return [*wrong, "there is no loader"]
+        packed = self._packed
+        if packed and romloader.digest(session, self._board, len(packed)) != hashlib.sha256(packed).hexdigest():
+            wrong.append("the loader differs")
+        session.run(romloader.reach(self._board))
+        release = self._request.release
+        if release:
+            if not (self._request.slots or self._before.get("slots")):
+                self._told["slots"] = self._own_slots()
+            slots = self._status()
+            running = slots["slots"][slots["running"]] if slots else None
+            digest = _target(release, self._board).digest
+            if not running or running["digest"] != digest or not running["whole"]:
+                wrong.append(f"the running slot does not hold {release.version}")
+        return wrong
 
 
 def _told(session: AnySession) -> dict[str, Any]:
     """What the loader is told now; {} if nothing that it could understand."""
-    if session.digest(loaderfiles.OPTIONS) is None:
-        return {}
-    data: bytes = session.value(f"open({loaderfiles.OPTIONS!r}, 'rb').read({loaderfiles.MAX_JSON})")
+    data = session.read(loaderfiles.OPTIONS, loaderfiles.MAX_JSON)
     try:
-        found = json.loads(data)
+        found = json.loads(data) if data else {}
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-# ------------------------------------------------------------------ the image
-
-
-def _install(session: AnySession, request: Request, told: dict[str, str], outcome: Outcome, progress: Progress) -> None:
-    release = request.release
-    if release is None:
-        return
-    target = _target(release, request.board)
-    manifest = _manifest(release, request.board, told)
-    slots = _status(session, told)
-    if slots and not slots["trial"]:
-        running = slots["slots"][slots["running"]]
-        if running["whole"] and running["digest"] == target.digest and slots["floor"] == release.sequence:
-            outcome.kept.append(f"image {release.version}")
-            return
-    data = release.payload(target.digest)
-    # A slot that is a file takes room of the same file system; a second one replaces an old one.
-    wanted = len(data) * (2 if told["slots"] == "file" and slots is None else 1) + SPARE
-    free = session.value("(lambda s: s[0] * s[3])(__import__('os').statvfs('/'))")
-    if free < wanted:
-        raise BoardError(
-            f"the board's file system has {free} bytes free, installing the image takes {wanted}",
-            "Remove files with `mpremote rm`, or flash with --wipe",
-        )
-    session.put(STAGED, data, partial(progress, f"image {release.version}"))
-    session.put(STAGED_MANIFEST, manifest)
-    session.run(
-        "import os\n"
-        "from boot import board, flash, options\n"
-        f"flash.install(board.Board(), {STAGED!r}, bytes.fromhex({target.digest!r}), {release.sequence}, "
-        f"{STAGED_MANIFEST!r}, {_options(told)})\n"
-        f"os.remove({STAGED!r})\n"
-        f"os.remove({STAGED_MANIFEST!r})",
-        timeout=120,
-    )
-    outcome.written.append(f"image {release.version}")
-
-
-def _manifest(release: Release, board: Board, told: dict[str, str]) -> bytes:
-    """The signed manifest, kept beside the slot; b"" for a release that is not signed and need not be."""
-    try:
-        return release.envelope(board.name)
-    except TidegateError:
-        if told["verify"] == "signature":
-            raise
-        return b""
 
 
 def _target(release: Release, board: Board) -> Target:
@@ -271,20 +301,30 @@ def _target(release: Release, board: Board) -> Target:
     return target
 
 
-def _options(told: dict[str, str]) -> str:
-    """As the loader's options.Options, an expression for the board."""
-    return f"options.Options({told['slots']!r}, {told['verify']!r})"
-
-
-def _status(session: AnySession, told: dict[str, str]) -> dict[str, Any] | None:
-    answer = session.run(
-        f"from boot import board, flash, options\nprint(repr(flash.status(board.Board(), {_options(told)})))", 60
-    )
-    return session.parse(answer)
-
-
 def _check_bootable(outcome: Outcome) -> None:
     slots = outcome.slots
     running = slots["slots"][slots["running"]] if slots else {"whole": False, "why": "nothing was ever installed"}
     if not running["whole"]:
         raise BoardError(f"the board has no slot that boots: {running['why']}", "Flash an image with --release DIR")
+
+
+def _remove_leftovers(session: AnySession, files: dict[str, bytes]) -> None:
+    """What this flashing, or one before it that did not end, has staged."""
+    ours = {STAGED, STAGED_MANIFEST, romloader.STAGED, *files}
+    ours = {STAGED, STAGED_MANIFEST, romloader.STAGED} | {f"{path}.new" for path in ours}
+    for path in session.list("/tg"):
+        if path in ours:
+            session.remove(path)
+    for path in (f"{loaderfiles.MAIN}.new", loaderfiles.STAGE):
+        session.drop(path)
+
+
+def _tidy(session: AnySession) -> None:
+    """After Ctrl-C: nothing that is half there stays. A whole loader does, should the old one be gone already."""
+    with contextlib.suppress(BoardError, OSError):
+        session.interrupt()
+        for path in session.list("/tg"):
+            if path.endswith(".new") or path in (STAGED, STAGED_MANIFEST):
+                session.remove(path)
+        for path in (f"{loaderfiles.MAIN}.new", loaderfiles.STAGE):
+            session.drop(path)

@@ -11,7 +11,9 @@ import ast
 import fcntl
 import hashlib
 import os
+import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -93,6 +95,20 @@ class FolderSession:
             write_atomic(path, os.urandom(ID_SIZE))
         return path.read_bytes().hex()
 
+    def fresh(self) -> None:
+        """Every run is a process of its own."""
+
+    def watched(self, timeout_ms: int) -> None:
+        """The application's watchdog ended with its process."""
+
+    def at(self, path: str) -> str:
+        """Where a path of the gateway's file system is for a program there."""
+        return path
+
+    def free(self) -> int:
+        """Bytes of the file system that are free."""
+        return shutil.disk_usage(self._root).free
+
     def list(self, path: str) -> list[str]:
         """The files in a folder and those below it; none where there is no folder."""
         found = sorted(file for file in self._path(path).rglob("*") if file.is_file())
@@ -101,11 +117,34 @@ class FolderSession:
     def remove(self, path: str) -> None:
         self._path(path).unlink()
 
+    def drop(self, path: str) -> None:
+        """Remove a file or a folder with all that is in it; nothing if there is none."""
+        place = self._path(path)
+        if place.is_dir():
+            shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)
+
+    def rename(self, path: str, to: str) -> None:
+        self._path(path).rename(self._path(to))
+
     def digest(self, path: str) -> str | None:
         """SHA-256 of a file in hex, or None where there is none."""
         try:
             with self._path(path).open("rb") as file:
                 return hashlib.sha256(file.read(MAX_IMAGE)).hexdigest()
+        except FileNotFoundError:
+            return None
+
+    def digests(self, paths: Iterable[str]) -> dict[str, tuple[str | None, int]]:
+        """(SHA-256 in hex, bytes) of each file; (None, 0) where there is none."""
+        return {path: (self.digest(path), self._size(path)) for path in paths}
+
+    def read(self, path: str, most: int) -> bytes | None:
+        """The first bytes of a file, or None where there is none."""
+        try:
+            with self._path(path).open("rb") as file:
+                return file.read(most)
         except FileNotFoundError:
             return None
 
@@ -120,8 +159,18 @@ class FolderSession:
             progress(len(data), len(data))
         return True
 
+    def interrupt(self) -> None:
+        """Nothing of ours outlives a run."""
+
     def reset(self) -> None:
         """Nothing runs while we hold the lock."""
+
+    def restart(self) -> None:
+        """Whoever runs the gateway starts it again."""
+
+    def _size(self, path: str) -> int:
+        place = self._path(path)
+        return place.stat().st_size if place.is_file() else 0
 
     def _path(self, path: str) -> Path:
         return self._root / path.lstrip("/")

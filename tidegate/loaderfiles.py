@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tidegate import certificates, image, trust
+from tidegate import certificates, enrolment, image, trust
 from tidegate.boards import Board
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
@@ -18,6 +18,11 @@ MAX_JSON = 4096  # bytes; what the board reads (firmware/lib/tidegate/config.py)
 OPTIONS = "/tg/boot.json"  # what the loader is told: firmware/boot/options.py
 AUTHORITIES = "/tg/ca.der"  # whom TLS trusts: firmware/lib/tidegate/tls.py
 TIME = "/tg/time"  # seconds since 1970 that have passed at least: the same
+CLAIM = "/tg/claim"  # what an unenrolled board enrols with
+MAIN = "/main.py"
+BOOT = "/boot"
+STAGE = "/boot.stage"  # where a loader that is kept in files arrives
+NEXT = "/boot.next"  # what that is renamed to when it is whole: firmware/main.py puts it in the place of /boot
 LIBRARY = "/boot/lib"  # where the loader finds what verifies signatures: firmware/boot/signature.py
 KINDS = ("rom", "file")
 VERIFY = ("digest", "signature")
@@ -29,8 +34,9 @@ def settings(
     credentials: Path | None,
     ca: Path | None = None,
     client: tuple[Path, Path] | None = None,
+    claim: Path | None = None,
 ) -> dict[str, bytes]:
-    """The files under /tg by path, checked. client: certificate and key."""
+    """The files under /tg by path, checked. client: certificate and key; claim: what the board enrols with."""
     files: dict[str, bytes] = {}
     if ca:
         files[AUTHORITIES] = certificates.authorities_der(ca)
@@ -44,6 +50,8 @@ def settings(
     for name, source in (("config", config), ("credentials", credentials)):
         if source:
             files[f"/tg/{name}.json"] = _json(source, name)
+    if claim:
+        files[CLAIM] = _claim(claim, files.get("/tg/trust.cbor")).encode()
     return files
 
 
@@ -61,6 +69,8 @@ def loader(root: Path, board: Board, signature: bool) -> dict[str, bytes]:
     """
     sources = {f"boot/{path.name}": path for path in sorted((root / "firmware" / "boot").glob("*.py"))}
     sources["boot/board.py"] = root / "boards" / board.name / "board.py"
+    for name in board.modules:
+        sources[f"boot/{name}.py"] = root / "boards" / "common" / f"{name}.py"
     if signature:
         for name, path in library(root).items():
             sources[f"{LIBRARY[1:]}/{name}"] = path
@@ -70,7 +80,7 @@ def loader(root: Path, board: Board, signature: bool) -> dict[str, bytes]:
             for name, path in sources.items()
         }
     main = root / "boards" / board.name / "main.py"
-    files["/main.py"] = (main if main.exists() else root / "firmware" / "main.py").read_bytes()
+    files[MAIN] = (main if main.exists() else root / "firmware" / "main.py").read_bytes()
     return files
 
 
@@ -121,6 +131,13 @@ def encode(value: dict[str, Any]) -> bytes:
 
 def _one_of(value: Any, known: tuple[str, ...]) -> str | None:
     return value if value in known else None
+
+
+def _claim(path: Path, store: bytes | None) -> str:
+    claim = enrolment.parse(read_limited(path, enrolment.MAX_FILE, "claim").decode(errors="replace"))
+    if store is not None and claim.trust != enrolment.trust_print(store):
+        raise TidegateError(f"{path} is a claim for another trust store", "Make it with --trust of the same file")
+    return claim.text
 
 
 def _json(path: Path, what: str) -> bytes:

@@ -1,15 +1,17 @@
-"""The loader of a board that executes it in place: one ROMFS image behind the two blocks of the boot record.
+"""The loader on a board. Where it is executed in place, it is one ROMFS image behind the two blocks of the boot record.
 
-Its header is written last, so a pulled cable leaves a loader or none; then main.py says so and flashing mends it.
+Its header is written last. Before the old one goes the new one is in a file, whole; should the power go meanwhile,
+main.py writes it from there.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from tidegate import image, romfs
+from tidegate import image, loaderfiles, romfs
 from tidegate.boards import Board
 from tidegate.errors import TidegateError
 from tidegate.gatewayfolder import FolderSession
@@ -92,14 +94,38 @@ def install(
         "vfs.mount(vfs.VfsRom(_tg_loader), '/staged')\n"
         "sys.path.insert(0, '/staged')\n"
         "from boot import board, flash\n"
-        f"flash.install_loader(board.Board(), {STAGED!r}, bytes.fromhex({wanted!r}))\n"
+        f"flash.install_loader(board.Board(), {STAGED!r}, bytes.fromhex({wanted!r}), "
+        "globals().get('_tg_feed', lambda: None))\n"
         "del board, flash\n"
         "sys.path.remove('/staged')\n"
         "for _tg_name in list(sys.modules):\n"
         "    if _tg_name.split('.')[0] == 'boot':\n"
         "        del sys.modules[_tg_name]\n"
-        "vfs.umount('/staged')\n"
-        f"os.remove({STAGED!r})",
+        "vfs.umount('/staged')\n",
         timeout=60,
     )
+    session.remove(STAGED)
     return True
+
+
+def replace(
+    session: Session | FolderSession, files: dict[str, bytes], progress: Callable[[str, int, int], None]
+) -> None:
+    """Put a loader that is kept in files in the place of the old one, all of it or nothing.
+
+    It arrives in a folder of its own, which is renamed when it is whole. From then on main.py would finish the rest.
+    """
+    if session.list(loaderfiles.NEXT):  # the power went between the steps below
+        _switch(session)
+    for path in session.list(loaderfiles.STAGE):
+        if path.removesuffix(".new").replace(loaderfiles.STAGE, loaderfiles.BOOT, 1) not in files:
+            session.remove(path)
+    for path, data in files.items():
+        session.put(path.replace(loaderfiles.BOOT, loaderfiles.STAGE, 1), data, partial(progress, path))
+    session.rename(loaderfiles.STAGE, loaderfiles.NEXT)
+    _switch(session)
+
+
+def _switch(session: Session | FolderSession) -> None:
+    session.drop(loaderfiles.BOOT)
+    session.rename(loaderfiles.NEXT, loaderfiles.BOOT)

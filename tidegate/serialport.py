@@ -10,101 +10,59 @@ import ast
 import binascii
 import contextlib
 import hashlib
-import io
-import re
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Any
 
-import serial
-import serial.tools.list_ports
+from mpremote import transport_serial
 from mpremote.transport import TransportError
 from mpremote.transport_serial import SerialTransport
 
+from tidegate import boardside
 from tidegate.errors import TidegateError
+from tidegate.ports import resolve
 
 CHUNK = 1024  # bytes a REPL command carries; twice that as text, well within a small board's heap
+KEEP = 16 * CHUNK  # bytes of a file after which what has arrived is made to last: from there a rerun continues
 # Without one mpremote would wait for a dead board for ever; shorter than a busy board's pause, and mpremote takes the
 # missing answer to raw-paste mode for a refusal.
 READ_TIMEOUT_S = 5.0
+WRITE_TIMEOUT_S = 10.0  # a line that takes nothing any more
+# What a line that is cut, or speaks nonsense, makes mpremote and pyserial raise.
+_LINE_ERRORS = (TransportError, OSError, struct.error)
 Progress = Callable[[int, int], None]
 
-# The board's half: names begin with _tg so that they cannot meet anything else.
-_BOARD_SIDE = """
-import os, sys, hashlib, binascii
-def _tg_digest(path):
-    try:
-        f = open(path, 'rb')
-    except OSError:
-        return None
-    h = hashlib.sha256()
-    b = bytearray(512)
-    m = memoryview(b)
-    while True:
-        n = f.readinto(b)
-        if not n:
-            break
-        h.update(m[:n])
-    f.close()
-    return binascii.hexlify(h.digest()).decode()
-def _tg_list(path):
-    found = []
-    try:
-        entries = list(os.ilistdir(path))
-    except OSError:
-        return found
-    for entry in entries:
-        inner = path + '/' + entry[0]
-        found += _tg_list(inner) if entry[1] & 0x4000 else [inner]
-    return found
-def _tg_folder(path):
-    try:
-        os.mkdir(path)
-    except OSError as e:
-        if e.errno != 17:
-            raise
-"""
+# mpremote prints what it does not understand; our errors say it better, and several boards share one terminal.
+vars(transport_serial)["print"] = lambda *_words, **_options: None
 
 
 class BoardError(TidegateError):
     """The board or its serial line did not do as asked."""
 
 
-def resolve(name: str) -> str:
-    """A device name as mpremote takes it (auto, a0, u1, c3, id:SERIAL, port:PATH or a path) as a path or URL."""
-    shortcut = re.fullmatch(r"([auc])(\d+)", name)
-    if shortcut:
-        return {"a": "/dev/ttyACM", "u": "/dev/ttyUSB", "c": "COM"}[shortcut[1]] + shortcut[2]
-    ports = sorted(serial.tools.list_ports.comports())
-    if name == "auto":
-        for port in ports:
-            if port.vid is not None and port.pid is not None:
-                return port.device
-        raise BoardError("no board found on USB", "Plug one in, or name its port, for example /dev/ttyACM0")
-    if name.startswith("id:"):
-        for port in ports:
-            if port.serial_number == name[3:]:
-                return port.device
-        raise BoardError(f"no board with serial number {name[3:]}", "`mpremote connect list` shows what is there")
-    return name.removeprefix("port:")
-
-
 class Session:
-    """The raw REPL of the board at `port`; use it as a context manager."""
+    """The raw REPL of the board at `port`; use it as a context manager. root: where the board has its file system.
 
-    def __init__(self, port: str):
+    Paths are those of the board's own file system, wherever it is mounted. What fails leaves the board running again
+    what it ran before.
+    """
+
+    def __init__(self, port: str, root: str = "/"):
         self.port = resolve(port)
+        self._root = root.rstrip("/")
         self._transport: SerialTransport | None = None
+        self._watched = False
 
     def __enter__(self) -> Session:
         try:
             self._transport = SerialTransport(self.port, timeout=READ_TIMEOUT_S)
-            self._connect()
-            self.run(_BOARD_SIDE)
+            self._transport.serial.write_timeout = WRITE_TIMEOUT_S
+            self.fresh()
         except BaseException as error:
-            self._close()
-            if isinstance(error, (TransportError, OSError)):
+            self._let_go()
+            if isinstance(error, _LINE_ERRORS):
                 raise BoardError(
                     f"no MicroPython answers at {self.port}: {error}",
                     "Check the cable and that no other program has the port open; press the board's reset",
@@ -115,25 +73,47 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(TransportError, OSError):
-            if self._transport and self._transport.in_raw_repl:
-                self._transport.exit_raw_repl()
-        self._close()
+        if error is None:
+            with contextlib.suppress(*_LINE_ERRORS):
+                if self._transport and self._transport.in_raw_repl:
+                    self._transport.exit_raw_repl()
+            self._close()
+        else:
+            self._let_go()
+
+    def fresh(self) -> None:
+        """Begin anew: a soft reset, nothing imported, nothing of the application running."""
+        transport = self._open()
+        try:
+            transport.enter_raw_repl()
+        except TransportError:
+            transport.serial.write(b"\r\x02")  # leave a half-entered raw REPL, then once more
+            transport.enter_raw_repl()
+        self._watched = False
+        self.run(boardside.CODE)
+
+    def watched(self, timeout_ms: int) -> None:
+        """Feed the watchdog from now on: on most boards one that the application has started cannot be stopped."""
+        if timeout_ms:
+            self.run(f"_tg_dog = __import__('machine').WDT(timeout={timeout_ms})\n_tg_feed = _tg_dog.feed")
+            self._watched = True
 
     def run(self, code: str, timeout: float = 30) -> str:
         """Run statements on the board; what they print. An exception there is a BoardError here."""
-        if self._transport is None:
-            raise BoardError(f"the session with {self.port} is over", "Open a new one")
+        transport = self._open()
         try:
-            output, trace = self._transport.exec_raw(code, timeout=timeout)
-        except (TransportError, OSError) as error:
+            output, trace = transport.exec_raw(f"_tg_feed()\n{code}" if self._watched else code, timeout=timeout)
+        except _LINE_ERRORS as error:
             raise BoardError(
                 f"lost the board at {self.port}: {error}", "Check the cable and run the command again"
             ) from error
         if trace:
             lines = trace.decode(errors="replace").strip().splitlines()
-            raise BoardError(f"the board said: {lines[-1] if lines else 'nothing'}", "Run the command again")
-        return output.decode(errors="replace")
+            said = lines[-1] if lines else "nothing"
+            if said.startswith("OSError: 28") or "ENOSPC" in said:
+                raise BoardError("the board's file system is full", "Remove files with `mpremote rm`, or flash --wipe")
+            raise BoardError(f"the board said: {said}", "Run the command again")
+        return str(output.decode(errors="replace"))
 
     def value(self, expression: str, timeout: float = 30) -> Any:
         """The value of an expression on the board; plain Python values only."""
@@ -146,69 +126,115 @@ class Session:
         except (ValueError, SyntaxError) as error:
             raise BoardError(f"could not read what the board at {self.port} answered", "Run again") from error
 
+    # -------------------------------------------------------------- the board and its files
+
+    def at(self, path: str) -> str:
+        """Where a path of the board's file system is for a program there."""
+        return self._root + path
+
     def unique_id(self) -> str:
         """The board's id in hex."""
         return str(self.value("binascii.hexlify(__import__('machine').unique_id()).decode()"))
 
+    def free(self) -> int:
+        """Bytes of the file system that are free."""
+        return int(self.value(f"(lambda s: s[0] * s[3])(os.statvfs({self.at('/')!r}))"))
+
     def list(self, path: str) -> list[str]:
         """The files in a folder and those below it; none where there is no folder."""
-        return [str(name) for name in self.value(f"_tg_list({path!r})")]
+        return [str(name)[len(self._root) :] for name in self.value(f"_tg_list({self.at(path)!r})")]
 
     def remove(self, path: str) -> None:
-        self.run(f"os.remove({path!r})")
+        self.run(f"os.remove({self.at(path)!r})")
+
+    def drop(self, path: str) -> None:
+        """Remove a file or a folder with all that is in it; nothing if there is none."""
+        self.run(f"_tg_drop({self.at(path)!r})")
+
+    def rename(self, path: str, to: str) -> None:
+        self.run(f"os.rename({self.at(path)!r}, {self.at(to)!r})")
 
     def digest(self, path: str) -> str | None:
         """SHA-256 of a file on the board in hex, or None where there is none."""
-        return self.value(f"_tg_digest({path!r})")
+        return self.value(f"_tg_digest({self.at(path)!r})")
+
+    def digests(self, paths: Iterable[str]) -> dict[str, tuple[str | None, int]]:
+        """(SHA-256 in hex, bytes) of each file; (None, 0) where there is none."""
+        return {path: self.value(f"_tg_look({self.at(path)!r})") for path in paths}
+
+    def read(self, path: str, most: int) -> bytes | None:
+        """The first bytes of a file, or None where there is none."""
+        found: bytes | None = self.value(f"_tg_read({self.at(path)!r}, {most})")
+        return found
 
     def put(self, path: str, data: bytes, progress: Progress | None = None) -> bool:
         """Make `path` hold `data`: written beside it, read back, then renamed over it. False if it held it already.
 
-        A cable pulled at any moment leaves the old file or the new one.
+        A cable pulled at any moment leaves the old file or the new one, and what has arrived beside it: the next
+        call with the same data goes on from there.
         """
         wanted = hashlib.sha256(data).hexdigest()
         if self.digest(path) == wanted:
             return False
         for folder in reversed(PurePosixPath(path).parents[:-1]):
-            self.run(f"_tg_folder({str(folder)!r})")
+            self.run(f"_tg_folder({self.at(str(folder))!r})")
         beside = path + ".new"
-        self.run(f"_tg_file = open({beside!r}, 'wb')")
-        self.stream(data, "_tg_file.write", progress)
+        start = self._arrived(beside, data)
+        self.run(f"_tg_file = open({self.at(beside)!r}, '{'ab' if start else 'wb'}')")
+        for at in range(start, len(data), CHUNK):
+            piece = binascii.b2a_base64(data[at : at + CHUNK], newline=False).decode()
+            keep = "\n_tg_file.flush()" if (at + CHUNK) % KEEP == 0 else ""
+            self.run(f"_tg_file.write(binascii.a2b_base64('{piece}')){keep}")
+            if progress:
+                progress(min(at + CHUNK, len(data)), len(data))
         self.run("_tg_file.close()")
         if self.digest(beside) != wanted:
+            self.remove(beside)
             raise BoardError(f"{path} did not arrive whole at {self.port}", "Check the cable and run again")
-        self.run(f"os.rename({beside!r}, {path!r})")
+        self.rename(beside, path)
         return True
 
-    def stream(self, data: bytes, sink: str, progress: Progress | None = None) -> None:
-        """Call the board's function `sink` (an expression) with `data`, piece by piece."""
-        for start in range(0, len(data), CHUNK):
-            piece = binascii.b2a_base64(data[start : start + CHUNK], newline=False).decode()
-            self.run(f"{sink}(binascii.a2b_base64('{piece}'))")
-            if progress:
-                progress(min(start + CHUNK, len(data)), len(data))
+    def _arrived(self, beside: str, data: bytes) -> int:
+        """How many bytes of `data` an earlier session has brought, in whole chunks."""
+        digest, size = self.value(f"_tg_look({self.at(beside)!r})")
+        if size % CHUNK == 0 and size < len(data) and digest == hashlib.sha256(data[:size]).hexdigest():
+            return int(size)
+        return 0
+
+    # -------------------------------------------------------------- the end of it
+
+    def interrupt(self) -> None:
+        """Stop what runs there, wherever it is; for the person who pressed Ctrl-C here. Names stay defined."""
+        self._open().enter_raw_repl(soft_reset=False)
 
     def reset(self) -> None:
         """Hard reset; the session is over."""
         if self._transport is not None:
-            with contextlib.suppress(TransportError, OSError):
+            with contextlib.suppress(*_LINE_ERRORS):
                 self._transport.exec_raw_no_follow("import machine\nmachine.reset()")
         self._close()
 
-    def _connect(self) -> None:
-        transport = self._transport
-        if transport is None:
-            raise BoardError("no session", "Open one first")
-        said = io.StringIO()  # mpremote prints what it does not understand; our error says it better
-        with contextlib.redirect_stdout(said):
-            try:
-                transport.enter_raw_repl()
-            except TransportError:
-                transport.serial.write(b"\r\x02")  # leave a half-entered raw REPL, then once more
-                transport.enter_raw_repl()
+    def restart(self) -> None:
+        """The board runs again what it ran before; the session is over."""
+        self._let_go()
+
+    def _open(self) -> SerialTransport:
+        if self._transport is None:
+            raise BoardError(f"the session with {self.port} is over", "Open a new one")
+        return self._transport
+
+    def _let_go(self) -> None:
+        """As well as a line that may be cut allows."""
+        if self._transport is not None:
+            with contextlib.suppress(*_LINE_ERRORS):
+                # Stop what runs and leave the raw REPL. A soft reset will do for a board that may not be ours; one
+                # whose watchdog we have fed needs a hard one.
+                end = b"import machine; machine.reset()\r" if self._watched else b"\x04"
+                self._transport.serial.write(b"\r\x03\x03\r\x02" + end)
+        self._close()
 
     def _close(self) -> None:
         if self._transport is not None:
-            with contextlib.suppress(TransportError, OSError):
+            with contextlib.suppress(*_LINE_ERRORS):
                 self._transport.close()
             self._transport = None

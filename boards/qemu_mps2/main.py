@@ -7,10 +7,37 @@ import sys
 import vfs
 
 _AT = 2 * 4096  # [slots] of board.toml
+_STAGED = "/tg/flash.loader"  # where flashing puts a new loader, whole, before it writes it
+
+
+def _mount(image):
+    vfs.mount(vfs.VfsRom(image), "/loader")
+    sys.path.insert(0, "/loader")
+
+
+def _write_staged():
+    """The power went while flashing wrote the loader: it is written now, by itself."""
+    import hashlib
+    import os
+
+    import machine
+
+    with open(_STAGED, "rb") as file:
+        image = file.read()
+    _mount(image)
+    from boot import board, flash
+
+    flash.install_loader(board.Board(), _STAGED, hashlib.sha256(image).digest())
+    os.remove(_STAGED)
+    machine.reset()
+
 
 try:
-    vfs.mount(vfs.VfsRom(vfs.rom_ioctl(2, 0)[_AT:]), "/loader")
-    sys.path.insert(0, "/loader")
+    try:
+        _mount(vfs.rom_ioctl(2, 0)[_AT:])
+    except OSError:
+        _write_staged()
+    del _mount, _write_staged
     from boot import loader
 except (OSError, ImportError) as error:
     print("tidegate: safe mode: no loader (%r)" % error)

@@ -91,9 +91,9 @@ def test_a_wrong_board_file_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "boards" / "mine"
     folder.mkdir(parents=True)
     for text, says in (
-        ('title = "x"', "lacks the text 'name'"),
+        ('title = "x"\n[slots]\nkind = "file"\n[flash]\nmachine = "x"', "board.toml: name is missing"),
         ("name = [", "cannot be read"),
-        ('name = "other"\ntitle = "x"\narch = ""', "says its board is other"),
+        ((ROOT / "boards" / "unix" / "board.toml").read_text(), "name is 'unix'. Name the board like its folder"),
     ):
         (folder / "board.toml").write_text(text)
         with pytest.raises(TidegateError, match=says):
