@@ -110,13 +110,13 @@ def _first(session: Session, claim: Claim, request: Request) -> Device:
             "device-revoked", f"{device.id} was revoked", f"To take it back: tidegate device claim --device {device.id}"
         )
     if device.revoked_at is not None:  # nothing was offered to it any more
-        target = devices.newest_target(session, device.product, device.board)
+        target = devices.newest_target(session, device.product, device.board, device.group)
         device.offer_id = target.id if target else None
     return device
 
 
 def _new(session: Session, claim: Claim, request: Request, name: str) -> Device:
-    target = devices.newest_target(session, request.product, request.board)
+    target = devices.newest_target(session, request.product, request.board, claim.group)
     device = Device(
         id=name,
         board=request.board,

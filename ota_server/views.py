@@ -44,6 +44,7 @@ def device(row: Device) -> dict[str, Any]:
         "name": row.name,
         "board": row.board,
         "product": row.product,
+        "group": row.group,
         "protocol": row.protocol,
         "online": row.online,
         "last_seen": iso(row.last_seen_at),
@@ -62,6 +63,7 @@ def device(row: Device) -> dict[str, Any]:
         "hardware": row.hardware,
         "cloned": iso(row.cloned_at),
         "revoked": iso(row.revoked_at),
+        "settings": row.settings,
         "update": row.update,
         "offer": offer(row),
     }
@@ -243,6 +245,7 @@ def release(row: Release) -> dict[str, Any]:
         "vendor": row.vendor,
         "version": row.version,
         "sequence": row.sequence,
+        "channel": row.channel,
         "created": iso(row.created_at),
         "targets": {
             target.board: {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import ssl
@@ -64,6 +65,46 @@ class Server:
     def publish(self, release: Mapping[str, Any]) -> dict[str, Any]:
         """Publish a release whose payloads are stored."""
         return self._call("POST", "/api/v1/releases", body=release)
+
+    def plan_release(self, release: Mapping[str, Any]) -> dict[str, Any]:
+        """What publishing the release would do: payloads missing, and what devices would get."""
+        return self._call("POST", "/api/v1/releases/plan", body=release)
+
+    def fetch_releases(self, product: str, limit: int, before: int = 0, version: str | None = None) -> Any:
+        """The newest releases of a product with their envelopes, newest first; `before`: with a lower number."""
+        params: dict[str, Any] = {"limit": limit, "before": before, **({"version": version} if version else {})}
+        return self._call("GET", f"/api/v1/releases/{_segment(product)}/fetch", params=params)["releases"]
+
+    def payload(self, digest: str) -> bytes:
+        """A payload's bytes, its digest checked."""
+        data = self._call("GET", f"/p/{_segment(digest)}", raw=True)
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise ServerError(f"payload {digest} came with other bytes", "Try again; is a proxy changing them?")
+        return data
+
+    def groups(self) -> dict[str, Any]:
+        """All groups, and the digest of their state that a change names."""
+        return self._call("GET", "/api/v1/groups")
+
+    def change_groups(
+        self, seen: str | None, groups: Mapping[str, Mapping[str, Any]], devices: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Change groups, and the group of devices: all of it, or nothing if they are not as `seen` any more."""
+        body = {"seen": seen, "groups": groups, "devices": devices}
+        return self._call("POST", "/api/v1/groups", body=body)
+
+    def rollouts(self, product: str | None = None) -> list[dict[str, Any]]:
+        params = {"product": product} if product else None
+        return self._call("GET", "/api/v1/rollouts", params=params)["rollouts"]
+
+    def rollout(self, product: str, version: str) -> dict[str, Any]:
+        """How far a release has come, device by device."""
+        return self._call("GET", f"/api/v1/rollouts/{_segment(product)}/{_segment(version)}")
+
+    def change_rollout(self, act: str, product: str, version: str, where: Mapping[str, str]) -> dict[str, Any]:
+        """`act`: start or stop; `where`: {"channel": name} or {"group": name}."""
+        path = f"/api/v1/rollouts/{_segment(product)}/{_segment(version)}/{act}"
+        return self._call("POST", path, body=dict(where))
 
     def publish_data(self, release: Mapping[str, Any]) -> dict[str, Any]:
         """Publish a data release whose file is stored."""
@@ -179,6 +220,7 @@ class Server:
         content: bytes | None = None,
         kind: str | None = None,
         params: Mapping[str, Any] | None = None,
+        raw: bool = False,
     ) -> Any:
         headers = {"Content-Type": kind} if kind else None
         try:
@@ -187,7 +229,7 @@ class Server:
             )
             answer = self._client.send(request, stream=True)
             try:
-                told = self._read(answer)
+                told = self._read(answer, raw and answer.is_success)
             finally:
                 answer.close()
         except httpx.TimeoutException as error:
@@ -204,12 +246,14 @@ class Server:
             return told
         raise _problem(answer, told)
 
-    def _read(self, answer: httpx.Response) -> Any:
+    def _read(self, answer: httpx.Response, raw: bool) -> Any:
         data = bytearray()
         for piece in answer.iter_bytes():
             data += piece
             if len(data) > MAX_ANSWER:
                 raise ServerError(f"the server's answer is longer than {MAX_ANSWER} bytes", "Ask for less")
+        if raw:
+            return bytes(data)
         if not data:
             return None
         try:
@@ -255,7 +299,7 @@ def _problem(answer: httpx.Response, body: Any) -> ServerError:
 
 def _segment(text: str) -> str:
     """`text` as one path segment: what it names must not lead elsewhere."""
-    if not text or len(text) > 64 or not all(c.isalnum() and c.isascii() or c in "-_." for c in text):
+    if not text or len(text) > 64 or not all(c.isalnum() and c.isascii() or c in "-_.+" for c in text):
         raise TidegateError(f"{text!r} is not a name the server could know", "Check the spelling")
     return text
 

@@ -42,7 +42,7 @@ Field = tuple[str, Callable[[Any, str], Any]]
 
 def birth(data: bytes) -> dict[str, Any]:
     """A device's birth: what it is and runs, and the nonce of this boot."""
-    return _map(data, "birth", _BIRTH, required=frozenset(_BIRTH) - {12, 14})
+    return _map(data, "birth", _BIRTH, required=frozenset(_BIRTH) - {12, 13, 14})
 
 
 def state(data: bytes) -> dict[str, Any]:
@@ -223,6 +223,7 @@ _BIRTH: dict[int, Field] = {
     10: ("micropython", _text),
     11: ("trust_version", _uint),
     12: ("data", _held),
+    13: ("settings", _hex(4)),
     14: ("hardware", _hex(8)),
 }
 _STATE: dict[int, Field] = {

@@ -6,12 +6,14 @@ import base64
 from typing import Any
 
 from flask import Blueprint, g, request
+from sqlalchemy.orm import Session
 
 from ota_server import auth, publishing, releases, trust_updates, views
 from ota_server.auth import requires
 from ota_server.problems import Problem
 from ota_server.store import groups
 from ota_server.store import releases as stored
+from ota_server.store.models import Release
 
 from . import context
 
@@ -62,11 +64,22 @@ def fetch(product: str) -> dict[str, Any]:
     before = context.number("before", 0, 2**53) or 2**53
     with context.store().read() as session:
         rows = stored.before(session, product, before, most, request.args.get("version"))
-        return {"releases": [{**views.release(row), "envelopes": _envelopes(row)} for row in rows]}
+        return {
+            "releases": [
+                {**views.release(row), "envelopes": _envelopes(row), "bases": _bases(session, row)} for row in rows
+            ]
+        }
 
 
-def _envelopes(row: stored.Release) -> dict[str, str]:
+def _envelopes(row: Release) -> dict[str, str]:
     return {target.board: base64.b64encode(target.envelope).decode() for target in row.targets}
+
+
+def _bases(session: Session, row: Release) -> dict[str, dict[str, Any]]:
+    """What the images that its patches start from were published as."""
+    digests = {patch["base"] for target in row.targets for patch in target.patches}
+    found = {digest: stored.by_image(session, row.product, digest) for digest in digests}
+    return {digest: {"version": base.version, "sequence": base.sequence} for digest, base in found.items() if base}
 
 
 def _wanted() -> releases.Candidate:

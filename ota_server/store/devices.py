@@ -6,7 +6,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from . import commands, data, groups
-from .models import Command, Device, DeviceData, Release, Target, now_ms
+from .models import Command, Device, DeviceData, Target, now_ms
 from .trusts import newest_version
 
 

@@ -83,6 +83,15 @@ class Group(Base):
     release: Mapped[Release | None] = relationship()
 
 
+class ChannelRelease(Base):
+    """A release stands in a channel: it was published into it, or a rollout put it there."""
+
+    __tablename__ = "channel_release"
+    channel: Mapped[str] = mapped_column(String(32), primary_key=True)
+    release_id: Mapped[int] = mapped_column(ForeignKey("release.id"), primary_key=True)
+    since: Mapped[int] = mapped_column(BigInteger, default=now_ms)
+
+
 class Target(Base):
     """What a release installs on one board: the signed envelope and the facts in it."""
 
@@ -142,11 +151,16 @@ class Device(Base):
     offer_id: Mapped[int | None] = mapped_column(ForeignKey("target.id"))
     offer_sent_id: Mapped[int | None] = mapped_column(ForeignKey("target.id"))
     offer: Mapped[Target | None] = relationship(foreign_keys=[offer_id])
+    # what it is set to, as it said last (docs/gitops.md); null: not known
+    settings: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    settings_digest: Mapped[str | None] = mapped_column(String(8))  # of what was set over the air; "" for nothing
     # who it is (docs/enrolment.md)
     name: Mapped[str | None] = mapped_column(String(32), unique=True)  # for people; as good as the id everywhere
     key: Mapped[bytes | None] = mapped_column(LargeBinary)  # its own public key, if it enrolled with one
     hardware: Mapped[str | None] = mapped_column(String(16))  # print of the hardware its identity belongs to
-    past_nonces: Mapped[str] = mapped_column(String(160), default="", server_default="")  # of earlier boots, newest first
+    past_nonces: Mapped[str] = mapped_column(
+        String(160), default="", server_default=""
+    )  # of earlier boots, newest first
     cloned_at: Mapped[int | None] = mapped_column(BigInteger)  # when two boards with its identity were last noticed
     revoked_at: Mapped[int | None] = mapped_column(BigInteger)
 

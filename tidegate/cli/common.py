@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tidegate.client import Server, read_token
+from tidegate.errors import TidegateError
 
 F = TypeVar("F", bound=Callable[..., Any])
 Tell = Callable[[int, int, str], None]
@@ -85,6 +86,18 @@ def server_options(command: F) -> F:
 
 def connect(server: str, token_file: Path | None) -> Server:
     return Server(server, read_token(token_file))
+
+
+yes_option = click.option("--yes", is_flag=True, help="Do not ask; needed where nobody can be asked (CI).")
+
+
+def confirm(question: str, yes: bool, as_json: bool) -> None:
+    """Ask before something changes. Without a terminal nobody can answer: then it needs --yes, or nothing happens."""
+    if yes:
+        return
+    if as_json or not sys.stdin.isatty():
+        raise TidegateError("nobody can be asked here, and nothing was changed", "If it is what you want, add --yes")
+    click.confirm(question, abort=True, err=True)
 
 
 def emit(value: Any, as_json: bool, show: Callable[[Any], None]) -> None:

@@ -10,6 +10,7 @@ import click
 
 from tidegate.cli.claim import claim, claims, rename, revoke, unclaim
 from tidegate.cli.common import FILE, connect, emit, facts, json_option, rows, say, server_options
+from tidegate.cli.group import move
 from tidegate.cli.telemetry import telemetry
 from tidegate.files import write_atomic
 from tidegate.release.build import DEFAULT_PRODUCT
@@ -32,7 +33,7 @@ def device() -> None:
     """List, show, enrol, rename and revoke devices."""
 
 
-for command in (telemetry, claim, claims, unclaim, revoke, rename):
+for command in (telemetry, move, claim, claims, unclaim, revoke, rename):
     device.add_command(command)
 
 

@@ -14,13 +14,16 @@ from tidegate.cli.common import (
     ANY_PATH,
     FILE,
     FOLDER,
+    confirm,
     connect,
     emit,
     facts,
     json_option,
     progress,
+    rows,
     say,
     server_options,
+    yes_option,
 )
 from tidegate.release.build import DEFAULT_PRODUCT, DEFAULT_VENDOR
 
@@ -31,7 +34,7 @@ _PREVIOUS = click.option(
 
 @click.group()
 def release() -> None:
-    """Build, sign, verify, look into and publish releases."""
+    """Build, sign, verify, look into, publish and fetch releases."""
 
 
 @release.command(
@@ -192,17 +195,124 @@ def inspect(file: Path, as_json: bool) -> None:
 @release.command(
     epilog="""\b
 Examples:
-  tidegate release publish releases/1.1.0 --server http://127.0.0.1:8080 --token-file publish.token"""
+  tidegate release publish releases/1.1.0
+  tidegate release publish releases/1.1.0 --channel candidate --yes --token-file publish.token"""
 )
 @click.argument("folder", metavar="DIR", type=FOLDER)
+@click.option("--channel", help="Offer it to groups that follow this channel. Default: stable.")
 @click.option("--trust", "trust_file", type=FILE, help="Verify against this trust store before uploading.")
+@yes_option
 @server_options
 @json_option
-def publish(folder: Path, trust_file: Path | None, server: str, token_file: Path | None, as_json: bool) -> None:
-    """Upload the signed release in DIR; the server offers it to its boards. Repeating it is harmless."""
+def publish(
+    folder: Path,
+    channel: str | None,
+    trust_file: Path | None,
+    yes: bool,
+    server: str,
+    token_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Show what devices would get, ask, upload the signed release in DIR; the server offers it to them.
+
+    Repeating it is harmless, and goes on where it was cut off: what the server has is not sent again.
+    """
     found = releases.load(folder)
     if trust_file:
         releases.verify(found, stores.load(trust_file))
-    with connect(server, token_file) as api, progress("uploading", quiet=as_json) as tell:
-        answer = releases.publish(found, api, tell)
-    emit(answer, as_json, lambda _: say(f"{found.product} {found.version} is published on {server}"))
+    with connect(server, token_file) as api:
+        plan = releases.plan(found, api, channel)
+        if not as_json:
+            _show_plan(found, plan)
+        if not plan["published"]:
+            confirm(f"Publish {found.product} {found.version} on {server}?", yes, as_json)
+        with progress("uploading", quiet=as_json) as tell:
+            answer = releases.publish(found, api, tell, channel)
+
+    def show(value: dict[str, Any]) -> None:
+        for warning in value["warnings"]:
+            say(f"Warning: {warning}")
+        again = "" if value["published"] else "; it was already"
+        say(f"{found.product} {found.version} is published on {server}, channel {value['channel']}{again}")
+
+    emit({**answer, "plan": plan}, as_json, show)
+
+
+def _show_plan(found: releases.Release, plan: dict[str, Any]) -> None:
+    for board, target in found.targets.items():
+        patches = ", ".join(f"from {patch.base_version} {patch.size} bytes" for patch in target.patches)
+        say(f"{board}: image {target.size} bytes; patches: {patches or 'none'}")
+    payloads = {digest: size for target in found.targets.values() for digest, size in target.payloads.items()}
+    missing = sum(payloads.get(digest, 0) for digest in plan["missing"])
+    say(f"to upload: {len(plan['missing'])} of {len(payloads)} payloads, {missing} bytes")
+    lines = [{**row, "runs": row["version"] or "unknown", "gets": _gets(row)} for row in plan["devices"]]
+    columns = {"devices": "DEVICES", "board": "BOARD", "group": "GROUP", "runs": "RUN", "gets": "WOULD GET"}
+    if any("ids" in row for row in lines):
+        lines = [{**row, "ids": _named(row)} for row in lines]
+        columns["ids"] = "WHICH"
+    rows(lines, columns, f"The server knows no device of {found.product}.")
+
+
+def _gets(row: dict[str, Any]) -> str:
+    what = {"patch": "a patch of {} bytes", "image": "the image, {} bytes", "nothing": "nothing", "unknown": "it"}
+    text = what[row["gets"]].format(row["bytes"])
+    return f"{text}: {row['why']}" if row["why"] else text
+
+
+def _named(row: dict[str, Any]) -> str:
+    more = row["devices"] - len(row["ids"])
+    return " ".join(row["ids"]) + (f" and {more} more" if more > 0 else "")
+
+
+@release.command(
+    epilog="""\b
+Examples:
+  tidegate release fetch --out previous --trust trust.cbor
+  tidegate release fetch --out previous --last 3 --before 57"""
+)
+@click.option(
+    "--out", type=FOLDER, required=True, help="New folder; the releases come into OUT/1 (the newest), OUT/2..."
+)
+@click.option("--product", default=DEFAULT_PRODUCT, show_default=True, help="Of this product.")
+@click.option("--last", type=click.IntRange(1, 8), default=1, show_default=True, help="How many, newest first.")
+@click.option("--before", type=click.IntRange(1), help="Only those with a lower sequence number.")
+@click.option("--version", help="Only this version.")
+@click.option("--trust", "trust_file", type=FILE, help="Check their signatures against this trust store.")
+@server_options
+@json_option
+def fetch(
+    out: Path,
+    product: str,
+    last: int,
+    before: int | None,
+    version: str | None,
+    trust_file: Path | None,
+    server: str,
+    token_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Download published releases, to build the next one against: `release build --previous OUT/1`.
+
+    It needs the scope publish. Where nothing was published yet, OUT is an empty folder.
+    """
+    trust = stores.load(trust_file) if trust_file else None
+    with connect(server, token_file) as api, progress("downloading", quiet=as_json) as tell:
+        found = releases.fetch(
+            api,
+            out,
+            product=product,
+            last=last,
+            before=before or 0,
+            version=version,
+            trust=trust,
+            progress=tell,
+        )
+    told = [{"folder": str(one.folder), "version": one.version, "sequence": one.sequence} for one in found]
+
+    def show(value: list[dict[str, Any]]) -> None:
+        for one in value:
+            say(f"{one['folder']}: {product} {one['version']}, sequence {one['sequence']}")
+        if not value:
+            say(f"no such release of {product} is published on {server}; {out} is empty")
+
+    emit(told, as_json, show)

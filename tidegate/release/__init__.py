@@ -2,10 +2,11 @@
 
 from tidegate.release.build import build
 from tidegate.release.check import verify
+from tidegate.release.fetch import fetch
 from tidegate.release.folder import Release, Target, load
 from tidegate.release.inspect import inspect
-from tidegate.release.publish import publish
+from tidegate.release.publish import plan, publish
 from tidegate.release.rollback import rollback
 from tidegate.release.sign import sign
 
-__all__ = ["Release", "Target", "build", "inspect", "load", "publish", "rollback", "sign", "verify"]
+__all__ = ["Release", "Target", "build", "fetch", "inspect", "load", "plan", "publish", "rollback", "sign", "verify"]

@@ -12,17 +12,27 @@ from tidegate.release.folder import Release
 Progress = Callable[[int, int, str], None]
 
 
-def publish(release: Release, server: Server, progress: Progress | None = None) -> dict[str, Any]:
-    """Upload `release` to `server`; safe to repeat: what is there already is not changed.
+def plan(release: Release, server: Server, channel: str | None = None) -> dict[str, Any]:
+    """What publishing `release` into `channel` would do: {"missing": payloads to upload, "devices": who gets what}.
+
+    The server judges the manifests as for publishing, so what it would refuse is refused here already.
+    """
+    return server.plan_release(_document(release, channel))
+
+
+def publish(
+    release: Release, server: Server, progress: Progress | None = None, channel: str | None = None
+) -> dict[str, Any]:
+    """Upload what `server` does not have of `release`, and publish it; safe to repeat, goes on where it was cut off.
 
     `progress` is told (bytes done, bytes in all, payload). Returns the server's answer.
     """
-    envelopes = {board: release.envelope(board) for board in sorted(release.targets)}
-    payloads: dict[str, int] = {}
+    document = _document(release, channel)
+    sizes: dict[str, int] = {}
     for target in release.targets.values():
-        payloads.update(target.payloads)
-    contents = {digest: release.payload(digest) for digest in payloads}
-    total, done = sum(payloads.values()), 0
+        sizes.update(target.payloads)
+    contents = {digest: release.payload(digest) for digest in server.plan_release(document)["missing"]}
+    total, done = sum(sizes.values()), sum(size for digest, size in sizes.items() if digest not in contents)
     for digest, data in contents.items():
         if progress:
             progress(done, total, digest)
@@ -30,13 +40,20 @@ def publish(release: Release, server: Server, progress: Progress | None = None) 
         done += len(data)
     if progress:
         progress(total, total, "manifests")
-    targets = {board: {"envelope": base64.b64encode(data).decode("ascii")} for board, data in envelopes.items()}
-    return server.publish(
-        {
-            "product": release.product,
-            "vendor": release.vendor,
-            "version": release.version,
-            "sequence": release.sequence,
-            "targets": targets,
-        }
-    )
+    return server.publish(document)
+
+
+def _document(release: Release, channel: str | None) -> dict[str, Any]:
+    """The body of POST /api/v1/releases."""
+    targets = {
+        board: {"envelope": base64.b64encode(release.envelope(board)).decode("ascii")}
+        for board in sorted(release.targets)
+    }
+    return {
+        "product": release.product,
+        "vendor": release.vendor,
+        "version": release.version,
+        "sequence": release.sequence,
+        "targets": targets,
+        **({} if channel is None else {"channel": channel}),
+    }

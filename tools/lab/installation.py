@@ -209,7 +209,7 @@ class Installation:
         return out
 
     def publish(self, version: str) -> None:
-        self.tidegate("release", "publish", self.release(version), "--trust", self.trust)
+        self.tidegate("release", "publish", self.release(version), "--trust", self.trust, "--yes")
 
     def release(self, version: str) -> Path:
         return self.folder / "releases" / version

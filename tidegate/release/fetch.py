@@ -1,0 +1,118 @@
+"""Fetches published releases from a server: what a new one is linked and diffed against where none is at hand (CI)."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tidegate import manifest as suit
+from tidegate import romfs
+from tidegate.client import Server
+from tidegate.errors import Refused, TidegateError
+from tidegate.files import write_atomic
+from tidegate.release import folder as folders
+from tidegate.release.folder import Patch, Release, Target
+from tidegate.release.scratch import new_folder
+from tidegate.trust import TrustStore
+
+Progress = Callable[[int, int, str], None]
+
+
+def fetch(
+    server: Server,
+    out: Path,
+    *,
+    product: str,
+    last: int = 1,
+    before: int = 0,
+    version: str | None = None,
+    trust: TrustStore | None = None,
+    progress: Progress = lambda done, total, what: None,
+) -> list[Release]:
+    """The newest `last` releases of `product` as folders OUT/1 (the newest), OUT/2, ... ready for --previous.
+
+    Only those with a sequence number below `before`, if that is given, and of `version`. With `trust` the manifests'
+    signatures are checked. Everything is compared with the digests in the manifests. OUT is made even when nothing
+    was published yet.
+    """
+    found = server.fetch_releases(product, last, before, version)
+    if out.exists():
+        raise TidegateError(f"{out} exists; what was fetched is never changed", "Name a new folder or remove it")
+    out.mkdir(parents=True)
+    releases = []
+    for number, entry in enumerate(found, 1):
+        with new_folder(out / str(number)) as scratch:
+            _write(server, scratch, entry, trust, progress)
+        releases.append(folders.load(out / str(number)))
+    return releases
+
+
+def _write(server: Server, scratch: Path, entry: dict[str, Any], trust: TrustStore | None, progress: Progress) -> None:
+    try:
+        product, vendor, version, sequence = (entry[name] for name in ("product", "vendor", "version", "sequence"))
+        envelopes = {board: base64.b64decode(text, validate=True) for board, text in entry["envelopes"].items()}
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise TidegateError(
+            f"the server's answer is not a release: {error!r}", "Is it a Tidegate server of this version?"
+        ) from error
+    folders.check_identity(product, vendor, version, sequence)
+    facts = {board: _manifest(board, data, trust) for board, data in envelopes.items()}
+    wanted = {digest: size for one in facts.values() for digest, size in _payloads(one).items()}
+    total, done = sum(wanted.values()), 0
+    for digest, size in wanted.items():
+        progress(done, total, digest)
+        write_atomic(scratch / "p" / digest, server.payload(digest))
+        done += size
+    targets = {}
+    for board, one in facts.items():
+        class_id = suit.class_id(suit.vendor_id(vendor), product, board)
+        if (one.sequence, one.version, one.class_id) != (sequence, version, class_id):
+            raise Refused("malformed", f"{board}: the manifest is of another release than the server says")
+        targets[board] = _target(board, one, entry)
+        write_atomic(scratch / f"{board}.suit", envelopes[board])
+    built_as = min(_built_as(scratch, target) for target in targets.values())
+    release = Release(scratch, product, vendor, version, sequence, targets, built_as)
+    write_atomic(scratch / folders.INDEX, folders.encode(release))
+
+
+def _manifest(board: str, envelope: bytes, trust: TrustStore | None) -> suit.Manifest:
+    folders.check_board(board)
+    if trust is not None:
+        return suit.verify(envelope, trust)
+    return suit.decode(suit.open_envelope(envelope).manifest)
+
+
+def _payloads(facts: suit.Manifest) -> dict[str, int]:
+    return {facts.image.digest.hex(): facts.image.size, **{p.digest.hex(): p.size for p in facts.patches}}
+
+
+def _target(board: str, facts: suit.Manifest, entry: dict[str, Any]) -> Target:
+    """The server tells the names of what patches start from; no more depends on them than lines for people."""
+    bases = entry.get("bases") or {}
+    patches = []
+    for patch in facts.patches:
+        base = bases.get(patch.base_digest.hex()) or {}
+        patches.append(
+            Patch(
+                base=patch.base_digest.hex(),
+                base_size=patch.base_size,
+                base_version=str(base.get("version", "unknown")),
+                base_sequence=int(base.get("sequence", 0)),
+                size=patch.size,
+                digest=patch.digest.hex(),
+            )
+        )
+    digest = facts.image.digest.hex()
+    return Target(board, digest, facts.image.size, tuple(patches), f"{board}.suit", facts.class_id.hex())
+
+
+def _built_as(scratch: Path, target: Target) -> int:
+    """The sequence number that the image says, which is older where an old image was published again."""
+    image = (scratch / "p" / target.digest).read_bytes()
+    try:
+        return int(json.loads(romfs.files(image)["/release.json"])["sequence"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Refused("image", f"the image for {target.board} has no readable /release.json") from error
