@@ -67,6 +67,12 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Keep mosquitto's password and access files in DIR current as devices are registered.",
 )
 @click.option(
+    "--dynamic",
+    is_flag=True,
+    help="--broker is mosquitto with its dynamic security plugin: keep its users current over MQTT. With --mosquitto"
+    " DIR the plugin's file there is written again if it is lost.",
+)
+@click.option(
     "--trust",
     type=FILE,
     help="Trust store that releases are checked against; copied into DATA.",
@@ -105,6 +111,7 @@ def serve(
     broker: str | None,
     broker_password_file: Path | None,
     mosquitto_dir: Path | None,
+    dynamic: bool,
     trust: Path | None,
     keep_days: float,
     keep_rows: int,
@@ -134,7 +141,12 @@ def serve(
     )
     logging.getLogger("alembic").setLevel(logging.WARNING)
     os.umask(0o077)  # database, payloads and secrets are nobody else's business
-    config = Config(data=data, mosquitto_dir=mosquitto_dir, keep_days=keep_days, keep_rows=keep_rows)
+    if dynamic and broker is None:
+        raise TidegateError(
+            "--dynamic needs --broker", "Or leave it out: the broker inside looks after its users itself"
+        )
+    keep: dict[str, Any] = {"keep_days": keep_days, "keep_rows": keep_rows}
+    config = Config(data=data, mosquitto_dir=mosquitto_dir, dynamic=dynamic, **keep)
     listen = Address.parse(http), Address.parse(mqtt)
     if trust is not None:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -264,17 +276,31 @@ def token_revoke(data: Path, number: int) -> None:
 
 @click.command()
 @data_option
+@click.option(
+    "--dynamic", is_flag=True, help="For mosquitto's dynamic security plugin, which the server then commands."
+)
+@click.option("--plugin", type=FILE, help="With --dynamic: the plugin, if it is not where packages put it.")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-def mosquitto(data: Path, folder: Path) -> None:
+def mosquitto(data: Path, dynamic: bool, plugin: Path | None, folder: Path) -> None:
     """Write what mosquitto needs in place of the broker inside: users, access list, and a configuration to start from.
 
+    With --dynamic the users are in a file of mosquitto's plugin. It is written only where there is none: all devices
+    with their passwords' hashes. From then on the plugin keeps it, and `tidegate serve --dynamic` what is in it.
+
     \b
-    Example:
+    Examples:
       tidegate mosquitto mosquitto.d && mosquitto -c mosquitto.d/mosquitto.conf
+      tidegate mosquitto mosquitto.d --dynamic && mosquitto -c mosquitto.d/mosquitto.conf
     """
     config = Config(data=data)
-    broker_files.write(folder, config, prepare(config))
-    click.echo(f"wrote {folder}/passwords and {folder}/access; start: mosquitto -c {folder}/mosquitto.conf")
+    start = f"start: mosquitto -c {folder}/mosquitto.conf"
+    if not dynamic:
+        broker_files.write(folder, config, prepare(config))
+        click.echo(f"wrote {folder}/passwords and {folder}/access; {start}")
+    elif broker_files.write_dynamic(folder, config, prepare(config), plugin):
+        click.echo(f"wrote {folder}/{broker_files.PLUGIN_FILE}; {start}")
+    else:
+        click.echo(f"kept {folder}/{broker_files.PLUGIN_FILE}, which is the plugin's; to have it anew, delete it first")
 
 
 @click.command()

@@ -35,6 +35,7 @@ class Config:
     keep_days: float = KEEP_TELEMETRY_DAYS
     keep_rows: int = KEEP_TELEMETRY
     mosquitto_dir: Path | None = None  # where password and access files of an outside broker are kept current
+    dynamic: bool = False  # the outside broker is mosquitto with its dynamic security plugin, which we command
 
     def __post_init__(self) -> None:
         # Flask takes a relative path as one below its own package, everything else as one below the working folder.

@@ -1,22 +1,31 @@
-"""Files for mosquitto in place of the broker inside: users, the two-line access list, a configuration to start from."""
+"""Files for mosquitto in place of the broker inside: users, the two-line access list, a configuration to start from.
+
+Two ways. With password and access file the server writes them at each change and mosquitto reads them again. With the
+dynamic security plugin (ota_server.dynsec) the plugin's file is written once, and changes go over MQTT.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 from pathlib import Path
 
 from sqlalchemy import select
 
+from tidegate.errors import TidegateError
 from tidegate.files import read_limited, write_atomic
 
-from . import passwords
+from . import dynsec, passwords
 from .config import Config
 from .store import Store
 from .store.models import Device
 
+log = logging.getLogger("tidegate.mosquitto")
+
 SERVER_USER = "tidegate_server"  # no device can be called so: ids have no underscore
+PLUGIN_FILE = "dynamic-security.json"
 
 ACCESS = f"""\
 # A device writes below its own up/ and reads below its own down/; its user name is its id.
@@ -24,15 +33,27 @@ pattern write tg/%u/up/#
 pattern read tg/%u/down/#
 
 user {SERVER_USER}
-topic readwrite tg/#
+topic read tg/+/up/#
+topic write tg/+/down/#
+"""
+
+_BY_FILES = """\
+# A client's id is its user name, so that nobody takes over another's connection by its client id.
+use_username_as_clientid true
+password_file {folder}/passwords
+acl_file {folder}/access
+"""
+
+_DYNAMIC = """\
+plugin {plugin}
+plugin_opt_config_file {folder}/{file}
 """
 
 CONFIGURATION = """\
 # Written once by `tidegate mosquitto`; change it as you like.
 listener 1883 127.0.0.1
 allow_anonymous false
-password_file {folder}/passwords
-acl_file {folder}/access
+{access}\
 pid_file {folder}/mosquitto.pid
 max_packet_size 20480
 max_keepalive 600
@@ -52,26 +73,67 @@ log_type notice
 def write(folder: Path, config: Config, store: Store) -> None:
     """Write the users and the access list, and a configuration where there is none."""
     folder.mkdir(parents=True, exist_ok=True)
-    own = read_limited(config.broker_password, 256, "broker password").decode().strip()
-    with store.read() as session:
-        lines = [f"{row.id}:{row.password_hash}" for row in session.execute(select(Device.id, Device.password_hash))]
-    users = "\n".join([f"{SERVER_USER}:{passwords.hashed(own)}", *sorted(lines)]) + "\n"
+    lines = [f"{device_id}:{password_hash}" for device_id, password_hash in _devices(store)]
+    users = "\n".join([f"{SERVER_USER}:{_own_hash(config)}", *lines]) + "\n"
     write_atomic(folder / "passwords", users.encode(), mode=0o640)
     write_atomic(folder / "access", ACCESS.encode(), mode=0o640)
-    main = folder / "mosquitto.conf"
-    if not main.exists():
-        write_atomic(main, CONFIGURATION.format(folder=folder.resolve()).encode())
+    _configure(folder, _BY_FILES.format(folder=folder.resolve()))
     _reload(folder / "mosquitto.pid")
 
 
+def write_dynamic(folder: Path, config: Config, store: Store, plugin: Path | None = None) -> bool:
+    """Write the plugin's file and a configuration, each only where there is none: mosquitto keeps the file itself.
+
+    Returns whether the plugin's file was written; mosquitto reads it when it starts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / PLUGIN_FILE
+    main = folder / "mosquitto.conf"
+    if not main.exists():
+        found = plugin or dynsec.plugin()
+        _configure(folder, _DYNAMIC.format(plugin=found, folder=folder.resolve(), file=PLUGIN_FILE))
+    elif PLUGIN_FILE not in main.read_text(errors="replace"):
+        raise TidegateError(
+            f"{main} is there already, and does not use the plugin",
+            "Move it away to have a new one written, or add `plugin` and `plugin_opt_config_file` to it",
+        )
+    if file.exists():
+        return False
+    write_atomic(file, dynsec.file(SERVER_USER, _own_hash(config), _devices(store)), mode=0o660)
+    return True
+
+
 def refresh(config: Config, store: Store) -> None:
-    """After a change of users, if this server looks after a mosquitto."""
-    if config.mosquitto_dir is not None:
+    """After a change of users, if this server looks after a mosquitto's files."""
+    if config.mosquitto_dir is None:
+        return
+    if not config.dynamic:
         write(config.mosquitto_dir, config, store)
+    elif write_dynamic(config.mosquitto_dir, config, store):
+        log.warning(
+            "the plugin's file in %s was missing and is there again; restart a mosquitto that started without it",
+            config.mosquitto_dir,
+        )
+
+
+def _devices(store: Store) -> list[tuple[str, str]]:
+    """Those who may log in, with the hashes of their passwords."""
+    with store.read() as session:
+        known = select(Device.id, Device.password_hash).where(Device.revoked_at.is_(None)).order_by(Device.id)
+        return [(row.id, row.password_hash) for row in session.execute(known)]
+
+
+def _own_hash(config: Config) -> str:
+    return passwords.hashed(read_limited(config.broker_password, 256, "broker password").decode().strip())
+
+
+def _configure(folder: Path, access: str) -> None:
+    main = folder / "mosquitto.conf"
+    if not main.exists():
+        write_atomic(main, CONFIGURATION.format(folder=folder.resolve(), access=access).encode())
 
 
 def _reload(pid_file: Path) -> None:
-    """SIGHUP makes mosquitto read its users again; connections stay."""
+    """SIGHUP makes mosquitto read its users again, and end the connections of those who could not log in any more."""
     with contextlib.suppress(OSError, ValueError):
         pid = int(pid_file.read_text())
         if Path(f"/proc/{pid}/comm").read_text().strip() == "mosquitto":  # pid files outlive their process

@@ -1,7 +1,7 @@
-"""MQTT passwords of devices: 192 random bits, kept in the form of mosquitto's password file.
+"""MQTT passwords of devices: 192 bits (ota_server.coap.keys), kept in the form of mosquitto's password file.
 
 One form for both brokers, so that a fleet can move to mosquitto without new passwords on its devices. The hash is
-PBKDF2 with mosquitto's own count of 101 rounds: few, and enough, because nobody can guess random numbers of 192 bits.
+PBKDF2 with mosquitto's own count of 101 rounds: few, and enough, because nobody can guess numbers of 192 bits.
 """
 
 from __future__ import annotations

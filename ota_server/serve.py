@@ -34,6 +34,7 @@ from .store import Store, devices, migrate
 from .store.models import Device, Token
 from .store.retention import Keep
 from .tls import Tls, client_of
+from .workers.accounts import Accounts
 from .workers.mqtt import BrokerUrl, MqttWorker, client_id
 
 log = logging.getLogger("tidegate.serve")
@@ -127,6 +128,7 @@ class Server:
         self._lock: TextIO | None = None
         self._broker: EmbeddedBroker | None = None
         self._worker: MqttWorker | None = None
+        self._accounts: Accounts | None = None
         self._coap: CoapServer | None = None
         self._web: HttpServer | None = None
 
@@ -146,6 +148,10 @@ class Server:
         else:
             broker = BrokerUrl(self._broker_url, own, client_of(self._broker_ca))
             mosquitto.refresh(self._config, store)
+        if self._config.dynamic:
+            keys = Keys(self._config.coap_secret)
+            self._accounts = Accounts(store, keys, broker, client_id(own, "access"))
+            self._accounts.start()
         keep = Keep(self._config.keep_days, self._config.keep_rows)
         self._worker = MqttWorker(store, broker, wake, client_id(own), Relay(self._config), keep)
         self._worker.start()
@@ -175,6 +181,8 @@ class Server:
             self._coap.stop()
         if self._broker is not None:
             self._broker.drain()
+        if self._accounts is not None:
+            self._accounts.stop()
         if self._worker is not None:
             self._worker.stop()
         if self._broker is not None:

@@ -38,7 +38,6 @@ def register() -> tuple[dict[str, Any], int]:
                 f"{name} {body[name]!r:.80} is not usable",
                 "An id has 1 to 32 of a-z, 0-9 and -; a board and a product are lower-case names",
             )
-    password = passwords.generate()
     with context.store().write() as session:
         if session.get(Device, body["id"]) is not None:
             raise Problem(
@@ -50,10 +49,11 @@ def register() -> tuple[dict[str, Any], int]:
         if not enrolment.name_is_free(session, body["id"]):
             raise name_taken(body["id"])
         target = devices.newest_target(session, body["product"], body["board"])
-        device = Device(**body, password_hash=passwords.hashed(password), offer_id=target.id if target else None)
+        device = Device(**body, password_hash=passwords.NOBODY, offer_id=target.id if target else None)
         session.add(device)
         session.flush()
-        key = context.coap_keys().issue(session, body["id"])
+        key, password = context.coap_keys().issue(session, body["id"])
+        device.password_hash = passwords.hashed(password)
         audit.record(session, g.actor, "device.register", body["id"], board=body["board"], product=body["product"])
     context.access_changed(body["id"])
     context.wake_worker()
@@ -64,7 +64,6 @@ def register() -> tuple[dict[str, Any], int]:
 @requires("devices")
 def new_credentials(device_id: str) -> dict[str, Any]:
     """A fresh password and CoAP key; the old ones stop working for the next connection and the next message."""
-    password = passwords.generate()
     with context.store().write() as session:
         row = get(session, device_id)
         if row.revoked_at is not None:
@@ -74,9 +73,9 @@ def new_credentials(device_id: str) -> dict[str, Any]:
                 f"device {row.id} is revoked",
                 f"To take it back: tidegate device claim --device {row.id}",
             )
+        key, password = context.coap_keys().issue(session, row.id)
         row.password_hash = passwords.hashed(password)
         identity.begin(row, None)
-        key = context.coap_keys().issue(session, row.id)
         audit.record(session, g.actor, "device.credentials", row.id)
     context.access_changed(row.id)
     return {"id": row.id, **_secrets(row.id, password, key)}

@@ -4,6 +4,7 @@ nor the file alone is worth anything."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import secrets
@@ -18,7 +19,9 @@ from tidegate.files import read_limited, write_atomic
 
 KEY = 32  # bytes, of the server's secret and of each device's key
 _SALT = 16
+_PASSWORD = 24  # bytes before base64
 _FOR_DEVICE = b"tidegate coap device 1\0"
+_FOR_BROKER = b"tidegate mqtt device 1\0"
 _FOR_ECHO = b"tidegate coap echo 1"
 _FOR_CLAIM = b"tidegate claim 1\0"
 
@@ -48,6 +51,16 @@ class Keys:
             return self.of_device(row.device_id, row.salt)
         return enrolment.coap_key(self.of_claim(row.claim_id), row.salt)
 
+    def mqtt_password(self, row: CoapSession) -> str:
+        """The device's password at the broker: one that we told it, or one that it derived itself when it enrolled.
+
+        A device that was registered before passwords were derived has another one: compare this with its hash.
+        """
+        if row.claim_id is not None:
+            return enrolment.mqtt_password(self.of_claim(row.claim_id), row.salt)
+        derived = _derived(self._secret, _FOR_BROKER + row.device_id.encode() + b"\0" + row.salt)
+        return base64.urlsafe_b64encode(derived[:_PASSWORD]).decode()
+
     def of_claim(self, claim_id: str) -> bytes:
         """The secret of the claim with this id (hex)."""
         return _derived(self._secret, _FOR_CLAIM + claim_id.encode())
@@ -55,16 +68,18 @@ class Keys:
     def for_echo(self) -> bytes:
         return _derived(self._secret, _FOR_ECHO)
 
-    def issue(self, session: Session, device_id: str, claim_id: str | None = None, salt: bytes | None = None) -> bytes:
-        """A fresh key for the device; the one before, and the session under it, count no more. claim_id, salt: of the
-        claim that the device derives it from itself."""
+    def issue(
+        self, session: Session, device_id: str, claim_id: str | None = None, salt: bytes | None = None
+    ) -> tuple[bytes, str]:
+        """A fresh CoAP key and broker password for the device; the key before, and the session under it, count no more.
+        claim_id, salt: of the claim that the device derives them from itself."""
         row = session.get(CoapSession, device_id)
         if row is None:
             row = CoapSession(device_id=device_id)
             session.add(row)
         row.salt, row.echo, row.counter, row.window = salt or secrets.token_bytes(_SALT), None, -1, 0
         row.claim_id = claim_id
-        return self.of_session(row)
+        return self.of_session(row), self.mqtt_password(row)
 
 
 def _derived(secret: bytes, what: bytes) -> bytes:

@@ -1,0 +1,59 @@
+"""A real mosquitto on a free port, with what `tidegate mosquitto` writes."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from mqtt_device import Device
+from server_process import ServerProcess, eventually
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def write_files(folder: Path, data: Path, *options: str) -> str:
+    command = [sys.executable, "-m", "ota_server", "mosquitto", str(folder), "--data", str(data), *options]
+    return subprocess.run(command, check=True, timeout=120, capture_output=True, text=True).stdout
+
+
+class Mosquitto:
+    """One broker process; `folder` holds its configuration and log."""
+
+    def __init__(self, folder: Path, port: int):
+        self.folder = folder
+        self.port = port
+        configuration = folder / "mosquitto.conf"
+        text = configuration.read_text().replace("listener 1883", f"listener {port}")
+        configuration.write_text(f"user root\n{text}" if "user root" not in text else text)
+        self.log = (folder / "log").open("ab")
+        self.process = subprocess.Popen(["mosquitto", "-c", str(configuration)], stdout=self.log, stderr=self.log)
+        eventually(self.listens)
+
+    def listens(self) -> bool:
+        with socket.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(30)
+        self.log.close()
+
+
+def connected(server: ServerProcess, device_id: str, password: str) -> Device:
+    """mosquitto knows a new user a moment after it was registered."""
+    for _ in range(300):
+        device = Device(device_id, password, server.mqtt_port)
+        if device.refused is None:
+            server._devices.append(device)
+            return device
+        device.leave()
+        time.sleep(0.1)
+    raise AssertionError(f"mosquitto refuses {device_id}: {device.refused}")
