@@ -201,8 +201,11 @@ def _result(session: Session, device: Device, message: Message, _stream: str) ->
         if "answer" in body:
             answer["answer"] = clean(body["answer"], clean_text)
         parts = None if part is None else part["number"]
-        if commands.answered(session, device.id, cti, outcome, answer, answer.get("why"), parts) is None:
+        row = commands.answered(session, device.id, cti, outcome, answer, answer.get("why"), parts)
+        if row is None:
             _unknown(session)
+        elif outcome == "done":
+            settings.note_answer(session, device, row.opcode, answer.get("answer"))
 
 
 def _unknown(session: Session) -> None:
