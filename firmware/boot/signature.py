@@ -52,7 +52,7 @@ def _check(board, slot, manifest, keys, feed):
     from tidegate.failures import Failure
 
     try:
-        config = Config(board.folder, board.name)
+        config = Config(board.folder, board.name, secrets=False)
         found = envelope.authenticate(manifest, trust.parse(keys), feed)
         vendor = ids.vendor_id(config.vendor)
         target = _Target(slot, vendor, ids.class_id(vendor, config.product, config.board))
