@@ -144,7 +144,7 @@ def test_a_damaged_payload_is_never_used(
 def test_a_wrong_token_publishes_nothing(place: Installation, tmp_path: Path) -> None:
     token = tmp_path / "wrong.token"
     token.write_text("tg_" + "A" * 43)
-    done = place.run("release", "publish", place.release("1.1.0"), "--token-file", token)
+    done = place.run("release", "publish", place.release("1.1.0"), "--yes", "--token-file", token)
     assert done.returncode == 1
     assert "token" in done.stderr
     assert [entry["version"] for entry in place.api.releases()["releases"]] == []

@@ -24,11 +24,11 @@ def test_keys_are_lost_while_a_board_sleeps(place: Installation) -> None:
     rotate(place, 3, add="root-2", remove="root", signers=["root", "root-2"])
 
     # The server goes by the new keys at once.
-    refused = place.run("release", "publish", place.release("1.1.0"))
+    refused = place.run("release", "publish", place.release("1.1.0"), "--yes")
     assert refused.returncode == 1 and "was revoked" in refused.stderr, refused.stderr
     place.tidegate("release", "sign", place.release("1.1.0"), "--key", place.key("release-2"))
     place.tidegate("release", "verify", place.release("1.1.0"), "--trust", store(place, 3))
-    place.tidegate("release", "publish", place.release("1.1.0"))
+    place.tidegate("release", "publish", place.release("1.1.0"), "--yes")
     shown = place.api.device(DEVICE)
     assert shown["offer"]["state"] == "waiting" and shown["trust"]["version"] == 1
 

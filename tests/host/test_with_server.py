@@ -241,13 +241,13 @@ def test_publish(cli: Cli, server: Running, project: Path, key_folder: Path, tmp
     write_app(project, "two")
     second = build(cli, project, key_folder, tmp_path / "2", "1.1.0", 2, "--previous", first)
     for _ in range(2):  # repeating is harmless
-        published = cli("release", "publish", first, *trust_option, *server.options)
+        published = cli("release", "publish", first, "--yes", *trust_option, *server.options)
         assert published.exit_code == 0, published.stderr
-    published = cli("release", "publish", second, *server.options, "--json")
+    published = cli("release", "publish", second, "--yes", *server.options, "--json")
     assert published.exit_code == 0, published.stderr
     assert json.loads(published.stdout)["version"] == "1.1.0"
     older = build(cli, project, key_folder, tmp_path / "3", "1.0.1", 1)
-    refused = cli("release", "publish", older, *server.options)
+    refused = cli("release", "publish", older, "--yes", *server.options)
     assert refused.exit_code == 1 and "sequence" in refused.stderr
 
 
@@ -256,12 +256,12 @@ def test_publish_what_is_not_signed_well(
 ) -> None:
     folder = build(cli, project, key_folder, tmp_path / "1", "1.0.0", 1)
     assert cli("release", "sign", folder, "--key", key_folder / "stranger.jwk").exit_code == 0
-    refused = cli("release", "publish", folder, *server.options)
+    refused = cli("release", "publish", folder, "--yes", *server.options)
     assert refused.exit_code == 1 and "not in the trust store" in refused.stderr
-    refused = cli("release", "publish", folder, "--trust", key_folder / "trust.cbor", *server.options)
+    refused = cli("release", "publish", folder, "--yes", "--trust", key_folder / "trust.cbor", *server.options)
     assert refused.exit_code == 1 and "not in the trust store" in refused.stderr
     (folder / f"{BOARD}.suit").unlink()
-    refused = cli("release", "publish", folder, *server.options)
+    refused = cli("release", "publish", folder, "--yes", *server.options)
     assert refused.exit_code == 1 and "is not signed" in refused.stderr
 
 
