@@ -58,7 +58,7 @@ def messages() -> list[dict[str, Any]]:
     bad("birth", "a digest of 31 bytes", {**born, 6: bytes(31)})
     good("birth", "with settings", {**born, 13: bytes(range(4))}, {**value, "settings": "00010203"})
     bad("birth", "a digest of settings of 5 bytes", {**born, 13: bytes(5)})
-    bad("birth", "settings that are no digest", {**born, 13: 1})
+    bad("birth", "settings that are no digest", {**born, 13: "abcd"})
     bad("birth", "an unknown label", {**born, 99: 1})
     bad("birth", "a trial that is a number", {**born, 9: 1})
     bad("birth", "a version of 200 bytes", {**born, 4: "1" * 200})
