@@ -201,7 +201,7 @@ def test_commands_that_are_not_sent(cli: Cli, server: Running, gateway: Gateway,
     ):
         result = cli("cmd", "send", "gate-7", *arguments, *server.options)
         assert result.exit_code == 1 and says in result.stderr
-    assert send(cli, server, key_folder / "command.jwk", "info", "novalue").exit_code == 2
+    assert send(cli, server, key_folder / "command.jwk", "info", "a=1", "novalue").exit_code == 2
     assert gateway.last == bytes(8)
 
 

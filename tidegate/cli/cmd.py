@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-import json
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
+from tidegate import asking
 from tidegate import command as commands
-from tidegate import keys
-from tidegate.cli.common import FILE, connect, emit, facts, json_option, progress, say, server_options
+from tidegate.asking import Asker, Request
+from tidegate.cli import cmdtext
+from tidegate.cli.common import FILE, connect, emit, json_option, progress, say, server_options
 from tidegate.client import Server
 from tidegate.errors import TidegateError
 
-_OPEN = ("pending", "verified", "uplinked")
-_POLL = 0.25  # s, grows to a second
+DEFAULT_EXPIRES_S = 300
+INTERRUPTED = 130
+
+_key_option = click.option(
+    "--key",
+    "key_files",
+    type=FILE,
+    multiple=True,
+    help="Private command key, or a diagnose key for what only reads; repeat it where the trust store wants several.",
+)
+_wait_option = click.option(
+    "--wait", type=click.FloatRange(0, 86400), default=30, show_default=True, help="Seconds to wait for answers."
+)
 
 
 @click.group()
@@ -28,38 +43,31 @@ def cmd() -> None:
     epilog="""\b
 Examples:
   tidegate cmd send gate-7 info --key keys/command.jwk
-  tidegate cmd send gate-7 reboot delay_s=5 --key keys/command.jwk --wait 60
+  tidegate cmd send gate-7 log tail n=50 --key keys/diagnose.jwk
+  tidegate cmd send gate-7 reboot --key keys/command.jwk --wait 60
+  tidegate cmd send --group hall-2 mem --key keys/diagnose.jwk
+  tidegate cmd send gate-7 ping --key keys/a.jwk --key keys/b.jwk --json
 
 \b
-An argument is NAME=VALUE; the value is read as JSON if it is JSON, else as text."""
+Words are joined by dots: `log tail` is the opcode log.tail. `tidegate cmd ops ID` lists what a device offers.
+An argument is NAME=VALUE; the value is read as JSON if it is JSON, as bytes after hex:, else as text."""
 )
-@click.argument("device_id", metavar="ID")
-@click.argument("opcode")
-@click.argument("arguments", metavar="[NAME=VALUE]...", nargs=-1)
-@click.option(
-    "--key",
-    "key_files",
-    type=FILE,
-    multiple=True,
-    required=True,
-    help="Private command key; repeat it where the trust store wants several signatures.",
-)
-@click.option(
-    "--wait", type=click.FloatRange(0, 3600), default=30, show_default=True, help="Seconds to wait for the answer."
-)
+@click.argument("words", metavar="[ID] OPCODE [NAME=VALUE]...", nargs=-1, required=True)
+@click.option("--group", metavar="G", help="Ask every device of this group, each by a command of its own.")
+@_key_option
+@_wait_option
 @click.option(
     "--expires",
     type=click.IntRange(1, commands.MAX_LIFETIME),
-    default=300,
+    default=DEFAULT_EXPIRES_S,
     show_default=True,
-    help="Seconds until a device with a clock refuses it.",
+    help="Seconds that the command holds: it waits so long for a device that is away.",
 )
 @server_options
 @json_option
 def send(
-    device_id: str,
-    opcode: str,
-    arguments: tuple[str, ...],
+    words: tuple[str, ...],
+    group: str | None,
     key_files: tuple[Path, ...],
     wait: float,
     expires: int,
@@ -67,70 +75,191 @@ def send(
     token_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Sign OPCODE for device ID, send it, and print the decoded answer.
+    """Sign OPCODE for device ID (or for a group's devices), send it, and print the answer as it comes.
 
-    Exit code 1 if the device refused it, failed at it, or did not answer in time.
+    Exit code 1 if a device refused it, failed at it, or did not answer in time.
     """
-    named = dict(_argument(text) for text in arguments)
-    signers = [keys.load(file) for file in key_files]
-    commands.signing_role(signers)
+    device_id, opcode, arguments = _split(words, group)
+    if not key_files:
+        raise click.UsageError("Name the key to sign with: --key FILE. `tidegate key new` makes one.")
     with connect(server, token_file) as api:
-        nonce = api.device(device_id).get("nonce")
-        if not nonce:
-            raise TidegateError(
-                f"device {device_id} has not been born yet: the server has no nonce of it",
-                "Wait until it connects; `tidegate device show` tells",
-            )
-        now = int(time.time())
-        request = commands.Command(
-            audience=device_id,
-            opcode=opcode,
-            arguments=named,
-            cti=max(commands.next_counter(file) for file in key_files),
-            issued=now,
-            expires=now + expires,
-            nonce=bytes.fromhex(nonce),
-        )
-        answer = api.send_command(device_id, commands.make(signers, request))
-        with progress(f"waiting for {device_id}", quiet=as_json) as tell:
-            answer = _await(api, answer, request.cti.hex(), wait, tell)
-    emit(answer, as_json, lambda value: _show(device_id, opcode, value))
-    if answer["outcome"] != "done" and not (wait == 0 and answer["state"] in _OPEN):
+        asker = Asker(api, key_files)
+        request = Request(opcode, arguments, expires)
+        if group is not None:
+            good = _send_group(api, asker, group, request, wait, as_json)
+        else:
+            told = asker.ask(api.device(device_id), request)
+            stream = cmdtext.Stream(as_json)
+            told = _watch(api, told, wait, stream)
+            emit(told, as_json, lambda value: cmdtext.ended(value, stream.printed))
+            good = told["outcome"] == "done" or (wait == 0 and asking.is_open(told))
+    if not good:
         raise SystemExit(1)
 
 
-def _argument(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="argument")
+def _split(words: tuple[str, ...], group: str | None) -> tuple[str, str, dict[str, Any]]:
+    """(device, opcode, arguments); the device is "" with a group."""
+    bare = next((at for at, word in enumerate(words) if "=" in word), len(words))
+    named = words[bare:]
+    device, opcode = ("", words[:bare]) if group is not None else (words[0], words[1:bare])
+    if not opcode or "=" in device:
+        raise click.UsageError(f"Say {'an OPCODE' if group is not None else 'a device ID and an OPCODE'}.")
+    return device, ".".join(opcode), dict(cmdtext.argument(word) for word in named)
+
+
+def _watch(api: Server, told: dict[str, Any], wait: float, stream: cmdtext.Stream) -> dict[str, Any]:
+    """Follow one command to its end or for `wait` seconds, its output put out as it comes; the last of it."""
+    steps, start = asking.follow(api, told, wait), time.monotonic()
+    with _kept_on_interrupt([told]):
+        with progress(f"waiting for {told['device']}", quiet=stream.quiet) as tell:
+            for told in steps:
+                tell(int((time.monotonic() - start) * 10), max(1, int(wait * 10)), told["state"])
+                if told.get("output"):
+                    break  # no bar between the lines of an answer
+        stream.show(told)
+        for told in steps:
+            stream.show(told)
+    return told
+
+
+def _send_group(api: Server, asker: Asker, group: str, request: Request, wait: float, as_json: bool) -> bool:
+    members = [one for one in api.devices()["devices"] if one.get("group") == group and not one.get("revoked")]
+    if not members:
+        raise TidegateError(f"the group {group} has no devices", "`tidegate device list` shows the groups of devices")
+    with progress(f"signing for {group}", quiet=as_json) as tell:
+        told = asker.ask_all(members, request, lambda done: tell(done, len(members), members[done]["id"]))
+    with _kept_on_interrupt(told), progress(f"waiting for {group}", quiet=as_json) as tell:
+        for told in asking.follow_all(api, told, group, wait):  # noqa: B020
+            ended = sum(not asking.is_open(one) for one in told)
+            tell(ended, len(told), f"{ended} of {len(told)}")
+    whole = [api.command(one["cti"], one["device"]) if one.get("output_size") else one for one in told]
+    emit({"group": group, "commands": whole}, as_json, lambda value: cmdtext.group(value["commands"], request.opcode))
+    return all(one.get("outcome") == "done" or (wait == 0 and asking.is_open(one)) for one in whole)
+
+
+@contextmanager
+def _kept_on_interrupt(asked: list[dict[str, Any]]) -> Iterator[None]:
+    """Ctrl-C stops the waiting, not the commands; say so and how to go on."""
     try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
+        yield
+    except KeyboardInterrupt:
+        click.echo("\n" + cmdtext.left_behind(asked), err=True)
+        sys.exit(INTERRUPTED)
 
 
-def _await(api: Server, answer: dict[str, Any], cti: str, wait: float, tell: Any) -> dict[str, Any]:
-    start, pause = time.monotonic(), _POLL
-    while answer["state"] in _OPEN:
-        waited = time.monotonic() - start
-        if waited >= wait:
-            return answer
-        tell(int(waited * 10), max(1, int(wait * 10)), answer["state"])
-        time.sleep(min(pause, wait - waited))
-        pause = min(pause * 1.5, 1.0)
-        answer = api.command(cti, answer["device"])
-    return answer
+@cmd.command(
+    "list",
+    epilog="""\b
+Examples:
+  tidegate cmd list
+  tidegate cmd list --device gate-7 --limit 5
+  tidegate cmd list --group hall-2 --state uplinked --json""",
+)
+@click.option("--device", "device_id", metavar="ID", help="Only those to one device.")
+@click.option("--group", metavar="G", help="Only those to the devices of a group.")
+@click.option("--state", type=click.Choice(cmdtext.STATES), help="Only those in this state.")
+@click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="At most so many.")
+@server_options
+@json_option
+def list_(
+    device_id: str | None,
+    group: str | None,
+    state: str | None,
+    limit: int,
+    server: str,
+    token_file: Path | None,
+    as_json: bool,
+) -> None:
+    """List commands, newest first, with their states."""
+    with connect(server, token_file) as api:
+        answer = api.commands(limit, device=device_id, group=group, state=state)
+    emit(answer, as_json, lambda value: cmdtext.listed(value["commands"]))
 
 
-def _show(device_id: str, opcode: str, answer: dict[str, Any]) -> None:
-    state = answer["state"]
-    result = answer.get("result") or {}
-    if state in _OPEN:
-        say(f"{opcode} is {state}; {device_id} has not answered. Its counter is {answer['cti']}.")
-    elif answer["outcome"] == "done":
-        if answer.get("output"):
-            click.echo(answer["output"], nl=False)
-        facts(result.get("answer") or {"answer": "done"}, title=f"{device_id} answers {opcode}")
-    else:
-        ended = "failed at" if answer["outcome"] == "failed" else state
-        say(f"{opcode} was {ended} by {device_id}: {answer.get('why') or 'no reason given'}")
+_cti = click.argument("cti", metavar="CTI")
+_of_device = click.option("--device", "device_id", metavar="ID", help="Needed only if two devices were sent this CTI.")
+
+
+@cmd.command(
+    epilog="""\b
+Examples:
+  tidegate cmd show 0006434ed0f4a1c2
+  tidegate cmd show 0006434ed0f4a1c2 --wait 60 --json"""
+)
+@_cti
+@_of_device
+@click.option("--wait", type=click.FloatRange(0, 86400), default=0, help="Seconds to wait for its end.")
+@server_options
+@json_option
+def show(cti: str, device_id: str | None, wait: float, server: str, token_file: Path | None, as_json: bool) -> None:
+    """Show one command: its state, its history, and what the device answered.
+
+    CTI is the counter in the signed command, 16 hex digits; `cmd send` and `cmd list` tell it.
+    """
+    with connect(server, token_file) as api:
+        told = api.command(cti, device_id)
+        told = _watch(api, told, wait, cmdtext.Stream(quiet=True))
+    emit(told, as_json, cmdtext.whole)
+
+
+@cmd.command(
+    epilog="""\b
+Examples:
+  tidegate cmd cancel 0006434ed0f4a1c2
+  tidegate cmd cancel 0006434ed0f4a1c2 --device gate-7 --json"""
+)
+@_cti
+@_of_device
+@server_options
+@json_option
+def cancel(cti: str, device_id: str | None, server: str, token_file: Path | None, as_json: bool) -> None:
+    """Take back a command that has not gone out yet.
+
+    What the broker or the device has taken cannot be taken back: exit code 1.
+    """
+    with connect(server, token_file) as api:
+        told = api.cancel_command(cti, device_id)
+    emit(told, as_json, lambda value: say(f"{value['opcode']} for {value['device']} is cancelled; it was not sent."))
+
+
+@cmd.command(
+    epilog="""\b
+Examples:
+  tidegate cmd ops gate-7 --key keys/diagnose.jwk
+  tidegate cmd ops gate-7
+  tidegate cmd ops gate-7 --json"""
+)
+@click.argument("device_id", metavar="ID")
+@_key_option
+@_wait_option
+@server_options
+@json_option
+def ops(
+    device_id: str,
+    key_files: tuple[Path, ...],
+    wait: float,
+    server: str,
+    token_file: Path | None,
+    as_json: bool,
+) -> None:
+    """List the opcodes that device ID offers: arguments, time limit, and the role of keys they need.
+
+    With a key the device itself is asked (by the opcode `ops`); without one, the server's copy of its last answer to
+    that is shown.
+    """
+    with connect(server, token_file) as api:
+        if key_files:
+            told = Asker(api, key_files).ask(api.device(device_id), Request("ops", {}))
+            told = _watch(api, told, wait, cmdtext.Stream(quiet=True))
+            if told["outcome"] != "done":
+                emit(told, as_json, lambda value: cmdtext.ended(value, 0))
+                raise SystemExit(1)
+        else:
+            told = api.opcodes(device_id)["asked"]
+            if told is None:
+                raise TidegateError(
+                    f"the server has no answer of {device_id} to ops", "Ask the device itself: name a key with --key"
+                )
+    source = "device" if key_files else "server"
+    answer = {"device": told["device"], "source": source, "at": told["ended"], "opcodes": cmdtext.offered(told)}
+    emit(answer, as_json, cmdtext.opcodes)
