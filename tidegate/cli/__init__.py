@@ -17,14 +17,18 @@ from tidegate.errors import TidegateError
 
 _BUILT_IN = {
     "alarms": "tidegate.cli.alarms:alarms",
+    "apply": "tidegate.cli.fleet:apply",
     "cmd": "tidegate.cli.cmd:cmd",
     "data": "tidegate.cli.data:data",
     "delta": "tidegate.cli.delta:delta",
     "device": "tidegate.cli.device:device",
+    "diff": "tidegate.cli.fleet:diff",
     "emulate": "tidegate.cli.emulate:emulate",
     "flash": "tidegate.cli.flash:flash",
+    "group": "tidegate.cli.group:group",
     "key": "tidegate.cli.key:key",
     "release": "tidegate.cli.release:release",
+    "rollout": "tidegate.cli.rollout:rollout",
     "tls": "tidegate.cli.tls:tls",
     "trust": "tidegate.cli.trust:trust",
 }

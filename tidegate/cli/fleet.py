@@ -1,0 +1,181 @@
+"""`tidegate diff` and `tidegate apply`: a fleet as a file says (docs/gitops.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tidegate import fleetfile, gitops, keys
+from tidegate.cli.common import FILE, confirm, connect, emit, json_option, progress, say, server_options, yes_option
+from tidegate.errors import TidegateError
+from tidegate.release.build import DEFAULT_PRODUCT
+
+DIFFERENT = 3  # exit code: the fleet is not as the file says (yet)
+
+_FILE = click.option("-f", "--file", "path", type=FILE, default="fleet.yaml", show_default=True, help="The file.")
+_PRODUCT = click.option(
+    "--product", default=DEFAULT_PRODUCT, show_default=True, help="Of pinned releases, where the file names none."
+)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  tidegate diff -f fleet.yaml
+  tidegate diff -f fleet.yaml --json
+
+\b
+Exit codes: 0 no difference, 3 there are differences, 1 it could not be found out, 2 wrong usage."""
+)
+@_FILE
+@_PRODUCT
+@server_options
+@json_option
+def diff(path: Path, product: str, server: str, token_file: Path | None, as_json: bool) -> None:
+    """Show what is different from the file: groups, what they follow, who is in them, and settings of devices.
+
+    Needs a token with the scope read, and changes nothing.
+    """
+    file = fleetfile.load(path)
+    with connect(server, token_file) as api:
+        plan = gitops.plan(file, api, product)
+        gitops.check_releases(plan, api)
+    emit(_facts(plan), as_json, lambda _: _show(plan, path))
+    if not plan.is_empty:
+        raise SystemExit(DIFFERENT)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  tidegate apply -f fleet.yaml --key keys/command.jwk
+  tidegate apply -f fleet.yaml --key keys/command.jwk --yes --json
+
+\b
+Exit codes: 0 all is as the file says, 3 some devices wait (offline, or without an answer; the next
+run finishes them), 1 refused or failed, 2 wrong usage."""
+)
+@_FILE
+@click.option(
+    "--key",
+    "key_files",
+    type=FILE,
+    multiple=True,
+    help="Private command key, for settings; repeat it where the trust store wants several signatures.",
+)
+@click.option(
+    "--wait", type=click.FloatRange(0, 3600), default=60, show_default=True, help="Seconds to wait for each device."
+)
+@_PRODUCT
+@yes_option
+@server_options
+@json_option
+def apply(
+    path: Path,
+    key_files: tuple[Path, ...],
+    wait: float,
+    product: str,
+    yes: bool,
+    server: str,
+    token_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Show what is different from the file, ask, and make it so. Doing it again changes nothing.
+
+    Groups are changed on the server, all at once; the token needs the scopes read and rollout, and command for
+    settings, which are signed here with --key and set by each device as a whole or not at all.
+    """
+    file = fleetfile.load(path)
+    signers = [keys.load(one) for one in key_files]
+    for key in signers:
+        key.seed_for("command")
+    with connect(server, token_file) as api:
+        plan = gitops.plan(file, api, product)
+        gitops.check_releases(plan, api)
+        if not as_json:
+            _show(plan, path)
+        if any(one.online for one in plan.settings) and not signers:
+            raise TidegateError(
+                "settings of devices differ, and they are made by signed commands; nothing was changed",
+                "Name the command key: --key FILE",
+            )
+        ended: list[gitops.Sent] = []
+        if plan.changes or any(one.online for one in plan.settings):
+            confirm(f"Make it so on {server}?", yes, as_json)
+        plan = gitops.change_groups(file, api, product, plan)
+        if plan.changes and not as_json:
+            say("The groups are as the file says.")
+        with progress("setting", quiet=as_json) as tell:
+            for sent in gitops.send(api, plan.settings, signers, key_files, wait, tell):
+                ended.append(sent)
+                if not as_json:
+                    say(f"{sent.device}: {_ending(sent)}")
+    results = [{"device": one.device, "state": one.state, "why": one.why} for one in ended]
+    emit({**_facts(plan), "results": results}, as_json, lambda _: _show_ends(ended))
+    if any(one.state in ("refused", "failed") for one in ended):
+        raise SystemExit(1)
+    if any(one.state == "waiting" for one in ended):
+        raise SystemExit(DIFFERENT)
+
+
+def _ending(sent: gitops.Sent) -> str:
+    text = {"done": "is set", "waiting": "waits", "refused": "refused its settings", "failed": "could not be set"}
+    return text[sent.state] + (f": {sent.why}" if sent.why else "")
+
+
+def _show_ends(ended: list[gitops.Sent]) -> None:
+    waiting = [one.device for one in ended if one.state == "waiting"]
+    wrong = [one.device for one in ended if one.state in ("refused", "failed")]
+    if waiting:
+        say(f"{len(waiting)} wait; apply again when they are there: {' '.join(waiting)}")
+    if wrong:
+        say(f"{len(wrong)} are not as the file says: {' '.join(wrong)}")
+
+
+def _facts(plan: gitops.Plan) -> dict[str, Any]:
+    return {
+        "different": not plan.is_empty,
+        "changes": plan.changes,
+        "settings": [
+            {
+                "device": one.device,
+                "group": one.group,
+                "online": one.online,
+                "keys": {key: {"from": old, "to": new} for key, (old, new) in one.keys.items()},
+            }
+            for one in plan.settings
+        ],
+    }
+
+
+def _show(plan: gitops.Plan, path: Path) -> None:
+    if plan.is_empty:
+        say(f"All is as {path} says.")
+        return
+    for change in plan.changes:
+        whose = f"group {change['group']}" if "group" in change else f"device {change['device']}"
+        if change["to"] == "new":
+            say(f"+ {whose}")
+        elif change["what"] == "settings":
+            _show_settings(whose, change["from"] or {}, change["to"])
+        else:
+            say(f"~ {whose}: {change['what']} {_text(change['from'])} -> {_text(change['to'])}")
+    for one in plan.settings:
+        there = "" if one.online else " (not online: it waits)"
+        say(f"~ device {one.device}, in {one.group}{there}:")
+        for key, (old, new) in one.keys.items():
+            say(f"    {key}: {'not known' if old is None else old} -> {new}")
+
+
+def _show_settings(whose: str, old: dict[str, Any], new: dict[str, Any]) -> None:
+    """What is declared, as the server keeps it for people to see."""
+    for key in sorted(set(old) | set(new)):
+        if old.get(key) != new.get(key):
+            to = new.get(key, "not declared any more; devices keep what they have")
+            say(f"~ {whose}: declares {key} {_text(old.get(key))} -> {to}")
+
+
+def _text(value: Any) -> str:
+    return "none" if value is None else str(value)

@@ -1,0 +1,243 @@
+"""fleet.yaml: what a fleet should be, read strictly. Every error names the file and the line.
+
+YAML's SafeLoader makes nothing but plain values, and of YAML only what such a file needs is taken: no aliases, no
+tags, no key twice, no value of another kind than expected.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from tidegate.errors import TidegateError
+from tidegate.files import read_limited
+
+MAX_SIZE = 1 << 20  # bytes
+_MAX_DEPTH = 8
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}\Z")
+_PRODUCT = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,31}\Z")
+_DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}\Z")
+_LEVELS = ("error", "info", "debug")
+_DEFAULT = "default"  # the group of devices that no other group has
+
+
+@dataclass(frozen=True)
+class GroupSpec:
+    """What the file says of one group; None: it says nothing, and what is stays.
+
+    devices: ids or names, with their lines; settings: dotted keys of config.json, with their values.
+    """
+
+    name: str
+    line: int
+    channel: str | None = None
+    release: str | None = None
+    devices: dict[str, int] | None = None
+    settings: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class FleetFile:
+    """A fleet.yaml; `product` is that of pinned releases."""
+
+    path: Path
+    groups: dict[str, GroupSpec]
+    product: str | None = None
+
+    def wrong(self, line: int, what: str, remedy: str) -> NoReturn:
+        _wrong(self.path, line, what, remedy)
+
+
+@dataclass(frozen=True)
+class _At:
+    """A value and where it stands."""
+
+    value: Any
+    line: int
+
+
+@dataclass
+class _Reader:
+    path: Path
+    homes: dict[str, str] = field(default_factory=dict)  # device -> the group that lists it
+
+    def wrong(self, line: int, what: str, remedy: str = "Correct it; docs/gitops.md has the whole format") -> NoReturn:
+        _wrong(self.path, line, what, remedy)
+
+    # ------------------------------------------------------------ YAML
+
+    def document(self) -> _At:
+        data = read_limited(self.path, MAX_SIZE, "fleet file")
+        try:
+            text = data.decode("utf-8")
+            for event in yaml.parse(text, Loader=yaml.SafeLoader):
+                if isinstance(event, yaml.AliasEvent):
+                    mark = event.start_mark
+                    self.wrong(mark.line + 1 if mark else 1, "aliases (*) are not read", "Write it out")
+            loader = yaml.SafeLoader(text)
+            try:
+                node = loader.get_single_node()
+                if node is None:
+                    self.wrong(1, "the file is empty")
+                return self._value(loader, node, 0)
+            finally:
+                loader.dispose()
+        except UnicodeDecodeError:
+            self.wrong(data[: data.find(b"\n")].count(b"\n") + 1, "the file is not UTF-8 text")
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            self.wrong(mark.line + 1 if mark else 1, f"this is no YAML: {error.problem or error.context}")
+        except (yaml.YAMLError, RecursionError) as error:
+            self.wrong(1, f"this is no YAML: {str(error).splitlines()[0]}")
+
+    def _value(self, loader: Any, node: yaml.Node, depth: int) -> _At:
+        line = node.start_mark.line + 1
+        if depth > _MAX_DEPTH:
+            self.wrong(line, "it is nested too deeply")
+        if isinstance(node, yaml.MappingNode):
+            return _At(self._mapping(loader, node, depth), line)
+        if isinstance(node, yaml.SequenceNode):
+            return _At([self._value(loader, item, depth + 1) for item in node.value], line)
+        try:
+            return _At(loader.construct_object(node), line)
+        except (yaml.YAMLError, ValueError, OverflowError):
+            self.wrong(line, f"{node.value!r:.60} cannot be read as what it is marked as ({node.tag})")
+
+    def _mapping(self, loader: Any, node: yaml.MappingNode, depth: int) -> dict[str, _At]:
+        found: dict[str, _At] = {}
+        for key_node, item in node.value:
+            line = key_node.start_mark.line + 1
+            key = loader.construct_object(key_node) if isinstance(key_node, yaml.ScalarNode) else None
+            if not isinstance(key, str):
+                self.wrong(line, f"the key {getattr(key_node, 'value', '')!r:.60} is not text", "Put it in quotes")
+            if key in found:
+                self.wrong(line, f"{key} is there twice, first in line {found[key].line}", "Keep one of them")
+            found[key] = _At(self._value(loader, item, depth + 1), line)
+        return found
+
+    # ------------------------------------------------------------ what is in it
+
+    def map(self, at: _At, what: str, known: tuple[str, ...] = ()) -> dict[str, _At]:
+        """The mapping at `at`: name -> _At(_At(value, its line), line of the name)."""
+        if not isinstance(at.value, dict):
+            self.wrong(at.line, f"{what} must be a mapping of names to values")
+        for key, item in at.value.items():
+            if known and key not in known:
+                self.wrong(item.line, f"{what} has no {key!r}", f"Known are: {', '.join(known)}")
+        return {key: item.value for key, item in at.value.items()}
+
+    def text(self, at: _At, what: str, pattern: re.Pattern[str]) -> str:
+        if not isinstance(at.value, str):
+            self.wrong(at.line, f"{what} must be text, and {at.value!r:.60} is not", "Put it in quotes")
+        if not pattern.match(at.value):
+            self.wrong(at.line, f"{at.value!r:.60} cannot be {what}")
+        return at.value
+
+    def group(self, name: str, at: _At) -> GroupSpec:
+        if not _NAME.match(name):
+            self.wrong(at.line, f"{name!r:.60} cannot be the name of a group", "Use 1 to 32 of a-z, 0-9, - and _")
+        if at.value is None:
+            return GroupSpec(name, at.line)
+        found = self.map(at, f"group {name}", ("channel", "release", "devices", "settings"))
+        if "channel" in found and "release" in found:
+            self.wrong(found["release"].line, f"group {name} has a channel and a release", "Name one of them")
+        return GroupSpec(
+            name,
+            at.line,
+            self.text(found["channel"], "a channel", _NAME) if "channel" in found else None,
+            self.text(found["release"], "a release's version", _VERSION) if "release" in found else None,
+            self.devices(name, found["devices"]) if "devices" in found else None,
+            self.settings(found["settings"]) if "settings" in found else None,
+        )
+
+    def devices(self, group: str, at: _At) -> dict[str, int]:
+        if group == _DEFAULT:
+            self.wrong(
+                at.line, "the group default has no list: every device that no group lists is in it", "Remove devices"
+            )
+        if not isinstance(at.value, list):
+            self.wrong(at.line, "devices must be a list of ids or names")
+        found: dict[str, int] = {}
+        for item in at.value:
+            device = self.text(item, "a device's id or name", _DEVICE)
+            if device in self.homes:
+                self.wrong(item.line, f"device {device} is listed before, in group {self.homes[device]}")
+            self.homes[device], found[device] = group, item.line
+        return found
+
+    def settings(self, at: _At) -> dict[str, Any]:
+        """Nested or dotted names, as dotted ones."""
+        found: dict[str, Any] = {}
+        lines: dict[str, int] = {}
+
+        def walk(prefix: str, at: _At) -> None:
+            for name, item in self.map(at, "settings").items():
+                key = prefix + name
+                if isinstance(item.value, dict):
+                    walk(key + ".", item)
+                    continue
+                if key in found:
+                    self.wrong(item.line, f"{key} is there twice, first in line {lines[key]}")
+                self.setting(key, item)
+                found[key], lines[key] = item.value, item.line
+
+        if at.value is not None:
+            walk("", at)
+        return found
+
+    def setting(self, key: str, at: _At) -> None:
+        for pattern, (kind, fits) in _SETTINGS.items():
+            if re.fullmatch(pattern, key):
+                if not fits(at.value):
+                    self.wrong(at.line, f"{key} must be {kind}, and {at.value!r:.60} is not")
+                return
+        self.wrong(
+            at.line,
+            f"{key} is no setting that can be made over the air",
+            "Known are telemetry_period_s, trial_timeout_s, log_level, streams and store (docs/config.md)",
+        )
+
+
+def _wrong(path: Path, line: int, what: str, remedy: str) -> NoReturn:
+    raise TidegateError(f"{path}, line {line}: {what}", remedy)
+
+
+def _whole(least: int, most: int) -> tuple[str, Callable[[Any], bool]]:
+    def fits(value: Any) -> bool:
+        return type(value) is int and least <= value <= most
+
+    return f"a whole number from {least} to {most}", fits
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e9
+
+
+# The device checks again, and knows more: which streams there are, and what they allow.
+_SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "telemetry_period_s": _whole(1, 86400),
+    "trial_timeout_s": _whole(10, 3600),
+    "log_level": (f"one of {', '.join(_LEVELS)}", lambda value: value in _LEVELS),
+    "store\\.segments": _whole(1, 100_000),
+    "store\\.drop": ("text", lambda value: isinstance(value, str)),
+    "store\\.write_s": ("a number", _is_number),
+    r"streams\.[^.]{1,64}\.(period_ms|window)": _whole(0, 2**31 - 1),
+    r"streams\.[^.]{1,64}\.over\.[^.]{1,64}": ("a number", _is_number),
+}
+
+
+def load(path: Path) -> FleetFile:
+    """Read `path`; TidegateError names what is wrong and its line."""
+    reader = _Reader(path)
+    top = reader.map(reader.document(), "the file", ("product", "groups"))
+    if "groups" not in top:
+        reader.wrong(1, "the file has no groups")
+    product = reader.text(top["product"], "a product", _PRODUCT) if "product" in top else None
+    named = reader.map(top["groups"], "groups")
+    return FleetFile(path, {name: reader.group(name, at) for name, at in named.items()}, product)
