@@ -57,6 +57,12 @@ class Board:
         """Whether the interface has an address."""
         return self._lan.isconnected()
 
+    def addresses(self):
+        """What DHCP said, and the MAC address."""
+        address, mask, gateway, dns = self._lan.ifconfig()
+        mac = ":".join("%02x" % byte for byte in self._lan.config("mac"))
+        return {"address": address, "mask": mask, "gateway": gateway, "dns": dns, "mac": mac}
+
     def know_time(self, seconds):
         """It is at least so many seconds after 1970: TLS refuses certificates that ended before.
 

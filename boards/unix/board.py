@@ -5,6 +5,7 @@ again and says why in TIDEGATE_RESET_CAUSE.
 """
 
 import os
+import time
 from array import array
 
 import ffi
@@ -23,6 +24,7 @@ _ITIMER_REAL = const(0)
 _EXIT_RESET = const(3)  # what `gateway` takes for a reset
 _ID_SIZE = const(6)
 _PAGE = const(4096)  # of the memory, for msync
+_WRITTEN = const(1760000000)  # s since 1970, October 2025
 
 _libc = ffi.open(None)
 _open = _libc.func("i", "open", "sii")
@@ -121,6 +123,17 @@ class Board:
         _close(file)
         if failed:
             raise OSError(os.errno(), folder)
+
+    def clock(self):
+        """Seconds since 1970, as the system has it; None before this was written: it was never set."""
+        seconds = int(time.time())
+        return seconds if seconds > _WRITTEN else None
+
+    def spawn(self, name, arguments, cpu_s, memory):
+        """Starts a program of the system, without a shell; the boot.process.Process."""
+        from boot.process import Process
+
+        return Process(name, arguments, cpu_s, memory)
 
     def random(self, count):
         return os.urandom(count)

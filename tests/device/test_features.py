@@ -274,18 +274,18 @@ def test_no_heap_from_sample_to_pack():
     for _ in range(60):  # what is made once: characters, the ring's folder
         telemetry.poll(now)
         now += 200
-        if telemetry._used > 500:
-            telemetry._used = 0
-    telemetry._used = packs = 0
+        if telemetry.used > 500:
+            telemetry.used = 0
+    telemetry.used = packs = 0
     gc.collect()
     micropython.heap_lock()
     try:
         for _ in range(100):
             telemetry.poll(now)
             now += 200
-            if telemetry._used > 500:
+            if telemetry.used > 500:
                 packs += 1
-                telemetry._used = 0
+                telemetry.used = 0
     finally:
         micropython.heap_unlock()
     true(packs > 3, "packs")

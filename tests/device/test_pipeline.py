@@ -112,7 +112,7 @@ def test_full_drops_the_oldest_and_says_so():
     place.send(turns=4000)
     equal(place.counted(), list(range(dropped, FULL)))
     equal(cbor.loads(place.link.sent[0][1])[0][-258], dropped)
-    alarm = cbor.loads(place.alarms._outbox._queue[0][1])
+    alarm = cbor.loads(place.alarms._outbox.queue[0][1])
     equal((alarm[1], alarm[2], alarm[3]), ("telemetry-dropped", "ring-full", "%d packs lost" % dropped))
     place.boot()
     equal((place.ring.dropped, place.ring.told), (dropped, dropped))

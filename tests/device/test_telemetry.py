@@ -77,7 +77,7 @@ def test_outbox_keeps_the_order_over_a_reset():
     run(outbox.run(QuickBeat("o", 9)))
     equal(link.sent, [("report", bytes([number])) for number in range(6)])
     equal(state.names(), [])
-    equal(Outbox(link, state)._queue, [])
+    equal(Outbox(link, state).queue, [])
 
 
 def test_outbox_is_bounded():
@@ -86,7 +86,7 @@ def test_outbox_is_bounded():
     outbox = Outbox(link, State(scratch.folder()))
     for number in range(40):
         outbox.add("report", bytes([number]))
-    equal([entry[1] for entry in outbox._queue], [bytes([number]) for number in range(24, 40)])
+    equal([entry[1] for entry in outbox.queue], [bytes([number]) for number in range(24, 40)])
     equal(outbox.dropped, 24)
 
 
@@ -94,7 +94,7 @@ def test_damaged_outbox_file_is_no_crash():
     state = State(scratch.folder())
     for content in (5, [5], [["report"]], [[1, 2]], {"a": 1}):
         state.store("outbox", content)
-        equal(Outbox(Link(), state)._queue, [])
+        equal(Outbox(Link(), state).queue, [])
 
 
 # ---------------------------------------------------------------- alarms and reports
@@ -107,13 +107,13 @@ def test_alarms_are_limited_and_counted():
     for _ in range(9):
         alarms.raise_("command-refused", "signature")
     alarms.raise_("crash", "exception")  # another kind is not held back
-    equal(len(outbox._queue), 6)
+    equal(len(outbox.queue), 6)
     uptime.now = 29
     alarms.raise_("command-refused", "signature")
-    equal(len(outbox._queue), 6)
+    equal(len(outbox.queue), 6)
     uptime.now = 30
     alarms.raise_("command-refused", "signature")
-    equal(cbor.loads(outbox._queue[-1][1]), {1: "command-refused", 2: "signature", 5: 5})
+    equal(cbor.loads(outbox.queue[-1][1]), {1: "command-refused", 2: "signature", 5: 5})
 
 
 def test_reports_fit_their_limits():
@@ -123,7 +123,7 @@ def test_reports_fit_their_limits():
     reporter = reports.Reporter(bytes(8), outbox, lambda: settled.append(True))
     failure = failures.Failure(failures.PATCH, "\u00e4" * 200)
     reporter.report(reports.FAILED, 7, bytes(32), failure=failure)
-    message = cbor.loads(outbox._queue[0][1])
+    message = cbor.loads(outbox.queue[0][1])
     equal(len(message[-260].encode()), 160)
     equal(message[4], {5: 12, 7: 11})
     equal(message[99], [[-16, bytes(32)]])

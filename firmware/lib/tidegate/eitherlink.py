@@ -15,31 +15,31 @@ _PATIENCE_S = const(20)  # how long the broker may be away before CoAP begins
 
 
 class EitherLink:
-    """See tidegate.link.Link."""
+    """See tidegate.link.Link. first, second: the Link and the CoapLink."""
 
     def __init__(self, config, board, handlers, ssl=None):
-        self._first = Link(config, board, handlers, ssl)
-        self._second = CoapLink(config, board, handlers)
+        self.first = Link(config, board, handlers, ssl)
+        self.second = CoapLink(config, board, handlers)
 
     @property
     def connected(self):
-        return self._first.connected or self._second.connected
+        return self.first.connected or self.second.connected
 
     @property
     def announced(self):
-        return self._first.announced or self._second.announced
+        return self.first.announced or self.second.announced
 
     @property
     def sessions(self):
-        return self._first.sessions + self._second.sessions
+        return self.first.sessions + self.second.sessions
 
     def introduce(self, birth, state):
-        self._first.introduce(birth, state)
-        self._second.introduce(birth, state)
+        self.first.introduce(birth, state)
+        self.second.introduce(birth, state)
 
     def refresh(self):
-        self._first.refresh()
-        self._second.refresh()
+        self.first.refresh()
+        self.second.refresh()
 
     async def publish(self, topic, payload, qos=0, retain=False, timeout_s=None):
         await self._now().publish(topic, payload, qos, retain, timeout_s)
@@ -48,16 +48,16 @@ class EitherLink:
         await self._now().round_trip()
 
     def _now(self):
-        for link in (self._first, self._second):
+        for link in (self.first, self.second):
             if link.connected:
                 return link
         raise LinkError("neither the broker nor the server answers")
 
     async def run(self):
-        await asyncio.gather(self._first.run(), self._stand_in())
+        await asyncio.gather(self.first.run(), self._stand_in())
 
     async def announce(self, beat):
-        await asyncio.gather(self._first.announce(beat), self._second.announce(beat))
+        await asyncio.gather(self.first.announce(beat), self.second.announce(beat))
 
     async def _stand_in(self):
         """Begins CoAP when the broker has been away for a while, and ends it when it is back."""
@@ -65,12 +65,12 @@ class EitherLink:
         speaking = None
         while True:
             await sleep_ms(1000)
-            away = 0 if self._first.connected else away + 1
+            away = 0 if self.first.connected else away + 1
             if speaking is None and away >= _PATIENCE_S:
                 console.info("the broker is away: CoAP until it is back")
-                speaking = asyncio.create_task(self._second.run())
+                speaking = asyncio.create_task(self.second.run())
             elif speaking is not None and not away:
                 console.info("the broker is back")
                 speaking.cancel()
                 speaking = None
-                self._second.leave()
+                self.second.leave()

@@ -33,7 +33,7 @@ class Link:
         self._birth = None
         self._state = None
         self.announced = False
-        self._client = Client(
+        self.client = Client(
             config.device,
             config.mqtt_host,
             config.mqtt_port,
@@ -52,12 +52,12 @@ class Link:
 
     @property
     def connected(self):
-        return self._client.connected
+        return self.client.connected
 
     @property
     def sessions(self):
         """Connections so far."""
-        return self._client.sessions
+        return self.client.sessions
 
     def introduce(self, birth, state):
         """What is published, retained, at each connection, and at once if there is one. birth(),
@@ -76,14 +76,14 @@ class Link:
     async def publish(self, topic, payload, qos=0, retain=False, timeout_s=None):
         """Publishes under the device's up/; raises LinkError."""
         try:
-            await self._client.publish(self._up + topic, payload, qos, retain, timeout_s)
+            await self.client.publish(self._up + topic, payload, qos, retain, timeout_s)
         except MqttError as error:
             raise LinkError(str(error))
 
     async def round_trip(self):
         """Returns when the broker has answered; raises LinkError."""
         try:
-            await asyncio.wait_for(self._client.round_trip(), _PING_S)
+            await asyncio.wait_for(self.client.round_trip(), _PING_S)
         except asyncio.TimeoutError:
             raise LinkError("no answer within %d s" % _PING_S)
         except MqttError as error:
@@ -93,8 +93,8 @@ class Link:
         """The connection itself."""
         self._board.network_up()
         for name in self._handlers:
-            await self._client.subscribe(self._down + name)
-        await self._client.run()
+            await self.client.subscribe(self._down + name)
+        await self.client.run()
 
     async def announce(self, beat):
         """The task that publishes birth and state after each connection."""

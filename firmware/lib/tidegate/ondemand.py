@@ -16,7 +16,11 @@ import sys
 # each further import would cost it again.
 _NAMES = (  # one text: as a tuple the names themselves would be in RAM
     "tidegate.acceptance tidegate.calls tidegate.carrying tidegate.catalog tidegate.opcodes "
-    "tidegate.ops tidegate.ops.device tidegate.component tidegate.config tidegate.envelope tidegate.failures "
+    "tidegate.ops.bench tidegate.ops.device tidegate.ops.execute tidegate.ops.files "
+    "tidegate.ops.host tidegate.ops.logs tidegate.ops.memory tidegate.ops.network "
+    "tidegate.ops.sensors tidegate.ops.session tidegate.ops.settings tidegate.ops.updates "
+    "tidegate.ops "  # after what is in it
+    "tidegate.component tidegate.config tidegate.envelope tidegate.failures "
     "tidegate.crash tidegate.settings "
     "tidegate.ids tidegate.install tidegate.keeper tidegate.pins tidegate.plan tidegate.staging "
     "tidegate.succession tidegate.suit tidegate.trial tidegate.trust tidegate.tuning "
@@ -25,7 +29,8 @@ _NAMES = (  # one text: as a tuple the names themselves would be in RAM
     "cose ed25519 ed25519_base ed25519_pure "
     "edwards25519 httpget sha512 tidegate.enrol ed25519_sign httppost "
     "coap coap_block coap_exchange coap_message coap_peer coap_udp "
-    "boot.fileslots boot.manifests boot.record boot.romslots boot.slots"
+    "boot.back boot.fileslots boot.manifests boot.options boot.record boot.romslots "
+    "boot.signature boot.slots boot.verify"
 )
 
 
@@ -55,7 +60,7 @@ class _Modules:
 def _forget(name):
     del sys.modules[name]
     package, _, rest = name.rpartition(".")
-    if package:
+    if package in sys.modules:
         delattr(sys.modules[package], rest)
 
 

@@ -15,7 +15,9 @@ _FILE = "outbox"
 
 
 class Outbox:
-    """A bounded queue of (topic under up/, payload). dropped: messages that found no room."""
+    """A bounded queue of (topic under up/, payload, whether it is kept over a reset). dropped:
+    messages that found no room.
+    """
 
     def __init__(self, link, state):
         """link: has `connected` and the coroutine function publish(topic, payload, qos=,
@@ -23,23 +25,23 @@ class Outbox:
         """
         self._link = link
         self._state = state
-        self._queue = _kept(state)
-        self._stored = bool(self._queue)
+        self.queue = _kept(state)
+        self._stored = bool(self.queue)
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         self.dropped = 0
-        if self._queue:
-            console.info("%d messages of the last boot are still to be sent", len(self._queue))
+        if self.queue:
+            console.info("%d messages of the last boot are still to be sent", len(self.queue))
             self._work.set()
 
     def add(self, topic, payload, keep=True):
         """Queues a message; what is not to be kept is dropped while there is no connection."""
         if not keep and not self._link.connected:
             return
-        if len(self._queue) >= _MOST:
-            self._queue.pop(0)
+        if len(self.queue) >= _MOST:
+            self.queue.pop(0)
             self.dropped += 1
-        self._queue.append((topic, payload, keep))
+        self.queue.append((topic, payload, keep))
         self._idle.clear()
         self._work.set()
         if keep and not self._link.connected:
@@ -49,7 +51,7 @@ class Outbox:
         """Puts on the file system what has not arrived."""
         kept = []
         room = _KEPT
-        for topic, payload, keep in reversed(self._queue):
+        for topic, payload, keep in reversed(self.queue):
             if keep and len(payload) <= min(_KEPT_SIZE, room):
                 kept.insert(0, [topic, payload])
                 room -= len(payload)
@@ -64,7 +66,7 @@ class Outbox:
 
     async def flush(self, timeout_s):
         """Waits until all is sent, at most so long; the rest is kept on the file system."""
-        if self._queue and self._link.connected:
+        if self.queue and self._link.connected:
             try:
                 await asyncio.wait_for(self._idle.wait(), timeout_s)
             except asyncio.TimeoutError:
@@ -75,19 +77,19 @@ class Outbox:
         """The task that sends."""
         while True:
             await beat.wait(self._work)
-            while self._queue:
+            while self.queue:
                 beat()
                 if not self._link.connected:
                     await beat.sleep(1)
                     continue
-                entry = self._queue[0]
+                entry = self.queue[0]
                 try:
                     await self._link.publish(entry[0], entry[1], qos=1, timeout_s=_PUBLISH_S)
                 except LinkError:
                     self.save()
                     continue
-                if entry in self._queue:
-                    self._queue.remove(entry)
+                if entry in self.queue:
+                    self.queue.remove(entry)
             if self._stored:
                 self.save()
             self._idle.set()

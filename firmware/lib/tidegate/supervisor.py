@@ -7,29 +7,31 @@ _ROUND_MS = const(1000)
 
 
 class Beat:
-    """One task's pulse. Calling it says: I made progress. While it waits for work it owes none."""
+    """One task's pulse. Calling it says: I made progress. While it waits for work (idle) it owes
+    none. last: when it last did, ticks.
+    """
 
     def __init__(self, name, limit_s):
         self.name = name
         self.limit_s = limit_s
-        self._last = ticks_ms()
-        self._idle = False
+        self.last = ticks_ms()
+        self.idle = False
 
     def __call__(self):
-        self._last = ticks_ms()
+        self.last = ticks_ms()
 
     def late_s(self):
         """Seconds past the limit, 0 or less while all is well."""
-        if self._idle:
+        if self.idle:
             return 0
-        return ticks_diff(ticks_ms(), self._last) // 1000 - self.limit_s
+        return ticks_diff(ticks_ms(), self.last) // 1000 - self.limit_s
 
     async def wait(self, event):
         """Waits for the event, however long, and clears it."""
-        self._idle = True
+        self.idle = True
         await event.wait()
         event.clear()
-        self._idle = False
+        self.idle = False
         self()
 
     async def sleep(self, seconds):

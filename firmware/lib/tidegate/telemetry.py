@@ -34,7 +34,7 @@ _DROPPED = const(-258)
 
 
 class Telemetry:
-    """All streams of a device."""
+    """All streams of a device. used: bytes of packs that wait in RAM; ring: those on flash."""
 
     def __init__(self, device, streams, link, alarms_, uptime, store, number, write_s=30):
         """streams: streams.Stream each, their periods set; store: ring.Ring; number: of the first
@@ -47,13 +47,13 @@ class Telemetry:
         self._link = link
         self._alarms = alarms_
         self._uptime = uptime
-        self._ring = store
+        self.ring = store
         self._number = number
         self._write_s = write_s
         self._began = store.last  # time of operation when this boot began, s
         self._pack = senml.Pack("urn:dev:org:tidegate:%s:" % device, None, bytearray(_PACK))
         self._queue = bytearray(_QUEUE)
-        self._used = 0  # bytes of it
+        self.used = 0  # bytes of it
         self._gone = 0  # packs that left the queue at its old end
         self._polled = ticks_ms()
         self._work = asyncio.Event()
@@ -66,7 +66,7 @@ class Telemetry:
         start.
         """
         failures = sum(stream.failures for stream in self._streams)
-        return {"packs_dropped": self._ring.dropped, "source_failures": failures}
+        return {"packs_dropped": self.ring.dropped, "source_failures": failures}
 
     # ------------------------------------------------------------ sampling
 
@@ -98,19 +98,19 @@ class Telemetry:
         """The window's end: its pack into the queue."""
         try:
             while not self._encode(stream):
-                if not self._used:
+                if not self.used:
                     console.error("stream %s: a pack is too large", stream.name)
                     break
                 if not self._make_room(stream):
                     break
         except MemoryError:  # of the moment; the next window may have it
-            self._ring.count(stream.kind)
+            self.ring.count(stream.kind)
         stream.clear()
 
     def _encode(self, stream):
         """Whether there was room for the pack; one without records needs none."""
         pack, queue, name = self._pack, self._queue, stream.name
-        at = self._used + ring.OVERHEAD
+        at = self.used + ring.OVERHEAD
         begin = at + _CONTENT_SIZE
         end = min(len(queue), begin + _PACK - 2 * pack.gap) - len(name)
         if begin >= end:
@@ -130,11 +130,12 @@ class Telemetry:
             queue[end] = ord(char)
             end += 1
         size = end - at
-        self._used = ring.frame(queue, self._used, size, stream.kind, self._now())
+        self.used = ring.frame(queue, self.used, size, stream.kind, self.now())
         self._work.set()
         return True
 
-    def _now(self):
+    def now(self):
+        """Seconds of operation, over all resets."""
         return self._began + self._uptime.seconds()
 
     # ------------------------------------------------------------ keeping
@@ -142,21 +143,21 @@ class Telemetry:
     def keep(self):
         """Writes to flash what waits in RAM, in one go; whether nothing waits any more."""
         try:
-            if self._used and self._ring.write(self._queue, self._used):
-                console.debug("telemetry: %d bytes kept", self._used)
-                self._used = 0
+            if self.used and self.ring.write(self._queue, self.used):
+                console.debug("telemetry: %d bytes kept", self.used)
+                self.used = 0
         except (OSError, MemoryError) as error:
             console.debug("telemetry could not be kept: %r", error)
-        return not self._used
+        return not self.used
 
     def _make_room(self, stream):
         """Whether there is room now; if not, the stream's pack is lost, and counted."""
         if self.keep():
             return True
-        if self._ring.newest:
-            self._ring.count(stream.kind)
+        if self.ring.newest:
+            self.ring.count(stream.kind)
             return False
-        self._ring.count(ring.first(self._queue)[1])
+        self.ring.count(ring.first(self._queue)[1])
         self._remove()
         return True
 
@@ -164,8 +165,8 @@ class Telemetry:
         """The oldest pack leaves the queue."""
         queue = self._queue
         size = ring.OVERHEAD + ring.first(queue)[0]
-        queue[: self._used - size] = queue[size : self._used]
-        self._used -= size
+        queue[: self.used - size] = queue[size : self.used]
+        self.used -= size
         self._gone += 1
 
     # ------------------------------------------------------------ sending
@@ -175,7 +176,7 @@ class Telemetry:
         waited = 0
         while True:
             await beat.wait(self._work)
-            while self._used or self._ring:
+            while self.used or self.ring:
                 beat()
                 try:
                     if not self._link.connected:
@@ -194,20 +195,20 @@ class Telemetry:
 
     async def _send_oldest(self):
         buf, at = self._pack.buf, self._pack.gap - _CONTENT_SIZE
-        found = self._ring.read(buf, at)
+        found = self.ring.read(buf, at)
         if not found:
-            if not self._used:
+            if not self.used:
                 return
             found = ring.first(self._queue)
             begin = ring.OVERHEAD
             buf[at : at + found[0]] = self._queue[begin : begin + found[0]]
-        serial = self._gone + self._ring.removed
+        serial = self._gone + self.ring.removed
         name, payload = self._finish(at, found)
         await self._link.publish("tele/" + name, payload, qos=1, timeout_s=_PUBLISH_S)
         # Meanwhile it may have moved to the ring, or been dropped.
-        if serial == self._gone + self._ring.removed:
-            if self._ring:
-                self._ring.done()
+        if serial == self._gone + self.ring.removed:
+            if self.ring:
+                self.ring.done()
             else:
                 self._remove()
 
@@ -220,14 +221,14 @@ class Telemetry:
         end = pack.gap + size
         name = str(pack.buf[end : end + letters], "utf-8")
         pack.resume(size, count, first, fields)
-        age = self._now() - stamp
+        age = self.now() - stamp
         pack.base_time = -age if age > 0 else None
-        lost = self._ring.lost.get(kind)
+        lost = self.ring.lost.get(kind)
         extra = ((_NUMBER, number), (_DROPPED, lost)) if lost else ((_NUMBER, number),)
         return name, pack.finish(extra)
 
     def _tell_drops(self):
-        store = self._ring
+        store = self.ring
         now = self._uptime.seconds()
         if store.dropped > store.told and now - self._said_at >= _DROP_REPORT_S:
             lost = store.dropped - store.told
