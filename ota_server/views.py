@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -180,8 +181,21 @@ def alarm(row: Alarm) -> dict[str, Any]:
 
 def command(session: Session, row: Command, whole: bool = False) -> dict[str, Any]:
     """A command, its history, and how much it put out; `whole`: the output itself and what it asks for, too."""
+    told = command_list(session, [row])[0]
+    if whole:
+        told["arguments"] = None if row.message is None else _arguments(row.message)
+        told["output"], told["missing_parts"] = commands.output(session, row)
+    return told
+
+
+def command_list(session: Session, rows: Sequence[Command]) -> list[dict[str, Any]]:
+    histories = commands.steps(session, rows)
+    return [_command(row, histories[row.id]) for row in rows]
+
+
+def _command(row: Command, history: Sequence[CommandStep]) -> dict[str, Any]:
     kids = row.kid.split()
-    told = {
+    return {
         "cti": row.cti,
         "device": row.device_id,
         "opcode": row.opcode,
@@ -198,16 +212,8 @@ def command(session: Session, row: Command, whole: bool = False) -> dict[str, An
         "why": row.why,
         "output_size": row.output_size,
         "truncated": row.truncated,
-        "history": [step(one) for one in commands.steps(session, row.id)],
+        "history": [{"at": iso(step.at), "state": step.state, "by": step.by, "why": step.why} for step in history],
     }
-    if whole:
-        told["arguments"] = None if row.message is None else _arguments(row.message)
-        told["output"], told["missing_parts"] = commands.output(session, row)
-    return told
-
-
-def step(row: CommandStep) -> dict[str, Any]:
-    return {"at": iso(row.at), "state": row.state, "by": row.by, "why": row.why}
 
 
 def _arguments(message: bytes) -> Any:

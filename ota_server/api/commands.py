@@ -147,7 +147,7 @@ def list_commands() -> dict[str, Any]:
     with context.store().read() as session:
         device_id = None if device is None else devices.get(session, device).id
         rows = commands.listed(session, context.limit(), device_id, group, state)
-        return {"commands": [views.command(session, row) for row in rows]}
+        return {"commands": views.command_list(session, rows)}
 
 
 @blueprint.get("/devices/<device_id>/opcodes")

@@ -140,8 +140,9 @@ def show(device_id: str) -> dict[str, Any]:
             "telemetry": views.latest(session, row.id),
             "streams": [views.stream(s) for s in telemetry.streams(session, row.id)],
             "reports": [views.report(r) for r in _reports(session, row.id, _RECENT, 0)],
+            "crash": next((views.alarm(crash) for crash in alarms.last_crashes(session, [row.id]).values()), None),
             "alarms": [views.alarm(a) for a in alarms.listed(session, _RECENT, row.id)],
-            "commands": [views.command(session, c) for c in commands.listed(session, _RECENT, row.id)],
+            "commands": views.command_list(session, commands.listed(session, _RECENT, row.id)),
         }
 
 

@@ -29,6 +29,8 @@ def status() -> dict[str, Any]:
     with context.store().read() as session:
         rows = devices.listed(session, _DEVICES)
         newest = trusts.newest_version(session)
+        crashes = alarms.last_crashes(session, [row.id for row in rows])
+        streams = telemetry.streams_of(session, [row.id for row in rows])
         total, online = session.execute(
             select(func.count(Device.id), func.count(Device.id).filter(Device.online))
         ).one()
@@ -41,11 +43,13 @@ def status() -> dict[str, Any]:
                     "trust": views.trust(row, newest),
                     "data": views.device_data(session, row.id),
                     "telemetry": latest,
+                    "streams": [views.stream(stream) for stream in streams[row.id]],
+                    "crash": views.alarm(crashes[row.id]) if row.id in crashes else None,
                 }
                 for row, latest in zip(rows, _telemetry(session, rows), strict=True)
             ],
             "alarms": [views.alarm(row) for row in alarms.listed(session, _ROWS)],
-            "commands": [views.command(session, row) for row in commands.listed(session, _ROWS)],
+            "commands": views.command_list(session, commands.listed(session, _ROWS)),
             "releases": [views.release(row) for row in releases.listed(session, _ROWS)],
             "counters": alarms.counters(session),
         }

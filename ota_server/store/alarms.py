@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from collections.abc import Sequence
+
+from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -54,6 +56,13 @@ def listed(session: Session, limit: int, device_id: str | None = None, since: in
     if device_id is not None:
         wanted = wanted.where(Alarm.device_id == device_id)
     return list(session.scalars(wanted))
+
+
+def last_crashes(session: Session, device_ids: Sequence[str]) -> dict[str, Alarm]:
+    """The newest crash of each device that had one."""
+    of = (Alarm.device_id.in_(device_ids)) & (Alarm.kind == "crash") & (Alarm.source == "device")
+    newest = select(func.max(Alarm.id)).where(of).group_by(Alarm.device_id)
+    return {str(row.device_id): row for row in session.scalars(select(Alarm).where(Alarm.id.in_(newest)))}
 
 
 def count(session: Session, name: str, by: int = 1) -> None:

@@ -11,6 +11,7 @@ here only what we believed. It answers once; what comes after the first answer c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, or_, select, update
@@ -50,9 +51,12 @@ def listed(
     return list(session.scalars(wanted))
 
 
-def steps(session: Session, row: int) -> list[CommandStep]:
-    """Oldest first."""
-    return list(session.scalars(select(CommandStep).where(CommandStep.command_id == row).order_by(CommandStep.id)))
+def steps(session: Session, rows: Sequence[Command]) -> dict[int, list[CommandStep]]:
+    """The history of each, oldest step first."""
+    found: dict[int, list[CommandStep]] = {row.id: [] for row in rows}
+    for step in session.scalars(select(CommandStep).where(CommandStep.command_id.in_(found)).order_by(CommandStep.id)):
+        found[step.command_id].append(step)
+    return found
 
 
 def last_done(session: Session, device_id: str, opcode: str) -> Command | None:

@@ -8,7 +8,7 @@ unit, fewer than the packs themselves take, and one index range for "this series
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import select
@@ -159,6 +159,14 @@ def latest(session: Session, device_id: str) -> list[Series]:
 
 def streams(session: Session, device_id: str) -> list[Stream]:
     return list(session.scalars(select(Stream).where(Stream.device_id == device_id).order_by(Stream.name)))
+
+
+def streams_of(session: Session, device_ids: Sequence[str]) -> dict[str, list[Stream]]:
+    """The streams of each of several devices."""
+    found: dict[str, list[Stream]] = {device_id: [] for device_id in device_ids}
+    for row in session.scalars(select(Stream).where(Stream.device_id.in_(device_ids)).order_by(Stream.name)):
+        found[row.device_id].append(row)
+    return found
 
 
 def recent_numbers(session: Session, series_id: int, limit: int) -> list[float]:

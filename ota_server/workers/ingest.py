@@ -220,7 +220,7 @@ def _alarm(session: Session, device: Device, message: Message, _stream: str) -> 
     detail, trace = body.get("detail"), told.get("trace")
     alarms.add(session, device.id, kind, reason, detail and detail[:256], cti, count, trace and clean_text(trace))
     if kind == "command-refused" and cti is not None:
-        commands.declined(session, device.id, cti, reason)
+        commands.declined(session, device.id, cti, f"{reason}: {detail}" if detail else reason)
 
 
 def _telemetry(session: Session, device: Device, message: Message, stream: str) -> None:

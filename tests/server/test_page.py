@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from headless import CHROMIUM, Browser
+from test_flow import send, signed
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs chromium")
 
@@ -63,6 +64,23 @@ def test_it_shows_the_fleet_and_keeps_itself_current(start, ring, browser):
     device.say("alarm", {1: "crash", 2: "exception", 3: evil})
     browser.wait(evil)
     assert browser.ask("document.title") == "Tidegate" and browser.ask("document.images.length") == 1
+    trace = 'Traceback (most recent call last):\n  File "/rom/app/valve.py", line 7\nOSError: 19\ntask sensors'
+    device.say("alarm", {1: "crash", 2: "OSError", 3: "ENODEV", 6: trace})
+    browser.wait("OSError")
+    browser.ask("document.querySelector('.crash summary').click()")
+    browser.wait("line 7\nOSError: 19\ntask sensors")
+    device.say("tele/env", [{-2: "urn:dev:org:tidegate:gw-page:", -257: 9, -258: 4, 0: "temperature", 2: 23.5}])
+    browser.wait("env 4 packs, 4 lost")
+    assert "line 7" in browser.text(), "what was opened stays open when the page is drawn anew"
+    send(server, "gw-page", signed(ring, "gw-page", 1, "log.tail"))
+    assert device.wait_heard("cmd")
+    browser.wait("pending → verified → uplinked")
+    device.say("result", {1: (1).to_bytes(8, "big"), 2: 3, 5: [0, True], 6: "one line\n"})
+    device.say("result", {1: (1).to_bytes(8, "big"), 2: 1, 4: "ValueError: no such log", 5: [1, False]})
+    text = browser.wait("pending → verified → uplinked → confirmed")
+    assert "ValueError: no such log" in text and "failed" in text and "9 B of output" in text
+    browser.ask("document.querySelector('#commands summary').click()")
+    assert "by device gw-page" in browser.wait("taken by the broker")
     device.vanish()
     browser.wait("0 of 1 online")
     assert browser.complaints == [], "neither script errors nor breaches of the content security policy"

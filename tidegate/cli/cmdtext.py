@@ -124,6 +124,12 @@ def brief(told: dict[str, Any]) -> str:
     return told["why"] or ""
 
 
+def line(told: dict[str, Any]) -> dict[str, Any]:
+    """One command among many facts."""
+    way = " → ".join(step["state"] for step in told["history"])
+    return {"cti": told["cti"], "opcode": told["opcode"], "way": way, "answer": brief(told)}
+
+
 def listed(told: Sequence[dict[str, Any]]) -> None:
     columns = {
         "cti": "CTI",

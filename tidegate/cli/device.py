@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from tidegate.cli import cmdtext
 from tidegate.cli.claim import claim, claims, rename, revoke, unclaim
 from tidegate.cli.common import FILE, connect, emit, facts, json_option, rows, say, server_options
 from tidegate.cli.group import move
@@ -93,7 +94,7 @@ def show(device_id: str, server: str, token_file: Path | None, as_json: bool) ->
     """Show all the server knows of device ID: version, update, reports, telemetry, alarms."""
     with connect(server, token_file) as api:
         answer = api.device(device_id)
-    emit(answer, as_json, facts)
+    emit(answer, as_json, lambda value: facts({**value, "commands": [cmdtext.line(one) for one in value["commands"]]}))
 
 
 @device.command(

@@ -15,6 +15,14 @@ export function ago(iso, fallback = "never") {
   return iso ? el("time", { datetime: iso, title: new Date(iso).toLocaleString(), "data-ago": iso }) : fallback;
 }
 
+const opened = new Set(); // keys of the details that a reader opened: they stay so when the page is drawn anew
+
+export function details(key, summary, ...children) {
+  const node = el("details", { open: opened.has(key) }, el("summary", {}, summary), ...children);
+  node.addEventListener("toggle", () => (node.open ? opened.add(key) : opened.delete(key)));
+  return node;
+}
+
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 96;
 const HEIGHT = 22;

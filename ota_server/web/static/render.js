@@ -1,6 +1,6 @@
 // The sections of the page, from the answer of /api/v1/status.
 
-import { ago, el, sparkline } from "./dom.js";
+import { ago, details, el, sparkline } from "./dom.js";
 import { bytes, number, unit } from "./format.js";
 
 const PHASES = {
@@ -42,7 +42,22 @@ function device(d) {
       fact("product", d.product), fact("board", d.board),
       fact("last seen", ago(d.last_seen)), d.reset_cause && fact("last reset", d.reset_cause),
       d.trust?.version != null && fact("trust store", trust(d.trust))),
-    update(d), measurements(d));
+    update(d), crash(d), measurements(d), streams(d));
+}
+
+function crash(d) {
+  if (!d.crash) return null;
+  const summary = [el("span", { class: "tag bad" }, "crash"), " ", el("strong", {}, d.crash.reason), ", ", ago(d.crash.last_time)];
+  return el("div", { class: "crash" }, details(`crash ${d.id} ${d.crash.id}`, summary,
+    d.crash.detail && el("p", { class: "detail" }, d.crash.detail),
+    el("pre", {}, d.crash.trace ?? "The device kept no trace of it.")));
+}
+
+function streams(d) {
+  if (!d.streams?.length) return null;
+  const lost = d.streams.reduce((sum, s) => sum + s.dropped, 0);
+  const text = d.streams.map((s) => `${s.stream} ${s.packs} packs${s.dropped ? `, ${s.dropped} lost` : ""}`).join("; ");
+  return el("p", { class: lost ? "streams why" : "streams quiet" }, text);
 }
 
 function trust(t) {
@@ -110,6 +125,7 @@ export function alarms(status) {
       el("span", { class: `tag ${a.source === "server" ? "plain" : "bad"}` }, a.kind), " ",
       el("strong", {}, a.reason), a.count > 1 && ` × ${a.count}`),
     a.detail && el("p", { class: "detail" }, a.detail),
+    a.trace && details(`alarm ${a.id}`, "trace", el("pre", {}, a.trace)),
     el("p", { class: "quiet" }, a.device ?? "server", a.source === "server" && a.device ? " (seen by the server), " : ", ", ago(a.last_time))));
   const odd = Object.entries(status.counters).filter(([, n]) => n > 0).map(([name, n]) => `${n} ${name}`);
   if (odd.length) rows.push(el("li", {}, el("p", { class: "quiet" }, `Dropped: ${odd.join(", ")}`)));
@@ -124,6 +140,11 @@ export function commands(status) {
       el("span", { class: `tag ${ENDED[c.outcome ?? c.state] ?? "busy"}` }, c.outcome ?? c.state), " ",
       el("strong", {}, c.opcode), " → ", c.device),
     c.why && el("p", { class: "detail" }, c.why),
+    details(`command ${c.cti} ${c.device}`, c.history.map((step) => step.state).join(" → "),
+      el("ol", { class: "history" }, c.history.map((step) => el("li", {},
+        el("strong", {}, step.state), " ", ago(step.at), el("span", { class: "quiet" }, ` by ${step.by}`),
+        step.why && el("p", { class: "detail" }, step.why))))),
+    c.output_size > 0 && el("p", { class: "quiet" }, `${bytes(c.output_size)} of output: `, el("code", {}, `tidegate cmd show ${c.cti}`)),
     el("p", { class: "quiet" }, el("code", {}, c.cti), ", ", ago(c.ended ?? c.uplinked ?? c.created))));
   return rows.length ? [el("ul", { class: "list" }, rows)] : [empty("None sent yet.")];
 }
