@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
 
 from .models import Command, CommandPart, CommandStep, Device, now_ms
 
@@ -25,6 +25,8 @@ STATES = (*OPEN, *ENDED)
 MOST_OPEN = 64  # commands that wait for one device
 EXPIRY_GRACE_MS = 10_000  # an answer may still be on its way when the time is over
 LEASE_MS = 30_000  # so long nobody else sends what a worker has begun to send
+MOST_IN_FLIGHT = 4  # commands a device has and has not answered: its queue
+FLIGHT_MS = 120_000  # the longest that a command runs; one without an answer by then blocks no others
 MOST_OUTPUT = 65_536  # bytes of text kept of one answer
 MOST_PARTS = 1024
 
@@ -123,14 +125,35 @@ def pending(session: Session, limit: int) -> list[Command]:
 
 
 def waiting(now: int) -> ColumnElement[bool]:
-    """What may go out: checked, in time, and not in another worker's hands."""
+    """What may go out: checked, in time, not in another worker's hands, the oldest of its device (counters must rise),
+    and no more than the device's queue can hold."""
     free = or_(Command.claimed_at.is_(None), Command.claimed_at < now - LEASE_MS)
-    return (Command.state == "verified") & (Command.expires_at > now) & free & Command.message.is_not(None)
+    before, other = aliased(Command), aliased(Command)
+    first = ~exists().where(
+        before.device_id == Command.device_id,
+        before.id < Command.id,
+        before.state == "verified",
+        before.expires_at > now,
+    )
+    busy = (
+        select(func.count(other.id))
+        .join(Device, Device.id == other.device_id)
+        .where(
+            other.device_id == Command.device_id,
+            other.state == "uplinked",
+            other.uplinked_at > now - FLIGHT_MS,
+            other.uplinked_at > func.coalesce(Device.birth_at, 0),  # what it had not begun, a reset made it forget
+        )
+        .correlate(Command)
+        .scalar_subquery()
+    )
+    fit = (Command.state == "verified") & (Command.expires_at > now) & Command.message.is_not(None)
+    return fit & free & first & (busy < MOST_IN_FLIGHT)
 
 
 def sendable(session: Session, limit: int) -> list[Command]:
-    """Those that wait and whose device is there to hear them, oldest first. A device that speaks CoAP fetches its own
-    (`downlink`)."""
+    """Those that may go out now to devices that are there to hear them, one a device. A device that speaks CoAP
+    fetches its own (`downlink`)."""
     wanted = (
         select(Command)
         .join(Device, Device.id == Command.device_id)

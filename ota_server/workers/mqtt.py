@@ -162,8 +162,8 @@ class MqttWorker:
             return
         if not self._file(ingest.Message(topic, bytes(message.payload), message.retain)):
             return
-        if topic.endswith(("/birth", "/state")):
-            self._wake.set()  # someone is there now who may have something waiting
+        if topic.endswith(("/birth", "/state", "/result")):
+            self._wake.set()  # someone is there now, or has room now, for whom something may wait
 
     def _file(self, message: ingest.Message) -> bool:
         """Whether the database has it now. A full or locked one gets some time; meanwhile the broker keeps the rest."""

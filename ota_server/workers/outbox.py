@@ -156,15 +156,18 @@ class Outbox:
                 commands.verified(session, row, role)
 
     def _send_commands(self) -> None:
-        with self._store.read() as session:
-            waiting = [(row.id, row.device_id) for row in commands.sendable(session, BATCH)]
-        for row, device in waiting:
-            with self._store.write() as session:
-                message = self._relay.take(session, row)
-            if message is None:
-                continue
-            if self._stopping.is_set() or not self._publish(f"tg/{device}/down/cmd", message, False):
-                return  # the broker may have it all the same; if nobody answers it goes out again after the lease
-            with self._store.write() as session:
-                commands.uplinked(session, row, "the broker")
-            log.info("%s: command relayed", device)
+        while True:
+            with self._store.read() as session:
+                waiting = [(row.id, row.device_id) for row in commands.sendable(session, BATCH)]
+            if not waiting:
+                return
+            for row, device in waiting:
+                with self._store.write() as session:
+                    message = self._relay.take(session, row)
+                if message is None:
+                    continue
+                if self._stopping.is_set() or not self._publish(f"tg/{device}/down/cmd", message, False):
+                    return  # the broker may have it all the same; if nobody answers it goes out again after the lease
+                with self._store.write() as session:
+                    commands.uplinked(session, row, "the broker")
+                log.info("%s: command relayed", device)

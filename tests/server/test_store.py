@@ -63,14 +63,11 @@ def test_counters_are_exact_and_the_chain_is_whole_with_many_writers(url):
 def test_a_command_is_claimed_once(url):
     store = Store(url)
     with store.write() as session:
-        session.add(Device(id="gw", board="b", product="p", password_hash="x", online=True))
-        session.flush()
         for i in range(10):
-            session.add(
-                Command(
-                    device_id="gw", cti=str(i), kid="k", opcode="o", message=b"m", state="verified", expires_at=2**50
-                )
-            )
+            session.add(Device(id=f"gw-{i}", board="b", product="p", password_hash="x", online=True))
+            session.flush()
+            told = {"cti": str(i), "kid": "k", "opcode": "o", "message": b"m", "state": "verified"}
+            session.add(Command(device_id=f"gw-{i}", expires_at=2**50, **told))
     claimed: list[int] = []
 
     def work(_number: int) -> None:

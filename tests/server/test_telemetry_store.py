@@ -15,7 +15,7 @@ from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
 
 from ota_server import audit
-from ota_server.store import Store, alarms, commands, devices, engine, migrate, now_ms, retention, telemetry
+from ota_server.store import Store, alarms, commands, engine, migrate, now_ms, retention, telemetry
 from ota_server.store.models import Alarm, Base, Command, Device, Point, Series, Stream
 from ota_server.workers import ingest
 from tidegate.cborstrict import dumps
@@ -311,10 +311,10 @@ def test_many_workers_file_each_pack_once(store):
 def test_the_rest_of_the_store_under_many_writers(store):
     with store.write() as session:
         for i in range(10):
+            session.add(Device(id=f"gw-c{i}", board="unix", product="p", password_hash="x", online=True))
+            session.flush()
             row = {"cti": str(i), "kid": "k", "opcode": "o", "message": b"m", "state": "verified", "expires_at": 2**50}
-            session.add(Command(device_id="gw-1", **row))
-        device = devices.get(session, "gw-1")
-        device.online = True
+            session.add(Command(device_id=f"gw-c{i}", **row))
     claimed: list[int] = []
 
     def work(number: int) -> None:
