@@ -19,10 +19,10 @@ import check  # noqa: E402
 
 check.place(ROOT, GROUND, {})
 
+import commandplace  # noqa: E402
 import fuzzing  # noqa: E402
 import test_commands  # noqa: E402
 from signedby import Signed  # noqa: E402
-from tidegate.commands import Commands  # noqa: E402
 from tidegate.failures import Failure  # noqa: E402
 from tidegate.plan import Plan  # noqa: E402
 from tidegate.succession import judge  # noqa: E402
@@ -54,10 +54,8 @@ class Judge:
     def __init__(self, store, rooted):
         self._store = store
         self._rooted = rooted
-        self._outbox = test_commands.Outbox()
-        alarms = test_commands.Alarms(self._outbox, test_commands.Uptime())
-        handlers = {"info": lambda arguments: {}, "ping": lambda arguments: {}}
-        self._commands = Commands(Signed("gate-7", store), bytes(8), fuzzing.Forgets(), self._outbox, alarms, handlers)
+        self._device = commandplace.Device(fuzzing.Forgets(), Signed("gate-7", store), bytes(8))
+        self._outbox = self._device.outbox
 
     def manifest(self, data):
         try:
@@ -101,8 +99,9 @@ class Judge:
 
     def command(self, data):
         self._outbox.sent = []
-        self._commands._counters.clear()
-        self._commands.handle(data)
+        self._device.commands._counters.clear()
+        with commandplace.offering(test_commands.OFFERED):
+            self._device.handle_at_once(data)
         for topic, message in self._outbox.sent:
             if topic == "alarm":
                 fuzzing.need(not str(message.get(3)).split(":")[0].endswith("Error"), "a surprise: %r" % message)

@@ -3,6 +3,8 @@
 
 class Signed:
     fetching = False
+    updating = 0
+    heavy = None
     https = None
 
     def __init__(self, device, store, vendor_id=b"", class_id=b""):

@@ -1,51 +1,39 @@
-"""Commands, good and bad, in the order one device gets them (tests/vectors/wire.json)."""
+"""Commands, good and bad, in the order one device gets them (tests/vectors/wire.json): which are carried out, what is
+said to the others, and what a reset leaves of it."""
 
-import cbor
 import check
 import scratch
 from check import equal, true
+from commandplace import Device, offering
 from signedby import Signed
-from tidegate.alarms import Alarms
 from tidegate.state import State
 
 from tidegate import commands, trust
+from tidegate.opcodes import DANGEROUS, OPERATE
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 
 
-class Outbox:
-    """Keeps what is sent."""
-
-    def __init__(self):
-        self.sent = []
-
-    def add(self, topic, payload, keep=True):
-        self.sent.append((topic, cbor.loads(payload)))
-
-
-class Uptime:
-    now = 0
-
-    def seconds(self):
-        # Far apart, so that no alarm is held back.
-        self.now += 1000
-        return self.now
-
-
-def broken(arguments):
+def broken(call):
     raise ValueError("no such thing")
 
 
-def device(state, ran):
-    """(Commands, Outbox) of the device the vectors are for."""
+def set_valve(call, percent):
+    return {"percent": percent}
+
+
+OFFERED = {
+    "broken": (broken, OPERATE, 10, False, {}),
+    "explode": (broken, DANGEROUS, 10, False, {}),
+    "valve.set": (set_valve, OPERATE, 10, False, {"percent": (int, 0, 100)}),
+}
+
+
+def device(state, **more):
+    """The Device the vectors are for."""
     setup = next(check.vectors("wire"))  # it is the first
-    outbox = Outbox()
-    handlers = {"ping": lambda arguments: ran.append("ping") or {"pong": True}, "broken": broken}
     store = trust.parse(bytes.fromhex(setup["trust"]))
-    nonce = bytes.fromhex(setup["nonce"])
-    alarms = Alarms(outbox, Uptime())
-    taken = commands.Commands(Signed(setup["device"], store), nonce, state, outbox, alarms, handlers)
-    return taken, outbox
+    return Device(state, Signed(setup["device"], store), bytes.fromhex(setup["nonce"]), **more)
 
 
 def entries():
@@ -54,46 +42,137 @@ def entries():
             yield entry
 
 
+def data(name):
+    return next(bytes.fromhex(entry["data"]) for entry in entries() if entry["name"] == name)
+
+
 def test_every_command():
-    ran = []
-    taken, outbox = device(State(scratch.folder()), ran)
-    for entry in entries():
-        outbox.sent = []
-        taken.handle(bytes.fromhex(entry["data"]) + bytes(entry.get("pad", 0)))
-        results = [message for topic, message in outbox.sent if topic == "result"]
-        alarms = [message for topic, message in outbox.sent if topic == "alarm"]
-        name = entry["name"]
-        cti = bytes.fromhex(entry["cti"])
-        equal([(message[1], message[2]) for message in results], wanted_results(entry, cti), name)
-        equal([message[2] for message in alarms], [entry["reason"]] if entry["reason"] else [], name)
-        for message in alarms:
-            equal(message[1], "command-refused", name)
-            true(message.get(4) in (cti, None), name)
-    equal(ran, ["ping", "ping"])
+    taken = device(State(scratch.folder()))
+    with offering(OFFERED):
+        for entry in entries():
+            outbox = taken.outbox
+            outbox.sent = []
+            message = bytes.fromhex(entry["data"]) + bytes(entry.get("pad", 0))
+            if "pad" in entry:
+                taken.commands.push(message)
+            else:
+                taken.handle_at_once(message)
+            name = entry["name"]
+            cti = bytes.fromhex(entry["cti"])
+            results = [(message[1], message[2]) for message in outbox.results()]
+            equal(results, [] if entry["result"] is None else [(cti, entry["result"])], name)
+            equal(outbox.reasons(), [entry["reason"]] if entry["reason"] else [], name)
+            for topic, message in outbox.sent:
+                if topic == "alarm":
+                    equal(message[1], "command-refused", name)
+                    true(message.get(4) in (cti, None), name)
+                elif message[2] == commands.REFUSED:
+                    true(message[4].startswith(entry["reason"] + ": "), message[4])
+    equal(len(taken.commands._queue), 0)
 
 
-def wanted_results(entry, cti):
-    return [] if entry["result"] is None else [(cti, entry["result"])]
+def test_what_was_refused_stays_refused():
+    # The board is told to allow it, or its clock is put right: what its sender holds for refused is not carried out.
+    folder = scratch.folder()
+    taken = device(State(folder))
+    with offering(OFFERED):
+        taken.handle_at_once(data("dangerous"))
+        equal(taken.outbox.reasons(), ["dangerous"])
+        taken = device(State(folder), dangerous=True)
+        taken.handle_at_once(data("dangerous"))
+    equal(taken.outbox.reasons(), ["replay"])
+    equal(taken.outbox.results(), [])
+
+
+def test_dangerous_where_the_board_allows_it():
+    taken = device(State(scratch.folder()), dangerous=True)
+    with offering(OFFERED):
+        taken.handle_at_once(data("dangerous"))
+    equal([message[4] for message in taken.outbox.results()], ["ValueError: no such thing"])
 
 
 def test_counter_survives_a_reset_and_is_kept_before_acting():
     folder = scratch.folder()
-    ran = []
-    taken, outbox = device(State(folder), ran)
-    ping = next(bytes.fromhex(entry["data"]) for entry in entries() if entry["name"] == "ping")
+    taken = device(State(folder))
     kept = []
 
-    def look(arguments):
+    def look(call, percent):
         kept.append(State(folder).load(commands.COUNTERS))
-        return {}
 
-    taken._handlers["ping"] = look
-    taken.handle(ping)
-    equal(list(kept[0].values()), [10])
-    taken, outbox = device(State(folder), ran)
-    taken.handle(ping)
-    equal([(topic, message[2]) for topic, message in outbox.sent], [("alarm", "replay")])
-    equal(ran, [])
+    with offering({"valve.set": (look, OPERATE, 10, False, {"percent": (int, 0, 100)})}):
+        taken.handle_at_once(data("argument"))
+        equal(kept[0].pop(0)[1], "valve.set")
+        equal(list(kept[0].values()), [28])
+        again = device(State(folder))
+        equal(again.outbox.sent, [])
+        again.handle_at_once(data("argument"))
+    equal(again.outbox.reasons(), ["replay"])
+    equal(len(kept), 1)
+
+
+class PowerCut(BaseException):
+    pass
+
+
+def cut_after(store):
+    def stored(name, value):
+        store(name, value)
+        raise PowerCut
+
+    return stored
+
+
+def test_a_cut_between_counter_and_action_and_in_the_action():
+    def cut(call, percent):
+        raise PowerCut
+
+    for place in (0, 1):
+        folder = scratch.folder()
+        state = State(folder)
+        taken = device(state)
+        if not place:
+            state.store = cut_after(state.store)
+        try:
+            with offering({"valve.set": (cut, OPERATE, 10, False, {"percent": (int, 0, 100)})}):
+                taken.handle_at_once(data("argument"))
+            raise AssertionError("nothing was cut")
+        except PowerCut:
+            pass
+        equal(taken.outbox.sent, [])
+        # After the reset it says so, once, and takes the command no more.
+        taken = device(State(folder))
+        equal([(message[2], message[1][-1]) for message in taken.outbox.results()], [(commands.FAILED, 28)])
+        true("reset (power-on)" in taken.outbox.results()[0][4])
+        taken.outbox.sent = []
+        with offering(OFFERED):
+            taken.handle_at_once(data("argument"))
+        equal(taken.outbox.reasons(), ["replay"])
+        equal(device(State(folder)).outbox.sent, [])
+
+
+def test_a_reset_on_purpose_is_not_an_interruption():
+    folder = scratch.folder()
+    taken = device(State(folder))
+    seen = []
+
+    def reset(call, percent):
+        call.after(lambda: seen.append(State(folder).load(commands.COUNTERS)))
+
+    with offering({"valve.set": (reset, OPERATE, 10, False, {"percent": (int, 0, 100)})}):
+        taken.handle_at_once(data("argument"))
+    equal([message[2] for message in taken.outbox.results()], [commands.DONE])
+    true(0 not in seen[0])
+    equal(device(State(folder)).outbox.sent, [])
+
+
+def test_damaged_counters_are_as_good_as_they_are():
+    for value in ([], {b"kid": "high", 0: 7}, {0: [b"x"]}, {1: 1}):
+        state = State(scratch.folder())
+        state.store(commands.COUNTERS, value)
+        taken = device(state)
+        equal(taken.outbox.sent, [])
+        taken.handle_at_once(data("ping"))
+        equal([message[2] for message in taken.outbox.results()], [commands.DONE])
 
 
 def test_counter_that_cannot_be_kept_stops_the_command():
@@ -102,15 +181,96 @@ def test_counter_that_cannot_be_kept_stops_the_command():
             raise OSError(28)
 
     ran = []
-    taken, outbox = device(Full(scratch.folder()), ran)
-    taken.handle(bytes.fromhex(next(entries())["data"]))
-    equal([message[2] for topic, message in outbox.sent if topic == "result"], [2])
+    taken = device(Full(scratch.folder()))
+    with offering({"valve.set": (lambda call, percent: ran.append(1), OPERATE, 10, False, {})}):
+        taken.handle_at_once(data("argument"))
+    equal([message[2] for message in taken.outbox.results()], [commands.REFUSED])
+    equal(taken.outbox.reasons(), ["storage"])
     equal(ran, [])
 
 
+def test_reordered_commands():
+    taken = device(State(scratch.folder()))
+    for name in ("ping-again", "ping"):
+        taken.handle_at_once(data(name))
+    equal(taken.outbox.reasons(), ["replay"])
+    equal([message[1][-1] for message in taken.outbox.results()], [26])
+
+
+def test_a_trusted_clock():
+    # Without a nonce it is good from when it was signed, or a little before, until it expires; with one of this boot,
+    # too; with that of another boot never.
+    issued = 1_790_000_000
+    for name, clock, reason in (
+        ("diagnose-key-no-nonce", issued, None),
+        ("diagnose-key-no-nonce", issued - 120, None),
+        ("diagnose-key-no-nonce", issued - 121, "time"),
+        ("diagnose-key-no-nonce", issued + 599, None),
+        ("diagnose-key-no-nonce", issued + 600, "expired"),
+        ("ping", issued + 599, None),
+        ("ping", issued + 600, "expired"),
+        ("nonce", issued, "nonce"),
+    ):
+        taken = device(State(scratch.folder()), clock=clock)
+        taken.handle_at_once(data(name))
+        equal(taken.outbox.reasons(), [reason] if reason else [], name)
+        wanted = commands.REFUSED if reason else commands.DONE
+        equal([message[2] for message in taken.outbox.results()], [wanted], name)
+        taken.clock = issued + 1  # whatever becomes of the clock
+        taken.outbox.sent = []
+        taken.handle_at_once(data(name))
+        equal(taken.outbox.reasons(), ["replay"], name)
+
+
 def test_too_many_at_once():
-    ran = []
-    taken, outbox = device(State(scratch.folder()), ran)
+    taken = device(State(scratch.folder()))
     for _ in range(6):
-        taken.push(b"")
-    equal([message[2] for topic, message in outbox.sent], ["busy", "busy"])
+        taken.commands.push(b"")
+    equal(taken.outbox.reasons(), ["busy", "busy"])
+    taken.commands.push(bytes(1025))
+    equal(taken.outbox.reasons()[2:], ["too-large"])
+
+
+def test_forgers_are_made_to_wait():
+    taken = device(State(scratch.folder()))
+    taken.uptime.step = 0
+    verified = []
+    taken.site.feed = lambda: verified.append(1)
+    forged = data("forged")
+    for _ in range(8):
+        equal(taken.commands._closed_until, 0)
+        taken.handle_at_once(forged)
+    equal(len(verified), 8)
+    equal(taken.outbox.reasons(), ["signature"] * 5 + ["strangers"])  # three are held back
+    equal(taken.commands._closed_until, 60)
+    # Good ones wait, and are carried out when the pause is over.
+    taken.commands.push(data("ping"))
+
+    waited = []
+
+    class Beat:
+        def __call__(self):
+            pass
+
+        async def wait(self, event):
+            await event.wait()
+            event.clear()
+
+        async def sleep(self, seconds):
+            import asyncio
+
+            waited.append(seconds)
+            taken.uptime.now += seconds
+            await asyncio.sleep(0)
+
+    taken.beat = Beat()
+    taken.drain()
+    equal(sum(waited), 60)
+    equal([message[2] for message in taken.outbox.results()], [commands.DONE])
+
+
+def test_forgers_now_and_then_stop_nobody():
+    taken = device(State(scratch.folder()))  # its uptime leaps from one command to the next
+    for _ in range(12):
+        taken.handle_at_once(data("forged"))
+    equal(taken.commands._closed_until, 0)

@@ -6,9 +6,9 @@ import cbor
 import cose
 import scratch
 from check import equal, raises, true, vectors
+from commandplace import Device, Outbox, Uptime
 from signedby import Signed
 from tidegate.alarms import Alarms
-from tidegate.commands import Commands
 from tidegate.failures import Failure
 from tidegate.keeper import COPY, FILE, Keeper
 from tidegate.state import State
@@ -18,29 +18,6 @@ from tidegate.rotation import Rotation
 
 HEAP = "512k"
 NONCE = b"nonce!!!"
-
-
-class Outbox:
-    """Keeps what is sent."""
-
-    def __init__(self):
-        self.sent = []
-
-    def add(self, topic, payload, keep=True):
-        self.sent.append((topic, cbor.loads(payload)))
-
-    def alarms(self):
-        """(kind, reason) of each."""
-        return [(message[1], message[2]) for topic, message in self.sent if topic == "alarm"]
-
-
-class Uptime:
-    now = 0
-
-    def seconds(self):
-        # Far apart, so that no alarm is held back.
-        self.now += 1000
-        return self.now
 
 
 def feed():
@@ -73,18 +50,15 @@ def test_commands_against_thresholds():
     for entry in vectors("quorums"):
         if entry["kind"] != "command":
             continue
-        ran, outbox = [], Outbox()
         store = trust.parse(unhexlify(entry["store"]))
-        handlers = {"ping": lambda arguments, ran=ran: ran.append(1)}
-        state, alarms = State(scratch.folder()), Alarms(outbox, Uptime())
-        device = Commands(Signed("gate-7", store), NONCE, state, outbox, alarms, handlers)
+        device = Device(State(scratch.folder()), Signed("gate-7", store), NONCE)
+        outbox = device.outbox
         for message, verdict in [(entry["message"], entry["verdict"])] + entry["after"]:
             del outbox.sent[:]
-            before = len(ran)
-            device.handle(unhexlify(message))
+            device.handle_at_once(unhexlify(message))
             wanted = [] if verdict == "accept" else [("command-refused", verdict)]
             equal(outbox.alarms(), wanted, entry["name"])
-            equal(len(ran) - before, 0 if wanted else 1, entry["name"])
+            equal([result[2] for result in outbox.results()], [] if wanted else [0], entry["name"])
 
 
 # ---------------------------------------------------------------- the files

@@ -44,7 +44,7 @@ IMAGE = manifest.Manifest(
     tuple(manifest.Patch(bytes((base, *range(1, 32))), 900, bytes(range(base, base + 32)), 100) for base in range(3)),
 )
 CONTENT = dataprofile.DataManifest("calibration", 3, "1.1", bytes(16), bytes(range(16)), bytes(32), 100)
-REQUEST = command.Command("gate-7", "info", {"a": [1, {"b": 2}]}, bytes(8), 1000, 2000, bytes(8))
+REQUEST = command.Command("gate-7", "valve.set", {"percent": 40}, bytes(8), 1000, 2000, bytes(8))
 CLAIMS = cborstrict.loads(command.make(COMMAND, REQUEST), tags=frozenset({18})).value[2]
 SUCCESSOR = trust.encode(rotation.succeed(ROOTED, [keys.from_seed("command", bytes(32))]))
 
@@ -97,7 +97,7 @@ class Kind:
 KINDS = {
     "manifest": Kind(manifest.encode(IMAGE), seal, read_manifest, ("refused wrong-board",)),
     "data": Kind(dataprofile.encode(CONTENT), seal, read_data, ("refused wrong-board", "refused unsupported")),
-    "command": Kind(CLAIMS, sign_command, read_command, ("refused opcode",)),
+    "command": Kind(CLAIMS, sign_command, read_command, ("refused opcode", "refused arguments")),
     "update": Kind(SUCCESSOR, sign_update, read_update),
 }
 

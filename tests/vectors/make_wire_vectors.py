@@ -1,5 +1,5 @@
-"""Writes wire.json: envelopes, commands and a trust store, good and bad, with what a device must make of them, and
-wire_payloads.json: the images and patches they are about.
+"""Writes wire.json: envelopes, commands and a trust store, good and bad, with what a device must make of them,
+wire_asked.json: good commands in order, and wire_payloads.json: the images and patches the envelopes are about.
 
     python tests/vectors/make_wire_vectors.py
 
@@ -26,7 +26,7 @@ VENDOR, PRODUCT, BOARD, DEVICE = "tidegate.example", "tidegate-gateway", "simula
 VENDOR_ID = uuid.uuid5(uuid.NAMESPACE_DNS, VENDOR)
 CLASS_ID = uuid.uuid5(VENDOR_ID, f"{PRODUCT}/{BOARD}")
 NONCE = bytes.fromhex("0102030405060708")
-RELEASE, COMMAND, STRANGER = (SigningKey(bytes([n]) * 32) for n in (1, 2, 9))
+RELEASE, COMMAND, DIAGNOSE, STRANGER = (SigningKey(bytes([n]) * 32) for n in (1, 2, 4, 9))
 NEXT, RUN = [b"next"], [b"run"]
 ISSUED = 1_790_000_000
 
@@ -174,7 +174,8 @@ def envelope(members: dict, keys: list[SigningKey] | None = None, **change: Any)
 
 
 def setup() -> dict:
-    store = enc({1: 1, 2: {1: [1, [cose_key(RELEASE)]], 2: [1, [cose_key(COMMAND)]]}, 3: []})
+    roles = {role: [1, [cose_key(key)]] for role, key in ((1, RELEASE), (2, COMMAND), (4, DIAGNOSE))}
+    store = enc({1: 1, 2: roles, 3: []})
     return {
         "kind": "setup",
         "trust": store.hex(),
@@ -359,8 +360,31 @@ def commands() -> list[dict]:
         entry("extra-claim", command(22, claims={1: "me"}), 22, None, "malformed"),
         entry("cut", command(23)[:-1], 23, None, "malformed"),
         {**entry("large", command(24), 24, None, "too-large"), "pad": 1024},
+        entry("nonce-again", command(17, **late), 17, None, "replay"),
+        entry("opcode-again", command(19, claims={-65537: ["format", {}]}), 19, None, "replay"),
+        entry("an-argument-more", command(24, claims={-65537: ["ping", {"echo": 1}]}), 24, 2, "arguments"),
         entry("raises", command(25, claims={-65537: ["broken", {}]}), 25, 1, None),
         entry("ping-again", command(26), 26, 0, None),
+        entry("diagnose-key", command(5, DIAGNOSE), 5, 0, None),  # each key has its own counter
+        entry("diagnose-key-replayed", command(5, DIAGNOSE), 5, None, "replay"),
+        entry("diagnose-key-reboots", command(6, DIAGNOSE, claims={-65537: ["reboot", {}]}), 6, 2, "role"),
+        entry("diagnose-key-raises", command(7, DIAGNOSE, claims={-65537: ["broken", {}]}), 7, 2, "role"),
+        entry("diagnose-key-no-nonce", command(8, DIAGNOSE, claims={10: None}), 8, 2, "nonce"),
+        entry("dangerous", command(27, claims={-65537: ["explode", {}]}), 27, 2, "dangerous"),
+        entry("argument", command(28, claims={-65537: ["valve.set", {"percent": 40}]}), 28, 0, None),
+        entry("argument-above", command(29, claims={-65537: ["valve.set", {"percent": 101}]}), 29, 2, "arguments"),
+        entry("argument-type", command(30, claims={-65537: ["valve.set", {"percent": True}]}), 30, 2, "arguments"),
+        entry("argument-missing", command(31, claims={-65537: ["valve.set", {}]}), 31, 2, "arguments"),
+    ]
+
+
+def asked() -> list[dict]:
+    """Good commands of one key, for an opcode that each test fills with something else; heavy: of another opcode."""
+    names = ["try"] * 24 + ["try.heavy"] * 2
+    requests = [(100 + n, {-65537: [name, {}]}) for n, name in enumerate(names)]
+    return [
+        {"opcode": what[-65537][0], "cti": struct.pack(">Q", n).hex(), "data": command(n, claims=what).hex()}
+        for n, what in requests
     ]
 
 
@@ -381,6 +405,7 @@ def payloads() -> list[dict]:
 def main() -> None:
     for name, lines in (
         ("wire", [setup(), *envelopes(), *data_components(), *commands()]),
+        ("wire_asked", asked()),
         ("wire_payloads", payloads()),
     ):
         text = "[\n" + ",\n".join(json.dumps(line) for line in lines) + "\n]\n"

@@ -1,11 +1,11 @@
 """Whether a command is carried out: CWTs (RFC 8392) for this device only, each at most once.
 
-The order of the checks is that of the specification: size, decoding, type, keys and signatures,
-audience, nonce, counter. This device has no clock, so a command must carry the nonce of
-its last birth; exp and iat are checked for shape only.
+The order of the checks is that of docs/commands.md: size, decoding, keys and their role, type,
+signatures, audience, counter, time. Where the clock cannot be trusted a command must carry the
+nonce of this boot's birth; where it can, it may, and iat and exp are held against the clock.
 
 A COSE_Sign1 uses its counter up for its one key. A COSE_Sign, of several signers, does so for
-every command key: else whoever relays it could split its signatures into two commands.
+every key of its role: else whoever relays it could split its signatures into two commands.
 """
 
 import cbor
@@ -17,6 +17,7 @@ from tidegate.clock import const
 MAX_SIZE = const(1024)
 
 _MAX_LIFETIME = const(86400)  # s
+_SKEW = const(120)  # s that the signer's clock may be ahead
 _PROTECTED = {1: -19, 16: 61}  # Ed25519, application/cwt
 _PROTECTED_SIGN = {16: 61}  # the algorithm is each signer's
 _MAX_SIGNATURES = const(4)
@@ -31,40 +32,43 @@ _REQUIRED = (_AUD, _EXP, _IAT, _CTI, _REQUEST)
 
 
 class Refusal(Exception):
-    """A command that is not carried out. reason: a word of docs/reports.md; answer: the sender may
-    be told; cti: what it calls itself, if it says so, perhaps unverified.
+    """A command that is not carried out. reason: a word of docs/reports.md; kids: ids of the keys
+    whose counter it uses up all the same, and then it is answered, or None: it may be anybody's,
+    or has been answered; cti: what it calls itself, if it says so, perhaps unverified.
     """
 
-    def __init__(self, reason, detail, answer=False):
+    def __init__(self, reason, detail, kids=None):
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
-        self.answer = answer
+        self.kids = kids
         self.cti = None
 
 
-def judge(data, keys, feed, device, nonce, counters, opcodes):
-    """(cti, kids whose counter it uses up, opcode, arguments, when it was signed in seconds since
-    1970) of the command in `data` (bytes); raises Refusal.
+def judge(data, keys, feed, device, nonce, counters, now=None):
+    """(cti, kids whose counter it uses up, whether its keys may only read, opcode, arguments, when
+    it was signed in seconds since 1970) of the command in `data` (bytes); raises Refusal.
 
     keys: tidegate.keeper.Keeper; feed(): called before each verification; counters: {kid: highest
-    counter carried out}; opcodes: those offered here.
+    counter used up}; now: seconds since 1970, None where the clock cannot be trusted.
     """
     cti = None
     try:
-        claims, kids = _authenticate(data, keys, feed)
+        claims, kids, role = _authenticate(data, keys, feed)
         cti = claims[_CTI]
-        _accept(claims, kids, device, nonce, counters, opcodes)
+        _accept(claims, kids, device, nonce, counters, now)
     except Exception as error:
         refusal = error if isinstance(error, Refusal) else _surprise(error)
         refusal.cti = cti or _claimed_cti(data)
         raise refusal
     opcode, arguments = claims[_REQUEST]
-    return cti, kids, opcode, arguments, claims[_IAT]
+    return cti, kids, role == trust.DIAGNOSE, opcode, arguments, claims[_IAT]
 
 
 def _authenticate(data, keys, feed):
-    """(claims, ids of the keys whose counter it uses up) once the signatures are right."""
+    """(claims, ids of the keys whose counter it uses up, their role) once the signatures are
+    right.
+    """
     if len(data) > MAX_SIZE:
         raise Refusal("too-large", "%d bytes, at most %d" % (len(data), MAX_SIZE))
     try:
@@ -74,7 +78,7 @@ def _authenticate(data, keys, feed):
     if message.headers != protected or message.payload is None:
         raise Refusal("typ", "not a signed CWT")
     try:
-        signers = keys.quorum(trust.COMMAND, trust.signatures(message), feed)
+        signers, role = _quorum(message, keys, feed)
     except trust.Untrusted as error:
         raise Refusal(error.reason, error.detail)
     try:
@@ -83,25 +87,38 @@ def _authenticate(data, keys, feed):
         raise Refusal("malformed", str(error))
     _check_claims(claims)
     if isinstance(message, cose.Sign1):
-        return claims, signers
-    return claims, keys.kids(trust.COMMAND)
+        return claims, signers, role
+    return claims, keys.kids(role), role
 
 
-def _accept(claims, kids, device, nonce, counters, opcodes):
+def _quorum(message, keys, feed):
+    """(ids of those who signed, their role). One command key among them, and it is a command of
+    command keys; else of diagnose keys.
+    """
+    signatures = trust.signatures(message)
+    role = trust.COMMAND
+    if keys.kids(trust.DIAGNOSE) and not any(keys.find(role, kid) for kid, _ in signatures):
+        role = trust.DIAGNOSE
+    return keys.quorum(role, signatures, feed), role
+
+
+def _accept(claims, kids, device, nonce, counters, now):
     if claims[_AUD] != device:
         raise Refusal("audience", "for %s" % claims[_AUD])
     counter = int.from_bytes(claims[_CTI], "big")
     if counter <= max(counters.get(kid, -1) for kid in kids):
         # Its first delivery has been answered; answering again would contradict that.
         raise Refusal("replay", "counter used before")
-    if claims.get(_NONCE) != nonce:
-        raise Refusal(
-            "nonce",
-            "not made for this boot; ask for the last birth and sign again",
-            answer=True,
-        )
-    if claims[_REQUEST][0] not in opcodes:
-        raise Refusal("opcode", "%s is not offered here" % claims[_REQUEST][0], answer=True)
+    made_for = claims.get(_NONCE)
+    if made_for != nonce and (made_for is not None or now is None):
+        raise Refusal("nonce", "not made for this boot; read the last birth and sign again", kids)
+    if now is None:
+        return
+    if claims[_IAT] > now + _SKEW:
+        late = claims[_IAT] - now
+        raise Refusal("time", "signed %d s from now; a clock is wrong, here or there" % late, kids)
+    if now >= claims[_EXP]:
+        raise Refusal("expired", "%d s ago; sign again" % (now - claims[_EXP]), kids)
 
 
 def _surprise(error):

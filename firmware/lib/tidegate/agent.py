@@ -11,8 +11,9 @@ import cbor
 
 from tidegate import PROTOCOL, ConfigError, console, ondemand
 from tidegate.alarms import Alarms
-from tidegate.clock import Uptime, const
+from tidegate.clock import Uptime, const, sleep_ms
 from tidegate.commands import Commands
+from tidegate.log import Log
 from tidegate.outbox import Outbox
 from tidegate.reports import Reporter
 from tidegate.rotation import Rotation
@@ -37,19 +38,21 @@ def healthy():
 class Agent:
     """One boot of the agent. Its parts, for the functions of opcodes: boot (boot.handle.Boot),
     site, state (its small files), link, outbox, alarms, updater, data (or None), telemetry,
-    streams, commands, supervisor, uptime, release.
+    streams, commands, supervisor, uptime, release, log, tasks (name, task).
+
+    settings: digest of what was set over the air; restart_wanted: some of it waits for a start.
     """
 
-    def __init__(self, boot, streams=(), health=healthy, commands=None, data=None):
+    def __init__(self, boot, streams=(), health=healthy, data=None):
         """boot: what the loader hands to app.start. streams: telemetry.Stream each. health() ->
-        bool: whether the application does its work; a trial is confirmed only then. commands:
-        {opcode: function(arguments) -> answer}. data: {name: function(path)} for data components
-        (tidegate.data); the function refuses content by returning False or raising.
+        bool: whether the application does its work; a trial is confirmed only then. data:
+        {name: function(path)} for data components (tidegate.data); the function refuses content by
+        returning False or raising. Commands of its own: tidegate.opcodes.
         """
         self.boot = boot
         self.streams = streams
+        self.tasks = []
         self._health = health
-        self._extra = commands or {}
         self._takers = data or {}
 
     def run(self):
@@ -58,33 +61,49 @@ class Agent:
         """
         try:
             with ondemand.modules:
+                self._enrol()
+            with ondemand.modules:
                 self._compose()
         except ConfigError as error:
             console.error("%s", error)
             return
         gc.collect()
-        asyncio.run(self._main())
+        try:
+            asyncio.run(self._main())
+        except Exception as error:
+            self._fell(error)
+            raise
 
     # ------------------------------------------------------------ composing
 
+    def _enrol(self):
+        """A board with a claim becomes a device first (docs/enrolment.md)."""
+        if State(self.boot.board.folder).size("claim"):
+            from tidegate.enrol import Enrolment
+
+            Enrolment(self.boot).run()
+
     def _compose(self):
-        from tidegate import ids
-        from tidegate.config import Config
+        from tidegate import crash, ids, settings
 
         boot, board = self.boot, self.boot.board
-        config = Config(board.folder, board.name)
+        self.uptime = Uptime()
+        state = self.state = State(board.folder + "/state")
+        self.log = Log(State(board.folder + "/log"), self.uptime)
+        console.set_keeper(self.log.add)
+        config, self.settings = settings.configure(board, state, self.streams)
+        self.restart_wanted = False
         console.set_level(config.log_level)
         vendor = ids.vendor_id(config.vendor)
         identity = ids.class_id(vendor, config.product, config.board)
         feed = boot.watchdog.feed
         site = self.site = Site(board, feed, config.device, vendor, identity, config.payloads)
-        self._trust_version = site.keys().version
-        self._trial_timeout_s = config.trial_timeout_s
+        site.hardware = ids.hardware(board)
+        self.trust_version = site.keys().version
+        self.trial_timeout_s = config.trial_timeout_s
         self.release = _read_release()
-        self.uptime = Uptime()
         self._nonce = board.random(_NONCE_SIZE)
         self._reboot = asyncio.Event()
-        state = self.state = State(board.folder + "/state")
 
         handlers = {
             "trust": lambda data: self._rotation.push(data),
@@ -109,12 +128,13 @@ class Agent:
             files = State(board.folder + "/data")
             self.data = Data(self._takers, files, site, self._reporter, alarms)
             handlers.update(self.data.handlers())
-        self.commands = Commands(site, self._nonce, state, self.outbox, alarms, self._handlers())
+        self._clock = getattr(board, "clock", None) if config.clock else None
+        self.commands = Commands(self, self._nonce, config.dangerous)
         if ssl:
             self.commands.signed_at = self._know_time
         self.telemetry = self._measure(config, alarms)
         self._rotation = Rotation(site, alarms, self._trust_changed)
-        self.supervisor = Supervisor(boot.watchdog, self.uptime, self._stuck)
+        self.supervisor = Supervisor(boot.watchdog, self.log.poll, self._stuck)
         self.link.introduce(self._birth, self._online)
         if self.data:
             self.data.open()
@@ -127,6 +147,7 @@ class Agent:
             boot.slot,
             boot.reset_cause,
         )
+        self._crashed = crash.found(self)
 
     def _measure(self, config, alarms):
         from tidegate import tuning
@@ -158,10 +179,13 @@ class Agent:
             8: boot.reset_cause,
             9: boot.trial,
             10: ".".join(str(part) for part in sys.implementation.version[:3]),
-            11: self._trust_version,
+            11: self.trust_version,
         }
         if self.data:
             birth[12] = self.data.held()
+        if self.settings:
+            birth[13] = self.settings
+        birth[14] = self.site.hardware
         return cbor.dumps(birth)
 
     def _online(self):
@@ -169,69 +193,63 @@ class Agent:
 
     def _stuck(self, name, seconds):
         with ondemand.modules:
-            self._trial().note("task %s made no progress for %d s" % (name, seconds))
+            from tidegate import crash
+
+            why = "task %s made no progress for %d s" % (name, seconds)
+            crash.note(self.state, self.boot.running.sequence, why)
+            crash.keep(self, "watchdog", name)
+
+    def _fell(self, error):
+        """An exception ends the agent, and the loader tells of it; what it cannot know is kept."""
+        gc.collect()
+        try:
+            with ondemand.modules:
+                from tidegate import crash
+
+                crash.keep(self, type(error).__name__, _at_fault(self.tasks, error))
+        except Exception as more:
+            print("tidegate: and then:", repr(more))
+
+    async def _tell_crash(self):
+        while not self.link.announced:
+            await sleep_ms(1000)
+        with ondemand.modules:
+            from tidegate import crash
+
+            crash.tell(self)
 
     def _trust_changed(self, version):
         """Says so with a new birth; what the old keys signed is looked at again."""
-        self._trust_version = version
+        self.trust_version = version
         self.updater.trust_changed()
         if self.data:
             self.data.trust_changed()
         self.link.refresh()
 
-    # ------------------------------------------------------------ commands
-
-    def _handlers(self):
-        handlers = {"info": self._info, "ping": self._ping, "reboot": self._ask_reboot}
-        handlers.update(self._extra)
-        return handlers
-
-    def _info(self, arguments):
-        boot, release = self.boot, self.release
-        gc.collect()
-        info = {
-            "device": self.site.device,
-            "board": boot.board.name,
-            "product": release["product"],
-            "version": release["version"],
-            "sequence": boot.running.sequence,
-            "slot": boot.slot,
-            "trial": boot.trial,
-            "reset_cause": boot.reset_cause,
-            "uptime_s": self.uptime.seconds(),
-            "heap_free": gc.mem_free() if hasattr(gc, "mem_free") else 0,
-            "heap_used": gc.mem_alloc() if hasattr(gc, "mem_alloc") else 0,
-            "sessions": self.link.sessions,
-            "messages_dropped": self.outbox.dropped,
-        }
-        info.update(self.telemetry.counts())
-        return info
-
-    def _ping(self, arguments):
-        return {"uptime_s": self.uptime.seconds()}
-
-    def _ask_reboot(self, arguments):
-        self._reboot.set()
-        return {"reboot": True}
-
     # ------------------------------------------------------------ tasks
 
     async def _main(self):
-        task = self.supervisor.task
-        extra = [self.data.run(task("data", _WORK_LIMIT_S))] if self.data else []
-        await asyncio.gather(
-            self.supervisor.run(),
-            self.link.run(),
-            self.link.announce(task("announce", _LIMIT_S)),
-            self.outbox.run(task("outbox", _LIMIT_S)),
-            self.telemetry.sample(task("sample", _LIMIT_S)),
-            self.telemetry.send(task("telemetry", _LIMIT_S)),
-            self.commands.run(task("commands", _WORK_LIMIT_S)),
-            self._rotation.run(task("trust", _WORK_LIMIT_S)),
-            self._update(task("updater", _WORK_LIMIT_S)),
-            self._wait_reboot(task("reboot", _LIMIT_S)),
-            *extra,
-        )
+        self._start("supervisor", self.supervisor.run())
+        self._start("link", self.link.run())
+        self._start("announce", self.link.announce, _LIMIT_S)
+        self._start("outbox", self.outbox.run, _LIMIT_S)
+        self._start("sample", self.telemetry.sample, _LIMIT_S)
+        self._start("telemetry", self.telemetry.send, _LIMIT_S)
+        self._start("commands", self.commands.run, _WORK_LIMIT_S)
+        self._start("trust", self._rotation.run, _WORK_LIMIT_S)
+        self._start("updater", self._update, _WORK_LIMIT_S)
+        self._start("reboot", self._wait_reboot, _LIMIT_S)
+        if self.data:
+            self._start("data", self.data.run, _WORK_LIMIT_S)
+        if self._crashed:
+            self._start("crash", self._tell_crash())
+        await asyncio.gather(*[task for _, task in self.tasks])
+
+    def _start(self, name, run, limit_s=None):
+        """Starts a task; with a limit, `run` is called with its supervisor's Beat."""
+        if limit_s:
+            run = run(self.supervisor.task(name, limit_s))
+        self.tasks.append((name, asyncio.create_task(run)))
 
     async def _update(self, beat):
         """First the end of the last update, then the next one."""
@@ -243,7 +261,7 @@ class Agent:
         trial = self._trial()
         self.updater.settled = trial.report_outcome()
         if self.boot.trial:
-            await trial.prove(self.link, self._health, self._trial_timeout_s, beat)
+            await trial.prove(self.link, self._health, self.trial_timeout_s, beat)
             self.updater.settled = trial.report_outcome()
 
     def _trial(self):
@@ -251,6 +269,10 @@ class Agent:
         from tidegate.trial import Trial
 
         return Trial(self.boot, self.state, self._reporter, self.alarms, self.outbox)
+
+    def now(self):
+        """Seconds since 1970, or None where the clock cannot be trusted."""
+        return self._clock() if self._clock else None
 
     def reboot(self):
         """Asks for a reset: soon, once what is in the outbox has been sent."""
@@ -261,6 +283,7 @@ class Agent:
         await beat.sleep(1)  # so that the answer is in the outbox and on its way
         await self.outbox.flush(_REBOOT_FLUSH_S)
         self.telemetry.keep()
+        self.log.save()
         self.boot.reset()
 
 
@@ -276,6 +299,16 @@ def _link(config, board, handlers, ssl):
     from tidegate.link import Link
 
     return Link(config, board, handlers, ssl)
+
+
+def _at_fault(tasks, error):
+    """The name of the task that ended with this exception, or None."""
+    for name, task in tasks:
+        # MicroPython's task has what it raised in `data`.
+        raised = task.data if hasattr(task, "data") else task.done() and task.exception()
+        if task.done() and raised is error:
+            return name
+    return None
 
 
 def _read_release():

@@ -9,6 +9,7 @@ from tidegate.clock import const
 from tidegate.reports import shorten
 
 COMMAND_REFUSED = "command-refused"
+COMMANDS_PAUSED = "commands-paused"
 OFFER_REFUSED = "offer-refused"
 TRUST_REFUSED = "trust-refused"
 ROLLED_BACK = "rolled-back"

@@ -1,22 +1,33 @@
-"""Signed commands: taken from the network, judged (tidegate.acceptance), carried out, answered.
+"""Signed commands: taken from the network one by one, judged (tidegate.acceptance), carried out
+(tidegate.carrying), answered. docs/commands.md has the rules.
 
-The counter is on the file system before a command is carried out: a reset may lose a command,
-never repeat one.
+The counter is on the file system before a command is carried out, and beside it which command that
+is: a reset may break a command off, which is said after it, and never repeats one.
 """
 
 import asyncio
 
 import cbor
 
-from tidegate import alarms, console, ondemand
+from tidegate import ConfigError, LinkError, alarms, console, ondemand
 from tidegate.clock import const
 from tidegate.reports import shorten
 
-COUNTERS = "counters"  # {kid: highest counter carried out}
-
 offered = {}  # the application's opcodes (tidegate.opcodes)
 
+COUNTERS = "counters"  # {kid: highest counter used up, _CARRIED_OUT: the command's cti and opcode}
+_CARRIED_OUT = const(0)
+
 _QUEUE = const(4)  # commands that wait; more are refused
+_MAX_SIZE = const(1024)  # bytes
+# So many messages that are not good commands of this device within a pause, and verifying pauses:
+# whoever has the broker's password can make them, and each costs a signature's worth of CPU.
+_STRANGERS = const(8)
+_EXHAUSTED = const(3)  # commands in a row that ran out of time, memory or output
+_PAUSE_S = const(60)
+_PUBLISH_S = const(20)  # for one acknowledgement
+_PUBLISH_TIMES = const(3)
+_KEPT_SIZE = const(400)  # bytes of a message that the outbox keeps over a reset
 
 DONE = const(0)
 FAILED = const(1)
@@ -24,97 +35,195 @@ REFUSED = const(2)
 
 
 class Commands:
-    """Takes commands from the network one by one and hands them to handlers."""
+    """The queue of commands and the task that carries them out."""
 
-    def __init__(self, site, nonce, state, outbox, alarms_, handlers):
-        """site: tidegate.site.Site; handlers: {opcode: function(arguments dict) -> answer dict};
-        what one raises is a failed command.
+    def __init__(self, agent, nonce, dangerous=False):
+        """agent: tidegate.agent.Agent; nonce: of this boot's birth; dangerous: whether opcodes of
+        that role are offered.
         """
-        self._site = site
+        self.agent = agent
+        self.dangerous = dangerous
+        self.signed_at = None  # function(seconds since 1970), told when a command was signed
         self._nonce = nonce
-        self._state = state
-        self._outbox = outbox
-        self._alarms = alarms_
-        self._handlers = handlers
-        self._counters = _counters(state)
+        self._counters = _counters(agent.state)
         self._queue = []
         self._work = asyncio.Event()
-        self.signed_at = None  # function(seconds since 1970), told when a command was signed
+        # Two breakers: what is counted, since when and until when (uptime, s)
+        self._strangers = self._strangers_since = self._closed_until = 0
+        self._exhausted = self._resting_until = 0
+        self._say_interrupted()
 
     def push(self, data):
         """Takes a command (bytes) from the network. Cheap: called from the MQTT reader."""
-        if len(self._queue) >= _QUEUE:
-            self._alarms.raise_(
-                alarms.COMMAND_REFUSED, "busy", "more than %d commands at once" % _QUEUE
-            )
-            return
-        self._queue.append(data)
-        self._work.set()
+        if len(data) > _MAX_SIZE:
+            self._alarm("too-large", "%d bytes, at most %d" % (len(data), _MAX_SIZE))
+        elif len(self._queue) >= _QUEUE:
+            self._alarm("busy", "more than %d commands at once" % _QUEUE)
+        else:
+            self._queue.append(data)
+            self._work.set()
 
     async def run(self, beat):
         """The task that carries commands out."""
         while True:
             await beat.wait(self._work)
             while self._queue:
-                self.handle(self._queue.pop(0))
+                while self.agent.uptime.seconds() < self._closed_until:
+                    await beat.sleep(1)
+                await self.handle(self._queue.pop(0), beat)
                 await beat.sleep(0)
 
-    def handle(self, data):
-        """Judges and carries out one command; its result or alarm goes to the outbox."""
-        with ondemand.modules:
-            command = self._accept(data)
-        if command is None:
-            return
-        cti, opcode, arguments = command
-        console.info("command %s", opcode)
+    async def handle(self, data, beat):
+        """Judges, carries out and answers one command."""
         try:
-            answer = self._handlers[opcode](arguments)
-        except Exception as error:
-            self._answer(cti, FAILED, why="%s: %s" % (type(error).__name__, error))
+            with ondemand.modules:
+                command = self._accept(data)
+        except (MemoryError, ConfigError) as error:  # it used no counter up
+            reason = "memory" if isinstance(error, MemoryError) else "storage"
+            self._alarm(reason, "it could not be verified: %r" % error)
             return
-        self._answer(cti, DONE, answer=answer)
+        if not command:
+            return
+        console.info("command %s", command[1])
+        last = None
+        try:
+            with ondemand.modules:
+                end, last = await self._carry_out(command, beat)
+        except MemoryError:
+            end = {1: command[0], 2: FAILED, 4: "memory: not enough to carry it out"}
+        await self._deliver(end, beat)
+        self._keep(None)
+        if last:
+            with ondemand.modules:
+                last()
+
+    async def _carry_out(self, command, beat):
+        """(its end as a message, what is to be called after that or None)."""
+        from tidegate.carrying import Carrying
+
+        carrying = Carrying(self.agent, self.dangerous, *command)
+        await carrying.run(self._resting_until - self.agent.uptime.seconds(), beat)
+        now = self.agent.uptime.seconds()
+        if carrying.reason:
+            self._alarm(carrying.reason, carrying.why, command[0])
+        elif not carrying.exhausted:
+            self._exhausted = 0
+        else:
+            self._exhausted += 1
+            if self._exhausted >= _EXHAUSTED:
+                self._exhausted = 0
+                self._resting_until = now + _PAUSE_S
+                self._say_paused("exhausted", "%d commands took too much" % _EXHAUSTED)
+        return carrying.end(), carrying.last
 
     def _accept(self, data):
-        """(cti, opcode, arguments), its counter used up; None if it is refused, which was said."""
+        """(cti, opcode, arguments, whether its keys may only read), its counter used up; None if
+        it is refused, which was said.
+        """
         from tidegate import acceptance
 
-        site = self._site
+        agent = self.agent
+        site = agent.site
         try:
-            cti, kids, opcode, arguments, signed = acceptance.judge(
-                data,
-                site.keys(),
-                site.feed,
-                site.device,
-                self._nonce,
-                self._counters,
-                self._handlers,
+            cti, kids, reads_only, opcode, arguments, signed = acceptance.judge(
+                data, site.keys(), site.feed, site.device, self._nonce, self._counters, agent.now()
             )
         except acceptance.Refusal as refusal:
-            return self._refuse(refusal.reason, refusal.detail, refusal.cti, refusal.answer)
-        for kid in kids:
-            self._counters[kid] = int.from_bytes(cti, "big")
-        try:
-            self._state.store(COUNTERS, self._counters)
-        except OSError as error:
-            return self._refuse("storage", "the counter could not be kept: %r" % error, cti, True)
+            self._refuse(refusal)
+            return None
+        problem = self._keep([cti, opcode], kids, cti)
+        if problem:
+            self._alarm("storage", problem, cti)
+            self._answer({1: cti, 2: REFUSED, 4: shorten("storage: " + problem)})
+            return None
+        self._strangers = 0
         if self.signed_at:
             self.signed_at(signed)
-        return cti, opcode, arguments
+        return cti, opcode, arguments, reads_only
 
-    def _refuse(self, reason, detail, cti, answer):
-        self._alarms.raise_(alarms.COMMAND_REFUSED, reason, detail, cti)
-        if answer:
-            self._answer(cti, REFUSED, why=reason + ": " + detail)
+    def _refuse(self, refusal):
+        cti, detail = refusal.cti, refusal.detail
+        self._alarm(refusal.reason, detail, cti)
+        if refusal.kids:
+            self._keep(None, refusal.kids, cti)
+            self._answer({1: cti, 2: REFUSED, 4: shorten(refusal.reason + ": " + detail)})
+            return
+        now = self.agent.uptime.seconds()
+        if now - self._strangers_since > _PAUSE_S:
+            self._strangers_since, self._strangers = now, 0
+        self._strangers += 1
+        if self._strangers >= _STRANGERS:
+            self._strangers = 0
+            self._closed_until = now + _PAUSE_S
+            self._say_paused("strangers", "%d messages were no good commands" % _STRANGERS)
 
-    def _answer(self, cti, code, answer=None, why=None):
-        message = {1: cti, 2: code}
-        if answer:
-            message[3] = answer
-        if why:
-            message[4] = shorten(why)
-        self._outbox.add("result", cbor.dumps(message))
+    def _keep(self, carried_out, kids=(), cti=b""):
+        """Puts the counters and what is being carried out on the file system; what is wrong, or
+        None.
+        """
+        counters = self._counters
+        for kid in kids:
+            counters[kid] = int.from_bytes(cti, "big")
+        if carried_out:
+            counters[_CARRIED_OUT] = carried_out
+        else:
+            counters.pop(_CARRIED_OUT, None)
+        try:
+            self.agent.state.store(COUNTERS, counters)
+        except OSError as error:
+            counters.pop(_CARRIED_OUT, None)
+            return "the counter could not be kept: %r" % error
+        return None
+
+    def _say_interrupted(self):
+        """Answers for the command that the last boot ended in."""
+        found = self._counters.get(_CARRIED_OUT)
+        if found:
+            why = (
+                "interrupted by a reset (%s) before it was answered" % self.agent.boot.reset_cause
+            )
+            console.info("command %s was %s", found[1], why)
+            self._answer({1: found[0], 2: FAILED, 4: why})
+            self._keep(None)
+
+    async def _deliver(self, end, beat):
+        """Has the answer acknowledged, or kept for later where that is not to be had."""
+        payload = cbor.dumps(end)
+        for _ in range(_PUBLISH_TIMES if len(payload) > _KEPT_SIZE else 1):
+            try:
+                beat()
+                await self.agent.link.publish("result", payload, 1, False, _PUBLISH_S)
+                return
+            except LinkError as error:
+                console.debug("result: %s", error)
+                await beat.sleep(1)
+        if len(payload) > _KEPT_SIZE:
+            end.pop(3)
+            end[4] = "its answer of %d bytes could not be sent" % len(payload)
+        self._answer(end)
+        self.agent.outbox.save()
+
+    def _answer(self, message):
+        self.agent.outbox.add("result", cbor.dumps(message))
+
+    def _say_paused(self, reason, detail):
+        self.agent.alarms.raise_(
+            alarms.COMMANDS_PAUSED, reason, "%s; the next in %d s" % (detail, _PAUSE_S)
+        )
+
+    def _alarm(self, reason, detail, cti=None):
+        self.agent.alarms.raise_(alarms.COMMAND_REFUSED, reason, detail, cti)
 
 
 def _counters(state):
-    kept = state.load(COUNTERS, {})
-    return kept if isinstance(kept, dict) else {}
+    """What is kept, as far as it is ours."""
+    kept = state.load(COUNTERS)
+    counters = {}
+    if isinstance(kept, dict):
+        for kid, value in kept.items():
+            if isinstance(kid, bytes) and isinstance(value, int):
+                counters[kid] = value
+        found = kept.get(_CARRIED_OUT)
+        if isinstance(found, list) and len(found) == 2 and isinstance(found[0], bytes):
+            counters[_CARRIED_OUT] = found
+    return counters

@@ -88,11 +88,16 @@ class Data:
             seen = hashlib.sha256(data).digest()
             if self._answered.get(name) == seen:
                 continue
+            while self.site.heavy:
+                await beat.sleep(1)
+            self.site.updating += 1
             try:
                 await self._carry_out(name, data, beat)
                 self._answered[name] = seen
             except Superseded:
                 console.info("another offer for data %s came", name)
+            finally:
+                self.site.updating -= 1
 
     async def pause(self, name, seconds, beat):
         """Sleeps; a newer offer of the component ends it by Superseded."""

@@ -44,6 +44,16 @@ class Updater:
         self._inbox = data
         self._arrived.set()
 
+    def again(self):
+        """Looks at the offer again, also at one that was refused, and ends the pause of one that
+        waits for the network. Whether there is one.
+        """
+        self._refused = self._answered = None
+        data = self.state.read(OFFER)
+        if data:
+            self.offer(data)
+        return data is not None
+
     def trust_changed(self):
         """Other keys count from now on: what was refused may be offered again, and what is at work
         must pass again.
@@ -74,11 +84,17 @@ class Updater:
         if self._active == self._refused:
             return
         beat()
+        while self.site.heavy:
+            await beat.sleep(1)
         self.doubt = False
         gc.collect()
-        with ondemand.modules:
-            if not await self._bring_to_its_end(data, resumed, beat):
-                self._refused = self._active
+        self.site.updating += 1
+        try:
+            with ondemand.modules:
+                if not await self._bring_to_its_end(data, resumed, beat):
+                    self._refused = self._active
+        finally:
+            self.site.updating -= 1
         self._answered = self._active
 
     async def _bring_to_its_end(self, data, resumed, beat):

@@ -1,0 +1,156 @@
+"""A device that takes commands: the real engine, state files and beats; its outbox and link keep what is sent, and its
+clock is told the time."""
+
+import asyncio
+
+import cbor
+from signedby import Signed
+from tidegate.alarms import Alarms
+from tidegate.commands import Commands
+from tidegate.supervisor import Beat
+
+from tidegate import LinkError, commands
+
+
+class Outbox:
+    """Keeps what is sent."""
+
+    def __init__(self):
+        self.sent = []  # (topic, message)
+
+    def add(self, topic, payload, keep=True):
+        self.sent.append((topic, cbor.loads(payload, 4096)))
+
+    def save(self):
+        pass
+
+    def alarms(self):
+        """(kind, reason) of each."""
+        return [(message[1], message[2]) for topic, message in self.sent if topic == "alarm"]
+
+    def reasons(self):
+        return [message[2] for topic, message in self.sent if topic == "alarm"]
+
+    def results(self):
+        """The last message of each answer."""
+        return [message for topic, message in self.sent if topic == "result" and message[2] != 3]
+
+    def text(self):
+        """What was sent in parts, joined; fails if they are not in order."""
+        text = ""
+        parts = [message for topic, message in self.sent if topic == "result" and message[2] == 3]
+        for number, message in enumerate(parts):
+            if message[5] != [number, True]:
+                raise AssertionError("part %d says it is %r" % (number, message[5]))
+            text += message[6]
+        return text
+
+
+class Link:
+    """Puts into the outbox what is published, unless it is told to be away for so many times."""
+
+    sessions = 1
+    connected = True
+
+    def __init__(self, outbox):
+        self._outbox = outbox
+        self.away = 0
+
+    async def publish(self, topic, payload, qos=0, retain=False, timeout_s=None):
+        if self.away:
+            self.away -= 1
+            raise LinkError("away")
+        self._outbox.add(topic, bytes(payload))
+
+
+class Uptime:
+    """Far apart, so that no alarm is held back and nothing counts as being at once; `step` 0: it stands still."""
+
+    def __init__(self):
+        self.now = 0
+        self.step = 1000
+
+    def seconds(self):
+        self.now += self.step
+        return self.now
+
+
+class Boot:
+    reset_cause = "power-on"
+
+
+class Telemetry:
+    @staticmethod
+    def counts():
+        return {}
+
+
+class Device:
+    """What the engine and simple opcodes ask of tidegate.agent.Agent."""
+
+    def __init__(self, state, site, nonce, dangerous=False, clock=None):
+        """clock: seconds since 1970, or None: there is none."""
+        self.clock = clock
+        self.site = site
+        self.state = state
+        self.boot = Boot()
+        self.outbox = Outbox()
+        self.link = Link(self.outbox)
+        self.uptime = Uptime()
+        self.telemetry = Telemetry()
+        self.alarms = Alarms(self.outbox, self.uptime)
+        self.reboots = 0
+        self.beat = Beat("commands", 180)
+        self.commands = Commands(self, nonce, dangerous)
+
+    def now(self):
+        return self.clock
+
+    def reboot(self):
+        self.reboots += 1
+
+    def handle(self, data):
+        """Has one command carried out, without anything else going on."""
+        asyncio.run(self.commands.handle(data, self.beat))
+
+    def handle_at_once(self, data):
+        """As handle, for commands that wait for nothing: no event loop."""
+        going = self.commands.handle(data, self.beat)
+        try:
+            going.send(None)
+        except StopIteration:
+            return
+        raise AssertionError("it waits for something")
+
+    def drain(self):
+        """The task runs until the queue is empty."""
+
+        async def main():
+            task = asyncio.create_task(self.commands.run(self.beat))
+            while self.commands._queue:
+                await asyncio.sleep(0)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            task.cancel()
+
+        asyncio.run(main())
+
+
+class offering:
+    """A context manager: these opcodes are the application's, {name: (function, role, limit, heavy, specs)}."""
+
+    def __init__(self, entries):
+        self._entries = entries
+
+    def __enter__(self):
+        self._before = dict(commands.offered)
+        commands.offered.clear()
+        commands.offered.update(self._entries)
+
+    def __exit__(self, kind, error, trace):
+        commands.offered.clear()
+        commands.offered.update(self._before)
+
+
+def signed(device, store):
+    return Signed(device, store)
