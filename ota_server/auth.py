@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,6 +17,8 @@ from flask import current_app, g, request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from tidegate.errors import TidegateError
+
 from .problems import Problem
 from .store import Store
 from .store.models import Token
@@ -23,7 +26,9 @@ from .store.models import Token
 SCOPES = ("admin", "publish", "rollout", "devices", "command", "read")
 IN_CHANNEL = "publish:"  # with a channel after it: publish releases, and only into that one
 PREFIX = "tg_"  # lets people and secret scanners recognise one
+CHANNEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}\Z")
 _MAX_TOKEN = 128
+_MAX_SCOPES = 128
 
 
 def hash_token(token: str) -> str:
@@ -54,6 +59,22 @@ def find_token(session: Session, token: str) -> Token | None:
 def allowed(token: Token, scope: str) -> bool:
     scopes = token.scopes.split()
     return scope in scopes or "admin" in scopes
+
+
+def in_channels(scopes: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
+    """The scopes, with that to publish narrowed to the channels `names`, if there are any."""
+    limited = tuple(f"{IN_CHANNEL}{name}" for name in names)
+    for name in names:
+        if not CHANNEL.match(name):
+            raise TidegateError(f"{name!r} is no name of a channel", "Use 1 to 32 of a-z, 0-9, - and _")
+    if not limited:
+        return tuple(scopes)
+    if "publish" not in scopes:
+        raise TidegateError("--channel narrows the scope publish, which is not given", "Add --scope publish")
+    kept = (*(scope for scope in scopes if scope != "publish"), *limited)
+    if len(" ".join(kept)) > _MAX_SCOPES:
+        raise TidegateError("these are more channels than one token can have", "Make several tokens")
+    return kept
 
 
 def channels(token: Token) -> set[str]:

@@ -16,6 +16,7 @@ from tidegate.release.check import check_image, check_patch
 from tidegate.release.folder import check_identity
 
 from . import audit, trust_updates
+from .auth import CHANNEL
 from .config import Config
 from .manifests import check_offered, check_payload, check_same, read_envelopes
 from .payloads import Payloads
@@ -25,7 +26,6 @@ from .store import releases as stored
 from .store.models import ChannelRelease, Release, Target
 
 PRODUCT = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}\Z")
-CHANNEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}\Z")
 
 
 @dataclass(frozen=True)
