@@ -207,14 +207,19 @@ def token() -> None:
 @click.option(
     "--scope", "scopes", multiple=True, required=True, type=click.Choice(auth.SCOPES), help="May be repeated."
 )
+@click.option(
+    "--channel", "channels", multiple=True, help="With --scope publish: only into this channel; may be repeated."
+)
 @click.option("--out", type=FILE, help="Write it to this file (0600), print nothing.")
-def token_new(data: Path, name: str, scopes: tuple[str, ...], out: Path | None) -> None:
+def token_new(data: Path, name: str, scopes: tuple[str, ...], channels: tuple[str, ...], out: Path | None) -> None:
     """Make a token and show it, this once.
 
     \b
-    Example:
+    Examples:
       tidegate token new --scope publish --name ci --out ci.token
+      tidegate token new --scope publish --channel candidate --name ci
     """
+    scopes = auth.in_channels(scopes, channels)
     store = prepare(Config(data=data))
     with store.write() as session:
         label = (name or "+".join(sorted(set(scopes))))[:64]
