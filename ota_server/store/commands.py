@@ -229,6 +229,7 @@ def answered(
     late = {"expired": "after it had expired here", "cancelled": "although it was cancelled here"}.get(was)
     said = ", ".join(part for part in (why or outcome, late) if part)
     fresh = Command.outcome.is_(None)
+    parts = None if parts is None else min(parts, MOST_PARTS + 1)
     values = {"outcome": outcome, "result": result, "parts": parts, "why": why and why[:256], "ended_at": now_ms()}
     if not move(session, row.id, STATES, state, f"device {device_id}", said, fresh, **values):
         return None
@@ -252,9 +253,9 @@ def part(session: Session, device_id: str, cti: str, number: int, text: str) -> 
     row = get(session, cti, device_id)
     if row is None:
         return False
-    if session.get(CommandPart, (row.id, number)) is not None:
-        return True
     size = len(text.encode())
+    if number < MOST_PARTS and session.get(CommandPart, (row.id, number)) is not None:
+        return True
     if number >= MOST_PARTS or row.output_size + size > MOST_OUTPUT:
         row.truncated = True
         return True
@@ -270,10 +271,9 @@ def output(session: Session, row: Command) -> tuple[str | None, list[int]]:
     found = {part.number: part.text for part in session.scalars(wanted)}
     if not found and not row.parts:
         return None, []
-    total = row.parts or 0
+    total = min(row.parts or 0, MOST_PARTS)
     if row.truncated:  # after the last that is kept, none is missing: it was too much
         total = min(total, max(found, default=-1) + 1)
-    total = min(total, MOST_PARTS)
     missing = [number for number in range(total) if number not in found]
     text, number = [], 0
     while number in found or number < total:
