@@ -140,9 +140,12 @@ class _Work:
     def _check_complete(self) -> None:
         """A first flashing needs everything; a later one may leave out what the board has."""
         files = self._files
-        needed = {"/tg/trust.cbor": "--trust", "/tg/config.json": "--config"}
-        if loaderfiles.CLAIM not in files and self._session.digest(loaderfiles.CLAIM) is None:
+        needed = {"/tg/config.json": "--config"}
+        claimed = loaderfiles.CLAIM in files or self._session.digest(loaderfiles.CLAIM) is not None
+        if not claimed:
             needed["/tg/credentials.json"] = "--credentials FILE, or a claim with --claim"
+        if not claimed or self._told["verify"] == "signature":  # else the server gives it, checked by the claim
+            needed["/tg/trust.cbor"] = "--trust"
         for path, option in needed.items():
             if path not in files and self._session.digest(path) is None:
                 raise BoardError(f"the board has no {path} yet", f"Give it one with {option} FILE")
@@ -156,9 +159,9 @@ class _Work:
     def _check_room(self) -> None:
         """Before anything is written: for all that is not there yet."""
         release = self._request.release
+        payload = release.payload(_target(release, self._board).digest) if release else None
         if release:
             self._manifest(release)
-        payload = release.payload(_target(release, self._board).digest) if release else None
         wanted = flashroom.Wanted(self._files, self._loader, self._packed, payload, self._told["slots"] == "file")
         free = self._session.free()
         if free >= wanted.most(self._session):
