@@ -88,8 +88,8 @@ class _Reader:
                 return self._value(loader, node, 0)
             finally:
                 loader.dispose()
-        except UnicodeDecodeError:
-            self.wrong(data[: data.find(b"\n")].count(b"\n") + 1, "the file is not UTF-8 text")
+        except UnicodeDecodeError as error:
+            self.wrong(data[: error.start].count(b"\n") + 1, "the file is not UTF-8 text")
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             self.wrong(mark.line + 1 if mark else 1, f"this is no YAML: {error.problem or error.context}")
