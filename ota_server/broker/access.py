@@ -1,13 +1,17 @@
 """Who may log in to the broker, and the two-line access rule of docs/wire.cddl.
 
 A device writes below `tg/<device>/up/` and reads below `tg/<device>/down/`; its user name is its id. The server's own
-user may do everything.
+user does it the other way round, for all devices.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
+
+_DOWN = re.compile(r"tg/[^/]+/down/.")
+_UP = re.compile(r"tg/[^/#]+/up/.")
 
 
 class Principal(NamedTuple):
@@ -17,11 +21,15 @@ class Principal(NamedTuple):
     internal: bool = False  # the server itself
 
     def may_publish(self, topic: str) -> bool:
-        return self.internal or topic.startswith(f"tg/{self.user}/up/")
+        if self.internal:
+            return _DOWN.match(topic) is not None
+        return topic.startswith(f"tg/{self.user}/up/")
 
     def may_subscribe(self, pattern: str) -> bool:
         # The prefix is literal, so whatever wildcards follow cannot reach another device's topics.
-        return self.internal or pattern.startswith(f"tg/{self.user}/down/")
+        if self.internal:
+            return _UP.match(pattern) is not None
+        return pattern.startswith(f"tg/{self.user}/down/")
 
 
 class Access:

@@ -143,7 +143,8 @@ def test_messages_reach_who_subscribed_at_the_lower_qos(connect):
 
 
 def test_one_device_cannot_read_or_write_anothers_topics(connect):
-    server = connect(SERVER, "server", subscribe="tg/#")
+    server = connect(SERVER, "server", subscribe="tg/+/up/#")
+    assert server.codes == [1] and server.subscribe("tg/#") == [128]
     mine = connect("gw-1", subscribe="tg/gw-1/down/#")
     thief = connect("gw-2")
     for pattern in ("tg/gw-1/down/#", "tg/+/down/#", "#", "tg/gw-1/up/#", "+/gw-1/down/cmd", "tg/gw-2/up/#"):
@@ -154,6 +155,8 @@ def test_one_device_cannot_read_or_write_anothers_topics(connect):
     server.publish("tg/gw-1/down/cmd", b"secret")
     eventually(lambda: mine.heard)
     assert [p for _, p, _, _ in mine.heard] == [b"secret"] and thief.heard == []
+    thief.publish("tg/gw-2/up/state", b"own")
+    eventually(lambda: b"own" in [p for _, p, _, _ in server.heard])
     assert b"forged" not in [p for _, p, _, _ in server.heard]
 
 
