@@ -29,6 +29,9 @@ KEEP = 16 * CHUNK  # bytes of a file after which what has arrived is made to las
 # Without one mpremote would wait for a dead board for ever; shorter than a busy board's pause, and mpremote takes the
 # missing answer to raw-paste mode for a refusal.
 READ_TIMEOUT_S = 5.0
+QUIET_S = 0.5  # after which a board that was told to stop has nothing more to say
+STOP_S = 2.0  # that it may take for that
+ENTER_S = 4.0  # for each step into the raw REPL, the first time
 WRITE_TIMEOUT_S = 10.0  # a line that takes nothing any more
 # What a line that is cut, or speaks nonsense, makes mpremote and pyserial raise.
 _LINE_ERRORS = (TransportError, OSError, struct.error)
@@ -84,13 +87,28 @@ class Session:
     def fresh(self) -> None:
         """Begin anew: a soft reset, nothing imported, nothing of the application running."""
         transport = self._open()
+        answers = self._stop()
         try:
-            transport.enter_raw_repl()
+            transport.enter_raw_repl(timeout_overall=ENTER_S)
         except TransportError:
-            transport.serial.write(b"\r\x02")  # leave a half-entered raw REPL, then once more
+            if not answers:
+                raise
+            self._stop()  # it was starting, or in the middle of something
             transport.enter_raw_repl()
         self._watched = False
         self.run(boardside.CODE)
+
+    def _stop(self) -> bool:
+        """To the friendly prompt, from wherever the board is; whether anything answers.
+
+        mpremote sends Ctrl-C and at once Ctrl-A; an application that takes a moment to end swallows the latter.
+        """
+        transport = self._open()
+        transport.serial.timeout = QUIET_S
+        transport.serial.write(b"\r\x03\x02")
+        said = transport.read_until(1, b">>> ", timeout=QUIET_S, timeout_overall=STOP_S)
+        transport.serial.timeout = READ_TIMEOUT_S
+        return bool(said)
 
     def watched(self, timeout_ms: int) -> None:
         """Feed the watchdog from now on: on most boards one that the application has started cannot be stopped."""
@@ -231,6 +249,9 @@ class Session:
                 # whose watchdog we have fed needs a hard one.
                 end = b"import machine; machine.reset()\r" if self._watched else b"\x04"
                 self._transport.serial.write(b"\r\x03\x03\r\x02" + end)
+                if not self._watched:  # whoever comes next must not meet it half-way
+                    self._transport.serial.timeout = QUIET_S
+                    self._transport.read_until(1, b"soft reboot\r\n", timeout=QUIET_S, timeout_overall=STOP_S)
         self._close()
 
     def _close(self) -> None:
