@@ -45,6 +45,10 @@ class Board:
         """One of "power-on", "hard", "watchdog", "soft", "fault" (a HardFault and its like) and "unknown"."""
         return _CAUSES.get(machine.reset_cause(), "unknown")
 
+    def fault(self):
+        """What the core was at when a fault or the watchdog ended the last run, one line; None if nothing did."""
+        return mps2.fault()
+
     def watchdog(self, timeout_ms):
         """Starts the watchdog and returns the object to feed(). It cannot be stopped. 1 to 171798 ms."""
         return machine.WDT(timeout=timeout_ms)

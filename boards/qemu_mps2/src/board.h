@@ -34,6 +34,16 @@ reset_cause_t reset_cause(void);
 void reset_note_soft(void);
 void reset_now(reset_cause_t cause) __attribute__((noreturn));
 void watchdog_start(uint32_t timeout_ms);
+
+// fault.c: what the core was at when a fault or the watchdog ended the last run; kept over that reset.
+typedef struct {
+    uint32_t exception; // its number: 2 is the watchdog's NMI, 3 to 6 are faults
+    uint32_t pc, lr, psr; // 0 where the stack was of no use
+    uint32_t cfsr, hfsr, address;
+} fault_t;
+
+void fault_init(void);
+const fault_t *fault_last(void); // NULL: there was none
 void watchdog_feed(void);
 
 // flash.c: the persistent storage as NOR flash. Offsets are into the whole storage; callers check ranges.

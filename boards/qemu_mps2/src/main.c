@@ -19,6 +19,7 @@ static uint8_t heap[TIDEGATE_HEAP_SIZE] __attribute__((aligned(16)));
 
 static void init_hardware(void) {
     reset_init();
+    fault_init();
     clock_init();
     uart_init();
     lan_init();

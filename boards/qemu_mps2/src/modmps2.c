@@ -104,10 +104,26 @@ static mp_obj_t mps2_tls_memory(void) {
 }
 static MP_DEFINE_CONST_FUN_OBJ_0(mps2_tls_memory_obj, mps2_tls_memory);
 
+// fault() -> what the core was at when a fault or the watchdog ended the last run, one line; None if nothing did.
+static mp_obj_t mps2_fault(void) {
+    const fault_t *fault = fault_last();
+    if (fault == NULL) {
+        return mp_const_none;
+    }
+    vstr_t text;
+    vstr_init(&text, 96);
+    vstr_printf(&text, "exception %u, pc %08x, lr %08x, psr %08x, cfsr %08x, hfsr %08x, address %08x",
+        (unsigned)fault->exception, (unsigned)fault->pc, (unsigned)fault->lr, (unsigned)fault->psr,
+        (unsigned)fault->cfsr, (unsigned)fault->hfsr, (unsigned)fault->address);
+    return mp_obj_new_str_from_vstr(&text);
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(mps2_fault_obj, mps2_fault);
+
 static const mp_rom_map_elem_t mps2_globals_table[] = {
     { MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR_mps2) },
     { MP_ROM_QSTR(MP_QSTR_know_time), MP_ROM_PTR(&mps2_know_time_obj) },
     { MP_ROM_QSTR(MP_QSTR_tls_memory), MP_ROM_PTR(&mps2_tls_memory_obj) },
+    { MP_ROM_QSTR(MP_QSTR_fault), MP_ROM_PTR(&mps2_fault_obj) },
     { MP_ROM_QSTR(MP_QSTR_Flash), MP_ROM_PTR(&flash_type) },
 };
 static MP_DEFINE_CONST_DICT(mps2_globals, mps2_globals_table);

@@ -54,6 +54,7 @@
 
 // The network.
 #define MICROPY_PY_LWIP (1)
+#define MICROPY_PY_LWIP_SOCK_RAW (1) // for pings, as on real boards
 #define MICROPY_PY_SOCKET (1)
 #define MICROPY_PY_NETWORK (1)
 #define MICROPY_PY_NETWORK_HOSTNAME_DEFAULT "mps2"

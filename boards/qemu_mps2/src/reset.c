@@ -69,9 +69,3 @@ void watchdog_feed(void) {
     WDOG_INTCLR = 1;
     WDOG_LOCK = 0;
 }
-
-// The watchdog's first stage. Should the core be too broken to get here, the second stage resets it one timeout later.
-void NMI_Handler(void) {
-    uart_put_polled("\r\nwatchdog: not fed in time, resetting\r\n");
-    reset_now(RESET_WATCHDOG);
-}
