@@ -36,7 +36,10 @@ class Relay:
                 f"the command is for {claims.audience}, not for {device.id}",
                 f"Send it to {claims.audience}",
             )
-        if claims.expires <= time.time():
+        now = time.time()
+        if claims.issued > now + command.CLOCK_SKEW:
+            raise Refused("time", "the command is from the future", "Check the clocks of both machines")
+        if claims.expires <= now:
             raise Refused("expired", "the command has expired", "Sign a new one; check the clocks of both machines")
         try:
             keys = trust_updates.current(session, self._config)
