@@ -17,7 +17,7 @@ MPY_SUB_VERSION = 3  # of machine code
 _THUMB = ("armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp")  # each runs the ones before it
 # Works on MicroPythons that are too old as well, so that they can be told so.
 _QUESTION = """
-import gc
+import gc, sys
 def _tg_who():
     i = sys.implementation
     try:
