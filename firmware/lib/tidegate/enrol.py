@@ -250,7 +250,7 @@ def _open(answer, claim, nonce, wanted):
         if protected != cbor.dumps({1: _HMAC_256, 16: _TELLS}) or unprotected:
             raise ValueError
         told = cbor.loads(payload, _MAX_ANSWER)
-        if told[3] != nonce:
+        if not isinstance(told, dict) or told[3] != nonce:
             raise ValueError
         device, salt, group = told[1], told[2], told[4]
         if len(salt) != 16 or not isinstance(salt, bytes) or not isinstance(group, str):
