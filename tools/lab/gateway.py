@@ -41,5 +41,14 @@ class LabGateway(RecordedConsole):
             self._process.wait()
             self._process = None
 
+    def pause(self) -> None:
+        """Stop everything it runs, as a hang does, until `go_on`."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGCONT)
+
     def power_off(self) -> None:
         self.power_cut()
