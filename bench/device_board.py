@@ -110,6 +110,20 @@ def signatures(results):
     results["pin, once a key"] = instructions(ed25519_pure.pin, key), None
 
 
+def own_key(results):
+    """What a board does itself to enrol."""
+    import ed25519_pure
+    import ed25519_sign
+
+    seed, message = bytes(range(32)), bytes(160)
+    key = ed25519_sign.Key(seed)
+    if not ed25519_pure.verify(key.public, message, key.sign(message)):
+        raise ValueError("what was signed is not taken")
+    heap = sampled(ed25519_pure, "add_entry", ed25519_sign.Key, seed)
+    results["own key: from its seed"] = instructions(ed25519_sign.Key, seed), heap
+    results["own key: a signature"] = instructions(key.sign, message), None
+
+
 def native_signatures(results):
     import cbor
 

@@ -16,7 +16,7 @@ class Key:
     """A private key. public: its public key, 32 bytes."""
 
     def __init__(self, seed, tick=None):
-        """seed: 32 random bytes, secret. tick(): called before each long step, some 8 million
+        """seed: 32 random bytes, secret. tick(): called before each long step, some 14 million
         instructions on a Cortex-M3 (feed a watchdog there).
         """
         if len(seed) != 32:
