@@ -1,8 +1,8 @@
-"""What publishing a release would do: which devices would get what, and which nothing, and why."""
+"""What publishing a release, or rolling it out, would do: which devices would get what, and which nothing, and why."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import select
@@ -13,9 +13,12 @@ from tidegate import manifest, trust
 from .payloads import Payloads
 from .releases import Candidate, precheck, verify
 from .store import groups
-from .store.models import Device, Group
+from .store.models import Device, Group, Release
 
 _MOST_NAMED = 10  # devices named in one row of a plan
+
+# Why the devices of a group would not be offered the release; None if they would.
+Reach = Callable[[Group], str | None]
 
 
 def plan(
@@ -38,8 +41,33 @@ def plan(
         "channel": channel,
         "published": known is not None and set(facts) <= {target.board for target in known.targets},
         "missing": [name for name in dict.fromkeys(needed) if not payloads.has(name)],
-        "devices": _devices(session, wanted, facts, standing, name_devices),
+        "devices": _devices(session, wanted, facts, lambda group: _kept_from(group, wanted, standing), name_devices),
     }
+
+
+def rollout_plan(
+    session: Session, release: Release, where: tuple[str, str], *, name_devices: bool
+) -> list[dict[str, Any]]:
+    """The rows of `plan` for a published release that is brought to ("channel", name) or ("group", name)."""
+    kind, name = where
+    standing = {*groups.channels(session, release.id), *([name] if kind == "channel" else [])}
+
+    def kept_from(group: Group) -> str | None:
+        if kind == "group" and group.name == name:
+            return None
+        return _kept_from(group, release, standing)
+
+    facts = {
+        target.board: manifest.decode(manifest.open_envelope(target.envelope).manifest) for target in release.targets
+    }
+    return _devices(session, release, facts, kept_from, name_devices)
+
+
+def _kept_from(group: Group, what: Candidate | Release, standing: set[str]) -> str | None:
+    if group.release is not None and groups.is_pinned(group, what.product):
+        pinned = group.release
+        return None if pinned.sequence == what.sequence else f"its group is pinned to {pinned.version}"
+    return None if group.channel in standing else f"its group follows the channel {group.channel}"
 
 
 def _payloads(facts: manifest.Manifest) -> list[str]:
@@ -48,15 +76,15 @@ def _payloads(facts: manifest.Manifest) -> list[str]:
 
 def _devices(
     session: Session,
-    wanted: Candidate,
+    wanted: Candidate | Release,
     facts: Mapping[str, manifest.Manifest],
-    standing: set[str],
+    kept_from: Reach,
     name_devices: bool,
 ) -> list[dict[str, Any]]:
     known = {group.name: group for group in groups.listed(session)}
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for device in session.scalars(select(Device).where(Device.product == wanted.product).order_by(Device.id)):
-        fate = _fate(device, known[device.group], wanted, facts.get(device.board), standing)
+        fate = _fate(device, kept_from(known[device.group]), wanted.sequence, facts.get(device.board))
         key = (device.board, device.group, device.version, device.sequence, *fate.values())
         row = rows.setdefault(
             key,
@@ -76,11 +104,9 @@ def _devices(
     return sorted(rows.values(), key=lambda row: (row["gets"] == "nothing", row["board"], row["group"]))
 
 
-def _fate(
-    device: Device, group: Group, wanted: Candidate, facts: manifest.Manifest | None, standing: set[str]
-) -> dict[str, Any]:
+def _fate(device: Device, kept: str | None, sequence: int, facts: manifest.Manifest | None) -> dict[str, Any]:
     """What the device would get: `gets` is patch, image, nothing or unknown; `bytes` to fetch; `why`."""
-    why = _why_nothing(device, group, wanted, facts, standing)
+    why = _why_nothing(device, kept, sequence, facts)
     if why or facts is None:
         return {"gets": "nothing", "bytes": 0, "why": why}
     if device.digest is None:
@@ -91,22 +117,17 @@ def _fate(
     return {"gets": "image", "bytes": facts.image.size, "why": "no patch from what it runs"}
 
 
-def _why_nothing(
-    device: Device, group: Group, wanted: Candidate, facts: manifest.Manifest | None, standing: set[str]
-) -> str | None:
+def _why_nothing(device: Device, kept: str | None, sequence: int, facts: manifest.Manifest | None) -> str | None:
     if device.revoked_at is not None:
         return "is revoked"
     if facts is None:
         return f"the release has no image for {device.board}"
-    if group.release is not None and groups.is_pinned(group, wanted.product):
-        if group.release.sequence != wanted.sequence:
-            return f"its group is pinned to {group.release.version}"
-    elif group.channel not in standing:
-        return f"its group follows the channel {group.channel}"
-    if (device.sequence or 0) > wanted.sequence:
+    if kept is not None:
+        return kept
+    if (device.sequence or 0) > sequence:
         return "runs a newer one"
-    if device.sequence == wanted.sequence or device.digest == facts.image.digest.hex():
+    if device.sequence == sequence or device.digest == facts.image.digest.hex():
         return "runs it"
-    if (device.failed_sequence or 0) >= wanted.sequence:
+    if (device.failed_sequence or 0) >= sequence:
         return "refused it, failed at it or rolled it back"
     return None

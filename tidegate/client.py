@@ -102,7 +102,7 @@ class Server:
         return self._call("GET", f"/api/v1/rollouts/{_segment(product)}/{_segment(version)}")
 
     def change_rollout(self, act: str, product: str, version: str, where: Mapping[str, str]) -> dict[str, Any]:
-        """`act`: start or stop; `where`: {"channel": name} or {"group": name}."""
+        """`act`: plan, start or stop; `where`: {"channel": name} or {"group": name}."""
         path = f"/api/v1/rollouts/{_segment(product)}/{_segment(version)}/{act}"
         return self._call("POST", path, body=dict(where))
 

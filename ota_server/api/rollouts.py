@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, g, request
 
-from ota_server import rollouts
+from ota_server import auth, publishing, rollouts
 from ota_server.auth import requires
 from ota_server.problems import Problem
 from ota_server.releases import check_channel
@@ -28,6 +28,19 @@ def list_rollouts() -> dict[str, Any]:
 def show(product: str, version: str) -> dict[str, Any]:
     with context.store().read() as session:
         return rollouts.status(session, rollouts.find(session, product, version))
+
+
+@blueprint.post("/rollouts/<product>/<version>/plan")
+@requires("rollout")
+def plan(product: str, version: str) -> dict[str, Any]:
+    """What starting it would bring to whom, which this does not do."""
+    where = _where()
+    with context.store().read() as session:
+        release = rollouts.find(session, product, version)
+        if where[0] == "group":
+            rollouts.find_group(session, where[1])
+        named = auth.allowed(g.token, "read")
+        return {"devices": publishing.rollout_plan(session, release, where, name_devices=named)}
 
 
 @blueprint.post("/rollouts/<product>/<version>/start")

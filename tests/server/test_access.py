@@ -24,6 +24,11 @@ ROUTES = [
     ("GET", "/api/v1/audit", "admin"),
     ("POST", "/api/v1/devices", "devices"),
     ("POST", "/api/v1/devices/x/credentials", "devices"),
+    ("POST", "/api/v1/devices/x/revoke", "devices"),
+    ("PATCH", "/api/v1/devices/x", "devices"),
+    ("POST", "/api/v1/claims", "devices"),
+    ("GET", "/api/v1/claims", "read"),
+    ("DELETE", "/api/v1/claims/x", "devices"),
     ("POST", "/api/v1/devices/x/commands", "command"),
     ("POST", "/api/v1/releases", "publish"),
     ("POST", "/api/v1/releases/plan", "publish"),
@@ -32,13 +37,14 @@ ROUTES = [
     ("POST", "/api/v1/groups", "rollout"),
     ("GET", "/api/v1/rollouts", "read"),
     ("GET", "/api/v1/rollouts/x/1", "read"),
+    ("POST", "/api/v1/rollouts/x/1/plan", "rollout"),
     ("POST", "/api/v1/rollouts/x/1/start", "rollout"),
     ("POST", "/api/v1/rollouts/x/1/stop", "rollout"),
     ("POST", "/api/v1/trust", "publish"),
     ("POST", "/api/v1/data", "publish"),
     ("PUT", "/api/v1/payloads/" + "0" * 64, "publish"),
 ]
-OPEN = {"/healthz", "/p/<name>", "/", "/static/<path:filename>", "/favicon.ico"}
+OPEN = {"/healthz", "/p/<name>", "/api/v1/enrol", "/", "/static/<path:filename>", "/favicon.ico"}
 
 
 def test_every_address_is_in_this_table(tmp_path):

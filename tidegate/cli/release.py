@@ -20,11 +20,12 @@ from tidegate.cli.common import (
     facts,
     json_option,
     progress,
-    rows,
     say,
     server_options,
     yes_option,
 )
+from tidegate.cli.plans import show_plan
+from tidegate.cli.signing import signing_options
 from tidegate.release.build import DEFAULT_PRODUCT, DEFAULT_VENDOR
 
 _PREVIOUS = click.option(
@@ -132,15 +133,20 @@ def rollback(old: Path, sequence: int, previous_dirs: tuple[Path, ...], out: Pat
     epilog="""\b
 Examples:
   tidegate release sign releases/1.1.0 --key keys/release.jwk
+  tidegate release sign releases/1.1.0 --signer './sign-with-token.sh' --public keys/release.jwk.pub
   python tools/sign_release.py releases/1.1.0 --key keys/release.jwk"""
 )
 @click.argument("folder", metavar="DIR", type=FOLDER)
-@click.option("--key", "key_files", type=FILE, multiple=True, required=True, help="Release key; repeat to rotate.")
+@signing_options("Release")
 @json_option
-def sign(folder: Path, key_files: tuple[Path, ...], as_json: bool) -> None:
-    """Sign the release in DIR: one manifest for each board. The key stays where it is."""
+def sign(folder: Path, signers: list[keys.Key], as_json: bool) -> None:
+    """Sign the release in DIR: one manifest for each board. The key stays where it is.
+
+    A key that no file holds signs by a program: --signer 'COMMAND' gets what is to be signed on its standard input and
+    writes the signature to its standard output (docs/signing.md). It is verified before anything is written.
+    """
     found = releases.load(folder)
-    envelopes = releases.sign(found, [keys.load(file) for file in key_files])
+    envelopes = releases.sign(found, signers)
     signed = {
         board: {"manifest": found.targets[board].manifest, "size": len(data)} for board, data in envelopes.items()
     }
@@ -245,23 +251,7 @@ def _show_plan(found: releases.Release, plan: dict[str, Any]) -> None:
     payloads = {digest: size for target in found.targets.values() for digest, size in target.payloads.items()}
     missing = sum(payloads.get(digest, 0) for digest in plan["missing"])
     say(f"to upload: {len(plan['missing'])} of {len(payloads)} payloads, {missing} bytes")
-    lines = [{**row, "runs": row["version"] or "unknown", "gets": _gets(row)} for row in plan["devices"]]
-    columns = {"devices": "DEVICES", "board": "BOARD", "group": "GROUP", "runs": "RUN", "gets": "WOULD GET"}
-    if any("ids" in row for row in lines):
-        lines = [{**row, "ids": _named(row)} for row in lines]
-        columns["ids"] = "WHICH"
-    rows(lines, columns, f"The server knows no device of {found.product}.")
-
-
-def _gets(row: dict[str, Any]) -> str:
-    what = {"patch": "a patch of {} bytes", "image": "the image, {} bytes", "nothing": "nothing", "unknown": "it"}
-    text = what[row["gets"]].format(row["bytes"])
-    return f"{text}: {row['why']}" if row["why"] else text
-
-
-def _named(row: dict[str, Any]) -> str:
-    more = row["devices"] - len(row["ids"])
-    return " ".join(row["ids"]) + (f" and {more} more" if more > 0 else "")
+    show_plan(plan["devices"], found.product)
 
 
 @release.command(

@@ -17,6 +17,7 @@ from tidegate.cli.common import (
     server_options,
     yes_option,
 )
+from tidegate.cli.plans import show_plan
 from tidegate.release.build import DEFAULT_PRODUCT
 
 _COLUMNS = {
@@ -63,12 +64,15 @@ def start(
     token_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Offer VERSION to the devices of a group, or to all groups that follow a channel. It must be published.
+    """Show what devices would get, ask, and offer VERSION to a group, or to all groups that follow a channel.
 
     Needs a token with the scope rollout. Starting it again changes nothing.
     """
     where = _where(group_name, channel)
     with connect(server, token_file) as api:
+        plan = api.change_rollout("plan", product, version, where)["devices"]
+        if not as_json:
+            show_plan(plan, product)
         confirm(f"Roll {product} {version} out to {_named(where)}?", yes, as_json)
         answer = api.change_rollout("start", product, version, where)
 
@@ -77,7 +81,7 @@ def start(
         say(f"{product} {version} (sequence {value['sequence']}) is on its way to {_named(where)}{again}")
         _show_counts(value)
 
-    emit(answer, as_json, show)
+    emit({**answer, "plan": plan}, as_json, show)
 
 
 @rollout.command(
