@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from headless import CHROMIUM, Browser
+from server_process import eventually
 from test_flow import send, signed
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs chromium")
@@ -101,3 +102,17 @@ def test_it_works_without_a_mouse_and_for_a_screen_reader(shared, browser):
     assert browser.ask("document.querySelector('[role=status]').textContent") == "live"
     levels = browser.ask("[...document.querySelectorAll('h1,h2,h3')].map(e => +e.tagName[1])")
     assert levels[0] == 1 and all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+
+
+def test_names_copies_and_revoked_devices(start, browser):
+    server = start()
+    device = server.device("gw-named")
+    device.born(_14=bytes(8))
+    eventually(lambda: server.shown("gw-named")["version"])
+    server.http.patch("/api/v1/devices/gw-named", json={"name": "Pump.7"})
+    browser.open(f"{server.url}/#token={server.token}")
+    assert "gw-named" in browser.wait("Pump.7")
+    device.born(_14=bytes(range(8)))
+    assert "other-hardware" in browser.wait("cloned?")
+    server.api("POST", "/devices/Pump.7/revoke")
+    browser.wait("revoked")

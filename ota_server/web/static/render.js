@@ -29,16 +29,18 @@ export function devices(status) {
 }
 
 function device(d) {
-  const state = d.online ? "online" : "offline";
-  return el("article", { class: `card ${state}`, "aria-label": `Device ${d.id}` },
+  const state = d.revoked ? "revoked" : d.online ? "online" : "offline";
+  return el("article", { class: `card ${state}`, "aria-label": `Device ${d.name ?? d.id}` },
     el("header", {},
-      el("h3", {}, el("span", { class: "dot", "aria-hidden": "true" }), d.id),
-      el("span", { class: "tag" }, state), el("span", { class: "tag plain" }, d.protocol.toUpperCase())),
+      el("h3", { title: d.id }, el("span", { class: "dot", "aria-hidden": "true" }), d.name ?? d.id),
+      el("span", { class: d.revoked ? "tag bad" : "tag" }, state),
+      d.cloned && el("span", { class: "tag bad", title: "two boards show its identity; see its alarms" }, "cloned?"), el("span", { class: "tag plain" }, d.protocol.toUpperCase())),
     el("p", { class: "what" },
       el("strong", {}, d.version ?? "not born yet"),
       d.sequence != null && el("span", { class: "quiet" }, ` #${d.sequence}`),
       d.trial && el("span", { class: "tag busy" }, "trial")),
     el("dl", { class: "facts" },
+      d.name && fact("id", d.id),
       fact("product", d.product), fact("board", d.board),
       fact("last seen", ago(d.last_seen)), d.reset_cause && fact("last reset", d.reset_cause),
       d.trust?.version != null && fact("trust store", trust(d.trust))),
