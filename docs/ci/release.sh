@@ -92,7 +92,8 @@ build() {
 sign() {
     step "signing"
     if [ -n "${SIGNER:-}" ]; then
-        tidegate release sign "$OUT" --signer "$SIGNER"
+        [ -n "${RELEASE_PUBLIC:-}" ] || fail "SIGNER is set and RELEASE_PUBLIC is not" "Name the key's public file in it"
+        tidegate release sign "$OUT" --signer "$SIGNER" --public "$RELEASE_PUBLIC"
     else
         secret RELEASE_KEY RELEASE_KEY_FILE
         tidegate release sign "$OUT" --key "$SECRET"
