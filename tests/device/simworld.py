@@ -39,10 +39,12 @@ from simboard import SimBoard
 from simfiles import Files
 from tidegate import LinkError, ondemand, reports
 
+_COMMANDS = ("tidegate.calls", "tidegate.carry", "tidegate.catalog", "tidegate.op", "tidegate.enrol")
+
 # Loaded once and for all: a test boots thousands of times, and on this ground modules are compiled each time they are
 # loaded. That they are let go of, and what then remains, is for test_ondemand.py and the emulated board.
 for _name in ondemand._NAMES.split() + ["boot." + name for name in loader._LET_GO.split()]:
-    if _name.startswith("tidegate.ops"):  # nobody sends commands here
+    if _name.startswith(_COMMANDS):  # nobody sends any here
         continue
     try:
         __import__(_name)

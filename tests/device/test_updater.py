@@ -6,7 +6,7 @@ import check
 from check import equal, true
 from simworld import World
 
-HEAP = "2m"
+HEAP = "4m"
 SLOTS = ("rom", "file")
 TIMEOUT_S = 900
 
