@@ -216,7 +216,10 @@ class Agent:
         with ondemand.modules:
             from tidegate import crash
 
-            crash.tell(self)
+            try:
+                crash.tell(self)
+            except MemoryError:  # to tell of a crash must not be the next one
+                crash.forget(self.state)
 
     def _trust_changed(self, version):
         """Says so with a new birth; what the old keys signed is looked at again."""

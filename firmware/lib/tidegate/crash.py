@@ -15,6 +15,7 @@ FAULT = "fault"  # "REASON\n", a line about the boot, and lines of the log
 
 _MOST = const(1000)  # bytes of the alarm's text
 _TRACE = const(600)  # bytes of it that are the trace, its end
+_HEAD = const(32)  # bytes of the trace's first line, at most
 _LOG = const(400)  # bytes of the log that are kept
 # Causes of a reset that nobody asked for.
 _CAUSES = {"watchdog": "watchdog", "fault": "hard-fault", "unknown": "reset"}
@@ -93,17 +94,18 @@ class Crash:
         self.text = shorten(text, _MOST)
 
     def _read_trace(self, state):
-        data = state.read(TRACE) or b""
-        head, _, trace = data.partition(b"\n")
         try:
-            count, sequence = head.split()
-            self.count, self.sequence = int(count), int(sequence)
-        except ValueError:  # none, or not ours
+            with open(state.path(TRACE), "rb") as file:
+                head = file.read(_HEAD)
+                count, sequence = head.split(b"\n")[0].split()
+                self.count, self.sequence = int(count), int(sequence)
+                # A trace may be long; what it ends in says what happened.
+                file.seek(max(head.find(b"\n") + 1, state.size(TRACE) - _TRACE))
+                trace = _end(_text(file.read(_TRACE)), _TRACE)
+        except (OSError, ValueError):  # none, or not ours
             return ""
-        trace = _text(trace)
-        for line in trace.split("\n"):  # what it ends in says what happened
-            self.line = line.strip() or self.line
-        return _end(trace, _TRACE)
+        self.line = trace.strip().split("\n")[-1].strip()
+        return trace
 
 
 def _write(state, reason, about, log):

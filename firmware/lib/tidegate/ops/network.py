@@ -47,7 +47,7 @@ async def connect(call, host, port, timeout_s):
     entry = _look_up(host, port)[0]
     address = _numbers(entry)
     began = ticks_ms()
-    s = socket.socket(entry[0], entry[1], entry[2])
+    s = aiotcp.socket.socket(entry[0], entry[1], entry[2])
     try:
         s.setblocking(False)
         try:
@@ -142,13 +142,8 @@ def _numbers(entry):
 
 
 def _explain(error):
-    known = {
-        103: "aborted",
-        104: "reset by peer",
-        110: "timed out",
-        111: "refused",
-        113: "no route",
-    }
+    # lwIP has 104 where others have 111.
+    known = {104: "refused", 110: "timed out", 111: "refused", 113: "no route"}
     return known.get(error.errno) or str(error)
 
 
