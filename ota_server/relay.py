@@ -30,6 +30,12 @@ class Relay:
         """What `message` says and who signed it, if `device` might carry it out; else Refused. None without a trust
         store to tell by."""
         claims, _ = command.decode(message)
+        if device.revoked_at is not None:
+            raise Refused(
+                "device-revoked",
+                f"{device.id} is revoked",
+                f"To take it back: tidegate device claim --device {device.id}",
+            )
         if claims.audience != device.id:
             raise Refused(
                 "audience",

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import secrets
-import sqlite3
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import aiocoap
 import databases
+import httpx
 import pytest
-from board_with_claim import Board, new_claim, post, print_of, reason
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from board_with_claim import KIND, Board, new_claim, post, print_of, reason
+from coap_device import CoapDevice, Loop
 from server_process import KeyRing, ServerProcess, eventually
+from sqlalchemy import create_engine, text
+from test_flow import send, signed
 
+import ota_server
+from ota_server import ratelimit
+from ota_server.store import Store
+from ota_server.workers import ingest
 from tidegate import enrolment, keys, trust
 from tidegate.cborstrict import dumps, loads
 from tidegate.enrolment import Claim
@@ -39,9 +48,7 @@ def alarms(server: ServerProcess, device: str) -> list[tuple[str, str]]:
 
 
 def broker_takes(server: ServerProcess, user: str, password: str) -> bool:
-    device = server.device(user, password, listen=False)
-    time.sleep(0)
-    return device.refused is None
+    return server.device(user, password, listen=False).refused is None
 
 
 def state_of(server: ServerProcess, claim: Claim) -> str:
@@ -163,7 +170,6 @@ def test_forgeries(server, store):
     thief.key = keys.Key("release", board.key.public, secrets.token_bytes(32))
     body = thief.asks(claim, bytes(16))
     assert reason(post(server, body)) in ("signature", "malformed")
-    about = enrolment.Request(board.key.public, claim.id, "unix", "tidegate-gateway", bytes(8), bytes(16))
     request = loads(good, tags=frozenset({17}))
     proof = loads(request.value[2], tags=frozenset({18}))
     proof.value[3] = bytes(64)
@@ -172,7 +178,7 @@ def test_forgeries(server, store):
         claim.secret, enrolment._mac_structure(request.value[0], request.value[2]), "sha256"
     )
     assert reason(post(server, dumps(request))) == "signature"
-    assert about and state_of(server, claim) == "open"
+    assert state_of(server, claim) == "open"
     board.enrol(server, claim)
 
 
@@ -209,9 +215,25 @@ def test_claims_that_cannot_be(server, wanted):
 
 def test_too_many_at_once_from_one_address_wait(start):
     server = start()
-    codes = {post(server, b"\xa0").status_code for _ in range(160)}
-    assert codes == {422, 429}
-    assert post(server, b"\xa0").headers.get("retry-after", "10") == "10"
+    with httpx.Client(base_url=server.url, headers=KIND, timeout=60) as client:
+        for _ in range(100_000):
+            answer = client.post("/api/v1/enrol", content=b"\xa0")
+            if answer.status_code != 422:
+                break
+    assert answer.status_code == 429 and answer.json()["remedy"] and answer.headers["retry-after"] == "10"
+
+
+def test_a_limit_fills_up_again_and_forgets_the_silent(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(ratelimit.time, "monotonic", lambda: now[0])
+    limit = ratelimit.RateLimit(3, 0.5)
+    assert [limit.take("a") for _ in range(4)] == [True, True, True, False]
+    assert limit.take("b")
+    now[0] += 2
+    assert [limit.take("a") for _ in range(2)] == [True, False]
+    for number in range(ratelimit._MOST + 5):
+        limit.take(str(number))
+    assert len(limit._buckets) == ratelimit._MOST
 
 
 # ---------------------------------------------------------------- one claim, one device
@@ -316,12 +338,12 @@ def test_what_a_revoked_device_says_by_other_ways_counts_no_more(server, store):
     claim, board = new_claim(server, store), Board()
     board.enrol(server, claim)
     server.api("POST", f"/devices/{board.id}/revoke")
-    own = server.device("tidegate_server", (server.data / "broker.password").read_text().strip(), client_id="other")
-    own.id = board.id
-    own.born("6.6.6", 6)
-    eventually(lambda: "messages of revoked devices" in str(server.api("GET", "/status")))
-    shown = server.shown(board.id)
-    assert shown["version"] is None and not shown["online"]
+    database = Store(f"sqlite:///{server.data}/tidegate.db")
+    refused = ingest.take(database, ingest.Message(f"tg/{board.id}/up/state", dumps({1: True}), False))
+    database.close()
+    assert refused is not None and refused.reason == "revoked"
+    assert server.api("GET", "/status")["counters"]["messages of revoked devices"] >= 1
+    assert not server.shown(board.id)["online"]
 
 
 def test_a_name_is_as_good_as_an_id(server, store):
@@ -342,6 +364,37 @@ def test_a_name_is_as_good_as_an_id(server, store):
     assert server.http.post("/api/v1/devices", json=body).status_code == 409
     assert Board().enrol(server, promised).name == "soon"
     assert server.http.patch(f"/api/v1/devices/{board.id}", json={"name": None}).json()["name"] is None
+
+
+# ---------------------------------------------------------------- over CoAP
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[Loop]:
+    running = Loop()
+    yield running
+    running.close()
+
+
+def test_the_coap_key_that_was_derived_counts_until_it_is_revoked(server, store, loop, ring):
+    claim, board = new_claim(server, store), Board()
+    key = enrolment.coap_key(claim.secret, board.enrol(server, claim).salt)
+    device = CoapDevice(board.id, key, server.coap, loop)
+    wrong = CoapDevice(board.id, bytes(32), server.coap, loop)
+    try:
+        assert device.say("state", {1: True}).code == aiocoap.CHANGED
+        assert server.shown(board.id)["protocol"] == "coap"
+        assert wrong.say("state", {1: True}).code == aiocoap.UNAUTHORIZED
+        told = device.observe("cmd")
+        server.api("POST", f"/devices/{board.id}/revoke")
+        assert device.say("state", {1: True}).code == aiocoap.UNAUTHORIZED
+        assert not server.shown(board.id)["online"]
+        answer = send(server, board.id, signed(ring, board.id, 1))
+        assert answer.status_code in (409, 422), answer.text
+        assert told == [b""]
+    finally:
+        device.close()
+        wrong.close()
 
 
 # ---------------------------------------------------------------- copies
@@ -389,10 +442,31 @@ def test_the_audit_log_tells_it(server, store):
     assert entries[1]["actor"] == f"claim:{claim.id.hex()}"
 
 
-def test_a_server_of_before_takes_the_new_tables(tmp_path: Path, start):
-    """Migration 0008 on a database that has devices."""
-    server = start()
-    server.register("gw-1")
-    assert server.stop() == 0
-    with sqlite3.connect(server.data / "tidegate.db") as db:
-        assert db.execute("select name, key, revoked_at from device").fetchall() == [(None, None, None)]
+def test_a_database_of_before_takes_the_new_columns_and_gives_them_back(tmp_path: Path):
+    """Migration 0008, both ways, with a device in it."""
+    config, engine = AlembicConfig(), create_engine(f"sqlite:///{tmp_path}/old.db")
+    config.set_main_option("script_location", str(Path(ota_server.__file__).parent / "store" / "migrations"))
+
+    def move(way: Callable[..., None], revision: str) -> None:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            way(config, revision)
+
+    move(command.upgrade, "0007")
+    with engine.begin() as db:
+        db.execute(
+            text(
+                "insert into device (id, board, product, password_hash, created_at, protocol, online, trial) "
+                "values ('gw-1', 'unix', 'p', 'x', 1, 'mqtt', 0, 0)"
+            )
+        )
+    move(command.upgrade, "0008")
+    with engine.begin() as db:
+        row = db.execute(text("select name, key, revoked_at, past_nonces from device")).one()
+        assert tuple(row) == (None, None, None, "")
+    move(command.downgrade, "0007")
+    with engine.begin() as db:
+        assert db.execute(text("select id from device")).scalar() == "gw-1"
+        assert not db.execute(text("select 1 from sqlite_master where name = 'claim'")).all()
+    move(command.upgrade, "head")
+    engine.dispose()
