@@ -85,9 +85,9 @@ def make(key: Key | Sequence[Key], command: Command) -> bytes:
         payload = cborstrict.dumps(claims)
     except (TypeError, OverflowError) as error:
         raise TidegateError(f"the arguments of {command.opcode} cannot be sent: {error}") from error
-    seeds = [key.seed_for(role) for key in keys]
+    signers = [key.signer_for(role) for key in keys]
     headers = {cose.HEADER_TYP: TYP_CWT}
-    message = cose.sign1(seeds[0], payload, headers=headers) if len(seeds) == 1 else cose.sign(seeds, payload, headers)
+    message = cose.sign1(signers[0], payload, headers=headers) if len(signers) == 1 else cose.sign(signers, payload, headers)
     if len(message) > MAX_SIZE:
         raise TidegateError(
             f"the command has {len(message)} bytes, at most {MAX_SIZE} fit a device", "Shorten its arguments"
@@ -99,7 +99,7 @@ def signing_role(keys: Sequence[Key]) -> str:
     """The one role that all of these keys sign commands with; TidegateError if they cannot."""
     role = "diagnose" if keys[0].role == "diagnose" else "command"
     for key in keys:
-        key.seed_for(role)
+        key.signer_for(role)
     return role
 
 
