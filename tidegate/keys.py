@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,16 +23,19 @@ from tidegate.files import read_limited, write_atomic
 
 ROLES = {"release": 1, "command": 2, "root": 3, "diagnose": 4}
 MAX_FILE = 4096
+_DER_HEAD = bytes.fromhex("302a300506032b6570032100")  # SubjectPublicKeyInfo of Ed25519, before the key
 _HINT = "Make one with `tidegate key new --role ROLE --out FILE`"
 
 
 @dataclass(frozen=True)
 class Key:
-    """An Ed25519 key with its role; `private` is the 32-byte seed, None in a public key."""
+    """An Ed25519 key with its role; `private` is the 32-byte seed, None in a public key. `signs` makes the signatures
+    of a key whose private half is elsewhere (tidegate.signer)."""
 
     role: str
     public: bytes
     private: bytes | None = field(default=None, repr=False)
+    signs: Callable[[bytes], bytes] | None = field(default=None, repr=False, compare=False)
 
     @property
     def kid(self) -> bytes:
@@ -39,6 +44,12 @@ class Key:
 
     def public_only(self) -> Key:
         return Key(self.role, self.public)
+
+    def signer_for(self, role: str) -> cose.Signer:
+        """What signs with this key, if it may sign what `role` signs."""
+        if self.signs is not None and self.role == role:
+            return cose.Signer(self.public, self.signs)
+        return cose.signer_of(self.seed_for(role))
 
     def seed_for(self, role: str) -> bytes:
         """The private seed, if this key may sign what `role` signs."""
@@ -65,6 +76,28 @@ def from_seed(role: str, seed: bytes) -> Key:
     """The key of a known 32-byte seed (test vectors, key ceremonies)."""
     _check_role(role, "the key")
     return Key(role, bytes(nacl.signing.SigningKey(seed).verify_key), seed)
+
+
+def read_public(data: bytes, role: str, what: str) -> Key:
+    """The public key in a PEM or DER file (RFC 8410), as other programs write it, or in 32 bytes as they are."""
+    _check_role(role, what)
+    lines = data.split(b"\n")
+    if data.startswith(b"-----BEGIN PUBLIC KEY-----"):
+        with contextlib.suppress(binascii.Error):
+            data = base64.b64decode(b"".join(line for line in lines if not line.startswith(b"-----")))
+    raw = data.removeprefix(_DER_HEAD)
+    if len(raw) != 32:
+        raise TidegateError(
+            f"{what} has no Ed25519 public key", "With openssl: openssl pkey -in KEY -pubout -out PUBLIC.pem"
+        )
+    return Key(role, raw)
+
+
+def save_public(key: Key, path: Path) -> None:
+    """Write the public key file of a key whose private half is elsewhere."""
+    if path.exists():
+        raise TidegateError(f"{path} exists; a key is never overwritten", "Choose another name or move it away")
+    write_atomic(path, _to_json(key.public_only()))
 
 
 def save(key: Key, path: Path | str, *, replace: bool = False) -> Path:

@@ -79,7 +79,7 @@ def seal(manifest: bytes, keys: Sequence[Key]) -> bytes:
     if not 1 <= len({key.kid for key in keys}) == len(keys) <= MAX_SIGNATURES:
         raise TidegateError(f"a manifest takes 1 to {MAX_SIGNATURES} signatures, each by another key, not {len(keys)}")
     digest = suitprofile.wrap_digest(_manifest_digest(manifest))
-    signatures = [cose.sign1(key.seed_for("release"), digest, detached=True) for key in keys]
+    signatures = [cose.sign1(key.signer_for("release"), digest, detached=True) for key in keys]
     wrapper = cborstrict.dumps([digest, *signatures])
     envelope = cborstrict.dumps(CBORTag(TAG_ENVELOPE, {2: wrapper, 3: manifest}))
     if len(envelope) > MAX_SIZE:

@@ -60,7 +60,7 @@ def sign(update: bytes, keys: Sequence[Key]) -> bytes:
         signers.add(key.kid)
     if len(signers) > MAX_SIGNATURES:
         raise TidegateError(f"a trust update takes at most {MAX_SIGNATURES} signatures, not {len(signers)}")
-    return cose.sign([key.seed_for("root") for key in keys], document.payload, _HEADERS, document.signatures)
+    return cose.sign([key.signer_for("root") for key in keys], document.payload, _HEADERS, document.signatures)
 
 
 def judge(update: bytes, old: TrustStore) -> TrustStore:

@@ -1,17 +1,83 @@
 #!/usr/bin/env python3
-"""Sign a release where the release key is: a CI runner or an offline machine. Needs cbor2, pynacl, click and rich.
+"""Sign a release where the release key is: a CI runner or an offline machine.
 
-python tools/sign_release.py DIR --key FILE
+Works in a checkout with any Python from 3.11 and two packages: python3 -m pip install 'cbor2>=5.7,<6' 'pynacl>=1.5,<2'
+It needs neither a compiler nor the network. `tidegate release sign` does the same with all packages installed.
 """
 
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+NEEDED = {"cbor2": "cbor2>=5.7,<6", "nacl": "pynacl>=1.5,<2"}  # pyproject.toml has the same
+EXAMPLES = """\
+examples:
+  python tools/sign_release.py releases/1.1.0 --key keys/release.jwk
+  python tools/sign_release.py releases/1.1.0 --signer './sign-with-token.sh' --public keys/release.jwk.pub
+"""
 
-try:
-    from tidegate.cli import main
-except ModuleNotFoundError as error:
-    sys.exit(f"sign_release: the Python package {error.name} is missing. Run `pip install .` in the project.")
 
-main(["release", "sign", *sys.argv[1:]], prog_name="tidegate")
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description="Sign the release in DIR: one manifest for each board. The key stays where it is.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", metavar="DIR", type=Path)
+    parser.add_argument("--key", metavar="FILE", type=Path, action="append", default=[], help="release key; repeatable")
+    parser.add_argument(
+        "--signer", metavar="COMMAND", action="append", default=[], help="program that signs its standard input"
+    )
+    parser.add_argument(
+        "--public", metavar="FILE", type=Path, action="append", default=[], help="the public key of --signer"
+    )
+    parser.add_argument("--json", action="store_true", help="answer in JSON")
+    asked = parser.parse_args()
+    if len(asked.signer) != len(asked.public):
+        parser.error("each --signer needs its --public, in the same order")
+    if not asked.key and not asked.signer:
+        parser.error("--key is missing, or --signer with --public")
+    if sys.version_info < (3, 11):  # noqa: UP036
+        return fail(f"Python {sys.version_info.major}.{sys.version_info.minor} is too old", "Use Python 3.11 or newer")
+    missing = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        quoted = " ".join(f"'{package}'" for package in missing)
+        return fail(f"packages are missing: {', '.join(missing)}", f"Run: {sys.executable} -m pip install {quoted}")
+    return sign(asked)
+
+
+def sign(asked: argparse.Namespace) -> int:
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from tidegate import keys, release, signer
+    from tidegate.errors import TidegateError
+
+    try:
+        found = release.load(asked.folder)
+        by_program = [
+            signer.external(keys.load(file), text) for text, file in zip(asked.signer, asked.public, strict=True)
+        ]
+        envelopes = release.sign(found, [*(keys.load(file) for file in asked.key), *by_program])
+    except TidegateError as error:
+        return fail(error.message, error.remedy)
+    signed = {
+        board: {"manifest": found.targets[board].manifest, "size": len(data)} for board, data in envelopes.items()
+    }
+    if asked.json:
+        print(json.dumps(signed, indent=2))
+        return 0
+    for board, entry in signed.items():
+        print(f"{board}: signed {asked.folder / entry['manifest']}, {entry['size']} bytes")
+    return 0
+
+
+def fail(message: str, remedy: str) -> int:
+    print(f"Error: {message}" + (f"\n  {remedy}." if remedy else ""), file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

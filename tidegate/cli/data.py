@@ -11,6 +11,7 @@ from tidegate import data as releases
 from tidegate import dataprofile, keys
 from tidegate import trust as stores
 from tidegate.cli.common import FILE, FOLDER, connect, emit, json_option, say, server_options
+from tidegate.cli.signing import signing_options
 from tidegate.files import read_limited
 from tidegate.release.build import DEFAULT_PRODUCT, DEFAULT_VENDOR
 
@@ -59,11 +60,11 @@ Examples:
   tidegate data sign data/calibration-2 --key keys/release.jwk"""
 )
 @click.argument("folder", metavar="DIR", type=FOLDER)
-@click.option("--key", "key_files", type=FILE, multiple=True, required=True, help="Release key; repeat to rotate.")
+@signing_options("Release")
 @json_option
-def sign(folder: Path, key_files: tuple[Path, ...], as_json: bool) -> None:
+def sign(folder: Path, signers: list[keys.Key], as_json: bool) -> None:
     """Sign the data release in DIR: one manifest for each board."""
-    envelopes = releases.sign(releases.load(folder), [keys.load(file) for file in key_files])
+    envelopes = releases.sign(releases.load(folder), signers)
     signed = {board: {"manifest": f"{board}.suit", "size": len(data)} for board, data in envelopes.items()}
 
     def show(value: dict[str, Any]) -> None:

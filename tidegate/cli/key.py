@@ -9,6 +9,7 @@ import click
 
 from tidegate import keys
 from tidegate.cli.common import FILE, emit, facts, json_option, say
+from tidegate.files import read_limited
 
 
 @click.group()
@@ -50,6 +51,26 @@ Examples:
 def show(file: Path, as_json: bool) -> None:
     """Show the role, id and public half of a key FILE; never the private half."""
     emit(_facts(keys.load(file)), as_json, facts)
+
+
+@key.command(
+    "import",
+    epilog="""\b
+Examples:
+  tidegate key import token.pem --role release --out keys/release.jwk.pub""",
+)
+@click.argument("file", metavar="PUBLIC", type=FILE)
+@click.option("--role", type=click.Choice(sorted(keys.ROLES)), required=True, help="What the key may sign.")
+@click.option("--out", type=FILE, required=True, help="Public key file to write, FILE.pub.")
+@json_option
+def import_(file: Path, role: str, out: Path, as_json: bool) -> None:
+    """Make FILE.pub for a key whose private half is in a token or a service, which signs by --signer.
+
+    PUBLIC is its public half as PEM or DER, or its 32 bytes.
+    """
+    made = keys.read_public(read_limited(file, keys.MAX_FILE, "public key"), role, str(file))
+    keys.save_public(made, out)
+    emit(_facts(made) | {"public_file": str(out)}, as_json, lambda _: say(f"{role} key {made.kid.hex()}: {out}"))
 
 
 def _facts(key: keys.Key) -> dict[str, Any]:

@@ -161,6 +161,34 @@ def sign(folder: Path, signers: list[keys.Key], as_json: bool) -> None:
 @release.command(
     epilog="""\b
 Examples:
+  tidegate release reproduce releases/1.1.0
+  tidegate release reproduce releases/1.1.0 --source checkout --previous releases/1.0.0"""
+)
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.option("--source", type=FOLDER, help="Build from this checkout as it is, not from the release's commit.")
+@_PREVIOUS
+@json_option
+def reproduce(folder: Path, source: Path | None, previous_dirs: tuple[Path, ...], as_json: bool) -> None:
+    """Build the release in DIR again from its sources, and compare images and patches byte for byte.
+
+    release.json names the commit; its files are taken from the git repository around here. Images to start from are
+    looked for in the folders beside DIR and in --previous.
+    """
+    with progress("building", quiet=as_json) as tell:
+        found = releases.reproduce(
+            releases.load(folder),
+            source if source is not None else project.find_root(),
+            as_it_is=source is not None,
+            previous=[releases.load(path) for path in previous_dirs],
+            progress=tell,
+            note=(lambda text: None) if as_json else say,
+        )
+    emit(found, as_json, lambda _: say(f"{folder} is what its sources make"))
+
+
+@release.command(
+    epilog="""\b
+Examples:
   tidegate release verify releases/1.1.0 --trust trust.cbor --previous releases/1.0.0"""
 )
 @click.argument("folder", metavar="DIR", type=FOLDER)

@@ -11,6 +11,7 @@ import click
 from tidegate import keys, rotation
 from tidegate import trust as stores
 from tidegate.cli.common import FILE, connect, emit, facts, json_option, say, server_options
+from tidegate.cli.signing import signing_options
 from tidegate.errors import TidegateError
 from tidegate.files import write_atomic
 from tidegate.release.inspect import inspect, trust_facts
@@ -120,14 +121,15 @@ def rotate(
     epilog="""\b
 Examples:
   tidegate trust sign trust-2.update --key keys/root.jwk
-  tidegate trust sign trust-2.update --key keys/root-1.jwk --key keys/root-2.jwk"""
+  tidegate trust sign trust-2.update --key keys/root-1.jwk --key keys/root-2.jwk
+  tidegate trust sign trust-2.update --signer './sign-with-token.sh' --public keys/root-1.jwk.pub"""
 )
 @click.argument("file", metavar="UPDATE", type=FILE)
-@click.option("--key", "key_files", type=FILE, multiple=True, required=True, help="Root key, old or new; repeat it.")
+@signing_options("Root")
 @json_option
-def sign(file: Path, key_files: tuple[Path, ...], as_json: bool) -> None:
+def sign(file: Path, signers: list[keys.Key], as_json: bool) -> None:
     """Add root signatures to UPDATE. The file may travel from one key's holder to the next."""
-    update = rotation.sign(rotation.load(file), [keys.load(key_file) for key_file in key_files])
+    update = rotation.sign(rotation.load(file), signers)
     write_atomic(file, update)
     signed = [kid.hex() for kid in rotation.signers(update)]
     version = rotation.store_of(update).version

@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import bsdiff4.core
-
 from tidegate.delta.adaptive import CHANGE, LITERAL, NEW_COPY, OLD_COPY, SEEK, Step
 from tidegate.delta.copies import Copy, Finder
 
@@ -24,6 +22,8 @@ class Triples(NamedTuple):
 
 def triples(old: bytes, new: bytes) -> Triples:
     """One that outputs nothing becomes part of the seek before it (all but the first)."""
+    import bsdiff4.core  # here: who signs or verifies a release needs no compiled package for it
+
     control, differences, extra = bsdiff4.core.diff(old, new)
     merged: list[tuple[int, int, int]] = []
     for offset in range(0, len(control), 24):

@@ -6,7 +6,21 @@ from tidegate.release.fetch import fetch
 from tidegate.release.folder import Release, Target, load
 from tidegate.release.inspect import inspect
 from tidegate.release.publish import plan, publish
+from tidegate.release.reproduce import reproduce
 from tidegate.release.rollback import rollback
 from tidegate.release.sign import sign
 
-__all__ = ["Release", "Target", "build", "fetch", "inspect", "load", "plan", "publish", "rollback", "sign", "verify"]
+__all__ = [
+    "Release",
+    "Target",
+    "build",
+    "fetch",
+    "inspect",
+    "load",
+    "plan",
+    "publish",
+    "reproduce",
+    "rollback",
+    "sign",
+    "verify",
+]

@@ -13,6 +13,7 @@ from tidegate import manifest as suit
 from tidegate.errors import TidegateError
 from tidegate.files import write_atomic
 from tidegate.release import folder as folders
+from tidegate.release import origin
 from tidegate.release.folder import Patch, Release, Target
 from tidegate.release.scratch import new_folder
 
@@ -51,8 +52,9 @@ def build(
             last = previous[0].targets.get(board.name) if previous else None
             image = images.build(root, board, identity, progress, previous[0].payload(last.digest) if last else None)
             target = _target(scratch, board, image, identity, vendor, previous, note)
-            built[board.name] = replace(target, predecessor=last.digest if last else None)
-        release = Release(scratch, product, vendor, version, sequence, built)
+            before = last.digest if last else None
+            built[board.name] = replace(target, predecessor=before, sources=origin.digest(root, board))
+        release = Release(scratch, product, vendor, version, sequence, built, origin=origin.Origin.of(root))
         write_atomic(scratch / folders.INDEX, folders.encode(release))
     return folders.load(out)
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tidegate import manifest as suit
 from tidegate import romfs
-from tidegate.client import Server
 from tidegate.errors import Refused, TidegateError
 from tidegate.files import write_atomic
 from tidegate.release import folder as folders
 from tidegate.release.folder import Patch, Release, Target
 from tidegate.release.scratch import new_folder
 from tidegate.trust import TrustStore
+
+if TYPE_CHECKING:  # httpx is loaded by what talks to a server
+    from tidegate.client import Server
 
 Progress = Callable[[int, int, str], None]
 
@@ -36,18 +39,20 @@ def fetch(
 
     Only those with a sequence number below `before`, if that is given, and of `version`. With `trust` the manifests'
     signatures are checked. Everything is compared with the digests in the manifests. OUT is made even when nothing
-    was published yet.
+    was published yet, and not at all on any failure.
     """
     found = server.fetch_releases(product, last, before, version)
     if out.exists():
         raise TidegateError(f"{out} exists; what was fetched is never changed", "Name a new folder or remove it")
     out.mkdir(parents=True)
-    releases = []
-    for number, entry in enumerate(found, 1):
-        with new_folder(out / str(number)) as scratch:
-            _write(server, scratch, entry, trust, progress)
-        releases.append(folders.load(out / str(number)))
-    return releases
+    try:
+        for number, entry in enumerate(found, 1):
+            with new_folder(out / str(number)) as scratch:
+                _write(server, scratch, entry, trust, progress)
+        return [folders.load(out / str(number)) for number in range(1, len(found) + 1)]
+    except BaseException:
+        shutil.rmtree(out, ignore_errors=True)
+        raise
 
 
 def _write(server: Server, scratch: Path, entry: dict[str, Any], trust: TrustStore | None, progress: Progress) -> None:

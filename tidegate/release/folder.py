@@ -18,6 +18,7 @@ from typing import Any
 from tidegate import manifest as suit
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
+from tidegate.release.origin import Origin
 
 FORMAT = 1
 INDEX = "release.json"
@@ -48,7 +49,7 @@ class Target:
     """What a release holds for one board: image digest (hex) and size, patches, file name of the manifest.
 
     `predecessor` is the digest of the image whose numbering this one keeps: with the sources, all it takes to build
-    the same bytes again.
+    the same bytes again. `sources` is the digest of those (tidegate.release.origin).
     """
 
     board: str
@@ -58,6 +59,7 @@ class Target:
     manifest: str
     class_id: str
     predecessor: str | None = None
+    sources: str | None = None
 
     @property
     def payloads(self) -> dict[str, int]:
@@ -80,6 +82,7 @@ class Release:
     sequence: int
     targets: Mapping[str, Target]
     image_sequence: int | None = None
+    origin: Origin | None = None
 
     @property
     def built_as(self) -> int:
@@ -90,7 +93,7 @@ class Release:
         """The payload named `digest` (hex), its SHA-256 checked."""
         path = self.folder / "p" / digest
         data = read_limited(path, MAX_PAYLOAD, "payload")
-        if hashlib.sha256(data).hexdigest() != digest:
+        if not is_named(data, digest):
             raise TidegateError(f"payload {path} was changed: it does not have the digest it is named by", _REBUILD)
         return data
 
@@ -120,6 +123,11 @@ class Release:
         )
 
 
+def is_named(payload: bytes, digest: str) -> bool:
+    """Whether a payload has the digest it is named by."""
+    return hashlib.sha256(payload).hexdigest() == digest
+
+
 def load(folder: Path | str) -> Release:
     """Read and check DIR/release.json; payloads and manifests are read when asked for."""
     folder = Path(folder)
@@ -135,7 +143,7 @@ def load(folder: Path | str) -> Release:
             raise TidegateError(f"{path} has format {index['format']!r}, this is for format {FORMAT}", _REBUILD)
         targets = {board: _target(board, entry) for board, entry in index["targets"].items()}
         names = (index["product"], index["vendor"], index["version"], index["sequence"])
-        release = Release(folder, *names, targets, index.get("image_sequence"))
+        release = Release(folder, *names, targets, index.get("image_sequence"), Origin.read(index))
         check_identity(release.product, release.vendor, release.version, release.sequence)
         if type(release.built_as) is not int or not 0 < release.built_as <= release.sequence:
             raise ValueError(f"image_sequence {release.built_as!r}")
@@ -156,6 +164,7 @@ def encode(release: Release) -> bytes:
         "sequence": release.sequence,
         **({"image_sequence": release.built_as} if release.built_as != release.sequence else {}),
         "targets": {board: _encode_target(target) for board, target in sorted(release.targets.items())},
+        **(release.origin._asdict() if release.origin else {}),
     }
     return (json.dumps(index, indent=2) + "\n").encode()
 
@@ -199,7 +208,7 @@ def _target(board: str, entry: dict[str, Any]) -> Target:
     )
     # The name is not taken from the file: it might lead out of the folder.
     manifest = f"{board}.suit"
-    image, before = entry["image"], entry.get("predecessor")
+    image, before, sources = entry["image"], entry.get("predecessor"), entry.get("sources")
     return Target(
         board=board,
         digest=_hex(image["digest"]),
@@ -208,6 +217,7 @@ def _target(board: str, entry: dict[str, Any]) -> Target:
         manifest=manifest,
         class_id=str(entry["class_id"]),
         predecessor=None if before is None else _hex(before),
+        sources=None if sources is None else _hex(sources),
     )
 
 
@@ -218,6 +228,7 @@ def _encode_target(target: Target) -> dict[str, Any]:
         "manifest": target.manifest,
         "class_id": target.class_id,
         "predecessor": target.predecessor,
+        **({} if target.sources is None else {"sources": target.sources}),
     }
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tidegate.client import Server
 from tidegate.release.folder import Release
+
+if TYPE_CHECKING:  # httpx is loaded by what talks to a server
+    from tidegate.client import Server
 
 Progress = Callable[[int, int, str], None]
 

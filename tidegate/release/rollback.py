@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tidegate.files import write_atomic
@@ -23,10 +24,15 @@ def rollback(
     folders.check_identity(old.product, old.vendor, old.version, sequence)
     check_previous([old, *previous], old.product, old.vendor, sequence)
     with new_folder(out) as scratch:
+        whose = (old.product, old.vendor)
         targets = {
-            board: make_target(scratch, board, old.payload(target.digest), (old.product, old.vendor), previous, note)
+            board: replace(
+                make_target(scratch, board, old.payload(target.digest), whose, previous, note),
+                predecessor=target.predecessor,
+                sources=target.sources,
+            )
             for board, target in old.targets.items()
         }
-        release = Release(scratch, old.product, old.vendor, old.version, sequence, targets, old.built_as)
+        release = Release(scratch, *whose, old.version, sequence, targets, old.built_as, old.origin)
         write_atomic(scratch / folders.INDEX, folders.encode(release))
     return folders.load(out)

@@ -17,7 +17,7 @@ def sign(release: Release, keys: Sequence[Key]) -> dict[str, bytes]:
     all envelopes could be made. Signing again replaces the manifests.
     """
     for key in keys:
-        key.seed_for("release")
+        key.signer_for("release")
     for target in release.targets.values():
         for digest in target.payloads:
             release.payload(digest)

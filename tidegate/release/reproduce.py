@@ -1,0 +1,170 @@
+"""Builds a release again from its sources and compares: is it what its sources make, byte for byte?"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tidegate import boards, delta, romfs
+from tidegate import image as images
+from tidegate.errors import Refused, TidegateError
+from tidegate.release import folder as folders
+from tidegate.release import origin
+from tidegate.release.folder import Release, Target
+
+Note = Callable[[str], None]
+_MAX_SIBLINGS = 1000
+
+
+def reproduce(
+    release: Release,
+    root: Path,
+    *,
+    as_it_is: bool = False,
+    previous: Sequence[Release] = (),
+    progress: images.Progress | None = None,
+    note: Note = lambda text: None,
+) -> dict[str, Any]:
+    """Build every image and patch of `release` again; Refused("differs") names the first file that is not the same.
+
+    Sources are those of the commit that release.json names, taken from the repository in `root`; with `as_it_is`, or
+    where no commit is named, the files of `root` as they are. Images to start from are looked for in `previous` and in
+    the folders beside the release's. Returns {"commit", "sources": "commit" | "folder", "boards": {board: {"image":
+    True, "patches": {base digest: whether it was tried}}}}.
+    """
+    bases = _Bases(release, previous)
+    commit = None if as_it_is or release.origin is None else release.origin.commit
+    with _sources(root, commit) as sources:
+        if commit is None:
+            note(f"building from {root} as it is")
+        else:
+            note(f"building from commit {commit}")
+        _warn_of_tools(release, note)
+        checked = {}
+        for name, target in sorted(release.targets.items()):
+            checked[name] = _check(release, target, sources, bases, progress, note)
+    return {"commit": commit, "sources": "folder" if commit is None else "commit", "boards": checked}
+
+
+def _check(
+    release: Release,
+    target: Target,
+    root: Path,
+    bases: _Bases,
+    progress: images.Progress | None,
+    note: Note,
+) -> dict[str, Any]:
+    board = boards.load(root, target.board)
+    identity = images.Identity(release.product, release.version, release.built_as, board.name)
+    if target.sources is not None and origin.digest(root, board) != target.sources:
+        note(f"{board.name}: the sources are not those of the release")
+    predecessor = None if target.predecessor is None else bases.image(target.predecessor)
+    if target.predecessor is not None and predecessor is None:
+        raise TidegateError(
+            f"{board.name}: the image keeps the numbers of an earlier one, {target.predecessor}, which is not here",
+            "Name its release with --previous",
+        )
+    wanted = release.payload(target.digest)
+    built = images.build(root, board, identity, progress, predecessor)
+    if built != wanted:
+        _refuse(release, board.name, wanted, built)
+    note(f"{board.name}: the image is the same, {len(built)} bytes, {target.digest}")
+    patches = {}
+    for patch in target.patches:
+        base = bases.image(patch.base)
+        if base is None:
+            note(f"{board.name}: the patch from {patch.base_version} was not tried: name that release with --previous")
+        elif delta.make(base, wanted) != release.payload(patch.digest):
+            raise Refused("differs", f"{board.name}: the patch from {patch.base_version} is another", _remedy(release))
+        else:
+            note(f"{board.name}: the patch from {patch.base_version} is the same, {patch.size} bytes")
+        patches[patch.base] = base is not None
+    return {"image": True, "patches": patches}
+
+
+def _refuse(release: Release, board: str, wanted: bytes, built: bytes) -> None:
+    """Say where the images differ: the first file, in order of names."""
+    there, here = romfs.files(wanted), romfs.files(built)
+    for name in sorted({*there, *here}):
+        if name not in here:
+            what = f"{name} is in the release and not in what the sources make"
+        elif name not in there:
+            what = f"{name} is missing in the release"
+        elif there[name] != here[name]:
+            pairs = enumerate(zip(there[name], here[name], strict=False))
+            at = next((n for n, (a, b) in pairs if a != b), min(len(there[name]), len(here[name])))
+            what = f"{name} differs from byte {at} on ({len(there[name])} bytes there, {len(here[name])} here)"
+        else:
+            continue
+        raise Refused("differs", f"{board}: {what}", _remedy(release))
+    raise Refused("differs", f"{board}: all files are the same, the images around them are not", _remedy(release))
+
+
+def _remedy(release: Release) -> str:
+    other = _other_tools(release)
+    if other:
+        return f"It was built with other tools: {other}"
+    return (
+        "Is --source the very source of this release? Machine code (.mpy in /lib) is from build/native: `make native`"
+    )
+
+
+def _other_tools(release: Release) -> str:
+    known = release.origin.tools if release.origin else {}
+    here = origin.tools()
+    return ", ".join(
+        f"{name} {version}, not {here.get(name)}" for name, version in known.items() if here.get(name) != version
+    )
+
+
+def _warn_of_tools(release: Release, note: Note) -> None:
+    if release.origin is None:
+        note("release.json does not say what it was built with; an older tidegate made it")
+    elif other := _other_tools(release):
+        note(f"built with other tools than these: {other}")
+
+
+@contextlib.contextmanager
+def _sources(root: Path, commit: str | None) -> Iterator[Path]:
+    """A folder with the sources to build from: `root`, or a scratch folder with those of `commit`."""
+    if commit is None:
+        yield root
+        return
+    archive = origin.git(root, "archive", "--format=tar", commit, "--", "firmware", "boards")
+    if archive is None:
+        raise TidegateError(
+            f"the repository in {root} does not have commit {commit}",
+            "Fetch it, or name a folder with its files: --source",
+        )
+    with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            tar.extractall(scratch, filter="data")
+        native = root / "build" / "native"
+        if native.is_dir():  # made from the sources by another compiler, not by us
+            (Path(scratch) / "build").mkdir()
+            (Path(scratch) / "build" / "native").symlink_to(native.resolve())
+        yield Path(scratch)
+
+
+class _Bases:
+    """Images of earlier releases, by digest: of those named, and of those in the folders beside."""
+
+    def __init__(self, release: Release, previous: Sequence[Release]):
+        self._folders = [base.folder for base in previous] + [release.folder]
+        with contextlib.suppress(OSError):
+            beside = sorted(release.folder.resolve().parent.iterdir())
+            self._folders += [path for path in beside[:_MAX_SIBLINGS] if (path / folders.INDEX).is_file()]
+
+    def image(self, digest: str) -> bytes | None:
+        for folder in self._folders:
+            path = folder / "p" / digest
+            if path.is_file():
+                data = path.read_bytes()
+                if folders.is_named(data, digest):
+                    return data
+        return None
