@@ -13,6 +13,7 @@ from tidegate.serialport import BoardError, Session
 
 BLOCK = 4096  # bytes that a file takes a multiple of
 SPARE = 16 * 1024  # bytes of the file system that stay free
+PARTS = 4  # of the file system: two slots, a payload being fetched, everything else (firmware/boot/fileslots.py)
 BESIDE = 80 * 1024  # bytes of the heap that the agent needs beside an image that runs from RAM
 _REMEDY = "Remove files with `mpremote rm`, or flash with --wipe"
 
@@ -53,6 +54,12 @@ def check(session: Session | FolderSession, wanted: Wanted, free: int, running: 
 
 def check_slots(session: Session | FolderSession, data: bytes, again: bool) -> None:
     """Room for the staged image and its slot. again: the slot is a new file, which replaces none."""
+    holds = session.size() // PARTS
+    if len(data) > holds:
+        raise BoardError(
+            f"the image has {len(data)} bytes, a slot in a file at {session.port} holds {holds}",
+            "Leave something out of firmware/, or use a MicroPython with a ROM segment",
+        )
     left = sum(size for _digest, size in session.digests(["/tg/flash.img", "/tg/flash.img.new"]).values())
     free, needed = session.free() + left, _blocks(len(data)) * (2 if again else 1) + SPARE
     if free < needed:

@@ -109,6 +109,10 @@ class FolderSession:
         """Bytes of the file system that are free."""
         return shutil.disk_usage(self._root).free
 
+    def size(self) -> int:
+        """Bytes of the whole file system."""
+        return shutil.disk_usage(self._root).total
+
     def list(self, path: str) -> list[str]:
         """The files in a folder and those below it; none where there is no folder."""
         found = sorted(file for file in self._path(path).rglob("*") if file.is_file())

@@ -158,6 +158,10 @@ class Session:
         """Bytes of the file system that are free."""
         return int(self.value(f"(lambda s: s[0] * s[3])(os.statvfs({self.at('/')!r}))"))
 
+    def size(self) -> int:
+        """Bytes of the whole file system."""
+        return int(self.value(f"(lambda s: s[1] * s[2])(os.statvfs({self.at('/')!r}))"))
+
     def list(self, path: str) -> list[str]:
         """The files in a folder and those below it; none where there is no folder."""
         return [str(name)[len(self._root) :] for name in self.value(f"_tg_list({self.at(path)!r})")]

@@ -37,7 +37,6 @@ try:
         _mount(vfs.rom_ioctl(2, 0)[_AT:])
     except OSError:
         _write_staged()
-    del _mount, _write_staged
     from boot import loader
 except (OSError, ImportError) as error:
     print("tidegate: safe mode: no loader (%r)" % error)

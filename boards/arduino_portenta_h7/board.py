@@ -1,0 +1,26 @@
+"""The hardware of the Arduino Portenta H7, for the loader and the agent."""
+
+import network
+from boot.stm32board import Stm32
+from boot.wlan import Wired, Wlan, settings
+
+
+class Board(Stm32):
+    name = "arduino_portenta_h7"
+    arch = "armv7emdp"
+
+    def __init__(self):
+        Stm32.__init__(self)
+        wireless = settings(self.folder + "/config.json")
+        self._net = Wlan(self.folder) if wireless else Wired(network.LAN())
+
+    def network_up(self):
+        """Joins the wireless LAN of the settings, or starts Ethernet where they name none; returns at once."""
+        self._net.up()
+
+    def link(self):
+        """Whether the interface has an address."""
+        return self._net.joined()
+
+    def addresses(self):
+        return self._net.addresses()

@@ -1,0 +1,75 @@
+"""What boards with stock MicroPython (its ports rp2, stm32 and mimxrt) have in common, for their board.py to build on.
+
+As the Board object of boards/qemu_mps2/board.py, but for the network, which each board brings up in its own way.
+"""
+
+import os
+import time
+
+import machine
+from micropython import const
+
+_ENODEV = const(19)
+_CAUSES = {
+    "PWRON_RESET": "power-on",
+    "HARD_RESET": "hard",
+    "WDT_RESET": "watchdog",
+    "DEEPSLEEP_RESET": "hard",
+    "SOFT_RESET": "soft",
+}
+_EPOCH_1970 = 0 if time.gmtime(0)[0] == 1970 else 946684800  # ports count from 1970 or from 2000
+
+
+class Stock:
+    BLOCK = 4096
+    LOADER_SIZE = 0  # the loader is in files
+    slots = "file"  # where images are kept unless boot.json says otherwise
+    folder = "/tg"  # where the loader and the agent find their files
+    LONGEST_MS = 8388  # of the watchdog
+
+    def unique_id(self):
+        """The microcontroller's own number, 8 or 12 bytes."""
+        return machine.unique_id()
+
+    def reset(self):
+        machine.reset()
+
+    def reset_cause(self):
+        """One of "power-on", "hard", "watchdog", "soft" and "unknown"; ports know some of them only."""
+        cause = machine.reset_cause()
+        for name, word in _CAUSES.items():
+            if getattr(machine, name, None) == cause:
+                return word
+        return "unknown"
+
+    def watchdog(self, timeout_ms):
+        """Starts the watchdog and returns the object to feed(). It cannot be stopped. At most LONGEST_MS."""
+        return machine.WDT(timeout=min(timeout_ms, self.LONGEST_MS))
+
+    def know_time(self, seconds):
+        """It is at least so many seconds after 1970: TLS refuses certificates that ended before."""
+        seconds -= _EPOCH_1970
+        if time.time() < seconds:
+            year, month, day, hour, minute, second, weekday = time.gmtime(seconds)[:7]
+            machine.RTC().datetime((year, month, day, weekday, hour, minute, second, 0))
+
+    def rom_size(self):
+        return 0
+
+    def rom(self):
+        raise OSError(_ENODEV)
+
+    def rom_erase(self, offset, length):
+        raise OSError(_ENODEV)
+
+    def rom_write(self, offset, buf):
+        raise OSError(_ENODEV)
+
+    def sync(self, folder):
+        """Makes what was created or renamed in a folder durable: what the port itself still holds back."""
+        if hasattr(os, "sync"):
+            os.sync()
+
+    def random(self, count):
+        """`count` bytes from the microcontroller's generator."""
+        return os.urandom(count)

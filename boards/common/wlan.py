@@ -1,0 +1,96 @@
+"""Wireless LAN as the settings say it: config.json {"network": {"ssid": .., "password": .., "country": ..}}.
+
+The password is a secret: it is read when the board joins, is not kept, and is in no message.
+"""
+
+import json
+import time
+
+import network
+from boot.console import say
+from micropython import const
+
+_AGAIN_MS = const(20000)  # between two attempts to join
+
+
+class Wlan:
+    """The station. folder: where config.json is."""
+
+    def __init__(self, folder):
+        self._path = folder + "/config.json"
+        self._nic = None
+        self._tried = 0
+
+    def up(self):
+        """Begins to join; returns at once. Harmless when it has joined."""
+        if self._nic is None:
+            self._nic = network.WLAN(network.STA_IF)
+        if not self._nic.isconnected():
+            self._join()
+
+    def joined(self):
+        """Whether there is an address. Tries again now and then where there is none."""
+        if self._nic is None:
+            return False
+        if self._nic.isconnected():
+            return True
+        if time.ticks_diff(time.ticks_ms(), self._tried) >= _AGAIN_MS:
+            self._join()
+        return False
+
+    def addresses(self):
+        return _addresses(self._nic)
+
+    def _join(self):
+        self._tried = time.ticks_ms()
+        found = settings(self._path)
+        ssid = found.get("ssid")
+        if not isinstance(ssid, str) or not 0 < len(ssid) <= 32:
+            say("network: %s names no network.ssid (tidegate flash --config)", self._path)
+            return
+        password = found.get("password")
+        try:
+            if isinstance(found.get("country"), str):
+                network.country(found["country"])
+            self._nic.active(True)
+            if password:
+                self._nic.connect(ssid, password)
+            else:
+                self._nic.connect(ssid)
+        except (OSError, ValueError) as error:  # of which none repeats its arguments
+            say("network: joining %s: %s", ssid, type(error).__name__)
+
+
+class Wired:
+    """An Ethernet interface that has been made already: network.LAN() or network.WIZNET5K()."""
+
+    def __init__(self, nic):
+        self._nic = nic
+
+    def up(self):
+        """Starts the interface, and DHCP with it; returns at once. Harmless when it is up."""
+        self._nic.active(True)
+
+    def joined(self):
+        return self._nic.isconnected()
+
+    def addresses(self):
+        return _addresses(self._nic)
+
+
+def settings(path):
+    """The object `network` of the settings; {} where there is none."""
+    try:
+        with open(path) as file:
+            found = json.load(file).get("network")
+    except (OSError, ValueError, AttributeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _addresses(nic):
+    """For diagnostics."""
+    if nic is None:
+        return {}
+    address, mask, gateway, dns = nic.ifconfig()
+    return {"address": address, "mask": mask, "gateway": gateway, "dns": dns}

@@ -1,0 +1,26 @@
+"""The hardware of the Teensy 4.1, for the loader and the agent."""
+
+import network
+from boot.stock import Stock
+from boot.wlan import Wired
+
+
+class Board(Stock):
+    name = "teensy41"
+    arch = "armv7emdp"
+    folder = "/flash/tg"  # the port mounts its file system there
+    LONGEST_MS = 128000
+
+    def __init__(self):
+        self._net = Wired(network.LAN())
+
+    def network_up(self):
+        """Starts the interface and DHCP; returns at once. Harmless when it is up."""
+        self._net.up()
+
+    def link(self):
+        """Whether the interface has an address."""
+        return self._net.joined()
+
+    def addresses(self):
+        return self._net.addresses()
