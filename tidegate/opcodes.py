@@ -9,4 +9,15 @@ from __future__ import annotations
 READ, OPERATE, DANGEROUS = 1, 2, 3
 ROLES = {READ: "read", OPERATE: "operate", DANGEROUS: "dangerous"}
 
-NOT_READ = frozenset({"reboot"})
+NOT_READ = frozenset(
+    {
+        "bench",
+        "config.reset",
+        "config.set",
+        "exec",
+        "log.level",
+        "reboot",
+        "update.now",
+        "update.rollback",
+    }
+)

@@ -192,6 +192,8 @@ def opcodes(value: dict[str, Any]) -> None:
 def _spec(name: str, spec: Sequence[Any]) -> str:
     """One argument as it is to be given: percent=0..100, text=str 1..8, [n=20]."""
     kind, bounds = spec[0], spec[1:]
+    if name == "*":
+        return "NAME=VALUE..."
     if kind == "bool":
         return f"[{name}={text(bounds[0])}]" if bounds else f"{name}=true|false"
     wanted = f"{bounds[0]}..{bounds[1]}" if kind in ("int", "float") else f"{kind} of {bounds[0]} to {bounds[1]}"

@@ -115,7 +115,9 @@ def say(text: str) -> None:
 
 def facts(value: Mapping[str, Any], title: str = "") -> None:
     """Print names and values in two columns; nested values below their name, indented."""
-    table = Table(title=title or None, show_header=False, box=None, padding=(0, 2, 0, 0), title_justify="left")
+    if title:
+        say(title)  # not the table's: that would be folded at the table's width
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     _rows(table, value, 0)
     _print(table)
 
