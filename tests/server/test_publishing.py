@@ -1,0 +1,179 @@
+"""`tidegate release publish` and `fetch` against a real server: asked first, resumed, repeated, and brought back."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import signed_releases as releases
+from click.testing import CliRunner
+from server_process import KeyRing, ServerProcess
+
+from tidegate import keys, trust
+from tidegate import release as folders
+from tidegate.cli import main
+from tidegate.release.folder import INDEX, Patch, Release, Target, encode
+
+BOARD, PRODUCT, VENDOR = releases.BOARD, releases.PRODUCT, releases.VENDOR
+TIDEGATE = [sys.executable, "-c", "from tidegate.cli import main; main()"]
+
+
+def folder_of(made: dict[str, Any], path: Path, base: dict[str, Any] | None = None) -> Path:
+    """A release made by `releases.make` as a folder."""
+    (path / "p").mkdir(parents=True)
+    for name, data in made["payloads"].items():
+        (path / "p" / name).write_bytes(data)
+    patches = []
+    if base is not None:
+        name, data = next(item for item in made["payloads"].items() if item[1] != made["image"])
+        old = base["image"]
+        patches = [Patch(releases.digest(old), len(old), base["version"], base["sequence"], len(data), name)]
+    (path / f"{BOARD}.suit").write_bytes(made["envelopes"][BOARD])
+    image = made["image"]
+    target = Target(BOARD, releases.digest(image), len(image), tuple(patches), f"{BOARD}.suit", "00" * 16)
+    release = Release(path, PRODUCT, VENDOR, made["version"], made["sequence"], {BOARD: target})
+    (path / INDEX).write_bytes(encode(release))
+    return path
+
+
+@pytest.fixture
+def two(ring: KeyRing, tmp_path: Path) -> tuple[Path, Path]:
+    """Folders of 1.0.0 and 1.1.0, the second with a patch."""
+    first = releases.make(ring.release, "1.0.0", 1)
+    second = releases.make(ring.release, "1.1.0", 2, bases=(first["image"],))
+    return folder_of(first, tmp_path / "1.0.0"), folder_of(second, tmp_path / "1.1.0", first)
+
+
+def environment(server: ServerProcess) -> dict[str, str]:
+    token = server.data / "admin.token"
+    return {**os.environ, "TIDEGATE_SERVER": server.url, "TIDEGATE_TOKEN_FILE": str(token)}
+
+
+def run(server: ServerProcess, *words: str | Path, code: int = 0) -> str:
+    """The command where there is no terminal."""
+    done = CliRunner().invoke(main, [str(word) for word in words], env=environment(server))
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def at_a_terminal(server: ServerProcess, answer: str, *words: str | Path) -> tuple[int, str]:
+    """The command at a terminal, where somebody answers its question."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*TIDEGATE, *map(str, words)], env=environment(server), stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    said, answered, deadline = "", False, time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if not select.select([ours], [], [], 0.2)[0]:
+            continue
+        try:
+            piece = os.read(ours, 4096).decode(errors="replace")
+        except OSError:
+            break
+        if not piece:
+            break
+        said += piece
+        if "[y/N]" in said and not answered:
+            answered = True
+            os.write(ours, f"{answer}\n".encode())
+    os.close(ours)
+    return process.wait(30), said
+
+
+def stored(server: ServerProcess) -> list[str]:
+    """The payloads that were taken in, as the audit log has it: each upload that was one."""
+    entries = server.api("GET", "/audit", params={"limit": 500})["entries"]
+    return [entry["subject"] for entry in entries if entry["action"] == "payload.store"]
+
+
+def test_it_shows_asks_and_takes_no_for_an_answer(start, two):
+    server = start()
+    device = server.device("gw-1")
+    device.born("1.0.0", 1, _6=bytes.fromhex(next(iter(folders.load(two[0]).targets.values())).digest))
+    assert "add --yes" in run(server, "release", "publish", two[0], code=1)
+    assert "add --yes" in run(server, "release", "publish", two[0], "--json", code=1)
+    code, said = at_a_terminal(server, "n", "release", "publish", two[0])
+    assert code == 1 and "to upload: 1 of 1 payloads" in said and "Publish tidegate-gateway 1.0.0 on" in said
+    assert server.api("GET", "/releases")["releases"] == [] and stored(server) == []
+    run(server, "release", "publish", two[0], "--yes")
+    code, said = at_a_terminal(server, "y", "release", "publish", two[1])
+    patch = folders.load(two[1]).targets[BOARD].patches[0].size
+    assert code == 0 and f"a patch of {patch} bytes" in said and "gw-1" in said
+    assert f"from 1.0.0 {patch} bytes" in said and "is published on" in said
+    assert [one["version"] for one in server.api("GET", "/releases")["releases"]] == ["1.1.0", "1.0.0"]
+
+
+def test_it_goes_on_where_it_was_cut_off_and_again_is_nothing(start, two):
+    server = start()
+    run(server, "release", "publish", two[0], "--yes")
+    payloads = sorted((two[1] / "p").iterdir())
+    server.api("PUT", f"/payloads/{payloads[0].name}", content=payloads[0].read_bytes())  # as far as it had come
+    before = stored(server)
+    assert "to upload: 1 of 2 payloads" in run(server, "release", "publish", two[1], "--yes")
+    assert [name for name in stored(server) if name not in before] == [payloads[1].name]
+    acts = len(server.api("GET", "/audit")["entries"])
+    for _ in range(2):
+        said = run(server, "release", "publish", two[1])  # nothing to do: nothing to ask
+        assert "to upload: 0 of 2" in said and "it was already" in said
+    assert len(server.api("GET", "/audit")["entries"]) == acts, "nothing was done"
+    # Killed at any moment of many: the next one finishes.
+    other = start(data=server.data.with_name("other"))
+    for delay in (0.3, 0.5, 0.7, 0.9):
+        process = subprocess.Popen(
+            [*TIDEGATE, "release", "publish", str(two[0]), "--yes"],
+            env=environment(other),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(delay)
+        process.kill()
+        process.wait()
+    run(other, "release", "publish", two[0], "--yes")
+    assert other.api("GET", "/releases")["releases"][0]["version"] == "1.0.0"
+    assert len(stored(other)) == 1 and other.api("GET", "/audit")["whole"]
+
+
+def test_what_was_published_is_fetched_again(start, ring, two, tmp_path):
+    server = start()
+    run(server, "release", "fetch", "--out", tmp_path / "none")
+    assert list((tmp_path / "none").iterdir()) == []
+    for folder in two:
+        run(server, "release", "publish", folder, "--yes")
+    out = tmp_path / "previous"
+    run(server, "release", "fetch", "--out", out, "--last", "3", "--trust", ring.trust)
+    assert [folders.load(out / n).version for n in ("1", "2")] == ["1.1.0", "1.0.0"]
+    for number, folder in (("1", two[1]), ("2", two[0])):
+        assert (out / number / f"{BOARD}.suit").read_bytes() == (folder / f"{BOARD}.suit").read_bytes()
+        payloads = {path.name: path.read_bytes() for path in (folder / "p").iterdir()}
+        assert {path.name: path.read_bytes() for path in (out / number / "p").iterdir()} == payloads
+    fetched = folders.load(out / "1").targets[BOARD]
+    assert (fetched.patches[0].base_version, fetched.patches[0].base_sequence) == ("1.0.0", 1)
+    folders.verify(folders.load(out / "1"), trust.load(ring.trust), [folders.load(out / "2")])
+    assert "exists" in run(server, "release", "fetch", "--out", out, code=1)
+    told = json.loads(run(server, "release", "fetch", "--out", tmp_path / "b", "--before", "2", "--json"))
+    assert [(one["version"], one["sequence"]) for one in told] == [("1.0.0", 1)]
+    run(server, "release", "fetch", "--out", tmp_path / "v", "--version", "1.0.0")
+    assert folders.load(tmp_path / "v" / "1").version == "1.0.0"
+
+
+def test_what_a_server_gives_out_is_not_believed(start, ring, two, tmp_path):
+    server = start()
+    run(server, "release", "publish", two[0], "--yes")
+    strangers = tmp_path / "strangers.cbor"
+    strangers.write_bytes(trust.encode(trust.make([ring.stranger, keys.new("command")])))
+    out = tmp_path / "previous"
+    assert "not in the trust store" in run(server, "release", "fetch", "--out", out, "--trust", strangers, code=1)
+    assert not out.exists(), "nothing that was not checked is there"
+    digest = folders.load(two[0]).targets[BOARD].digest
+    stored_at = server.data / "payloads" / digest[:2] / digest
+    stored_at.write_bytes(stored_at.read_bytes()[:-1] + b"?")
+    assert "came with other bytes" in run(server, "release", "fetch", "--out", tmp_path / "p", code=1)
