@@ -54,11 +54,23 @@ def test_the_walkthrough_from_top_to_bottom(tmp_path: Path) -> None:
         assert expected in printed, f"{expected!r} is missing in:\n{printed}"
 
 
+def test_the_page_on_enrolment_from_top_to_bottom(tmp_path: Path) -> None:
+    printed = run_page("enrolment.md", tmp_path)
+    for expected in ("good for one board until", "answers info", "is called Pump.7", "is revoked", "is on the board"):
+        assert expected in printed, f"{expected!r} is missing in:\n{printed}"
+
+
 def test_the_page_on_trust_from_top_to_bottom(tmp_path: Path) -> None:
     printed = run_page("trust.md", tmp_path)
     for version in range(2, 6):
         assert f"boards with version {version - 1} will take version {version}" in printed
         assert f"trust store version {version} is published" in printed
+
+
+def test_the_page_on_diagnostics_from_top_to_bottom(tmp_path: Path) -> None:
+    printed = run_page("diagnostics.md", tmp_path)
+    for expected in ("ZeroDivisionError", "D source supply", "config.json", "reset_cause", "largest", "good"):
+        assert expected in printed, f"{expected!r} is missing in:\n{printed}"
 
 
 def test_make_targets_that_pages_name_exist() -> None:
