@@ -34,8 +34,8 @@ def blocks(page: Path) -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
-def run_page(name: str, folder: Path) -> str:
-    """What the commands of docs/<name> print, from top to bottom in a folder of their own, on free ports, under
+def run_page(name: str | Path, folder: Path) -> str:
+    """What the commands of docs/<name> (or of another page) print, from top to bottom in a folder of their own, on free ports, under
     `set -e`."""
     script = "set -euo pipefail\n" + "\n".join(blocks(ROOT / "docs" / name))
     script = re.sub(r"/tmp/(gates|trust)\b", str(folder / "place"), script)
@@ -69,7 +69,15 @@ def test_the_page_on_trust_from_top_to_bottom(tmp_path: Path) -> None:
 
 def test_the_page_on_diagnostics_from_top_to_bottom(tmp_path: Path) -> None:
     printed = run_page("diagnostics.md", tmp_path)
-    for expected in ("ZeroDivisionError", "D source supply", "config.json", "reset_cause", "largest", "good"):
+    for expected in ("ZeroDivisionError", "D source supply", "config.json", "reset cause", "largest", "good"):
+        assert expected in printed, f"{expected!r} is missing in:\n{printed}"
+
+
+def test_the_page_on_commands_after_the_walkthrough(tmp_path: Path) -> None:
+    begun = (ROOT / "docs" / "walkthrough.md").read_text().partition("## An update")[0]
+    (tmp_path / "begun.md").write_text(begun + (ROOT / "docs" / "remote-commands.md").read_text())
+    printed = run_page(tmp_path / "begun.md", tmp_path)
+    for expected in ("log.tail", "gate-1 answers info", "gate-1 answers reboot", "1 of 1 done", "is cancelled", "[None]"):
         assert expected in printed, f"{expected!r} is missing in:\n{printed}"
 
 
