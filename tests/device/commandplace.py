@@ -4,12 +4,15 @@ clock is told the time."""
 import asyncio
 
 import cbor
+import check
 from signedby import Signed
 from tidegate.alarms import Alarms
 from tidegate.commands import Commands
 from tidegate.supervisor import Beat
 
-from tidegate import LinkError, commands
+from tidegate import LinkError, commands, trust
+
+_OPERATE, _DANGEROUS = 2, 3
 
 
 class Outbox:
@@ -152,5 +155,33 @@ class offering:
         commands.offered.update(self._before)
 
 
-def signed(device, store):
-    return Signed(device, store)
+def broken(call):
+    raise ValueError("no such thing")
+
+
+def set_valve(call, percent):
+    return {"percent": percent}
+
+
+OFFERED = {
+    "broken": (broken, _OPERATE, 10, False, {}),
+    "explode": (broken, _DANGEROUS, 10, False, {}),
+    "valve.set": (set_valve, _OPERATE, 10, False, {"percent": (int, 0, 100)}),
+}
+
+
+def device(state, **more):
+    """The Device the vectors are for."""
+    setup = next(check.vectors("wire_commands"))  # it is the first
+    store = trust.parse(bytes.fromhex(setup["trust"]))
+    return Device(state, Signed(setup["device"], store), bytes.fromhex(setup["nonce"]), **more)
+
+
+def entries():
+    for entry in check.vectors("wire_commands"):
+        if entry["kind"] == "command":
+            yield entry
+
+
+def data(name):
+    return next(bytes.fromhex(entry["data"]) for entry in entries() if entry["name"] == name)

@@ -21,7 +21,6 @@ check.place(ROOT, GROUND, {})
 
 import commandplace  # noqa: E402
 import fuzzing  # noqa: E402
-import test_commands  # noqa: E402
 from signedby import Signed  # noqa: E402
 from tidegate.failures import Failure  # noqa: E402
 from tidegate.plan import Plan  # noqa: E402
@@ -100,7 +99,7 @@ class Judge:
     def command(self, data):
         self._outbox.sent = []
         self._device.commands._counters.clear()
-        with commandplace.offering(test_commands.OFFERED):
+        with commandplace.offering(commandplace.OFFERED):
             self._device.handle_at_once(data)
         for topic, message in self._outbox.sent:
             if topic == "alarm":

@@ -14,10 +14,10 @@ import bspatch_adaptive
 import bspatch_plain
 import cbor
 import check
+import commandplace
 import cose
 import mutations
 import senml
-import test_commands
 from check import vectors
 from tidegate.failures import Failure
 from tidegate.plan import Plan
@@ -204,11 +204,11 @@ class TrustUpdate(Target):
 
 class Command(Target):
     def __init__(self):
-        self._device = test_commands.device(Forgets())
+        self._device = commandplace.device(Forgets())
         self._outbox = self._device.outbox
         self.seeds = [
             (unhexlify(entry["data"]), None)
-            for entry in vectors("wire")
+            for entry in vectors("wire_commands")
             if entry["kind"] == "command" and entry["result"] == 0 and "pad" not in entry
         ]
 
@@ -223,7 +223,7 @@ class Command(Target):
         """What was sent for a command that was carried out, or nothing."""
         self._outbox.sent = []
         self._device.commands._counters.clear()
-        with test_commands.offering(test_commands.OFFERED):
+        with commandplace.offering(commandplace.OFFERED):
             self._device.handle_at_once(data)
         for topic, message in self._outbox.sent:
             # Whatever else is raised is refused too; the word for that is the name of the error.

@@ -1,74 +1,15 @@
-"""Commands, good and bad, in the order one device gets them (tests/vectors/wire.json): which are carried out, what is
-said to the others, and what a reset leaves of it."""
+"""What one device makes of commands in any order (tests/vectors/wire_commands.json): used up once, kept before acting,
+told after a reset, held against a clock; and those who send what is none."""
 
-import check
+import asyncio
+
 import scratch
 from check import equal, true
-from commandplace import Device, offering
-from signedby import Signed
+from commandplace import OFFERED, data, device, offering
 from tidegate.state import State
 
-from tidegate import commands, trust
-from tidegate.opcodes import DANGEROUS, OPERATE
-
-GROUNDS = ("cpython", "unix", "cortex-m3")
-
-
-def broken(call):
-    raise ValueError("no such thing")
-
-
-def set_valve(call, percent):
-    return {"percent": percent}
-
-
-OFFERED = {
-    "broken": (broken, OPERATE, 10, False, {}),
-    "explode": (broken, DANGEROUS, 10, False, {}),
-    "valve.set": (set_valve, OPERATE, 10, False, {"percent": (int, 0, 100)}),
-}
-
-
-def device(state, **more):
-    """The Device the vectors are for."""
-    setup = next(check.vectors("wire"))  # it is the first
-    store = trust.parse(bytes.fromhex(setup["trust"]))
-    return Device(state, Signed(setup["device"], store), bytes.fromhex(setup["nonce"]), **more)
-
-
-def entries():
-    for entry in check.vectors("wire"):
-        if entry["kind"] == "command":
-            yield entry
-
-
-def data(name):
-    return next(bytes.fromhex(entry["data"]) for entry in entries() if entry["name"] == name)
-
-
-def test_every_command():
-    taken = device(State(scratch.folder()))
-    with offering(OFFERED):
-        for entry in entries():
-            outbox = taken.outbox
-            outbox.sent = []
-            message = bytes.fromhex(entry["data"]) + bytes(entry.get("pad", 0))
-            if "pad" in entry:
-                taken.commands.push(message)
-            else:
-                taken.handle_at_once(message)
-            name = entry["name"]
-            cti = bytes.fromhex(entry["cti"])
-            results = [(message[1], message[2]) for message in outbox.results()]
-            equal(results, [] if entry["result"] is None else [(cti, entry["result"])], name)
-            equal(outbox.reasons(), [entry["reason"]] if entry["reason"] else [], name)
-            for topic, message in outbox.sent:
-                if topic == "alarm":
-                    equal(message[1], "command-refused", name)
-                    true(message.get(4) in (cti, None), name)
-                elif message[2] == commands.REFUSED:
-                    true(message[4].startswith(entry["reason"] + ": "), message[4])
-    equal(len(taken.commands._queue), 0)
+from tidegate import commands
+from tidegate.opcodes import OPERATE
 
 
 def test_what_was_refused_stays_refused():
@@ -257,8 +198,6 @@ def test_forgers_are_made_to_wait():
             event.clear()
 
         async def sleep(self, seconds):
-            import asyncio
-
             waited.append(seconds)
             taken.uptime.now += seconds
             await asyncio.sleep(0)

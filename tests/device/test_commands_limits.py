@@ -6,16 +6,13 @@ import asyncio
 import check
 import scratch
 from check import equal, raises, true
-from commandplace import offering
-from test_commands import device
+from commandplace import device, offering
 from tidegate.clock import sleep_ms, ticks_ms
 from tidegate.state import State
 
 from tidegate import carrying, commands, opcodes
 from tidegate.opcodes import DANGEROUS, OPERATE, READ, opcode
 from tidegate.opcodes import check as check_arguments
-
-GROUNDS = ("cpython", "unix", "cortex-m3")
 
 
 def given(name="try"):
@@ -313,7 +310,7 @@ def test_the_decorator():
 
         equal(set_valve(None, 1, True), {"percent": 1, "slow": True})  # still a plain function
         taken = device(State(scratch.folder()))
-        wire = [entry for entry in check.vectors("wire") if entry.get("name") == "argument"]
+        wire = [entry for entry in check.vectors("wire_commands") if entry.get("name") == "argument"]
         taken.handle_at_once(bytes.fromhex(wire[0]["data"]))
         equal(taken.outbox.results()[0][3], {"percent": 40, "slow": False})
         described = opcodes.describe(commands.offered["valve.set"])

@@ -1,5 +1,6 @@
-"""Writes wire.json: envelopes, commands and a trust store, good and bad, with what a device must make of them,
-wire_asked.json: good commands in order, and wire_payloads.json: the images and patches the envelopes are about.
+"""Writes wire.json: envelopes and a trust store, good and bad, with what a device must make of them,
+wire_payloads.json: the images and patches they are about, wire_commands.json: commands, the same way, and
+wire_asked.json: good commands in order.
 
     python tests/vectors/make_wire_vectors.py
 
@@ -404,7 +405,8 @@ def payloads() -> list[dict]:
 
 def main() -> None:
     for name, lines in (
-        ("wire", [setup(), *envelopes(), *data_components(), *commands()]),
+        ("wire", [setup(), *envelopes(), *data_components()]),
+        ("wire_commands", [setup(), *commands()]),
         ("wire_asked", asked()),
         ("wire_payloads", payloads()),
     ):
