@@ -177,7 +177,6 @@ class _Work:
                 self._session.run(romloader.reach(self._board))
                 found = self._status()
             self._session.fresh()
-            self._session.watched(self._board.watchdog_ms)
         running = found["slots"][found["running"]] if found else None
         return bool(running and running["whole"] and running["digest"] == hashlib.sha256(payload).hexdigest())
 

@@ -87,10 +87,12 @@ def install(
     if digest(session, board, len(packed)) == wanted:
         return False
     session.put(STAGED, packed, progress)
+    session.fresh()  # it wants half of a small board's heap in one piece
     session.run(
         "import os, sys, vfs\n"
         # Names that were taken from it stay where they are: it must outlive this mount, to the end of the session.
-        f"_tg_loader = open({STAGED!r}, 'rb').read()\n"
+        f"_tg_loader = bytearray({len(packed)})\n"
+        f"open({STAGED!r}, 'rb').readinto(_tg_loader)\n"
         "vfs.mount(vfs.VfsRom(_tg_loader), '/staged')\n"
         "sys.path.insert(0, '/staged')\n"
         "from boot import board, flash\n"

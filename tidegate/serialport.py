@@ -56,7 +56,7 @@ class Session:
         self.port = resolve(port)
         self._root = root.rstrip("/")
         self._transport: SerialTransport | None = None
-        self._watched = False
+        self._watchdog_ms = 0
 
     def __enter__(self) -> Session:
         try:
@@ -95,8 +95,8 @@ class Session:
                 raise
             self._stop()  # it was starting, or in the middle of something
             transport.enter_raw_repl()
-        self._watched = False
-        self.run(boardside.CODE)
+        self.run(boardside.CODE, feed=False)
+        self.watched(self._watchdog_ms)
 
     def _stop(self) -> bool:
         """To the friendly prompt, from wherever the board is; whether anything answers.
@@ -113,14 +113,15 @@ class Session:
     def watched(self, timeout_ms: int) -> None:
         """Feed the watchdog from now on: on most boards one that the application has started cannot be stopped."""
         if timeout_ms:
-            self.run(f"_tg_dog = __import__('machine').WDT(timeout={timeout_ms})\n_tg_feed = _tg_dog.feed")
-            self._watched = True
+            self.run(f"_tg_dog = __import__('machine').WDT(timeout={timeout_ms})\n_tg_feed = _tg_dog.feed", feed=False)
+            self._watchdog_ms = timeout_ms
 
-    def run(self, code: str, timeout: float = 30) -> str:
+    def run(self, code: str, timeout: float = 30, feed: bool = True) -> str:
         """Run statements on the board; what they print. An exception there is a BoardError here."""
         transport = self._open()
         try:
-            output, trace = transport.exec_raw(f"_tg_feed()\n{code}" if self._watched else code, timeout=timeout)
+            code = f"_tg_feed()\n{code}" if feed and self._watchdog_ms else code
+            output, trace = transport.exec_raw(code, timeout=timeout)
         except _LINE_ERRORS as error:
             raise BoardError(
                 f"lost the board at {self.port}: {error}", "Check the cable and run the command again"
@@ -251,9 +252,9 @@ class Session:
             with contextlib.suppress(*_LINE_ERRORS):
                 # Stop what runs and leave the raw REPL. A soft reset will do for a board that may not be ours; one
                 # whose watchdog we have fed needs a hard one.
-                end = b"import machine; machine.reset()\r" if self._watched else b"\x04"
+                end = b"import machine; machine.reset()\r" if self._watchdog_ms else b"\x04"
                 self._transport.serial.write(b"\r\x03\x03\r\x02" + end)
-                if not self._watched:  # whoever comes next must not meet it half-way
+                if not self._watchdog_ms:  # whoever comes next must not meet it half-way
                     self._transport.serial.timeout = QUIET_S
                     self._transport.read_until(1, b"soft reboot\r\n", timeout=QUIET_S, timeout_overall=STOP_S)
         self._close()

@@ -22,8 +22,9 @@ def _write_staged():
 
     import machine
 
+    image = bytearray(os.stat(_STAGED)[6])
     with open(_STAGED, "rb") as file:
-        image = file.read()
+        file.readinto(image)
     _mount(image)
     from boot import board, flash
 

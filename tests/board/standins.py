@@ -1,4 +1,4 @@
-# ruff: noqa: UP031, PTH - for MicroPython
+# ruff: noqa: PTH102, PTH123, UP031 - for MicroPython
 """Runs one board's board.py, compiled as it is flashed, against stand-ins for its hardware, and holds it to the
 contract of docs/adding-a-board.md. Started by test_board_folders.py on MicroPython's unix port.
 
