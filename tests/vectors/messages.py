@@ -52,6 +52,8 @@ def messages() -> list[dict[str, Any]]:
     good("birth", "after power-on", born, value)
     held = {"calibration": {"sequence": 4, "digest": digest("table").hex()}}
     good("birth", "with data", {**born, 12: {"calibration": [4, digest("table")]}}, {**value, "data": held})
+    good("birth", "of a board with a print", {**born, 14: NONCE}, {**value, "hardware": NONCE.hex()})
+    bad("birth", "a print of 7 bytes", {**born, 14: bytes(7)})
     bad("birth", "data without a digest", {**born, 12: {"calibration": [4]}})
     bad("birth", "data of another name", {**born, 12: {"../x": [4, digest("table")]}})
     bad("birth", "without nonce", {label: item for label, item in born.items() if label != 7})
