@@ -8,7 +8,7 @@ import check
 import scratch
 from check import equal, raises, true
 from opsplace import Agent, ask
-from tidegate.ops import bench, device, execute, files, memory, network, sensors
+from tidegate.ops import bench, device, execute, files, memory, names, network, sensors
 from tidegate.streams import Measure, Stream
 from tidegate.supervisor import Supervisor
 
@@ -99,6 +99,8 @@ def test_secrets_are_not_shown():
         own + "/anything",
         own + "/state/api-token",
         own + "/log/Credentials.txt",
+        own.upper() + "/CREDEN~1.JSO",
+        own + "/CREDEN~1.JSO",
         "/somewhere/id.pem",
         "/tmp/private_key",
     ):
@@ -166,10 +168,39 @@ def test_network_says_why_not():
         check.network()
     host = "10.0.2.2" if check.ground == "cortex-m3" else "127.0.0.1"
     equal(ask(agent, network.resolve, host=host)[0]["addresses"], [host])
-    for bad in ("a b", "x\r\ny", "\u00e4"):
+    for bad in ("a b", "x\r\ny", "\u00e4", "-x"):
         raises(ValueError, ask, agent, network.resolve, host=bad)
     error = raises(OSError, ask, agent, network.connect, host=host, port=9, timeout_s=3)
     true("port 9" in str(error), str(error))
+
+
+def test_answers_of_name_servers():
+    question = names._question(b"\1\2", "a.example.")
+    equal(len(question), 27)
+    head = b"\1\2\x81\x80\0\1\0\3\0\0\0\0"
+    alias = b"\xc0\x0c\0\5\0\1\0\0\0\x3c\0\4\1b\xc0\x0e"
+    one = b"\1b\xc0\x0e\0\1\0\1\0\0\0\x3c\0\4\x0a\0\0\x01"
+    two = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\x0a\0\0\x02"
+    good = head + question[12:] + alias + one + two
+    equal(names.parse(good, 27, "s", "a"), ["10.0.0.1", "10.0.0.2"])
+    error = raises(names.NameFailure, names.parse, b"\1\2\x81\x83" + good[4:], 27, "s", "a")
+    true("no such name" in str(error), str(error))
+    random = check.Random(7)
+    for size in range(len(good)):
+        nonsense(good[:size])
+    for _ in range(300):
+        changed = bytearray(good)
+        changed[random.below(len(good))] = random.below(256)
+        nonsense(bytes(changed))
+    for bad in ("a..b", "x" * 64, ""):
+        raises(ValueError, names._question, b"\1\2", bad)
+
+
+def nonsense(data):
+    try:
+        names.parse(data, 27, "s", "a")
+    except names.NameFailure:
+        pass
 
 
 def test_ping():

@@ -17,8 +17,9 @@ import sys
 _NAMES = (  # one text: as a tuple the names themselves would be in RAM
     "tidegate.acceptance tidegate.calls tidegate.carrying tidegate.catalog tidegate.opcodes "
     "tidegate.ops.bench tidegate.ops.device tidegate.ops.execute tidegate.ops.files "
-    "tidegate.ops.host tidegate.ops.logs tidegate.ops.memory tidegate.ops.network "
-    "tidegate.ops.sensors tidegate.ops.session tidegate.ops.settings tidegate.ops.updates "
+    "tidegate.ops.host tidegate.ops.logs tidegate.ops.memory tidegate.ops.names "
+    "tidegate.ops.network tidegate.ops.sensors tidegate.ops.session tidegate.ops.settings "
+    "tidegate.ops.updates "
     "tidegate.ops "  # after what is in it
     "tidegate.component tidegate.config tidegate.envelope tidegate.failures "
     "tidegate.crash tidegate.settings "

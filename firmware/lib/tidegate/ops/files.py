@@ -48,19 +48,20 @@ async def cat(call, path, offset, size):
     path = _readable(call, path)
     total = os.stat(path)[6]
     rest = b""
-    with open(path, "rb") as file:
-        file.seek(min(offset, total))
-        while size:
+    while size:
+        with open(path, "rb") as file:  # anew each time: meanwhile it may be replaced
+            file.seek(min(offset, total))
             piece = file.read(min(_PIECE, size))
-            size -= len(piece)
-            rest = _say(call, rest + piece, not piece or not size)
-            if not piece:
-                break
-            await call.pause()
+        size -= len(piece)
+        offset += len(piece)
+        rest = _say(call, rest + piece, not piece or not size)
+        if not piece:
+            break
+        await call.pause()
     return {"path": path, "size": total}
 
 
-async def hash_(call, path):
+def hash_(call, path):
     path = _readable(call, path)
     check = hashlib.sha256()
     buffer = bytearray(_PIECE)
@@ -73,7 +74,7 @@ async def hash_(call, path):
             check.update(memoryview(buffer)[:count])
             size += count
             if not size % (16 * _PIECE):
-                await call.pause()
+                call.check()
     digest = "".join("%02x" % byte for byte in check.digest())
     return {"path": path, "size": size, "sha256": digest}
 
@@ -109,7 +110,8 @@ def _readable(call, path):
     """The plain path, if what is there may be shown."""
     path = _plain(path)
     own = call.agent.boot.board.folder
-    inside = path[len(own) + 1 :].split("/") if path.startswith(own + "/") else None
+    # Some file systems do not tell TG from tg.
+    inside = path[len(own) + 1 :].split("/") if path.lower().startswith(own + "/") else None
     name = path[path.rfind("/") + 1 :].lower()
     if inside and inside[0] not in _OPEN.split():
         raise NotShown("%s may hold secrets" % path)

@@ -36,20 +36,17 @@ def _number(level):
 
 
 def _lines(log, marks):
-    for name in (OLD, NEW):
-        try:
-            with open(log.files.path(name), "rb") as file:
-                while True:
-                    line = file.readline()
-                    if not line:
-                        break
-                    if _mark(line) in marks:
-                        yield _text(line)
-        except OSError:  # there is none yet
-            pass
-    for line in log.waiting().split(b"\n"):
-        if line and _mark(line) in marks:
-            yield _text(line)
+    for name in (OLD, NEW, None):
+        # As a whole: while one is shown, the log goes on.
+        data = log.files.read(name) if name else log.waiting()
+        at = 0
+        while data and at < len(data):
+            end = data.find(b"\n", at)
+            end = len(data) if end < 0 else end
+            line = data[at:end]
+            at = end + 1
+            if line and _mark(line) in marks:
+                yield _text(line)
 
 
 def _mark(line):

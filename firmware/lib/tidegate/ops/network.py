@@ -9,6 +9,7 @@ from errno import EINPROGRESS
 import aiotcp
 
 from tidegate.clock import const, sleep_ms, ticks_diff, ticks_ms
+from tidegate.ops.names import look_up
 
 _ECHO = const(8)  # ICMP
 _ECHO_REPLY = const(0)
@@ -17,7 +18,6 @@ _SIZE = const(32)  # bytes of an echo's data
 _REPLY_MS = const(2000)
 _ROUND_MS = const(10)
 _RAW = const(3)  # SOCK_RAW
-_MOST_ADDRESSES = const(8)
 
 
 def net(call):
@@ -29,23 +29,22 @@ def net(call):
     return answer
 
 
-def resolve(call, host):
-    """Asks the name server; other tasks wait meanwhile."""
-    call.check()
+async def resolve(call, host):
+    """The addresses of a name, who said so, and in what time."""
     began = ticks_ms()
-    found = _look_up(host, 80)
-    addresses = []
-    for entry in found[:_MOST_ADDRESSES]:
-        address = _numbers(entry)
-        if address not in addresses:
-            addresses.append(address)
-    return {"host": host, "addresses": addresses, "ms": ticks_diff(ticks_ms(), began)}
+    addresses, server = await look_up(call, host)
+    return {
+        "host": host,
+        "addresses": addresses,
+        "server": server,
+        "ms": ticks_diff(ticks_ms(), began),
+    }
 
 
 async def connect(call, host, port, timeout_s):
     """Whether a TCP connection comes about, and in what time."""
-    entry = _look_up(host, port)[0]
-    address = _numbers(entry)
+    address = (await look_up(call, host))[0][0]
+    entry = socket.getaddrinfo(address, port, socket.AF_INET, socket.SOCK_STREAM)[0]
     began = ticks_ms()
     s = aiotcp.socket.socket(entry[0], entry[1], entry[2])
     try:
@@ -68,19 +67,20 @@ async def connect(call, host, port, timeout_s):
 
 async def ping(call, host, n):
     """n echo requests, one after the other; ms: how long each answer took, None for none."""
-    entry = _look_up(host, 0)[0]
+    address = (await look_up(call, host))[0][0]
+    place = socket.getaddrinfo(address, 0, socket.AF_INET, socket.SOCK_STREAM)[0][-1]
     s = _open()
     times = []
     try:
         s.setblocking(False)
         for number in range(n):
             await call.pause()
-            times.append(await _echo(s, entry[-1], number))
+            times.append(await _echo(s, place, number))
     finally:
         s.close()
     if not any(ms is not None for ms in times):
-        raise OSError("no answer from %s to %d pings" % (_numbers(entry), n))
-    return {"address": _numbers(entry), "ms": times}
+        raise OSError("no answer from %s to %d pings" % (address, n))
+    return {"address": address, "ms": times}
 
 
 async def _echo(s, address, number):
@@ -118,27 +118,6 @@ def _checksum(data):
     total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
     total = (total >> 16) + (total & 0xFFFF)
     return ~(total + (total >> 16)) & 0xFFFF
-
-
-def _look_up(host, port):
-    if any(byte <= 32 or byte > 126 for byte in host.encode()):
-        raise ValueError("host is a name or address in visible ASCII")
-    try:
-        found = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)
-    except OSError as error:
-        raise OSError("%s is not known to the name server (%s)" % (host, _explain(error)))
-    if not found:
-        raise OSError("%s has no address" % host)
-    return found
-
-
-def _numbers(entry):
-    """The address of getaddrinfo's entry in numbers."""
-    address = entry[-1]
-    if isinstance(address, tuple):
-        return address[0]
-    # MicroPython's unix port has a struct sockaddr_in
-    return ".".join(str(byte) for byte in bytes(address)[4:8])
 
 
 def _explain(error):
