@@ -31,6 +31,7 @@ APPLICATION = '''"""Counts from 1 as far as it was told, one message each."""
 import gc
 
 from tidegate.agent import Agent
+from tidegate.opcodes import OPERATE, READ, opcode
 from tidegate.streams import Measure, Stream
 
 _count = [0, 0]  # so far, and where it ends
@@ -43,12 +44,14 @@ def count():
     return _count[0]
 
 
-def go(arguments):
-    _count[1] += arguments["messages"]
+@opcode("go", OPERATE, messages=(int, 1, 100000))
+def go(call, messages):
+    _count[1] += messages
     return {"until": _count[1]}
 
 
-def largest(arguments):
+@opcode("largest", READ)
+def largest(call):
     """The largest piece that can be allocated, to 64 bytes."""
     gc.collect()
     low, high = 0, gc.mem_free()
@@ -65,7 +68,7 @@ def largest(arguments):
 
 def start(boot):
     stream = Stream("soak", Measure("n", "count", count), period_ms=20)
-    Agent(boot, (stream,), commands={"go": go, "largest": largest}).run()
+    Agent(boot, (stream,)).run()
 '''
 
 

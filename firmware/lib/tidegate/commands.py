@@ -52,6 +52,8 @@ class Commands:
         self._strangers = self._strangers_since = self._closed_until = 0
         self._exhausted = self._resting_until = 0
         self._say_interrupted()
+        if offered:
+            _tell_shadowed()
 
     def push(self, data):
         """Takes a command (bytes) from the network. Cheap: called from the MQTT reader."""
@@ -213,6 +215,15 @@ class Commands:
 
     def _alarm(self, reason, detail, cti=None):
         self.agent.alarms.raise_(alarms.COMMAND_REFUSED, reason, detail, cti)
+
+
+def _tell_shadowed():
+    with ondemand.modules:
+        from tidegate import catalog
+
+        for name in offered:
+            if name in catalog.TABLE:
+                console.error("opcode %s is the catalog's; the application's is not used", name)
 
 
 def _counters(state):
