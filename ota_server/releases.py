@@ -38,6 +38,7 @@ class Candidate:
     sequence: int
     envelopes: Mapping[str, bytes]  # by board
     channel: str | None = None  # where it is to stand; None: "stable", or where it stands already
+    only_in: frozenset[str] | None = None  # the channels that who sends it may reach; None: all
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ class Outcome:
     offered: int
 
 
-def read(body: Any) -> Candidate:
-    """Check the shape of the JSON document of POST /api/v1/releases."""
+def read(body: Any, only_in: frozenset[str] | None = None) -> Candidate:
+    """Check the shape of the JSON document of POST /api/v1/releases, and that its channel is one of `only_in`."""
     if not isinstance(body, dict):
         raise _invalid("the release is not a JSON object")
     names = {"product", "vendor", "version", "sequence", "targets"}
@@ -60,7 +61,14 @@ def read(body: Any) -> Candidate:
     check_identity(body["product"], body["vendor"], body["version"], body["sequence"])
     channel = None if body.get("channel") is None else check_channel(body["channel"])
     said = (body["product"], body["vendor"], body["version"], body["sequence"])
-    return Candidate(*said, read_envelopes(body), channel)
+    if only_in is not None and (channel or groups.STABLE) not in only_in:
+        raise Problem(
+            403,
+            "forbidden",
+            f"this token may publish into {', '.join(sorted(only_in))}, not into {channel or groups.STABLE}",
+            f"Publish with --channel {min(only_in)}, and bring it to others with: tidegate rollout start",
+        )
+    return Candidate(*said, read_envelopes(body), channel, only_in)
 
 
 def check_channel(name: Any) -> str:
@@ -143,6 +151,8 @@ def precheck(session: Session, wanted: Candidate) -> Release | None:
             withdrawn = any(target.withdrawn for target in known.targets)
             check_offered(f"{known.product} {known.version}", withdrawn)
             _check_channel(session, known, wanted)
+            if new:
+                _check_reach(session, known, wanted)
             return known
     raise Problem(
         409,
@@ -161,6 +171,21 @@ def _check_channel(session: Session, known: Release, wanted: Candidate) -> None:
             "other-channel",
             f"{known.product} {known.version} was published into the channel {known.channel}",
             f"To bring it to others: tidegate rollout start {known.version} --channel {wanted.channel}",
+        )
+
+
+def _check_reach(session: Session, known: Release, wanted: Candidate) -> None:
+    """Boards added to a release reach every channel and group it was brought to, which not every token may."""
+    if wanted.only_in is None:
+        return
+    pinned = [group.name for group in groups.listed(session) if group.release_id == known.id]
+    beyond = sorted(set(groups.channels(session, known.id)) - wanted.only_in) + pinned
+    if beyond:
+        raise Problem(
+            403,
+            "forbidden",
+            f"{known.version} is rolled out to {', '.join(beyond)}, which this token may not reach with more boards",
+            "Publish them as a release of a newer sequence number",
         )
 
 

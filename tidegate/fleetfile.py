@@ -76,16 +76,20 @@ class _Reader:
         data = read_limited(self.path, MAX_SIZE, "fleet file")
         try:
             text = data.decode("utf-8")
-            for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            depth = 0
+            for event in yaml.parse(text, Loader=yaml.SafeLoader):  # as it comes: what is too deep is not read on
+                line = event.start_mark.line + 1 if event.start_mark else 1
                 if isinstance(event, yaml.AliasEvent):
-                    mark = event.start_mark
-                    self.wrong(mark.line + 1 if mark else 1, "aliases (*) are not read", "Write it out")
+                    self.wrong(line, "aliases (*) are not read", "Write it out")
+                depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+                if depth > _MAX_DEPTH:
+                    self.wrong(line, "it is nested too deeply")
             loader = yaml.SafeLoader(text)
             try:
                 node = loader.get_single_node()
                 if node is None:
                     self.wrong(1, "the file is empty")
-                return self._value(loader, node, 0)
+                return self._value(loader, node)
             finally:
                 loader.dispose()
         except UnicodeDecodeError as error:
@@ -96,20 +100,18 @@ class _Reader:
         except (yaml.YAMLError, RecursionError) as error:
             self.wrong(1, f"this is no YAML: {str(error).splitlines()[0]}")
 
-    def _value(self, loader: Any, node: yaml.Node, depth: int) -> _At:
+    def _value(self, loader: Any, node: yaml.Node) -> _At:
         line = node.start_mark.line + 1
-        if depth > _MAX_DEPTH:
-            self.wrong(line, "it is nested too deeply")
         if isinstance(node, yaml.MappingNode):
-            return _At(self._mapping(loader, node, depth), line)
+            return _At(self._mapping(loader, node), line)
         if isinstance(node, yaml.SequenceNode):
-            return _At([self._value(loader, item, depth + 1) for item in node.value], line)
+            return _At([self._value(loader, item) for item in node.value], line)
         try:
             return _At(loader.construct_object(node), line)
         except (yaml.YAMLError, ValueError, OverflowError):
             self.wrong(line, f"{node.value!r:.60} cannot be read as what it is marked as ({node.tag})")
 
-    def _mapping(self, loader: Any, node: yaml.MappingNode, depth: int) -> dict[str, _At]:
+    def _mapping(self, loader: Any, node: yaml.MappingNode) -> dict[str, _At]:
         found: dict[str, _At] = {}
         for key_node, item in node.value:
             line = key_node.start_mark.line + 1
@@ -118,7 +120,7 @@ class _Reader:
                 self.wrong(line, f"the key {getattr(key_node, 'value', '')!r:.60} is not text", "Put it in quotes")
             if key in found:
                 self.wrong(line, f"{key} is there twice, first in line {found[key].line}", "Keep one of them")
-            found[key] = _At(self._value(loader, item, depth + 1), line)
+            found[key] = _At(self._value(loader, item), line)
         return found
 
     # ------------------------------------------------------------ what is in it

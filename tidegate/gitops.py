@@ -64,14 +64,18 @@ class Plan:
 
 
 def plan(file: FleetFile, api: Server, product: str) -> Plan:
-    """What is different from `file` now; `product` is that of pinned releases, where the file names none."""
+    """What is different from `file` now; `product` is that of pinned releases, where the file names none.
+
+    TidegateError if a group is to be pinned to a release that the server does not have.
+    """
     view = api.groups()  # before the devices: a device that moves meanwhile makes the plan void, not wrong
     devices = [device for device in api.devices()["devices"] if not device.get("revoked")]
     present = {group["name"]: group for group in view["groups"]}
+    numbers = _sequences(file, api, file.product or product)
     groups: dict[str, dict[str, Any]] = {}
     changes: list[dict[str, Any]] = []
     for spec in file.groups.values():
-        change = _group_change(spec, present.get(spec.name), file.product or product)
+        change = _group_change(spec, present.get(spec.name), file.product or product, numbers)
         if change or spec.name not in present:
             groups[spec.name] = change
             changes += _lines(spec.name, change, present.get(spec.name))
@@ -86,14 +90,6 @@ def plan(file: FleetFile, api: Server, product: str) -> Plan:
         if differing:
             settings.append(Setting(device["id"], group, bool(device["online"]), differing))
     return Plan(view["digest"], groups, moves, settings, changes)
-
-
-def check_releases(plan: Plan, api: Server) -> None:
-    """TidegateError if a group is to be pinned to a release that the server does not have."""
-    for change in plan.groups.values():
-        release = change.get("release")
-        if release:
-            api.rollout(release["product"], release["version"])
 
 
 def change_groups(file: FleetFile, api: Server, product: str, made: Plan) -> Plan:
@@ -145,6 +141,10 @@ def send(
     Devices that are not there, or go, or do not answer within `wait_s`, are `waiting`: the next run finishes them.
     """
     ready = [one for one in settings if one.online]
+    if ready and not signers:
+        raise TidegateError(
+            "settings of devices differ, and they are made by signed commands", "Name the command key: --key FILE"
+        )
     open_: list[Sent] = []
     done = 0
     for one in settings:
@@ -215,7 +215,15 @@ def _look(api: Server, sent: Sent) -> None:
 # ---------------------------------------------------------------- what is different
 
 
-def _group_change(spec: GroupSpec, present: dict[str, Any] | None, product: str) -> dict[str, Any]:
+def _sequences(file: FleetFile, api: Server, product: str) -> dict[str, int]:
+    """The sequence number of each release that a group is to be pinned to: a version may have been published again."""
+    versions = {spec.release for spec in file.groups.values() if spec.release is not None}
+    return {version: api.rollout(product, version)["sequence"] for version in sorted(versions)}
+
+
+def _group_change(
+    spec: GroupSpec, present: dict[str, Any] | None, product: str, numbers: dict[str, int]
+) -> dict[str, Any]:
     """The members of the group to change."""
     is_new = present is None
     now = present or {"channel": None, "release": None, "settings": {}}
@@ -226,9 +234,9 @@ def _group_change(spec: GroupSpec, present: dict[str, Any] | None, product: str)
         if now["release"] is not None:
             change["release"] = None
     if spec.release is not None:
-        wanted = {"product": product, "version": spec.release}
-        if now["release"] is None or {name: now["release"][name] for name in wanted} != wanted:
-            change["release"] = wanted
+        pinned = now["release"] or {}
+        if (pinned.get("product"), pinned.get("sequence")) != (product, numbers[spec.release]):
+            change["release"] = {"product": product, "version": spec.release}
     if spec.settings is not None and spec.settings != now["settings"]:
         change["settings"] = spec.settings
     return change

@@ -140,6 +140,9 @@ class Reading:
     def devices(self) -> dict:
         return {"devices": self._devices}
 
+    def rollout(self, product: str, version: str) -> dict:
+        return {"product": product, "version": version, "sequence": 3}
+
 
 def device(device_id: str, group: str = "default", **other: object) -> dict:
     return {"id": device_id, "name": None, "group": group, "online": True, "settings": None, "revoked": None, **other}
@@ -167,6 +170,8 @@ def test_what_a_file_says_nothing_of_stays(tmp_path: Path) -> None:
     assert plan.moves == {"g-1": "default"} and plan.groups == {}
     plan = gitops.plan(read(tmp_path, "groups:\n  held: {channel: stable}\n"), api, "p")  # type: ignore[arg-type]
     assert plan.groups == {"held": {"release": None}}, "to follow a channel is to be pinned no more"
+    plan = gitops.plan(read(tmp_path, "groups:\n  held: {release: '1'}\n"), api, "p")  # type: ignore[arg-type]
+    assert plan.groups == {"held": {"release": {"product": "p", "version": "1"}}}, "1 was published again, as number 3"
     text = "groups:\n  default: {settings: {log_level: debug}}\n  held: {settings: {telemetry_period_s: 5}}\n"
     plan = gitops.plan(read(tmp_path, text), api, "p")  # type: ignore[arg-type]
     assert [(one.device, one.wanted) for one in plan.settings] == [("g-1", {"telemetry_period_s": 5})], "revoked: not"

@@ -153,7 +153,7 @@ def test_withdrawn_releases_are_offered_by_no_group(start, tmp_path):
     assert offered(server, "gw-held")[0] == "1.2.0" and offered(server, "gw-1") is None
 
 
-def test_what_tokens_may(fleet):
+def test_what_tokens_may(fleet, ring):
     server, made = fleet
     server.register("gw-1")
     change(server, {"canary": {"channel": "candidate"}})
@@ -173,6 +173,12 @@ def test_what_tokens_may(fleet):
     assert publish(server, made["1.1.0"], "stable", headers=headers).status_code == 403
     assert publish(server, made["1.1.0"], "candidate", headers=headers).status_code == 201
     assert offered(server, "gw-1")[0] == "1.0.0"
+    # Nor by another board for a release that was brought to others.
+    more = releases.make(ring.release, "1.1.0", 2, board="qemu_mps2")
+    assert rollout(server, "start", "1.1.0", {"channel": "stable"}).is_success
+    refused = publish(server, more, "candidate", headers=headers)
+    assert refused.status_code == 403 and "rolled out to stable" in refused.json()["detail"]
+    assert publish(server, more, "candidate", headers=publisher).status_code == 201
     for path in ("data", "trust"):
         assert server.http.post(f"/api/v1/{path}", json={}, headers=headers).status_code == 403
     planned = server.http.post("/api/v1/releases/plan", json=document(made["1.2.0"]), headers=headers)

@@ -41,7 +41,6 @@ def diff(path: Path, product: str, server: str, token_file: Path | None, as_json
     file = fleetfile.load(path)
     with connect(server, token_file) as api:
         plan = gitops.plan(file, api, product)
-        gitops.check_releases(plan, api)
     emit(_facts(plan), as_json, lambda _: _show(plan, path))
     if not plan.is_empty:
         raise SystemExit(DIFFERENT)
@@ -93,7 +92,6 @@ def apply(
         key.seed_for("command")
     with connect(server, token_file) as api:
         plan = gitops.plan(file, api, product)
-        gitops.check_releases(plan, api)
         if not as_json:
             _show(plan, path)
         if any(one.online for one in plan.settings) and not signers:
