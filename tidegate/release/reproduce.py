@@ -109,9 +109,7 @@ def _remedy(release: Release) -> str:
     other = _other_tools(release)
     if other:
         return f"It was built with other tools: {other}"
-    return (
-        "Is --source the very source of this release? Machine code (.mpy in /lib) is from build/native: `make native`"
-    )
+    return "Is this the very source of the release? Machine code is from build/native, made by tools/native.py"
 
 
 def _other_tools(release: Release) -> str:
