@@ -137,8 +137,10 @@ class Stream:
             at += self._size
 
     def _failed(self, name, error):
-        self.failures += 1
-        console.debug("source %s: %s: %s", name, type(error).__name__, error)
+        """Says so at the 1st, 2nd, 4th, 8th... failure: the log is for other things, too."""
+        count = self.failures = self.failures + 1
+        say = console.debug if count & (count - 1) else console.error
+        say("source %s: %s: %s (failure %d)", name, type(error).__name__, error, count)
 
     def _take(self, measure, at, value, now):
         """Calibrates, validates, and adds to the window."""
