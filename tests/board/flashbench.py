@@ -52,9 +52,23 @@ class Bench:
         (self.source / "firmware" / "lib").mkdir()
         (self.source / "firmware" / "app").mkdir()
         self.board = board
+        if board not in boards.names(self.source):
+            self._keep_loader_in_files()
         self.set_loader("one")
         self.trust = folder / "trust.cbor"
         self.trust.write_bytes(trust.encode(trust.make([keys.new(role) for role in ("release", "command", "root")])))
+
+    def _keep_loader_in_files(self) -> None:
+        """The emulated board again, under another name, with its loader in files as on a stock MicroPython."""
+        old, new = (self.source / "boards" / name for name in ("qemu_mps2", self.board))
+        new.mkdir()
+        for file, replaced, by in (
+            ("board.toml", "loader_size = 65536", "loader_size = 0"),
+            ("board.py", "LOADER_SIZE = 65536", "LOADER_SIZE = 0"),
+        ):
+            text = (old / file).read_text()
+            assert replaced in text
+            (new / file).write_text(text.replace(replaced, by).replace('name = "qemu_mps2"', f'name = "{self.board}"'))
 
     def set_loader(self, word: str) -> None:
         """Make the loader another one, that knows itself by this word."""

@@ -21,13 +21,22 @@ from tidegate import romloader
 from tidegate.flash import flash, verify
 from tidegate.serialport import BoardError, Session
 
-CUTS = int(os.environ.get("TIDEGATE_CUTS", "4"))
+CUTS = int(os.environ.get("TIDEGATE_CUTS", "2"))
 SEED = int(os.environ.get("TIDEGATE_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     made = Bench(tmp_path_factory.mktemp("cables"))
+    made.build(1)
+    made.build(2)
+    return made
+
+
+@pytest.fixture(scope="module")
+def file_bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """The same board with its loader in files."""
+    made = Bench(tmp_path_factory.mktemp("files"), "qemu_files")
     made.build(1)
     made.build(2)
     return made
@@ -41,10 +50,14 @@ def board(tmp_path: Path) -> Iterator[LabBoard]:
     made.power_off()
 
 
-def test_a_cable_pulled_at_random_moments(bench: Bench, board: LabBoard, record_property) -> None:
+@pytest.mark.parametrize("kept", ("bench", "file_bench"))
+def test_a_cable_pulled_at_random_moments(
+    kept: str, board: LabBoard, record_property, request: pytest.FixtureRequest
+) -> None:
     """The image and the loader change with every round; some cuts take the board's power, too."""
     print(f"seed {SEED} (TIDEGATE_SEED={SEED} repeats the moments, TIDEGATE_CUTS= makes more of them)")
     record_property("seed", SEED)
+    bench: Bench = request.getfixturevalue(kept)
     chance = random.Random(SEED)
     bench.set_loader("one")
     with Cable(board.pty) as cable:
@@ -52,31 +65,29 @@ def test_a_cable_pulled_at_random_moments(bench: Bench, board: LabBoard, record_
         whole = cable.passed  # bytes of a flashing of everything
     before = "1 one"
     assert power_cycled(board) == before
-    seen = set()
     for round_ in range(CUTS):
         number, word = 2 - round_ % 2, f"round{round_}"
         bench.set_loader(word)
-        request = bench.request(number)
+        asked = bench.request(number)
         allowed = {before, f"{before[0]} {word}", f"{number} {word}"}
         lose_power = chance.random() < 0.6
         with Cable(
             board.pty, chance.randrange(20, whole), board.emulator.kill if lose_power else lambda: None
         ) as cable:
             try:
-                flash(cable.port, request)
+                flash(cable.port, asked)
             except BoardError as error:
                 assert cable.cut, f"round {round_}: failed without a cut: {error}"
         if lose_power or chance.random() < 0.3:
             found = power_cycled(board)
             assert found in allowed, f"round {round_}, cut at {cable.passed} of {whole}: boots {found}, not {allowed}"
-            seen.add(found == before)
-        outcome = flash(board.pty, request)  # now the application runs, or the raw REPL still waits for the rest
+        outcome = flash(board.pty, asked)  # now the application runs, or the raw REPL still waits for the rest
         assert outcome.slots and outcome.slots["slots"][outcome.slots["running"]]["sequence"] == number
-        assert verify(board.pty, request) == []
+        assert verify(board.pty, asked) == []
         before = f"{number} {word}"
         assert power_cycled(board) == before
         with Session(board.pty) as session:
-            left = [path for path in session.list("/") if ".new" in path or "/flash." in path or "/boot" in path]
+            left = [path for path in session.list("/") if ".new" in path or "/tg/flash." in path or "/boot." in path]
             assert left == []
 
 
@@ -122,6 +133,27 @@ def flash_until_loader_is_staged(bench: Bench, board: LabBoard) -> int:
         session.put("/main.py", files["/main.py"])
         session.put(romloader.STAGED, packed)
     return len(packed)
+
+
+def test_the_power_goes_while_loader_files_change_places(file_bench: Bench, board: LabBoard) -> None:
+    """Each step of it: the board has the old loader or finishes putting the new one in its place."""
+    file_bench.set_loader("one")
+    flash(board.pty, file_bench.request(1))
+    for step, word in enumerate(("staged", "renamed", "dropped", "half")):
+        file_bench.set_loader(word)
+        files = dict(file_bench.request(1).loader(False))
+        main = files.pop("/main.py")
+        with Session(board.pty) as session:
+            session.put("/main.py", main)
+            for path, data in files.items():
+                session.put(path.replace("/boot", "/boot.stage", 1), data)
+            if step >= 1:
+                session.rename("/boot.stage", "/boot.next")
+            if step == 2:
+                session.drop("/boot")
+            if step == 3:
+                session.remove("/boot/loader.mpy")
+        assert power_cycled(board) == ("1 one" if step == 0 else f"1 {word}")
 
 
 def test_noise_on_the_line_and_an_application_that_talks(bench: Bench, board: LabBoard) -> None:
