@@ -58,10 +58,11 @@ _waitpid = _libc.func("i", "waitpid", "iPi")
 
 def find(name):
     """The program's path, in the folders of the system; OSError if it is not installed."""
-    for folder in _FOLDERS:
-        path = folder + "/" + name
-        if "/" not in name and _access(path, _X_OK) == 0:
-            return path
+    if name.strip(".") and "/" not in name:
+        for folder in _FOLDERS:
+            path = folder + "/" + name
+            if _access(path, _X_OK) == 0:
+                return path
     raise OSError(2, "%s is not installed on this machine" % name)
 
 
