@@ -127,7 +127,7 @@ case ${1:-} in
     all)
         prepare
         for name in fetch build sign verify publish rollout; do
-            "$0" "$name" # each on its own, so that what went wrong ends it, and a secret's file is gone after its step
+            docs/ci/release.sh "$name" # each on its own, so that what went wrong ends it, and a secret's file is gone after its step
         done
         ;;
     *) fail "no such step: ${1:-}" "Name one of: prepare client fetch build sign verify publish rollout all" ;;
