@@ -18,6 +18,7 @@ MAX_JSON = 4096  # bytes; what the board reads (firmware/lib/tidegate/config.py)
 OPTIONS = "/tg/boot.json"  # what the loader is told: firmware/boot/options.py
 AUTHORITIES = "/tg/ca.der"  # whom TLS trusts: firmware/lib/tidegate/tls.py
 TIME = "/tg/time"  # seconds since 1970 that have passed at least: the same
+NETWORK = "/tg/network.json"  # the wireless LAN, which is among the settings here and apart from them on the board
 CLAIM = "/tg/claim"  # what an unenrolled board enrols with
 MAIN = "/main.py"
 BOOT = "/boot"
@@ -50,6 +51,8 @@ def settings(
     for name, source in (("config", config), ("credentials", credentials)):
         if source:
             files[f"/tg/{name}.json"] = _json(source, name)
+    if config:
+        files.update(_network_apart(config, json.loads(files["/tg/config.json"])))
     if claim:
         files[CLAIM] = _claim(claim, files.get("/tg/trust.cbor")).encode()
     return files
@@ -131,6 +134,23 @@ def encode(value: dict[str, Any]) -> bytes:
 
 def _one_of(value: Any, known: tuple[str, ...]) -> str | None:
     return value if value in known else None
+
+
+def _network_apart(path: Path, config: dict[str, Any]) -> dict[str, bytes]:
+    """A password of a wireless LAN must not be in a file that commands may show (fs.cat of /tg/config.json)."""
+    network = config.pop("network", None)
+    if network is None:
+        return {}
+    keys = {"ssid": (1, 32), "password": (8, 63), "country": (2, 2)}
+    if not isinstance(network, dict) or not network.keys() <= keys.keys():
+        raise TidegateError(f"{path}: network must be an object of ssid, password and country", "Correct it")
+    for key, (least, most) in keys.items():
+        value = network.get(key)
+        if key in network and not (isinstance(value, str) and least <= len(value.encode()) <= most):
+            raise TidegateError(f"{path}: network.{key} must be a text of {least} to {most} bytes", "Correct it")
+    if network and "ssid" not in network:
+        raise TidegateError(f"{path}: network.ssid is missing", "Name the wireless LAN, or leave network empty")
+    return {NETWORK: encode(network), "/tg/config.json": encode(config)}
 
 
 def _claim(path: Path, store: bytes | None) -> str:

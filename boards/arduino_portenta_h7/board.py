@@ -11,7 +11,7 @@ class Board(Stm32):
 
     def __init__(self):
         Stm32.__init__(self)
-        wireless = settings(self.folder + "/config.json")
+        wireless = settings(self.folder)
         self._net = Wlan(self.folder) if wireless else Wired(network.LAN())
 
     def network_up(self):

@@ -1,6 +1,7 @@
-"""Wireless LAN as the settings say it: config.json {"network": {"ssid": .., "password": .., "country": ..}}.
+"""Wireless LAN as network.json says it: {"ssid": .., "password": .., "country": ..}.
 
-The password is a secret: it is read when the board joins, is not kept, and is in no message.
+Flashing takes that from `network` in config.json into a file of its own, which no command shows: the password is a
+secret. It is read when the board joins, is not kept, and is in no message.
 """
 
 import json
@@ -14,10 +15,10 @@ _AGAIN_MS = const(20000)  # between two attempts to join
 
 
 class Wlan:
-    """The station. folder: where config.json is."""
+    """The station. folder: where the settings are."""
 
     def __init__(self, folder):
-        self._path = folder + "/config.json"
+        self._folder = folder
         self._nic = None
         self._tried = 0
 
@@ -43,10 +44,10 @@ class Wlan:
 
     def _join(self):
         self._tried = time.ticks_ms()
-        found = settings(self._path)
+        found = settings(self._folder)
         ssid = found.get("ssid")
         if not isinstance(ssid, str) or not 0 < len(ssid) <= 32:
-            say("network: %s names no network.ssid (tidegate flash --config)", self._path)
+            say("network: no network.ssid in the settings (tidegate flash --config)")
             return
         password = found.get("password")
         try:
@@ -78,12 +79,12 @@ class Wired:
         return _addresses(self._nic)
 
 
-def settings(path):
-    """The object `network` of the settings; {} where there is none."""
+def settings(folder):
+    """What the settings say of the wireless LAN; {} where they name none."""
     try:
-        with open(path) as file:
-            found = json.load(file).get("network")
-    except (OSError, ValueError, AttributeError):
+        with open(folder + "/network.json") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 

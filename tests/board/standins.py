@@ -188,8 +188,8 @@ os.mkdir(Board.folder)
 
 
 def write_settings(network):
-    with open(Board.folder + "/config.json", "w") as file:
-        json.dump({"network": network} if network is not None else {}, file)
+    with open(Board.folder + "/network.json", "w") as file:
+        json.dump(network or {}, file)
 
 
 def check_parts():
@@ -285,7 +285,7 @@ def check_network():
             del CALLS[:]
             board.network_up()
             equal([call for call in CALLS if call[0] == "connect"], [], "settings %r" % wrong)
-        with open(Board.folder + "/config.json", "w") as file:
+        with open(Board.folder + "/network.json", "w") as file:
             file.write("{")
         Board()
 

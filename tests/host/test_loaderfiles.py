@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import json
 from pathlib import Path
 
+import pytest
+
 from tidegate import boards, loaderfiles
+from tidegate.errors import TidegateError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LIB = ROOT / "firmware" / "lib"
@@ -51,3 +55,33 @@ def test_what_was_told_before_stays_unless_asked_otherwise() -> None:
     assert loaderfiles.told(before, None, None, mps2) == before
     assert loaderfiles.told(before, "rom", "digest", mps2) == {"slots": "rom", "verify": "digest"}
     assert loaderfiles.told({"slots": "ram", "verify": 1}, None, None, mps2) == {"slots": "rom", "verify": "digest"}
+
+
+def test_the_password_of_a_wireless_lan_is_kept_apart(tmp_path: Path) -> None:
+    """Commands may show config.json, and nothing beside it that they do not know."""
+    config = tmp_path / "config.json"
+    network = {"ssid": "cabinet", "password": "a long secret", "country": "AT"}
+    config.write_text(json.dumps({"device": "gate-1", "network": network}))
+    files = loaderfiles.settings(None, config, None)
+    assert json.loads(files["/tg/config.json"]) == {"device": "gate-1"}
+    assert json.loads(files[loaderfiles.NETWORK]) == network
+    config.write_text('{"device": "gate-1"}')
+    assert loaderfiles.NETWORK not in loaderfiles.settings(None, config, None)
+
+
+@pytest.mark.parametrize(
+    ("network", "says"),
+    [
+        ({"password": "a long secret"}, "network.ssid is missing"),
+        ({"ssid": "", "password": "a long secret"}, "network.ssid must be a text of 1 to 32 bytes"),
+        ({"ssid": "x", "password": "secret"}, "network.password must be a text of 8 to 63 bytes"),
+        ({"ssid": "x", "key": "a long secret"}, "network must be an object of ssid, password and country"),
+        ("a long secret", "network must be an object"),
+    ],
+)
+def test_a_wrong_wireless_lan_is_named_without_its_password(network: object, says: str, tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"network": network}))
+    with pytest.raises(TidegateError, match=says) as wrong:
+        loaderfiles.settings(None, config, None)
+    assert "secret" not in str(wrong.value)
