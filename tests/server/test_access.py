@@ -17,6 +17,8 @@ ROUTES = [
     ("GET", "/api/v1/releases", "read"),
     ("GET", "/api/v1/commands", "read"),
     ("GET", "/api/v1/commands/00", "read"),
+    ("POST", "/api/v1/commands/00/cancel", "command"),
+    ("GET", "/api/v1/devices/x/opcodes", "read"),
     ("GET", "/api/v1/alarms", "read"),
     ("GET", "/api/v1/status", "read"),
     ("GET", "/api/v1/trust", "read"),
