@@ -9,16 +9,14 @@ it it asks again, with the same key, and is answered the same.
 import asyncio
 import gc
 import json
-from binascii import a2b_base64
 from hashlib import sha256
 
-import cbor
 from httpget import HttpError
 from httppost import post
 
 from tidegate import ConfigError, console, ids
+from tidegate.claim import Claim, Refused
 from tidegate.clock import const, sleep_ms
-from tidegate.mac import hmac
 from tidegate.state import State
 
 CLAIM = "claim"
@@ -28,43 +26,13 @@ _TRUST_COPY = "trust-copy.cbor"
 _CREDENTIALS = "credentials.json"
 
 _KIND = "application/cbor"
-_ASKS = "application/vnd.tidegate.enrol+cbor"
-_TELLS = "application/vnd.tidegate.enrolled+cbor"
-_FOR_MQTT = b"tidegate mqtt password 1"
-_FOR_COAP = b"tidegate coap key 1"
-_ED25519 = const(-19)
-_HMAC_256 = const(5)
-_ROOM = const(2816)  # bytes for the header and the body of the answer
-_MAX_ANSWER = const(1536)
+_ROOM = const(2304)  # bytes for the header and the body of the answer
 _ANSWER_S = const(30)
 _LINK_S = const(30)
 _PAUSE_S = const(4)  # doubled each time
 _PAUSE_MOST_S = const(300)
 _REFUSED_S = const(60)
 _PATIENCE = const(4)  # attempts of a board that has credentials it can go on with
-_DEVICE_CHARS = "abcdefghijklmnopqrstuvwxyz0123456789-"
-
-
-class Refused(Exception):
-    """The server does not take the claim, or its answer is not for us; the text says why."""
-
-
-class Claim:
-    """The claim on the board. id: 8 bytes; secret: 32; trust: how the trust store that may be
-    taken begins, hashed, 16.
-    """
-
-    def __init__(self, text):
-        """Raises ValueError for a text that is none."""
-        text = text.strip()
-        if len(text) != 98 or text[:5] != "tgc1_" or text[21] != "_" or text[65] != "_":
-            raise ValueError
-        self.id = _unhex(text[5:21])
-        secret = text[22:65].replace("-", "+").replace("_", "/")
-        self.secret = a2b_base64(secret + "=")
-        self.trust = _unhex(text[66:])
-        if len(self.secret) != 32:
-            raise ValueError
 
 
 class Enrolment:
@@ -85,7 +53,7 @@ class Enrolment:
             console.error("%s is no claim; put it on the board again", self._files.path(CLAIM))
             return
         old = self._credentials()
-        if old is not None and old.get("claim") == _hex(claim.id):
+        if old is not None and old.get("claim") == claim.name:
             self._files.remove(CLAIM)  # the power went between this and the credentials
             return
         from tidegate.config import Config
@@ -116,6 +84,8 @@ class Enrolment:
             feeding.cancel()
 
     async def _attempts(self, claim, config, may_give_up):
+        gc.collect()
+        buf = bytearray(_ROOM)
         self._board.network_up()
         ssl = None
         if config.enrol[0] == "https":
@@ -128,9 +98,9 @@ class Enrolment:
             attempt += 1
             try:
                 await self._link()
-                return await self._attempt(claim, config, ssl)
+                return await self._attempt(claim, config, ssl, buf)
             except Refused as error:
-                console.error("enrolment: claim %s: %s", _hex(claim.id), error)
+                console.error("enrolment: claim %s: %s", claim.name, error)
                 if may_give_up:
                     return None
                 pause = max(pause, _REFUSED_S)
@@ -142,12 +112,11 @@ class Enrolment:
             await sleep_ms(pause * 1000 + self._board.random(1)[0] * pause * 2)
             pause = min(2 * pause, _PAUSE_MOST_S)
 
-    async def _attempt(self, claim, config, ssl):
+    async def _attempt(self, claim, config, ssl, buf):
         nonce = self._board.random(16)
         wanted = None if self._has_trust(claim) else claim.trust
         body = _quietly(lambda: self._request(claim, config, nonce, wanted))
         _, host, port, path = config.enrol
-        buf = bytearray(_ROOM)
         status, answer = await post(
             host, port, path + "api/v1/enrol", _KIND, body, buf, _ANSWER_S, ssl
         )
@@ -155,33 +124,14 @@ class Enrolment:
             raise HttpError(status, _why(answer))
         if status != 200:
             raise Refused(_why(answer))
-        return _open(bytes(answer), claim, nonce, wanted)
+        return claim.open(bytes(answer), nonce, wanted)
 
     def _request(self, claim, config, nonce, wanted):
-        """The body of the POST: enrol-request in docs/wire.cddl."""
         from ed25519_sign import Key
 
         key = Key(self._seed(), self._boot.watchdog.feed)
-        shown = {1: 1, -1: 6, -2: key.public}
-        facts = {
-            1: 1,
-            2: shown,
-            3: claim.id,
-            4: config.board,
-            5: config.product,
-            6: ids.hardware(self._board),
-            7: nonce,
-        }
-        if wanted is not None:
-            facts[8] = wanted
-        protected = cbor.dumps({1: _ED25519, 16: _ASKS})
-        payload = cbor.dumps(facts)
-        signature = key.sign(cbor.dumps(("Signature1", protected, b"", payload)))
-        kid = sha256(cbor.dumps(shown)).digest()[:8]
-        proof = cbor.dumps(cbor.Tag(18, (protected, {4: kid}, payload, signature)))
-        protected = cbor.dumps({1: _HMAC_256, 16: _ASKS})
-        mac = hmac(claim.secret, cbor.dumps(("MAC0", protected, b"", proof)))
-        return cbor.dumps(cbor.Tag(17, (protected, {4: claim.id}, proof, mac)))
+        hardware = ids.hardware(self._board)
+        return claim.request(key, config.board, config.product, hardware, nonce, wanted)
 
     def _seed(self):
         """The board's own private key; made the first time."""
@@ -221,9 +171,9 @@ class Enrolment:
         credentials = {
             "device": device,
             "user": device,
-            "password": _hex(hmac(claim.secret, _FOR_MQTT + salt)[:24]),
-            "coap_key": _hex(hmac(claim.secret, _FOR_COAP + salt)),
-            "claim": _hex(claim.id),
+            "password": claim.password(salt),
+            "coap_key": claim.coap_key(salt),
+            "claim": claim.name,
         }
         self._files.write(_CREDENTIALS, json.dumps(credentials).encode())
         self._files.remove(CLAIM)
@@ -235,47 +185,6 @@ class Enrolment:
         except ValueError:
             return None
         return found if isinstance(found, dict) else None
-
-
-def _open(answer, claim, nonce, wanted):
-    """The map in the answer: enrolled in docs/wire.cddl. Raises Refused."""
-    try:
-        item = cbor.loads(answer, _MAX_ANSWER)
-        if not isinstance(item, cbor.Tag) or item.tag != 17 or len(item.value) != 4:
-            raise ValueError
-        protected, unprotected, payload, mac = item.value
-        mine = hmac(claim.secret, cbor.dumps(("MAC0", protected, b"", payload)))
-        if not _same(mac, mine):
-            raise ValueError
-        if protected != cbor.dumps({1: _HMAC_256, 16: _TELLS}) or unprotected:
-            raise ValueError
-        told = cbor.loads(payload, _MAX_ANSWER)
-        if not isinstance(told, dict) or told[3] != nonce:
-            raise ValueError
-        device, salt, group = told[1], told[2], told[4]
-        if len(salt) != 16 or not isinstance(salt, bytes) or not isinstance(group, str):
-            raise ValueError
-        if not 0 < len(device) <= 32 or any(char not in _DEVICE_CHARS for char in device):
-            raise ValueError
-    except (ValueError, TypeError, KeyError):
-        raise Refused("the answer is not by the server that made the claim")
-    if wanted is None:
-        told.pop(5, None)
-        return told
-    store = told.get(5)
-    if not isinstance(store, bytes) or sha256(store).digest()[:16] != wanted:
-        raise Refused("the server gave another trust store than the claim names")
-    return told
-
-
-def _same(one, other):
-    """Whether these bytes are equal; takes as long wherever they differ."""
-    if len(one) != len(other):
-        return False
-    differing = 0
-    for a, b in zip(one, other):
-        differing |= a ^ b
-    return not differing
 
 
 def _why(answer):
@@ -299,11 +208,3 @@ def _quietly(work):
     finally:
         gc.threshold(usual)
         gc.collect()
-
-
-def _hex(data):
-    return "".join("%02x" % byte for byte in data)
-
-
-def _unhex(text):
-    return bytes(int(text[at : at + 2], 16) for at in range(0, len(text), 2))

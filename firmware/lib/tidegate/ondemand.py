@@ -28,7 +28,7 @@ _NAMES = (  # one text: as a tuple the names themselves would be in RAM
     "tidegate.ringopen tidegate.calibration tidegate.tls ssl "
     "bspatch bspatch_adaptive bspatch_plain bspatch_start bspatch_viper "
     "cose ed25519 ed25519_base ed25519_pure "
-    "edwards25519 httpget sha512 tidegate.enrol ed25519_sign httppost "
+    "edwards25519 httpget sha512 tidegate.enrol tidegate.claim ed25519_sign httppost "
     "coap coap_block coap_exchange coap_message coap_peer coap_udp "
     "boot.back boot.fileslots boot.manifests boot.options boot.record boot.romslots "
     "boot.signature boot.slots boot.verify"
