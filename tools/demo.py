@@ -227,7 +227,7 @@ def _attack(story: Story, place: Installation) -> None:
     )
     message = commands.make(key, request)
     place.api.send_command(DEVICE, message)
-    place.wait("the answer", lambda: place.api.command(request.cti.hex())["state"] == "done", 30)
+    place.wait("the answer", lambda: place.api.command(request.cti.hex())["outcome"] == "done", 30)
     attacker.publish(place, f"tg/{DEVICE}/down/cmd", message)
     _alarm(story, place, "command-refused", "replay")
 
