@@ -9,6 +9,7 @@ from check import equal, raises, true
 from commandplace import device, offering
 from tidegate.clock import sleep_ms, ticks_ms
 from tidegate.state import State
+from tidegate.updater import Updater
 
 from tidegate import carrying, commands, opcodes
 from tidegate.opcodes import DANGEROUS, OPERATE, READ, opcode
@@ -234,6 +235,35 @@ def test_one_heavy_thing_at_a_time():
         taken.handle(given("try.heavy")[1])
     equal(end(taken), (commands.REFUSED, "busy: an update is at work; ask again later"))
     equal(len(seen), 1)
+
+
+def test_an_update_waits_for_a_heavy_command():
+    seen = []
+
+    class Beat:
+        def __call__(self):
+            pass
+
+        async def sleep(self, seconds):
+            seen.append("waits")
+            if len(seen) == 3:
+                site.heavy = None
+
+    class Waits(Updater):
+        async def _bring_to_its_end(self, data, resumed, beat):
+            seen.append((self.site.heavy, self.site.updating))
+            raise ValueError
+
+    taken = fresh()
+    site = taken.site
+    site.heavy = "bench"
+    updater = Waits(None, None, site, None, None, None)
+    try:
+        asyncio.run(updater._consider(b"offer", False, Beat()))
+    except ValueError:
+        pass
+    equal(seen, ["waits"] * 3 + [(None, 1)])
+    equal(site.updating, 0)
 
 
 def test_commands_that_were_too_much():
