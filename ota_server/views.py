@@ -15,7 +15,7 @@ from tidegate.release.inspect import trust_facts
 from tidegate.report import plain
 from tidegate.trust import TrustStore
 
-from .store import commands, data, now_ms, telemetry
+from .store import commands, data, now_ms, output, telemetry
 from .store.models import (
     Alarm,
     Claim,
@@ -184,7 +184,7 @@ def command(session: Session, row: Command, whole: bool = False) -> dict[str, An
     told = command_list(session, [row])[0]
     if whole:
         told["arguments"] = None if row.message is None else _arguments(row.message)
-        told["output"], told["missing_parts"] = commands.output(session, row)
+        told["output"], told["missing_parts"] = output.read(session, row)
     return told
 
 

@@ -87,7 +87,9 @@ def make(key: Key | Sequence[Key], command: Command) -> bytes:
         raise TidegateError(f"the arguments of {command.opcode} cannot be sent: {error}") from error
     signers = [key.signer_for(role) for key in keys]
     headers = {cose.HEADER_TYP: TYP_CWT}
-    message = cose.sign1(signers[0], payload, headers=headers) if len(signers) == 1 else cose.sign(signers, payload, headers)
+    message = (
+        cose.sign1(signers[0], payload, headers=headers) if len(signers) == 1 else cose.sign(signers, payload, headers)
+    )
     if len(message) > MAX_SIZE:
         raise TidegateError(
             f"the command has {len(message)} bytes, at most {MAX_SIZE} fit a device", "Shorten its arguments"

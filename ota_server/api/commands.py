@@ -82,6 +82,7 @@ def _new(session: Session, device: Device, message: bytes) -> Command:
         opcode=claims.opcode,
         message=message,
         digest=hashlib.sha256(message).hexdigest(),
+        nonce=claims.nonce.hex() if claims.nonce is not None else None,
         expires_at=claims.expires * 1000,
     )
     commands.add(session, row, g.actor)

@@ -17,7 +17,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
-from .models import Command, CommandPart, CommandStep, Device, now_ms
+from .models import Command, CommandStep, Device, now_ms
+from .output import MOST_PARTS
 
 OPEN = ("pending", "verified", "uplinked")
 ENDED = ("confirmed", "archived", "refused", "expired", "cancelled")
@@ -27,8 +28,7 @@ EXPIRY_GRACE_MS = 10_000  # an answer may still be on its way when the time is o
 LEASE_MS = 30_000  # so long nobody else sends what a worker has begun to send
 MOST_IN_FLIGHT = 4  # commands a device has and has not answered: its queue
 FLIGHT_MS = 120_000  # the longest that a command runs; one without an answer by then blocks no others
-MOST_OUTPUT = 65_536  # bytes of text kept of one answer
-MOST_PARTS = 1024
+BATCH = 500  # rows in one transaction
 
 
 def get(session: Session, cti: str, device_id: str | None = None) -> Command | None:
@@ -193,22 +193,45 @@ def unsent(session: Session, device_id: str, message: bytes) -> None:
 
 def over(session: Session) -> bool:
     """Whether `end` would do anything: asked often, so it takes no lock."""
-    return session.scalar(select(Command.id).where(_late() | _archivable()).limit(1)) is not None
+    wanted = select(Command.id).where(_late() | _archivable() | _missed())
+    return session.scalar(wanted.limit(1)) is not None
 
 
 def end(session: Session) -> None:
-    """Give up on what is open and late; erase the messages of what has ended and can do nothing any more."""
-    for row, state in session.execute(select(Command.id, Command.state).where(_late())).all():
+    """Give up on what is open and late, or was forgotten by its device; erase the messages of what has ended and can do
+    nothing any more. What another transaction has in hand is left for the next time: nothing here waits for a row."""
+    for row, state in _taken(session, _late()):
         why = "no answer before it expired" if state == "uplinked" else "it could not be sent before it expired"
-        move(session, row, OPEN, "expired", "server", why, _late(), ended_at=now_ms(), why=why)
-    for row in session.scalars(select(Command.id).where(_archivable(), Command.state == "confirmed")).all():
-        move(session, row, ("confirmed",), "archived", "server", "the signed message is erased", message=None)
-    done = update(Command).where(_archivable(), Command.state != "confirmed").values(message=None)
-    session.execute(done.execution_options(synchronize_session=False))
+        move(session, row, OPEN, "expired", "server", why, ended_at=now_ms(), why=why)
+    for row, _ in _taken(session, _missed()):
+        why = "the board started anew before it answered; ask again"
+        move(session, row, ("uplinked",), "expired", "server", why, ended_at=now_ms(), why=why)
+    for row, state in _taken(session, _archivable()):
+        if state == "confirmed":
+            move(session, row, ("confirmed",), "archived", "server", "the signed message is erased", message=None)
+        else:
+            session.execute(update(Command).where(Command.id == row).values(message=None))
+
+
+def _taken(session: Session, which: ColumnElement[bool]) -> list[tuple[int, str]]:
+    """(row, state) of those, locked until the transaction ends."""
+    wanted = select(Command.id, Command.state).where(which).order_by(Command.id).limit(BATCH)
+    return [(row[0], row[1]) for row in session.execute(wanted.with_for_update(skip_locked=True, of=Command))]
 
 
 def _late() -> ColumnElement[bool]:
     return Command.state.in_(OPEN) & (Command.expires_at < now_ms() - EXPIRY_GRACE_MS)
+
+
+def _missed() -> ColumnElement[bool]:
+    """Sent, not answered, and made for a boot that is over; a board that was in the middle of it has said so by now."""
+    reborn = exists().where(
+        Device.id == Command.device_id,
+        Device.nonce != Command.nonce,
+        Device.birth_at > Command.uplinked_at,
+        Device.birth_at < now_ms() - EXPIRY_GRACE_MS,
+    )
+    return (Command.state == "uplinked") & reborn
 
 
 def _archivable() -> ColumnElement[bool]:
@@ -243,45 +266,6 @@ def declined(session: Session, device_id: str, cti: str, reason: str) -> None:
     row = get(session, cti, device_id)
     if row is not None and row.outcome is None:
         move(session, row.id, OPEN, "refused", f"device {device_id}", reason, ended_at=now_ms(), why=reason[:256])
-
-
-def part(session: Session, device_id: str, cti: str, number: int, text: str) -> bool:
-    """File one part of an answer; false when it belongs to nothing. One that comes again is known.
-
-    The caller holds the device's row, so the sum of sizes is exact.
-    """
-    row = get(session, cti, device_id)
-    if row is None:
-        return False
-    size = len(text.encode())
-    if number < MOST_PARTS and session.get(CommandPart, (row.id, number)) is not None:
-        return True
-    if number >= MOST_PARTS or row.output_size + size > MOST_OUTPUT:
-        row.truncated = True
-        return True
-    session.add(CommandPart(command_id=row.id, number=number, text=text))
-    row.output_size += size
-    return True
-
-
-def output(session: Session, row: Command) -> tuple[str | None, list[int]]:
-    """(text, numbers of missing parts) of an answer in parts. While it comes, the text up to the first gap; so what
-    was read before is always how it begins. None if there is none."""
-    wanted = select(CommandPart).where(CommandPart.command_id == row.id).order_by(CommandPart.number)
-    found = {part.number: part.text for part in session.scalars(wanted)}
-    if not found and not row.parts:
-        return None, []
-    total = min(row.parts or 0, MOST_PARTS)
-    if row.truncated:  # after the last that is kept, none is missing: it was too much
-        total = min(total, max(found, default=-1) + 1)
-    missing = [number for number in range(total) if number not in found]
-    text, number = [], 0
-    while number in found or number < total:
-        text.append(found.get(number, f"[part {number} is missing]\n"))
-        number += 1
-    if row.truncated and row.parts is not None:
-        text.append(f"\n[the rest is not kept: more than {MOST_OUTPUT} bytes]\n")
-    return "".join(text), missing
 
 
 def forget(session: Session, device_id: str, keep: int) -> None:

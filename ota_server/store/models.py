@@ -325,6 +325,7 @@ class Command(Base):
     message: Mapped[bytes | None] = mapped_column(LargeBinary)
     digest: Mapped[str | None] = mapped_column(String(64))  # of the message, which knows it when it comes again
     role: Mapped[str | None] = mapped_column(String(8))  # of the keys: command, diagnose
+    nonce: Mapped[str | None] = mapped_column(String(16))  # of the boot it is for, as it says
     state: Mapped[str] = mapped_column(String(12), default="pending")
     created_at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
     expires_at: Mapped[int] = mapped_column(BigInteger)

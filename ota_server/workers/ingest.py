@@ -11,7 +11,19 @@ from typing import Any, NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ota_server.store import Store, alarms, commands, data, groups, identity, now_ms, settings, telemetry, trusts
+from ota_server.store import (
+    Store,
+    alarms,
+    commands,
+    data,
+    groups,
+    identity,
+    now_ms,
+    output,
+    settings,
+    telemetry,
+    trusts,
+)
 from ota_server.store.models import Device, Report
 from tidegate import report as messages
 from tidegate import senml
@@ -194,8 +206,11 @@ def _result(session: Session, device: Device, message: Message, _stream: str) ->
     body = messages.result(message.payload)
     cti, outcome, part = body.pop("cti"), body["code"], body.pop("part", None)
     if outcome == "running":
-        if not commands.part(session, device.id, cti, part["number"], clean_text(body["text"])):
+        known = commands.get(session, cti, device.id)
+        if known is None:
             _unknown(session)
+        else:
+            output.add(session, known, part["number"], clean_text(body["text"]))
     else:
         answer = {name: clean(value) for name, value in body.items() if name != "answer"}
         if "answer" in body:

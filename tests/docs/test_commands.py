@@ -5,7 +5,10 @@ Ground: bash on this machine, a real server, the emulated Cortex-M3.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -35,17 +38,22 @@ def blocks(page: Path) -> list[str]:
 
 
 def run_page(name: str | Path, folder: Path) -> str:
-    """What the commands of docs/<name> (or of another page) print, from top to bottom in a folder of their own, on free ports, under
-    `set -e`."""
+    """What the commands of docs/<name> (or of another page) print, from top to bottom in a folder of their own, on free
+    ports, under `set -e`. What they leave running ends with them."""
     script = "set -euo pipefail\n" + "\n".join(blocks(ROOT / "docs" / name))
     script = re.sub(r"/tmp/(gates|trust)\b", str(folder / "place"), script)
     for port in ("8080", "1883"):
         script = re.sub(rf"\b{port}\b", str(free_port()), script)
-    done = subprocess.run(
-        ["timeout", "--kill-after=5", str(TIMEOUT_S), "bash", "-c", script], capture_output=True, text=True, cwd=ROOT
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
+    with (folder / "printed").open("w") as out, (folder / "complaints").open("w") as err:
+        shell = subprocess.Popen(["bash", "-c", script], stdout=out, stderr=err, cwd=ROOT, start_new_session=True)
+        try:
+            code = shell.wait(TIMEOUT_S)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGKILL)
+    printed = (folder / "printed").read_text()
+    assert code == 0, printed[-3000:] + (folder / "complaints").read_text()[-3000:]
+    return printed
 
 
 def test_the_walkthrough_from_top_to_bottom(tmp_path: Path) -> None:
@@ -77,7 +85,14 @@ def test_the_page_on_commands_after_the_walkthrough(tmp_path: Path) -> None:
     begun = (ROOT / "docs" / "walkthrough.md").read_text().partition("## An update")[0]
     (tmp_path / "begun.md").write_text(begun + (ROOT / "docs" / "remote-commands.md").read_text())
     printed = run_page(tmp_path / "begun.md", tmp_path)
-    for expected in ("log.tail", "gate-1 answers info", "gate-1 answers reboot", "1 of 1 done", "is cancelled", "[None]"):
+    for expected in (
+        "log.tail",
+        "gate-1 answers info",
+        "gate-1 answers reboot",
+        "1 of 1 done",
+        "is cancelled",
+        "[None]",
+    ):
         assert expected in printed, f"{expected!r} is missing in:\n{printed}"
 
 

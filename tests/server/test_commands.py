@@ -13,6 +13,7 @@ from alembic import command as alembic_command
 from alembic.config import Config as AlembicConfig
 
 from ota_server.store import Store, commands, engine, migrate, now_ms, retention
+from ota_server.store import output as joined
 from ota_server.store.models import Command, CommandPart, CommandStep, Device
 from ota_server.workers import ingest
 from tidegate.cborstrict import dumps
@@ -85,7 +86,7 @@ def history(store: Store, row: int) -> list[str]:
 
 def output(store: Store, row: int) -> tuple[str | None, list[int]]:
     with store.read() as session:
-        return commands.output(session, session.get(Command, row))
+        return joined.read(session, session.get(Command, row))
 
 
 def say(store: Store, message: dict[int, Any], kind: str = "result") -> None:
@@ -173,6 +174,28 @@ def test_a_late_answer_still_counts(store):
     with store.read() as session:
         last = commands.steps(session, [found])[row][-1]
     assert last.by == "device gw-1" and last.why == "OSError: 28, after it had expired here"
+
+
+def test_what_a_reset_made_the_board_forget_is_not_waited_for(store):
+    """It was made for the last boot: the board would refuse it. What it had begun it answers for, after the reset."""
+    rows = [
+        add(store, n, "uplinked", nonce=nonce, uplinked_at=now_ms()) for n, nonce in ((1, "a"), (2, "b"), (3, None))
+    ]
+    with store.write() as session:
+        device = session.get(Device, "gw-1")
+        device.nonce, device.birth_at = "b", now_ms() + 1
+    with store.read() as session:
+        assert not commands.over(session), "it may have been in the middle of it, and says so soon"
+    with store.write() as session:
+        session.execute(sa.update(Command).values(uplinked_at=now_ms() - commands.EXPIRY_GRACE_MS - 2000))
+        session.get(Device, "gw-1").birth_at = now_ms() - commands.EXPIRY_GRACE_MS - 1000
+    with store.write() as session:
+        commands.end(session)
+        assert not commands.over(session)
+    assert [get(store, row).state for row in rows] == ["expired", "uplinked", "uplinked"]
+    assert "started anew" in get(store, rows[0]).why
+    say(store, {1: CTI, 2: 1, 4: "interrupted by a reset (watchdog) before it was answered"})
+    assert (get(store, rows[0]).state, get(store, rows[0]).outcome) == ("confirmed", "failed")
 
 
 def test_only_the_first_answer_counts(store):
@@ -338,8 +361,8 @@ def test_more_than_is_kept(store):
         say(store, part(number, "x" * 1000 + "\n"))
     say(store, {1: CTI, 2: 0, 5: [70, False]})
     text, missing = output(store, row)
-    kept = commands.MOST_OUTPUT // 1001
-    assert missing == [] and text.endswith(f"[the rest is not kept: more than {commands.MOST_OUTPUT} bytes]\n")
+    kept = joined.MOST_OUTPUT // 1001
+    assert missing == [] and text.endswith(f"[the rest is not kept: more than {joined.MOST_OUTPUT} bytes]\n")
     assert text.count("x\n") == kept and get(store, row).truncated
     say(store, part(2**40, "y"))
     with store.read() as session:
@@ -348,11 +371,11 @@ def test_more_than_is_kept(store):
 
 def test_many_small_parts(store):
     row = add(store, state="uplinked")
-    for number in (0, commands.MOST_PARTS - 1, commands.MOST_PARTS, commands.MOST_PARTS + 5):
+    for number in (0, joined.MOST_PARTS - 1, joined.MOST_PARTS, joined.MOST_PARTS + 5):
         say(store, part(number, "é\x00\x1b[2J\r\n\t"))
     say(store, {1: CTI, 2: 1, 4: "OutputLimit", 5: [2**62, False]})
     text, missing = output(store, row)
-    assert text.startswith("é��[2J\n\t") and len(missing) == commands.MOST_PARTS - 2
+    assert text.startswith("é��[2J\n\t") and len(missing) == joined.MOST_PARTS - 2
     assert get(store, row).truncated
 
 

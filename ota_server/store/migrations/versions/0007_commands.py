@@ -20,6 +20,7 @@ def upgrade() -> None:
         table.alter_column("sent_at", new_column_name="uplinked_at", existing_type=sa.BigInteger())
         table.add_column(sa.Column("digest", sa.String(64), nullable=True))
         table.add_column(sa.Column("role", sa.String(8), nullable=True))
+        table.add_column(sa.Column("nonce", sa.String(16), nullable=True))
         table.add_column(sa.Column("claimed_at", sa.BigInteger(), nullable=True))
         table.add_column(sa.Column("outcome", sa.String(8), nullable=True))
         table.add_column(sa.Column("parts", sa.BigInteger(), nullable=True))
@@ -68,7 +69,7 @@ def downgrade() -> None:
     erased = sa.table("command", sa.column("message", sa.LargeBinary()))
     op.execute(erased.update().where(erased.c.message.is_(None)).values(message=b""))
     with op.batch_alter_table("command") as table:
-        for name in ("truncated", "output_size", "parts", "outcome", "claimed_at", "role", "digest"):
+        for name in ("truncated", "output_size", "parts", "outcome", "claimed_at", "nonce", "role", "digest"):
             table.drop_column(name)
         table.alter_column("uplinked_at", new_column_name="sent_at", existing_type=sa.BigInteger())
         table.alter_column("message", nullable=False, existing_type=sa.LargeBinary())
