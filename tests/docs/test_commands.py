@@ -77,7 +77,7 @@ def test_the_page_on_trust_from_top_to_bottom(tmp_path: Path) -> None:
 
 def test_the_page_on_diagnostics_from_top_to_bottom(tmp_path: Path) -> None:
     printed = run_page("diagnostics.md", tmp_path)
-    for expected in ("ZeroDivisionError", "D source supply", "config.json", "reset cause", "largest", "good"):
+    for expected in ("ZeroDivisionError", "source supply: ZeroDivisionError", "config.json", "reset cause", "largest", "good"):
         assert expected in printed, f"{expected!r} is missing in:\n{printed}"
 
 
@@ -165,3 +165,9 @@ def test_pages_link_only_to_what_is_there() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
+
+
+def test_an_evening_in_the_field_from_top_to_bottom(tmp_path: Path) -> None:
+    printed = run_page("field.md", tmp_path)
+    for expected in ("slot A boots", "ZeroDivisionError", "1.0.1", "confirmed", "temperature"):
+        assert expected in printed, f"{expected!r} is missing in:\n{printed}"

@@ -31,8 +31,8 @@ def catalog() -> dict[str, tuple[str, list[str]]]:
             assert isinstance(name, ast.Constant)
             spec = known[spec.id] if isinstance(spec, ast.Name) else spec
             assert isinstance(spec, ast.Tuple)
-            names.append(f"{name.value}{'?' if len(spec.elts) == 4 else ''}")
-        found[key.value] = (who, names)
+            names.append(f"{name.value!s}{'?' if len(spec.elts) == 4 else ''}")
+        found[str(key.value)] = (who, names)
     return found
 
 
