@@ -212,6 +212,25 @@ def test_commands_go_out_once_in_order_and_are_answered(server, device, ring):
     eventually(lambda: heard == [first, second, third], SLOW_S)
 
 
+def test_a_command_over_coap_is_taken_back_answered_in_parts_and_never_handed_out_twice(server, device, ring):
+    gate = device("c-parts")
+    gate.say("birth", birth())
+    first, second = (command_of(ring, "c-parts", counter) for counter in (9301, 9302))
+    assert send(server, "c-parts", first).status_code == 202
+    assert server.api("POST", f"/commands/{9301:016x}/cancel")["state"] == "cancelled"
+    assert send(server, "c-parts", second).status_code == 202
+    assert gate.observe("cmd") == [second]
+    assert server.http.post(f"/api/v1/commands/{9302:016x}/cancel").status_code == 409
+    cti = (9302).to_bytes(8, "big")
+    for part in ({5: [0, True], 6: "one "}, {5: [1, True], 6: "two"}, {5: [1, True], 6: "two"}):
+        assert gate.say("result", {1: cti, 2: 3, **part}).code == aiocoap.CHANGED
+    assert gate.say("result", {1: cti, 2: 0, 5: [2, False]}).code == aiocoap.CHANGED
+    told = server.api("GET", f"/commands/{9302:016x}")
+    assert (told["output"], told["outcome"], told["missing_parts"]) == ("one two", "done", [])
+    assert [step["why"] for step in told["history"]][2] == "taken by the device, over CoAP"
+    assert gate.read("cmd").payload == b""
+
+
 def begin_raw(peer: raw.Peer, gate: CoapDevice) -> bytes:
     """A session of `gate` from this socket, shown by a first message; returns its key."""
     gate.use(peer.ask(raw.POST, f"tg/{gate.id}/up/birth").options[raw.ECHO])
