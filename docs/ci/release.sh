@@ -1,7 +1,7 @@
 #!/bin/sh
 # A release from a clean clone, step by step; docs/ci/README.md says what each needs.
 #   docs/ci/release.sh all                                  every step, in order
-#   docs/ci/release.sh prepare|fetch|build|sign|verify|publish|rollout
+#   docs/ci/release.sh prepare|fetch|build|reproduce|sign|verify|publish|rollout
 # Every step can be repeated: the same commit gives the same bytes, and what the server has it is not sent again.
 set -eu
 umask 077
@@ -89,6 +89,15 @@ build() {
     tidegate release build "$@"
 }
 
+reproduce() {
+    step "building it again from the commit, and comparing"
+    set -- "$OUT"
+    for folder in "$WORK"/previous/*; do
+        [ ! -d "$folder" ] || set -- "$@" --previous "$folder"
+    done
+    tidegate release reproduce "$@"
+}
+
 sign() {
     step "signing"
     if [ -n "${SIGNER:-}" ]; then
@@ -123,12 +132,12 @@ rollout() {
 }
 
 case ${1:-} in
-    prepare | client | fetch | build | sign | verify | publish | rollout) "$1" ;;
+    prepare | client | fetch | build | reproduce | sign | verify | publish | rollout) "$1" ;;
     all)
         prepare
-        for name in fetch build sign verify publish rollout; do
+        for name in fetch build reproduce sign verify publish rollout; do
             docs/ci/release.sh "$name" # each on its own, so that what went wrong ends it, and a secret's file is gone after its step
         done
         ;;
-    *) fail "no such step: ${1:-}" "Name one of: prepare client fetch build sign verify publish rollout all" ;;
+    *) fail "no such step: ${1:-}" "Name one of: prepare client fetch build reproduce sign verify publish rollout all" ;;
 esac

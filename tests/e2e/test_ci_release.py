@@ -195,6 +195,7 @@ def test_the_workflow_from_a_clean_clone_to_a_confirmed_update(
         "release: Prepare": set(),
         "release: Fetch what is published": {"PUBLISH_TOKEN"},
         "release: Build": set(),
+        "release: Build it again and compare": set(),
         "release: Sign": {"RELEASE_KEY"},
         "release: Verify": set(),
         "release: Publish": {"PUBLISH_TOKEN"},
@@ -247,11 +248,33 @@ def test_the_recipe_links_to_what_is_published_and_the_update_is_confirmed(
 
     # The same job again: the same bytes, and nothing is sent or offered twice.
     again = {board: target.digest for board, target in made.targets.items()}
-    steps = "for step in fetch build sign verify publish rollout; do docs/ci/release.sh $step; done"
+    steps = "for step in fetch build reproduce sign verify publish rollout; do docs/ci/release.sh $step; done"
     said = shell(recipe.replace("docs/ci/release.sh all", steps), folder, env)
     made = releases.load(folder / "build" / "release" / "releases" / "1.1.0")
     assert {board: target.digest for board, target in made.targets.items()} == again
     assert "to upload: 0 of" in said and "it was already" in said and "stable already" in said
+
+
+def test_a_signer_makes_the_same_manifests(place: Installation, runner: Runner) -> None:
+    """SIGNER in the place of the key: here a program with the key in its file, elsewhere a token or a service."""
+    folder = place.folder / "by-hand"
+    manifest = folder / "build" / "release" / "releases" / "1.1.0" / "unix.suit"
+    signed = manifest.read_bytes()
+    manifest.unlink()
+    signer = place.folder / "signer.py"
+    signer.write_text(
+        "import sys\nfrom nacl.signing import SigningKey\nfrom tidegate import keys\n"
+        f"seed = keys.load({str(place.key('release'))!r}).seed_for('release')\n"
+        "sys.stdout.buffer.write(SigningKey(seed).sign(sys.stdin.buffer.read()).signature)\n"
+    )
+    env = {
+        "HOME": str(place.folder),
+        "PATH": f"{runner.machine / 'bin'}:/usr/bin:/bin",
+        "SIGNER": f"python3 {signer}",
+        "RELEASE_PUBLIC": f"{place.key('release')}.pub",
+    }
+    shell("docs/ci/release.sh sign", folder, env)
+    assert manifest.read_bytes() == signed
 
 
 def test_what_ci_may_not(place: Installation, runner: Runner) -> None:

@@ -20,6 +20,7 @@ _COLUMNS = {
     "id": "DEVICE",
     "name": "NAME",
     "board": "BOARD",
+    "group": "GROUP",
     "presence": "ONLINE",
     "protocol": "BY",
     "version": "VERSION",
