@@ -18,8 +18,7 @@ BOARD = "unix"
 _TIDEGATE = "from tidegate.cli import main; main()"
 SURROUNDINGS = [
     {"umask": "022", "PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C"},
-    {"umask": "077", "PYTHONHASHSEED": "1", "TZ": "Pacific/Chatham", "LC_ALL": "C.UTF-8"},
-    {"umask": "002", "PYTHONHASHSEED": "4242", "TZ": "Asia/Kathmandu", "LC_ALL": "de_DE.UTF-8", "PYTHONUTF8": "0"},
+    {"umask": "077", "PYTHONHASHSEED": "4242", "TZ": "Asia/Kathmandu", "LC_ALL": "de_DE.UTF-8", "PYTHONUTF8": "0"},
 ]
 
 

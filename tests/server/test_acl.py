@@ -100,9 +100,9 @@ def test_a_device_writes_to_nobody_elses_topics(place):
     eventually(other.client.is_connected)
     other.say("alarm", {1: "crash", 2: "own"})
     eventually(lambda: [a["reason"] for a in place.server.shown(other.id)["alarms"]] == ["own"])
+    shown = place.server.shown(mine.id)
     messages = {place.command(mine), place.command(other)}
     assert {payload for _, payload, _ in mine.heard + other.heard} == messages
-    shown = place.server.shown(mine.id)
     assert shown["online"] and shown["version"] == "1.0.0" and shown["alarms"] == []
     again = connected(place.server, mine.id, place.password_of(mine))
     place.command(again)
@@ -157,8 +157,8 @@ def test_a_last_will_reaches_nobody_elses_topics(place, kind):
     again.born("1.0.0", 1)
     again.vanish()  # its own will does go out
     eventually(lambda: place.server.shown(other.id)["online"] is False)
-    message = place.command(mine)
     assert place.server.shown(mine.id)["online"]
+    message = place.command(mine)
     assert [payload for topic, payload, _ in mine.heard if topic.endswith("cmd")] == [message]
 
 
