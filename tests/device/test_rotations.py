@@ -29,7 +29,7 @@ def test_stores():
         name = entry["name"]
         equal(store.version, entry["version"], name)
         equal([hexlify(kid).decode() for kid in store.revoked], entry["revoked"], name)
-        numbers = {"release": trust.RELEASE, "command": trust.COMMAND, "root": trust.ROOT}
+        numbers = {"release": trust.RELEASE, "command": trust.COMMAND, "root": trust.ROOT, "diagnose": trust.DIAGNOSE}
         for role, number in numbers.items():
             wanted = [[kid, public] for known, kid, public in entry["keys"] if known == role]
             equal(sorted(hexlify(kid).decode() for kid in store.kids(number)), sorted(kid for kid, _ in wanted), name)

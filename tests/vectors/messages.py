@@ -159,6 +159,8 @@ def stores() -> list[dict[str, Any]]:
 
     good("four keys", STORE)
     good("one key", trust.make([RELEASE]))
+    diagnose = [keys.from_seed("diagnose", digest(f"diagnose {n}")) for n in range(2)]
+    good("diagnose keys", trust.make([RELEASE, *diagnose], 2, {"diagnose": 2}))
     good("two of two", trust.make([RELEASE, RELEASE_2, ROOT], 7, {"release": 2}))
     good("revoked keys", trust.make([RELEASE, ROOT], 2, revoked=[digest("a")[:8], digest("b")[:8]]))
     eight = [keys.from_seed("release", digest(str(n))) for n in range(8)]

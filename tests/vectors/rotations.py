@@ -213,6 +213,13 @@ def quorums() -> list[dict[str, Any]]:
 
     both = command.make([COMMAND, COMMAND_2], ask())
     said("2 of 3", pair, both, GOOD, (both, "replay"), (command.make([COMMAND, COMMAND_3], ask(2)), GOOD))
+    looking = [keys.from_seed("diagnose", bytes([n]) * 32) for n in (21, 22, 23)]
+    eyes = trust.make([RELEASE, COMMAND, *looking, A], 1, {"diagnose": 2})
+    seen = command.make(looking[:2], ask())
+    said("2 of 3 diagnose keys", eyes, seen, GOOD, (seen, "replay"), (command.make(looking[1:], ask(2)), GOOD))
+    said("1 of 3 diagnose keys", eyes, command.make(looking[0], ask()), "threshold")
+    both_roles = _command_sign([COMMAND, looking[0]], ask())
+    said("a command key and a diagnose key", eyes, both_roles, GOOD, (command.make(looking[:2], ask()), GOOD))
     said("1 of 3", pair, command.make(COMMAND, ask()), "threshold")
     said("1 of 3 as a COSE_Sign", pair, _command_sign([COMMAND], ask()), "threshold")
     said("one key signs twice", pair, _command_sign([COMMAND, COMMAND], ask()), "malformed")
