@@ -207,3 +207,9 @@ def test_a_hard_fault_is_told(place: Installation) -> None:
 def test_an_exception_on_the_gateway(gateway: Installation) -> None:
     alarm = crash(gateway, GATEWAY, "call.agent.telemetry.poll=5")
     assert alarm["reason"] == "TypeError" and "task sample" in alarm["trace"]
+
+
+def test_a_gateway_that_was_killed_says_so(gateway: Installation) -> None:
+    code = "import ffi; c=ffi.open(None); c.func('i','kill','ii')(c.func('i','getpid','')(), 9)"
+    alarm = crash(gateway, GATEWAY, code)
+    assert alarm["reason"] == "reset" and "slot A" in alarm["trace"]

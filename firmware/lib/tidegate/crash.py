@@ -78,7 +78,8 @@ def forget(state):
 
 class Crash:
     """What was kept of the last crash. sequence: of the image that crashed, None if there was no
-    trace; count: how often it did; reason: a word; line: for people; text: all that is known.
+    trace; count: how often it did; reason: a word; line: for people; text: all that is known, or
+    "".
     """
 
     def __init__(self, state):
@@ -87,7 +88,7 @@ class Crash:
         reason, about, lines = _read(state)
         self.reason = reason or self.line.split(":")[0].split(" ")[0] or "reset"
         self.line = self.line or about
-        text = about + "\n" + trace
+        text = about + "\n" + trace if about else trace
         room = _MOST - len(text.encode()) - 10
         if lines and room > 40:
             text += "-- log\n" + _end(lines, room)

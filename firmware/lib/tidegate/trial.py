@@ -43,9 +43,9 @@ class Trial:
             self._reporter.report(reports.CONFIRMED, outcome.sequence, digest)
         else:
             last = crash.Crash(self._state)
-            ours = last.sequence == outcome.sequence
-            detail = last.line if ours else ""
-            trace = last.text if ours else None
+            # Without a trace there is what the board noted of its last attempt.
+            detail = last.line if last.sequence == outcome.sequence else ""
+            trace = last.text if last.sequence in (None, outcome.sequence) else None
             reason = TRIAL_REASONS.index(outcome.reason)
             failure = Failure(failures.TRIAL_FAILED + reason, detail or _EXPLAINED[reason])
             self._reporter.report(reports.ROLLED_BACK, outcome.sequence, digest, failure=failure)

@@ -105,7 +105,8 @@ async def _echo(s, address, number):
 
 def _open():
     """A socket for ICMP: a raw one, or the kind that Linux grants to everybody."""
-    for kind in (_RAW, socket.SOCK_DGRAM):
+    # Without raw sockets lwIP takes the other kind for UDP.
+    for kind in (_RAW, socket.SOCK_DGRAM) if hasattr(socket, "SOCK_RAW") else ():
         try:
             return socket.socket(socket.AF_INET, kind, _ICMP)
         except OSError:
