@@ -1,4 +1,4 @@
-"""docs/gitops.md, from top to bottom: bash on this machine and a real server; its gateways are registered, not there."""
+"""docs/gitops.md, from top to bottom: bash on this machine and a real server; its gateways are only registered."""
 
 from __future__ import annotations
 
