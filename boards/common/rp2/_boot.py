@@ -1,10 +1,10 @@
-# Frozen in the place of MicroPython's own _boot.py: the file system has the first 256 KiB of the storage, the slots
+# Frozen in the place of MicroPython's own _boot.py: the file system has the first 400 KiB of the storage, the slots
 # that are executed in place have the rest (boards/common/rp2flash.py).
 
 import rp2
 import vfs
 
-_FILES = 262144
+_FILES = 409600
 
 
 def _is_there(flash):
@@ -24,7 +24,7 @@ def _start():
     except OSError as error:
         if _is_there(flash):
             print("littlefs does not mount:", error)
-            print("To erase it: import rp2, vfs; vfs.VfsLfs2.mkfs(rp2.Flash(start=0, len=262144), progsize=256)")
+            print("To erase it: import rp2, vfs; vfs.VfsLfs2.mkfs(rp2.Flash(start=0, len=409600), progsize=256)")
             return
         vfs.VfsLfs2.mkfs(flash, progsize=256)
         vfs.mount(vfs.VfsLfs2(flash, progsize=256), "/")
