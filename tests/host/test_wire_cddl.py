@@ -74,6 +74,7 @@ BEYOND = {
     "a revoked key in use",
     "a key revoked twice",
     "65 records",
+    "settings that are no digest",  # text where bytes belong
     "a label that must be understood",
     "data of another name",
     "of a component with a bad name",
