@@ -193,24 +193,28 @@ def unsent(session: Session, device_id: str, message: bytes) -> None:
 
 def over(session: Session) -> bool:
     """Whether `end` would do anything: asked often, so it takes no lock."""
-    wanted = select(Command.id).where(_late() | _archivable() | _missed())
-    return session.scalar(wanted.limit(1)) is not None
+    wanted = (select(Command.id).where(which).limit(1) for which in (_late(), _missed(), _archivable()))
+    return any(session.scalar(one) is not None for one in wanted)
 
 
 def end(session: Session) -> None:
-    """Give up on what is open and late, or was forgotten by its device; erase the messages of what has ended and can do
-    nothing any more. What another transaction has in hand is left for the next time: nothing here waits for a row."""
+    """Give up on what is open and late, or was forgotten by its device; archive what was answered and can do nothing any
+    more. What another transaction has in hand is left for the next time: nothing here waits for a row."""
     for row, state in _taken(session, _late()):
         why = "no answer before it expired" if state == "uplinked" else "it could not be sent before it expired"
         move(session, row, OPEN, "expired", "server", why, ended_at=now_ms(), why=why)
     for row, _ in _taken(session, _missed()):
         why = "the board started anew before it answered; ask again"
         move(session, row, ("uplinked",), "expired", "server", why, ended_at=now_ms(), why=why)
-    for row, state in _taken(session, _archivable()):
-        if state == "confirmed":
-            move(session, row, ("confirmed",), "archived", "server", "the signed message is erased", message=None)
-        else:
-            session.execute(update(Command).where(Command.id == row).values(message=None))
+    for row, _ in _taken(session, _archivable()):
+        move(session, row, ("confirmed",), "archived", "server", "the signed message is erased", message=None)
+
+
+def erase(session: Session) -> None:
+    """The messages of what ended in another way and is past its expiry."""
+    ended = Command.state.in_(("refused", "expired", "cancelled"))
+    for row, _ in _taken(session, ended & Command.message.is_not(None) & _past()):
+        session.execute(update(Command).where(Command.id == row).values(message=None))
 
 
 def _taken(session: Session, which: ColumnElement[bool]) -> list[tuple[int, str]]:
@@ -219,8 +223,16 @@ def _taken(session: Session, which: ColumnElement[bool]) -> list[tuple[int, str]
     return [(row[0], row[1]) for row in session.execute(wanted.with_for_update(skip_locked=True, of=Command))]
 
 
+def _past() -> ColumnElement[bool]:
+    return Command.expires_at < now_ms() - EXPIRY_GRACE_MS
+
+
 def _late() -> ColumnElement[bool]:
-    return Command.state.in_(OPEN) & (Command.expires_at < now_ms() - EXPIRY_GRACE_MS)
+    return Command.state.in_(OPEN) & _past()
+
+
+def _archivable() -> ColumnElement[bool]:
+    return (Command.state == "confirmed") & _past()
 
 
 def _missed() -> ColumnElement[bool]:
@@ -232,12 +244,6 @@ def _missed() -> ColumnElement[bool]:
         Device.birth_at < now_ms() - EXPIRY_GRACE_MS,
     )
     return (Command.state == "uplinked") & reborn
-
-
-def _archivable() -> ColumnElement[bool]:
-    past = Command.expires_at < now_ms() - EXPIRY_GRACE_MS
-    kept = Command.message.is_not(None) & Command.state.in_(("refused", "expired", "cancelled"))
-    return past & ((Command.state == "confirmed") | kept)
 
 
 def answered(

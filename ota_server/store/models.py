@@ -316,6 +316,7 @@ class Command(Base):
         Index("command_cti", "cti"),
         Index("command_device", "device_id", "id"),
         Index("command_state", "state"),
+        Index("command_device_state", "device_id", "state"),
     )
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     device_id: Mapped[str] = mapped_column(ForeignKey("device.id"))

@@ -27,7 +27,8 @@ class Keep(NamedTuple):
 
 
 def prune(session: Session) -> None:
-    """Delete what is beyond each limit. The index on (device, id) finds the border without a scan."""
+    """Erase and delete what is beyond each limit. The index on (device, id) finds the border without a scan."""
+    commands.erase(session)
     for device_id in session.scalars(select(Device.id)).all():
         for table, keep in _KEPT:
             border = session.scalar(

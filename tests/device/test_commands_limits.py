@@ -188,6 +188,25 @@ def test_the_link_goes_away():
     true("connection" in why, why)
 
 
+def test_what_comes_after_the_answer():
+    seen = []
+    taken = fresh()
+    ask(lambda call: call.after(lambda: seen.append(len(taken.outbox.results()))), taken=taken)
+    equal(seen, [1])
+
+    def fails():
+        raise ValueError("too late")
+
+    equal(end(ask(lambda call: call.after(fails))), (commands.DONE, None))
+
+    def both(call):
+        call.after(lambda: seen.append("never"))
+        raise ValueError
+
+    ask(both)
+    equal(seen, [1])
+
+
 def test_memory():
     def hungry(call):
         raise MemoryError("memory allocation failed")

@@ -159,6 +159,7 @@ def test_what_is_late_expires_and_its_message_is_erased(store, state, why):
     row = add(store, state=state, expires_ms=-commands.EXPIRY_GRACE_MS - 1000)
     with store.write() as session:
         commands.end(session)
+        commands.erase(session)
     found = get(store, row)
     assert found.state == "expired" and why in found.why and found.message is None
     assert history(store, row) == [state, "expired"]

@@ -96,8 +96,11 @@ class Commands:
         await self._deliver(end, beat)
         self._keep(None)
         if last:
-            with ondemand.modules:
-                last()
+            try:
+                with ondemand.modules:
+                    last()
+            except Exception as error:  # it was answered; all that is left is to say it here
+                console.error("after command %s: %r", command[1], error)
 
     async def _carry_out(self, command, beat):
         """(its end as a message, what is to be called after that or None)."""
@@ -200,7 +203,7 @@ class Commands:
                 console.debug("result: %s", error)
                 await beat.sleep(1)
         if len(payload) > _KEPT_SIZE:
-            end.pop(3)
+            end.pop(3, None)
             end[4] = "its answer of %d bytes could not be sent" % len(payload)
         self._answer(end)
         self.agent.outbox.save()

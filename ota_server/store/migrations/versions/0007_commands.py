@@ -26,6 +26,7 @@ def upgrade() -> None:
         table.add_column(sa.Column("parts", sa.BigInteger(), nullable=True))
         table.add_column(sa.Column("output_size", sa.BigInteger(), nullable=False, server_default="0"))
         table.add_column(sa.Column("truncated", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.create_index("command_device_state", "command", ["device_id", "state"])
     op.create_table(
         "command_step",
         sa.Column("id", RowId, primary_key=True),
@@ -68,6 +69,7 @@ def downgrade() -> None:
     op.execute("UPDATE command SET state = 'expired' WHERE state = 'cancelled'")
     erased = sa.table("command", sa.column("message", sa.LargeBinary()))
     op.execute(erased.update().where(erased.c.message.is_(None)).values(message=b""))
+    op.drop_index("command_device_state", "command")
     with op.batch_alter_table("command") as table:
         for name in ("truncated", "output_size", "parts", "outcome", "claimed_at", "nonce", "role", "digest"):
             table.drop_column(name)
