@@ -198,8 +198,8 @@ def over(session: Session) -> bool:
 
 
 def end(session: Session) -> None:
-    """Give up on what is open and late, or was forgotten by its device; archive what was answered and can do nothing any
-    more. What another transaction has in hand is left for the next time: nothing here waits for a row."""
+    """Give up on what is open and late, or was forgotten by its device; archive what was answered and can do
+    nothing any more. What another transaction has in hand is left for the next time: nothing here waits for a row."""
     for row, state in _taken(session, _late()):
         why = "no answer before it expired" if state == "uplinked" else "it could not be sent before it expired"
         move(session, row, OPEN, "expired", "server", why, ended_at=now_ms(), why=why)
