@@ -29,7 +29,7 @@ log = logging.getLogger("tidegate.accounts")
 
 POLL_S = 0.25  # how soon a device that was registered can log in
 COMPARE_S = 300  # how soon a change by hand is put right
-ANSWER_S = 10
+ANSWER_S = 5
 RETRY_S = 2
 AT_ONCE = 8  # devices in one message: 8 KiB, where our configuration allows 20
 PAGE = 50  # users or roles in one answer
