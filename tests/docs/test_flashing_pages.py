@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from test_commands import run_page
+from test_pages import run_page
 
 
 def test_the_page_on_flashing(tmp_path: Path) -> None:

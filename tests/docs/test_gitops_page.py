@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from test_commands import ROOT, TIMEOUT_S, blocks, free_port
+from test_pages import ROOT, TIMEOUT_S, blocks, free_port
 
 
 def test_the_page_on_fleets_from_top_to_bottom(tmp_path: Path) -> None:
