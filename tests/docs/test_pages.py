@@ -77,7 +77,14 @@ def test_the_page_on_trust_from_top_to_bottom(tmp_path: Path) -> None:
 
 def test_the_page_on_diagnostics_from_top_to_bottom(tmp_path: Path) -> None:
     printed = run_page("diagnostics.md", tmp_path)
-    for expected in ("ZeroDivisionError", "source supply: ZeroDivisionError", "config.json", "reset cause", "largest", "good"):
+    for expected in (
+        "ZeroDivisionError",
+        "source supply: ZeroDivisionError",
+        "config.json",
+        "reset cause",
+        "largest",
+        "good",
+    ):
         assert expected in printed, f"{expected!r} is missing in:\n{printed}"
 
 
