@@ -52,6 +52,7 @@ def found(agent):
     """Whether there is something to tell once there is a connection. At a start."""
     boot, state = agent.boot, agent.state
     reason = _CAUSES.get(boot.reset_cause)
+    state.remove(FAULT + ".new")  # of a power cut while it was written
     kept = state.size(FAULT) or state.size(TRACE)
     if reason and not kept:
         said = boot.board.fault() if hasattr(boot.board, "fault") else None
