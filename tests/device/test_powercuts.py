@@ -9,7 +9,7 @@ from check import Random, equal, true
 from simworld import World
 from test_updater import envelope
 
-HEAP = "2m"
+HEAP = "4m"
 SLOTS = ("rom", "file")
 TIMEOUT_S = 900
 SAMPLE = 25  # cut points tried where trying all takes too long
