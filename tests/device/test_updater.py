@@ -43,6 +43,20 @@ def test_patch_to_confirmed():
         true(status["slots"]["B"]["whole"])
 
 
+def test_what_waits_in_ram_is_kept_before_the_reset_into_a_trial():
+    """The log's lines are; telemetry goes the same way."""
+    with flashed() as world:
+        config = world.board.folder + "/config.json"
+        with open(config) as file:
+            text = file.read()
+        with open(config, "w") as file:
+            file.write(text.replace('"log_level": "error"', '"log_level": "info"'))
+        world.offer = envelope("patch")
+        world.run(6, 2)
+        with open(world.board.folder + "/log/new") as file:
+            true("restart for its trial" in file.read())
+
+
 def test_image_when_no_patch_fits():
     with flashed() as world:
         world.offer = envelope("no-patch-fits")

@@ -133,6 +133,7 @@ class Agent:
         if ssl:
             self.commands.signed_at = self._know_time
         self.telemetry = self._measure(config, alarms)
+        self.updater.leave = self._leave
         self._rotation = Rotation(site, alarms, self._trust_changed)
         self.supervisor = Supervisor(boot.watchdog, self.log.poll, self._stuck)
         self.link.introduce(self._birth, self._online)
@@ -285,9 +286,13 @@ class Agent:
         await beat.wait(self._reboot)
         await beat.sleep(1)  # so that the answer is in the outbox and on its way
         await self.outbox.flush(_REBOOT_FLUSH_S)
+        self._leave()
+        self.boot.reset()
+
+    def _leave(self):
+        """What a reset on purpose must not cost."""
         self.telemetry.keep()
         self.log.save()
-        self.boot.reset()
 
 
 def _link(config, board, handlers, ssl):

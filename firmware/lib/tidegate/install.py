@@ -135,6 +135,8 @@ class Install:
         console.info("sequence %d installed; restart for its trial", sequence)
         self._report(reports.INSTALLED)
         await self._updater.outbox.flush(_FLUSH_S)
+        if self._updater.leave:
+            self._updater.leave()
         self._boot.reset()
 
     async def _bring(self, plan):

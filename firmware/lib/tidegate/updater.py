@@ -18,7 +18,8 @@ class Superseded(Exception):
 
 class Updater:
     """Takes offers. settled: digest of an image whose end this boot has already reported; doubt:
-    the trust store changed since the envelope at work was accepted.
+    the trust store changed since the envelope at work was accepted; leave(), or None: called before
+    the reset into a trial.
     """
 
     def __init__(self, boot, state, site, reporter, alarms, outbox):
@@ -31,6 +32,7 @@ class Updater:
         self.outbox = outbox
         self.settled = None
         self.doubt = False
+        self.leave = None
         self._arrived = asyncio.Event()
         self._inbox = None
         self._active = None  # hash of the envelope at work
