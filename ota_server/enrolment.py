@@ -53,6 +53,18 @@ def name_is_free(session: Session, name: str) -> bool:
     return devices.name_is_free(session, name) and session.scalar(waiting.limit(1)) is None
 
 
+def withdraw(session: Session, device_id: str) -> list[Claim]:
+    """Revoke the open claims for a device: one that is on a board already would bring a revoked device back.
+
+    Before the device's row is touched: `enrol` locks the claim first, too.
+    """
+    wanted = select(Claim).where(Claim.device_id == device_id, Claim.used_at.is_(None), Claim.revoked_at.is_(None))
+    found = list(session.scalars(wanted.order_by(Claim.id).with_for_update()))
+    for claim in found:
+        claim.revoked_at = now_ms()
+    return found
+
+
 def judge(keys: Keys, asked: Asked) -> Request:
     """The request inside, shown to be by somebody who holds claim and key; asks no database. Raises Refused."""
     if not asked.holds(keys.of_claim(asked.claim_id.hex())):

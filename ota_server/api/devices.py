@@ -84,14 +84,18 @@ def new_credentials(device_id: str) -> dict[str, Any]:
 @blueprint.post("/devices/<device_id>/revoke")
 @requires("devices")
 def revoke(device_id: str) -> dict[str, Any]:
-    """Put the device out: no login, no message, no offer and no command of it counts any more."""
+    """Put the device out: no login, no message, no offer, no command and no claim of it counts any more."""
     with context.store().write() as session:
         row = get(session, device_id)
+        withdrawn = enrolment.withdraw(session, row.id)
+        session.get(Device, row.id, with_for_update=True)  # one of them may just have taken it back
         if row.revoked_at is None:
             devices.revoke(session, row, g.actor)
             row.password_hash = passwords.hashed(passwords.generate())
             context.coap_keys().issue(session, row.id)
             audit.record(session, g.actor, "device.revoke", row.id)
+        for claim in withdrawn:
+            audit.record(session, g.actor, "claim.revoke", claim.id, device=row.id)
         answer = views.device(row)
     context.access_changed(row.id)
     context.wake_worker()

@@ -333,6 +333,21 @@ def test_a_revoked_device_is_out_at_once_and_comes_back_by_a_claim_for_it(server
     assert broker_takes(server, board.id, enrolment.mqtt_password(back.secret, answer.salt))
 
 
+def test_no_claim_of_before_brings_a_revoked_device_back(server, store):
+    board = Board()
+    board.enrol(server, new_claim(server, store))
+    before = new_claim(server, store, device=board.id)
+    server.api("POST", f"/devices/{board.id}/revoke")
+    assert state_of(server, before) == "revoked"
+    assert board.refused(server, before) == "claim-revoked"
+    after = new_claim(server, store, device=board.id)
+    server.api("POST", f"/devices/{board.id}/revoke")  # once more: somebody thought better of it
+    assert board.refused(server, after) == "claim-revoked"
+    assert server.shown(board.id)["revoked"]
+    told = server.api("GET", "/audit?limit=10")["entries"]
+    assert {row["subject"] for row in told if row["action"] == "claim.revoke"} >= {before.id.hex(), after.id.hex()}
+
+
 def test_what_a_revoked_device_says_by_other_ways_counts_no_more(server, store):
     """A broker that still lets it in, for as long as it does."""
     claim, board = new_claim(server, store), Board()
