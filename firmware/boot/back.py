@@ -16,16 +16,12 @@ def check(boot):
     place, kept = _open(boot)[:2]
     if boot.trial:
         return kept.slots[kept.running].sequence, None
+    why = _obstacle(kept)
+    if why:
+        return None, why
     other = 1 - kept.running
     slot = kept.slots[other]
     name = slots.NAMES[other]
-    if slot.state != record.GOOD:
-        return None, "slot %s holds no confirmed image" % name
-    if slot.sequence < kept.floor:
-        why = "slot %s holds sequence %d, below the floor %d: " % (name, slot.sequence, kept.floor)
-        return None, why + _RESIGN
-    if slot.digest in kept.bad:
-        return None, "slot %s holds an image that failed its trial" % name
     judge = verify.Verifier(boot.board, place, options.read(boot.board), boot.watchdog.feed)
     try:
         judge.check(slot, other)
@@ -35,12 +31,18 @@ def check(boot):
 
 
 def go(boot):
-    """Does it, in one write of the boot record; from the next reset on the other slot runs."""
+    """Does it, in one write of the boot record; from the next reset on the other slot runs. Raises
+    ValueError if it is not allowed any more: since `check` the trial may have been confirmed, or
+    an update have begun.
+    """
     _, kept, store = _open(boot)
     if boot.trial:
         kept.end_trial(record.ROLLED_BACK, record.RESET)
         boot.trial = False
     else:
+        why = _obstacle(kept)
+        if why:
+            raise ValueError(why)
         kept.running = 1 - kept.running
     store.save(kept)
 
@@ -53,6 +55,23 @@ def look(boot):
     told = options.read(boot.board)
     for index in range(record.SLOTS):
         yield slots.NAMES[index], _Judge(boot.board, place, told, kept.slots[index], index).judge
+
+
+def _obstacle(kept):
+    """Why the record lets nobody back into the slot that does not run, or None."""
+    other = 1 - kept.running
+    slot = kept.slots[other]
+    name = slots.NAMES[other]
+    if kept.trial != record.NONE:
+        return "slot %s holds an update, tried from the next reset on" % name
+    if slot.state != record.GOOD:
+        return "slot %s holds no confirmed image" % name
+    if slot.sequence < kept.floor:
+        why = "slot %s holds sequence %d, below the floor %d: " % (name, slot.sequence, kept.floor)
+        return why + _RESIGN
+    if slot.digest in kept.bad:
+        return "slot %s holds an image that failed its trial" % name
+    return None
 
 
 class _Judge:

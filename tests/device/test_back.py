@@ -1,7 +1,7 @@
 """What may be asked of the slots over the air: to look at them, and to go back, where the rules let it."""
 
 from boot import back, flash, loader
-from check import equal, true
+from check import equal, raises, true
 from simplace import kind
 from test_loader import IMAGE, OTHER, arm, board_with, install, ran
 
@@ -74,6 +74,31 @@ def test_back_to_what_was_flashed_over():
     during(board, back.go)
     equal(ran(board), ("A", 5, False))
     equal(flash.status(board)["floor"], 3)
+
+
+def test_a_trial_that_was_confirmed_in_between():
+    board = on_trial()
+
+    def work(boot):
+        equal(back.check(boot), (3, None))
+        boot.confirm()  # while the answer was on its way
+        why = raises(ValueError, back.go, boot)
+        true("below the floor 4" in str(why), why)
+
+    during(board, work)
+    equal(ran(board), ("B", 4, False))
+
+
+def test_an_update_that_began_in_between():
+    board = flashed_over()
+
+    def work(boot):
+        equal(back.check(boot), (5, None))
+        boot.slot_writer(len(IMAGE))
+        raises(ValueError, back.go, boot)
+
+    during(board, work)
+    equal(ran(board), ("B", 3, False))
 
 
 def test_not_into_a_damaged_slot():
