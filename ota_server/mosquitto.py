@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import signal
+import threading
 from pathlib import Path
 
 from sqlalchemy import select
@@ -26,6 +27,7 @@ log = logging.getLogger("tidegate.mosquitto")
 
 SERVER_USER = "tidegate_server"  # no device can be called so: ids have no underscore
 PLUGIN_FILE = "dynamic-security.json"
+_writing = threading.Lock()  # from reading the users to the file: an older list must not replace a newer one
 
 ACCESS = f"""\
 # A device writes below its own up/ and reads below its own down/; its user name is its id.
@@ -73,12 +75,13 @@ log_type notice
 def write(folder: Path, config: Config, store: Store) -> None:
     """Write the users and the access list, and a configuration where there is none."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [f"{device_id}:{password_hash}" for device_id, password_hash in _devices(store)]
-    users = "\n".join([f"{SERVER_USER}:{_own_hash(config)}", *lines]) + "\n"
-    write_atomic(folder / "passwords", users.encode(), mode=0o640)
-    write_atomic(folder / "access", ACCESS.encode(), mode=0o640)
-    _configure(folder, _BY_FILES.format(folder=folder.resolve()))
-    _reload(folder / "mosquitto.pid")
+    with _writing:
+        lines = [f"{device_id}:{password_hash}" for device_id, password_hash in _devices(store)]
+        users = "\n".join([f"{SERVER_USER}:{_own_hash(config)}", *lines]) + "\n"
+        write_atomic(folder / "passwords", users.encode(), mode=0o640)
+        write_atomic(folder / "access", ACCESS.encode(), mode=0o640)
+        _configure(folder, _BY_FILES.format(folder=folder.resolve()))
+        _reload(folder / "mosquitto.pid")
 
 
 def write_dynamic(folder: Path, config: Config, store: Store, plugin: Path | None = None) -> bool:
