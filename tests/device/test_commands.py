@@ -163,6 +163,17 @@ def test_a_trusted_clock():
         equal(taken.outbox.reasons(), ["replay"], name)
 
 
+def test_only_a_command_key_tells_the_time():
+    # It is kept, and certificates are held against it: a diagnose key could put the board offline for good.
+    told = []
+    taken = device(State(scratch.folder()))
+    taken.commands.signed_at = told.append
+    taken.handle_at_once(data("diagnose-key"))
+    equal(told, [])
+    taken.handle_at_once(data("ping"))
+    equal(told, [1_790_000_000])
+
+
 def test_too_many_at_once():
     taken = device(State(scratch.folder()))
     for _ in range(6):

@@ -237,6 +237,20 @@ def test_memory():
     equal(ran, [1])
 
 
+def test_a_module_that_cannot_be_imported():
+    def find(name):
+        raise ImportError("no module named 'tidegate.ops.gone'")
+
+    usual = carrying.catalog.find
+    carrying.catalog.find = find
+    try:
+        code, why = end(ask(lambda call: None))
+    finally:
+        carrying.catalog.find = usual
+    equal(code, commands.FAILED)
+    true("ImportError" in why, why)
+
+
 def test_one_heavy_thing_at_a_time():
     taken = fresh()
     seen = []

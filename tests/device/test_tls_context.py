@@ -103,6 +103,14 @@ def test_a_later_time_is_kept_once_a_day():
     equal(len(board.told), 3)
 
 
+def test_a_time_without_sense_is_not_told():
+    board = Board()
+    tls.know_time(board, 1 << 32)
+    tls.know_time(board, 1 << 64)
+    equal(board.told, [])
+    raises(OSError, open, board.folder + "/time")
+
+
 def test_a_board_with_a_clock():
     board = Clocked()
     tls.know_time(board, 1795230000)

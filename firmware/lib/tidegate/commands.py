@@ -43,7 +43,7 @@ class Commands:
         """
         self.agent = agent
         self.dangerous = dangerous
-        self.signed_at = None  # function(seconds since 1970), told when a command was signed
+        self.signed_at = None  # function(seconds since 1970), told when a command key signed
         self._nonce = nonce
         self._counters = _counters(agent.state)
         self._queue = []
@@ -93,6 +93,8 @@ class Commands:
                 end, last = await self._carry_out(command, beat)
         except MemoryError:
             end = {1: command[0], 2: FAILED, 4: "memory: not enough to carry it out"}
+        except Exception as error:  # whatever is wrong with an opcode's module
+            end = {1: command[0], 2: FAILED, 4: shorten(repr(error))}
         await self._deliver(end, beat)
         self._keep(None)
         if last:
@@ -142,7 +144,7 @@ class Commands:
             self._answer({1: cti, 2: REFUSED, 4: shorten("storage: " + problem)})
             return None
         self._strangers = 0
-        if self.signed_at:
+        if self.signed_at and not reads_only:  # it is kept: who may only look says nothing of time
             self.signed_at(signed)
         return cti, opcode, arguments, reads_only
 

@@ -46,6 +46,8 @@ def know_time(board, seconds):
     """It is at least so many seconds after 1970, says somebody who signed it. Kept over resets."""
     if not hasattr(board, "know_time"):
         return  # it has a clock
+    if seconds >> 32:  # after 2106: nonsense, on which a board's clock may raise
+        return
     board.know_time(seconds)
     if seconds < _kept(board.folder) + _DAY:
         return
