@@ -34,6 +34,7 @@ RETRY_S = 2
 AT_ONCE = 8  # devices in one message: 8 KiB, where our configuration allows 20
 PAGE = 50  # users or roles in one answer
 LOG_EVERY_S = 10
+_NEVER = float("-inf")  # not 0, which on a machine that has just started is a moment ago
 
 
 class NoAnswer(Exception):
@@ -83,7 +84,7 @@ class Accounts:
     # -------------------------------------------------------------- what should be, what is
 
     def _run(self) -> None:
-        compared, connection, seen = 0.0, 0, -1
+        compared, connection, seen = _NEVER, 0, -1
         present = Present({}, {}, {})
         while not self._stopping.wait(POLL_S):
             if not self._ready.is_set():
@@ -98,11 +99,11 @@ class Accounts:
                         present = self._read()
                     seen = newest
             except NoAnswer as error:
-                compared = 0.0
+                compared = _NEVER
                 self._complain("the users at %s could not be brought up to date: %s", self._broker, error)
                 self._stopping.wait(RETRY_S)
             except Exception:  # the database may be locked or full for a while; this thread must outlive that
-                compared = 0.0
+                compared = _NEVER
                 log.exception("could not look after the broker's users; next try in %d s", RETRY_S)
                 self._stopping.wait(RETRY_S)
 

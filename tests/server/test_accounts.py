@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import signed_releases as releases
@@ -15,6 +16,8 @@ from mqtt_device import Device
 from server_process import ServerProcess, eventually
 
 from ota_server import dynsec, passwords
+from ota_server.workers import accounts
+from ota_server.workers.mqtt import BrokerUrl
 
 pytestmark = pytest.mark.skipif(not shutil.which("mosquitto"), reason="needs mosquitto")
 
@@ -210,3 +213,30 @@ def test_the_files_are_written_once(tmp_path):
     assert "delete it first" in write_files(folder, tmp_path / "data", "--dynamic")
     assert (folder / "dynamic-security.json").read_text() == "mine"
     assert "allow_anonymous false" in (folder / "mosquitto.conf").read_text()
+
+
+def test_what_was_not_read_is_read_again_on_a_machine_that_has_just_started(monkeypatch):
+    monkeypatch.setattr(accounts, "time", SimpleNamespace(monotonic=lambda: 5.0))
+    monkeypatch.setattr(accounts, "RETRY_S", 0)
+    looked, had = [], []
+    there = dynsec.Present({"gw-1": {}}, {}, {})
+    made = accounts.Accounts(None, None, BrokerUrl("mqtt://s@127.0.0.1"), "c")
+
+    def read() -> dynsec.Present:
+        looked.append(1)
+        if len(looked) == 1:
+            raise accounts.NoAnswer("too busy")
+        return there
+
+    def put_right(present: dynsec.Present) -> bool:
+        had.append(present)
+        made._stopping.set()
+        return False
+
+    monkeypatch.setattr(made, "_read", read)
+    monkeypatch.setattr(made, "_put_right", put_right)
+    monkeypatch.setattr(made, "_newest_act", lambda: 1)
+    made._connection = 1
+    made._ready.set()
+    made._run()
+    assert had == [there], "not what it believed before it could ask"
