@@ -20,6 +20,7 @@ TIMEOUT = 30.0  # s for each read or write
 CONNECT_TIMEOUT = 5.0  # s
 MAX_ANSWER = 8 * 1024 * 1024
 MAX_TOKEN = 512
+_ADDRESS = "Write it like http://127.0.0.1:8080"
 MAX_PAGE = 500  # what the server gives in one answer
 
 
@@ -40,9 +41,12 @@ class Server:
     """
 
     def __init__(self, url: str, token: str, ca: Path | None = None):
-        parts = httpx.URL(url if "://" in url else f"http://{url}")
+        try:
+            parts = httpx.URL(url if "://" in url else f"http://{url}")
+        except httpx.InvalidURL as error:
+            raise TidegateError(f"{url!r} is not an HTTP address: {error}", _ADDRESS) from None
         if parts.scheme not in ("http", "https") or not parts.host:
-            raise TidegateError(f"{url!r} is not an HTTP address", "Write it like http://127.0.0.1:8080")
+            raise TidegateError(f"{url!r} is not an HTTP address", _ADDRESS)
         self.url = str(parts).rstrip("/")
         self._client = httpx.Client(
             base_url=self.url,
@@ -73,7 +77,8 @@ class Server:
     def fetch_releases(self, product: str, limit: int, before: int = 0, version: str | None = None) -> Any:
         """The newest releases of a product with their envelopes, newest first; `before`: with a lower number."""
         params: dict[str, Any] = {"limit": limit, "before": before, **({"version": version} if version else {})}
-        return self._call("GET", f"/api/v1/releases/{_segment(product)}/fetch", params=params)["releases"]
+        answer = self._call("GET", f"/api/v1/releases/{_segment(product)}/fetch", params=params)
+        return answer.get("releases") if isinstance(answer, dict) else None
 
     def payload(self, digest: str) -> bytes:
         """A payload's bytes, its digest checked."""
@@ -258,7 +263,7 @@ class Server:
             return None
         try:
             return json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if not answer.is_success:
                 return None
             raise ServerError(f"{self.url} does not answer like a Tidegate server", "Check the address") from error

@@ -92,6 +92,13 @@ def test_errors_name_the_remedy(cli: Cli, tmp_path: Path) -> None:
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize("address", ["http://h:port", "http://[::1", "http://h\x01", ""])
+def test_an_address_that_is_none_is_named(cli: Cli, tmp_path: Path, address: str) -> None:
+    (tmp_path / "token").write_text("tg_x")
+    result = cli("device", "list", "--server", address, "--token-file", tmp_path / "token")
+    assert result.exit_code == 1 and "is not an HTTP address" in result.stderr and "127.0.0.1" in result.stderr
+
+
 def test_errors_in_json(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "patch").write_bytes(b"no")
     result = cli("delta", "info", tmp_path / "patch", "--json")

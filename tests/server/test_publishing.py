@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import pty
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +22,8 @@ from server_process import KeyRing, ServerProcess
 from tidegate import keys, trust
 from tidegate import release as folders
 from tidegate.cli import main
+from tidegate.errors import TidegateError
+from tidegate.release.fetch import fetch
 from tidegate.release.folder import INDEX, Patch, Release, Target, encode
 
 BOARD, PRODUCT, VENDOR = releases.BOARD, releases.PRODUCT, releases.VENDOR
@@ -177,3 +181,17 @@ def test_what_a_server_gives_out_is_not_believed(start, ring, two, tmp_path):
     stored_at = server.data / "payloads" / digest[:2] / digest
     stored_at.write_bytes(stored_at.read_bytes()[:-1] + b"?")
     assert "came with other bytes" in run(server, "release", "fetch", "--out", tmp_path / "p", code=1)
+
+
+def test_a_server_that_answers_something_else_is_named(ring, tmp_path):
+    envelope = base64.b64encode(releases.make(ring.release, "1.0.0", 1)["envelopes"][BOARD]).decode()
+    good = {"product": PRODUCT, "vendor": VENDOR, "version": "1.0.0", "sequence": 1, "envelopes": {BOARD: envelope}}
+    wrong: list[Any] = [None, {}, [1], [good, good], [{**good, "product": "other"}], [{**good, "version": "2"}]]
+    wrong += [[{**good, "sequence": number}] for number in ("1", 9)]
+    wrong += [[{**good, "envelopes": members}] for members in ({}, [], {"../../x": envelope}, {BOARD: "?"})]
+    for number, answer in enumerate(wrong):
+        server = SimpleNamespace(fetch_releases=lambda *_, answer=answer: answer, payload=lambda digest: b"")
+        out = tmp_path / str(number)
+        with pytest.raises(TidegateError):
+            fetch(server, out, product=PRODUCT, before=9, version="1.0.0")
+        assert not out.exists() and list(tmp_path.iterdir()) == []

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # httpx is loaded by what talks to a server
     from tidegate.client import Server
 
 Progress = Callable[[int, int, str], None]
+_WHICH = "Is it a Tidegate server of this version?"
 
 
 def fetch(
@@ -42,6 +43,7 @@ def fetch(
     was published yet, and not at all on any failure.
     """
     found = server.fetch_releases(product, last, before, version)
+    _check_answer(found, product, last, before, version)
     if out.exists():
         raise TidegateError(f"{out} exists; what was fetched is never changed", "Name a new folder or remove it")
     out.mkdir(parents=True)
@@ -55,14 +57,29 @@ def fetch(
         raise
 
 
+def _check_answer(found: Any, product: str, last: int, before: int, version: str | None) -> None:
+    """Whether the server tells of what it was asked for, and of no more."""
+    if not isinstance(found, list) or len(found) > last or not all(isinstance(entry, dict) for entry in found):
+        raise TidegateError("the server's answer is not a list of releases", _WHICH)
+    for entry in found:
+        sequence = entry.get("sequence")
+        if (
+            entry.get("product") != product
+            or version not in (None, entry.get("version"))
+            or not isinstance(sequence, int)
+            or (before and sequence >= before)
+        ):
+            raise TidegateError("the server's answer has a release that it was not asked for", _WHICH)
+
+
 def _write(server: Server, scratch: Path, entry: dict[str, Any], trust: TrustStore | None, progress: Progress) -> None:
     try:
         product, vendor, version, sequence = (entry[name] for name in ("product", "vendor", "version", "sequence"))
         envelopes = {board: base64.b64decode(text, validate=True) for board, text in entry["envelopes"].items()}
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise TidegateError(
-            f"the server's answer is not a release: {error!r}", "Is it a Tidegate server of this version?"
-        ) from error
+        raise TidegateError(f"the server's answer is not a release: {error!r}", _WHICH) from error
+    if not envelopes:
+        raise TidegateError(f"the server's answer has no manifest of {version}", _WHICH)
     folders.check_identity(product, vendor, version, sequence)
     facts = {board: _manifest(board, data, trust) for board, data in envelopes.items()}
     wanted = {digest: size for one in facts.values() for digest, size in _payloads(one).items()}
@@ -96,16 +113,15 @@ def _payloads(facts: suit.Manifest) -> dict[str, int]:
 
 def _target(board: str, facts: suit.Manifest, entry: dict[str, Any]) -> Target:
     """The server tells the names of what patches start from; no more depends on them than lines for people."""
-    bases = entry.get("bases") or {}
     patches = []
     for patch in facts.patches:
-        base = bases.get(patch.base_digest.hex()) or {}
+        name, number = _base(entry.get("bases"), patch.base_digest.hex())
         patches.append(
             Patch(
                 base=patch.base_digest.hex(),
                 base_size=patch.base_size,
-                base_version=str(base.get("version", "unknown")),
-                base_sequence=int(base.get("sequence", 0)),
+                base_version=name,
+                base_sequence=number,
                 size=patch.size,
                 digest=patch.digest.hex(),
             )
@@ -114,10 +130,17 @@ def _target(board: str, facts: suit.Manifest, entry: dict[str, Any]) -> Target:
     return Target(board, digest, facts.image.size, tuple(patches), f"{board}.suit", facts.class_id.hex())
 
 
+def _base(told: Any, digest: str) -> tuple[str, int]:
+    base = told.get(digest) if isinstance(told, dict) else None
+    if not isinstance(base, dict) or not isinstance(base.get("sequence"), int):
+        return "unknown", 0
+    return str(base.get("version", "unknown")), base["sequence"]
+
+
 def _built_as(scratch: Path, target: Target) -> int:
     """The sequence number that the image says, which is older where an old image was published again."""
     image = (scratch / "p" / target.digest).read_bytes()
     try:
         return int(json.loads(romfs.files(image)["/release.json"])["sequence"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise Refused("image", f"the image for {target.board} has no readable /release.json") from error
