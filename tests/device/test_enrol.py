@@ -99,6 +99,16 @@ def test_each_refusal_is_told():
         equal(get(made.folder, "credentials.json"), None)
 
 
+def test_a_reason_may_be_anything():
+    # Who answers may be anybody; what it says must not end the boot of a board that has credentials.
+    equal(enrol._why(b'{"detail": "no\\u0007", "remedy": "Ask"}'), "no?. Ask")
+    for nonsense in (b"", b"[]", b'{"detail": 7, "remedy": "x"}', b"[" * 2200):
+        equal(enrol._why(nonsense), "no reason was given")
+    for depth in (100, 1000):
+        deep = b'{"detail": %s, "remedy": "x"}' % (b"[" * depth + b"]" * depth)
+        equal(enrol._why(deep), "no reason was given")
+
+
 def test_a_new_claim_for_a_device():
     first = control("claim")
     made = board(first)

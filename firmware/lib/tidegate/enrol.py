@@ -191,8 +191,8 @@ def _why(answer):
     """What a server says in application/problem+json: for people, so no more than printable."""
     try:
         found = json.loads(bytes(answer))
-        text = "%s. %s" % (found["detail"], found["remedy"])
-    except (ValueError, KeyError, TypeError):
+        text = ". ".join((found["detail"], found["remedy"]))  # refuses what is no text
+    except (ValueError, KeyError, TypeError, MemoryError, RuntimeError):  # it may be nested deep
         return "no reason was given"
     return "".join(char if 32 <= ord(char) < 127 else "?" for char in text[:240])
 
