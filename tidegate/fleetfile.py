@@ -106,16 +106,20 @@ class _Reader:
             return _At(self._mapping(loader, node), line)
         if isinstance(node, yaml.SequenceNode):
             return _At([self._value(loader, item) for item in node.value], line)
+        return _At(self._scalar(loader, node), line)
+
+    def _scalar(self, loader: Any, node: yaml.Node) -> Any:
         try:
-            return _At(loader.construct_object(node), line)
-        except (yaml.YAMLError, ValueError, OverflowError):
-            self.wrong(line, f"{node.value!r:.60} cannot be read as what it is marked as ({node.tag})")
+            return loader.construct_object(node)
+        except (yaml.YAMLError, ValueError, OverflowError, KeyError, AttributeError, IndexError):
+            what = f"{node.value!r:.60} cannot be read as what it is marked as ({node.tag})"
+            self.wrong(node.start_mark.line + 1, what)
 
     def _mapping(self, loader: Any, node: yaml.MappingNode) -> dict[str, _At]:
         found: dict[str, _At] = {}
         for key_node, item in node.value:
             line = key_node.start_mark.line + 1
-            key = loader.construct_object(key_node) if isinstance(key_node, yaml.ScalarNode) else None
+            key = self._scalar(loader, key_node) if isinstance(key_node, yaml.ScalarNode) else None
             if not isinstance(key, str):
                 self.wrong(line, f"the key {getattr(key_node, 'value', '')!r:.60} is not text", "Put it in quotes")
             if key in found:

@@ -120,7 +120,7 @@ def load(path: Path | str) -> Key:
     text = read_limited(path, MAX_FILE, "key file")
     try:
         jwk = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TidegateError(f"{path} is not a key file: {error}", _HINT) from error
     key = _from_jwk(jwk, path)
     if key.private is not None and path.stat().st_mode & 0o077:

@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 from workshop import ROOT
 
-from tidegate.cli import Commands, main
+from tidegate.cli import Commands, cmdtext, main
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited, write_atomic
 
@@ -97,6 +97,16 @@ def test_an_address_that_is_none_is_named(cli: Cli, tmp_path: Path, address: str
     (tmp_path / "token").write_text("tg_x")
     result = cli("device", "list", "--server", address, "--token-file", tmp_path / "token")
     assert result.exit_code == 1 and "is not an HTTP address" in result.stderr and "127.0.0.1" in result.stderr
+
+
+def test_what_is_nested_too_deeply_is_no_json(cli: Cli, tmp_path: Path) -> None:
+    deep = "[" * 4000
+    (tmp_path / "key.jwk").write_text(deep)
+    (tmp_path / "release.json").write_text(deep)
+    for words in (("key", "show", tmp_path / "key.jwk"), ("release", "inspect", tmp_path)):
+        result = cli(*words)
+        assert result.exit_code == 1 and result.stderr.startswith("Error: "), result.stderr
+    assert cmdtext.argument(f"text={deep}") == ("text", deep)
 
 
 def test_errors_in_json(cli: Cli, tmp_path: Path) -> None:

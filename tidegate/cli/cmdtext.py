@@ -30,7 +30,7 @@ def argument(word: str) -> tuple[str, Any]:
             raise click.BadParameter(f"{value!r} is not hex: and pairs of hex digits", param_hint=name) from None
     try:
         return name, json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return name, value
 
 

@@ -136,7 +136,7 @@ def load(folder: Path | str) -> Release:
         raise TidegateError(f"{folder} is not a release: it has no {INDEX}", "Make one with `tidegate release build`")
     try:
         index = json.loads(read_limited(path, MAX_INDEX, "release"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TidegateError(f"{path} is damaged: {error}", _REBUILD) from error
     try:
         if index["format"] != FORMAT:
