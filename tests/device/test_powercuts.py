@@ -61,6 +61,22 @@ def test_many_cuts_in_one_update():
     print("%d cuts in all" % cuts)
 
 
+def test_small_files_are_made_durable():
+    # Else a power cut brings back an old counter, where the file system writes later, and with it a command.
+    world, _ = flashed()
+    synced = []
+    sync = world.board.sync
+
+    def noted(folder):
+        synced.append(folder)
+        sync(folder)
+
+    world.board.sync = noted
+    world.idle()
+    world.close()
+    true(any(folder.endswith("/state") for folder in synced), synced)
+
+
 def every_cut(name, phase, sequence, behave=None, runs=1, floor=None, signed=None):
     """Runs the update called `name` of a board that runs release `runs` once without a cut, then once for each of its
     operations with that one cut. floor: where the sequence floor must be in the end. signed: envelope of the first

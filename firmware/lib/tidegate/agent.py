@@ -88,7 +88,7 @@ class Agent:
 
         boot, board = self.boot, self.boot.board
         self.uptime = Uptime()
-        state = self.state = State(board.folder + "/state")
+        state = self.state = State(board.folder + "/state", board.sync)
         self.log = Log(State(board.folder + "/log"), self.uptime)
         console.set_keeper(self.log.add)
         config, self.settings = settings.configure(board, state, self.streams)
