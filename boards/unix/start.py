@@ -9,7 +9,9 @@ import sys
 import ffi
 import vfs
 
-_rename = ffi.open(None).func("i", "rename", "ss")
+_libc = ffi.open(None)
+_rename = _libc.func("i", "rename", "ss")
+_umask = _libc.func("i", "umask", "i")
 
 
 class Root:
@@ -39,6 +41,7 @@ class Root:
         return path if path.startswith("/") else self._here.rstrip("/") + "/" + path
 
 
+_umask(0o77)  # of the files made here some are secret: key, claim, credentials
 folder = os.getenv("TIDEGATE_ROOT") or os.getcwd()
 vfs.umount("/")
 vfs.mount(Root(folder), "/")

@@ -52,6 +52,13 @@ def test_resets_and_the_watchdog_start_it_again(gateway):
     assert [line for line in said if not line.startswith("Alarm")] == expected
 
 
+def test_what_it_writes_is_for_its_user_only(gateway, tmp_path):
+    code, _ = gateway("os.mkdir('/tg')\nwith open('/tg/key.new', 'wb') as file: file.write(b'secret')\n")
+    assert code == 0
+    assert (tmp_path / "tg/key.new").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "tg").stat().st_mode & 0o077 == 0
+
+
 def test_rom_has_the_manners_of_flash(gateway, tmp_path):
     code, said = gateway(
         "rom = board.rom()\n"
