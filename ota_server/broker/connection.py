@@ -97,6 +97,8 @@ class Connection:
         session, present = await self._broker.adopt(self, hello, principal)
         if session is None:
             raise Refusal(codec.BAD_CLIENT_ID, "client id in use by another user")
+        if before != self._broker.dismissals:  # while it waited for its older connection to end
+            raise Refusal(codec.UNAVAILABLE, "logins were changed meanwhile")
         self._will = hello.will
         self._read_timeout = hello.keepalive * 1.5 or None  # 3.1.2.10
         self._writer.write(codec.encode_connack(codec.ACCEPTED, present))

@@ -18,6 +18,7 @@ from server_process import eventually
 
 from ota_server.broker import Access, EmbeddedBroker, Principal
 from ota_server.broker.codec import Message
+from ota_server.broker.server import Broker
 from ota_server.broker.session import MAX_QUEUED, WINDOW, Session
 from ota_server.broker.topics import matches, valid_filter, valid_name
 
@@ -275,6 +276,37 @@ def test_connects_that_are_refused(port):
     assert raw(port, hello(protocol=b"\x00\x06MQIsdp\x03")) == b"\x20\x02\x00\x01"
     assert raw(port, hello(flags=0xC3)) == b""
     assert raw(port, b"\xc0\x00") == b"" and raw(port, b"GET / HTTP/1.1\r\n\r\n") == b""
+
+
+def test_a_login_that_waits_for_its_older_connection_is_cut_off_with_it():
+    """A device that connects again and again must not outlive its revocation in between."""
+
+    async def run() -> bytes:
+        broker = Broker(Access(SERVER, lambda p: False, lambda user, p: p == user[::-1].encode()))
+        async with await asyncio.start_server(broker.accept, "127.0.0.1", 0) as listening:
+            address = listening.sockets[0].getsockname()[:2]
+            first, second = [await asyncio.open_connection(*address) for _ in range(2)]
+            first[1].write(hello())
+            assert await first[0].readexactly(4) == b"\x20\x02\x00\x00"
+            (older,) = broker._holders.values()
+            goodbye, asked, let = older._goodbye, asyncio.Event(), asyncio.Event()
+
+            async def slow() -> None:
+                asked.set()
+                await let.wait()
+                await goodbye()
+
+            older._goodbye = slow
+            second[1].write(hello())
+            await asyncio.wait_for(asked.wait(), 30)
+            await broker.dismiss("gw-1")
+            let.set()
+            told = await asyncio.wait_for(second[0].read(), 30)
+            for _, writer in (first, second):
+                writer.close()
+            return told
+
+    assert asyncio.run(run()) == b"\x20\x02\x00\x03", "refused, and cut off"
 
 
 def test_a_silent_client_is_dropped_after_one_and_a_half_keepalives(port, connect):
