@@ -251,6 +251,17 @@ def test_a_module_that_cannot_be_imported():
     true("ImportError" in why, why)
 
 
+def test_an_answer_that_finds_no_memory_on_its_way_out():
+    async def publish(*given):
+        raise MemoryError
+
+    taken = fresh()
+    taken.link.publish = publish
+    code, why = end(ask(lambda call: {"x": "y" * 1000}, taken=taken))
+    equal(code, commands.DONE)
+    true("could not be sent" in why, why)
+
+
 def test_one_heavy_thing_at_a_time():
     taken = fresh()
     seen = []

@@ -201,8 +201,8 @@ class Commands:
                 beat()
                 await self.agent.link.publish("result", payload, 1, False, _PUBLISH_S)
                 return
-            except LinkError as error:
-                console.debug("result: %s", error)
+            except (LinkError, MemoryError) as error:
+                console.debug("result: %r", error)
                 await beat.sleep(1)
         if len(payload) > _KEPT_SIZE:
             end.pop(3, None)
