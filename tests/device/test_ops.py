@@ -7,7 +7,7 @@ import cbor
 import check
 import scratch
 from check import equal, raises, true
-from opsplace import Agent, ask
+from opsplace import Agent, Call, ask
 from tidegate.ops import bench, device, execute, files, memory, names, network, sensors
 from tidegate.streams import Measure, Stream
 from tidegate.supervisor import Supervisor
@@ -67,6 +67,14 @@ def test_files():
     equal(ask(agent, files.stat, path=folder + "/state/note")[0]["size"], 6)
     equal(ask(agent, files.stat, path=folder)[0]["folder"], True)
     raises(OSError, ask, agent, files.cat, path=folder + "/state/none", offset=0, size=1)
+
+
+def test_a_large_file_does_not_stop_the_others():
+    agent = Agent()
+    agent.state.write("large", bytes(20000))
+    call = Call(agent)
+    asyncio.run(files.hash_(call, agent.state.path("large")))
+    true(call.pauses >= 2, call.pauses)
 
 
 def test_text_is_never_cut_in_a_character_and_bytes_are_shown():

@@ -61,7 +61,7 @@ async def cat(call, path, offset, size):
     return {"path": path, "size": total}
 
 
-def hash_(call, path):
+async def hash_(call, path):
     path = _readable(call, path)
     check = hashlib.sha256()
     buffer = bytearray(_PIECE)
@@ -74,7 +74,7 @@ def hash_(call, path):
             check.update(memoryview(buffer)[:count])
             size += count
             if not size % (16 * _PIECE):
-                call.check()
+                await call.pause()
     digest = "".join("%02x" % byte for byte in check.digest())
     return {"path": path, "size": size, "sha256": digest}
 
