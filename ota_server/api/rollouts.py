@@ -49,7 +49,7 @@ def start(product: str, version: str) -> dict[str, Any]:
     """Body: {"channel": name} or {"group": name}."""
     told = rollouts.start(context.store(), product, version, _where(), g.actor)
     context.wake_worker()
-    return told
+    return _for_caller(told)
 
 
 @blueprint.post("/rollouts/<product>/<version>/stop")
@@ -57,7 +57,12 @@ def start(product: str, version: str) -> dict[str, Any]:
 def stop(product: str, version: str) -> dict[str, Any]:
     told = rollouts.stop(context.store(), product, version, _where(), g.actor)
     context.wake_worker()
-    return told
+    return _for_caller(told)
+
+
+def _for_caller(told: dict[str, Any]) -> dict[str, Any]:
+    """Which devices it concerns is for those who may read; the others get the counts."""
+    return told if auth.allowed(g.token, "read") else {name: told[name] for name in told if name != "devices"}
 
 
 def _where() -> tuple[str, str]:

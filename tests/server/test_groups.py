@@ -162,7 +162,9 @@ def test_what_tokens_may(fleet, ring):
     assert rollout(server, "start", "1.0.0", {"group": "canary"}, headers=publisher).status_code == 403
     pin = {"groups": {"canary": {"release": {"product": PRODUCT, "version": "1.0.0"}}}, "devices": {}, "seen": None}
     assert server.http.post("/api/v1/groups", json=pin, headers=publisher).status_code == 403
-    assert rollout(server, "start", "1.0.0", {"group": "canary"}, headers=roller).is_success
+    for act in ("start", "stop", "start"):
+        told = rollout(server, act, "1.0.0", {"group": "canary"}, headers=roller)
+        assert told.is_success and told.json()["counts"] and "devices" not in told.json(), "it may not read"
     assert publish(server, made["1.1.0"], headers=roller).status_code == 403
 
     # A token for one channel cannot reach the devices that follow another, however it tries.
