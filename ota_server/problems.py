@@ -6,7 +6,7 @@ import errno
 import logging
 
 from flask import Flask, Response, json, request
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.http import HTTP_STATUS_CODES
 
@@ -87,6 +87,13 @@ def init_app(app: Flask) -> None:
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(error: RequestEntityTooLarge) -> Response:
         return answer(413, "too-large", "the request body is longer than this address accepts", _REMEDIES[413])
+
+    @app.errorhandler(DataError)
+    @app.errorhandler(UnicodeEncodeError)
+    def unfit(error: Exception) -> Response:
+        # NUL where the database is PostgreSQL, half a surrogate pair everywhere: no name here has either.
+        log.warning("%s %s: what it sent cannot be stored (%s)", request.method, request.path, type(error).__name__)
+        return answer(400, "invalid-text", "a name or text in the request cannot be stored", _REMEDIES[400])
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> Response:

@@ -44,6 +44,7 @@ def test_a_fleet_on_postgresql(start, ring, url):
     assert device.wait_heard("cmd") == [message]
     assert server.api("GET", "/status")["counts"] == {"devices": 1, "online": 1}
     assert server.api("GET", "/audit")["whole"]
+    assert server.http.get("/api/v1/devices/gw%001").status_code == 400, "PostgreSQL has no NUL in texts"
     assert server.stop() == 0
     again = start("--keep-rows", "3", data=server.data, env={"TIDEGATE_DATABASE_URL": url})
     assert again.shown("gw-1")["version"] == "1.0.0"

@@ -194,6 +194,12 @@ def test_bodies_that_are_no_json(server):
     assert answer.status_code == 413 and answer.json()["remedy"]
 
 
+def test_text_that_cannot_be_stored(server):
+    half = '{"seen": null, "groups": {}, "devices": {"\\ud800": "default"}}'
+    answer = server.http.post("/api/v1/groups", content=half, headers={"Content-Type": "application/json"})
+    refused(server, answer, 400, "invalid-text")
+
+
 def test_a_server_without_a_trust_store_takes_no_release(start, ring):
     server = start(trusting=False)
     release = releases.make(ring.release, "1.0.0", 1)
