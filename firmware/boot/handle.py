@@ -146,11 +146,19 @@ class Boot:
                 "slot %s is the way back from this trial" % _NAMES[1 - self._index]
             )
         store, kept = self._open()
+        self._check_way(kept)
         other = kept.slots[1 - self._index]
         if other.state != EMPTY:
             other.state = EMPTY
             store.save(kept)
         return self._place().writer(1 - self._index, size, self.watchdog.feed)
+
+    def _check_way(self, kept):
+        """Somebody asked to go back (boot.back): the other slot is what runs from the next reset
+        on.
+        """
+        if kept.running != self._index:
+            raise self.SlotError("slot %s runs from the next reset on" % _NAMES[1 - self._index])
 
     def is_bad(self, digest):
         """Whether an image with this digest failed its trial on this board."""
@@ -166,6 +174,7 @@ class Boot:
         if self.trial:
             raise self.SlotError("a trial is running already")
         store, kept = self._open()
+        self._check_way(kept)
         if sequence < kept.floor or digest in kept.bad:
             raise self.SlotError(
                 "sequence %d is older than %d, or failed before" % (sequence, kept.floor)

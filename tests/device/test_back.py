@@ -101,6 +101,18 @@ def test_an_update_that_began_in_between():
     equal(ran(board), ("B", 3, False))
 
 
+def test_an_update_that_begins_before_the_reset():
+    board = flashed_over()
+
+    def work(boot):
+        back.go(boot)
+        raises(boot.SlotError, boot.slot_writer, len(IMAGE))
+        raises(boot.SlotError, boot.arm_trial, len(IMAGE), bytes(32), 9)
+
+    during(board, work)
+    equal(ran(board), ("A", 5, False))
+
+
 def test_not_into_a_damaged_slot():
     board = flashed_over()
     board.damage_slot(0, 1000)
