@@ -56,6 +56,13 @@ def test_a_text_is_bounded_and_ends_with_what_matters():
         true(part in text, text)
 
 
+def test_a_reason_is_a_word():
+    agent = Agent()
+    agent.state.write("crash", b"1 7\nValueError: first\n" + b"x" * 500 + b"\n")
+    crash.tell(agent)
+    equal(agent.outbox.alarms[0][1], "x" * 32)
+
+
 def test_files_that_are_none_of_ours_are_no_trouble():
     agent = Agent()
     for trace, fault in ((b"", b""), (b"x", b"y"), (b"\xff\n\xff", b"\xff\xff\n"), (b"1 2 3\n", b"\n\n\n\n")):

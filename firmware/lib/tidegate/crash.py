@@ -16,6 +16,7 @@ FAULT = "fault"  # "REASON\n", a line about the boot, and lines of the log
 _MOST = const(1000)  # bytes of the alarm's text
 _TRACE = const(600)  # bytes of it that are the trace, its end
 _HEAD = const(32)  # bytes of the trace's first line, at most
+_WORD = const(32)  # bytes of a reason
 _LOG = const(400)  # bytes of the log that are kept
 # Causes of a reset that nobody asked for.
 _CAUSES = {"watchdog": "watchdog", "fault": "hard-fault", "unknown": "reset"}
@@ -87,7 +88,8 @@ class Crash:
         self.count, self.sequence, self.line = 0, None, ""
         trace = self._read_trace(state)
         reason, about, lines = _read(state)
-        self.reason = reason or self.line.split(":")[0].split(" ")[0] or "reset"
+        reason = reason or self.line.split(":")[0].split(" ")[0] or "reset"
+        self.reason = shorten(reason, _WORD)  # the last line may be anything
         self.line = self.line or about
         text = about + "\n" + trace if about else trace
         room = _MOST - len(text.encode()) - 10
