@@ -111,6 +111,7 @@ def test_secrets_are_not_shown():
         own + "/CREDEN~1.JSO",
         "/somewhere/id.pem",
         "/tmp/private_key",
+        "/Secrets/wlan.txt",
     ):
         for function, given in ((files.cat, {"offset": 0, "size": 9}), (files.hash_, {})):
             raises(files.NotShown, ask, agent, function, path=path, **given)

@@ -112,7 +112,7 @@ def _readable(call, path):
     own = call.agent.boot.board.folder
     # Some file systems do not tell TG from tg.
     inside = path[len(own) + 1 :].split("/") if path.lower().startswith(own + "/") else None
-    name = path[path.rfind("/") + 1 :].lower()
+    name = path.lower()  # of the folders, too
     if inside and inside[0] not in _OPEN.split():
         raise NotShown("%s may hold secrets" % path)
     if any(word in name for word in _SECRET) or name.endswith(".pem"):
