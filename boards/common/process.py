@@ -6,6 +6,7 @@ lines of Python between the two, which is safe because this program has one thre
 """
 
 import os
+import time
 from array import array
 
 import ffi
@@ -25,6 +26,8 @@ _PR_SET_PDEATHSIG = const(1)
 _PR_SET_NO_NEW_PRIVS = const(38)
 _FILES = const(1024)  # descriptors that may be open in us
 _NOT_STARTED = const(127)
+_KILL_ROUNDS = const(50)
+_KILL_MS = const(10)
 
 # resource.h: CPU seconds, size of files, core, open files, address space
 _RLIMIT_CPU = const(0)
@@ -103,7 +106,13 @@ class Process:
         if self.code is None:
             _kill(-self._pid, _SIGKILL)
             _kill(self._pid, _SIGKILL)
-            self._end(0)
+            for _ in range(_KILL_ROUNDS):
+                if self._end(_WNOHANG):
+                    return
+                time.sleep_ms(_KILL_MS)
+            # It hangs in the kernel, on a dead disk for instance: whoever waited would hang with it.
+            _close(self._file)
+            self.code = -_SIGKILL
 
     def _end(self, flags):
         """Whether it has ended."""

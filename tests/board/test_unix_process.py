@@ -88,6 +88,24 @@ def test_time_is_limited_and_children_end_too() -> None:
         assert not state.exists() or state.read_text().split()[2] == "Z"
 
 
+def test_what_cannot_end_is_not_waited_for() -> None:
+    # A program that hangs in the kernel, as df does on a dead disk: waitpid says so, or hangs, too.
+    stuck = """
+def waitpid(pid, status, flags):
+    if not flags:
+        time.sleep(60)
+    return 0
+process._waitpid = waitpid
+"""
+    asked = json.dumps(["sleep", ["300"], 5, 1 << 28, 100])
+    script = SCRIPT.replace("name, arguments", stuck + "name, arguments", 1)
+    done = subprocess.run(
+        [MICROPYTHON, "-c", script], cwd=ROOT, env={"PROCESS": asked}, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["code"] == -9
+
+
 def test_cpu_is_limited() -> None:
     assert start("sh", "-c", "while :; do :; done", cpu_s=1)["code"] in (-9, -24)
 
