@@ -83,7 +83,7 @@ def make(key: Key | Sequence[Key], command: Command) -> bytes:
         claims[_NONCE] = command.nonce
     try:
         payload = cborstrict.dumps(claims)
-    except (TypeError, OverflowError) as error:
+    except (TypeError, OverflowError, UnicodeEncodeError, RecursionError) as error:
         raise TidegateError(f"the arguments of {command.opcode} cannot be sent: {error}") from error
     signers = [key.signer_for(role) for key in keys]
     headers = {cose.HEADER_TYP: TYP_CWT}

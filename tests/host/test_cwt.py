@@ -31,6 +31,7 @@ def wanted(**changes: object) -> command.Command:
         ({"arguments": {1: 2}}, "not named by text"),
         ({"arguments": {"a": {1, 2}}}, "cannot be sent"),
         ({"arguments": {"a": 2**64}}, "cannot be sent"),
+        ({"arguments": {"a": "\udcff"}}, "cannot be sent"),  # a byte on the command line that is no UTF-8
         ({"arguments": {"a": "x" * 1000}}, "at most 1024"),
         ({"expires": NOW + 86401}, "1 to 86400 s"),
         ({"expires": NOW}, "lives 0 s, 1 to 86400"),

@@ -195,3 +195,17 @@ def test_a_server_that_answers_something_else_is_named(ring, tmp_path):
         with pytest.raises(TidegateError):
             fetch(server, out, product=PRODUCT, before=9, version="1.0.0")
         assert not out.exists() and list(tmp_path.iterdir()) == []
+
+
+def test_a_server_gets_no_file_but_the_releases_own(two, tmp_path):
+    release, sent = folders.load(two[0]), {}
+    secret = tmp_path / "secret"
+    secret.write_text("nobody's business")
+    (payload,) = release.targets[BOARD].payloads
+    server = SimpleNamespace(
+        plan_release=lambda _: {"missing": [payload, str(secret), "../../secret", "0" * 64]},
+        put_payload=sent.__setitem__,
+        publish=lambda _: {},
+    )
+    folders.publish(release, server)
+    assert list(sent) == [payload]

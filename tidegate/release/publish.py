@@ -33,7 +33,8 @@ def publish(
     sizes: dict[str, int] = {}
     for target in release.targets.values():
         sizes.update(target.payloads)
-    contents = {digest: release.payload(digest) for digest in server.plan_release(document)["missing"]}
+    missing = server.plan_release(document)["missing"]
+    contents = {digest: release.payload(digest) for digest in sizes if digest in missing}  # nothing else it names
     total, done = sum(sizes.values()), sum(size for digest, size in sizes.items() if digest not in contents)
     for digest, data in contents.items():
         if progress:
