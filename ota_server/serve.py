@@ -97,9 +97,10 @@ def install_trust(config: Config, file: Path) -> None:
 
 
 def device_login(store: Store, user: str, password: bytes) -> bool:
-    """Whether this is a registered device with its password. An unknown one takes as long to refuse."""
+    """Whether this is a registered device with its password. An unknown or revoked one takes as long to refuse."""
     with store.read() as session:
-        stored = session.scalar(select(Device.password_hash).where(Device.id == user))
+        known = select(Device.password_hash).where(Device.id == user, Device.revoked_at.is_(None))
+        stored = session.scalar(known)
     right = passwords.matches(password, stored or passwords.NOBODY)
     return right and stored is not None
 

@@ -10,6 +10,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import select
 
 from ota_server import audit, passwords
+from ota_server.serve import device_login
 from ota_server.store import Store, alarms, commands, migrate
 from ota_server.store.models import Audit, Base, Command, Device
 
@@ -98,3 +99,15 @@ def test_passwords_have_mosquittos_form():
     for broken in ("", "x", "$6$a$b", "$7$0$YQ==$YQ==", "$7$x$YQ==$YQ==", "$7$101$!$!", "$7$99999999999$YQ==$YQ=="):
         assert not passwords.matches(b"secret", broken)
     assert len({passwords.generate() for _ in range(100)}) == 100 and len(passwords.generate()) == 32
+
+
+def test_a_revoked_device_does_not_log_in_whatever_password_it_has(url):
+    """Also one that got new credentials in the same moment."""
+    store = Store(url)
+    with store.write() as session:
+        session.add(Device(id="gw-1", board="unix", product="p", password_hash=passwords.hashed("secret")))
+    assert device_login(store, "gw-1", b"secret") and not device_login(store, "gw-2", b"secret")
+    with store.write() as session:
+        session.get(Device, "gw-1").revoked_at = 1
+    assert not device_login(store, "gw-1", b"secret")
+    store.close()
