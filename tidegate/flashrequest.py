@@ -91,13 +91,25 @@ class Request:
         """The files under /tg by path, checked."""
         files = loaderfiles.settings(self.trust, self.config, self.credentials, self.ca, self.client, claim=self.claim)
         config = files.get("/tg/config.json")
-        named = json.loads(config).get("board", self.board.name) if config else self.board.name
+        if config:
+            self._check_config(json.loads(config))
+        return files
+
+    def _check_config(self, config: dict[str, object]) -> None:
+        named = config.get("board", self.board.name)
         if named != self.board.name:
             raise TidegateError(
                 f"{self.config} is for a board {named!r}, this one is a {self.board.name}",
                 "Correct board in it, or name another file",
             )
-        return files
+        if self.release is None:
+            return
+        for key in ("product", "vendor"):  # by these it is offered releases: with others, never one of its own
+            if config.get(key) != getattr(self.release, key):
+                raise TidegateError(
+                    f"{self.config} has the {key} {config.get(key)!r}, the release {getattr(self.release, key)!r}",
+                    f"Correct {key} in it, or name another release",
+                )
 
     def loader(self, signature: bool) -> dict[str, bytes]:
         """The loader's files by path, compiled. signature: with what verifies signatures."""

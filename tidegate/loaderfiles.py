@@ -46,7 +46,10 @@ def settings(
         files["/tg/client.der"], files["/tg/client-key.der"] = certificates.client_der(*client, device)
     if trust_file:
         data = read_limited(trust_file, trust.MAX_SIZE, "trust store")
-        trust.decode(data)
+        try:
+            trust.decode(data)
+        except TidegateError as error:
+            raise TidegateError(f"{trust_file} is no trust store: {error.message}", error.remedy) from error
         files["/tg/trust.cbor"] = data
     for name, source in (("config", config), ("credentials", credentials)):
         if source:
@@ -154,7 +157,11 @@ def _network_apart(path: Path, config: dict[str, Any]) -> dict[str, bytes]:
 
 
 def _claim(path: Path, store: bytes | None) -> str:
-    claim = enrolment.parse(read_limited(path, enrolment.MAX_FILE, "claim").decode(errors="replace"))
+    text = read_limited(path, enrolment.MAX_FILE, "claim").decode(errors="replace")
+    try:
+        claim = enrolment.parse(text)
+    except TidegateError as error:
+        raise TidegateError(f"{path}: {error.message}", error.remedy) from error
     if store is not None and claim.trust != enrolment.trust_print(store):
         raise TidegateError(f"{path} is a claim for another trust store", "Make it with --trust of the same file")
     return claim.text

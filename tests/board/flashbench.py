@@ -88,7 +88,7 @@ class Bench:
 
     def request(self, number: int | None = None, **more: object) -> Request:
         """Everything that a fresh board needs."""
-        config = {"device": "gate-1", "product": "p", "vendor": "v.example", "board": self.board}
+        config = {"device": "gate-1", "product": "p", "vendor": "tidegate.example", "board": self.board}
         config |= {"mqtt": {"host": "10.0.2.2", "port": 1883}, "payloads": "http://10.0.2.2/"}
         for name, value in (("config", config), ("credentials", {"user": "u", "password": "p"})):
             (self.folder / f"{name}.json").write_text(json.dumps(value))

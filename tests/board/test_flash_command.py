@@ -224,8 +224,11 @@ def test_settings_of_another_board_and_a_wrong_claim(bench: Bench, flashed: LabB
     wrong = tmp_path / "config.json"
     wrong.write_text('{"board": "unix"}')
     assert "is for a board 'unix', this one is a qemu_mps2" in refused(bench, flashed, "--config", wrong)
+    wrong.write_text('{"board": "qemu_mps2", "product": "another", "vendor": "tidegate.example"}')
+    assert "has the product 'another', the release 'p'" in refused(bench, flashed, "--config", wrong)
+    assert "json is no trust store: " in refused(bench, flashed, "--trust", wrong)
     wrong.write_text("tgc1_mistyped")
-    assert "this is not a claim" in refused(bench, flashed, "--claim", wrong)
+    assert "config.json: this is not a claim" in refused(bench, flashed, "--claim", wrong)
     assert "gates/{name}.json has {name} in its name" in refused(bench, flashed, "--config", "gates/{name}.json")
 
 
@@ -279,7 +282,7 @@ def test_a_fresh_board_needs_everything(bench: Bench, board: LabBoard) -> None:
 
 def test_verify_only_names_what_differs_and_changes_nothing(bench: Bench, flashed: LabBoard, tmp_path: Path) -> None:
     config = tmp_path / "config.json"
-    config.write_text('{"board": "qemu_mps2", "device": "another"}')
+    config.write_text('{"board": "qemu_mps2", "device": "another", "product": "p", "vendor": "tidegate.example"}')
     with Session(flashed.pty) as session:
         session.put("/boot/extra.py", b"1/0")
     said = refused(bench, flashed, "--verify-only", "--config", config, release=2)
