@@ -75,7 +75,8 @@ def issue() -> tuple[dict[str, Any], int]:
         else:
             claim.group = str(body.get("group") or "default")
             if session.get(Group, claim.group) is None:
-                raise Problem(404, "no-such-group", f"there is no group {claim.group[:64]}", "Declare it first")
+                detail = f"there is no group {claim.group[:64]}"
+                raise Problem(404, "no-such-group", detail, "Make it first: tidegate group set")
             if claim.name is not None and not enrolment.name_is_free(session, claim.name):
                 raise devices.name_taken(claim.name)
         text = enrolment.issue(session, context.coap_keys(), claim, g.actor)
