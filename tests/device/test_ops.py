@@ -138,16 +138,20 @@ def test_tasks():
     agent = Agent()
     agent.supervisor = Supervisor(None, None)
     beat = agent.supervisor.task("one", 60)
+    waits = agent.supervisor.task("three", 60)
 
     async def main():
         async def end():
             pass
 
         agent.tasks = [("one", asyncio.create_task(beat.sleep(60))), ("two", asyncio.create_task(end()))]
+        waiting = asyncio.create_task(waits.wait(asyncio.Event()))
+        agent.tasks.append(("three", waiting))
         for _ in range(3):
             await asyncio.sleep(0)
         found = ask_here(agent)
         agent.tasks[0][1].cancel()
+        waiting.cancel()
         return found
 
     def ask_here(agent):
@@ -157,6 +161,7 @@ def test_tasks():
 
     found = asyncio.run(main())
     equal((found["one"][0], found["one"][2], found["two"]), ("works", 60, ["ended"]))
+    equal(found["three"], ["waits", None, 60])
 
 
 def test_bench():

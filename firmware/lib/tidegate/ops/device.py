@@ -66,7 +66,9 @@ def reboot(call):
 
 
 def tasks(call):
-    """{name: [state, seconds since its last sign of life, its limit]}."""
+    """{name: [state, seconds since its last sign of life, its limit]}; of one that waits None, as
+    ticks wrap after days.
+    """
     agent = call.agent
     beats = {beat.name: beat for beat in agent.supervisor.beats}
     found = {}
@@ -77,8 +79,8 @@ def tasks(call):
         elif beat is None:
             found[name] = ["runs"]
         else:
-            state = "waits" if beat.idle else "works"
-            found[name] = [state, ticks_diff(ticks_ms(), beat.last) // 1000, beat.limit_s]
+            since = None if beat.idle else ticks_diff(ticks_ms(), beat.last) // 1000
+            found[name] = ["waits" if beat.idle else "works", since, beat.limit_s]
     return found
 
 
