@@ -67,6 +67,8 @@ def ended(told: dict[str, Any], printed: int) -> None:
         say(f"Look again: tidegate cmd show {told['cti']}")
         if told["state"] != "uplinked":
             say(f"Take it back: tidegate cmd cancel {told['cti']}")
+        else:  # what fails before its counter is judged is not answered, but raises an alarm (docs/commands.md)
+            say("If the device refused it unanswered, it says why in: tidegate alarms list")
     elif told["outcome"] == "done":
         answer = (told["result"] or {}).get("answer")
         if answer or not output:
