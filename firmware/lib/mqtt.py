@@ -128,7 +128,7 @@ class Client(Session):
                 ms = min(self.backoff_cap_ms, self.backoff_base_ms << min(attempt, 16))
                 ms = ms * int.from_bytes(self.rng(2)) >> 16
                 attempt += 1
-                self.say("%r; next try in %d ms" % (self.error, ms))
+                self.say("%s:%d: %r; next try in %d ms" % (self.config[:2] + (self.error, ms)))
                 while ms > 0 and not self.leaving:
                     await sleep_ms(min(ms, _SLICE_MS))
                     ms -= _SLICE_MS
