@@ -174,7 +174,7 @@ class TrustStore(Target):
             return False
         kids = []
         for role, (threshold, keys) in store.roles.items():
-            need(role in (1, 2, 3) and 1 <= threshold <= len(keys), "a threshold nobody can reach")
+            need(role in (1, 2, 3, 4) and 1 <= threshold <= len(keys), "a threshold nobody can reach")
             kids += list(keys)
         need(len(set(kids + store.revoked)) == len(kids) + len(store.revoked), "a key is there twice")
         return True

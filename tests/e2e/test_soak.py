@@ -25,7 +25,7 @@ MESSAGES, KILLS, COMMANDS = (20_000, 12, 200) if FULL else (500, 2, 10)
 WARM_UP = 100
 AWAY_S = (0.2, 4.0)  # how long the broker is away: up to what fills the queue in RAM eight times
 STALL_S = 120  # without anything new filed
-HEAP_MORE = 512  # bytes that the heap may hold more at the end than at the beginning
+HEAP_MORE = 1024  # bytes that the heap may hold more at the end than at the beginning
 APPLICATION = '''"""Counts from 1 as far as it was told, one message each."""
 
 import gc

@@ -20,6 +20,7 @@
 #define JITTER_SAMPLES (64)
 #define SOURCE_BYTES (32) // of the entropy source, at start
 #define SOURCE_WAIT_MS (200) // for all of them; nothing may be there
+#define SOURCE_WAIT_ALONE_MS (10000) // where there is no seed beside them: a first boot may make a key for life
 
 // A sector of the seed area. `check` is the start of SHA-256(counter, seed): a sector torn by a power cut is not used.
 typedef struct {
@@ -64,10 +65,10 @@ static bool source_ready(void) {
 }
 
 // As many bytes of the entropy source as come in time.
-static void hash_source(mbedtls_sha256_context *hash) {
+static void hash_source(mbedtls_sha256_context *hash, uint32_t wait_ms) {
     UART1_BAUDDIV = 16;
     UART1_CTRL = UART_CTRL_RX_ENABLE;
-    uint64_t end = clock_count() + SOURCE_WAIT_MS * MPS2_CLOCKS_PER_MS;
+    uint64_t end = clock_count() + (uint64_t)wait_ms * MPS2_CLOCKS_PER_MS;
     for (int count = 0; count < SOURCE_BYTES && clock_count() < end;) {
         if (source_ready()) {
             uint8_t byte = (uint8_t)UART1_DATA;
@@ -123,7 +124,7 @@ void random_init(void) {
     for (int number = 0; number < 2; number++) {
         hash_add(&hash, seed_sector(number), sizeof(seed_record_t));
     }
-    hash_source(&hash);
+    hash_source(&hash, newest < 0 ? SOURCE_WAIT_ALONE_MS : SOURCE_WAIT_MS);
     uint8_t mac[6];
     lan_mac(mac);
     hash_add(&hash, mac, sizeof(mac));
