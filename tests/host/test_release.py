@@ -81,7 +81,10 @@ def test_reproducible(cli: Cli, built: Path, project: Path, tmp_path: Path) -> N
 def test_several_boards_in_one_release(cli: Cli, project: Path, tmp_path: Path, key_folder: Path) -> None:
     other = project / "boards" / "m0_board"
     other.mkdir()
-    (other / "board.toml").write_text('name = "m0_board"\ntitle = "A smaller one"\nmcu = "Cortex-M0"\ntried = "no"\nstatus = "a stand-in"\narch = "armv6m"\n[slots]\nkind = "file"\n[flash]\nmachine = "M0"\n')
+    (other / "board.toml").write_text(
+        'name = "m0_board"\ntitle = "A smaller one"\nmcu = "Cortex-M0"\narch = "armv6m"\ntried = "no"\n'
+        'status = "a stand-in"\n[slots]\nkind = "file"\n[flash]\nmachine = "M0"\n'
+    )
     build(cli, project, tmp_path / "both", "1.0.0", 1, "--board", "m0_board")
     found = release.load(tmp_path / "both")
     assert set(found.targets) == {BOARD, "m0_board"}
