@@ -12,6 +12,7 @@ from tidegate.coaplink import CoapLink
 from tidegate.link import Link
 
 _PATIENCE_S = const(20)  # how long the broker may be away before CoAP begins
+_FAREWELL_S = const(5)  # CoAP goes on so long, for what the server had sent that way
 
 
 class EitherLink:
@@ -61,15 +62,16 @@ class EitherLink:
 
     async def _stand_in(self):
         """Begins CoAP when the broker has been away for a while, and ends it when it is back."""
-        away = 0
+        away = back = 0
         speaking = None
         while True:
             await sleep_ms(1000)
             away = 0 if self.first.connected else away + 1
+            back = back + 1 if self.first.announced and not away else 0
             if speaking is None and away >= _PATIENCE_S:
                 console.info("the broker is away: CoAP until it is back")
                 speaking = asyncio.create_task(self.second.run())
-            elif speaking is not None and not away:
+            elif speaking is not None and back >= _FAREWELL_S:
                 console.info("the broker is back")
                 speaking.cancel()
                 speaking = None
