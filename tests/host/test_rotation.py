@@ -218,6 +218,7 @@ def test_what_the_commands_refuse(cli: Callable[..., Any], ring: Path) -> None:
         done = cli(*words)
         assert done.exit_code == code and expect in done.stderr, (words, done.output, done.stderr)
 
+    refused("trust", "new", "--out", ring / "release.jwk.pub", ring / "release.jwk", expect="exists")
     refused("trust", "new", "--threshold", "release=2", "--out", ring / "x", ring / "release.jwk", expect="threshold")
     refused("trust", "new", "--threshold", "king=1", "--out", ring / "x", ring / "release.jwk", expect="king", code=2)
     refused("trust", "new", "--threshold", "root", "--out", ring / "x", ring / "release.jwk", expect="root", code=2)

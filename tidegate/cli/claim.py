@@ -10,6 +10,7 @@ import click
 
 from tidegate import enrolment, trust
 from tidegate.cli.common import FILE, connect, emit, json_option, rows, say, server_options
+from tidegate.errors import TidegateError
 from tidegate.files import read_limited, write_atomic
 
 _COLUMNS = {
@@ -77,7 +78,13 @@ def claim(
         answer = api.new_claim({**given, "expires_s": expires_s})
     text = enrolment.complete(answer.pop("claim"), store).text
     if out:
-        write_atomic(out, text.encode() + b"\n", mode=0o600)
+        try:
+            write_atomic(out, text.encode() + b"\n", mode=0o600)
+        except TidegateError as error:
+            raise TidegateError(
+                f"{error.message}, so nobody has the claim {answer['id']}",
+                f"Revoke it with `tidegate device unclaim {answer['id']}` and make another",
+            ) from error
         answer["file"] = str(out)
     else:
         answer["claim"] = text

@@ -58,6 +58,11 @@ def new(
     out: Path, version: int, thresholds: tuple[tuple[str, int], ...], key_files: tuple[Path, ...], as_json: bool
 ) -> None:
     """Make the first trust store, of the public halves of the KEYs. It is flashed; later ones go over the air."""
+    if out.exists():
+        raise TidegateError(
+            f"{out} exists; a store that boards have is changed with `tidegate trust rotate`",
+            "Choose another name or move it away",
+        )
     store = stores.make([keys.load(file) for file in key_files], version, dict(thresholds))
     write_atomic(out, stores.encode(store))
     emit(inspect(out) | {"file": str(out)}, as_json, facts)
