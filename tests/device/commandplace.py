@@ -103,6 +103,7 @@ class Device:
         self.telemetry = Telemetry()
         self.alarms = Alarms(self.outbox, self.uptime)
         self.reboots = 0
+        self.given_up = []
         self.beat = Beat("commands", 180)
         self.commands = Commands(self, nonce, dangerous)
 
@@ -111,6 +112,9 @@ class Device:
 
     def reboot(self):
         self.reboots += 1
+
+    def give_up(self, reason, task):
+        self.given_up.append((reason, task))
 
     def handle(self, data):
         """Has one command carried out, without anything else going on."""

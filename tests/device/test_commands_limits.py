@@ -11,7 +11,7 @@ from tidegate.clock import sleep_ms, ticks_ms
 from tidegate.state import State
 from tidegate.updater import Updater
 
-from tidegate import carrying, commands, opcodes
+from tidegate import acceptance, carrying, commands, opcodes
 from tidegate.opcodes import DANGEROUS, OPERATE, READ, opcode
 from tidegate.opcodes import check as check_arguments
 
@@ -235,6 +235,32 @@ def test_memory():
     equal(end(taken), (commands.REFUSED, "memory: 15000 bytes free, 20480 needed"))
     equal(taken.outbox.reasons(), ["memory"])
     equal(ran, [1])
+
+
+def test_no_memory_to_verify_them():
+    """Three in a row, and it starts anew; one that could be verified in between begins the count again."""
+    taken = fresh()
+    messages = given()
+
+    def poor(*rest):
+        raise acceptance.Refusal("memory", "not enough memory to verify it")
+
+    def hand(count, judge):
+        usual = acceptance.judge
+        acceptance.judge = judge or usual
+        try:
+            for _ in range(count):
+                taken.handle(messages[0])
+        finally:
+            acceptance.judge = usual
+
+    with offering({"try": (lambda call: None, OPERATE, 10, False, {})}):
+        hand(2, poor)
+        hand(1, None)
+        hand(2, poor)
+        equal(taken.given_up, [])
+        hand(1, poor)
+    equal(taken.given_up, [("memory", "commands")])
 
 
 def test_a_module_that_cannot_be_imported():

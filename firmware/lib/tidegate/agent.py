@@ -202,12 +202,20 @@ class Agent:
 
     def _fell(self, error):
         """An exception ends the agent, and the loader tells of it; what it cannot know is kept."""
+        self._keep_crash(type(error).__name__, _at_fault(self.tasks, error))
+
+    def give_up(self, reason, task):
+        """Asks for a reset because it cannot go on like this; what is known is told after it."""
+        self._keep_crash(reason, task)
+        self.reboot()
+
+    def _keep_crash(self, reason, task):
         gc.collect()
         try:
             with ondemand.modules:
                 from tidegate import crash
 
-                crash.keep(self, type(error).__name__, _at_fault(self.tasks, error))
+                crash.keep(self, reason, task)
         except Exception as more:
             print("tidegate: and then:", repr(more))
 

@@ -25,6 +25,7 @@ _MAX_SIZE = const(1024)  # bytes
 _STRANGERS = const(8)
 _EXHAUSTED = const(3)  # commands in a row that ran out of time, memory or output
 _PAUSE_S = const(60)
+_STARVED = const(3)  # commands in a row that could not be verified for want of memory
 _PUBLISH_S = const(20)  # for one acknowledgement
 _PUBLISH_TIMES = const(3)
 _KEPT_SIZE = const(400)  # bytes of a message that the outbox keeps over a reset
@@ -51,6 +52,7 @@ class Commands:
         # Two breakers: what is counted, since when and until when (uptime, s)
         self._strangers = self._strangers_since = self._closed_until = 0
         self._exhausted = self._resting_until = 0
+        self._starved = 0
         self._say_interrupted()
         if offered:
             _tell_shadowed()
@@ -83,6 +85,7 @@ class Commands:
         except (MemoryError, ConfigError) as error:  # it used no counter up
             reason = "memory" if isinstance(error, MemoryError) else "storage"
             self._alarm(reason, "it could not be verified: %r" % error)
+            self._starve(reason)
             return
         if not command:
             return
@@ -143,7 +146,7 @@ class Commands:
             self._alarm("storage", problem, cti)
             self._answer({1: cti, 2: REFUSED, 4: shorten("storage: " + problem)})
             return None
-        self._strangers = 0
+        self._strangers = self._starved = 0
         if self.signed_at and not reads_only:  # it is kept: who may only look says nothing of time
             self.signed_at(signed)
         return cti, opcode, arguments, reads_only
@@ -155,6 +158,7 @@ class Commands:
             self._keep(None, refusal.kids, cti)
             self._answer({1: cti, 2: REFUSED, 4: shorten(refusal.reason + ": " + detail)})
             return
+        self._starve(refusal.reason)
         now = self.agent.uptime.seconds()
         if now - self._strangers_since > _PAUSE_S:
             self._strangers_since, self._strangers = now, 0
@@ -163,6 +167,14 @@ class Commands:
             self._strangers = 0
             self._closed_until = now + _PAUSE_S
             self._say_paused("strangers", "%d messages were no good commands" % _STRANGERS)
+
+    def _starve(self, reason):
+        """A board that leaks can neither be asked nor updated in the end: it starts anew."""
+        self._starved = self._starved + 1 if reason == "memory" else 0
+        if self._starved >= _STARVED:
+            self._starved = 0
+            console.error("%d commands found no memory; reset", _STARVED)
+            self.agent.give_up("memory", "commands")
 
     def _keep(self, carried_out, kids=(), cti=b""):
         """Puts the counters and what is being carried out on the file system; what is wrong, or
