@@ -10,6 +10,20 @@ from pathlib import Path
 from tidegate.errors import TidegateError
 
 
+def check_folder(path: Path | str) -> None:
+    """Refuse a `path` whose folder cannot be written, before something is made that is told only once."""
+    path = Path(path)
+    try:
+        with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", dir=path.parent):
+            pass
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> TidegateError:
+    return TidegateError(f"cannot write {path}: {error.strerror}", "Check that the folder exists and is writable")
+
+
 def write_atomic(path: Path | str, data: bytes, mode: int = 0o644) -> None:
     """Write `data` to `path` by way of a temporary file in the same folder and a rename.
 
@@ -20,9 +34,7 @@ def write_atomic(path: Path | str, data: bytes, mode: int = 0o644) -> None:
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
-        raise TidegateError(
-            f"cannot write {path}: {error.strerror}", "Check that the folder exists and is writable"
-        ) from error
+        raise _unwritable(path, error) from error
     try:
         with os.fdopen(handle, "wb") as stream:
             os.fchmod(stream.fileno(), mode)

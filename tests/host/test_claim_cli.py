@@ -61,10 +61,13 @@ def test_from_a_claim_to_a_revoked_device(cli: Cli, server: Running, key_folder:
     assert "revoked" in cli("device", "list", *server.options).stdout
     assert cli("device", "rename", "Pump.7", "", *server.options).stdout == f"{device} is called by its id\n"
 
-    nowhere = cli(
-        "device", "claim", "--trust", key_folder / "trust.cbor", "--out", tmp_path / "no" / "x", *server.options
-    )
-    assert nowhere.exit_code == 1 and "cannot write" in nowhere.stderr and "device unclaim" in nowhere.stderr
+    known = json.loads(cli("device", "claims", "--json", *server.options).stdout)
+    for words_of in (("claim", "--trust", store), ("add", "gate-8", "--board", "unix")):
+        nowhere = cli("device", *words_of, "--out", tmp_path / "no" / "x", *server.options)
+        assert nowhere.exit_code == 1 and "cannot write" in nowhere.stderr and "folder" in nowhere.stderr
+    assert json.loads(cli("device", "claims", "--json", *server.options).stdout) == known
+    assert "gate-8" not in cli("device", "list", *server.options).stdout
+
     used = cli("device", "unclaim", claim.id.hex(), *server.options)
     assert used.exit_code == 1 and "has used it" in used.stderr and "device revoke" in used.stderr
     for words in (("device", "revoke", "nobody"), ("device", "unclaim", "0" * 16), ("device", "rename", "nobody", "x")):

@@ -11,7 +11,7 @@ import click
 from tidegate import enrolment, trust
 from tidegate.cli.common import FILE, connect, emit, json_option, rows, say, server_options
 from tidegate.errors import TidegateError
-from tidegate.files import read_limited, write_atomic
+from tidegate.files import check_folder, read_limited, write_atomic
 
 _COLUMNS = {
     "id": "CLAIM",
@@ -73,6 +73,8 @@ def claim(
     """
     store = read_limited(trust_file, trust.MAX_SIZE, "trust store")
     trust.decode(store)
+    if out:
+        check_folder(out)
     given = {name: value for name, value in wanted.items() if value is not None}
     with connect(server, token_file) as api:
         answer = api.new_claim({**given, "expires_s": expires_s})

@@ -13,7 +13,7 @@ from tidegate.cli.claim import claim, claims, rename, revoke, unclaim
 from tidegate.cli.common import FILE, connect, emit, facts, json_option, rows, say, server_options
 from tidegate.cli.group import move
 from tidegate.cli.telemetry import telemetry
-from tidegate.files import write_atomic
+from tidegate.files import check_folder, write_atomic
 from tidegate.release.build import DEFAULT_PRODUCT
 
 _COLUMNS = {
@@ -113,6 +113,8 @@ def add(
     device_id: str, board: str, product: str, out: Path | None, server: str, token_file: Path | None, as_json: bool
 ) -> None:
     """Register device ID and get its MQTT password and CoAP key, which the server tells only this once."""
+    if out:
+        check_folder(out)
     with connect(server, token_file) as api:
         answer = api.add_device(device_id, board, product)
     if out:
