@@ -134,11 +134,11 @@ MUTANTS = (
         "loader",
     ),
     Mutant(
-        "the way back may be written during a trial",
+        "the slot that somebody asked to go back to may be written",
         "handle.py",
-        "if self.trial:\n            raise self.SlotError(\n",
-        "if False:\n            raise self.SlotError(\n",
-        "loader",
+        "if kept.running != self._index:",
+        "if False:",
+        "back",
     ),
     Mutant(
         "the slot is given up only after it was written",
