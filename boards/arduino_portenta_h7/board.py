@@ -13,14 +13,3 @@ class Board(Stm32):
         Stm32.__init__(self)
         wireless = settings(self.folder)
         self._net = Wlan(self.folder) if wireless else Wired(network.LAN())
-
-    def network_up(self):
-        """Joins the wireless LAN of the settings, or starts Ethernet where they name none; returns at once."""
-        self._net.up()
-
-    def link(self):
-        """Whether the interface has an address."""
-        return self._net.joined()
-
-    def addresses(self):
-        return self._net.addresses()

@@ -1,6 +1,7 @@
 """What boards with stock MicroPython (its ports rp2, stm32 and mimxrt) have in common, for their board.py to build on.
 
-As the Board object of boards/qemu_mps2/board.py, but for the network, which each board brings up in its own way.
+As the Board object of boards/qemu_mps2/board.py. Which network it has is each board's own to say, in `_net`: a Wlan or a
+Wired of boot.wlan.
 """
 
 import os
@@ -53,6 +54,17 @@ class Stock:
             year, month, day, hour, minute, second, weekday = time.gmtime(seconds)[:7]
             machine.RTC().datetime((year, month, day, weekday, hour, minute, second, 0))
 
+    def network_up(self):
+        """Joins the wireless LAN of the settings, or starts Ethernet; returns at once. Harmless when it is up."""
+        self._net.up()
+
+    def link(self):
+        """Whether the interface has an address."""
+        return self._net.joined()
+
+    def addresses(self):
+        return self._net.addresses()
+
     def rom_size(self):
         return 0
 
@@ -73,3 +85,24 @@ class Stock:
     def random(self, count):
         """`count` bytes from the microcontroller's generator."""
         return os.urandom(count)
+
+
+class WithSegment(Stock):
+    """A board whose firmware may have a ROM segment; without one images are kept in files."""
+
+    def __init__(self, segment):
+        """segment: has size, view(), erase(offset, length) and write(offset, buf)."""
+        self._segment = segment
+        self.slots = "rom" if segment.size else "file"
+
+    def rom_size(self):
+        return self._segment.size
+
+    def rom(self):
+        return self._segment.view()
+
+    def rom_erase(self, offset, length):
+        self._segment.erase(offset, length)
+
+    def rom_write(self, offset, buf):
+        self._segment.write(offset, buf)

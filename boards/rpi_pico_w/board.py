@@ -11,14 +11,3 @@ class Board(Rp2):
     def __init__(self):
         Rp2.__init__(self)
         self._net = Wlan(self.folder)
-
-    def network_up(self):
-        """Begins to join the wireless LAN of the settings; returns at once."""
-        self._net.up()
-
-    def link(self):
-        """Whether the interface has an address."""
-        return self._net.joined()
-
-    def addresses(self):
-        return self._net.addresses()

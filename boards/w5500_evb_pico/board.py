@@ -12,14 +12,3 @@ class Board(Rp2):
     def __init__(self):
         Rp2.__init__(self)
         self._net = Wired(network.WIZNET5K())
-
-    def network_up(self):
-        """Starts the interface and DHCP; returns at once. Harmless when it is up."""
-        self._net.up()
-
-    def link(self):
-        """Whether the interface has an address."""
-        return self._net.joined()
-
-    def addresses(self):
-        return self._net.addresses()

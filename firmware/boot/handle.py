@@ -136,15 +136,9 @@ class Boot:
         return place.digest(1 - self._index, size, self.watchdog.feed)
 
     def slot_writer(self, size):
-        """A Writer (write, finish) for the slot that does not run. During a trial that slot is the
-        way back, so: never then.
-        """
+        """A Writer (write, finish) for the slot that does not run, but never for the way back."""
         from boot.record import EMPTY
 
-        if self.trial:
-            raise self.SlotError(
-                "slot %s is the way back from this trial" % _NAMES[1 - self._index]
-            )
         store, kept = self._open()
         self._check_way(kept)
         other = kept.slots[1 - self._index]
@@ -154,11 +148,11 @@ class Boot:
         return self._place().writer(1 - self._index, size, self.watchdog.feed)
 
     def _check_way(self, kept):
-        """Somebody asked to go back (boot.back): the other slot is what runs from the next reset
-        on.
+        """The other slot is the way back during a trial, and after somebody asked to go back
+        (boot.back).
         """
         if kept.running != self._index:
-            raise self.SlotError("slot %s runs from the next reset on" % _NAMES[1 - self._index])
+            raise self.SlotError("slot %s is the way back" % _NAMES[1 - self._index])
 
     def is_bad(self, digest):
         """Whether an image with this digest failed its trial on this board."""
@@ -171,8 +165,6 @@ class Boot:
         """
         from boot import manifests, record
 
-        if self.trial:
-            raise self.SlotError("a trial is running already")
         store, kept = self._open()
         self._check_way(kept)
         if sequence < kept.floor or digest in kept.bad:

@@ -5,7 +5,6 @@ mosquitto and the server, and cut off in the middle.
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,10 +28,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         made.make_keys()
         made.start_server()
         made.copy_source()
-        app = made.source / "firmware" / "app"
-        shutil.rmtree(app)
-        app.mkdir()
-        (app / "__init__.py").write_text(application)
+        made.put_application(application)
         made.build("1.0.0", 1)
         board = made.add_board(DEVICE)
         made.flash(board, DEVICE, "1.0.0")

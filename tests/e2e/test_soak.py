@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -79,10 +78,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         made.make_keys()
         made.start_server()
         made.copy_source()
-        app = made.source / "firmware" / "app"
-        shutil.rmtree(app)
-        app.mkdir()
-        (app / "__init__.py").write_text(APPLICATION)
+        made.put_application(APPLICATION)
         made.build("1.0.0", 1)
         board = made.add_board(DEVICE)
         config = made.folder / f"{DEVICE}.config.json"

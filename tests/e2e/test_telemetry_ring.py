@@ -149,10 +149,7 @@ def test_what_was_on_flash_arrives_whatever_is_cut(place: Installation, record_p
     print(f"seed {seed} (TIDEGATE_SEED={seed} repeats the moments)")
     record_property("seed", seed)
     moments = random.Random(seed)
-    app = place.source / "firmware" / "app"
-    shutil.rmtree(app)
-    app.mkdir()
-    (app / "__init__.py").write_text(COUNTER)
+    place.put_application(COUNTER)
     place.build("2.0.0", 9)
     port = free_port()
     mqtt_host = json.loads((place.folder / f"{DEVICE}.config.json").read_text())["mqtt"]["host"]

@@ -134,6 +134,13 @@ MUTANTS = (
         "loader",
     ),
     Mutant(
+        "the way back may be written during a trial",
+        "handle.py",
+        "if kept.running != self._index:",
+        "if False:",
+        "loader",
+    ),
+    Mutant(
         "the slot that somebody asked to go back to may be written",
         "handle.py",
         "if kept.running != self._index:",

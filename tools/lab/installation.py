@@ -186,6 +186,13 @@ class Installation:
             ignored = shutil.ignore_patterns("objects", ".mpy_ld_cache")
             shutil.copytree(native, self.source / "build" / "native", dirs_exist_ok=True, ignore=ignored)
 
+    def put_application(self, text: str) -> None:
+        """Replace the application in the copy of the sources by one of a single module."""
+        app = self.source / "firmware" / "app"
+        shutil.rmtree(app)
+        app.mkdir()
+        (app / "__init__.py").write_text(text)
+
     def change(self, patch: Path) -> None:
         """Apply a unified diff to the copy of the sources."""
         done = subprocess.run(
