@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from tidegate import image as images
-from tidegate.boards import Board
+from tidegate.boards.board import Board
 from tidegate.errors import TidegateError
-from tidegate.relink import relink
+from tidegate.image import build as images
+from tidegate.image.relink import relink
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / "build" / "corpus"

@@ -7,7 +7,7 @@
     python bench/delta.py microdot=2.6.1,2.6.2,2.7.0    any other releases; repeat it
 
 Every size is that of a whole patch file with all it takes to apply it. "Re-linked" images keep the numbers of their
-strings and constants from release to release (tidegate/relink.py), which helps every program.
+strings and constants from release to release (tidegate/image/relink.py), which helps every program.
 Needs the packages of the extra `bench`; `make bench-delta` sees to them.
 """
 

@@ -29,8 +29,10 @@ from nacl.signing import SigningKey
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tidegate import cborstrict, cose, delta, image  # noqa: E402
-from tidegate.emulator import Emulator  # noqa: E402
+from tidegate import delta  # noqa: E402
+from tidegate.boards.emulator import Emulator  # noqa: E402
+from tidegate.image import build  # noqa: E402
+from tidegate.wire import cbor, cose  # noqa: E402
 
 IMAGE = 36 * 1024
 TIMEOUT_S = 300
@@ -73,7 +75,7 @@ BUDGETS: dict[str, tuple[int, int | None]] = {
     "verify: native": (3_000_000, None),
     "own key": (25_000_000, None),
     "apply deflate, small": (1_000_000, 4096),
-    "apply adaptive, small: bspatch_viper": (1_000_000, 4096),
+    "apply adaptive, small: bspatch.viper": (1_000_000, 4096),
     "apply adaptive, small: _bspatch": (1_000_000, 4096),
     "apply": (0, 4096),  # 0: no budget
     "update, small": (40_000_000, None),
@@ -104,7 +106,7 @@ def manifest() -> bytes:
     address = "p/" + rng.randbytes(32).hex()
     branch = [12, 1, 20, {3: digest, 14: IMAGE}, 3, 15, 12, 0, 20, {21: address}]
     common = {2: [[b"next"], [b"run"]], 4: branch}
-    return cborstrict.dumps({1: 1, 2: 7, 3: common, 7: [3, 15], 20: [15, [branch, branch[:7]]]})
+    return cbor.dumps({1: 1, 2: 7, 3: common, 7: [3, 15], 20: [15, [branch, branch[:7]]]})
 
 
 def envelope(data: Path) -> None:
@@ -117,11 +119,11 @@ def envelope(data: Path) -> None:
     (data / "setup.json").write_text(json.dumps({**told, "running": setup["images"][str(chosen["running"])]}))
 
 
-def libraries() -> image.Tree:
+def libraries() -> build.Tree:
     """The libraries and the board's half of this, compiled, and the native modules where they are built."""
     library = ROOT / "firmware" / "lib"
     sources = [(path, path.relative_to(library)) for path in library.rglob("*.py")]
-    tree: image.Tree = {}
+    tree: build.Tree = {}
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as name:
         out = Path(name) / "out.mpy"
         for source, place in [*sources, (BOARD_HALF, Path(BOARD_HALF.name))]:
@@ -138,7 +140,7 @@ def libraries() -> image.Tree:
 def prepare(data: Path) -> None:
     """What the board needs."""
     old, news = images()
-    (data / "rom.bin").write_bytes(old + image.pack(libraries()))
+    (data / "rom.bin").write_bytes(old + build.pack(libraries()))
     (data / "old.sha256").write_bytes(hashlib.sha256(old).digest())
     for name, new in news.items():
         (data / f"{name}.sha256").write_bytes(hashlib.sha256(new).digest())
@@ -147,10 +149,10 @@ def prepare(data: Path) -> None:
     (data / "manifest.cbor").write_bytes(manifest())
     envelope(data)
     seed = bytes(range(32))
-    sign1 = cose.decode_sign1(cose.sign1(seed, cborstrict.dumps([-16, bytes(32)])), "message")
+    sign1 = cose.decode_sign1(cose.sign1(seed, cbor.dumps([-16, bytes(32)])), "message")
     signed = cose.to_be_signed(sign1.protected, sign1.payload or b"")
     case = [bytes(SigningKey(seed).verify_key), signed, sign1.signature]
-    (data / "signature.cbor").write_bytes(cborstrict.dumps(case))
+    (data / "signature.cbor").write_bytes(cbor.dumps(case))
 
 
 def remote(board: Emulator, *command: str) -> str:

@@ -94,33 +94,32 @@ def with_native():
 
 def signatures(results):
     import cbor
-    import ed25519_pure
     import sha512
+    from ed25519 import pure
 
     case = cbor.loads(read("signature.cbor"), 4096)
     key, message, signature = case
-    pinned = ed25519_pure.pin(key)
-    if not ed25519_pure.verify(*case) or not ed25519_pure.verify_pinned(pinned, message, signature):
+    pinned = pure.pin(key)
+    if not pure.verify(*case) or not pure.verify_pinned(pinned, message, signature):
         raise ValueError("the signature is not taken")
     results["SHA-512, a block"] = instructions(sha512.sha512, bytes(111)), None
-    heap = sampled(ed25519_pure, "add_entry", ed25519_pure.verify, *case)
-    results["verify: Python, any key"] = instructions(ed25519_pure.verify, *case), heap
-    heap = sampled(ed25519_pure, "add_entry", ed25519_pure.verify_pinned, pinned, message, signature)
-    results["verify: Python, pinned key"] = instructions(ed25519_pure.verify_pinned, pinned, message, signature), heap
-    results["pin, once a key"] = instructions(ed25519_pure.pin, key), None
+    heap = sampled(pure, "add_entry", pure.verify, *case)
+    results["verify: Python, any key"] = instructions(pure.verify, *case), heap
+    heap = sampled(pure, "add_entry", pure.verify_pinned, pinned, message, signature)
+    results["verify: Python, pinned key"] = instructions(pure.verify_pinned, pinned, message, signature), heap
+    results["pin, once a key"] = instructions(pure.pin, key), None
 
 
 def own_key(results):
     """What a board does itself to enrol."""
-    import ed25519_pure
-    import ed25519_sign
+    from ed25519 import pure, sign
 
     seed, message = bytes(range(32)), bytes(160)
-    key = ed25519_sign.Key(seed)
-    if not ed25519_pure.verify(key.public, message, key.sign(message)):
+    key = sign.Key(seed)
+    if not pure.verify(key.public, message, key.sign(message)):
         raise ValueError("what was signed is not taken")
-    heap = sampled(ed25519_pure, "add_entry", ed25519_sign.Key, seed)
-    results["own key: from its seed"] = instructions(ed25519_sign.Key, seed), heap
+    heap = sampled(pure, "add_entry", sign.Key, seed)
+    results["own key: from its seed"] = instructions(sign.Key, seed), heap
     results["own key: a signature"] = instructions(key.sign, message), None
 
 
@@ -154,12 +153,13 @@ class Suit:
     """A signed envelope and the device that judges it."""
 
     def __init__(self):
-        from tidegate import envelope, plan, trust
+        from gate.trust import store
+        from gate.update import plan, suit_envelope
 
         setup = json.loads(read("setup.json"))
-        self._envelope = envelope
+        self._envelope = suit_envelope
         self._plan = plan
-        self._store = trust.parse(bytes.fromhex(setup["trust"]))
+        self._store = store.parse(bytes.fromhex(setup["trust"]))
         self._data = read("envelope.suit")
         self.components = ([b"next"], [b"run"])
         self.vendor_id = bytes.fromhex(setup["vendor_id"])
@@ -188,7 +188,7 @@ class Patches:
     """Applies the patches of the bench to the old image."""
 
     def __init__(self):
-        import bspatch_adaptive  # noqa: F401 - loaded before anything is measured
+        from bspatch import adaptive  # noqa: F401 - loaded before anything is measured
 
         self._old = old_image()
         self._out = bytearray(_OUT)
@@ -202,9 +202,9 @@ class Patches:
         stream = BytesIO(patch)
         head = bspatch.header(stream)
         if head.codec == bspatch.ADAPTIVE:
-            import bspatch_adaptive
+            from bspatch import adaptive
 
-            bspatch_adaptive.apply(self.read_old, _IMAGE, stream, write, head.new_size, decode)
+            adaptive.apply(self.read_old, _IMAGE, stream, write, head.new_size, decode)
         else:
             bspatch.apply(self.read_old, _IMAGE, stream, write, head.new_size, self._out)
 
@@ -237,11 +237,11 @@ def patches(results):
 
 
 def plain_patches(results):
-    _adaptive(results, "bspatch_plain")
+    _adaptive(results, "bspatch.plain")
 
 
 def viper_patches(results):
-    _adaptive(results, "bspatch_viper")
+    _adaptive(results, "bspatch.viper")
 
 
 def native_patches(results):
@@ -251,7 +251,8 @@ def native_patches(results):
 
 def _adaptive(results, name):
     work = Patches()
-    decode = __import__(name)
+    __import__(name)
+    decode = sys.modules[name]
     for kind in ("small", "large"):
         work.measure(results, kind, 1, decode)
 
@@ -259,24 +260,24 @@ def _adaptive(results, name):
 def update(results):
     """What the processor does for an update of 36 KiB: one check of each image, the manifest, the patch. Without the
     flash's own time, which no emulator has."""
-    _update(results, "Python", "bspatch_plain")
+    _update(results, "Python", "bspatch.plain")
 
 
 def pinned_update(results):
-    """As the agent does it where no machine code verifies: with the table of the key, made before (tidegate.pins)."""
+    """As the agent does it without machine code: with the table of the key, made before (gate.trust.key_tables)."""
     import ed25519
-    import ed25519_pure
+    from ed25519 import pure
 
     made = {}
 
     def table(key):
         if key not in made:
-            made[key] = ed25519_pure.pin(key)
+            made[key] = pure.pin(key)
         return made[key]
 
     ed25519.tables = table
     Suit().authentic()
-    _update(results, "Python, pinned key", "bspatch_plain")
+    _update(results, "Python, pinned key", "bspatch.plain")
 
 
 def native_update(results):
@@ -286,7 +287,8 @@ def native_update(results):
 
 def _update(results, how, name):
     work = Patches()
-    decode = __import__(name)
+    __import__(name)
+    decode = sys.modules[name]
     suit = Suit()
     for kind in ("small", "large"):
         for codec in (0, 1):

@@ -21,7 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tidegate import cborstrict, senml
+from tidegate.wire import cbor, senml
 
 DEVICE, NAMES = (
     "qemu-mps2-0123456789ab",
@@ -78,7 +78,7 @@ def fill(database: sqlite3.Connection, layout: str) -> None:
             for stream in ("env", "bus"):
                 body = [{0: name, 1: "unit", 2: number} for s, name, _, number in rows if s == stream]
                 body[0].update({-2: f"urn:dev:org:tidegate:{DEVICE}:", -3: rows[0][2] // 1000})
-                row = (DEVICE, stream, rows[0][2], cborstrict.dumps(body))
+                row = (DEVICE, stream, rows[0][2], cbor.dumps(body))
                 database.execute("INSERT INTO pack (device_id, stream, at, body) VALUES (?,?,?,?)", row)
     database.commit()
 

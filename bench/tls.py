@@ -28,8 +28,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "board")]
 from conftest import Prompt  # noqa: E402
 from tlspeers import NAME, Peer, Pki, closing, der, key_der, secured  # noqa: E402
 
-from tidegate import certificates  # noqa: E402
-from tidegate.emulator import Emulator  # noqa: E402
+from tidegate.boards.emulator import Emulator  # noqa: E402
+from tidegate.trust import certificates  # noqa: E402
 
 BOARD_HALF = ROOT / "bench" / "tls_board.py"
 BULK = 16 * 1024

@@ -39,7 +39,7 @@ from coap_device import mac, signed  # noqa: E402
 from mqtt_device import Device  # noqa: E402
 from server_process import BOARD, PRODUCT, ServerProcess  # noqa: E402
 
-from tidegate import senml  # noqa: E402
+from tidegate.wire import senml  # noqa: E402
 
 TCP_HEADER, UDP_HEADER = 40, 28
 MESSAGES = 20  # of each kind; the figures are of one

@@ -7,9 +7,9 @@ env: one window of the example application's stream `env`. features: one window 
 
 import json
 
-import senml
-from tidegate.features import DEV, MAX, MEAN, MIN, OVER, RATE
-from tidegate.streams import Measure, Stream
+import senml_cbor
+from gate.telemetry.features import DEV, MAX, MEAN, MIN, OVER, RATE
+from gate.telemetry.streams import Measure, Stream
 
 BASE = "urn:dev:org:tidegate:gate-7:"
 WINDOW, PERIOD_MS = 50, 200
@@ -17,7 +17,7 @@ NUMBER = 0x2A3B4C5D  # of a pack; the device begins anywhere
 
 
 def pack():
-    return senml.Pack(BASE, None, bytearray(4096))
+    return senml_cbor.Pack(BASE, None, bytearray(4096))
 
 
 def told(streams, number=NUMBER):

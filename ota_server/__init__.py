@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from flask import Flask, Response, request
 
-from . import api, problems, web
-from .coap.keys import Keys
-from .config import MAX_JSON_BODY, Config
-from .payloads import Payloads
-from .store import Store, migrate
+from ota_server import api, errors, web
+from ota_server.config import MAX_JSON_BODY, Config
+from ota_server.releases.payloads import Payloads
+from ota_server.security.credentials import Keys
+from ota_server.store import Store, migrate
 
 __all__ = ["Config", "create_app"]
 
@@ -41,7 +41,7 @@ def create_app(
     app.extensions["dismiss"] = dismiss
     app.extensions["enrol_limit"] = api.enrol.init_limit()
     app.extensions["wake"] = wake or threading.Event()
-    problems.init_app(app)
+    errors.init_app(app)
     api.init_app(app)
     web.init_app(app)
     app.after_request(_harden)

@@ -14,18 +14,17 @@ from urllib.parse import quote
 import click
 from sqlalchemy import select
 
+from ota_server.api.serialize import iso
+from ota_server.config import KEEP_TELEMETRY, KEEP_TELEMETRY_DAYS, Config
+from ota_server.mqtt import mosquitto_files as broker_files
+from ota_server.run import Address, Server, install_trust, prepare
+from ota_server.security import audit as log_of_acts
+from ota_server.security import tokens
+from ota_server.store import now_ms
+from ota_server.store.models import Token
+from ota_server.tls_context import Tls
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited, write_atomic
-
-from . import audit as log_of_acts
-from . import auth
-from . import mosquitto as broker_files
-from .config import KEEP_TELEMETRY, KEEP_TELEMETRY_DAYS, Config
-from .serve import Address, Server, install_trust, prepare
-from .store import now_ms
-from .store.models import Token
-from .tls import Tls
-from .views import iso
 
 DEFAULT_DATA = "tidegate-data"
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -205,7 +204,7 @@ def token() -> None:
 @data_option
 @click.option("--name", default="", help="For the list and the audit log; default: the scopes.")
 @click.option(
-    "--scope", "scopes", multiple=True, required=True, type=click.Choice(auth.SCOPES), help="May be repeated."
+    "--scope", "scopes", multiple=True, required=True, type=click.Choice(tokens.SCOPES), help="May be repeated."
 )
 @click.option(
     "--channel", "channels", multiple=True, help="With --scope publish: only into this channel; may be repeated."
@@ -219,11 +218,11 @@ def token_new(data: Path, name: str, scopes: tuple[str, ...], channels: tuple[st
       tidegate token new --scope publish --name ci --out ci.token
       tidegate token new --scope publish --channel candidate --name ci
     """
-    scopes = auth.in_channels(scopes, channels)
+    scopes = tokens.in_channels(scopes, channels)
     store = prepare(Config(data=data))
     with store.write() as session:
         label = (name or "+".join(sorted(set(scopes))))[:64]
-        secret = auth.new_token(session, label, scopes)
+        secret = tokens.new_token(session, label, scopes)
         log_of_acts.record(session, _me(), "token.new", label, scopes=sorted(set(scopes)))
         if out is not None:
             write_atomic(out, secret.encode() + b"\n", mode=0o600)

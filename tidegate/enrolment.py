@@ -16,8 +16,9 @@ from typing import Any
 
 from cbor2 import CBORTag
 
-from tidegate import cborstrict, cose, trust
 from tidegate.errors import Refused, TidegateError
+from tidegate.trust import store as trust_store
+from tidegate.wire import cbor, cose
 
 MAX_REQUEST = 512  # bytes
 MAX_ANSWER = 1536
@@ -59,7 +60,7 @@ def complete(offer: str, store: bytes) -> Claim:
     """The claim made of what the server told and the trust store that the operator means."""
     if not _OFFER.match(offer):
         raise TidegateError("the server's answer is not a claim", "Are server and client of one version?")
-    trust.decode(store)
+    trust_store.decode(store)
     return parse(f"{offer}_{trust_print(store).hex()}")
 
 
@@ -82,7 +83,7 @@ def trust_print(store: bytes) -> bytes:
 
 def device_id(public: bytes) -> str:
     """What a device with this public key is called: half of its COSE key's thumbprint, in hex."""
-    return hashlib.sha256(cborstrict.dumps(cose.cose_key(public))).hexdigest()[:32]
+    return hashlib.sha256(cbor.dumps(cose.cose_key(public))).hexdigest()[:32]
 
 
 def hardware_print(unique_id: bytes) -> bytes:
@@ -127,7 +128,7 @@ def encode_request(request: Request, seed: bytes, secret: bytes) -> bytes:
     }
     if request.trust is not None:
         facts[8] = request.trust
-    proof = cose.sign1(seed, cborstrict.dumps(facts), headers={cose.HEADER_TYP: _REQUEST})
+    proof = cose.sign1(seed, cbor.dumps(facts), headers={cose.HEADER_TYP: _REQUEST})
     return _mac0(_REQUEST, {cose.HEADER_KID: request.claim_id}, proof, secret)
 
 
@@ -167,18 +168,14 @@ def decode_request(data: bytes) -> Asked:
 
 
 def _facts(payload: bytes) -> Request:
-    found = cborstrict.loads(payload, "enrolment request", max_size=MAX_REQUEST)
+    found = cbor.loads(payload, "enrolment request", max_size=MAX_REQUEST)
     if not isinstance(found, dict) or not set(range(1, 8)) <= set(found) <= set(range(1, 9)):
         raise _bad("request", "must be a map of key, claim, board, product, hardware and nonce")
     if found[1] is True or found[1] != PROTOCOL:
         raise _bad("request", "is of another version of this protocol")
     key = found[2]
     public = key.get(-2) if isinstance(key, dict) else None
-    if (
-        not isinstance(public, bytes)
-        or len(public) != 32
-        or cborstrict.dumps(key) != cborstrict.dumps(cose.cose_key(public))
-    ):
+    if not isinstance(public, bytes) or len(public) != 32 or cbor.dumps(key) != cbor.dumps(cose.cose_key(public)):
         raise _bad("request", "must show an Ed25519 key")
     for label, most in ((4, 32), (5, 64)):
         if not isinstance(found[label], str) or len(found[label]) > most or not _TEXT.match(found[label]):
@@ -210,7 +207,7 @@ def encode_answer(answer: Answer, secret: bytes) -> bytes:
         members[5] = answer.trust
     if answer.name is not None:
         members[6] = answer.name
-    return _mac0(_ANSWER, {}, cborstrict.dumps(members), secret)
+    return _mac0(_ANSWER, {}, cbor.dumps(members), secret)
 
 
 def open_answer(data: bytes, secret: bytes, nonce: bytes) -> Answer:
@@ -218,7 +215,7 @@ def open_answer(data: bytes, secret: bytes, nonce: bytes) -> Answer:
     unprotected, payload, signed, mac = _open_mac0(data, _ANSWER, "answer", MAX_ANSWER)
     if not hmac.compare_digest(hmac.digest(secret, signed, hashlib.sha256), mac):
         raise Refused("mac", "the answer is not by the server that made the claim", "")
-    found = cborstrict.loads(payload, "enrolment answer", max_size=MAX_ANSWER)
+    found = cbor.loads(payload, "enrolment answer", max_size=MAX_ANSWER)
     if unprotected or not isinstance(found, dict) or not {1, 2, 3, 4} <= set(found) <= set(range(1, 7)):
         raise _bad("answer", "must be a map of device, salt, nonce and group")
     if found[3] != nonce:
@@ -230,21 +227,21 @@ def open_answer(data: bytes, secret: bytes, nonce: bytes) -> Answer:
 
 
 def _mac0(kind: str, unprotected: dict[int, Any], payload: bytes, secret: bytes) -> bytes:
-    protected = cborstrict.dumps({cose.HEADER_ALG: _HMAC_256, cose.HEADER_TYP: kind})
+    protected = cbor.dumps({cose.HEADER_ALG: _HMAC_256, cose.HEADER_TYP: kind})
     mac = hmac.digest(secret, _mac_structure(protected, payload), hashlib.sha256)
-    return cborstrict.dumps(CBORTag(TAG_MAC0, [protected, unprotected, payload, mac]))
+    return cbor.dumps(CBORTag(TAG_MAC0, [protected, unprotected, payload, mac]))
 
 
 def _open_mac0(data: bytes, kind: str, what: str, most: int) -> tuple[dict[Any, Any], bytes, bytes, bytes]:
     """(open header, payload, what the MAC is over, MAC)."""
     if len(data) > most:
         raise _bad(what, f"has more than {most} bytes")
-    value = cborstrict.loads(data, f"enrolment {what}", max_size=most, tags=frozenset({TAG_MAC0}))
+    value = cbor.loads(data, f"enrolment {what}", max_size=most, tags=frozenset({TAG_MAC0}))
     parts = value.value if isinstance(value, CBORTag) else None
     if not isinstance(parts, list) or len(parts) != 4:
         raise _bad(what, "is not a tagged COSE_Mac0 of four parts")
     protected, unprotected, payload, mac = parts
-    if protected != cborstrict.dumps({cose.HEADER_ALG: _HMAC_256, cose.HEADER_TYP: kind}):
+    if protected != cbor.dumps({cose.HEADER_ALG: _HMAC_256, cose.HEADER_TYP: kind}):
         raise _bad(what, "is not typed as one, with HMAC-SHA-256")
     if not isinstance(unprotected, dict) or not isinstance(payload, bytes):
         raise _bad(what, "has parts of the wrong type")
@@ -254,7 +251,7 @@ def _open_mac0(data: bytes, kind: str, what: str, most: int) -> tuple[dict[Any, 
 
 
 def _mac_structure(protected: bytes, payload: bytes) -> bytes:
-    return cborstrict.dumps(["MAC0", protected, b"", payload])
+    return cbor.dumps(["MAC0", protected, b"", payload])
 
 
 def _bad(what: str, why: str) -> Refused:

@@ -21,8 +21,8 @@ from typing import Any
 from lab import Installation, LabBoard, attacker
 from lab.processes import ROOT, LabError
 
-from tidegate import command as commands
-from tidegate import keys
+from tidegate.commands import cwt as commands
+from tidegate.trust import keys
 
 DEVICE = "gate-1"
 CHANGES = ROOT / "tools" / "demo_releases"

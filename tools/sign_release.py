@@ -52,13 +52,15 @@ def main() -> int:
 
 def sign(asked: argparse.Namespace) -> int:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from tidegate import keys, release, signer
+    from tidegate import release
     from tidegate.errors import TidegateError
+    from tidegate.trust import external_signer, keys
 
     try:
         found = release.load(asked.folder)
         by_program = [
-            signer.external(keys.load(file), text) for text, file in zip(asked.signer, asked.public, strict=True)
+            external_signer.external(keys.load(file), text)
+            for text, file in zip(asked.signer, asked.public, strict=True)
         ]
         envelopes = release.sign(found, [*(keys.load(file) for file in asked.key), *by_program])
     except TidegateError as error:

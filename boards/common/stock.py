@@ -1,7 +1,7 @@
 """What boards with stock MicroPython (its ports rp2, stm32 and mimxrt) have in common, for their board.py to build on.
 
-As the Board object of boards/qemu_mps2/board.py. Which network it has is each board's own to say, in `_net`: a Wlan or a
-Wired of boot.wlan.
+As the Board object of boards/qemu_mps2/board.py. Each board sets its network, `_net`:
+a Wlan or a Wired of boot.wlan.
 """
 
 import os

@@ -26,15 +26,16 @@ HEADER = """\
 
 def used() -> set[str]:
     """Every name in the compiled modules that a line of the list can hold."""
-    from tidegate import boards, image, mpy
+    from tidegate.boards import board as boards_board
+    from tidegate.image import build, mpy
 
-    board = boards.load(ROOT, "qemu_mps2")
+    board = boards_board.load(ROOT, "qemu_mps2")
     found = set()
     with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch:
         for folder in FOLDERS:
             for path in sorted((ROOT / folder).rglob("*.py")):
                 name = path.relative_to(ROOT / "firmware").as_posix()
-                module = mpy.parse(image.compile_source(path, name, board, Path(scratch)))
+                module = mpy.parse(build.compile_source(path, name, board, Path(scratch)))
                 found |= {text for entry in module.strings if (text := _text(entry))}
     return {text for text in found if _PLAIN.match(text) and len(text) <= MAX_LENGTH}
 

@@ -9,11 +9,11 @@ agent samples it, checks it, and sends what it says.
 
 import gc
 
-from tidegate.agent import Agent
-from tidegate.clock import Uptime
-from tidegate.features import DEV, MAX, MEAN, MIN, OVER, RATE
-from tidegate.frames import Frame
-from tidegate.streams import Measure, Stream, calibrator
+from gate.agent import Agent
+from gate.clock import Uptime
+from gate.telemetry.e2e_frame import Frame
+from gate.telemetry.features import DEV, MAX, MEAN, MIN, OVER, RATE
+from gate.telemetry.streams import Measure, Stream, calibrator
 
 from app import bus
 

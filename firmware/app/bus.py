@@ -2,12 +2,12 @@
 on a drive that repeats every two minutes. For a real one `read_simulated` is replaced by a read of
 the CAN controller.
 
-The frame: CRC-8, counter (tidegate.frames), engine speed in 0.25/min, vehicle speed in 0.01 km/h,
-both 16 bits, low byte first, coolant temperature in Cel, 8 bits signed, spare.
+The frame: CRC-8, counter (gate.telemetry.e2e_frame), engine speed in 0.25/min, vehicle speed in
+0.01 km/h, both 16 bits, low byte first, coolant temperature in Cel, 8 bits signed, spare.
 """
 
-from tidegate.clock import ticks_ms
-from tidegate.frames import crc8
+from gate.clock import ticks_ms
+from gate.telemetry.e2e_frame import crc8
 
 IDENTIFIER = 0x3E9
 SIZE = 8

@@ -18,7 +18,7 @@ _RETRY_S = const(5)  # pause before the restart after a crash, doubled each time
 _RETRY_MOST_S = const(300)
 GARBAGE = const(4096)  # bytes allocated between two collections
 # Modules that are not needed while the application runs, or only now and then.
-_LET_GO = "choice options verify signature manifests record slots romslots fileslots"
+_LET_GO = "select options verify signature manifests record slots romslots fileslots"
 
 _REMEDY = "flash the board again over this port (tidegate flash); the REPL is yours"
 
@@ -58,10 +58,10 @@ def run(board, launch=None):
 def _choose(board):
     """choice.choose, without its code staying in memory; None: safe mode, the reason was said."""
     before = [name for name in _LET_GO.split() if "boot." + name in sys.modules]
-    from boot import choice
+    from boot import select
 
     try:
-        boot = choice.choose(board)
+        boot = select.choose(board)
     except OSError as error:
         say("safe mode: %s", error)
         boot = None

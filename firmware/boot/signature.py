@@ -47,16 +47,18 @@ def check(board, slot, manifest, keys, feed):
 
 
 def _check(board, slot, manifest, keys, feed):
-    from tidegate import envelope, ids, suit, trust
-    from tidegate.config import Config, ConfigError
-    from tidegate.failures import Failure
+    from gate import identity
+    from gate.settings.config import Config, ConfigError
+    from gate.trust import store
+    from gate.update import suit_envelope, suit_processor
+    from gate.update.failures import Failure
 
     try:
         config = Config(board.folder, board.name, secrets=False)
-        found = envelope.authenticate(manifest, trust.parse(keys), feed)
-        vendor = ids.vendor_id(config.vendor)
-        target = _Target(slot, vendor, ids.class_id(vendor, config.product, config.board))
-        suit.Processor(found, target).validate()
+        found = suit_envelope.authenticate(manifest, store.parse(keys), feed)
+        vendor = identity.vendor_id(config.vendor)
+        target = _Target(slot, vendor, identity.class_id(vendor, config.product, config.board))
+        suit_processor.Processor(found, target).validate()
     except (ConfigError, Failure, ValueError) as error:
         raise SignatureError("%s" % error)
     if found.sequence != slot.sequence or not target.matched:

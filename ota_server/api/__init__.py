@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from . import (
+from ota_server.api import (
     alarms,
     audit,
     commands,

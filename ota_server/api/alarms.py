@@ -6,11 +6,9 @@ from typing import Any
 
 from flask import Blueprint
 
-from ota_server import views
-from ota_server.auth import requires
+from ota_server.api import context, serialize
+from ota_server.security.tokens import requires
 from ota_server.store import alarms
-
-from . import context
 
 blueprint = Blueprint("alarms", __name__)
 
@@ -20,4 +18,4 @@ blueprint = Blueprint("alarms", __name__)
 def list_alarms() -> dict[str, Any]:
     with context.store().read() as session:
         rows = alarms.listed(session, context.limit(), since=context.since())
-        return {"alarms": [views.alarm(row) for row in rows], "counters": alarms.counters(session)}
+        return {"alarms": [serialize.alarm(row) for row in rows], "counters": alarms.counters(session)}

@@ -7,11 +7,10 @@ from typing import Any
 from flask import Blueprint
 from sqlalchemy import select
 
-from ota_server import audit, views
-from ota_server.auth import requires
+from ota_server.api import context, serialize
+from ota_server.security import audit
+from ota_server.security.tokens import requires
 from ota_server.store.models import Audit
-
-from . import context
 
 blueprint = Blueprint("audit", __name__)
 
@@ -28,7 +27,7 @@ def show() -> dict[str, Any]:
             "entries": [
                 {
                     "id": row.id,
-                    "at": views.iso(row.at),
+                    "at": serialize.iso(row.at),
                     "actor": row.actor,
                     "action": row.action,
                     "subject": row.subject,

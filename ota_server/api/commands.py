@@ -8,17 +8,16 @@ from typing import Any
 from flask import Blueprint, g, request
 from sqlalchemy.orm import Session
 
-from ota_server import audit, views
-from ota_server.auth import requires
+from ota_server.api import context, devices, serialize
+from ota_server.commands.policy import Relay
 from ota_server.config import MAX_COMMAND
-from ota_server.problems import Problem
-from ota_server.relay import Relay
+from ota_server.errors import Problem
+from ota_server.security import audit
+from ota_server.security.tokens import requires
 from ota_server.store import alarms, commands
 from ota_server.store.models import Command, Device
-from tidegate import command as cwt
+from tidegate.commands import cwt as cwt
 from tidegate.errors import Refused
-
-from . import context, devices
 
 blueprint = Blueprint("commands", __name__)
 
@@ -33,14 +32,14 @@ def relay(device_id: str) -> tuple[dict[str, Any], int]:
         session.get(Device, device.id, with_for_update=True)  # of two that hand in the same, the second finds the first
         known = _known(session, device, message)
         if known is not None:
-            return views.command(session, known), 200
+            return serialize.command(session, known), 200
         try:
             row = _new(session, device, message)
         except Refused as error:
             refused = error  # said after the alarm is in the database
             alarms.raise_own(session, device.id, "command-refused", error.reason, f"handed in here: {error.message}")
         else:
-            answer = views.command(session, row)
+            answer = serialize.command(session, row)
     if refused is not None:
         raise refused
     context.wake_worker()
@@ -101,7 +100,7 @@ def _kids(kids: list[bytes]) -> str:
 @requires("read")
 def show(cti: str) -> dict[str, Any]:
     with context.store().read() as session:
-        return views.command(session, _find(session, cti), whole=True)
+        return serialize.command(session, _find(session, cti), whole=True)
 
 
 @blueprint.post("/commands/<cti>/cancel")
@@ -115,7 +114,7 @@ def cancel(cti: str) -> dict[str, Any]:
                 raise _too_late(row)
             audit.record(session, g.actor, "command.cancel", row.device_id, cti=row.cti, opcode=row.opcode)
             session.refresh(row)
-        return views.command(session, row, whole=True)
+        return serialize.command(session, row, whole=True)
 
 
 def _too_late(row: Command) -> Problem:
@@ -148,7 +147,7 @@ def list_commands() -> dict[str, Any]:
     with context.store().read() as session:
         device_id = None if device is None else devices.get(session, device).id
         rows = commands.listed(session, context.limit(), device_id, group, state)
-        return {"commands": views.command_list(session, rows)}
+        return {"commands": serialize.command_list(session, rows)}
 
 
 @blueprint.get("/devices/<device_id>/opcodes")
@@ -157,4 +156,4 @@ def opcodes(device_id: str) -> dict[str, Any]:
     """What the device last answered to `ops`, and when; null if it was never asked."""
     with context.store().read() as session:
         row = commands.last_done(session, devices.get(session, device_id).id, "ops")
-        return {"asked": None if row is None else views.command(session, row, whole=True)}
+        return {"asked": None if row is None else serialize.command(session, row, whole=True)}

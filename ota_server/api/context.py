@@ -8,11 +8,11 @@ from typing import Any
 
 from flask import current_app, request
 
-from ota_server import mosquitto
-from ota_server.coap.keys import Keys
 from ota_server.config import DEFAULT_PAGE, MAX_PAGE, Config
-from ota_server.payloads import Payloads
-from ota_server.problems import Problem
+from ota_server.errors import Problem
+from ota_server.mqtt import mosquitto_files
+from ota_server.releases.payloads import Payloads
+from ota_server.security.credentials import Keys
 from ota_server.store import Store
 
 
@@ -39,7 +39,7 @@ def wake_worker() -> None:
 
 def access_changed(device_id: str) -> None:
     """A device has other credentials, or none: brokers are told, and what connected with the old ones is cut off."""
-    mosquitto.refresh(config(), store())
+    mosquitto_files.refresh(config(), store())
     dismiss = current_app.extensions["dismiss"]
     if dismiss is not None:
         dismiss(device_id)

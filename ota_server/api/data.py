@@ -6,11 +6,10 @@ from typing import Any
 
 from flask import Blueprint, g
 
-from ota_server import data, views
-from ota_server.auth import requires
+from ota_server.api import context, serialize
+from ota_server.releases import accept_data
+from ota_server.security.tokens import requires
 from ota_server.store import data as stored
-
-from . import context
 
 blueprint = Blueprint("data", __name__)
 
@@ -18,11 +17,11 @@ blueprint = Blueprint("data", __name__)
 @blueprint.post("/data")
 @requires("publish")
 def publish() -> tuple[dict[str, Any], int]:
-    wanted = data.read(context.any_json())
-    outcome = data.accept(context.store(), context.payloads(), context.config(), wanted, g.actor)
+    wanted = accept_data.read(context.any_json())
+    outcome = accept_data.accept(context.store(), context.payloads(), context.config(), wanted, g.actor)
     context.wake_worker()
     body = {
-        "targets": [views.data_target(target) for target in outcome.targets],
+        "targets": [serialize.data_target(target) for target in outcome.targets],
         "published": outcome.created,
         "offered": outcome.offered,
     }
@@ -33,4 +32,4 @@ def publish() -> tuple[dict[str, Any], int]:
 @requires("read")
 def list_data() -> dict[str, Any]:
     with context.store().read() as session:
-        return {"data": [views.data_target(row) for row in stored.listed(session, context.limit())]}
+        return {"data": [serialize.data_target(row) for row in stored.listed(session, context.limit())]}

@@ -9,15 +9,15 @@ from flask import Blueprint, g, request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ota_server import audit, enrolment, passwords, views
-from ota_server.auth import requires
-from ota_server.manifests import BOARD
-from ota_server.problems import Problem
-from ota_server.releases import PRODUCT
-from ota_server.store import alarms, commands, devices, identity, telemetry, trusts
+from ota_server.api import context, serialize
+from ota_server.errors import Problem
+from ota_server.fleet import enrolment
+from ota_server.releases.accept import PRODUCT
+from ota_server.releases.envelopes import BOARD
+from ota_server.security import audit, passwords
+from ota_server.security.tokens import requires
+from ota_server.store import alarms, commands, devices, identity, telemetry, trust_updates
 from ota_server.store.models import Device, Report
-
-from . import context
 
 blueprint = Blueprint("devices", __name__)
 
@@ -96,7 +96,7 @@ def revoke(device_id: str) -> dict[str, Any]:
             audit.record(session, g.actor, "device.revoke", row.id)
         for claim in withdrawn:
             audit.record(session, g.actor, "claim.revoke", claim.id, device=row.id)
-        answer = views.device(row)
+        answer = serialize.device(row)
     context.access_changed(row.id)
     context.wake_worker()
     return answer
@@ -120,7 +120,7 @@ def rename(device_id: str) -> dict[str, Any]:
         if name != row.name:
             audit.record(session, g.actor, "device.rename", row.id, name=name, before=row.name)
         row.name = name
-        return views.device(row)
+        return serialize.device(row)
 
 
 @blueprint.get("/devices")
@@ -128,8 +128,8 @@ def rename(device_id: str) -> dict[str, Any]:
 def list_devices() -> dict[str, Any]:
     with context.store().read() as session:
         rows = devices.listed(session, context.limit(), request.args.get("after", "")[:32])
-        newest = trusts.newest_version(session)
-        return {"devices": [{**views.device(row), "trust": views.trust(row, newest)} for row in rows]}
+        newest = trust_updates.newest_version(session)
+        return {"devices": [{**serialize.device(row), "trust": serialize.trust(row, newest)} for row in rows]}
 
 
 @blueprint.get("/devices/<device_id>")
@@ -138,15 +138,15 @@ def show(device_id: str) -> dict[str, Any]:
     with context.store().read() as session:
         row = get(session, device_id)
         return {
-            **views.device(row),
-            "trust": views.trust(row, trusts.newest_version(session)),
-            "data": views.device_data(session, row.id),
-            "telemetry": views.latest(session, row.id),
-            "streams": [views.stream(s) for s in telemetry.streams(session, row.id)],
-            "reports": [views.report(r) for r in _reports(session, row.id, _RECENT, 0)],
-            "crash": next((views.alarm(crash) for crash in alarms.last_crashes(session, [row.id]).values()), None),
-            "alarms": [views.alarm(a) for a in alarms.listed(session, _RECENT, row.id)],
-            "commands": views.command_list(session, commands.listed(session, _RECENT, row.id)),
+            **serialize.device(row),
+            "trust": serialize.trust(row, trust_updates.newest_version(session)),
+            "data": serialize.device_data(session, row.id),
+            "telemetry": serialize.latest(session, row.id),
+            "streams": [serialize.stream(s) for s in telemetry.streams(session, row.id)],
+            "reports": [serialize.report(r) for r in _reports(session, row.id, _RECENT, 0)],
+            "crash": next((serialize.alarm(crash) for crash in alarms.last_crashes(session, [row.id]).values()), None),
+            "alarms": [serialize.alarm(a) for a in alarms.listed(session, _RECENT, row.id)],
+            "commands": serialize.command_list(session, commands.listed(session, _RECENT, row.id)),
         }
 
 
@@ -155,7 +155,7 @@ def show(device_id: str) -> dict[str, Any]:
 def reports(device_id: str) -> dict[str, Any]:
     with context.store().read() as session:
         row = get(session, device_id)
-        return {"reports": [views.report(r) for r in _reports(session, row.id, context.limit(), context.since())]}
+        return {"reports": [serialize.report(r) for r in _reports(session, row.id, context.limit(), context.since())]}
 
 
 @blueprint.get("/devices/<device_id>/alarms")
@@ -164,7 +164,7 @@ def device_alarms(device_id: str) -> dict[str, Any]:
     with context.store().read() as session:
         row = get(session, device_id)
         rows = alarms.listed(session, context.limit(), row.id, context.since())
-        return {"alarms": [views.alarm(alarm) for alarm in rows]}
+        return {"alarms": [serialize.alarm(alarm) for alarm in rows]}
 
 
 def get(session: Session, device_id: str) -> Device:

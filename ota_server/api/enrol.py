@@ -8,17 +8,17 @@ from flask import Blueprint, Response, current_app, g, request
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from ota_server import audit, enrolment, views
-from ota_server.auth import requires
-from ota_server.manifests import BOARD
-from ota_server.problems import Problem
-from ota_server.ratelimit import RateLimit
-from ota_server.releases import PRODUCT
+from ota_server.api import context, devices, serialize
+from ota_server.errors import Problem
+from ota_server.fleet import enrolment
+from ota_server.http.ratelimit import RateLimit
+from ota_server.releases.accept import PRODUCT
+from ota_server.releases.envelopes import BOARD
+from ota_server.security import audit
+from ota_server.security.tokens import requires
 from ota_server.store import now_ms
 from ota_server.store.models import Claim, Group
 from tidegate import enrolment as wire
-
-from . import context, devices
 
 blueprint = Blueprint("enrol", __name__)
 
@@ -80,7 +80,7 @@ def issue() -> tuple[dict[str, Any], int]:
             if claim.name is not None and not enrolment.name_is_free(session, claim.name):
                 raise devices.name_taken(claim.name)
         text = enrolment.issue(session, context.coap_keys(), claim, g.actor)
-        return {**views.claim(claim), "claim": text}, 201
+        return {**serialize.claim(claim), "claim": text}, 201
 
 
 @blueprint.get("/claims")
@@ -89,7 +89,7 @@ def list_claims() -> dict[str, Any]:
     """Newest first."""
     with context.store().read() as session:
         rows = session.scalars(select(Claim).order_by(Claim.created_at.desc(), Claim.id).limit(context.limit()))
-        return {"claims": [views.claim(row) for row in rows]}
+        return {"claims": [serialize.claim(row) for row in rows]}
 
 
 @blueprint.delete("/claims/<claim_id>")
@@ -106,7 +106,7 @@ def revoke(claim_id: str) -> dict[str, Any]:
         if row.revoked_at is None:
             row.revoked_at = now_ms()
             audit.record(session, g.actor, "claim.revoke", row.id)
-        return views.claim(row)
+        return serialize.claim(row)
 
 
 def _unusable(what: str, remedy: str = "See docs/enrolment.md") -> Problem:

@@ -6,10 +6,9 @@ from typing import Any
 
 from flask import Blueprint, g
 
-from ota_server import fleet
-from ota_server.auth import requires
-
-from . import context
+from ota_server.api import context
+from ota_server.fleet import groups
+from ota_server.security.tokens import requires
 
 blueprint = Blueprint("groups", __name__)
 
@@ -18,12 +17,12 @@ blueprint = Blueprint("groups", __name__)
 @requires("read")
 def list_groups() -> dict[str, Any]:
     with context.store().read() as session:
-        return fleet.view(session)
+        return groups.view(session)
 
 
 @blueprint.post("/groups")
 @requires("rollout")
 def change() -> dict[str, Any]:
-    told = fleet.apply(context.store(), fleet.read(context.any_json()), g.actor)
+    told = groups.apply(context.store(), groups.read(context.any_json()), g.actor)
     context.wake_worker()
     return told

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint
 from sqlalchemy import text
 
-from . import context
+from ota_server.api import context
 
 blueprint = Blueprint("health", __name__)
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, g, request, send_file
 
-from ota_server import audit
-from ota_server.auth import requires
-from ota_server.problems import Problem, StorageFull
+from ota_server.api import context
+from ota_server.errors import Problem, StorageFull
+from ota_server.security import audit
+from ota_server.security.tokens import requires
 from ota_server.store import releases
 from ota_server.store.models import Payload
-
-from . import context
 
 blueprint = Blueprint("payloads", __name__)
 

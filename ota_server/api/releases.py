@@ -8,13 +8,14 @@ from typing import Any
 from flask import Blueprint, g, request
 from sqlalchemy.orm import Session
 
-from ota_server import auth, publishing, releases, trust_updates, views
-from ota_server.auth import requires
+from ota_server.api import context, serialize
+from ota_server.releases import accept, trust
+from ota_server.releases import plan as releases_plan
+from ota_server.security import tokens
+from ota_server.security.tokens import requires
 from ota_server.store import groups
 from ota_server.store import releases as stored
 from ota_server.store.models import Release
-
-from . import context
 
 blueprint = Blueprint("releases", __name__)
 
@@ -25,10 +26,10 @@ _MOST_FETCHED = 8  # releases in one answer, with their envelopes
 @requires("publish", in_channel=True)
 def publish() -> tuple[dict[str, Any], int]:
     wanted = _wanted()
-    outcome = releases.accept(context.store(), context.payloads(), context.config(), wanted, g.actor)
+    outcome = accept.accept(context.store(), context.payloads(), context.config(), wanted, g.actor)
     context.wake_worker()
     body = {
-        **views.release(outcome.release),
+        **serialize.release(outcome.release),
         "published": outcome.created,
         "offered": outcome.offered,
         "warnings": outcome.warnings,
@@ -42,8 +43,10 @@ def plan() -> dict[str, Any]:
     """What publishing the release would do, which it does not."""
     wanted = _wanted()
     with context.store().read() as session:
-        keys = trust_updates.current(session, context.config())
-        return publishing.plan(session, wanted, keys, context.payloads(), name_devices=auth.allowed(g.token, "read"))
+        keys = trust.current(session, context.config())
+        return releases_plan.plan(
+            session, wanted, keys, context.payloads(), name_devices=tokens.allowed(g.token, "read")
+        )
 
 
 @blueprint.get("/releases")
@@ -51,7 +54,7 @@ def plan() -> dict[str, Any]:
 def list_releases() -> dict[str, Any]:
     with context.store().read() as session:
         rows = stored.listed(session, context.limit(), request.args.get("product"))
-        return {"releases": [{**views.release(row), "channels": groups.channels(session, row.id)} for row in rows]}
+        return {"releases": [{**serialize.release(row), "channels": groups.channels(session, row.id)} for row in rows]}
 
 
 @blueprint.get("/releases/<product>/fetch")
@@ -65,7 +68,7 @@ def fetch(product: str) -> dict[str, Any]:
         rows = stored.before(session, product, before, most, request.args.get("version"))
         return {
             "releases": [
-                {**views.release(row), "envelopes": _envelopes(row), "bases": _bases(session, row)} for row in rows
+                {**serialize.release(row), "envelopes": _envelopes(row), "bases": _bases(session, row)} for row in rows
             ]
         }
 
@@ -81,6 +84,6 @@ def _bases(session: Session, row: Release) -> dict[str, dict[str, Any]]:
     return {digest: {"version": base.version, "sequence": base.sequence} for digest, base in found.items() if base}
 
 
-def _wanted() -> releases.Candidate:
+def _wanted() -> accept.Candidate:
     """The release in the body, if the token may publish it where it is to stand."""
-    return releases.read(context.any_json(), None if g.channels is None else frozenset(g.channels))
+    return accept.read(context.any_json(), None if g.channels is None else frozenset(g.channels))

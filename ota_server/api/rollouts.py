@@ -6,12 +6,13 @@ from typing import Any
 
 from flask import Blueprint, g, request
 
-from ota_server import auth, publishing, rollouts
-from ota_server.auth import requires
-from ota_server.problems import Problem
-from ota_server.releases import check_channel
-
-from . import context
+from ota_server.api import context
+from ota_server.errors import Problem
+from ota_server.releases import plan as releases_plan
+from ota_server.releases import rollouts
+from ota_server.releases.accept import check_channel
+from ota_server.security import tokens
+from ota_server.security.tokens import requires
 
 blueprint = Blueprint("rollouts", __name__)
 
@@ -39,8 +40,8 @@ def plan(product: str, version: str) -> dict[str, Any]:
         release = rollouts.find(session, product, version)
         if where[0] == "group":
             rollouts.find_group(session, where[1])
-        named = auth.allowed(g.token, "read")
-        return {"devices": publishing.rollout_plan(session, release, where, name_devices=named)}
+        named = tokens.allowed(g.token, "read")
+        return {"devices": releases_plan.rollout_plan(session, release, where, name_devices=named)}
 
 
 @blueprint.post("/rollouts/<product>/<version>/start")
@@ -62,7 +63,7 @@ def stop(product: str, version: str) -> dict[str, Any]:
 
 def _for_caller(told: dict[str, Any]) -> dict[str, Any]:
     """Which devices it concerns is for those who may read; the others get the counts."""
-    return told if auth.allowed(g.token, "read") else {name: told[name] for name in told if name != "devices"}
+    return told if tokens.allowed(g.token, "read") else {name: told[name] for name in told if name != "devices"}
 
 
 def _where() -> tuple[str, str]:

@@ -8,12 +8,10 @@ from flask import Blueprint
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from ota_server import views
-from ota_server.auth import requires
-from ota_server.store import alarms, commands, devices, now_ms, releases, telemetry, trusts
+from ota_server.api import context, serialize
+from ota_server.security.tokens import requires
+from ota_server.store import alarms, commands, devices, now_ms, releases, telemetry, trust_updates
 from ota_server.store.models import Device
-
-from . import context
 
 blueprint = Blueprint("status", __name__)
 
@@ -28,29 +26,29 @@ _MAX_TRENDS = 64  # sparklines in one answer; a fleet larger than this is not re
 def status() -> dict[str, Any]:
     with context.store().read() as session:
         rows = devices.listed(session, _DEVICES)
-        newest = trusts.newest_version(session)
+        newest = trust_updates.newest_version(session)
         crashes = alarms.last_crashes(session, [row.id for row in rows])
         streams = telemetry.streams_of(session, [row.id for row in rows])
         total, online = session.execute(
             select(func.count(Device.id), func.count(Device.id).filter(Device.online))
         ).one()
         return {
-            "now": views.iso(now_ms()),
+            "now": serialize.iso(now_ms()),
             "counts": {"devices": total, "online": online},
             "devices": [
                 {
-                    **views.device(row),
-                    "trust": views.trust(row, newest),
-                    "data": views.device_data(session, row.id),
+                    **serialize.device(row),
+                    "trust": serialize.trust(row, newest),
+                    "data": serialize.device_data(session, row.id),
                     "telemetry": latest,
-                    "streams": [views.stream(stream) for stream in streams[row.id]],
-                    "crash": views.alarm(crashes[row.id]) if row.id in crashes else None,
+                    "streams": [serialize.stream(stream) for stream in streams[row.id]],
+                    "crash": serialize.alarm(crashes[row.id]) if row.id in crashes else None,
                 }
                 for row, latest in zip(rows, _telemetry(session, rows), strict=True)
             ],
-            "alarms": [views.alarm(row) for row in alarms.listed(session, _ROWS)],
-            "commands": views.command_list(session, commands.listed(session, _ROWS)),
-            "releases": [views.release(row) for row in releases.listed(session, _ROWS)],
+            "alarms": [serialize.alarm(row) for row in alarms.listed(session, _ROWS)],
+            "commands": serialize.command_list(session, commands.listed(session, _ROWS)),
+            "releases": [serialize.release(row) for row in releases.listed(session, _ROWS)],
             "counters": alarms.counters(session),
         }
 
@@ -61,7 +59,7 @@ def _telemetry(session: Session, rows: list[Device]) -> list[dict[str, Any]]:
     for row in rows:
         values = {}
         for series in telemetry.latest(session, row.id):
-            value = values[series.name] = {**views.value(series), "unit": series.unit}
+            value = values[series.name] = {**serialize.value(series), "unit": series.unit}
             if trends < _MAX_TRENDS and series.number is not None:
                 value["trend"] = telemetry.recent_numbers(session, series.id, _TREND_POINTS)
                 trends += 1

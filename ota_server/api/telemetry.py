@@ -8,13 +8,11 @@ from typing import Any
 
 from flask import Blueprint, request
 
-from ota_server import views
-from ota_server.auth import requires
-from ota_server.problems import Problem
+from ota_server.api import context, serialize
+from ota_server.api.devices import get
+from ota_server.errors import Problem
+from ota_server.security.tokens import requires
 from ota_server.store import telemetry
-
-from . import context
-from .devices import get
 
 blueprint = Blueprint("telemetry", __name__)
 
@@ -31,10 +29,10 @@ def history(device_id: str) -> dict[str, Any]:
         device_id = get(session, device_id).id
         if "after" in request.args:
             rows = telemetry.arrived(session, device_id, query, limit, context.number("after", 0, 2**53))
-            return {"telemetry": [views.point(*row) for row in rows], "next": None}
+            return {"telemetry": [serialize.point(*row) for row in rows], "next": None}
         rows = telemetry.history(session, device_id, query, limit, _cursor())
     last = rows[-1][0] if len(rows) == limit else None
-    return {"telemetry": [views.point(*row) for row in rows], "next": f"{last.at}-{last.id}" if last else None}
+    return {"telemetry": [serialize.point(*row) for row in rows], "next": f"{last.at}-{last.id}" if last else None}
 
 
 @blueprint.get("/devices/<device_id>/telemetry/last")
@@ -43,8 +41,8 @@ def last(device_id: str) -> dict[str, Any]:
     with context.store().read() as session:
         device_id = get(session, device_id).id
         return {
-            "last": [views.series(row) for row in telemetry.series(session, device_id, _query())],
-            "streams": [views.stream(row) for row in telemetry.streams(session, device_id)],
+            "last": [serialize.series(row) for row in telemetry.series(session, device_id, _query())],
+            "streams": [serialize.stream(row) for row in telemetry.streams(session, device_id)],
         }
 
 

@@ -6,12 +6,11 @@ from typing import Any
 
 from flask import Blueprint, g
 
-from ota_server import trust_updates, views
-from ota_server.auth import requires
-from ota_server.store import trusts
-from tidegate import rotation
-
-from . import context
+from ota_server.api import context, serialize
+from ota_server.releases import trust
+from ota_server.security.tokens import requires
+from ota_server.store import trust_updates as store_trust_updates
+from tidegate.trust import rotation
 
 blueprint = Blueprint("trust", __name__)
 
@@ -20,10 +19,10 @@ blueprint = Blueprint("trust", __name__)
 @requires("publish")
 def publish() -> tuple[dict[str, Any], int]:
     document = context.decode_base64(context.json_body("update")["update"], "trust update", rotation.MAX_SIZE)
-    outcome = trust_updates.publish(context.store(), context.config(), document, g.actor)
+    outcome = trust.publish(context.store(), context.config(), document, g.actor)
     context.wake_worker()
-    body = {**views.trust_store(outcome.store), "published": outcome.created}
-    body["withdrawn"] = [views.withdrawn(target) for target in outcome.withdrawn]
+    body = {**serialize.trust_store(outcome.store), "published": outcome.created}
+    body["withdrawn"] = [serialize.withdrawn(target) for target in outcome.withdrawn]
     return body, 201 if outcome.created else 200
 
 
@@ -32,7 +31,7 @@ def publish() -> tuple[dict[str, Any], int]:
 def show() -> dict[str, Any]:
     with context.store().read() as session:
         return {
-            **views.trust_store(trust_updates.current(session, context.config())),
-            "updates": [views.trust_update(row) for row in trusts.listed(session)],
-            "devices": {str(version): count for version, count in trusts.holders(session).items()},
+            **serialize.trust_store(trust.current(session, context.config())),
+            "updates": [serialize.trust_update(row) for row in store_trust_updates.listed(session)],
+            "devices": {str(version): count for version, count in store_trust_updates.holders(session).items()},
         }

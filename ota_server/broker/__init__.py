@@ -3,7 +3,7 @@
 Larger installations point `--broker` at mosquitto or a cluster; nothing else in the server knows the difference.
 """
 
-from .access import Access, Principal
-from .server import EmbeddedBroker
+from ota_server.broker.access import Access, Principal
+from ota_server.broker.server import EmbeddedBroker
 
 __all__ = ["Access", "EmbeddedBroker", "Principal"]

@@ -7,13 +7,13 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from . import codec
-from .codec import Malformed, Message
-from .session import MAX_SUBSCRIPTIONS, Session
-from .topics import valid_filter, valid_name
+from ota_server.broker import codec
+from ota_server.broker.codec import Malformed, Message
+from ota_server.broker.session import MAX_SUBSCRIPTIONS, Session
+from ota_server.broker.topics import valid_filter, valid_name
 
 if TYPE_CHECKING:
-    from .server import Broker
+    from ota_server.broker.server import Broker
 
 log = logging.getLogger("tidegate.broker")
 

@@ -10,13 +10,12 @@ import threading
 import time
 from typing import Any
 
-from ota_server.tls import HANDSHAKE_TIMEOUT_S
-
-from .access import Access, Principal
-from .codec import Connect, Message
-from .connection import Connection
-from .session import Session
-from .topics import Retained
+from ota_server.broker.access import Access, Principal
+from ota_server.broker.codec import Connect, Message
+from ota_server.broker.connection import Connection
+from ota_server.broker.session import Session
+from ota_server.broker.topics import Retained
+from ota_server.tls_context import HANDSHAKE_TIMEOUT_S
 
 log = logging.getLogger("tidegate.broker")
 

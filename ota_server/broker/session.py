@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 from collections import deque
 
-from . import codec
-from .access import Principal
-from .codec import Message
-from .topics import matches
+from ota_server.broker import codec
+from ota_server.broker.access import Principal
+from ota_server.broker.codec import Message
+from ota_server.broker.topics import matches
 
 WINDOW = 16  # QoS 1 messages sent and not yet acknowledged
 MAX_QUEUED = 256  # messages waiting for a device

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .codec import Message
+from ota_server.broker.codec import Message
 
 MAX_TOPIC = 256  # characters; ours are under 60
 MAX_RETAINED = 20_000  # messages; three for each device

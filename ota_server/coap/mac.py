@@ -12,7 +12,7 @@ import hashlib
 import hmac
 from typing import NamedTuple
 
-from tidegate import cborstrict
+from tidegate.wire import cbor
 
 TAG = 8  # bytes
 OVERHEAD = 32  # at most so many bytes are around a payload
@@ -45,7 +45,7 @@ def sign(key: bytes, path: str, counter: int, payload: bytes) -> bytes:
     """The body of a POST to `path` ("tg/<device>/up/...")."""
     protected = _PROTECTED + counter.to_bytes(_COUNTER, "big")
     tag = _tag(key, protected, path, payload)
-    return _HEAD + protected + _UNPROTECTED + cborstrict.dumps(payload) + cborstrict.dumps(tag)
+    return _HEAD + protected + _UNPROTECTED + cbor.dumps(payload) + cbor.dumps(tag)
 
 
 def split(body: bytes) -> Signed | None:
@@ -58,8 +58,8 @@ def split(body: bytes) -> Signed | None:
     if body[-TAG - 1 : -TAG] != bytes((0x40 + TAG,)):
         return None
     try:
-        payload = cborstrict.loads(rest, max_size=1 << 16)
-    except cborstrict.CborError:
+        payload = cbor.loads(rest, max_size=1 << 16)
+    except cbor.CborError:
         return None
     return Signed(body[len(_HEAD) : at + _COUNTER], counter, payload, tag) if isinstance(payload, bytes) else None
 
@@ -75,5 +75,5 @@ def query_verifies(key: bytes, path: str, tag: str) -> bool:
 
 def _tag(key: bytes, protected: bytes, path: str, payload: bytes) -> bytes:
     """Over the MAC_structure; the external data are what is asked for and of whom."""
-    structure = cborstrict.dumps(["MAC0", protected, _POST + path.encode(), payload])
+    structure = cbor.dumps(["MAC0", protected, _POST + path.encode(), payload])
     return hmac.digest(key, structure, hashlib.sha256)[:TAG]

@@ -7,7 +7,7 @@ import time
 
 from aiocoap import Message
 
-from .blocks import Source
+from ota_server.coap.blocks import Source
 
 _MOST = 4096
 _MOST_OF_ONE = 2  # of one resource: the second is that of a device that started again and has another port now

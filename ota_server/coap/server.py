@@ -14,13 +14,12 @@ from typing import Any
 from aiocoap import EMPTY, RST, Context, Message
 from aiocoap.error import Error
 
-from ota_server.payloads import Payloads
-from ota_server.relay import Relay
+from ota_server.coap.site import Site, address_of
+from ota_server.commands.policy import Relay
+from ota_server.releases.payloads import Payloads
+from ota_server.security.credentials import Keys
 from ota_server.store import Store, downlink, now_ms
 from tidegate.errors import TidegateError
-
-from .keys import Keys
-from .site import Site, address_of
 
 log = logging.getLogger("tidegate.coap")
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
+from ota_server.coap import echo as echoes
+from ota_server.coap import mac
+from ota_server.security.credentials import Keys
 from ota_server.store.models import CoapSession
-
-from . import echo as echoes
-from . import mac
-from .keys import Keys
 
 WINDOW = 32  # how far messages may overtake each other
 

@@ -19,19 +19,18 @@ from aiocoap.pipe import Pipe
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from ota_server.payloads import Payloads
-from ota_server.problems import Problem
-from ota_server.relay import Relay
+from ota_server.coap import mac, sessions
+from ota_server.coap.blocks import Bodies, Reply, Source, cut
+from ota_server.coap.echo import AMPLIFICATION, Echoes
+from ota_server.coap.observers import Observer, Observers
+from ota_server.commands.policy import Relay
+from ota_server.errors import Problem
+from ota_server.releases.payloads import Payloads
+from ota_server.security.credentials import Keys
 from ota_server.store import Store, alarms, commands, downlink
 from ota_server.store.models import CoapSession, Device
-from ota_server.workers import ingest
+from ota_server.uplink import ingest
 from tidegate.errors import Refused
-
-from . import mac, sessions
-from .blocks import Bodies, Reply, Source, cut
-from .echo import AMPLIFICATION, Echoes
-from .keys import Keys
-from .observers import Observer, Observers
 
 log = logging.getLogger("tidegate.coap")
 

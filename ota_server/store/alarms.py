@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from .models import Alarm, Counter, now_ms
+from ota_server.store.models import Alarm, Counter, now_ms
 
 COALESCE_MS = 60_000  # the server's alarms of one kind about one device in this time are one row with a count
 

@@ -17,8 +17,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
-from .models import Command, CommandStep, Device, now_ms
-from .output import MOST_PARTS
+from ota_server.store.command_output import MOST_PARTS
+from ota_server.store.models import Command, CommandStep, Device, now_ms
 
 OPEN = ("pending", "verified", "uplinked")
 ENDED = ("confirmed", "archived", "refused", "expired", "cancelled")

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, joinedload
 
-from .models import DataTarget, Device, DeviceData
-from .trusts import newest_version
+from ota_server.store.models import DataTarget, Device, DeviceData
+from ota_server.store.trust_updates import newest_version
 
 
 def newest(session: Session, product: str, board: str, name: str) -> DataTarget | None:

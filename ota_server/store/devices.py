@@ -5,9 +5,9 @@ from __future__ import annotations
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, joinedload
 
-from . import commands, data, groups
-from .models import Command, Device, DeviceData, Target, now_ms
-from .trusts import newest_version
+from ota_server.store import commands, data, groups
+from ota_server.store.models import Command, Device, DeviceData, Target, now_ms
+from ota_server.store.trust_updates import newest_version
 
 
 def get(session: Session, device_id: str) -> Device | None:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from .commands import waiting
-from .models import Command, DataTarget, Device, DeviceData, Target, TrustUpdate, now_ms
-from .trusts import newest_version
+from ota_server.store.commands import waiting
+from ota_server.store.models import Command, DataTarget, Device, DeviceData, Target, TrustUpdate, now_ms
+from ota_server.store.trust_updates import newest_version
 
 _CHUNK = 500  # device ids in one statement
 

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.orm import Session, joinedload
 
-from .models import ChannelRelease, Device, Group, Release, Target
+from ota_server.store.models import ChannelRelease, Device, Group, Release, Target
 
 DEFAULT = "default"  # the group of devices that were put into no other
 STABLE = "stable"  # the channel of groups and releases that name no other

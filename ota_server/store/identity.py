@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from . import alarms
-from .models import Claim, Device, now_ms
+from ota_server.store import alarms
+from ota_server.store.models import Claim, Device, now_ms
 
 _PAST = 8  # nonces remembered
 # A broker may hand us two births of two boots twice, in order, when our connection to it breaks: one return of each is

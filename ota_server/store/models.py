@@ -166,7 +166,7 @@ class Device(Base):
 
 
 class Claim(Base):
-    """The right of one board to become a device, once. Its secret is derived (ota_server.enrolment), not kept."""
+    """The right of one board to become a device, once. Its secret is derived (ota_server.fleet.enrolment), not kept."""
 
     __tablename__ = "claim"
     __table_args__ = (Index("claim_used_by", "used_by"),)

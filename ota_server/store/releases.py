@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
-from .models import Payload, Release, Target
+from ota_server.store.models import Payload, Release, Target
 
 
 def find(session: Session, product: str, sequence: int) -> Release | None:

@@ -9,9 +9,8 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from ota_server.config import KEEP_ALARMS, KEEP_COMMANDS, KEEP_REPORTS, KEEP_TELEMETRY, KEEP_TELEMETRY_DAYS
-
-from . import commands
-from .models import Alarm, Device, Point, Report, Series, now_ms
+from ota_server.store import commands
+from ota_server.store.models import Alarm, Device, Point, Report, Series, now_ms
 
 BATCH = 2000  # points deleted in one transaction
 _DAY_MS = 86_400_000

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from .models import Device
+from ota_server.store.models import Device
 
 _OPCODES = ("config.get", "config.set", "config.reset")
 

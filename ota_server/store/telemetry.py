@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ota_server.store.models import Point, Series, Stream, now_ms
 from tidegate.errors import Refused
-
-from .models import Point, Series, Stream, now_ms
 
 MAX_STREAMS = 32  # of a device
 MAX_SERIES = 256  # of a device

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from mpremote.transport_serial import SerialTransport
 
-from tidegate.emulator import Emulator
+from tidegate.boards.emulator import Emulator
 
 
 class Prompt:

@@ -23,8 +23,10 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 from lab.board import LabBoard  # noqa: E402
 
-from tidegate import boards, keys, release, trust  # noqa: E402
-from tidegate.flashrequest import Request  # noqa: E402
+from tidegate import release  # noqa: E402
+from tidegate.boards import board as boards_board  # noqa: E402
+from tidegate.flash.request import Request  # noqa: E402
+from tidegate.trust import keys, store  # noqa: E402
 
 BOOT_S = 30
 FILLING = 40_000  # bytes, so that an image takes a while and is worth continuing
@@ -52,11 +54,11 @@ class Bench:
         (self.source / "firmware" / "lib").mkdir()
         (self.source / "firmware" / "app").mkdir()
         self.board = board
-        if board not in boards.names(self.source):
+        if board not in boards_board.names(self.source):
             self._keep_loader_in_files()
         self.set_loader("one")
         self.trust = folder / "trust.cbor"
-        self.trust.write_bytes(trust.encode(trust.make([keys.new(role) for role in ("release", "command", "root")])))
+        self.trust.write_bytes(store.encode(store.make([keys.new(role) for role in ("release", "command", "root")])))
 
     def _keep_loader_in_files(self) -> None:
         """The emulated board again, under another name, with its loader in files as on a stock MicroPython."""
@@ -96,7 +98,7 @@ class Bench:
         values["credentials"] = self.folder / "credentials.json"
         if number is not None:
             values["release"] = release.load(self.folder / f"release-{number}")
-        return Request(boards.load(self.source, self.board), self.source, **{**values, **more})  # type: ignore[arg-type]
+        return Request(boards_board.load(self.source, self.board), self.source, **{**values, **more})  # type: ignore[arg-type]
 
 
 BOOTS = r"app (\d+), loader (\w+)"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.emulator import Emulator
+from tidegate.boards.emulator import Emulator
 from tidegate.errors import TidegateError
 
 

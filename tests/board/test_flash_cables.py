@@ -17,9 +17,9 @@ import pytest
 from flashbench import Bench, Cable, power_cycled
 from lab.board import LabBoard
 
-from tidegate import romloader
-from tidegate.flash import flash, verify
-from tidegate.serialport import BoardError, Session
+from tidegate.flash import loader_image
+from tidegate.flash.flasher import flash, verify
+from tidegate.flash.serial_session import BoardError, Session
 
 CUTS = int(os.environ.get("TIDEGATE_CUTS", "2"))
 SEED = int(os.environ.get("TIDEGATE_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
@@ -127,11 +127,11 @@ def test_the_power_goes_while_the_loader_is_written(bench: Bench, board: LabBoar
 def flash_until_loader_is_staged(bench: Bench, board: LabBoard) -> int:
     """Ends as the new loader is in its file, whole; its size."""
     request = bench.request(1)
-    files, packed = romloader.split(dict(request.loader(False)), request.board)
+    files, packed = loader_image.split(dict(request.loader(False)), request.board)
     assert packed
     with Session(board.pty) as session:
         session.put("/main.py", files["/main.py"])
-        session.put(romloader.STAGED, packed)
+        session.put(loader_image.STAGED, packed)
     return len(packed)
 
 

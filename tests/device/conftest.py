@@ -84,7 +84,7 @@ class CortexM3:
         if not (ROOT / FIRMWARE).exists():
             raise Unavailable(f"{FIRMWARE} is not built: make -C boards/qemu_mps2")
         try:
-            from tidegate.emulator import Emulator
+            from tidegate.boards.emulator import Emulator
         except ImportError as error:
             raise Unavailable(f"the emulator cannot be used: {error}") from None
         self.stage = folder / "board"

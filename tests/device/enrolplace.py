@@ -4,10 +4,10 @@ import json
 import socket
 
 from check import equal, network, settings, skip
+from gate import console
+from gate.enrolment import enrol
+from gate.settings.config import Config
 from simboard import Reset
-from tidegate.config import Config
-
-from tidegate import console, enrol
 
 HOST = settings.get("host")
 lines = []  # what the console said

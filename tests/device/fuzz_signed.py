@@ -21,13 +21,13 @@ check.place(ROOT, GROUND, {})
 
 import commandplace  # noqa: E402
 import fuzzing  # noqa: E402
+from gate.trust import store as trust_store  # noqa: E402
+from gate.trust.verify_rotation import judge  # noqa: E402
+from gate.update import suit_envelope  # noqa: E402
+from gate.update.failures import Failure  # noqa: E402
+from gate.update.plan import Plan  # noqa: E402
+from gate.update.suit_processor import Processor  # noqa: E402
 from signedby import Signed  # noqa: E402
-from tidegate.failures import Failure  # noqa: E402
-from tidegate.plan import Plan  # noqa: E402
-from tidegate.succession import judge  # noqa: E402
-from tidegate.suit import Processor  # noqa: E402
-
-from tidegate import envelope, trust  # noqa: E402
 
 VENDOR, CLASS, RUNNING = bytes(16), bytes(range(16)), bytes(range(32))
 NAME = b"calibration"
@@ -58,7 +58,7 @@ class Judge:
 
     def manifest(self, data):
         try:
-            manifest = envelope.authenticate(data, self._store, fuzzing.feed)
+            manifest = suit_envelope.authenticate(data, self._store, fuzzing.feed)
             plan = Plan(manifest, IMAGE)
             told = (manifest.sequence, hexlify(plan.digest).decode(), plan.size, hexlify(plan.payload).decode())
         except Failure as failure:
@@ -75,7 +75,7 @@ class Judge:
 
     def data(self, data):
         try:
-            manifest = envelope.authenticate(data, self._store, fuzzing.feed)
+            manifest = suit_envelope.authenticate(data, self._store, fuzzing.feed)
             processor = Processor(manifest, DATA)
             fetch = next(processor.install(), None)
             if fetch is None:
@@ -92,7 +92,7 @@ class Judge:
     def update(self, data):
         try:
             new, _ = judge(data, self._rooted, fuzzing.feed)
-        except trust.Untrusted as error:
+        except trust_store.Untrusted as error:
             return "refused " + error.reason
         return "taken %d" % new.version
 
@@ -114,7 +114,7 @@ def main():
         for line in file:
             kind, _, text = line.strip().partition(" ")
             if kind == "setup":
-                judge_it = Judge(*[trust.parse(unhexlify(store)) for store in text.split()])
+                judge_it = Judge(*[trust_store.parse(unhexlify(store)) for store in text.split()])
                 continue
             print("VERDICT", getattr(judge_it, kind)(unhexlify(text)))
 

@@ -10,20 +10,19 @@ from hashlib import sha256
 from io import BytesIO
 
 import bspatch
-import bspatch_adaptive
-import bspatch_plain
 import cbor
 import check
 import commandplace
 import cose
 import mutations
-import senml
+import senml_cbor
+from bspatch import adaptive, plain
 from check import vectors
-from tidegate.failures import Failure
-from tidegate.plan import Plan
-from tidegate.succession import judge
-
-from tidegate import envelope, trust
+from gate.trust import store as trust_store
+from gate.trust.verify_rotation import judge
+from gate.update import suit_envelope
+from gate.update.failures import Failure
+from gate.update.plan import Plan
 
 
 class Finding(AssertionError):
@@ -123,7 +122,7 @@ class Envelope(Target):
 
     def __init__(self):
         setup = next(vectors("wire"))
-        store = trust.parse(unhexlify(setup["trust"]))
+        store = trust_store.parse(unhexlify(setup["trust"]))
         self.target = Device(setup, 1)
         self.seeds = []
         for entry in vectors("wire"):
@@ -131,17 +130,17 @@ class Envelope(Target):
                 self.seeds.append((unhexlify(entry["data"]), store))
         for entry in vectors("quorums"):
             if entry["kind"] == "manifest" and entry["verdict"] == "accept":
-                self.seeds.append((unhexlify(entry["message"]), trust.parse(unhexlify(entry["store"]))))
+                self.seeds.append((unhexlify(entry["message"]), trust_store.parse(unhexlify(entry["store"]))))
 
     def judge(self, data, known, seed):
         try:
-            manifest = envelope.authenticate(data, known, feed)
+            manifest = suit_envelope.authenticate(data, known, feed)
         except Failure as failure:
             need(failure.word and failure.detail and 0 < failure.reason <= 12, "a failure without words")
             return False
         members = cbor.loads(data, 4096).value
         need(members[3] == cbor.loads(seed, 4096).value[3], "a manifest that nobody signed is taken")
-        need(manifest.digest == envelope.digest_with_head(members[3]), "another digest")
+        need(manifest.digest == suit_envelope.digest_with_head(members[3]), "another digest")
         try:
             Plan(manifest, self.target)
         except Failure:
@@ -169,7 +168,7 @@ class TrustStore(Target):
 
     def judge(self, data, known, seed):
         try:
-            store = trust.parse(data)
+            store = trust_store.parse(data)
         except ValueError:
             return False
         kids = []
@@ -186,7 +185,7 @@ class TrustUpdate(Target):
         for entry in vectors("rotations"):
             step = entry["updates"][0]
             if step["verdict"] == "accept":
-                store = trust.parse(unhexlify(entry["store"]))
+                store = trust_store.parse(unhexlify(entry["store"]))
                 update = unhexlify(step["update"])
                 self.seeds.append((update, (store, judge(update, store, feed)[1])))
 
@@ -194,7 +193,7 @@ class TrustUpdate(Target):
         store, payload = known
         try:
             new, encoded = judge(data, store, feed)
-        except trust.Untrusted as error:
+        except trust_store.Untrusted as error:
             need(error.reason and error.detail, "a refusal without words")
             return False
         need(encoded == payload, "a trust store that nobody signed is taken")
@@ -236,7 +235,7 @@ class Command(Target):
 
 
 class Forgets:
-    """A tidegate.state.State without files."""
+    """A gate.files.State without files."""
 
     def load(self, name, default=None):
         return default
@@ -251,8 +250,8 @@ class Telemetry(Target):
 
     def judge(self, data, known, seed):
         try:
-            senml.decode(data)
-        except senml.SenmlError:
+            senml_cbor.decode(data)
+        except senml_cbor.SenmlError:
             return False
         return True
 
@@ -298,10 +297,10 @@ class Guarded:
 
 def decoders():
     """Every range decoder of this ground, plain first."""
-    found = [bspatch_plain]
-    for name in ("bspatch_viper", "_bspatch"):
+    found = [plain]
+    for name in ("bspatch.viper", "_bspatch"):
         try:
-            found.append(Guarded(__import__(name)))
+            found.append(Guarded(adaptive._module(name)))
         except (ImportError, SyntaxError, ValueError):
             pass
     return found
@@ -371,7 +370,7 @@ class Patch(Target):
         slots = Slots(old, new_size)
         try:
             if decode:
-                bspatch_adaptive.apply(slots.read_old, len(old), BytesIO(body), slots.write, new_size, decode)
+                adaptive.apply(slots.read_old, len(old), BytesIO(body), slots.write, new_size, decode)
             else:
                 bspatch.apply(slots.read_old, len(old), BytesIO(body), slots.write, new_size)
         except bspatch.PatchError as error:

@@ -3,8 +3,8 @@
 import asyncio
 
 import scratch
-from tidegate.log import Log
-from tidegate.state import State
+from gate.files import State
+from gate.reporting.log import Log
 
 CONFIG = (
     '{"device": "gw-1", "product": "p", "vendor": "v.example", "board": "b", "mqtt": {"host": "10.0.2.2"},'

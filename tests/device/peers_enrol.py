@@ -21,8 +21,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "server"))
 
 from server_process import KeyRing, ServerProcess
 
-from tidegate import enrolment, keys, trust
+from tidegate import enrolment
 from tidegate.enrolment import Answer, Claim
+from tidegate.trust import keys
+from tidegate.trust import store as trust_store
 
 
 class Front:
@@ -90,7 +92,7 @@ class Front:
         asked = enrolment.decode_request(body)
         claim = self.claims[asked.claim_id]
         nonce = bytes(16) if mode == "stale" else asked.open().nonce
-        strange = trust.encode(trust.make([keys.new("release"), keys.new("command")]))
+        strange = trust_store.encode(trust_store.make([keys.new("release"), keys.new("command")]))
         store = {"swap": strange, "none": None}.get(mode, self.store)
         device = "../config" if mode == "path" else "gate-7"
         secret = bytes(32) if mode == "forged" else claim.secret

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tidegate import certificates
+from tidegate.trust import certificates
 
 PIECE = 200
 

@@ -1,4 +1,4 @@
-"""A device's tidegate.site.Site whose trust store is given, and stays."""
+"""A device's gate.device.Site whose trust store is given, and stays."""
 
 
 class Signed:

@@ -31,20 +31,40 @@ aiotcp.ticks_diff = lambda later, earlier: later - earlier
 aiotcp.sleep_ms = _sleep_ms
 
 import cbor
-import tidegate.agent
 from boot import flash, loader, slots
-import httpget
-from httpget import HttpError
+from http_client import get as http_client_get
+from http_client.get import HttpError
 from simboard import SimBoard
 from simfiles import Files
-from tidegate import LinkError, ondemand, reports
+from gate import LinkError, ondemand
+from gate import agent as agent_module
+from gate.reporting import reports
 
-_COMMANDS = ("tidegate.calls", "tidegate.carry", "tidegate.catalog", "tidegate.op", "tidegate.enrol")
+_COMMANDS = ("gate.commands.", "gate.enrolment")  # nobody sends any here
+
+
+def _modules(package):
+    """Names of all modules of firmware/lib, those below the dotted `package` that ends with a dot."""
+    found = []
+    for entry in os.listdir(check.root() + "/firmware/lib/" + package.replace(".", "/")):
+        stem, _, suffix = entry.rpartition(".")
+        if stem == "__init__":
+            found.append(package[:-1])
+        elif suffix in ("py", "mpy"):
+            found.append(package + stem)
+        elif not suffix.startswith("_") and "." not in entry:
+            found += _modules(package + entry + ".")
+    return found
+
+
+def _on_demand(name):
+    return any(ondemand._covers(entry, name) for entry in ondemand._ON_DEMAND.split())
+
 
 # Loaded once and for all: a test boots thousands of times, and on this ground modules are compiled each time they are
 # loaded. That they are let go of, and what then remains, is for test_ondemand.py and the emulated board.
-for _name in ondemand._NAMES.split() + ["boot." + name for name in loader._LET_GO.split()]:
-    if _name.startswith(_COMMANDS):  # nobody sends any here
+for _name in _modules("") + ["boot." + name for name in loader._LET_GO.split()]:
+    if _name.startswith(_COMMANDS) or not _name.startswith("boot.") and not _on_demand(_name):
         continue
     try:
         __import__(_name)
@@ -61,7 +81,7 @@ class _LargeHeap:
 
 
 for _name, _module in list(sys.modules.items()):
-    if _name.startswith(("tidegate.", "boot.")) and hasattr(_module, "gc"):
+    if _name.startswith(("gate.", "boot.")) and hasattr(_module, "gc"):
         _module.gc = _LargeHeap
 
 PIECE = 300  # bytes the payload server sends at a time
@@ -210,10 +230,10 @@ class World:
         if special:
             special(boot)
             return
-        tidegate.agent._RELEASE = self.board.folder + "/release.json"
-        tidegate.agent._link = lambda *given: _Link(self, *given)
-        httpget.get = self.get
-        agent = tidegate.agent.Agent(boot, (), self.health or tidegate.agent.healthy, data=self.takers)
+        agent_module._RELEASE = self.board.folder + "/release.json"
+        agent_module._link = lambda *given: _Link(self, *given)
+        http_client_get.get = self.get
+        agent = agent_module.Agent(boot, (), self.health or agent_module.healthy, data=self.takers)
         agent.run()
 
     def _too_long(self):
@@ -228,7 +248,7 @@ class World:
             self.board.stop()
 
     async def get(self, host, port, path, offset, sink, buf, max_size, timeout_s=30, ssl=None):
-        """The payload server, as httpget.get."""
+        """The payload server, as http_client.get.get."""
         self.fetches.append((path, offset))
         if self.on_get:
             self.on_get()
@@ -249,7 +269,7 @@ class World:
 
 
 class _Link:
-    """The connection, as tidegate.link.Link."""
+    """The connection, as gate.link.mqtt.Link."""
 
     def __init__(self, world, config, board, handlers, ssl=None):
         self._world = world

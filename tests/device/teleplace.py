@@ -5,15 +5,14 @@ import gc
 
 import cbor
 import scratch
-from tidegate.alarms import Alarms
-from tidegate.outbox import Outbox
-from tidegate.ringopen import open_ring
-from tidegate.state import State
-from tidegate.streams import Measure, Stream
-from tidegate.supervisor import Beat
-from tidegate.telemetry import Telemetry
-
-from tidegate import LinkError
+from gate import LinkError
+from gate.files import State
+from gate.reporting.alarms import Alarms
+from gate.reporting.outbox import Outbox
+from gate.supervisor import Beat
+from gate.telemetry.pipeline import Telemetry
+from gate.telemetry.ring_recovery import open_ring
+from gate.telemetry.streams import Measure, Stream
 
 
 class Link:

@@ -2,10 +2,9 @@
 
 import scratch
 from check import equal, raises, skip, true
-from tidegate.config import Config, ConfigError
-from tidegate.state import State
-
-from tidegate import ids
+from gate import identity
+from gate.files import State
+from gate.settings.config import Config, ConfigError
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 GOOD = (
@@ -92,7 +91,7 @@ def test_secrets_stay_out_of_errors():
 
 
 def test_ids():
-    equal(ids.vendor_id("arm.com"), bytes.fromhex("fa6b4a53d5ad5fdfbe9de663e4d41ffe"))
+    equal(identity.vendor_id("arm.com"), bytes.fromhex("fa6b4a53d5ad5fdfbe9de663e4d41ffe"))
     try:
         import uuid
     except ImportError:
@@ -100,8 +99,8 @@ def test_ids():
     vendor = uuid.uuid5(uuid.NAMESPACE_DNS, "tidegate.example")
     for size in (0, 1, 38, 39, 40, 47, 48, 100, 103, 104):
         name = "x" * size
-        equal(ids.uuid5(vendor.bytes, name), uuid.uuid5(vendor, name).bytes, "%d bytes" % size)
-    equal(ids.class_id(vendor.bytes, "p", "b"), uuid.uuid5(vendor, "p/b").bytes)
+        equal(identity.uuid5(vendor.bytes, name), uuid.uuid5(vendor, name).bytes, "%d bytes" % size)
+    equal(identity.class_id(vendor.bytes, "p", "b"), uuid.uuid5(vendor, "p/b").bytes)
 
 
 def test_state_replaces_as_a_whole():

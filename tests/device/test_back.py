@@ -1,6 +1,6 @@
 """What may be asked of the slots over the air: to look at them, and to go back, where the rules let it."""
 
-from boot import back, flash, loader
+from boot import flash, loader, rollback
 from check import equal, raises, true
 from simplace import kind
 from test_loader import IMAGE, OTHER, arm, board_with, install, ran
@@ -36,17 +36,17 @@ def flashed_over():
 
 
 def looked(boot):
-    return {name: judge(lambda: None) for name, judge in back.look(boot)}
+    return {name: judge(lambda: None) for name, judge in rollback.look(boot)}
 
 
 def test_with_nothing_to_go_back_to():
-    equal(during(board_with(), back.check), (None, "slot B holds no confirmed image"))
+    equal(during(board_with(), rollback.check), (None, "slot B holds no confirmed image"))
 
 
 def test_a_confirmed_release_is_not_gone_behind():
     board = on_trial()
     during(board, lambda boot: boot.confirm())
-    sequence, why = during(board, back.check)
+    sequence, why = during(board, rollback.check)
     equal(sequence, None)
     true("sequence 3, below the floor 4" in why and "tidegate release rollback" in why, why)
     equal(ran(board), ("B", 4, False))
@@ -56,8 +56,8 @@ def test_a_trial_is_ended():
     board = on_trial()
 
     def work(boot):
-        equal((boot.trial, back.check(boot)), (True, (3, None)))
-        back.go(boot)
+        equal((boot.trial, rollback.check(boot)), (True, (3, None)))
+        rollback.go(boot)
         equal(boot.trial, False)
         boot.confirm()  # too late, and without effect
 
@@ -70,8 +70,8 @@ def test_a_trial_is_ended():
 
 def test_back_to_what_was_flashed_over():
     board = flashed_over()
-    equal(during(board, lambda boot: (boot.slot, back.check(boot))), ("B", (5, None)))
-    during(board, back.go)
+    equal(during(board, lambda boot: (boot.slot, rollback.check(boot))), ("B", (5, None)))
+    during(board, rollback.go)
     equal(ran(board), ("A", 5, False))
     equal(flash.status(board)["floor"], 3)
 
@@ -80,9 +80,9 @@ def test_a_trial_that_was_confirmed_in_between():
     board = on_trial()
 
     def work(boot):
-        equal(back.check(boot), (3, None))
+        equal(rollback.check(boot), (3, None))
         boot.confirm()  # while the answer was on its way
-        why = raises(ValueError, back.go, boot)
+        why = raises(ValueError, rollback.go, boot)
         true("below the floor 4" in str(why), why)
 
     during(board, work)
@@ -93,9 +93,9 @@ def test_an_update_that_began_in_between():
     board = flashed_over()
 
     def work(boot):
-        equal(back.check(boot), (5, None))
+        equal(rollback.check(boot), (5, None))
         boot.slot_writer(len(IMAGE))
-        raises(ValueError, back.go, boot)
+        raises(ValueError, rollback.go, boot)
 
     during(board, work)
     equal(ran(board), ("B", 3, False))
@@ -105,7 +105,7 @@ def test_an_update_that_begins_before_the_reset():
     board = flashed_over()
 
     def work(boot):
-        back.go(boot)
+        rollback.go(boot)
         raises(boot.SlotError, boot.slot_writer, len(IMAGE))
         raises(boot.SlotError, boot.arm_trial, len(IMAGE), bytes(32), 9)
 
@@ -116,7 +116,7 @@ def test_an_update_that_begins_before_the_reset():
 def test_not_into_a_damaged_slot():
     board = flashed_over()
     board.damage_slot(0, 1000)
-    (sequence, why), found = during(board, lambda boot: (back.check(boot), looked(boot)))
+    (sequence, why), found = during(board, lambda boot: (rollback.check(boot), looked(boot)))
     equal(sequence, None)
     true("slot A" in why and "not the image" in why, why)
     equal(found["B"], [3, "good", True, None])
@@ -132,7 +132,7 @@ def test_power_cuts_while_going_back():
 
         def work(boot, at=cuts + 1):
             board.cut_at(at)
-            back.go(boot)
+            rollback.go(boot)
             board.cut_at(None)
             return True
 

@@ -6,9 +6,8 @@ from hashlib import sha256
 from io import BytesIO
 
 import bspatch
-import bspatch_adaptive
-import bspatch_plain
 import check
+from bspatch import adaptive, plain
 from check import Random, equal, ground, raises, skip, true, vectors
 from test_bspatch import Slots
 
@@ -18,12 +17,12 @@ TIMEOUT_S = 600
 
 def decoders():
     """The modules; plain first."""
-    found = [bspatch_plain]
+    found = [plain]
     if "native" in check.settings:
         sys.path.insert(0, check.settings["native"])
-    for name in ("bspatch_viper", "_bspatch"):
+    for name in ("bspatch.viper", "_bspatch"):
         try:
-            found.append(__import__(name))
+            found.append(adaptive._module(name))
         except (ImportError, SyntaxError, ValueError):
             pass
     return found
@@ -32,7 +31,7 @@ def decoders():
 def applied(old, stream, new_size, decode):
     """The new image from a body."""
     slots = Slots(old, new_size)
-    bspatch_adaptive.apply(slots.read_old, len(old), stream, slots.write, new_size, decode)
+    adaptive.apply(slots.read_old, len(old), stream, slots.write, new_size, decode)
     return slots
 
 
@@ -46,7 +45,7 @@ def patched(old, patch, decode):
     slots = applied(old, stream, head.new_size, decode)
     if head.new_check != sha256(slots.new).digest()[:4]:
         raise bspatch.PatchError("another image came out")
-    true(all(piece == bspatch_adaptive.OUT_SIZE for piece in slots.pieces[:-1]), slots.pieces)
+    true(all(piece == adaptive.OUT_SIZE for piece in slots.pieces[:-1]), slots.pieces)
     return bytes(slots.new)
 
 
@@ -110,11 +109,11 @@ def test_apply_takes_both_codecs():
 
 
 def test_the_fastest_is_taken():
-    wanted = {"cpython": "bspatch_plain", "cortex-m3": "_bspatch"}.get(ground)
+    wanted = {"cpython": "bspatch.plain", "cortex-m3": "_bspatch"}.get(ground)
     names = [decode.__name__ for decode in decoders()]
-    equal(bspatch_adaptive.decoder().__name__, names[-1] if wanted is None or wanted not in names else wanted)
+    equal(adaptive.decoder().__name__, names[-1] if wanted is None or wanted not in names else wanted)
     # Nothing but the plain one to be had: the way of a Linux gateway without an emitter for its core.
-    equal(bspatch_adaptive.decoder(("no_such_module", "bspatch_plain")), bspatch_plain)
+    equal(adaptive.decoder(("no_such_module", "bspatch.plain")), plain)
 
 
 def test_streams_that_dole_out():
@@ -202,7 +201,7 @@ def test_errors_of_the_storage_pass():
             bspatch.header(stream)
             if read_old is fails and why.startswith(("literals", "every byte value", "nothing but")):
                 continue
-            error = raises(OSError, bspatch_adaptive.apply, read_old, len(old), stream, write, new[0])
+            error = raises(OSError, adaptive.apply, read_old, len(old), stream, write, new[0])
             equal(error.args[0], 5)
         return
 
@@ -251,6 +250,6 @@ def test_heap():
             gc.collect()
             before = gc.mem_alloc()
             peak[0] = 0
-            bspatch_adaptive.apply(read_old, len(old), stream, write, new[0], decode)
+            adaptive.apply(read_old, len(old), stream, write, new[0], decode)
             # Objects are twice as large on a 64-bit host.
             true(0 < peak[0] - before < (4096 if ground == "cortex-m3" else 5000), (why, peak[0] - before))

@@ -1,6 +1,6 @@
 """The native range decoders of the other cores (othercores.py): the same bytes out, and the same refusals."""
 
-import bspatch_plain
+from bspatch import plain
 from check import Random, equal, true
 from othercores import CORES, module
 from test_bspatch_adaptive import patched, same, sound, verdict
@@ -29,6 +29,6 @@ def test_mutations():
                 continue
             body = bytearray(patch[14:])
             body[random.below(len(body))] ^= 1 << random.below(8)
-            equal(verdict(old, body, new[0], decode), verdict(old, body, new[0], bspatch_plain), why)
+            equal(verdict(old, body, new[0], decode), verdict(old, body, new[0], plain), why)
             seen += 1
         true(seen >= 5, seen)

@@ -1,7 +1,7 @@
 """Encoding into the caller's buffer: the same bytes as dumps, nothing past the end, nothing from the heap."""
 
 import cbor
-from cbor_writer import Writer
+from cbor.writer import Writer
 from check import Random, equal, ground, raises, true
 
 GROUNDS = ("cpython", "unix", "cortex-m3")

@@ -1,10 +1,10 @@
 """CoAP messages as bytes, what is done with bad ones, and the tables of the message layer."""
 
 from check import Random, Skip, equal, raises, true
-from coap_exchange import Outbox, Recent
-from coap_message import Message, encode, insert
-from coap_observe import Observation
-from coap_udp import ticks_ms
+from coap.exchange import Outbox, Recent
+from coap.message import Message, encode, insert
+from coap.observe import Observation
+from coap.udp import ticks_ms
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 TIMEOUT_S = 180

@@ -6,10 +6,9 @@ import asyncio
 import scratch
 from check import equal, true
 from commandplace import OFFERED, data, device, offering
-from tidegate.state import State
-
-from tidegate import commands
-from tidegate.opcodes import OPERATE
+from gate.commands import queue
+from gate.commands.registry import OPERATE
+from gate.files import State
 
 
 def test_what_was_refused_stays_refused():
@@ -38,7 +37,7 @@ def test_counter_survives_a_reset_and_is_kept_before_acting():
     kept = []
 
     def look(call, percent):
-        kept.append(State(folder).load(commands.COUNTERS))
+        kept.append(State(folder).load(queue.COUNTERS))
 
     with offering({"valve.set": (look, OPERATE, 10, False, {"percent": (int, 0, 100)})}):
         taken.handle_at_once(data("argument"))
@@ -82,7 +81,7 @@ def test_a_cut_between_counter_and_action_and_in_the_action():
         equal(taken.outbox.sent, [])
         # After the reset it says so, once, and takes the command no more.
         taken = device(State(folder))
-        equal([(message[2], message[1][-1]) for message in taken.outbox.results()], [(commands.FAILED, 28)])
+        equal([(message[2], message[1][-1]) for message in taken.outbox.results()], [(queue.FAILED, 28)])
         true("reset (power-on)" in taken.outbox.results()[0][4])
         taken.outbox.sent = []
         with offering(OFFERED):
@@ -97,11 +96,11 @@ def test_a_reset_on_purpose_is_not_an_interruption():
     seen = []
 
     def reset(call, percent):
-        call.after(lambda: seen.append(State(folder).load(commands.COUNTERS)))
+        call.after(lambda: seen.append(State(folder).load(queue.COUNTERS)))
 
     with offering({"valve.set": (reset, OPERATE, 10, False, {"percent": (int, 0, 100)})}):
         taken.handle_at_once(data("argument"))
-    equal([message[2] for message in taken.outbox.results()], [commands.DONE])
+    equal([message[2] for message in taken.outbox.results()], [queue.DONE])
     true(0 not in seen[0])
     equal(device(State(folder)).outbox.sent, [])
 
@@ -109,11 +108,11 @@ def test_a_reset_on_purpose_is_not_an_interruption():
 def test_damaged_counters_are_as_good_as_they_are():
     for value in ([], {b"kid": "high", 0: 7}, {0: [b"x"]}, {1: 1}):
         state = State(scratch.folder())
-        state.store(commands.COUNTERS, value)
+        state.store(queue.COUNTERS, value)
         taken = device(state)
         equal(taken.outbox.sent, [])
         taken.handle_at_once(data("ping"))
-        equal([message[2] for message in taken.outbox.results()], [commands.DONE])
+        equal([message[2] for message in taken.outbox.results()], [queue.DONE])
 
 
 def test_counter_that_cannot_be_kept_stops_the_command():
@@ -125,7 +124,7 @@ def test_counter_that_cannot_be_kept_stops_the_command():
     taken = device(Full(scratch.folder()))
     with offering({"valve.set": (lambda call, percent: ran.append(1), OPERATE, 10, False, {})}):
         taken.handle_at_once(data("argument"))
-    equal([message[2] for message in taken.outbox.results()], [commands.REFUSED])
+    equal([message[2] for message in taken.outbox.results()], [queue.REFUSED])
     equal(taken.outbox.reasons(), ["storage"])
     equal(ran, [])
 
@@ -155,7 +154,7 @@ def test_a_trusted_clock():
         taken = device(State(scratch.folder()), clock=clock)
         taken.handle_at_once(data(name))
         equal(taken.outbox.reasons(), [reason] if reason else [], name)
-        wanted = commands.REFUSED if reason else commands.DONE
+        wanted = queue.REFUSED if reason else queue.DONE
         equal([message[2] for message in taken.outbox.results()], [wanted], name)
         taken.clock = issued + 1  # whatever becomes of the clock
         taken.outbox.sent = []
@@ -216,7 +215,7 @@ def test_forgers_are_made_to_wait():
     taken.beat = Beat()
     taken.drain()
     equal(sum(waited), 60)
-    equal([message[2] for message in taken.outbox.results()], [commands.DONE])
+    equal([message[2] for message in taken.outbox.results()], [queue.DONE])
 
 
 def test_forgers_now_and_then_stop_nobody():

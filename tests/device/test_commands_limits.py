@@ -7,13 +7,12 @@ import check
 import scratch
 from check import equal, raises, true
 from commandplace import device, offering
-from tidegate.clock import sleep_ms, ticks_ms
-from tidegate.state import State
-from tidegate.updater import Updater
-
-from tidegate import acceptance, carrying, commands, opcodes
-from tidegate.opcodes import DANGEROUS, OPERATE, READ, opcode
-from tidegate.opcodes import check as check_arguments
+from gate.clock import sleep_ms, ticks_ms
+from gate.commands import executor, queue, registry, verify
+from gate.commands.registry import DANGEROUS, OPERATE, READ, opcode
+from gate.commands.registry import check as check_arguments
+from gate.files import State
+from gate.update.offers import Updater
 
 
 def given(name="try"):
@@ -53,10 +52,10 @@ def test_answers():
     equal(sorted(ask(lambda call: None).outbox.results()[0]), [1, 2])
     for bad in ("text", 7, {"x": object()}, {"x": {1, 2}}):
         code, why = end(ask(lambda call, bad=bad: bad))
-        equal(code, commands.FAILED)
+        equal(code, queue.FAILED)
         true("Error" in why, why)
     code, why = end(ask(lambda call: {"x": "y" * 4000}))
-    equal(code, commands.FAILED)
+    equal(code, queue.FAILED)
     true(why.startswith("output: its answer has"), why)
 
 
@@ -74,7 +73,7 @@ def test_time():
 
     began = ticks_ms()
     taken = ask(slow, 1)
-    equal(end(taken), (commands.FAILED, "time: it took longer than 1 s"))
+    equal(end(taken), (queue.FAILED, "time: it took longer than 1 s"))
     true(ticks_ms() - began < 10000)
 
     async def pauses(call):
@@ -82,26 +81,26 @@ def test_time():
             await sleep_ms(50)
             await call.pause()
 
-    equal(end(ask(pauses, 1)), (commands.FAILED, "time: it took longer than 1 s"))
+    equal(end(ask(pauses, 1)), (queue.FAILED, "time: it took longer than 1 s"))
 
     def checks(call):
         while True:
             call.check()
 
-    equal(end(ask(checks, 1)), (commands.FAILED, "time: it took longer than 1 s"))
+    equal(end(ask(checks, 1)), (queue.FAILED, "time: it took longer than 1 s"))
 
     def writes(call):
         while True:
             call.write("")
 
-    equal(end(ask(writes, 1)), (commands.FAILED, "time: it took longer than 1 s"))
+    equal(end(ask(writes, 1)), (queue.FAILED, "time: it took longer than 1 s"))
 
 
 def test_cancelled_from_within():
     async def cancelled(call):
         raise asyncio.CancelledError
 
-    equal(end(ask(cancelled)), (commands.FAILED, "it was cancelled"))
+    equal(end(ask(cancelled)), (queue.FAILED, "it was cancelled"))
 
 
 def test_output_in_parts():
@@ -143,7 +142,7 @@ def test_output_over_its_cap():
             await call.pause()
 
     taken = ask(endless)
-    equal(end(taken), (commands.FAILED, "output: its output is over 16384 bytes"))
+    equal(end(taken), (queue.FAILED, "output: its output is over 16384 bytes"))
     equal(sum(len(message.get(6, "")) for topic, message in taken.outbox.sent), 16000)
 
     def failing(call):
@@ -151,7 +150,7 @@ def test_output_over_its_cap():
         raise ValueError("then this")
 
     taken = ask(failing)
-    equal(end(taken), (commands.FAILED, "ValueError: then this"))
+    equal(end(taken), (queue.FAILED, "ValueError: then this"))
     equal(taken.outbox.text(), "what was found before it failed")
 
 
@@ -170,7 +169,7 @@ def test_the_link_goes_away():
     # When a short answer is to be sent: it goes to what is kept.
     taken = fresh()
     taken.link.away = 1
-    equal(end(ask(lambda call: {"x": 1}, 10, taken)), (commands.DONE, None))
+    equal(end(ask(lambda call: {"x": 1}, 10, taken)), (queue.DONE, None))
     # A long one is tried again, and then left out.
     taken = fresh()
     taken.link.away = 2
@@ -178,13 +177,13 @@ def test_the_link_goes_away():
     taken = fresh()
     taken.link.away = 3
     code, why = end(ask(lambda call: {"x": "y" * 600}, 10, taken))
-    equal(code, commands.DONE)
+    equal(code, queue.DONE)
     true("could not be sent" in why, why)
     # Output that cannot be sent makes it a failed command.
     taken = fresh()
     taken.link.away = 100
     code, why = end(ask(lambda call: call.write("text"), 10, taken))
-    equal(code, commands.FAILED)
+    equal(code, queue.FAILED)
     true("connection" in why, why)
 
 
@@ -197,7 +196,7 @@ def test_what_comes_after_the_answer():
     def fails():
         raise ValueError("too late")
 
-    equal(end(ask(lambda call: call.after(fails))), (commands.DONE, None))
+    equal(end(ask(lambda call: call.after(fails))), (queue.DONE, None))
 
     def both(call):
         call.after(lambda: seen.append("never"))
@@ -212,7 +211,7 @@ def test_memory():
         raise MemoryError("memory allocation failed")
 
     code, why = end(ask(hungry))
-    equal(code, commands.FAILED)
+    equal(code, queue.FAILED)
     true(why.startswith("memory: "), why)
 
     class Poor:
@@ -225,14 +224,14 @@ def test_memory():
             return 15000
 
     ran = []
-    usual = carrying.gc
-    carrying.gc = Poor
+    usual = executor.gc
+    executor.gc = Poor
     try:
-        equal(end(ask(lambda call: ran.append(1))), (commands.DONE, None))
+        equal(end(ask(lambda call: ran.append(1))), (queue.DONE, None))
         taken = ask(lambda call: ran.append(1), heavy=True)
     finally:
-        carrying.gc = usual
-    equal(end(taken), (commands.REFUSED, "memory: 15000 bytes free, 20480 needed"))
+        executor.gc = usual
+    equal(end(taken), (queue.REFUSED, "memory: 15000 bytes free, 20480 needed"))
     equal(taken.outbox.reasons(), ["memory"])
     equal(ran, [1])
 
@@ -243,16 +242,16 @@ def test_no_memory_to_verify_them():
     messages = given()
 
     def poor(*rest):
-        raise acceptance.Refusal("memory", "not enough memory to verify it")
+        raise verify.Refusal("memory", "not enough memory to verify it")
 
     def hand(count, judge):
-        usual = acceptance.judge
-        acceptance.judge = judge or usual
+        usual = verify.judge
+        verify.judge = judge or usual
         try:
             for _ in range(count):
                 taken.handle(messages[0])
         finally:
-            acceptance.judge = usual
+            verify.judge = usual
 
     with offering({"try": (lambda call: None, OPERATE, 10, False, {})}):
         hand(2, poor)
@@ -265,15 +264,15 @@ def test_no_memory_to_verify_them():
 
 def test_a_module_that_cannot_be_imported():
     def find(name):
-        raise ImportError("no module named 'tidegate.ops.gone'")
+        raise ImportError("no module named 'gate.commands.ops.gone'")
 
-    usual = carrying.catalog.find
-    carrying.catalog.find = find
+    usual = executor.catalog.find
+    executor.catalog.find = find
     try:
         code, why = end(ask(lambda call: None))
     finally:
-        carrying.catalog.find = usual
-    equal(code, commands.FAILED)
+        executor.catalog.find = usual
+    equal(code, queue.FAILED)
     true("ImportError" in why, why)
 
 
@@ -284,7 +283,7 @@ def test_an_answer_that_finds_no_memory_on_its_way_out():
     taken = fresh()
     taken.link.publish = publish
     code, why = end(ask(lambda call: {"x": "y" * 1000}, taken=taken))
-    equal(code, commands.DONE)
+    equal(code, queue.DONE)
     true("could not be sent" in why, why)
 
 
@@ -303,7 +302,7 @@ def test_one_heavy_thing_at_a_time():
     taken.site.updating = 1
     with offering({"try.heavy": (heavy, OPERATE, 10, True, {})}):
         taken.handle(given("try.heavy")[1])
-    equal(end(taken), (commands.REFUSED, "busy: an update is at work; ask again later"))
+    equal(end(taken), (queue.REFUSED, "busy: an update is at work; ask again later"))
     equal(len(seen), 1)
 
 
@@ -358,7 +357,7 @@ def test_commands_that_were_too_much():
     with offering({"try": (fine, OPERATE, 10, False, {})}):
         taken.handle_at_once(messages.pop(0))
         code, why = end(taken)
-        equal(code, commands.REFUSED)
+        equal(code, queue.REFUSED)
         true(why.startswith("exhausted: ") and "60 s" in why, why)
         equal(ran, [1])
         taken.uptime.now += 60
@@ -413,7 +412,7 @@ def test_the_decorator():
         wire = [entry for entry in check.vectors("wire_commands") if entry.get("name") == "argument"]
         taken.handle_at_once(bytes.fromhex(wire[0]["data"]))
         equal(taken.outbox.results()[0][3], {"percent": 40, "slow": False})
-        described = opcodes.describe(commands.offered["valve.set"])
+        described = registry.describe(queue.offered["valve.set"])
         equal(described, [2, 5, False, {"percent": ["int", 0, 100], "slow": ["bool", False]}])
         for bad in (
             ("valve.set", OPERATE),  # twice
@@ -429,7 +428,7 @@ def test_the_decorator():
             raises(ValueError, opcode, *bad)
         for spec in (int, (int,), (int, 1), (int, 2, 1), (list, 0, 1), (str, 0, 1, "", 2), (bool, True, 1), ()):
             raises(ValueError, opcode, "v", READ, x=spec)
-        equal(list(commands.offered), ["valve.set"])
+        equal(list(queue.offered), ["valve.set"])
 
 
 def test_the_engine_keeps_nothing():
@@ -437,7 +436,7 @@ def test_the_engine_keeps_nothing():
 
     taken = fresh()
     before = set(sys.modules)
-    names = ("tidegate.acceptance", "tidegate.calls", "tidegate.catalog")
+    names = ("gate.commands.verify", "gate.commands.call", "gate.commands.catalog")
     if any(name in before for name in names[:1]):
         check.skip("another script has imported them for itself")
     ask(lambda call: {}, taken=taken)

@@ -4,9 +4,8 @@ tests of commands: loaded into the emulated board's RAM beside the engine there 
 import scratch
 from check import equal, true
 from commandplace import OFFERED, device, entries, offering
-from tidegate.state import State
-
-from tidegate import commands
+from gate.commands import queue
+from gate.files import State
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 
@@ -31,6 +30,6 @@ def test_every_command():
                 if topic == "alarm":
                     equal(message[1], "command-refused", name)
                     true(message.get(4) in (cti, None), name)
-                elif message[2] == commands.REFUSED:
+                elif message[2] == queue.REFUSED:
                     true(message[4].startswith(entry["reason"] + ": "), message[4])
     equal(len(taken.commands._queue), 0)

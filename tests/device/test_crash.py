@@ -1,9 +1,8 @@
 """What is known of a crash: kept over the reset, told once, bounded, whatever the files hold."""
 
 from check import equal, true
+from gate.reporting import crash
 from opsplace import Agent
-
-from tidegate import crash
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 

@@ -1,7 +1,7 @@
 from binascii import hexlify, unhexlify
 
-import ed25519_pure as ed25519
 from check import equal, ground, raises, skip, true, vectors
+from ed25519 import pure as ed25519
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 TIMEOUT_S = 600
@@ -77,7 +77,7 @@ def test_pinned_says_the_same():
 def test_pin_of_the_base_point_is_its_table():
     if ground == "cortex-m3":
         skip("arithmetic alone, the same everywhere")
-    from ed25519_base import TABLE
+    from ed25519.base_table import TABLE
 
     # pin works with the negative of the key, so this is the negative of the base point.
     base = b"\x58" + b"\x66" * 30 + b"\xe6"

@@ -5,8 +5,8 @@ import sys
 from binascii import unhexlify
 
 import check
-import ed25519_pure
 from check import equal, ground, made_vectors, skip, true, vectors
+from ed25519 import pure
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 TIMEOUT_S = 600
@@ -39,9 +39,9 @@ def judge(verify, entries, true_ones, false_ones):
 
 def test_wycheproof_in_python():
     if ground == "cortex-m3":
-        judge(ed25519_pure.verify, made_vectors("wycheproof_ed25519", ON_BOARD), 4, 3)
+        judge(pure.verify, made_vectors("wycheproof_ed25519", ON_BOARD), 4, 3)
     else:
-        judge(ed25519_pure.verify, made_vectors("wycheproof_ed25519"), 130, 70)
+        judge(pure.verify, made_vectors("wycheproof_ed25519"), 130, 70)
 
 
 def test_wycheproof_in_machine_code():
@@ -56,7 +56,7 @@ def edges():
 
 
 def test_edges_in_python():
-    judge(ed25519_pure.verify, edges(), 1 if ground == "cortex-m3" else 7, 20)
+    judge(pure.verify, edges(), 1 if ground == "cortex-m3" else 7, 20)
 
 
 def test_edges_in_machine_code():

@@ -6,8 +6,7 @@ from hashlib import sha256
 import scratch
 from check import equal, raises, settings, true
 from enrolplace import Board, control, credentials, flash, get, is_device, lines, put, start
-
-from tidegate import enrol
+from gate.enrolment import enrol
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 

@@ -8,10 +8,9 @@ import os
 import check
 from check import equal, true
 from enrolplace import Boot, control, credentials, flash, get, is_device, put
+from gate.enrolment import enrol
 from simboard import SimBoard
 from simfiles import Files
-
-from tidegate import enrol
 
 HEAP = "2m"
 

@@ -5,9 +5,8 @@ from binascii import hexlify, unhexlify
 import scratch
 from check import equal, raises, true, vectors
 from enrolplace import Board, Boot, put
-from tidegate.claim import Claim, Refused
-
-from tidegate import enrol
+from gate.enrolment import enrol
+from gate.enrolment.claim import Claim, Refused
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 

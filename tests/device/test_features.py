@@ -4,14 +4,13 @@ import gc
 import math
 
 import scratch
-import senml
+import senml_cbor
 from check import Random, equal, ground, raises, true
+from gate.telemetry import calibration
+from gate.telemetry.e2e_frame import Frame, crc8
+from gate.telemetry.features import DEV, MAX, MEAN, MIN, OVER, RATE
+from gate.telemetry.streams import Measure, Stream, field, interpolate, make_curve
 from teleplace import Place
-from tidegate.features import DEV, MAX, MEAN, MIN, OVER, RATE
-from tidegate.frames import Frame, crc8
-from tidegate.streams import Measure, Stream, field, interpolate, make_curve
-
-from tidegate import calibration
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 HEAP = "1m"
@@ -165,11 +164,11 @@ def features(samples, scale=1, over=None, period_ms=100):
         "s", Measure("x", "V", lambda: next(values), scale, tell=tell, over=over), window=len(samples), period_ms=1000
     )
     stream.start(0)
-    pack = senml.Pack("b:")
+    pack = senml_cbor.Pack("b:")
     for at in range(len(samples)):
         stream.sample(5000 + at * period_ms)
     stream.tell(pack)
-    return {record.name[4:]: record.value for record in senml.decode(pack.encode())}
+    return {record.name[4:]: record.value for record in senml_cbor.decode(pack.encode())}
 
 
 def close(got, wanted, what):
@@ -299,7 +298,7 @@ def test_features_leave_no_garbage_but_for_the_deviation():
         return
     stream = Stream("s", Measure("x", "V", lambda: 3, 10, tell=MEAN | DEV), window=5, period_ms=100)
     stream.start(0)
-    pack = senml.Pack("b:")
+    pack = senml_cbor.Pack("b:")
     for at in range(5):
         stream.sample(at)
     pack.begin()

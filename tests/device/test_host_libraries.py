@@ -5,7 +5,7 @@ from binascii import unhexlify
 
 import bspatch
 import cbor
-import senml
+import senml_cbor
 from check import equal, raises, vectors
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
@@ -37,6 +37,6 @@ def test_telemetry():
     for entry in vectors("senml"):
         pack = unhexlify(entry["pack"])
         if "reason" in entry:
-            raises(senml.SenmlError, senml.decode, pack)
+            raises(senml_cbor.SenmlError, senml_cbor.decode, pack)
         else:
-            equal([record.name for record in senml.decode(pack)], [record["name"] for record in entry["records"]])
+            equal([record.name for record in senml_cbor.decode(pack)], [record["name"] for record in entry["records"]])

@@ -8,10 +8,12 @@ from binascii import hexlify, unhexlify
 import scratch
 from check import equal, true, vectors
 from commandplace import Device
+from gate import identity
+from gate.commands import executor, registry
+from gate.files import State
+from gate.trust import store as trust_store
+from gate.update import failures, install, offers
 from signedby import Signed
-from tidegate.state import State
-
-from tidegate import carrying, failures, ids, install, opcodes, trust, updater
 
 HEAP = "512k"
 
@@ -56,11 +58,14 @@ class Reporter:
 def decide(data, setup):
     """(verdict, plan or Failure) of the real updater."""
     boot = Running(setup)
-    vendor = ids.vendor_id(setup["vendor"])
+    vendor = identity.vendor_id(setup["vendor"])
     site = Signed(
-        "", trust.parse(unhexlify(setup["trust"])), vendor, ids.class_id(vendor, setup["product"], setup["board"])
+        "",
+        trust_store.parse(unhexlify(setup["trust"])),
+        vendor,
+        identity.class_id(vendor, setup["product"], setup["board"]),
     )
-    machine = updater.Updater(boot, None, site, Reporter(), None, None)
+    machine = offers.Updater(boot, None, site, Reporter(), None, None)
     try:
         found = install.Install(machine, data, False, None).decide()
     except failures.Failure as failure:
@@ -123,14 +128,14 @@ def test_commands():
 
             @staticmethod
             def find(name, function=function):
-                return function(name), opcodes.READ, 10, False, {}
+                return function(name), registry.READ, 10, False, {}
 
-        store = trust.parse(unhexlify(setup["trust"]))
+        store = trust_store.parse(unhexlify(setup["trust"]))
         nonce = unhexlify(setup["nonce"])
         device = Device(State(scratch.folder()), Signed(setup["device"], store), nonce, clock=entry["now"])
         device.commands._counters[unhexlify(setup["last"]["kid"])] = int(setup["last"]["cti"], 16)
-        carrying.catalog, usual = Every, (carrying.catalog, opcodes.check)
-        opcodes.check = lambda specs, given: given
+        executor.catalog, usual = Every, (executor.catalog, registry.check)
+        registry.check = lambda specs, given: given
         try:
             data = unhexlify(entry["command"])
             if entry.get("reason") == "too-large":
@@ -138,7 +143,7 @@ def test_commands():
             else:
                 device.handle_at_once(data)
         finally:
-            carrying.catalog, opcodes.check = usual
+            executor.catalog, registry.check = usual
         name = entry["name"]
         reason = entry.get("device_reason") or entry.get("reason")
         equal(device.outbox.reasons(), [reason] if reason else [], name)
@@ -151,7 +156,7 @@ def test_commands():
 
 def test_ids():
     for entry in vectors("ids"):
-        vendor = ids.vendor_id(entry["vendor"])
+        vendor = identity.vendor_id(entry["vendor"])
         equal(text(vendor), entry["vendor_id"])
         if "class_id" in entry:
-            equal(text(ids.class_id(vendor, entry["product"], entry["board"])), entry["class_id"])
+            equal(text(identity.class_id(vendor, entry["product"], entry["board"])), entry["class_id"])

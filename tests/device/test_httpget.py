@@ -4,9 +4,9 @@ import asyncio
 import binascii
 import hashlib
 
-import httpget
 from check import Skip, equal, network, settings, true
-from httpget import HttpError
+from http_client import get as http_client_get
+from http_client.get import HttpError
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 TIMEOUT_S = 120
@@ -30,7 +30,7 @@ class Sink:
 
 async def get(path, offset, sink, size, most, port="port", **more):
     address = settings["host"], int(settings[port])
-    return await httpget.get(*address, path, offset, sink, bytearray(size), most, **more)
+    return await http_client_get.get(*address, path, offset, sink, bytearray(size), most, **more)
 
 
 def fetch(scene, offset=0, sink=None, size=1024, most=100_000, timeout_s=5, **more):
@@ -198,12 +198,12 @@ def test_a_sink_that_raises():
 def test_arguments_that_cannot_be():
     for path in ("p", "", "/a b", "/a\r\nX: y", "/\u00e9"):
         try:
-            asyncio.run(httpget.get("h", 1, path, 0, None, bytearray(256), 10))
+            asyncio.run(http_client_get.get("h", 1, path, 0, None, bytearray(256), 10))
         except ValueError:
             continue
         raise AssertionError("taken: %r" % path)
     try:
-        asyncio.run(httpget.get("h", 1, "/", 0, None, bytearray(100), 10))
+        asyncio.run(http_client_get.get("h", 1, "/", 0, None, bytearray(100), 10))
     except ValueError:
         return
     raise AssertionError("a buffer of 100 bytes was taken")

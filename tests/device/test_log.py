@@ -4,12 +4,11 @@ import os
 
 import scratch
 from check import equal, true
+from gate import console
+from gate.commands.ops import logs
+from gate.files import State
+from gate.reporting.log import Log
 from opsplace import Agent, Uptime, ask
-from tidegate.log import Log
-from tidegate.ops import logs
-from tidegate.state import State
-
-from tidegate import console
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 ERROR, INFO, DEBUG = 0, 1, 2

@@ -3,7 +3,7 @@
 from binascii import hexlify, unhexlify
 
 from check import equal, true, vectors
-from tidegate.mac import Session, hmac
+from gate.link.coap_mac import Session, hmac
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 

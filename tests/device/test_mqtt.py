@@ -2,9 +2,9 @@
 
 import asyncio
 
-import mqtt_packet
 from check import equal, ground, raises, true
 from mqtt import Client
+from mqtt import packet as mqtt_packet
 from mqttbench import Inbox, Running, client, control, failure, nasty, run, until
 
 GROUNDS = ("cpython", "unix", "cortex-m3")

@@ -2,10 +2,10 @@
 
 import gc
 
-import mqtt_packet as wire
 from check import equal, skip, true
 from mqtt import Client
-from mqtt_requests import Request
+from mqtt import packet as wire
+from mqtt.requests import Request
 
 GROUNDS = ("unix", "cortex-m3")
 

@@ -2,9 +2,9 @@
 
 import asyncio
 
-import mqtt_v5 as v5
 from check import equal, ground, raises, true
 from mqtt import Client
+from mqtt import v5 as v5
 from mqttbench import Running, client, control, failure, nasty, run, until
 
 GROUNDS = ("cpython", "unix", "cortex-m3")

@@ -6,44 +6,44 @@ import sys
 import check
 import scratch
 from check import equal, true
-from tidegate.state import State
-
-from tidegate import ondemand
+from gate import ondemand
+from gate.files import State
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 
 
 def names():
-    """Those of the list that are loaded."""
-    return [name for name in ondemand._NAMES.split() if name in sys.modules]
+    """Those on demand that are loaded."""
+    return sorted(ondemand._loaded(ondemand._ON_DEMAND.split()))
 
 
 def test_they_go_when_the_last_user_leaves():
     before = names()
     with ondemand.modules:
-        from tidegate import plan, succession
+        from gate.trust import verify_rotation
+        from gate.update import plan
 
         with ondemand.modules:
-            from tidegate import plan as again
+            from gate.update import plan as again
 
             true(again is plan)
-        true("tidegate.plan" in sys.modules and "cose" in sys.modules)
-        del plan, succession, again
+        true("gate.update.plan" in sys.modules and "cose" in sys.modules)
+        del plan, verify_rotation, again
     equal(names(), before)
-    import tidegate
+    import gate.trust
 
-    true(not hasattr(tidegate, "succession"))
+    true(not hasattr(gate.trust, "verify_rotation"))
 
 
 def test_what_was_imported_before_stays():
-    from tidegate import failures
+    from gate.update import failures
 
     with ondemand.modules:
-        from tidegate import envelope
+        from gate.update import suit_envelope
 
-        del envelope
-    true(sys.modules["tidegate.failures"] is failures)
-    true("tidegate.envelope" not in sys.modules)
+        del suit_envelope
+    true(sys.modules["gate.update.failures"] is failures)
+    true("gate.update.suit_envelope" not in sys.modules)
 
 
 def test_they_go_after_an_error():
@@ -57,17 +57,42 @@ def test_they_go_after_an_error():
     true("bspatch" not in sys.modules)
 
 
-def test_every_name_is_a_module():
-    """A name that is written wrong would be kept for ever."""
-    for name in ondemand._NAMES.split():
+def test_every_name_covers_a_module():
+    """A name that is written wrong would cover nothing, and what it meant would stay for ever."""
+    for name in ondemand._ON_DEMAND.split():
         with ondemand.modules:
             try:
-                __import__(name)
-            except (ImportError, SyntaxError, ValueError) as error:
-                true(name == "bspatch_viper", "%s: %r" % (name, error))  # for some cores only
+                __import__(name.rstrip("."))
+            except ImportError as error:
+                true(False, "%s: %r" % (name, error))
             except MemoryError:  # it was found; here the bytecode is in RAM as well
                 true(check.ground == "cortex-m3", name)
-    true("tidegate.install" not in sys.modules)
+    true("gate.update.install" not in sys.modules)
+
+
+def test_a_name_covers_what_is_below_it():
+    true(ondemand._covers("gate.update.", "gate.update.install"))
+    true(not ondemand._covers("gate.update.", "gate.update"))
+    true(ondemand._covers("coap", "coap") and ondemand._covers("coap", "coap.client"))
+    true(not ondemand._covers("ed25519", "_ed25519"))
+    true(not ondemand._covers("ssl", "sslx"))
+
+
+def test_what_is_resident_by_decision_stays():
+    try:
+        with ondemand.modules:
+            import sha512
+
+            ondemand.modules.keep("sha512")
+            with ondemand.modules:
+                import cose
+        true(sys.modules["sha512"] is sha512 and "cose" not in sys.modules)
+        del cose
+    finally:
+        ondemand.modules._resident = ()
+        with ondemand.modules:
+            ondemand.modules._before = []
+    true("sha512" not in sys.modules)
 
 
 def test_the_heap_is_where_it_was():
@@ -77,10 +102,11 @@ def test_the_heap_is_where_it_was():
 
     def visit():
         with ondemand.modules:
-            from tidegate import install, keeper, staging
+            from gate.trust import storage
+            from gate.update import download, install
 
-            staging.forget(state)
-            del install, keeper
+            download.forget(state)
+            del install, storage
 
     for _ in range(3):  # names and natives that come once
         visit()

@@ -7,12 +7,11 @@ import cbor
 import check
 import scratch
 from check import equal, raises, true
+from gate.commands import catalog, registry
+from gate.commands.ops import bench, device, dns, execute, files, memory, network, sensors
+from gate.supervisor import Supervisor
+from gate.telemetry.streams import Measure, Stream
 from opsplace import Agent, Call, ask
-from tidegate.ops import bench, device, execute, files, memory, names, network, sensors
-from tidegate.streams import Measure, Stream
-from tidegate.supervisor import Supervisor
-
-from tidegate import catalog, opcodes
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 HEAP = "512k"
@@ -30,13 +29,13 @@ def streams():
 
 def test_every_entry_has_a_function_and_sound_specifications():
     for name, entry in catalog.TABLE.items():
-        opcodes._check_name(name)
+        registry._check_name(name)
         found = catalog.find(name)
         true(callable(found[0]), name)
-        true(found[1] in (opcodes.READ, opcodes.OPERATE, opcodes.DANGEROUS), name)
-        true(1 <= found[2] <= opcodes.MOST_S, name)
+        true(found[1] in (registry.READ, registry.OPERATE, registry.DANGEROUS), name)
+        true(1 <= found[2] <= registry.MOST_S, name)
         for key, spec in entry[5].items():
-            true(opcodes._is_spec(spec), "%s %s" % (name, key))
+            true(registry._is_spec(spec), "%s %s" % (name, key))
     equal(catalog.find("nothing"), None)
 
 
@@ -191,15 +190,15 @@ def test_network_says_why_not():
 
 
 def test_answers_of_name_servers():
-    question = names._question(b"\1\2", "a.example.")
+    question = dns._question(b"\1\2", "a.example.")
     equal(len(question), 27)
     head = b"\1\2\x81\x80\0\1\0\3\0\0\0\0"
     alias = b"\xc0\x0c\0\5\0\1\0\0\0\x3c\0\4\1b\xc0\x0e"
     one = b"\1b\xc0\x0e\0\1\0\1\0\0\0\x3c\0\4\x0a\0\0\x01"
     two = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\x0a\0\0\x02"
     good = head + question[12:] + alias + one + two
-    equal(names.parse(good, 27, "s", "a"), ["10.0.0.1", "10.0.0.2"])
-    error = raises(names.NameFailure, names.parse, b"\1\2\x81\x83" + good[4:], 27, "s", "a")
+    equal(dns.parse(good, 27, "s", "a"), ["10.0.0.1", "10.0.0.2"])
+    error = raises(dns.NameFailure, dns.parse, b"\1\2\x81\x83" + good[4:], 27, "s", "a")
     true("no such name" in str(error), str(error))
     random = check.Random(7)
     for size in range(len(good)):
@@ -209,13 +208,13 @@ def test_answers_of_name_servers():
         changed[random.below(len(good))] = random.below(256)
         nonsense(bytes(changed))
     for bad in ("a..b", "x" * 64, ""):
-        raises(ValueError, names._question, b"\1\2", bad)
+        raises(ValueError, dns._question, b"\1\2", bad)
 
 
 def nonsense(data):
     try:
-        names.parse(data, 27, "s", "a")
-    except names.NameFailure:
+        dns.parse(data, 27, "s", "a")
+    except dns.NameFailure:
         pass
 
 

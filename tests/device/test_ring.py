@@ -4,10 +4,10 @@ import os
 
 import scratch
 from check import Random, equal, raises, true
+from gate.telemetry.ring import OVERHEAD, first, frame
+from gate.telemetry.ring_recovery import open_ring
 from simboard import SimBoard
 from simfiles import Files
-from tidegate.ring import OVERHEAD, first, frame
-from tidegate.ringopen import open_ring
 
 HEAP = "1m"
 TIMEOUT_S = 600

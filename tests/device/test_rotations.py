@@ -4,9 +4,8 @@ from binascii import hexlify, unhexlify
 
 import check
 from check import Random, equal, raises, true, vectors
-from tidegate.succession import judge
-
-from tidegate import trust
+from gate.trust import store as trust_store
+from gate.trust.verify_rotation import judge
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 HEAP = "512k"
@@ -23,13 +22,18 @@ def test_stores():
     for entry in vectors("trust"):
         data = unhexlify(entry["store"])
         if "reason" in entry:
-            raises(ValueError, trust.parse, data)
+            raises(ValueError, trust_store.parse, data)
             continue
-        store = trust.parse(data)
+        store = trust_store.parse(data)
         name = entry["name"]
         equal(store.version, entry["version"], name)
         equal([hexlify(kid).decode() for kid in store.revoked], entry["revoked"], name)
-        numbers = {"release": trust.RELEASE, "command": trust.COMMAND, "root": trust.ROOT, "diagnose": trust.DIAGNOSE}
+        numbers = {
+            "release": trust_store.RELEASE,
+            "command": trust_store.COMMAND,
+            "root": trust_store.ROOT,
+            "diagnose": trust_store.DIAGNOSE,
+        }
         for role, number in numbers.items():
             wanted = [[kid, public] for known, kid, public in entry["keys"] if known == role]
             equal(sorted(hexlify(kid).decode() for kid in store.kids(number)), sorted(kid for kid, _ in wanted), name)
@@ -37,7 +41,7 @@ def test_stores():
                 equal(hexlify(store.find(number, unhexlify(kid))).decode(), public, name)
             if wanted:
                 equal(store.roles[number][0], entry["thresholds"].get(role, 1), name)
-        equal(store.find(trust.RELEASE, bytes(8)), None)
+        equal(store.find(trust_store.RELEASE, bytes(8)), None)
 
 
 def test_every_rotation():
@@ -46,17 +50,17 @@ def test_every_rotation():
         for step in entry["updates"]:
             verdict, store = judged(unhexlify(step["update"]), store)
             equal(verdict, step["verdict"], entry["name"])
-        equal(trust.parse(store).version, entry["end"], entry["name"])
+        equal(trust_store.parse(store).version, entry["end"], entry["name"])
 
 
 def judged(update, store):
     """(verdict, the store then) of an update to the store, as bytes."""
     try:
-        new, data = judge(update, trust.parse(store), feed)
-    except trust.Untrusted as error:
+        new, data = judge(update, trust_store.parse(store), feed)
+    except trust_store.Untrusted as error:
         true(len(error.detail) > 5, "detail")
         return error.reason, store
-    equal(new.version, trust.parse(data).version)
+    equal(new.version, trust_store.parse(data).version)
     return "accept", data
 
 

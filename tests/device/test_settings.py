@@ -2,12 +2,12 @@
 
 import scratch
 from check import equal, raises, true
+from gate import console
+from gate.commands.ops import settings as ops
+from gate.settings import overrides, stream_settings
+from gate.settings.config import Config
+from gate.telemetry.streams import Measure, Stream
 from opsplace import Agent, ask
-from tidegate.config import Config
-from tidegate.ops import settings as ops
-from tidegate.streams import Measure, Stream
-
-from tidegate import console, settings, tuning
 
 HEAP = "384k"
 
@@ -56,10 +56,10 @@ def test_settings_are_taken_all_or_none():
     ):
         given = dict(good)
         given.update(bad)
-        error = raises(settings.SettingError, ask, agent, ops.set_, **given)
+        error = raises(overrides.SettingError, ask, agent, ops.set_, **given)
         true(str(error) and "flash" not in str(error), str(error))
         equal(ask(agent, ops.get)[0], before, repr(bad))
-    raises(settings.SettingError, ask, agent, ops.set_)
+    raises(overrides.SettingError, ask, agent, ops.set_)
     equal((agent.settings, agent.link.refreshed, agent.restart_wanted), (None, 0, False))
 
 
@@ -68,8 +68,8 @@ def test_settings_take_effect_and_stay():
     try:
         agent = Agent(streams())
         board = agent.boot.board
-        settings.configure(board, agent.state, agent.streams)
-        tuning.tune(agent.streams, Config(board.folder, "b"))
+        overrides.configure(board, agent.state, agent.streams)
+        stream_settings.tune(agent.streams, Config(board.folder, "b"))
         given = {"telemetry_period_s": 5, "log_level": "error", "trial_timeout_s": 90, "streams.env.over.t": 21.5}
         answer = ask(agent, ops.set_, **given)[0]
         env, bus = agent.streams
@@ -82,13 +82,13 @@ def test_settings_take_effect_and_stay():
         equal((answer["restart"], bus.window), (True, 50))
         equal((answer["settings"]["streams.bus.window"], answer["settings"]["store.segments"]), (10, 8))
         # the next start
-        config, digest = settings.configure(board, agent.state, agent.streams)
+        config, digest = overrides.configure(board, agent.state, agent.streams)
         equal((config.telemetry_period_s, config.trial_timeout_s, digest), (5, 90, agent.settings))
         # and back: first one place, then all
         answer = ask(agent, ops.reset, key="streams.env")[0]
         true("streams.env.over.t" not in answer["changed"] and answer["changed"]["telemetry_period_s"] == 5)
         equal(env.measures[0].over, 3000)
-        raises(settings.SettingError, ask, agent, ops.reset, key="streams.env")
+        raises(overrides.SettingError, ask, agent, ops.reset, key="streams.env")
         answer = ask(agent, ops.reset, key="")[0]
         equal((answer["changed"], answer["digest"], env.period_ms), ({}, "", 60000))
         equal(agent.state.size("settings"), 0)
@@ -108,16 +108,16 @@ def test_settings_that_fit_no_more_do_not_count():
         {"mqtt.host": "y"},
     ):
         agent.state.store("settings", kept)
-        config, digest = settings.configure(board, agent.state, agent.streams)
+        config, digest = overrides.configure(board, agent.state, agent.streams)
         equal((config.telemetry_period_s, digest, config.mqtt_host), (60, None, "10.0.2.2"), repr(kept))
     scratch.write(agent.state.path("settings"), b"\xff damaged")
-    equal(settings.configure(board, agent.state, agent.streams)[1], None)
+    equal(overrides.configure(board, agent.state, agent.streams)[1], None)
     agent.state.store("settings", {"telemetry_period_s": 7, "streams.gone.window": 3})  # of an earlier release
-    equal(settings.configure(board, agent.state, agent.streams)[0].telemetry_period_s, 7)
+    equal(overrides.configure(board, agent.state, agent.streams)[0].telemetry_period_s, 7)
 
 
 def test_settings_are_bounded():
     many = [Measure("m%d" % number, "V", None) for number in range(60)]
     agent = Agent((Stream("s", *many),))
     given = {"streams.s.over.m%d" % number: number for number in range(60)}
-    raises(settings.SettingError, ask, agent, ops.set_, **given)
+    raises(overrides.SettingError, ask, agent, ops.set_, **given)

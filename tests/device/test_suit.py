@@ -2,11 +2,11 @@
 
 import check
 from check import Random, equal, raises, true
-from tidegate.failures import Failure
-from tidegate.plan import Plan
-from tidegate.suit import Processor
-
-from tidegate import envelope, failures, trust
+from gate.trust import store as trust_store
+from gate.update import failures, suit_envelope
+from gate.update.failures import Failure
+from gate.update.plan import Plan
+from gate.update.suit_processor import Processor
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 HEAP = "512k"
@@ -30,12 +30,12 @@ def load():
     """(setup, {number: image digest}, trust store)."""
     setup = next(check.vectors("wire"))  # it is the first
     images = {int(number): bytes.fromhex(digest) for number, digest in setup["images"].items()}
-    return setup, images, trust.parse(bytes.fromhex(setup["trust"]))
+    return setup, images, trust_store.parse(bytes.fromhex(setup["trust"]))
 
 
 def decide(data, store, target):
     """The plan of an envelope, up to its fetch; raises Failure."""
-    manifest = envelope.authenticate(data, store, lambda: None)
+    manifest = suit_envelope.authenticate(data, store, lambda: None)
     return Plan(manifest, target)
 
 
@@ -87,7 +87,7 @@ def test_any_signed_nonsense_is_a_failure():
     setup, images, _ = load()
     good = next(entry for entry in check.vectors("wire") if entry.get("name") == "third-patch")
     data = bytes.fromhex(good["data"])
-    manifest = envelope.decode(envelope.decode(data, "").value[3], "")
+    manifest = suit_envelope.decode(suit_envelope.decode(data, "").value[3], "")
     target = Target(setup, images[1])
     random = Random(7)
     plans = 0
@@ -96,7 +96,7 @@ def test_any_signed_nonsense_is_a_failure():
         for _ in range(1 + random.below(3)):
             section = sections[random.below(3)]
             section[random.below(len(section))] = random.below(256)
-        one = envelope.Manifest(bytes(32), 4, *[bytes(section) for section in sections])
+        one = suit_envelope.Manifest(bytes(32), 4, *[bytes(section) for section in sections])
         try:
             processor = Processor(one, target)
             for fetch in processor.install():

@@ -11,10 +11,9 @@ files stay there.
 import check
 import cose
 from check import equal, raises, skip, true
-from tidegate.failures import Failure
-from tidegate.suit import ConditionFailed, Fetch, Processor
-
-from tidegate import envelope, failures
+from gate.update import failures, suit_envelope
+from gate.update.failures import Failure
+from gate.update.suit_processor import ConditionFailed, Fetch, Processor
 
 GROUNDS = ("cpython",)
 
@@ -64,19 +63,19 @@ def es256(public, message, signature):
 
 def opened(data):
     """{member: bytes} of a signed example: unwrapped, its signature checked, severed members put back; or Failure."""
-    members, wrapper, _ = envelope.unwrap(data)
+    members, wrapper, _ = suit_envelope.unwrap(data)
     sign1 = cose.decode_sign1(wrapper[1])
     true(sign1.payload is None, "detached")
     if not cose.verify_sign1(sign1, X + Y, wrapper[0], verify=es256, alg=ES256):
         raise Failure(failures.SIGNATURE, "the signature is wrong")
-    manifest = envelope.decode(members[3], "manifest")
+    manifest = suit_envelope.decode(members[3], "manifest")
     for key in SEVERABLE:
         if isinstance(manifest.get(key), list):
             severed = members.get(key)
             if severed is None:
                 del manifest[key]  # not sent: nothing to run
                 continue
-            equal(envelope.digest_with_head(severed), manifest[key][1], SEVERABLE[key])
+            equal(suit_envelope.digest_with_head(severed), manifest[key][1], SEVERABLE[key])
             manifest[key] = severed
     return manifest
 
@@ -140,7 +139,7 @@ def run(manifest, device, *sections):
 
 
 def as_manifest(members):
-    return envelope.Manifest(b"", members[2], members[3], members[7], members.get(20))
+    return suit_envelope.Manifest(b"", members[2], members[3], members[7], members.get(20))
 
 
 def narrow(manifest, section, device):
@@ -162,10 +161,10 @@ def test_every_example_is_authentic_and_every_change_is_not():
                 changed = bytearray(data)
                 changed[at] ^= 4
                 raises((Failure, cose.CoseError, AssertionError), opened, bytes(changed))
-        raises(Failure, envelope.unwrap, bare)  # its wrapper holds no signature
+        raises(Failure, suit_envelope.unwrap, bare)  # its wrapper holds no signature
         # The device itself, with any trust store, takes none of them.
         for data in whole:
-            raises(Failure, envelope.authenticate, data, None, lambda: None)
+            raises(Failure, suit_envelope.authenticate, data, None, lambda: None)
 
 
 def test_example_0_secure_boot():

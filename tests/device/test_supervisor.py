@@ -18,8 +18,8 @@ aiotcp.ticks_ms = lambda: _now[0]
 aiotcp.ticks_diff = lambda later, earlier: later - earlier
 aiotcp.sleep_ms = _sleep_ms
 
-from tidegate.clock import Uptime  # noqa: E402
-from tidegate.supervisor import Supervisor  # noqa: E402
+from gate.clock import Uptime  # noqa: E402
+from gate.supervisor import Supervisor  # noqa: E402
 
 
 class Watchdog:

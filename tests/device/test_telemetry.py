@@ -5,12 +5,13 @@ import asyncio
 import cbor
 import scratch
 from check import equal, raises, true
-from tidegate.alarms import Alarms
-from tidegate.outbox import Outbox
-from tidegate.state import State
-from tidegate.supervisor import Beat
-
-from tidegate import LinkError, failures, reports
+from gate import LinkError
+from gate.files import State
+from gate.reporting import reports
+from gate.reporting.alarms import Alarms
+from gate.reporting.outbox import Outbox
+from gate.supervisor import Beat
+from gate.update import failures
 
 
 class Link:

@@ -6,8 +6,8 @@ from binascii import unhexlify
 import check
 import scratch
 from check import equal, raises, true
-
-from tidegate import ConfigError, tls
+from gate import ConfigError
+from gate.link import tls
 
 GROUNDS = ("unix", "cortex-m3")
 

@@ -7,14 +7,15 @@ import cose
 import scratch
 from check import equal, raises, true, vectors
 from commandplace import Device, Outbox, Uptime
+from gate import ConfigError
+from gate.files import State
+from gate.reporting.alarms import Alarms
+from gate.trust import store as trust_store
+from gate.trust.rotation import Rotation
+from gate.trust.storage import COPY, FILE, Keeper
+from gate.update import suit_envelope
+from gate.update.failures import Failure
 from signedby import Signed
-from tidegate.alarms import Alarms
-from tidegate.failures import Failure
-from tidegate.keeper import COPY, FILE, Keeper
-from tidegate.state import State
-
-from tidegate import ConfigError, envelope, trust
-from tidegate.rotation import Rotation
 
 HEAP = "512k"
 NONCE = b"nonce!!!"
@@ -39,7 +40,7 @@ def test_manifests_against_thresholds():
         if entry["kind"] != "manifest":
             continue
         try:
-            envelope.authenticate(unhexlify(entry["message"]), trust.parse(unhexlify(entry["store"])), feed)
+            suit_envelope.authenticate(unhexlify(entry["message"]), trust_store.parse(unhexlify(entry["store"])), feed)
             verdict = "accept"
         except Failure as failure:
             verdict = failure.word
@@ -50,7 +51,7 @@ def test_commands_against_thresholds():
     for entry in vectors("quorums"):
         if entry["kind"] != "command":
             continue
-        store = trust.parse(unhexlify(entry["store"]))
+        store = trust_store.parse(unhexlify(entry["store"]))
         device = Device(State(scratch.folder()), Signed("gate-7", store), NONCE)
         outbox = device.outbox
         for message, verdict in [(entry["message"], entry["verdict"])] + entry["after"]:
@@ -96,7 +97,7 @@ def test_a_store_flashed_with_the_same_version_counts():
     folder = scratch.folder()
     one = stores()[0]
     other = stores("3 of 5, the same keys")[0]
-    equal(trust.parse(other).version, trust.parse(one).version)
+    equal(trust_store.parse(other).version, trust_store.parse(one).version)
     scratch.write(folder + "/" + FILE, other)
     scratch.write(folder + "/" + COPY, one)
     Keeper(folder)
@@ -115,7 +116,7 @@ def test_without_a_usable_store_the_error_is_one_line():
 def test_a_store_that_could_accept_no_update():
     folder = scratch.folder()
     value = cbor.loads(stores()[0])
-    del value[2][trust.RELEASE]
+    del value[2][trust_store.RELEASE]
     scratch.write(folder + "/" + FILE, cbor.dumps(value))
     true("no release key" in str(raises(ConfigError, Keeper, folder)))
 

@@ -6,11 +6,12 @@ from binascii import unhexlify
 
 import check
 from check import equal, true
+from gate.reporting import reports
+from gate.trust import store
+from gate.trust.storage import COPY, FILE
+from gate.update import failures
 from simworld import World
 from test_updater import envelope
-from tidegate.keeper import COPY, FILE
-
-from tidegate import failures, reports, trust
 
 HEAP = "2m"
 TIMEOUT_S = 900
@@ -53,7 +54,7 @@ class Fleet:
         for name in (FILE, COPY):
             try:
                 with open(self.world.board.folder + "/" + name, "rb") as file:
-                    found = max(found, trust.parse(file.read()).version)
+                    found = max(found, store.parse(file.read()).version)
             except (OSError, ValueError):
                 pass
         return found

@@ -2,11 +2,10 @@
 
 import scratch
 from check import equal, raises, true
+from gate.settings import stream_settings
+from gate.settings.config import ConfigError
+from gate.telemetry.streams import Measure, Stream
 from test_agent_files import GOOD, config
-from tidegate.config import ConfigError
-from tidegate.streams import Measure, Stream
-
-from tidegate import tuning
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 HEAP = "384k"
@@ -22,12 +21,12 @@ def made():
 
 def tuned(more):
     streams = made()
-    tuning.tune(streams, config(GOOD[:-1] + more + "}"))
+    stream_settings.tune(streams, config(GOOD[:-1] + more + "}"))
     return [(stream.period_ms, stream.window, stream.measures[0].over) for stream in streams]
 
 
 def stored(more):
-    return tuning.store(config(GOOD[:-1] + more + "}"), scratch.folder(), None)
+    return stream_settings.store(config(GOOD[:-1] + more + "}"), scratch.folder(), None)
 
 
 def test_nothing_said_is_the_applications():

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tidegate import keys, release, rotation, trust
+from tidegate import release
+from tidegate.trust import keys, rotation
+from tidegate.trust import store as trust_store
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BOARD = "unix"
@@ -39,7 +41,7 @@ def place(folder: Path) -> None:
     words = ["data", "build", "calibration", "table", "--board", BOARD, "--version", "2", "--sequence", "2"]
     command = [str(Path(sys.executable).parent / "tidegate"), *words, "--out", "data/calibration-2"]
     subprocess.run(command, cwd=folder, check=True)
-    store = trust.make([keys.load(folder / f"keys/{role}.jwk") for role in ("release", "root")])
+    store = trust_store.make([keys.load(folder / f"keys/{role}.jwk") for role in ("release", "root")])
     update = rotation.propose(rotation.succeed(store, [keys.new("command")]))
     (folder / "trust-2.update").write_bytes(update)
 
@@ -62,5 +64,5 @@ def test_the_page_on_signing_from_top_to_bottom(tmp_path: Path) -> None:
     assert done.stdout.count(f"{BOARD}: signed releases/1.1.0/{BOARD}.suit") == 4
     assert done.stdout.count("releases/1.1.0 is what its sources make") == 2
     manifest = release.load(tmp_path / "releases/1.1.0")
-    store = trust.make([keys.load(tmp_path / "keys/release.jwk.pub")])
+    store = trust_store.make([keys.load(tmp_path / "keys/release.jwk.pub")])
     assert release.verify(manifest, store)[BOARD]["version"] == "1.1.0"

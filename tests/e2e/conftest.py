@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gate import CHANGES, DEVICE
+from shared_board import CHANGES, DEVICE
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "tools"))
 

@@ -16,11 +16,16 @@ from typing import Any
 
 import pytest
 from cbor2 import CBORTag
-from gate import BOARD, DEVICE
 from lab import Installation, attacker
+from shared_board import BOARD, DEVICE
 
-from tidegate import cborstrict, command, cose, keys, manifest, release, rotation, trust
-from tidegate.command import Command
+from tidegate import release
+from tidegate.commands import cwt
+from tidegate.commands.cwt import Command
+from tidegate.manifest import envelope
+from tidegate.trust import keys, rotation
+from tidegate.trust import store as trust_store
+from tidegate.wire import cbor, cose
 
 OTHER = "gate-2"  # another device of the fleet: its commands are real, and not for our board
 WAIT_S = 90
@@ -81,20 +86,20 @@ def sent_before(place: Installation, device: str = DEVICE) -> bytes:
 def genuine(place: Installation, device: str, opcode: str = "reboot", counter: int | None = None) -> bytes:
     """A command by both keys that the attacker may have seen, and the board has not: it is kept from it here."""
     now = int(time.time())
-    cti = command.next_counter(place.key("command")) if counter is None else counter.to_bytes(8, "big")
+    cti = cwt.next_counter(place.key("command")) if counter is None else counter.to_bytes(8, "big")
     nonce = bytes.fromhex(place.api.device(DEVICE)["nonce"])
     wanted = Command(device, opcode, {}, cti, now, now + 600, nonce)
-    return command.make([keys.load(place.key(name)) for name in ("command", "second")], wanted)
+    return cwt.make([keys.load(place.key(name)) for name in ("command", "second")], wanted)
 
 
 def parts(message: bytes) -> tuple[bytes, bytes, list[Any]]:
     """(protected header, payload, signers) of a COSE_Sign."""
-    protected, _, payload, signers = cborstrict.loads(message, "command", tags=frozenset({98})).value
+    protected, _, payload, signers = cbor.loads(message, "command", tags=frozenset({98})).value
     return protected, payload, signers
 
 
 def together(protected: bytes, payload: bytes, signers: list[Any]) -> bytes:
-    return cborstrict.dumps(CBORTag(98, [protected, {}, payload, signers]))
+    return cbor.dumps(CBORTag(98, [protected, {}, payload, signers]))
 
 
 # ---------------------------------------------------------------- the attacks
@@ -104,7 +109,7 @@ def own_keys(place: Installation) -> bytes:
     now = int(time.time())
     nonce = bytes.fromhex(place.api.device(DEVICE)["nonce"])
     wanted = Command(DEVICE, "reboot", {}, b"\xff" * 8, now, now + 600, nonce)
-    return command.make([keys.new("command"), keys.new("command")], wanted)
+    return cwt.make([keys.new("command"), keys.new("command")], wanted)
 
 
 def own_keys_under_the_real_names(place: Installation) -> bytes:
@@ -132,8 +137,8 @@ def one_signature_twice(place: Installation) -> bytes:
 def cut_out_as_a_message_of_one(place: Installation) -> bytes:
     """A signature of a COSE_Sign passed off as that of a COSE_Sign1."""
     _, payload, signers = parts(genuine(place, DEVICE))
-    protected = cborstrict.dumps({1: cose.ALG_ED25519, 16: command.TYP_CWT})
-    return cborstrict.dumps(CBORTag(18, [protected, signers[0][1], payload, signers[0][2]]))
+    protected = cbor.dumps({1: cose.ALG_ED25519, 16: cwt.TYP_CWT})
+    return cbor.dumps(CBORTag(18, [protected, signers[0][1], payload, signers[0][2]]))
 
 
 def merged_from_two(place: Installation) -> bytes:
@@ -149,14 +154,14 @@ def of_another_device(place: Installation) -> bytes:
 
 def of_another_boot(place: Installation) -> bytes:
     now = int(time.time())
-    wanted = Command(DEVICE, "reboot", {}, command.next_counter(place.key("command")), now, now + 600, bytes(8))
-    return command.make([keys.load(place.key(name)) for name in ("command", "second")], wanted)
+    wanted = Command(DEVICE, "reboot", {}, cwt.next_counter(place.key("command")), now, now + 600, bytes(8))
+    return cwt.make([keys.load(place.key(name)) for name in ("command", "second")], wanted)
 
 
 def a_manifest(place: Installation) -> bytes:
     """Signed by the release key: the right people, about something else."""
     content = release.load(place.release("1.0.0")).manifest(BOARD)
-    return manifest.sign(manifest.encode(content), [keys.load(place.key("release"))])[: command.MAX_SIZE]
+    return envelope.sign(envelope.encode(content), [keys.load(place.key("release"))])[: cwt.MAX_SIZE]
 
 
 def unsigned(place: Installation) -> bytes:
@@ -169,7 +174,7 @@ def without_signatures(place: Installation) -> bytes:
 
 
 def oversized(place: Installation) -> bytes:
-    return genuine(place, DEVICE) + bytes(command.MAX_SIZE)
+    return genuine(place, DEVICE) + bytes(cwt.MAX_SIZE)
 
 
 ATTACKS = [
@@ -228,8 +233,8 @@ def test_the_board_is_still_there_for_those_with_the_keys(place: Installation) -
 def test_another_trust_store(place: Installation) -> None:
     """With keys of his own as root."""
     root, mine = keys.new("root"), keys.new("command")
-    now = trust.load(place.trust)
-    store = trust.make([root, mine, *(key for key in now.keys if key.role == "release")], now.version + 1)
+    now = trust_store.load(place.trust)
+    store = trust_store.make([root, mine, *(key for key in now.keys if key.role == "release")], now.version + 1)
     mark = len(place.boards[0].lines)
     publish(place, rotation.sign(rotation.propose(store), [root]), what="trust")
     refusal(place, mark, "trust-refused.*(unknown-key|threshold)")
@@ -291,9 +296,9 @@ def test_replays_to_a_board_that_started_anew(place: Installation) -> None:
 def genuine_for(place: Installation, nonce: str) -> bytes:
     """Kept back while that boot lasted, and never heard by the board."""
     now = int(time.time())
-    cti = command.next_counter(place.key("command"))
+    cti = cwt.next_counter(place.key("command"))
     wanted = Command(DEVICE, "reboot", {}, cti, now, now + 600, bytes.fromhex(nonce))
-    return command.make([keys.load(place.key(name)) for name in ("command", "second")], wanted)
+    return cwt.make([keys.load(place.key(name)) for name in ("command", "second")], wanted)
 
 
 def test_in_the_end_the_board_has_done_what_its_owners_asked_and_nothing_else(place: Installation) -> None:

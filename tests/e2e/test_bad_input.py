@@ -10,11 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gate import BOARD, DEVICE
 from lab import Installation, attacker
+from shared_board import BOARD, DEVICE
 
-from tidegate import keys, manifest, release
-from tidegate.manifest import Manifest
+from tidegate import release
+from tidegate.manifest import envelope
+from tidegate.manifest.envelope import Manifest
+from tidegate.trust import keys
 
 REPORT_TIMEOUT_S = 60
 
@@ -25,17 +27,17 @@ def good(place: Installation) -> Manifest:
 
 
 def signed(place: Installation, content: Manifest) -> bytes:
-    return manifest.sign(manifest.encode(content), [keys.load(place.key("release"))])
+    return envelope.sign(envelope.encode(content), [keys.load(place.key("release"))])
 
 
 def wrong_key(place: Installation) -> bytes:
-    return manifest.sign(manifest.encode(good(place)), [keys.new("release")])
+    return envelope.sign(envelope.encode(good(place)), [keys.new("release")])
 
 
 def wrong_board(place: Installation) -> bytes:
-    vendor = manifest.vendor_id("tidegate.example")
+    vendor = envelope.vendor_id("tidegate.example")
     return signed(
-        place, dataclasses.replace(good(place), class_id=manifest.class_id(vendor, "tidegate-gateway", "unix"))
+        place, dataclasses.replace(good(place), class_id=envelope.class_id(vendor, "tidegate-gateway", "unix"))
     )
 
 
@@ -55,7 +57,7 @@ def one_bit_flipped(place: Installation) -> bytes:
 
 def signature_flipped(place: Installation) -> bytes:
     data = signed(place, good(place))
-    signature = manifest.open_envelope(data).signatures[0].signature
+    signature = envelope.open_envelope(data).signatures[0].signature
     return data.replace(signature, bytes([signature[0] ^ 1]) + signature[1:])
 
 

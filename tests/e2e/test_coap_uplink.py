@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from gate import CHANGES
 from lab import Installation
+from shared_board import CHANGES
 
 DEVICE = "gate-coap"
 

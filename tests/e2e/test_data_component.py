@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gate import BOARD, CHANGES, DEVICE
 from lab import Installation
+from shared_board import BOARD, CHANGES, DEVICE
 
 UPDATE_S = 60
 TABLE = '{"temperature": [[0, %s], [4095, %s]]}'  # readings and what they stand for, in Cel

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from lab import Installation
 
-from tidegate import asking
-from tidegate.cli import cmdtext
+from tidegate.cli import _command_output
+from tidegate.commands import send as commands_send
 
 BOARD = "gate-d"
 GATEWAY = "gate-e"
@@ -56,10 +56,10 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 def send(place: Installation, device: str, *words: str) -> dict[str, Any]:
     """As `tidegate cmd send`, without a process for each: the command at its end."""
     bare = [word for word in words if "=" not in word]
-    arguments = dict(cmdtext.argument(word) for word in words if "=" in word)
-    asker = asking.Asker(place.api, [place.key("command")])
-    told = asker.ask(place.api.device(device), asking.Request(".".join(bare), arguments))
-    return list(asking.follow(place.api, told, 60))[-1]
+    arguments = dict(_command_output.argument(word) for word in words if "=" in word)
+    asker = commands_send.Asker(place.api, [place.key("command")])
+    told = asker.ask(place.api.device(device), commands_send.Request(".".join(bare), arguments))
+    return list(commands_send.follow(place.api, told, 60))[-1]
 
 
 def ask(place: Installation, device: str, *words: str) -> dict[str, Any]:
@@ -83,8 +83,8 @@ def crashes(place: Installation, device: str) -> list[dict[str, Any]]:
 def crash(place: Installation, device: str, code: str, timeout_s: float = 60) -> dict[str, Any]:
     """Has the device run `code`, which ends it; the alarm of it."""
     before = len(crashes(place, device))
-    asker = asking.Asker(place.api, [place.key("command")])
-    asker.ask(place.api.device(device), asking.Request("exec", {"code": code}))
+    asker = commands_send.Asker(place.api, [place.key("command")])
+    asker.ask(place.api.device(device), commands_send.Request("exec", {"code": code}))
     place.wait("an alarm of the crash", lambda: len(crashes(place, device)) > before, timeout_s)
     place.wait_running(device, "1.0.0", 60)
     return crashes(place, device)[0]

@@ -17,9 +17,10 @@ import pytest
 from lab import Installation, LabBoard
 from lab.installation import HOST_FROM_BOARD, PRODUCT, VENDOR
 
-from tidegate import enrolment, keys
+from tidegate import enrolment
 from tidegate.enrolment import Claim
-from tidegate.serialport import Session
+from tidegate.flash.serial_session import Session
+from tidegate.trust import keys
 
 ENROL_S = 90
 BOARD = "qemu_mps2"

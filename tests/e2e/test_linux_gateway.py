@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from gate import CHANGES
 from lab import Installation, LabGateway
+from shared_board import CHANGES
 
 DEVICE = "gate-9"
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gate import CHANGES
 from lab import Installation, LabBoard
+from shared_board import CHANGES
 
-from tidegate.serialport import Session
+from tidegate.flash.serial_session import Session
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LARGE = ROOT / "build" / "qemu_mps2_large"

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gate import DEVICE
 from lab import Installation
+from shared_board import DEVICE
 
-from tidegate import asking
+from tidegate.commands import send
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "commands.md"
 AT_REST = 1024  # bytes that the heap may hold more after commands than before
@@ -38,13 +38,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 def begin(place: Installation, opcode: str, **arguments: Any) -> dict[str, Any]:
     """A command on its way, as the server tells it."""
-    asker = asking.Asker(place.api, [place.key("command")])
-    return asker.ask(place.api.device(DEVICE), asking.Request(opcode, arguments))
+    asker = send.Asker(place.api, [place.key("command")])
+    return asker.ask(place.api.device(DEVICE), send.Request(opcode, arguments))
 
 
 def ask(place: Installation, opcode: str, **arguments: Any) -> dict[str, Any]:
     """A command at its end."""
-    return list(asking.follow(place.api, begin(place, opcode, **arguments), 60))[-1]
+    return list(send.follow(place.api, begin(place, opcode, **arguments), 60))[-1]
 
 
 def test_the_page_s_application(place: Installation) -> None:
@@ -86,7 +86,7 @@ def test_the_power_goes_in_the_middle(place: Installation) -> None:
     board.power_cut()
     board.power_on()
     place.wait_running(DEVICE, "1.0.0", 90)
-    told = list(asking.follow(place.api, told, 90))[-1]
+    told = list(send.follow(place.api, told, 90))[-1]
     assert told["outcome"] == "failed"
     assert told["why"] == "interrupted by a reset (power-on) before it was answered"
     assert ask(place, "valve.set", percent=1)["result"]["answer"] == {"before": 0, "percent": 1}

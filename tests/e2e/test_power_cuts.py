@@ -9,8 +9,8 @@ import os
 import random
 import time
 
-from gate import DEVICE
 from lab import Installation
+from shared_board import DEVICE
 
 # How long after power-on the cuts come, at the speed of a real part: mostly before the switch, which takes about
 # 5 s to reach, then some that fall into the trial too.

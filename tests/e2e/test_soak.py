@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from gate import DEVICE
 from lab import Installation
+from shared_board import DEVICE
 
-from tidegate import command, keys
+from tidegate.commands import cwt
+from tidegate.trust import keys
 
 FULL = bool(os.environ.get("TIDEGATE_FULL"))
 MESSAGES, KILLS, COMMANDS = (20_000, 12, 200) if FULL else (500, 2, 10)
@@ -29,9 +30,9 @@ APPLICATION = '''"""Counts from 1 as far as it was told, one message each."""
 
 import gc
 
-from tidegate.agent import Agent
-from tidegate.opcodes import OPERATE, READ, opcode
-from tidegate.streams import Measure, Stream
+from gate.agent import Agent
+from gate.commands.registry import OPERATE, READ, opcode
+from gate.telemetry.streams import Measure, Stream
 
 _count = [0, 0]  # so far, and where it ends
 
@@ -114,16 +115,16 @@ def ask(place: Installation, opcode: str, **arguments: object) -> dict[str, Any]
     """The device's answer to a signed command, sent as `tidegate cmd send` does."""
     file = place.key("command")
     now = int(time.time())
-    request = command.Command(
+    request = cwt.Command(
         audience=DEVICE,
         opcode=opcode,
         arguments=arguments,
-        cti=command.next_counter(file),
+        cti=cwt.next_counter(file),
         issued=now,
         expires=now + 300,
         nonce=bytes.fromhex(place.api.device(DEVICE)["nonce"]),
     )
-    place.api.send_command(DEVICE, command.make([keys.load(file)], request))
+    place.api.send_command(DEVICE, cwt.make([keys.load(file)], request))
 
     def ended() -> dict[str, Any] | None:
         told = place.api.command(request.cti.hex())

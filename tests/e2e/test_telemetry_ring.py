@@ -19,18 +19,18 @@ from pathlib import Path
 import cbor2
 import paho.mqtt.client as mqtt
 import pytest
-from gate import DEVICE
 from lab import Installation, LabBoard
 from lab.mosquitto import free_port
+from shared_board import DEVICE
 
-from tidegate.serialport import Session
+from tidegate.flash.serial_session import Session
 
 CUTS_AWAY = int(os.environ.get("TIDEGATE_CUTS", "4"))  # while the broker is away
 CUTS_SENDING = max(2, CUTS_AWAY // 3)  # while the board sends what it kept
 COUNTER = '''"""Counts: {boot} * 100000 + n, n from 0 at each start."""
 
-from tidegate.agent import Agent
-from tidegate.streams import Measure, Stream
+from gate.agent import Agent
+from gate.telemetry.streams import Measure, Stream
 
 _next = [0]
 

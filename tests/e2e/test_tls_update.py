@@ -8,12 +8,12 @@ import ssl
 from collections.abc import Iterator
 
 import pytest
-from gate import CHANGES, DEVICE
 from lab import Installation, LabBoard
 from lab.installation import HOST_FROM_BOARD
+from shared_board import CHANGES, DEVICE
 
-from tidegate import certificates
-from tidegate.certificates import Lifetime
+from tidegate.trust import certificates
+from tidegate.trust.certificates import Lifetime
 
 UPDATE_S = 180
 

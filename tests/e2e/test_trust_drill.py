@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 
-from gate import BOARD, DEVICE
 from lab import Installation, attacker
+from shared_board import BOARD, DEVICE
 
-from tidegate import keys, manifest, release, rotation, trust
+from tidegate import release
+from tidegate.manifest import envelope
+from tidegate.trust import keys, rotation
+from tidegate.trust import store as trust_store
 
 TIMEOUT_S = 120
 
@@ -45,15 +48,15 @@ def test_keys_are_lost_while_a_board_sleeps(place: Installation) -> None:
     last = place.last_report(DEVICE)
     content = release.load(place.release("1.1.0")).manifest(BOARD)
     stolen = keys.load(place.key("release"))
-    newer = manifest.encode(dataclasses.replace(content, sequence=9))
-    attacker.publish(place, f"tg/{DEVICE}/down/offer", manifest.sign(newer, [stolen]))
+    newer = envelope.encode(dataclasses.replace(content, sequence=9))
+    attacker.publish(place, f"tg/{DEVICE}/down/offer", envelope.sign(newer, [stolen]))
     report = place.wait_report(DEVICE, "refused", last, TIMEOUT_S)
     assert report["verdict"]["reason"] == "unauthorised" and "trusts" in report["detail"], report
     wait_alarm(place, "offer-refused", "unknown-key")
 
     # So is a trust store by the old root key that would bring the old keys back, and an update seen before.
-    old_root, third = keys.load(place.key("root")), trust.load(store(place, 3))
-    back = trust.make([*third.keys, stolen], 4)
+    old_root, third = keys.load(place.key("root")), trust_store.load(store(place, 3))
+    back = trust_store.make([*third.keys, stolen], 4)
     forged = rotation.sign(rotation.propose(back), [old_root])
     attacker.publish(place, f"tg/{DEVICE}/down/trust", forged)
     wait_alarm(place, "trust-refused", "unknown-key")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from gate import BOARD, CHANGES, DEVICE
 from lab import Installation
 from lab.board import LabBoard
+from shared_board import BOARD, CHANGES, DEVICE
 
 UPDATE_S = 120
 LATEST = ("1.3.0", 4)

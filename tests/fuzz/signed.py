@@ -20,8 +20,12 @@ from cbor2 import CBORTag
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tidegate import cborstrict, command, cose, data, dataprofile, keys, manifest, rotation, suitprofile, trust  # noqa: E402
+from tidegate.commands import cwt  # noqa: E402
 from tidegate.errors import Refused  # noqa: E402
+from tidegate.manifest import data_profile, envelope, profile  # noqa: E402
+from tidegate.release import data_release  # noqa: E402
+from tidegate.trust import keys, rotation, store  # noqa: E402
+from tidegate.wire import cbor, cose  # noqa: E402
 
 # Last on the path: one of the device's libraries has the name of this project's host half.
 sys.path += [str(ROOT / "tests" / "device"), str(ROOT / "firmware" / "lib")]
@@ -33,31 +37,31 @@ TIMEOUT_S = 300
 RELEASE, COMMAND, ROOT_KEY = (
     keys.from_seed(role, bytes(range(start, start + 32))) for start, role in enumerate(("release", "command", "root"))
 )
-STORE = trust.make([RELEASE, COMMAND])
-ROOTED = trust.make([RELEASE, ROOT_KEY])
-IMAGE = manifest.Manifest(
+STORE = store.make([RELEASE, COMMAND])
+ROOTED = store.make([RELEASE, ROOT_KEY])
+IMAGE = envelope.Manifest(
     7,
     "1.0.0",
     bytes(16),
     bytes(range(16)),
-    manifest.Image(bytes(32), 1000),
-    tuple(manifest.Patch(bytes((base, *range(1, 32))), 900, bytes(range(base, base + 32)), 100) for base in range(3)),
+    envelope.Image(bytes(32), 1000),
+    tuple(envelope.Patch(bytes((base, *range(1, 32))), 900, bytes(range(base, base + 32)), 100) for base in range(3)),
 )
-CONTENT = dataprofile.DataManifest("calibration", 3, "1.1", bytes(16), bytes(range(16)), bytes(32), 100)
-REQUEST = command.Command("gate-7", "valve.set", {"percent": 40}, bytes(8), 1000, 2000, bytes(8))
-CLAIMS = cborstrict.loads(command.make(COMMAND, REQUEST), tags=frozenset({18})).value[2]
-SUCCESSOR = trust.encode(rotation.succeed(ROOTED, [keys.from_seed("command", bytes(32))]))
+CONTENT = data_profile.DataManifest("calibration", 3, "1.1", bytes(16), bytes(range(16)), bytes(32), 100)
+REQUEST = cwt.Command("gate-7", "valve.set", {"percent": 40}, bytes(8), 1000, 2000, bytes(8))
+CLAIMS = cbor.loads(cwt.make(COMMAND, REQUEST), tags=frozenset({18})).value[2]
+SUCCESSOR = store.encode(rotation.succeed(ROOTED, [keys.from_seed("command", bytes(32))]))
 
 
 def seal(body: bytes) -> bytes:
     """The envelope around a manifest that manifest.seal would not sign."""
-    digest = suitprofile.wrap_digest(manifest._manifest_digest(body))
+    digest = profile.wrap_digest(envelope._manifest_digest(body))
     signature = cose.sign1(RELEASE.seed_for("release"), digest, detached=True)
-    return cborstrict.dumps(CBORTag(manifest.TAG_ENVELOPE, {2: cborstrict.dumps([digest, signature]), 3: body}))
+    return cbor.dumps(CBORTag(envelope.TAG_ENVELOPE, {2: cbor.dumps([digest, signature]), 3: body}))
 
 
 def sign_command(body: bytes) -> bytes:
-    return cose.sign1(COMMAND.seed_for("command"), body, headers={cose.HEADER_TYP: command.TYP_CWT})
+    return cose.sign1(COMMAND.seed_for("command"), body, headers={cose.HEADER_TYP: cwt.TYP_CWT})
 
 
 def sign_update(body: bytes) -> bytes:
@@ -66,19 +70,19 @@ def sign_update(body: bytes) -> bytes:
 
 def read_manifest(signed: bytes) -> str:
     """As the device tells it, of the branch that fits the image it runs (bytes(range(32)), the first base)."""
-    found = manifest.verify(signed, STORE)
+    found = envelope.verify(signed, STORE)
     running = [patch for patch in found.patches if patch.base_digest == bytes(range(32))]
     payload = running[0].digest if running else found.image.digest
     return f"taken {found.sequence} {found.image.digest.hex()} {found.image.size} {payload.hex()}"
 
 
 def read_data(signed: bytes) -> str:
-    found = data.verify_envelope(signed, STORE)
+    found = data_release.verify_envelope(signed, STORE)
     return f"taken {found.sequence} {found.digest.hex()} {found.size}"
 
 
 def read_command(signed: bytes) -> str:
-    return f"taken {command.verify(signed, STORE, 'gate-7', nonce=bytes(8)).cti.hex()}"
+    return f"taken {cwt.verify(signed, STORE, 'gate-7', nonce=bytes(8)).cti.hex()}"
 
 
 def read_update(signed: bytes) -> str:
@@ -95,8 +99,8 @@ class Kind:
 
 
 KINDS = {
-    "manifest": Kind(manifest.encode(IMAGE), seal, read_manifest, ("refused wrong-board",)),
-    "data": Kind(dataprofile.encode(CONTENT), seal, read_data, ("refused wrong-board", "refused unsupported")),
+    "manifest": Kind(envelope.encode(IMAGE), seal, read_manifest, ("refused wrong-board",)),
+    "data": Kind(data_profile.encode(CONTENT), seal, read_data, ("refused wrong-board", "refused unsupported")),
     "command": Kind(CLAIMS, sign_command, read_command, ("refused opcode", "refused arguments")),
     "update": Kind(SUCCESSOR, sign_update, read_update),
 }
@@ -137,7 +141,7 @@ def run(name: str, count: int, seed: int, device: list[str], native: str | None)
 
 def ask(name: str, cases: list[bytes], device: list[str], native: str | None) -> list[str]:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
-        file.write(f"setup {trust.encode(STORE).hex()} {trust.encode(ROOTED).hex()}\n")
+        file.write(f"setup {store.encode(STORE).hex()} {store.encode(ROOTED).hex()}\n")
         file.writelines(f"{name} {case.hex()}\n" for case in cases)
         file.flush()
         command = [*device, str(ROOT / "tests/device/fuzz_signed.py"), str(ROOT), "unix", file.name]

@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from hypothesis import settings
 from workshop import ROOT, write_app
 
-from tidegate import keys, trust
 from tidegate.cli import main
+from tidegate.trust import keys, store
 
 # The same examples in every run; TIDEGATE_FUZZ=1 looks for new ones.
 settings.register_profile("repeatable", derandomize=True)
@@ -47,7 +47,7 @@ def key_folder(tmp_path: Path) -> Path:
     for role, key in made.items():
         keys.save(key, folder / f"{role}.jwk")
     keys.save(keys.new("release"), folder / "stranger.jwk")
-    (folder / "trust.cbor").write_bytes(trust.encode(trust.make(made.values())))
+    (folder / "trust.cbor").write_bytes(store.encode(store.make(made.values())))
     return folder
 
 

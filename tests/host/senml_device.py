@@ -7,7 +7,7 @@ import sys
 from binascii import hexlify, unhexlify
 
 sys.path.insert(0, sys.argv[1])
-import senml
+import senml_cbor
 
 RECORDS = (
     ("temperature", 2150, "Cel", None, 100),
@@ -22,7 +22,7 @@ RECORDS = (
 def write():
     for base_time in (None, 1700000000):
         for count in (1, 2, len(RECORDS)):
-            pack = senml.Pack("urn:dev:org:example:gw-1:", base_time, bytearray(300))
+            pack = senml_cbor.Pack("urn:dev:org:example:gw-1:", base_time, bytearray(300))
             for name, value, unit, time, divisor in RECORDS[:count]:
                 pack.add(name, value, unit, time, divisor)
             print(hexlify(pack.finish()).decode())
@@ -31,7 +31,7 @@ def write():
 def read(path):
     with open(path) as file:
         for line in file:
-            records = senml.decode(unhexlify(line.strip()))
+            records = senml_cbor.decode(unhexlify(line.strip()))
             print(json.dumps([[record.name, record.value, record.unit, record.time] for record in records]))
 
 

@@ -12,7 +12,8 @@ import pytest
 from click.testing import Result
 from test_with_server import Running, server  # noqa: F401 - a fixture
 
-from tidegate import enrolment, keys
+from tidegate import enrolment
+from tidegate.trust import keys
 
 Cli = Callable[..., Result]
 

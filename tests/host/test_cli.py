@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 from workshop import ROOT
 
-from tidegate.cli import Commands, cmdtext, main
+from tidegate.cli import Commands, _command_output, main
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited, write_atomic
 
@@ -48,7 +48,7 @@ def test_all_commands_are_there() -> None:
 
 
 def test_commands_of_other_packages_join() -> None:
-    for point in entry_points(group="tidegate.commands"):
+    for point in entry_points(group="gate.commands.queue"):
         assert isinstance(main.get_command(click.Context(main), point.name), click.Command)
 
 
@@ -106,7 +106,7 @@ def test_what_is_nested_too_deeply_is_no_json(cli: Cli, tmp_path: Path) -> None:
     for words in (("key", "show", tmp_path / "key.jwk"), ("release", "inspect", tmp_path)):
         result = cli(*words)
         assert result.exit_code == 1 and result.stderr.startswith("Error: "), result.stderr
-    assert cmdtext.argument(f"text={deep}") == ("text", deep)
+    assert _command_output.argument(f"text={deep}") == ("text", deep)
 
 
 def test_errors_in_json(cli: Cli, tmp_path: Path) -> None:

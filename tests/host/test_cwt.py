@@ -9,16 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from tidegate import command, keys
+from tidegate.commands import cwt
 from tidegate.errors import TidegateError
+from tidegate.trust import keys
 
 KEY = keys.from_seed("command", bytes(range(32)))
 NOW = 1_795_000_000
 
 
-def wanted(**changes: object) -> command.Command:
+def wanted(**changes: object) -> cwt.Command:
     values = {"audience": "gate-7", "opcode": "info", "cti": bytes(8), "issued": NOW, "expires": NOW + 60}
-    return command.Command(**{**values, **changes})  # type: ignore[arg-type]
+    return cwt.Command(**{**values, **changes})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -40,22 +41,22 @@ def wanted(**changes: object) -> command.Command:
 )
 def test_what_a_device_would_refuse_is_not_signed(change: dict[str, object], says: str) -> None:
     with pytest.raises(TidegateError, match=says):
-        command.make(KEY, wanted(**change))
+        cwt.make(KEY, wanted(**change))
 
 
 def test_a_release_key_does_not_sign_commands() -> None:
     with pytest.raises(TidegateError, match="a command key is needed"):
-        command.make(keys.from_seed("release", bytes(32)), wanted())
+        cwt.make(keys.from_seed("release", bytes(32)), wanted())
 
 
 def test_size() -> None:
     """As small as the standard allows: the figure of docs and bench."""
-    assert len(command.make(KEY, wanted(nonce=bytes(8)))) == 131 + len("gate-7") + len("info")
+    assert len(cwt.make(KEY, wanted(nonce=bytes(8)))) == 131 + len("gate-7") + len("info")
 
 
 def test_counter_is_the_time_and_rises(tmp_path: Path) -> None:
     before = time.time_ns() // 1000
-    counters = [int.from_bytes(command.next_counter(tmp_path / "key"), "big") for _ in range(50)]
+    counters = [int.from_bytes(cwt.next_counter(tmp_path / "key"), "big") for _ in range(50)]
     assert before <= counters[0] <= time.time_ns() // 1000
     assert all(a < b for a, b in zip(counters, counters[1:], strict=False))
 
@@ -63,12 +64,12 @@ def test_counter_is_the_time_and_rises(tmp_path: Path) -> None:
 def test_counter_does_not_follow_a_clock_that_goes_back(tmp_path: Path) -> None:
     ahead = (time.time_ns() // 1000) + 3_600_000_000
     (tmp_path / "key.counter").write_text(json.dumps({"last": ahead}))
-    assert int.from_bytes(command.next_counter(tmp_path / "key"), "big") == ahead + 1
-    assert int.from_bytes(command.next_counter(tmp_path / "key"), "big") == ahead + 2
+    assert int.from_bytes(cwt.next_counter(tmp_path / "key"), "big") == ahead + 1
+    assert int.from_bytes(cwt.next_counter(tmp_path / "key"), "big") == ahead + 2
 
 
 def take(path: Path, count: int) -> list[bytes]:
-    return [command.next_counter(path) for _ in range(count)]
+    return [cwt.next_counter(path) for _ in range(count)]
 
 
 def test_counters_of_several_processes_differ(tmp_path: Path) -> None:
@@ -81,4 +82,4 @@ def test_counters_of_several_processes_differ(tmp_path: Path) -> None:
 def test_a_damaged_counter_is_not_guessed(tmp_path: Path) -> None:
     (tmp_path / "key.counter").write_text("{}")
     with pytest.raises(TidegateError, match="is damaged"):
-        command.next_counter(tmp_path / "key")
+        cwt.next_counter(tmp_path / "key")

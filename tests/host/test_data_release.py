@@ -12,8 +12,13 @@ import pytest
 from click.testing import Result
 from workshop import vectors
 
-from tidegate import cborstrict, data, dataprofile, keys, manifest, trust
 from tidegate.errors import Refused, TidegateError
+from tidegate.manifest import data_profile
+from tidegate.manifest import envelope as manifest_envelope
+from tidegate.release import data_release
+from tidegate.trust import keys
+from tidegate.trust import store as trust_store
+from tidegate.wire import cbor
 
 Cli = Callable[..., Result]
 TABLE = b'{"gain": 1.0, "offset": 0.5}'
@@ -44,28 +49,30 @@ def test_foreign_decoder_reads_it(built: Path) -> None:
 
 
 def test_verifies_and_any_change_does_not(built: Path, key_folder: Path) -> None:
-    store = trust.load(key_folder / "trust.cbor")
-    release = data.load(built)
-    data.verify(release, store)
+    store = trust_store.load(key_folder / "trust.cbor")
+    release = data_release.load(built)
+    data_release.verify(release, store)
     envelope = (built / "unix.suit").read_bytes()
     for at in range(0, len(envelope), 3):
         changed = bytearray(envelope)
         changed[at] ^= 2
         with pytest.raises(Refused):
-            data.verify_envelope(bytes(changed), store)
+            data_release.verify_envelope(bytes(changed), store)
     payload = built / "p" / release.digest
     payload.write_bytes(TABLE + b" ")
     with pytest.raises(TidegateError, match="was changed"):
-        data.verify(release, store)
+        data_release.verify(release, store)
 
 
 def test_a_manifest_of_another_kind_is_none_of_ours(built: Path) -> None:
-    ours = manifest.open_envelope((built / "unix.suit").read_bytes()).manifest
+    ours = manifest_envelope.open_envelope((built / "unix.suit").read_bytes()).manifest
     with pytest.raises(Refused):
-        manifest.decode(ours)
-    image = manifest.encode(manifest.Manifest(1, "1", bytes(16), bytes(16), manifest.Image(bytes(32), 1)))
+        manifest_envelope.decode(ours)
+    image = manifest_envelope.encode(
+        manifest_envelope.Manifest(1, "1", bytes(16), bytes(16), manifest_envelope.Image(bytes(32), 1))
+    )
     with pytest.raises(Refused):
-        dataprofile.decode(image)
+        data_profile.decode(image)
 
 
 @pytest.mark.parametrize(
@@ -82,22 +89,22 @@ def test_a_manifest_of_another_kind_is_none_of_ours(built: Path) -> None:
     ],
 )
 def test_nothing_but_the_profile_is_read(built: Path, change: dict[int, object]) -> None:
-    members = cborstrict.loads(manifest.open_envelope((built / "unix.suit").read_bytes()).manifest)
+    members = cbor.loads(manifest_envelope.open_envelope((built / "unix.suit").read_bytes()).manifest)
     with pytest.raises(Refused):
-        dataprofile.decode(cborstrict.dumps({**members, **change}))
+        data_profile.decode(cbor.dumps({**members, **change}))
 
 
 def test_bytes_made_without_this_library() -> None:
     wire = vectors("wire.json")
-    store = trust.decode(bytes.fromhex(next(entry for entry in wire if entry["kind"] == "setup")["trust"]))
+    store = trust_store.decode(bytes.fromhex(next(entry for entry in wire if entry["kind"] == "setup")["trust"]))
     cases = {entry["name"]: bytes.fromhex(entry["data"]) for entry in wire if entry["kind"] == "data"}
     for name, envelope in cases.items():
         if name in ("data-next", "data-patch", "data-elsewhere", "data-nothing"):
             with pytest.raises(Refused):
-                data.verify_envelope(envelope, store)
+                data_release.verify_envelope(envelope, store)
         else:
-            found = data.verify_envelope(envelope, store)
-            assert dataprofile.encode(found) == manifest.open_envelope(envelope).manifest
+            found = data_release.verify_envelope(envelope, store)
+            assert data_profile.encode(found) == manifest_envelope.open_envelope(envelope).manifest
     assert len(cases) >= 8
 
 
@@ -117,9 +124,9 @@ def test_a_damaged_folder_is_said_to_be(built: Path) -> None:
     for wrong in ({"sequence": 0}, {"boards": ["../x"]}, {"boards": []}, {"digest": "zz"}, {"size": -1}, {"format": 2}):
         (built / "data.json").write_text(json.dumps({**index, **wrong}))
         with pytest.raises(TidegateError):
-            data.load(built)
+            data_release.load(built)
 
 
 def test_only_release_keys_sign(built: Path, key_folder: Path) -> None:
     with pytest.raises(TidegateError):
-        data.sign(data.load(built), [keys.load(key_folder / "command.jwk")])
+        data_release.sign(data_release.load(built), [keys.load(key_folder / "command.jwk")])

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from workshop import ROOT, vectors
 
-from tidegate import deflate, delta
-from tidegate.delta import adaptive
+from tidegate import delta
+from tidegate.delta import adaptive, deflate
 from tidegate.delta.start import START_STATES
 from tidegate.errors import TidegateError
 

@@ -11,8 +11,10 @@ import pytest
 from test_wire_cddl import fits
 from workshop import VECTORS, vectors
 
-from tidegate import enrolment, keys, trust
+from tidegate import enrolment
 from tidegate.errors import Refused, TidegateError
+from tidegate.trust import keys
+from tidegate.trust import store as trust_store
 
 ALL = vectors("enrolment.json")
 
@@ -60,7 +62,7 @@ def test_what_is_no_claim(change: str) -> None:
 
 
 def test_a_claim_is_completed_on_the_operators_machine() -> None:
-    store = trust.encode(trust.make([keys.new("release"), keys.new("command")]))
+    store = trust_store.encode(trust_store.make([keys.new("release"), keys.new("command")]))
     claim = enrolment.complete(enrolment.offered(bytes(8), bytes(range(32))), store)
     assert claim.trust == enrolment.trust_print(store) and enrolment.parse(claim.text) == claim
     with pytest.raises(TidegateError):
@@ -126,5 +128,5 @@ def test_the_longest_request_and_answer_fit() -> None:
     key = keys.new("release")
     longest = enrolment.Request(key.public, bytes(8), "b" * 32, "p" * 64, bytes(8), bytes(16), bytes(16))
     assert len(enrolment.encode_request(longest, key.seed_for("release"), bytes(32))) <= enrolment.MAX_REQUEST
-    answer = enrolment.Answer("d" * 32, bytes(16), bytes(16), "g" * 32, bytes(trust.MAX_SIZE), "n" * 32)
+    answer = enrolment.Answer("d" * 32, bytes(16), bytes(16), "g" * 32, bytes(trust_store.MAX_SIZE), "n" * 32)
     assert len(enrolment.encode_answer(answer, bytes(32))) <= enrolment.MAX_ANSWER

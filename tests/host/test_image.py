@@ -12,18 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from workshop import ROOT, write_app
 
-from tidegate import boards, image, romfs
+from tidegate.boards import board as boards_board
 from tidegate.errors import Refused, TidegateError
+from tidegate.image import build as image_build
+from tidegate.image import romfs
 
-IDENTITY = image.Identity("tidegate-gateway", "1.0.0", 1, "qemu_mps2")
+IDENTITY = image_build.Identity("tidegate-gateway", "1.0.0", 1, "qemu_mps2")
 
 
-def board() -> boards.Board:
-    return boards.load(ROOT, "qemu_mps2")
+def board() -> boards_board.Board:
+    return boards_board.load(ROOT, "qemu_mps2")
 
 
 def build(project: Path) -> bytes:
-    return image.build(project, board(), IDENTITY)
+    return image_build.build(project, board(), IDENTITY)
 
 
 def test_the_same_wherever_the_sources_are(project: Path, tmp_path: Path) -> None:
@@ -82,9 +84,9 @@ def test_an_image_larger_than_the_slot_is_refused() -> None:
 
 def test_unknown_boards_are_named() -> None:
     with pytest.raises(TidegateError, match=r"no board nonesuch .*Boards here: .*qemu_mps2"):
-        boards.load(ROOT, "nonesuch")
+        boards_board.load(ROOT, "nonesuch")
     with pytest.raises(TidegateError, match="not a board name"):
-        boards.load(ROOT, "../boards/qemu_mps2")
+        boards_board.load(ROOT, "../boards/qemu_mps2")
 
 
 def test_a_wrong_board_file_is_named(tmp_path: Path) -> None:
@@ -97,7 +99,7 @@ def test_a_wrong_board_file_is_named(tmp_path: Path) -> None:
     ):
         (folder / "board.toml").write_text(text)
         with pytest.raises(TidegateError, match=says):
-            boards.load(tmp_path, "mine")
+            boards_board.load(tmp_path, "mine")
 
 
 NAMES = st.text("abcdefghij._", min_size=1, max_size=12)
@@ -121,11 +123,11 @@ def test_what_is_packed_is_read_back(tree: dict) -> None:
                 flatten(entry, f"{path}/{name}")
 
     flatten(tree, "")
-    assert romfs.files(image.pack(tree)) == expected
+    assert romfs.files(image_build.pack(tree)) == expected
 
 
 def test_a_damaged_image_is_refused() -> None:
-    good = image.pack({"lib": {"a.mpy": b"M" * 100}, "release.json": b"{}"})
+    good = image_build.pack({"lib": {"a.mpy": b"M" * 100}, "release.json": b"{}"})
     for size in range(len(good)):
         with pytest.raises(Refused):
             romfs.files(good[:size])

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tidegate import boards, loaderfiles
+from tidegate.boards import board as boards_board
 from tidegate.errors import TidegateError
+from tidegate.flash import loader_files
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LIB = ROOT / "firmware" / "lib"
 
 
 def test_the_library_holds_all_that_its_modules_import() -> None:
-    found = loaderfiles.library(ROOT)
-    assert {"cose.py", "ed25519.py", "tidegate/envelope.py", "tidegate/suit.py", "tidegate/trust.py"} <= set(found)
+    found = loader_files.library(ROOT)
+    assert {"cose.py", "ed25519/__init__.py", "gate/update/suit_envelope.py", "gate/trust/store.py"} <= set(found)
     for path in found.values():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
@@ -32,29 +33,35 @@ def test_the_library_holds_all_that_its_modules_import() -> None:
 
 
 def test_the_library_leaves_out_what_judges_nothing() -> None:
-    found = set(loaderfiles.library(ROOT))
-    assert not found & {"mqtt.py", "httpget.py", "bspatch.py", "tidegate/agent.py", "tidegate/updater.py"}
+    found = set(loader_files.library(ROOT))
+    assert not found & {
+        "mqtt/__init__.py",
+        "http_client/get.py",
+        "bspatch/__init__.py",
+        "gate/agent.py",
+        "gate/update/offers.py",
+    }
 
 
 def test_only_a_loader_that_verifies_signatures_gets_the_library() -> None:
-    board = boards.load(ROOT, "unix")
-    plain = loaderfiles.loader(ROOT, board, signature=False)
-    signed = loaderfiles.loader(ROOT, board, signature=True)
+    board = boards_board.load(ROOT, "unix")
+    plain = loader_files.loader(ROOT, board, signature=False)
+    signed = loader_files.loader(ROOT, board, signature=True)
     assert list(plain)[-1] == list(signed)[-1] == "/main.py"
     assert {path for path in signed if path not in plain} == {
-        f"{loaderfiles.LIBRARY}/{name[:-3]}.mpy" for name in loaderfiles.library(ROOT)
+        f"{loader_files.LIBRARY}/{name[:-3]}.mpy" for name in loader_files.library(ROOT)
     }
     assert {path for path in plain if not path.startswith("/boot/")} == {"/main.py"}
 
 
 def test_what_was_told_before_stays_unless_asked_otherwise() -> None:
-    unix, mps2 = boards.load(ROOT, "unix"), boards.load(ROOT, "qemu_mps2")
-    assert loaderfiles.told({}, None, None, unix) == {"slots": "file", "verify": "digest"}
-    assert loaderfiles.told({}, None, None, mps2) == {"slots": "rom", "verify": "digest"}
+    unix, mps2 = boards_board.load(ROOT, "unix"), boards_board.load(ROOT, "qemu_mps2")
+    assert loader_files.told({}, None, None, unix) == {"slots": "file", "verify": "digest"}
+    assert loader_files.told({}, None, None, mps2) == {"slots": "rom", "verify": "digest"}
     before = {"slots": "file", "verify": "signature"}
-    assert loaderfiles.told(before, None, None, mps2) == before
-    assert loaderfiles.told(before, "rom", "digest", mps2) == {"slots": "rom", "verify": "digest"}
-    assert loaderfiles.told({"slots": "ram", "verify": 1}, None, None, mps2) == {"slots": "rom", "verify": "digest"}
+    assert loader_files.told(before, None, None, mps2) == before
+    assert loader_files.told(before, "rom", "digest", mps2) == {"slots": "rom", "verify": "digest"}
+    assert loader_files.told({"slots": "ram", "verify": 1}, None, None, mps2) == {"slots": "rom", "verify": "digest"}
 
 
 def test_the_password_of_a_wireless_lan_is_kept_apart(tmp_path: Path) -> None:
@@ -62,11 +69,11 @@ def test_the_password_of_a_wireless_lan_is_kept_apart(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     network = {"ssid": "cabinet", "password": "a long secret", "country": "AT"}
     config.write_text(json.dumps({"device": "gate-1", "network": network}))
-    files = loaderfiles.settings(None, config, None)
+    files = loader_files.settings(None, config, None)
     assert json.loads(files["/tg/config.json"]) == {"device": "gate-1"}
-    assert json.loads(files[loaderfiles.NETWORK]) == network
+    assert json.loads(files[loader_files.NETWORK]) == network
     config.write_text('{"device": "gate-1"}')
-    assert loaderfiles.NETWORK not in loaderfiles.settings(None, config, None)
+    assert loader_files.NETWORK not in loader_files.settings(None, config, None)
 
 
 @pytest.mark.parametrize(
@@ -83,5 +90,5 @@ def test_a_wrong_wireless_lan_is_named_without_its_password(network: object, say
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"network": network}))
     with pytest.raises(TidegateError, match=says) as wrong:
-        loaderfiles.settings(None, config, None)
+        loader_files.settings(None, config, None)
     assert "secret" not in str(wrong.value)

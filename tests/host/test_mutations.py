@@ -11,19 +11,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from workshop import vectors
 
-from tidegate import cborstrict, command, cose, keys, manifest, report, senml, suitprofile, trust
+from tidegate.commands import cwt
 from tidegate.errors import Refused
+from tidegate.manifest import envelope, profile
+from tidegate.trust import keys, store
+from tidegate.wire import cbor, cose, messages, senml
 
 RELEASE = keys.from_seed("release", bytes(range(32)))
 COMMAND = keys.from_seed("command", bytes(range(1, 33)))
-STORE = trust.make([RELEASE, COMMAND])
-FACTS = manifest.Manifest(
+STORE = store.make([RELEASE, COMMAND])
+FACTS = envelope.Manifest(
     7,
     "1.0.0",
     bytes(16),
     bytes(range(16)),
-    manifest.Image(bytes(32), 1000),
-    (manifest.Patch(bytes(range(32)), 900, bytes(range(1, 33)), 100),),
+    envelope.Image(bytes(32), 1000),
+    (envelope.Patch(bytes(range(32)), 900, bytes(range(1, 33)), 100),),
 )
 
 SCALARS = (
@@ -39,11 +42,11 @@ def mutated(draw: st.DrawFn, value: Any) -> Any:
     """`value` with one place in it replaced, removed or doubled; byte strings that hold CBOR are opened."""
     if isinstance(value, bytes) and len(value) > 1 and draw(st.booleans()):
         try:
-            inner = cborstrict.loads(value, tags=frozenset({18, 107}))
+            inner = cbor.loads(value, tags=frozenset({18, 107}))
         except Refused:
             pass
         else:
-            return cborstrict.dumps(draw(mutated(inner)))
+            return cbor.dumps(draw(mutated(inner)))
     if isinstance(value, CBORTag) and draw(st.integers(0, 9)):
         return CBORTag(value.tag, draw(mutated(value.value)))
     if isinstance(value, list) and value and draw(st.integers(0, 9)):
@@ -57,7 +60,7 @@ def mutated(draw: st.DrawFn, value: Any) -> Any:
             out[at] = draw(mutated(out[at]))
         return out
     if isinstance(value, dict) and value and draw(st.integers(0, 9)):
-        changed, key = dict(value), draw(st.sampled_from(sorted(value, key=cborstrict.dumps)))
+        changed, key = dict(value), draw(st.sampled_from(sorted(value, key=cbor.dumps)))
         change = draw(st.integers(0, 7))
         if change == 0:
             del changed[key]
@@ -70,54 +73,54 @@ def mutated(draw: st.DrawFn, value: Any) -> Any:
 
 
 def signed(body: bytes) -> bytes:
-    digest = suitprofile.wrap_digest(hashlib.sha256(cborstrict.dumps(body)).digest())
+    digest = profile.wrap_digest(hashlib.sha256(cbor.dumps(body)).digest())
     signature = cose.sign1(RELEASE.private or b"", digest, detached=True)
-    return cborstrict.dumps(CBORTag(107, {2: cborstrict.dumps([digest, signature]), 3: body}))
+    return cbor.dumps(CBORTag(107, {2: cbor.dumps([digest, signature]), 3: body}))
 
 
-BODY = cborstrict.loads(manifest.encode(FACTS))
-ENVELOPE = cborstrict.loads(signed(manifest.encode(FACTS)), tags=frozenset({107}))
+BODY = cbor.loads(envelope.encode(FACTS))
+ENVELOPE = cbor.loads(signed(envelope.encode(FACTS)), tags=frozenset({107}))
 
 
 @given(mutated(BODY))
 @settings(max_examples=1500, deadline=None)
 def test_signed_manifests(value: Any) -> None:
-    data = signed(cborstrict.dumps(value))
+    data = signed(cbor.dumps(value))
     try:
-        found = manifest.verify(data, STORE)
+        found = envelope.verify(data, STORE)
     except Refused as refusal:
         assert refusal.reason and refusal.message
         return
-    assert manifest.encode(found) == cborstrict.dumps(value)
+    assert envelope.encode(found) == cbor.dumps(value)
 
 
 @given(mutated(ENVELOPE))
 @settings(max_examples=1500, deadline=None)
 def test_envelopes(value: Any) -> None:
-    data = cborstrict.dumps(value)
+    data = cbor.dumps(value)
     try:
-        found = manifest.verify(data, STORE)
+        found = envelope.verify(data, STORE)
     except Refused:
         return
-    assert found == FACTS and data == cborstrict.dumps(ENVELOPE)
+    assert found == FACTS and data == cbor.dumps(ENVELOPE)
 
 
-REQUEST = command.Command("gate-7", "info", {"a": [1, {"b": 2}]}, bytes(8), 1000, 2000, bytes(8))
-CLAIMS = cborstrict.loads(cborstrict.loads(command.make(COMMAND, REQUEST), tags=frozenset({18})).value[2])
+REQUEST = cwt.Command("gate-7", "info", {"a": [1, {"b": 2}]}, bytes(8), 1000, 2000, bytes(8))
+CLAIMS = cbor.loads(cbor.loads(cwt.make(COMMAND, REQUEST), tags=frozenset({18})).value[2])
 
 
 @given(mutated(CLAIMS))
 @settings(max_examples=1500, deadline=None)
 def test_signed_commands(value: Any) -> None:
-    payload = cborstrict.dumps(value)
+    payload = cbor.dumps(value)
     try:
-        found = command.verify(
+        found = cwt.verify(
             cose.sign1(COMMAND.private or b"", payload, headers={16: 61}), STORE, "gate-7", nonce=bytes(8)
         )
     except Refused as refusal:
         assert refusal.reason and refusal.message
         return
-    assert command.make(COMMAND, found) == cose.sign1(COMMAND.private or b"", payload, headers={16: 61})
+    assert cwt.make(COMMAND, found) == cose.sign1(COMMAND.private or b"", payload, headers={16: 61})
 
 
 GOOD = [(case["kind"], bytes.fromhex(case["message"])) for case in vectors("messages.json") if "value" in case]
@@ -125,11 +128,11 @@ GOOD = [(case["kind"], bytes.fromhex(case["message"])) for case in vectors("mess
 
 @pytest.mark.parametrize(("kind", "message"), GOOD, ids=[f"{kind} {n}" for n, (kind, _) in enumerate(GOOD)])
 def test_messages(kind: str, message: bytes) -> None:
-    @given(mutated(cborstrict.loads(message)))
+    @given(mutated(cbor.loads(message)))
     @settings(max_examples=200, deadline=None)
     def judge(value: Any) -> None:
         try:
-            found = getattr(report, kind)(cborstrict.dumps(value))
+            found = getattr(messages, kind)(cbor.dumps(value))
         except Refused as refusal:
             assert refusal.reason == "malformed"
             return
@@ -138,21 +141,21 @@ def test_messages(kind: str, message: bytes) -> None:
     judge()
 
 
-@given(mutated(cborstrict.loads(bytes.fromhex(vectors("senml.json")[1]["pack"]))))
+@given(mutated(cbor.loads(bytes.fromhex(vectors("senml.json")[1]["pack"]))))
 @settings(max_examples=1000, deadline=None)
 def test_telemetry(value: Any) -> None:
     try:
-        records = senml.decode(cborstrict.dumps(value), 1e9)
+        records = senml.decode(cbor.dumps(value), 1e9)
     except Refused:
         return
     assert all({"name", "time"} <= set(record) for record in records)
 
 
-@given(mutated(cborstrict.loads(trust.encode(STORE))))
+@given(mutated(cbor.loads(store.encode(STORE))))
 @settings(max_examples=1000, deadline=None)
 def test_trust_stores(value: Any) -> None:
-    data = cborstrict.dumps(value)
+    data = cbor.dumps(value)
     try:
-        assert trust.encode(trust.decode(data)) == data
+        assert store.encode(store.decode(data)) == data
     except Refused:
         return

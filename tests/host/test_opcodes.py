@@ -6,9 +6,9 @@ import ast
 
 from workshop import ROOT
 
-from tidegate import opcodes
+from tidegate.wire import opcodes
 
-TABLE = ROOT / "firmware" / "lib" / "tidegate" / "catalog.py"
+TABLE = ROOT / "firmware" / "lib" / "gate" / "commands" / "catalog.py"
 
 
 def roles() -> dict[str, str]:

@@ -15,7 +15,8 @@ import pytest
 from click.testing import Result
 from workshop import ROOT, write_app
 
-from tidegate import delta, keys, release, trust
+from tidegate import delta, release
+from tidegate.trust import keys, store
 
 Cli = Callable[..., Result]
 BOARD = "qemu_mps2"
@@ -90,7 +91,7 @@ def test_several_boards_in_one_release(cli: Cli, project: Path, tmp_path: Path, 
     assert set(found.targets) == {BOARD, "m0_board"}
     assert found.targets[BOARD].class_id != found.targets["m0_board"].class_id
     release.sign(found, [keys.load(key_folder / "release.jwk")])
-    assert set(release.verify(found, trust.load(key_folder / "trust.cbor"))) == {BOARD, "m0_board"}
+    assert set(release.verify(found, store.load(key_folder / "trust.cbor"))) == {BOARD, "m0_board"}
 
 
 # ---------------------------------------------------------------- building wrongly

@@ -30,7 +30,7 @@ def git(folder: Path, *arguments: str) -> None:
 @pytest.fixture
 def repository(project) -> Path:
     """The project, without the agent (fewer files to compile), as a git repository of one commit."""
-    shutil.rmtree(project / "firmware" / "lib" / "tidegate")
+    shutil.rmtree(project / "firmware" / "lib" / "gate")
     git(project, "init")
     git(project, "add", ".")
     git(project, "commit", "-m", "one")
@@ -124,7 +124,9 @@ def test_the_first_file_that_differs_is_named(cli, repository, tmp_path, monkeyp
     build(repository, tmp_path / "1", "1.0.0", 1)
     changes = {
         "/app/__init__.mpy differs from byte": lambda: write_app(repository, "two"),
-        "/lib/cbor.mpy is in the release and not": lambda: (repository / "firmware/lib/cbor.py").unlink(),
+        "/lib/cbor/__init__.mpy is in the release and not": lambda: (
+            repository / "firmware/lib/cbor/__init__.py"
+        ).unlink(),
         "/app/aaa.mpy is missing in the release": lambda: (repository / "firmware/app/aaa.py").write_text("x = 1\n"),
     }
     for says, change in changes.items():

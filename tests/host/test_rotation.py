@@ -16,8 +16,12 @@ from hypothesis import strategies as st
 from test_mutations import mutated
 from workshop import vectors
 
-from tidegate import cborstrict, command, cose, keys, manifest, rotation, trust
+from tidegate.commands import cwt as commands_cwt
 from tidegate.errors import Refused, TidegateError
+from tidegate.manifest import envelope
+from tidegate.trust import keys, rotation
+from tidegate.trust import store as trust_store
+from tidegate.wire import cbor, cose
 
 CASES = vectors("rotations.json")
 QUORUMS = vectors("quorums.json")
@@ -29,8 +33,8 @@ def name(case: dict[str, Any]) -> str:
     return case["name"]
 
 
-def store(data: str) -> trust.TrustStore:
-    return trust.decode(bytes.fromhex(data))
+def store(data: str) -> trust_store.TrustStore:
+    return trust_store.decode(bytes.fromhex(data))
 
 
 @pytest.mark.parametrize("case", CASES, ids=name)
@@ -62,8 +66,8 @@ def test_quorum(case: dict[str, Any]) -> None:
 
     def judge() -> Any:
         if case["kind"] == "manifest":
-            return manifest.verify(data, at)
-        return command.verify(data, at, "gate-7", nonce=bytes.fromhex("6e6f6e6365212121"))
+            return envelope.verify(data, at)
+        return commands_cwt.verify(data, at, "gate-7", nonce=bytes.fromhex("6e6f6e6365212121"))
 
     if case["verdict"] == "accept":
         assert judge()
@@ -79,7 +83,7 @@ def test_quorum(case: dict[str, Any]) -> None:
 def test_no_flipped_bit_passes() -> None:
     """Every single bit of an update, to one with thresholds and revoked keys."""
     second = keys.from_seed("root", bytes(32))
-    old = trust.make([ROOT, second, RELEASE], 1, {"root": 2})
+    old = trust_store.make([ROOT, second, RELEASE], 1, {"root": 2})
     new = rotation.succeed(old, [keys.new("release")], [RELEASE.kid])
     update = rotation.sign(rotation.propose(new), [ROOT, second])
     assert rotation.judge(update, old).version == 2
@@ -90,8 +94,8 @@ def test_no_flipped_bit_passes() -> None:
             rotation.judge(bytes(damaged), old)
 
 
-OLD = trust.make([ROOT, RELEASE])
-VALUE = cborstrict.loads(trust.encode(rotation.succeed(OLD)))
+OLD = trust_store.make([ROOT, RELEASE])
+VALUE = cbor.loads(trust_store.encode(rotation.succeed(OLD)))
 
 
 @given(st.data())
@@ -99,14 +103,14 @@ VALUE = cborstrict.loads(trust.encode(rotation.succeed(OLD)))
 def test_a_signed_store_that_is_wrong(data: st.DataObject) -> None:
     """The root key signs whatever comes; only a right store is taken."""
     value = data.draw(mutated(VALUE))
-    payload = cborstrict.dumps(value)
+    payload = cbor.dumps(value)
     update = cose.sign([ROOT.private or b""], payload, {16: rotation.TYP})
     try:
         new = rotation.judge(update, OLD)
     except Refused as refusal:
         assert refusal.reason and refusal.message
         return
-    assert trust.encode(new) == payload and new.version == 2
+    assert trust_store.encode(new) == payload and new.version == 2
     assert set(OLD.revoked) <= set(new.revoked)
 
 
@@ -116,12 +120,12 @@ def test_a_signed_store_that_is_wrong(data: st.DataObject) -> None:
 def test_python_cwt_verifies_what_we_sign() -> None:
     """COSE_Sign with two signers; python `cwt` is not ours."""
     second = keys.from_seed("root", bytes(32))
-    old = trust.make([ROOT, second, RELEASE], 1, {"root": 2})
+    old = trust_store.make([ROOT, second, RELEASE], 1, {"root": 2})
     update = rotation.sign(rotation.propose(rotation.succeed(old)), [ROOT, second])
     for key in (ROOT, second):
         public = COSEKey.new({1: 1, -1: 6, -2: key.public, 2: key.kid, 3: -19})
         payload = COSE.new().decode(update, public)
-        assert trust.decode(payload if isinstance(payload, bytes) else cborstrict.dumps(payload)).version == 2
+        assert trust_store.decode(payload if isinstance(payload, bytes) else cbor.dumps(payload)).version == 2
     stranger = COSEKey.new({1: 1, -1: 6, -2: RELEASE.public, 2: ROOT.kid, 3: -19})
     with pytest.raises(cwt.VerifyError):
         COSE.new().decode(update, stranger)
@@ -156,7 +160,7 @@ def test_what_is_too_large_is_not_looked_into() -> None:
 
 def test_signed_in_turn() -> None:
     second = keys.from_seed("root", bytes(32))
-    old = trust.make([ROOT, second, RELEASE], 1, {"root": 2})
+    old = trust_store.make([ROOT, second, RELEASE], 1, {"root": 2})
     update = rotation.propose(rotation.succeed(old))
     assert rotation.missing(update, old) == {"old": 2, "new": 2}
     update = rotation.sign(update, [ROOT])
@@ -200,7 +204,7 @@ def test_the_way_of_a_rotation(cli: Callable[..., Any], ring: Path) -> None:
     assert cli("trust", "sign", update, "--key", ring / "root-2.jwk").exit_code == 0
     done = cli("trust", "verify", update, "--old", old, "--out", ring / "trust-2.cbor")
     assert done.exit_code == 0, done.output
-    new = trust.load(ring / "trust-2.cbor")
+    new = trust_store.load(ring / "trust-2.cbor")
     assert new.version == 2 and new.threshold("root") == 2
     assert new.revoked == (keys.load(ring / "release.jwk").kid,)
     assert [key.kid for key in new.role("release")] == [keys.load(ring / "new-release.jwk").kid]

@@ -17,7 +17,7 @@ import cbor2
 import pytest
 from senml import SenmlPack, SenmlRecord
 
-from tidegate import senml as ours
+from tidegate.wire import senml as ours
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 UNIX = ROOT / "build" / "unix" / "micropython"

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 from workshop import ROOT
 
-from tidegate import keys, release, rotation, signer, trust
+from tidegate import release
 from tidegate.errors import TidegateError
+from tidegate.trust import external_signer, keys, rotation
+from tidegate.trust import store as trust_store
 
 BOARD = "unix"
 SCRIPT = """
@@ -74,7 +76,7 @@ def program(tmp_path: Path, key_file: Path, answer: str) -> str:
 @pytest.mark.parametrize("how", ANSWERS)
 def test_every_form_of_answer(how, tmp_path, key_folder):
     public = keys.load(key_folder / "release.jwk.pub")
-    key = signer.external(public, program(tmp_path, key_folder / "release.jwk", ANSWERS[how]))
+    key = external_signer.external(public, program(tmp_path, key_folder / "release.jwk", ANSWERS[how]))
     by_file = keys.load(key_folder / "release.jwk").signer_for("release")
     message = b"\x00\xff any bytes \n" * 100
     assert key.signer_for("release").sign(message) == by_file.sign(message)  # Ed25519 is deterministic
@@ -111,7 +113,7 @@ def test_the_same_bytes_as_with_the_key_file(cli, tmp_path, unsigned, key_folder
 
     root = keys.new("root")
     keys.save(root, key_folder / "root.jwk")
-    store = trust.make([root, keys.load(public)])
+    store = trust_store.make([root, keys.load(public)])
     update = tmp_path / "next.update"
     update.write_bytes(rotation.propose(rotation.succeed(store, [keys.new("release")])))
     command = program(tmp_path, key_folder / "root.jwk", "signature")
@@ -148,7 +150,7 @@ def test_a_program_and_a_file_together(cli, tmp_path, unsigned, key_folder):
 def test_programs_that_do_not_sign(command, says, key_folder):
     public = keys.load(key_folder / "release.jwk.pub")
     with pytest.raises(TidegateError) as raised:
-        signer.external(public, command).signer_for("release").sign(b"message")
+        external_signer.external(public, command).signer_for("release").sign(b"message")
     assert says in str(raised.value) and raised.value.remedy
     assert "SECRET" not in str(raised.value)
 
@@ -158,7 +160,7 @@ def test_programs_that_do_not_end(command, key_folder):
     public = keys.load(key_folder / "release.jwk.pub")
     began = time.monotonic()
     with pytest.raises(TidegateError, match="did not answer|does not end"):
-        signer.external(public, command, timeout_s=0.5).signer_for("release").sign(b"message")
+        external_signer.external(public, command, timeout_s=0.5).signer_for("release").sign(b"message")
     assert time.monotonic() - began < 20
 
 
@@ -194,7 +196,7 @@ def test_openssl_signs(tmp_path, unsigned, key_folder, cli):
     done = cli("release", "sign", unsigned, "--signer", command, "--public", public)
     assert done.exit_code == 0, done.stderr
     store = tmp_path / "store.cbor"
-    store.write_bytes(trust.encode(trust.make([keys.load(public)])))
+    store.write_bytes(trust_store.encode(trust_store.make([keys.load(public)])))
     assert cli("release", "verify", unsigned, "--trust", store).exit_code == 0
 
 
@@ -228,7 +230,7 @@ def test_the_script_needs_two_packages_and_says_so(tmp_path, unsigned, key_folde
     done = sign_release(unsigned, "--signer", command, "--public", key_folder / "release.jwk.pub", python=alone)
     assert done.returncode == 0, done.stderr
     assert (unsigned / f"{BOARD}.suit").read_bytes() == manifest
-    store = trust.load(key_folder / "trust.cbor")
+    store = trust_store.load(key_folder / "trust.cbor")
     assert release.verify(release.load(unsigned), store)[BOARD]["version"] == "1.0.0"
 
 

@@ -12,9 +12,10 @@ from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from tidegate import certificates, loaderfiles
 from tidegate.cli import main
 from tidegate.errors import TidegateError
+from tidegate.flash import loader_files
+from tidegate.trust import certificates
 
 
 def run(*words: str | Path, code: int = 0) -> str:
@@ -104,14 +105,14 @@ def test_a_device_gets_its_own_certificate_only(folder: Path, tmp_path: Path) ->
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"device": "gate-1"}))
     pair = folder / "gate-1.crt", folder / "gate-1.key"
-    files = loaderfiles.settings(None, config, None, folder / "ca.crt", pair)
+    files = loader_files.settings(None, config, None, folder / "ca.crt", pair)
     assert set(files) == {"/tg/config.json", "/tg/ca.der", "/tg/client.der", "/tg/client-key.der"}
     assert all(data[0] == 0x30 for name, data in files.items() if name.endswith(".der"))
     with pytest.raises(TidegateError, match="no"):
         certificates.client_der(folder / "gate-1.crt", folder / "server.key")
     config.write_text(json.dumps({"device": "gate-2"}))
     with pytest.raises(TidegateError, match="'gate-1'.*'gate-2'"):
-        loaderfiles.settings(None, config, None, folder / "ca.crt", pair)
+        loader_files.settings(None, config, None, folder / "ca.crt", pair)
 
 
 @pytest.mark.parametrize(
@@ -125,4 +126,4 @@ def test_a_device_gets_its_own_certificate_only(folder: Path, tmp_path: Path) ->
     ],
 )
 def test_settings_that_need_somebody_to_trust(config: dict, wanted: bool) -> None:
-    assert loaderfiles.wants_tls(json.dumps(config).encode()) is wanted
+    assert loader_files.wants_tls(json.dumps(config).encode()) is wanted

@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 from workshop import VECTORS, vectors
 
-from tidegate import command, delta, manifest, report, senml, trust
+from tidegate import delta
+from tidegate.commands import cwt
 from tidegate.errors import Refused
+from tidegate.manifest import envelope
+from tidegate.trust import store as trust_store
+from tidegate.wire import messages, senml
 
 SETTING, *MANIFESTS = vectors("manifests.json")
 DEVICE, *COMMANDS = vectors("commands.json")
-STORE = trust.decode(bytes.fromhex(SETTING["trust"]))
+STORE = trust_store.decode(bytes.fromhex(SETTING["trust"]))
 
 
 def name(case: dict[str, Any]) -> str:
@@ -32,12 +36,12 @@ def test_manifest(case: dict[str, Any]) -> None:
     data = bytes.fromhex(case["envelope"])
     if case["host"]["verdict"] == "refuse":
         with pytest.raises(Refused) as refusal:
-            manifest.verify(data, STORE)
+            envelope.verify(data, STORE)
         assert refusal.value.reason == case["host"]["reason"]
         assert refusal.value.message
         return
-    found = manifest.verify(data, STORE)
-    assert manifest.encode(found) == manifest.open_envelope(data).manifest
+    found = envelope.verify(data, STORE)
+    assert envelope.encode(found) == envelope.open_envelope(data).manifest
     expected = case["device"].get("expect")
     if expected:
         assert found.sequence == expected["sequence"]
@@ -56,8 +60,8 @@ def test_both_verdicts_are_there() -> None:
 
 @pytest.mark.parametrize("case", COMMANDS, ids=name)
 def test_command(case: dict[str, Any]) -> None:
-    def judge() -> command.Command:
-        return command.verify(
+    def judge() -> cwt.Command:
+        return cwt.verify(
             bytes.fromhex(case["command"]),
             STORE,
             DEVICE["device"],
@@ -78,7 +82,7 @@ def test_command(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", vectors("messages.json"), ids=name)
 def test_message(case: dict[str, Any]) -> None:
-    read = getattr(report, case["kind"])
+    read = getattr(messages, case["kind"])
     if "reason" in case:
         with pytest.raises(Refused) as refusal:
             read(bytes.fromhex(case["message"]))
@@ -102,20 +106,20 @@ def test_trust_store(case: dict[str, Any]) -> None:
     data = bytes.fromhex(case["store"])
     if "reason" in case:
         with pytest.raises(Refused) as refusal:
-            trust.decode(data)
+            trust_store.decode(data)
         assert refusal.value.reason == case["reason"]
         return
-    store = trust.decode(data)
+    store = trust_store.decode(data)
     assert [[key.role, key.kid.hex(), key.public.hex()] for key in store.keys] == case["keys"]
-    assert trust.encode(store) == data
+    assert trust_store.encode(store) == data
 
 
 @pytest.mark.parametrize("case", vectors("ids.json"), ids=lambda c: c.get("board", c["vendor"]))
 def test_ids(case: dict[str, str]) -> None:
-    vendor = manifest.vendor_id(case["vendor"])
+    vendor = envelope.vendor_id(case["vendor"])
     assert vendor.hex() == case["vendor_id"]
     if "class_id" in case:
-        assert manifest.class_id(vendor, case["product"], case["board"]).hex() == case["class_id"]
+        assert envelope.class_id(vendor, case["product"], case["board"]).hex() == case["class_id"]
 
 
 @pytest.mark.parametrize("case", vectors("host_patches.json"), ids=lambda c: c["why"])
@@ -143,7 +147,7 @@ def test_adaptive_patch(case: dict[str, Any]) -> None:
 WIRE = vectors("wire.json")
 PAYLOADS = vectors("wire_payloads.json")
 SETUP = next(entry for entry in WIRE if entry["kind"] == "setup")
-WIRE_STORE = trust.decode(bytes.fromhex(SETUP["trust"]))
+WIRE_STORE = trust_store.decode(bytes.fromhex(SETUP["trust"]))
 
 
 def padded(case: dict[str, Any]) -> bytes:
@@ -154,10 +158,10 @@ def padded(case: dict[str, Any]) -> bytes:
 def test_foreign_manifest(case: dict[str, Any]) -> None:
     """Envelopes written from docs/wire.cddl by hand (tests/vectors/make_wire_vectors.py)."""
     data = padded(case)
-    this_board = manifest.class_id(manifest.vendor_id(SETUP["vendor"]), SETUP["product"], SETUP["board"])
+    this_board = envelope.class_id(envelope.vendor_id(SETUP["vendor"]), SETUP["product"], SETUP["board"])
     if "refused" in case:
         try:
-            found = manifest.verify(data, WIRE_STORE)
+            found = envelope.verify(data, WIRE_STORE)
         except Refused:
             return
         # Only what a device decides by what it is, the host cannot refuse.
@@ -166,14 +170,14 @@ def test_foreign_manifest(case: dict[str, Any]) -> None:
     if case["name"] == "image":
         # A try-each of one branch: the device runs it, but the draft's grammar wants two, so it is never made.
         with pytest.raises(Refused, match="install must try"):
-            manifest.verify(data, WIRE_STORE)
+            envelope.verify(data, WIRE_STORE)
         return
-    found = manifest.verify(data, WIRE_STORE)
+    found = envelope.verify(data, WIRE_STORE)
     assert found.sequence == case["sequence"]
     assert (found.image.digest.hex(), found.image.size) == (case["image"], case["size"])
     payloads = {found.image.digest.hex(): found.image.size, **{p.digest.hex(): p.size for p in found.patches}}
     assert payloads[case["payload"]] == case["payload_size"]
-    assert manifest.encode(found) == manifest.open_envelope(data).manifest
+    assert envelope.encode(found) == envelope.open_envelope(data).manifest
 
 
 def test_foreign_patches() -> None:
@@ -190,7 +194,7 @@ def test_foreign_command(case: dict[str, Any]) -> None:
     judged_elsewhere = {"replay", "opcode", "arguments", "role", "dangerous", None}
     data, nonce = padded(case), bytes.fromhex(SETUP["nonce"])
     try:
-        found = command.verify(data, WIRE_STORE, SETUP["device"], nonce=nonce)
+        found = cwt.verify(data, WIRE_STORE, SETUP["device"], nonce=nonce)
     except Refused as refusal:
         # Without the counters a replay is judged by what else is wrong with it.
         assert refusal.reason == case["reason"] or case["name"] == "nonce-again"

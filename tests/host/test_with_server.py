@@ -20,10 +20,11 @@ from click.testing import Result
 from paho.mqtt.enums import CallbackAPIVersion
 from workshop import ROOT, write_app
 
-from tidegate import command, trust
-from tidegate.cborstrict import dumps
 from tidegate.client import Server, read_token
+from tidegate.commands import cwt
 from tidegate.errors import Refused
+from tidegate.trust import store as trust_store
+from tidegate.wire.cbor import dumps
 
 Cli = Callable[..., Result]
 BOARD, PRODUCT = "qemu_mps2", "tidegate-gateway"
@@ -75,7 +76,7 @@ class Gateway:
     id: str
     credentials: dict[str, str]
     port: int
-    store: trust.TrustStore
+    store: trust_store.TrustStore
     nonce: bytes = bytes(range(8))
     last: bytes = bytes(8)
     silent: bool = False
@@ -107,7 +108,7 @@ class Gateway:
         if self.silent:
             return
         try:
-            request = command.verify(data, self.store, self.id, nonce=self.nonce, last=self.last)
+            request = cwt.verify(data, self.store, self.id, nonce=self.nonce, last=self.last)
         except Refused as refusal:
             self.refusals.append(refusal.reason)
             self.say("alarm", {1: "command-refused", 2: refusal.reason, 3: refusal.message})
@@ -129,7 +130,7 @@ def gateway(cli: Cli, server: Running, tmp_path: Path, key_folder: Path) -> Iter
     assert out.stat().st_mode & 0o777 == 0o600
     credentials = json.loads(out.read_text())
     assert credentials["password"] not in added.stdout
-    with Gateway("gate-7", credentials, server.mqtt_port, trust.load(key_folder / "trust.cbor")) as device:
+    with Gateway("gate-7", credentials, server.mqtt_port, trust_store.load(key_folder / "trust.cbor")) as device:
         eventually(lambda: shown(cli, server)["nonce"])
         yield device
 

@@ -13,7 +13,7 @@ sys.path.insert(0, __file__.rsplit("/", 3)[0] + "/firmware/lib")
 
 import asyncio
 
-import coap
+from coap import client as coap_client
 
 HOST = sys.argv[2]
 PORT = int(sys.argv[3])
@@ -22,7 +22,7 @@ LARGE = b"".join(b"%03d a line of a large body\n" % n for n in range(60))
 
 
 def client(**more):
-    return coap.Client(HOST, PORT, ack_timeout_s=HASTE, **more)
+    return coap_client.Client(HOST, PORT, ack_timeout_s=HASTE, **more)
 
 
 def equal(got, wanted):
@@ -34,7 +34,7 @@ async def refused(code, request):
     """The request is answered with this error."""
     try:
         await request
-    except coap.CoapError as error:
+    except coap_client.CoapError as error:
         equal((error.reason, error.code), ("refused", code))
     else:
         raise ValueError("not refused")
@@ -368,7 +368,7 @@ async def resume(at, stops, get):
 
 async def resumed():
     def get(at, sink):
-        return coap.fetch(HOST, PORT, "/streamed", at, sink, bytearray(700), 100_000, etag=b"streamed")
+        return coap_client.fetch(HOST, PORT, "/streamed", at, sink, bytearray(700), 100_000, etag=b"streamed")
 
     await resume(0, (30_000, 70_000, 100_000), get)
 
@@ -415,7 +415,7 @@ async def away():
         first = number(await watch.next())
         try:
             await c.get("/query")  # of this the relay lets nothing through
-        except coap.CoapError as error:
+        except coap_client.CoapError as error:
             equal(error.reason, "timeout")
         else:
             raise ValueError("an answer")

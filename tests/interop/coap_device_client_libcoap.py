@@ -10,7 +10,7 @@ sys.path.insert(0, __file__.rsplit("/", 3)[0] + "/firmware/lib")
 
 import asyncio
 
-import coap
+from coap import client as coap_client
 
 CASE, HOST, PORT = sys.argv[1], sys.argv[2], int(sys.argv[3])
 LARGE = b"".join(b"%03d a line of a large body\n" % n for n in range(60))
@@ -19,7 +19,7 @@ OWN = "/own/" + CASE  # made by the first PUT
 
 
 def client(block=512, **more):
-    return coap.Client(HOST, PORT, block, ack_timeout_s=HASTE, **more)
+    return coap_client.Client(HOST, PORT, block, ack_timeout_s=HASTE, **more)
 
 
 def equal(got, wanted):
@@ -34,7 +34,7 @@ async def one(method, path, code, **more):
 
 async def made(path=OWN, body=b"something"):
     """Makes a resource, with a client of its own that the relay does not see."""
-    async with coap.Client(HOST, int(sys.argv[4])) as c:
+    async with coap_client.Client(HOST, int(sys.argv[4])) as c:
         await c.put(path, body)
 
 
@@ -168,7 +168,7 @@ async def obs_07():
         await other.delete(OWN)
         try:
             await watch.next()
-        except coap.CoapError as error:
+        except coap_client.CoapError as error:
             equal(error.code, 404)
         else:
             raise ValueError("still there")

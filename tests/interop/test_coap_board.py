@@ -19,7 +19,7 @@ from coap_bad_peer import nonsense
 from coap_processes import HERE, ROOT, Serve, answers, free_port
 from coap_relay import Relay
 
-from tidegate.emulator import Emulator
+from tidegate.boards.emulator import Emulator
 
 CLIENT = ("core_01", "core_05", "core_09", "core_31", "block_01", "block_03", "block_05", "obs_01", "obs_13", "echo")
 SERVER = ("core_01", "core_05", "core_09", "core_22", "core_31", "block_01", "block_03", "block_05", "obs_01", "obs_13")

@@ -50,7 +50,7 @@ def test_the_figures_of_memory() -> None:
     found = coap_ram.measure()
     text = coap_cases.DOCUMENT.read_text().split("## Memory")[1].split("Parts are imported")[0]
     told = [int(number.replace(",", "")) for number in re.findall(r"^\| .* \| ([\d,]+) \|$", text, re.MULTILINE)]
-    names = ("coap", "coap_observe", "client-512", "coap_server", "server-1024")
+    names = ("coap", "coap.observe", "client-512", "coap_server", "server-1024")
     assert len(told) == len(names)
     for name, figure in zip(names, told, strict=True):
         assert abs(found[name] - figure) < PIECE, f"{name}: {found[name]} bytes, and {figure} in docs/coap.md"

@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 from server_process import BOARD, PRODUCT, ServerProcess
 
-from tidegate import enrolment, keys
+from tidegate import enrolment
 from tidegate.enrolment import Answer, Claim, Request
+from tidegate.trust import keys
 
 KIND = {"Content-Type": "application/cbor"}
 

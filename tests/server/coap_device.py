@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import aiocoap
 from aiocoap import GET, POST, Message
 
-from tidegate.cborstrict import dumps
+from tidegate.wire.cbor import dumps
 
 T = TypeVar("T")
 WAIT_S = 60

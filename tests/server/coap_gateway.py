@@ -8,8 +8,8 @@ import asyncio
 import hashlib
 import sys
 
-import coap
-import senml
+import senml_cbor
+from coap.client import Client, CoapError
 
 _BLOCK = 64
 
@@ -57,7 +57,7 @@ class Uplink:
                 await self._client.post("/" + path, self._body(path.encode(), message), options=options)
                 self._echo = None
                 return True
-            except coap.CoapError as error:
+            except CoapError as error:
                 if error.code == 400:
                     return False
                 if error.code != 401:
@@ -78,10 +78,10 @@ class Uplink:
 
 
 async def main(port, device, key, payload):
-    async with coap.Client("127.0.0.1", int(port)) as client:
+    async with Client("127.0.0.1", int(port)) as client:
         uplink = Uplink(client, device, bytes.fromhex(key))
         print("state", await uplink.say("state", b"\xa1\x01\xf5"))
-        pack = senml.Pack(f"urn:dev:org:tidegate:{device}:")
+        pack = senml_cbor.Pack(f"urn:dev:org:tidegate:{device}:")
         for number in range(20):  # longer than a block
             pack.add(f"measurement-number-{number}", number, "V")
         print("telemetry", await uplink.say("tele/env", pack.encode()))

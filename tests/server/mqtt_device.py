@@ -8,7 +8,7 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tidegate.cborstrict import dumps
+from tidegate.wire.cbor import dumps
 
 NONCE = bytes(range(8))
 WAIT_S = 30  # for what comes at once on a quiet machine

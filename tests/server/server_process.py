@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 from mqtt_device import Device
 
-from tidegate import keys, trust
+from tidegate.trust import keys, store
 
 START_S = 90
 PRODUCT, VENDOR, BOARD = "tidegate-gateway", "tidegate.example", "unix"
@@ -121,4 +121,4 @@ class KeyRing:
         self.command = keys.new("command")
         self.stranger = keys.new("release")
         self.trust = folder / "trust.cbor"
-        self.trust.write_bytes(trust.encode(trust.make([self.release, self.command])))
+        self.trust.write_bytes(store.encode(store.make([self.release, self.command])))

@@ -15,9 +15,9 @@ from mosquitto_process import Mosquitto, connected, free_port, write_files
 from mqtt_device import Device
 from server_process import ServerProcess, eventually
 
-from ota_server import dynsec, passwords
-from ota_server.workers import accounts
-from ota_server.workers.mqtt import BrokerUrl
+from ota_server.mqtt import dynsec, dynsec_worker
+from ota_server.mqtt.worker import BrokerUrl
+from ota_server.security import passwords
 
 pytestmark = pytest.mark.skipif(not shutil.which("mosquitto"), reason="needs mosquitto")
 
@@ -216,16 +216,16 @@ def test_the_files_are_written_once(tmp_path):
 
 
 def test_what_was_not_read_is_read_again_on_a_machine_that_has_just_started(monkeypatch):
-    monkeypatch.setattr(accounts, "time", SimpleNamespace(monotonic=lambda: 5.0))
-    monkeypatch.setattr(accounts, "RETRY_S", 0)
+    monkeypatch.setattr(dynsec_worker, "time", SimpleNamespace(monotonic=lambda: 5.0))
+    monkeypatch.setattr(dynsec_worker, "RETRY_S", 0)
     looked, had = [], []
     there = dynsec.Present({"gw-1": {}}, {}, {})
-    made = accounts.Accounts(None, None, BrokerUrl("mqtt://s@127.0.0.1"), "c")
+    made = dynsec_worker.Accounts(None, None, BrokerUrl("mqtt://s@127.0.0.1"), "c")
 
     def read() -> dynsec.Present:
         looked.append(1)
         if len(looked) == 1:
-            raise accounts.NoAnswer("too busy")
+            raise dynsec_worker.NoAnswer("too busy")
         return there
 
     def put_right(present: dynsec.Present) -> bool:

@@ -21,8 +21,8 @@ from server_process import KeyRing, ServerProcess, eventually
 from test_broker import Client
 from test_flow import send, signed
 
-from ota_server.dynsec import CONTROL
-from tidegate.cborstrict import dumps
+from ota_server.mqtt.dynsec import CONTROL
+from tidegate.wire.cbor import dumps
 
 WAYS = ["inside", "files", "dynamic"]
 ONLINE, OFFLINE = dumps({1: True}), dumps({1: False})

@@ -17,8 +17,8 @@ import pytest
 from mqtt_device import Device
 from server_process import KeyRing, ServerProcess, eventually
 
-from tidegate import command as cwt
-from tidegate import keys
+from tidegate.commands import cwt as cwt
+from tidegate.trust import keys
 
 MAIN = (sys.executable, "-c", "import sys; from tidegate.cli import main; main(prog_name='tidegate')")
 Answer = Callable[[cwt.Command], list[dict[int, Any]]]

@@ -121,7 +121,7 @@ def test_a_message_sent_again_is_filed_once(server, device):
     gate = device("c-again")
     gate.begin()
     path = "tg/c-again/up/tele/env"
-    from tidegate.cborstrict import dumps
+    from tidegate.wire.cbor import dumps
 
     first = signed(gate.session, path, 0, dumps(pack("c-again", 1.0)))
     for _ in range(3):  # each with another message id: the library's own deduplication does not see it
@@ -139,7 +139,7 @@ def test_a_message_sent_again_is_filed_once(server, device):
 
 def test_a_recorded_session_is_worth_nothing_in_the_next(server, device):
     gate = device("c-tape")
-    from tidegate.cborstrict import dumps
+    from tidegate.wire.cbor import dumps
 
     gate.begin()
     path, echo = "tg/c-tape/up/tele/env", gate.echo

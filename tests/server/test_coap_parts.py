@@ -16,8 +16,8 @@ from cwt import COSE, COSEKey
 
 from ota_server.coap import echo, mac
 from ota_server.coap.blocks import Bodies, Reply, Source, cut
-from ota_server.coap.keys import Keys
 from ota_server.coap.observers import Observers
+from ota_server.security.credentials import Keys
 from tidegate.errors import TidegateError
 
 VECTORS = Path(__file__).parents[1] / "vectors"

@@ -13,10 +13,10 @@ from alembic import command as alembic_command
 from alembic.config import Config as AlembicConfig
 
 from ota_server.store import Store, commands, engine, migrate, now_ms, retention
-from ota_server.store import output as joined
+from ota_server.store import command_output as joined
 from ota_server.store.models import Command, CommandPart, CommandStep, Device
-from ota_server.workers import ingest
-from tidegate.cborstrict import dumps
+from ota_server.uplink import ingest
+from tidegate.wire.cbor import dumps
 
 CTI = bytes(7) + b"\x01"
 HOUR_MS = 3_600_000

@@ -13,9 +13,10 @@ import pytest
 from server_process import KeyRing, ServerProcess, eventually
 from test_flow import send
 
-from tidegate import command as cwt
-from tidegate import keys, trust
-from tidegate.cborstrict import dumps
+from tidegate.commands import cwt as cwt
+from tidegate.trust import keys
+from tidegate.trust import store as trust_store
+from tidegate.wire.cbor import dumps
 
 NONCE = bytes(range(8))
 
@@ -88,8 +89,8 @@ def by_counter(device: Any, counter: int) -> bytes:
 
 def test_quorums_and_the_role_diagnose(start, tmp_path):
     first, second, diagnose = keys.new("command"), keys.new("command"), keys.new("diagnose")
-    store = trust.make([first, second, diagnose], thresholds={"command": 2})
-    (tmp_path / "quorum.cbor").write_bytes(trust.encode(store))
+    store = trust_store.make([first, second, diagnose], thresholds={"command": 2})
+    (tmp_path / "quorum.cbor").write_bytes(trust_store.encode(store))
     server = start("--trust", str(tmp_path / "quorum.cbor"), trusting=False)
     server.register("gw-1")
     assert send(server, "gw-1", by(first, "gw-1", 1)).json()["type"].endswith("threshold")
@@ -125,7 +126,9 @@ def test_a_key_that_is_dropped_meanwhile_no_longer_counts(start, ring, tmp_path)
     send(server, "gw-1", by(ring.command, "gw-1", 1))
     server.stop()
     new = keys.new("command")
-    (tmp_path / "new.cbor").write_bytes(trust.encode(trust.make([ring.release, new], 2, revoked=[ring.command.kid])))
+    (tmp_path / "new.cbor").write_bytes(
+        trust_store.encode(trust_store.make([ring.release, new], 2, revoked=[ring.command.kid]))
+    )
     server = start("--trust", str(tmp_path / "new.cbor"), data=server.data, trusting=False)
     device = server.device("gw-1", password)
     device.online()

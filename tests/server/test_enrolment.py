@@ -20,12 +20,14 @@ from sqlalchemy import create_engine, text
 from test_flow import send, signed
 
 import ota_server
-from ota_server import ratelimit
+from ota_server.http import ratelimit
 from ota_server.store import Store
-from ota_server.workers import ingest
-from tidegate import enrolment, keys, trust
-from tidegate.cborstrict import dumps, loads
+from ota_server.uplink import ingest
+from tidegate import enrolment
 from tidegate.enrolment import Claim
+from tidegate.trust import keys
+from tidegate.trust import store as trust_store
+from tidegate.wire.cbor import dumps, loads
 
 NONCES = [bytes([number]) * 8 for number in range(1, 9)]
 
@@ -191,7 +193,7 @@ def test_nonsense(server, body):
 
 
 def test_a_trust_store_that_is_not_here_burns_no_claim(server, store):
-    strange = trust.encode(trust.make([keys.new("release"), keys.new("command")]))
+    strange = trust_store.encode(trust_store.make([keys.new("release"), keys.new("command")]))
     claim, board = new_claim(server, strange), Board()
     assert board.refused(server, claim, claim.trust) == "trust-unknown"
     assert state_of(server, claim) == "open"

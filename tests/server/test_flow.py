@@ -8,8 +8,8 @@ import time
 import signed_releases as releases
 from server_process import eventually
 
-from tidegate import command as cwt
-from tidegate.cborstrict import dumps
+from tidegate.commands import cwt as cwt
+from tidegate.wire.cbor import dumps
 
 
 def test_a_device_registers_connects_and_is_shown(shared):

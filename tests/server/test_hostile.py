@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from server_process import eventually
 
-from ota_server import views
+from ota_server.api import serialize
 from ota_server.store import Store, devices, migrate
-from ota_server.workers import ingest
-from tidegate.cborstrict import dumps
+from ota_server.uplink import ingest
+from tidegate.wire.cbor import dumps
 
 BASE = "urn:dev:org:tidegate:gw-hostile:"
 NONCE = b"\0" * 8
@@ -191,7 +191,9 @@ def test_no_message_gets_past_its_judge(fuzzed, message):
     kind, payload = message
     ingest.take(fuzzed, ingest.Message(f"tg/gw-hostile/up/{kind}", payload, False))
     with fuzzed.read() as session:
-        shown = json.dumps([views.device(devices.get(session, "gw-hostile")), views.latest(session, "gw-hostile")])
+        shown = json.dumps(
+            [serialize.device(devices.get(session, "gw-hostile")), serialize.latest(session, "gw-hostile")]
+        )
     assert "NaN" not in shown and "Infinity" not in shown
 
 

@@ -13,8 +13,9 @@ from mqtt_device import Device
 from server_process import eventually
 from test_flow import send, signed
 
-from ota_server import mosquitto, serve
+from ota_server import run
 from ota_server.config import Config
+from ota_server.mqtt import mosquitto_files
 from ota_server.store.models import Device as Row
 from ota_server.store.models import now_ms
 
@@ -122,14 +123,14 @@ def test_what_devices_said_while_the_server_was_away_is_filed(fleet, start):
 def test_an_older_list_of_users_never_replaces_a_newer_one(tmp_path, monkeypatch):
     """One request has read the users and is slow; meanwhile another revokes one of them."""
     config, folder = Config(data=tmp_path / "data"), tmp_path / "mosquitto"
-    store, own_hash, others = serve.prepare(config), mosquitto._own_hash, []
+    store, own_hash, others = run.prepare(config), mosquitto_files._own_hash, []
     with store.write() as session:
         session.add(Row(id="gw-1", board="unix", product="p", password_hash="$7$1$a$b"))
 
     def revoke() -> None:
         with store.write() as session:
             session.get(Row, "gw-1").revoked_at = now_ms()
-        mosquitto.write(folder, config, store)
+        mosquitto_files.write(folder, config, store)
 
     def slow(config: Config) -> str:
         if not others:
@@ -138,9 +139,9 @@ def test_an_older_list_of_users_never_replaces_a_newer_one(tmp_path, monkeypatch
             others[0].join(2)  # it may have to wait for us
         return own_hash(config)
 
-    monkeypatch.setattr(mosquitto, "_own_hash", slow)
-    mosquitto.write(folder, config, store)
+    monkeypatch.setattr(mosquitto_files, "_own_hash", slow)
+    mosquitto_files.write(folder, config, store)
     others[0].join(20)
     store.close()
     users = (folder / "passwords").read_text()
-    assert mosquitto.SERVER_USER in users and "gw-1" not in users
+    assert mosquitto_files.SERVER_USER in users and "gw-1" not in users

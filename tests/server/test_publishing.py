@@ -19,12 +19,12 @@ import signed_releases as releases
 from click.testing import CliRunner
 from server_process import KeyRing, ServerProcess
 
-from tidegate import keys, trust
 from tidegate import release as folders
 from tidegate.cli import main
 from tidegate.errors import TidegateError
 from tidegate.release.fetch import fetch
 from tidegate.release.folder import INDEX, Patch, Release, Target, encode
+from tidegate.trust import keys, store
 
 BOARD, PRODUCT, VENDOR = releases.BOARD, releases.PRODUCT, releases.VENDOR
 TIDEGATE = [sys.executable, "-c", "from tidegate.cli import main; main()"]
@@ -161,7 +161,7 @@ def test_what_was_published_is_fetched_again(start, ring, two, tmp_path):
         assert {path.name: path.read_bytes() for path in (out / number / "p").iterdir()} == payloads
     fetched = folders.load(out / "1").targets[BOARD]
     assert (fetched.patches[0].base_version, fetched.patches[0].base_sequence) == ("1.0.0", 1)
-    folders.verify(folders.load(out / "1"), trust.load(ring.trust), [folders.load(out / "2")])
+    folders.verify(folders.load(out / "1"), store.load(ring.trust), [folders.load(out / "2")])
     assert "exists" in run(server, "release", "fetch", "--out", out, code=1)
     told = json.loads(run(server, "release", "fetch", "--out", tmp_path / "b", "--before", "2", "--json"))
     assert [(one["version"], one["sequence"]) for one in told] == [("1.0.0", 1)]
@@ -173,7 +173,7 @@ def test_what_a_server_gives_out_is_not_believed(start, ring, two, tmp_path):
     server = start()
     run(server, "release", "publish", two[0], "--yes")
     strangers = tmp_path / "strangers.cbor"
-    strangers.write_bytes(trust.encode(trust.make([ring.stranger, keys.new("command")])))
+    strangers.write_bytes(store.encode(store.make([ring.stranger, keys.new("command")])))
     out = tmp_path / "previous"
     assert "not in the trust store" in run(server, "release", "fetch", "--out", out, "--trust", strangers, code=1)
     assert not out.exists(), "nothing that was not checked is there"

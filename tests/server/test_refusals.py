@@ -68,7 +68,7 @@ def test_a_release_signed_by_a_stranger(server, ring):
 
 
 def test_a_release_signed_by_a_command_key(server, ring):
-    from tidegate.keys import Key
+    from tidegate.trust.keys import Key
 
     disguised = Key("release", ring.command.public, ring.command.private)
     answer = server.publish(make(disguised, "1.1.0", 6))

@@ -13,8 +13,8 @@ import time
 import pytest
 from server_process import eventually
 
-from ota_server.serve import Address
-from ota_server.workers.mqtt import BrokerUrl
+from ota_server.mqtt.worker import BrokerUrl
+from ota_server.run import Address
 from tidegate.errors import TidegateError
 
 

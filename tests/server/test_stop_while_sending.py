@@ -6,7 +6,7 @@ import threading
 
 from server_process import eventually
 
-from tidegate.cborstrict import dumps
+from tidegate.wire.cbor import dumps
 
 
 def taken(info) -> bool:

@@ -9,8 +9,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import select
 
-from ota_server import audit, passwords
-from ota_server.serve import device_login
+from ota_server.run import device_login
+from ota_server.security import audit, passwords
 from ota_server.store import Store, alarms, commands, migrate
 from ota_server.store.models import Audit, Base, Command, Device
 

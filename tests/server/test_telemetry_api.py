@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import pytest
 from server_process import ServerProcess, eventually
 
-from tidegate.cborstrict import dumps
+from tidegate.wire.cbor import dumps
 
 SLOW_S = 40
 

@@ -14,12 +14,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
 
-from ota_server import audit
+from ota_server.security import audit
 from ota_server.store import Store, alarms, commands, engine, migrate, now_ms, retention, telemetry
 from ota_server.store.models import Alarm, Base, Command, Device, Point, Series, Stream
-from ota_server.workers import ingest
-from tidegate.cborstrict import dumps
+from ota_server.uplink import ingest
 from tidegate.errors import Refused
+from tidegate.wire.cbor import dumps
 
 BASE = "urn:dev:org:tidegate:gw-1:"
 DAY_MS = 86_400_000

@@ -20,7 +20,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from server_process import ServerProcess, eventually
 
-from tidegate import certificates
+from tidegate.trust import certificates
 
 PAYLOAD = os.urandom(300_000)
 

@@ -11,10 +11,10 @@ import signed_releases as releases
 from click.testing import CliRunner
 from server_process import KeyRing, ServerProcess, eventually
 
-from tidegate import keys, rotation, trust
-from tidegate.cborstrict import dumps
 from tidegate.cli import main
-from tidegate.keys import Key
+from tidegate.trust import keys, rotation, store
+from tidegate.trust.keys import Key
+from tidegate.wire.cbor import dumps
 
 
 class RootRing(KeyRing):
@@ -24,8 +24,8 @@ class RootRing(KeyRing):
         super().__init__(folder)
         self.root = keys.new("root")
         self.new_release = keys.new("release")
-        self.stores = [trust.make([self.release, self.command, self.root])]
-        self.trust.write_bytes(trust.encode(self.stores[0]))
+        self.stores = [store.make([self.release, self.command, self.root])]
+        self.trust.write_bytes(store.encode(self.stores[0]))
         self.updates: list[bytes] = []
         self.add([self.new_release], [])
         self.add([], [self.release.kid])
@@ -113,7 +113,7 @@ def test_a_restart_with_the_first_store_goes_on_with_the_newest(start, ring):
 
 
 def test_a_device_that_no_update_can_bring_on_raises_an_alarm(start, ring):
-    ring.trust.write_bytes(trust.encode(ring.stores[1]))
+    ring.trust.write_bytes(store.encode(ring.stores[1]))
     server = start()
     assert post(server, ring.updates[1]).status_code == 201
     device = server.device("gw-old")
@@ -142,7 +142,7 @@ def test_what_a_device_would_refuse_is_refused(start, ring):
     refused(post(server, stranger), 422, "unknown-key")
     refused(post(server, rotation.propose(ring.stores[1])), 422, "malformed", "1 to 8 signatures")
     refused(post(server, good[:-1]), 422, "malformed")
-    refused(post(server, trust.encode(ring.stores[1])), 422, "malformed")
+    refused(post(server, store.encode(ring.stores[1])), 422, "malformed")
     refused(post(server, dumps({1: 2})), 422, "malformed")
     refused(post(server, b""), 422, "malformed")
     refused(post(server, bytes(3000)), 413, "too-large")
@@ -151,7 +151,7 @@ def test_what_a_device_would_refuse_is_refused(start, ring):
     assert post(server, bytes(changed)).status_code == 422
     assert server.api("GET", "/trust")["version"] == 1
     assert post(server, good).status_code == 201
-    fork = trust.make([*ring.stores[0].keys, keys.new("command")], 2)
+    fork = store.make([*ring.stores[0].keys, keys.new("command")], 2)
     refused(post(server, rotation.sign(rotation.propose(fork), [ring.root])), 422, "version")
 
 
@@ -223,7 +223,7 @@ def test_another_store_of_a_published_version_is_not_taken_at_the_start(start, r
     post(server, ring.updates[0])
     assert server.stop() == 0
     other = tmp_path / "other.cbor"
-    other.write_bytes(trust.encode(trust.make([ring.release, ring.root], 2)))
+    other.write_bytes(store.encode(store.make([ring.release, ring.root], 2)))
     with pytest.raises(RuntimeError, match="another version 2 of the trust store was published"):
         ServerProcess(server.data, "--trust", str(other))
 

@@ -7,14 +7,16 @@ from typing import Any
 
 from common import COMMAND, DEVICE, NONCE, RELEASE, STORE, STRANGE_COMMAND
 
-from tidegate import cborstrict, command, cose, trust
-from tidegate.keys import Key
+from tidegate.commands import cwt
+from tidegate.trust import store
+from tidegate.trust.keys import Key
+from tidegate.wire import cbor, cose
 
 ISSUED = 1_795_000_000  # November 2026
 LAST = (ISSUED * 1_000_000).to_bytes(8, "big")  # highest counter the device has seen from the command key
 CTI = (ISSUED * 1_000_000 + 1).to_bytes(8, "big")
 
-wrap = cborstrict.dumps
+wrap = cbor.dumps
 
 
 def claims(**changes: Any) -> dict[int, Any]:
@@ -30,7 +32,7 @@ def signed(value: Any, key: Key = COMMAND, headers: dict[int, Any] | None = None
 
 
 def resigned(change: Callable[[list[Any]], None]) -> bytes:
-    sign1 = cborstrict.loads(signed(claims()), tags=frozenset({18}))
+    sign1 = cbor.loads(signed(claims()), tags=frozenset({18}))
     change(sign1.value)
     return wrap(sign1)
 
@@ -40,7 +42,7 @@ def setup() -> dict[str, Any]:
     last = {"kid": COMMAND.kid.hex(), "cti": LAST.hex()}
     return {
         "kind": "setup",
-        "trust": trust.encode(STORE).hex(),
+        "trust": store.encode(STORE).hex(),
         "device": DEVICE,
         "nonce": NONCE.hex(),
         "last": last,
@@ -67,7 +69,7 @@ def cases() -> list[dict[str, Any]]:
     many = {"text": "ü", "yes": True, "none": None, "list": [1, -1, 0.5]}
     put("ping with all sorts of arguments", signed(claims(request=["ping", many])), **request("ping", many))
     put("a life of a day", signed(claims(exp=ISSUED + 86400)), **request("info", {}))
-    room = command.MAX_SIZE - len(signed(claims(request=["ping", {"echo": "x" * 700}]))) + 700
+    room = cwt.MAX_SIZE - len(signed(claims(request=["ping", {"echo": "x" * 700}]))) + 700
     full = {"echo": "x" * room}
     put("1024 bytes", signed(claims(request=["ping", full])), **request("ping", full))
 

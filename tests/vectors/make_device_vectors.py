@@ -4,7 +4,7 @@
     tests/vectors/ed25519_edges.json  signatures about which verifiers differ (edge_signatures.py); verdicts as above
     tests/vectors/cose.json          COSE_Sign1 messages, valid, forged and malformed; the valid ones by python-cwt
     tests/vectors/patches.json       patches, sound and not; the sound ones from bsdiff4's triples
-    firmware/lib/ed25519_base.py     the base point's comb table, by affine arithmetic straight from RFC 8032
+    firmware/lib/ed25519/base_table.py     the base point's comb table, by affine arithmetic straight from RFC 8032
 
 Each JSON file is an array with one entry a line, so that a board can read it line by line. Run it from anywhere; the
 same versions of the packages give the same bytes.
@@ -401,7 +401,7 @@ def write_table() -> None:
     table = comb_table()
     rows = (table[at : at + 16] for at in range(0, len(table), 16))
     text = "\n".join('    b"' + "".join(f"\\x{byte:02x}" for byte in row) + '"' for row in rows)
-    (LIB / "ed25519_base.py").write_text(
+    (LIB / "ed25519" / "base_table.py").write_text(
         '"""The comb table of the Ed25519 base point, as ed25519.pin makes one of a key.\n\n'
         "Written by tests/vectors/make_device_vectors.py; as bytes it stays in flash.\n"
         f'"""\n\nTABLE = (\n{text}\n)\n'

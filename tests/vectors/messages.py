@@ -6,14 +6,17 @@ from typing import Any
 
 from common import BOARD, CLASS_ID, COMMAND, NONCE, PRODUCT, RELEASE, RELEASE_2, ROOT, STORE, VENDOR, VENDOR_ID, digest
 
-from tidegate import cborstrict, cose, keys, manifest, trust
+from tidegate.manifest import envelope
+from tidegate.trust import keys
+from tidegate.trust import store as trust_store
+from tidegate.wire import cbor, cose
 
-wrap = cborstrict.dumps
+wrap = cbor.dumps
 CTI = bytes.fromhex("00066085f1c3a001")
 
 
 def messages() -> list[dict[str, Any]]:
-    """kind, message, and "value" as tidegate.report decodes it, or the reason it is refused for."""
+    """kind, message, and "value" as tidegate.wire.messages decodes it, or the reason it is refused for."""
     out: list[dict[str, Any]] = []
 
     def good(kind: str, name: str, raw: dict[int, Any], value: dict[str, Any]) -> None:
@@ -140,11 +143,11 @@ def stores() -> list[dict[str, Any]]:
     """Trust stores; "keys" as [role, kid, public], "thresholds" and "revoked", or the reason."""
     out: list[dict[str, Any]] = []
 
-    def good(name: str, store: trust.TrustStore) -> None:
+    def good(name: str, store: trust_store.TrustStore) -> None:
         named = [[key.role, key.kid.hex(), key.public.hex()] for key in store.keys]
         facts = {"version": store.version, "keys": named, "thresholds": dict(store.thresholds)}
         revoked = [kid.hex() for kid in store.revoked]
-        out.append({"name": name, "store": trust.encode(store).hex(), **facts, "revoked": revoked})
+        out.append({"name": name, "store": trust_store.encode(store).hex(), **facts, "revoked": revoked})
 
     def bad(name: str, value: Any) -> None:
         data = value if isinstance(value, bytes) else wrap(value)
@@ -158,13 +161,15 @@ def stores() -> list[dict[str, Any]]:
         return {1: version, 2: roles, 3: list(revoked) if isinstance(revoked, tuple) else revoked}
 
     good("four keys", STORE)
-    good("one key", trust.make([RELEASE]))
+    good("one key", trust_store.make([RELEASE]))
     diagnose = [keys.from_seed("diagnose", digest(f"diagnose {n}")) for n in range(2)]
-    good("diagnose keys", trust.make([RELEASE, *diagnose], 2, {"diagnose": 2}))
-    good("two of two", trust.make([RELEASE, RELEASE_2, ROOT], 7, {"release": 2}))
-    good("revoked keys", trust.make([RELEASE, ROOT], 2, revoked=[digest("a")[:8], digest("b")[:8]]))
+    good("diagnose keys", trust_store.make([RELEASE, *diagnose], 2, {"diagnose": 2}))
+    good("two of two", trust_store.make([RELEASE, RELEASE_2, ROOT], 7, {"release": 2}))
+    good("revoked keys", trust_store.make([RELEASE, ROOT], 2, revoked=[digest("a")[:8], digest("b")[:8]]))
     eight = [keys.from_seed("release", digest(str(n))) for n in range(8)]
-    good("as much as fits", trust.make(eight, 2**32 - 1, {"release": 4}, [digest(f"r{n}")[:8] for n in range(64)]))
+    good(
+        "as much as fits", trust_store.make(eight, 2**32 - 1, {"release": 4}, [digest(f"r{n}")[:8] for n in range(64)])
+    )
     bad("the form without thresholds", {1: 1, 2: [[1, key]]})
     bad("no keys", of({}))
     bad("a role without keys", of({1: [1, []]}))
@@ -195,8 +200,8 @@ def stores() -> list[dict[str, Any]]:
     bad("a revoked key of 7 bytes", of({1: [1, [key]]}, 1, (bytes(7),)))
     bad("a revoked key as text", of({1: [1, [key]]}, 1, ("revoked!",)))
     bad("65 revoked keys", of({1: [1, [key]]}, 1, tuple(digest(str(n))[:8] for n in range(65))))
-    bad("cut off", trust.encode(STORE)[:-1])
-    bad("one byte more", trust.encode(STORE) + b"\0")
+    bad("cut off", trust_store.encode(STORE)[:-1])
+    bad("one byte more", trust_store.encode(STORE) + b"\0")
     return out
 
 
@@ -204,8 +209,8 @@ def ids() -> list[dict[str, str]]:
     """vendor domain, product and board with the UUIDs that manifests and devices must derive from them."""
     out = [{"vendor": "arm.com", "vendor_id": "fa6b4a53d5ad5fdfbe9de663e4d41ffe"}]  # the draft's own example
     for vendor, product, board in ((VENDOR, PRODUCT, BOARD), (VENDOR, PRODUCT, "unix"), ("v.example", "p" * 64, "b")):
-        vendor_id = manifest.vendor_id(vendor)
-        class_id = manifest.class_id(vendor_id, product, board)
+        vendor_id = envelope.vendor_id(vendor)
+        class_id = envelope.class_id(vendor_id, product, board)
         entry = {"vendor": vendor, "vendor_id": vendor_id.hex()}
         out.append({**entry, "product": product, "board": board, "class_id": class_id.hex()})
     assert out[1]["class_id"] == CLASS_ID.hex() and out[1]["vendor_id"] == VENDOR_ID.hex()

@@ -12,8 +12,12 @@ from typing import Any
 from cbor2 import CBORTag
 from common import COMMAND, DEVICE, NONCE, RELEASE, RELEASE_2, STRANGER, seed
 
-from tidegate import cborstrict, command, cose, keys, manifest, rotation, trust
-from tidegate.keys import Key
+from tidegate.commands import cwt
+from tidegate.manifest import envelope as manifest_envelope
+from tidegate.trust import keys, rotation
+from tidegate.trust import store as trust_store
+from tidegate.trust.keys import Key
+from tidegate.wire import cbor, cose
 
 A, B, C, D, E, F = (keys.from_seed("root", seed(f"root {name}")) for name in "abcdef")
 G, H, K, L = (keys.from_seed("root", seed(f"root {name}")) for name in "ghkl")
@@ -33,32 +37,32 @@ def store(
     others: Sequence[Key] = (RELEASE,),
     revoked: Iterable[Key] = (),
     **thresholds: int,
-) -> trust.TrustStore:
-    return trust.make([*roots, *others], version, {"root": threshold, **thresholds}, [key.kid for key in revoked])
+) -> trust_store.TrustStore:
+    return trust_store.make([*roots, *others], version, {"root": threshold, **thresholds}, [key.kid for key in revoked])
 
 
-def update(new: trust.TrustStore, signers: Sequence[Key]) -> bytes:
-    return cose.sign([key.private or b"" for key in signers], trust.encode(new), {16: rotation.TYP})
+def update(new: trust_store.TrustStore, signers: Sequence[Key]) -> bytes:
+    return cose.sign([key.private or b"" for key in signers], trust_store.encode(new), {16: rotation.TYP})
 
 
 def raw(value: Any, signers: Sequence[Key], headers: dict[int, Any] | None = None) -> bytes:
     """An update whose payload is `value`, signed however little sense it makes."""
-    payload = value if isinstance(value, bytes) else cborstrict.dumps(value)
+    payload = value if isinstance(value, bytes) else cbor.dumps(value)
     return cose.sign([key.private or b"" for key in signers], payload, headers or {16: rotation.TYP})
 
 
 def edited(data: bytes, change: Callable[[list[Any]], None]) -> bytes:
     """The update with its four parts changed after signing."""
-    parts = cborstrict.loads(data, tags=frozenset({98})).value
+    parts = cbor.loads(data, tags=frozenset({98})).value
     change(parts)
-    return cborstrict.dumps(CBORTag(98, parts))
+    return cbor.dumps(CBORTag(98, parts))
 
 
 def cases() -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
 
-    def case(name: str, start: trust.TrustStore, *steps: Step) -> None:
-        entry = {"name": name, "store": trust.encode(start).hex()}
+    def case(name: str, start: trust_store.TrustStore, *steps: Step) -> None:
+        entry = {"name": name, "store": trust_store.encode(start).hex()}
         entry["updates"] = [{"update": data.hex(), "verdict": verdict} for data, verdict in steps]
         now = start
         for data, verdict in steps:
@@ -116,7 +120,7 @@ def cases() -> list[dict[str, Any]]:
     case("the release key of wire.json is dropped", store(1, [A], others=[wire]), (update(without, [A]), GOOD))
     also = store(2, [A], others=[RELEASE, RELEASE_2, RELEASE_3, COMMAND], release=2)
     case("more keys of other roles, and a threshold", one, (update(also, [A]), GOOD))
-    moved = trust.make([A, RELEASE_2, Key("command", RELEASE.public)], 2)
+    moved = trust_store.make([A, RELEASE_2, Key("command", RELEASE.public)], 2)
     case("a key changes its role", one, (update(moved, [A]), "revoked"))
     case("the same version", one, (update(store(1, [A]), [A]), "version"))
     case("an older version", store(5, [A]), (update(store(4, [A]), [A]), "version"))
@@ -125,15 +129,15 @@ def cases() -> list[dict[str, Any]]:
     case("three versions in the wrong order", one, (update(store(3, [A]), [A]), "version"),
          (update(two, [A]), GOOD), (update(two, [A]), "version"), (update(store(3, [A]), [A]), GOOD))  # fmt: skip
     case("the last version there is", store(2**32 - 1, [A]), (update(store(2**32 - 1, [A]), [A]), "version"))
-    case("a store without a root key to begin with", trust.make([RELEASE]), (update(two, [A]), "unknown-key"))
-    case("the last root key", one, (update(trust.make([RELEASE], 2, revoked=[A.kid]), [A]), "unknown-key"))
-    only_root = trust.make([A], 2, revoked=[RELEASE.kid])
+    case("a store without a root key to begin with", trust_store.make([RELEASE]), (update(two, [A]), "unknown-key"))
+    case("the last root key", one, (update(trust_store.make([RELEASE], 2, revoked=[A.kid]), [A]), "unknown-key"))
+    only_root = trust_store.make([A], 2, revoked=[RELEASE.kid])
     case("the last release key", one, (update(only_root, [A]), "malformed"))
 
     good = update(two, [A])
-    case("typed as a command", one, (raw(trust.encode(two), [A], {16: 61}), "typ"))
-    case("a header more", one, (raw(trust.encode(two), [A], {16: rotation.TYP, 3: 0}), "typ"))
-    case("a critical header", one, (raw(trust.encode(two), [A], {2: [16], 16: rotation.TYP}), "malformed"))
+    case("typed as a command", one, (raw(trust_store.encode(two), [A], {16: 61}), "typ"))
+    case("a header more", one, (raw(trust_store.encode(two), [A], {16: rotation.TYP, 3: 0}), "typ"))
+    case("a critical header", one, (raw(trust_store.encode(two), [A], {2: [16], 16: rotation.TYP}), "malformed"))
     case("no store inside", one, (raw({1: 2}, [A]), "malformed"))
     case("bytes inside that are no CBOR", one, (raw(b"\xff", [A]), "malformed"))
     case("a threshold above the keys", one, (raw(_threshold(two, 2), [A]), "malformed"))
@@ -146,7 +150,7 @@ def cases() -> list[dict[str, Any]]:
     case("algorithm -8", one, (edited(good, _older_algorithm), "malformed"))
     case("another key's id", one, (edited(good, lambda parts: parts[3][0][1].update({4: B.kid})), "unknown-key"))
     case("changed after signing", one, (edited(good, _raise_version), "signature"))
-    one_signer = cose.sign1(A.private or b"", trust.encode(two), headers={16: rotation.TYP})
+    one_signer = cose.sign1(A.private or b"", trust_store.encode(two), headers={16: rotation.TYP})
     case("a COSE_Sign1", one, (one_signer, "malformed"))
     case("cut off", one, (good[:-1], "malformed"))
     case("one byte more", one, (good + b"\0", "malformed"))
@@ -154,8 +158,8 @@ def cases() -> list[dict[str, Any]]:
     return out
 
 
-def _threshold(good: trust.TrustStore, number: int) -> Any:
-    value = cborstrict.loads(trust.encode(good))
+def _threshold(good: trust_store.TrustStore, number: int) -> Any:
+    value = cbor.loads(trust_store.encode(good))
     value[2][3][0] = number
     return value
 
@@ -165,7 +169,7 @@ def _short(parts: list[Any]) -> None:
 
 
 def _older_algorithm(parts: list[Any]) -> None:
-    parts[3][0][0] = cborstrict.dumps({1: -8})
+    parts[3][0][0] = cbor.dumps({1: -8})
 
 
 def _raise_version(parts: list[Any]) -> None:
@@ -179,13 +183,15 @@ def quorums() -> list[dict[str, Any]]:
     """Manifests and commands against thresholds: kind, store, message, verdict, and a command's "after": what is said
     to these further messages once it was carried out."""
     out: list[dict[str, Any]] = []
-    two_of_three = trust.make([RELEASE, RELEASE_2, RELEASE_3, COMMAND, A], 1, {"release": 2})
-    plain = trust.make([RELEASE, RELEASE_2, COMMAND, A])
-    facts = manifest.Manifest(7, "1.0.0", bytes(16), bytes(range(16)), manifest.Image(bytes(32), 1000))
+    two_of_three = trust_store.make([RELEASE, RELEASE_2, RELEASE_3, COMMAND, A], 1, {"release": 2})
+    plain = trust_store.make([RELEASE, RELEASE_2, COMMAND, A])
+    facts = manifest_envelope.Manifest(
+        7, "1.0.0", bytes(16), bytes(range(16)), manifest_envelope.Image(bytes(32), 1000)
+    )
 
-    def envelope(name: str, at: trust.TrustStore, signers: Sequence[Key], verdict: str) -> None:
-        data = _envelope(manifest.encode(facts), signers)
-        out.append({"kind": "manifest", "name": name, "store": trust.encode(at).hex(), "message": data.hex(),
+    def envelope(name: str, at: trust_store.TrustStore, signers: Sequence[Key], verdict: str) -> None:
+        data = _envelope(manifest_envelope.encode(facts), signers)
+        out.append({"kind": "manifest", "name": name, "store": trust_store.encode(at).hex(), "message": data.hex(),
                     "verdict": verdict})  # fmt: skip
 
     envelope("2 of 3", two_of_three, [RELEASE, RELEASE_3], GOOD)
@@ -197,42 +203,42 @@ def quorums() -> list[dict[str, Any]]:
     envelope("nobody we know", two_of_three, [STRANGER, COMMAND], "unknown-key")
     envelope("more than needed", plain, [RELEASE, RELEASE_2], GOOD)
     envelope("old and new key, seen by the old store", plain, [RELEASE, RELEASE_3], GOOD)
-    rotated = trust.make([RELEASE_3, A], 2, revoked=[RELEASE.kid, RELEASE_2.kid])
+    rotated = trust_store.make([RELEASE_3, A], 2, revoked=[RELEASE.kid, RELEASE_2.kid])
     envelope("old and new key, seen by the new store", rotated, [RELEASE, RELEASE_3], GOOD)
     envelope("the old key alone, after it was revoked", rotated, [RELEASE], "unknown-key")
 
-    pair = trust.make([RELEASE, COMMAND, COMMAND_2, COMMAND_3, A], 1, {"command": 2})
-    four = trust.make([RELEASE, COMMAND, COMMAND_2, COMMAND_3, STRANGE_COMMAND_KEY], 1, {"command": 2})
+    pair = trust_store.make([RELEASE, COMMAND, COMMAND_2, COMMAND_3, A], 1, {"command": 2})
+    four = trust_store.make([RELEASE, COMMAND, COMMAND_2, COMMAND_3, STRANGE_COMMAND_KEY], 1, {"command": 2})
 
-    def ask(count: int = 1) -> command.Command:
-        return command.Command(DEVICE, "ping", {}, count.to_bytes(8, "big"), 1_790_000_000, 1_790_000_600, NONCE)
+    def ask(count: int = 1) -> cwt.Command:
+        return cwt.Command(DEVICE, "ping", {}, count.to_bytes(8, "big"), 1_790_000_000, 1_790_000_600, NONCE)
 
-    def said(name: str, at: trust.TrustStore, data: bytes, verdict: str, *after: Step) -> None:
-        out.append({"kind": "command", "name": name, "store": trust.encode(at).hex(), "message": data.hex(),
+    def said(name: str, at: trust_store.TrustStore, data: bytes, verdict: str, *after: Step) -> None:
+        out.append({"kind": "command", "name": name, "store": trust_store.encode(at).hex(), "message": data.hex(),
                     "verdict": verdict, "after": [[more.hex(), then] for more, then in after]})  # fmt: skip
 
-    both = command.make([COMMAND, COMMAND_2], ask())
-    said("2 of 3", pair, both, GOOD, (both, "replay"), (command.make([COMMAND, COMMAND_3], ask(2)), GOOD))
+    both = cwt.make([COMMAND, COMMAND_2], ask())
+    said("2 of 3", pair, both, GOOD, (both, "replay"), (cwt.make([COMMAND, COMMAND_3], ask(2)), GOOD))
     looking = [keys.from_seed("diagnose", bytes([n]) * 32) for n in (21, 22, 23)]
-    eyes = trust.make([RELEASE, COMMAND, *looking, A], 1, {"diagnose": 2})
-    seen = command.make(looking[:2], ask())
-    said("2 of 3 diagnose keys", eyes, seen, GOOD, (seen, "replay"), (command.make(looking[1:], ask(2)), GOOD))
-    said("1 of 3 diagnose keys", eyes, command.make(looking[0], ask()), "threshold")
+    eyes = trust_store.make([RELEASE, COMMAND, *looking, A], 1, {"diagnose": 2})
+    seen = cwt.make(looking[:2], ask())
+    said("2 of 3 diagnose keys", eyes, seen, GOOD, (seen, "replay"), (cwt.make(looking[1:], ask(2)), GOOD))
+    said("1 of 3 diagnose keys", eyes, cwt.make(looking[0], ask()), "threshold")
     both_roles = _command_sign([COMMAND, looking[0]], ask())
-    said("a command key and a diagnose key", eyes, both_roles, GOOD, (command.make(looking[:2], ask()), GOOD))
-    said("1 of 3", pair, command.make(COMMAND, ask()), "threshold")
+    said("a command key and a diagnose key", eyes, both_roles, GOOD, (cwt.make(looking[:2], ask()), GOOD))
+    said("1 of 3", pair, cwt.make(COMMAND, ask()), "threshold")
     said("1 of 3 as a COSE_Sign", pair, _command_sign([COMMAND], ask()), "threshold")
     said("one key signs twice", pair, _command_sign([COMMAND, COMMAND], ask()), "malformed")
     said("a release key does not count", pair, _command_sign([COMMAND, RELEASE], ask()), "threshold")
     said("a stranger beside", pair, _command_sign([STRANGER, COMMAND, COMMAND_2], ask()), GOOD)
     said("five signers", pair, _command_sign([COMMAND, COMMAND_2, COMMAND_3, A, RELEASE], ask()), "malformed")
     said("typed as a trust store", pair, _command_sign([COMMAND, COMMAND_2], ask(), rotation.TYP), "typ")
-    all_four = command.make([COMMAND, COMMAND_2, COMMAND_3, STRANGE_COMMAND_KEY], ask())
+    all_four = cwt.make([COMMAND, COMMAND_2, COMMAND_3, STRANGE_COMMAND_KEY], ask())
     said("four signatures are not two commands", four, _pick(all_four, 0, 1), GOOD, (_pick(all_four, 2, 3), "replay"),
          (all_four, "replay"))  # fmt: skip
     said("a trust update is no command", pair, update(store(2, [A]), [COMMAND, COMMAND_2]), "typ")
-    single = trust.make([RELEASE, COMMAND, COMMAND_2])
-    said("one of two is enough", single, command.make(COMMAND_2, ask()), GOOD, (command.make(COMMAND, ask()), GOOD))
+    single = trust_store.make([RELEASE, COMMAND, COMMAND_2])
+    said("one of two is enough", single, cwt.make(COMMAND_2, ask()), GOOD, (cwt.make(COMMAND, ask()), GOOD))
     said("two where one is enough, split", single, _pick(both, 0), GOOD, (_pick(both, 1), "replay"))
     return out
 
@@ -242,15 +248,15 @@ STRANGE_COMMAND_KEY = keys.from_seed("command", seed("command 4"))
 
 def _envelope(body: bytes, signers: Sequence[Key]) -> bytes:
     """As manifest.sign, which refuses what is wrong here on purpose."""
-    made = manifest.sign(body, [RELEASE])
-    envelope = cborstrict.loads(made, tags=frozenset({107}))
-    signed = cborstrict.loads(envelope.value[2])[0]
+    made = manifest_envelope.sign(body, [RELEASE])
+    envelope = cbor.loads(made, tags=frozenset({107}))
+    signed = cbor.loads(envelope.value[2])[0]
     signatures = [cose.sign1(key.private or b"", signed, detached=True) for key in signers]
-    return cborstrict.dumps(CBORTag(107, {**envelope.value, 2: cborstrict.dumps([signed, *signatures])}))
+    return cbor.dumps(CBORTag(107, {**envelope.value, 2: cbor.dumps([signed, *signatures])}))
 
 
-def _command_sign(signers: Sequence[Key], asked: command.Command, typ: Any = 61) -> bytes:
-    payload = cborstrict.loads(command.make(COMMAND, asked), tags=frozenset({18})).value[2]
+def _command_sign(signers: Sequence[Key], asked: cwt.Command, typ: Any = 61) -> bytes:
+    payload = cbor.loads(cwt.make(COMMAND, asked), tags=frozenset({18})).value[2]
     return cose.sign([key.private or b"" for key in signers], payload, {16: typ})
 
 

@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 import click
 
 import tidegate
-from tidegate.cli.common import Failure
+from tidegate.cli._common import Failure
 from tidegate.errors import TidegateError
 
 _BUILT_IN = {

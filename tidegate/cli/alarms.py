@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tidegate.cli.common import connect, emit, json_option, rows, say, server_options
+from tidegate.cli._common import connect, emit, json_option, rows, say, server_options
 
 _COLUMNS = {"time": "TIME", "device": "DEVICE", "kind": "KIND", "reason": "REASON", "detail": "DETAIL"}
 

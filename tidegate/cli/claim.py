@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from tidegate import enrolment, trust
-from tidegate.cli.common import FILE, connect, emit, json_option, rows, say, server_options
+from tidegate import enrolment
+from tidegate.cli._common import FILE, connect, emit, json_option, rows, say, server_options
 from tidegate.errors import TidegateError
 from tidegate.files import check_folder, read_limited, write_atomic
+from tidegate.trust import store as trust_store
 
 _COLUMNS = {
     "id": "CLAIM",
@@ -71,8 +72,8 @@ def claim(
 
     Put it on the board with `tidegate flash --claim`, or type it at the board's REPL.
     """
-    store = read_limited(trust_file, trust.MAX_SIZE, "trust store")
-    trust.decode(store)
+    store = read_limited(trust_file, trust_store.MAX_SIZE, "trust store")
+    trust_store.decode(store)
     if out:
         check_folder(out)
     given = {name: value for name, value in wanted.items() if value is not None}

@@ -11,12 +11,12 @@ from typing import Any
 
 import click
 
-from tidegate import asking
-from tidegate import command as commands
-from tidegate.asking import Asker, Request
-from tidegate.cli import cmdtext
-from tidegate.cli.common import FILE, connect, emit, json_option, progress, say, server_options
+from tidegate.cli import _command_output
+from tidegate.cli._common import FILE, connect, emit, json_option, progress, say, server_options
 from tidegate.client import Server
+from tidegate.commands import cwt as commands
+from tidegate.commands import send as commands_send
+from tidegate.commands.send import Asker, Request
 from tidegate.errors import TidegateError
 
 DEFAULT_EXPIRES_S = 300
@@ -89,10 +89,10 @@ def send(
             good = _send_group(api, asker, group, request, wait, as_json)
         else:
             told = asker.ask(api.device(device_id), request)
-            stream = cmdtext.Stream(as_json)
+            stream = _command_output.Stream(as_json)
             told = _watch(api, told, wait, stream)
-            emit(told, as_json, lambda value: cmdtext.ended(value, stream.printed))
-            good = told["outcome"] == "done" or (wait == 0 and asking.is_open(told))
+            emit(told, as_json, lambda value: _command_output.ended(value, stream.printed))
+            good = told["outcome"] == "done" or (wait == 0 and commands_send.is_open(told))
     if not good:
         raise SystemExit(1)
 
@@ -104,12 +104,12 @@ def _split(words: tuple[str, ...], group: str | None) -> tuple[str, str, dict[st
     device, opcode = ("", words[:bare]) if group is not None else (words[0], words[1:bare])
     if not opcode or "=" in device:
         raise click.UsageError(f"Say {'an OPCODE' if group is not None else 'a device ID and an OPCODE'}.")
-    return device, ".".join(opcode), dict(cmdtext.argument(word) for word in named)
+    return device, ".".join(opcode), dict(_command_output.argument(word) for word in named)
 
 
-def _watch(api: Server, told: dict[str, Any], wait: float, stream: cmdtext.Stream) -> dict[str, Any]:
+def _watch(api: Server, told: dict[str, Any], wait: float, stream: _command_output.Stream) -> dict[str, Any]:
     """Follow one command to its end or for `wait` seconds, its output put out as it comes; the last of it."""
-    steps, start = asking.follow(api, told, wait), time.monotonic()
+    steps, start = commands_send.follow(api, told, wait), time.monotonic()
     with _kept_on_interrupt([told]):
         with progress(f"waiting for {told['device']}", quiet=stream.quiet) as tell:
             for told in steps:
@@ -129,12 +129,16 @@ def _send_group(api: Server, asker: Asker, group: str, request: Request, wait: f
     with progress(f"signing for {group}", quiet=as_json) as tell:
         told = asker.ask_all(members, request, lambda done: tell(done, len(members), members[done]["id"]))
     with _kept_on_interrupt(told), progress(f"waiting for {group}", quiet=as_json) as tell:
-        for told in asking.follow_all(api, told, group, wait):  # noqa: B020
-            ended = sum(not asking.is_open(one) for one in told)
+        for told in commands_send.follow_all(api, told, group, wait):  # noqa: B020
+            ended = sum(not commands_send.is_open(one) for one in told)
             tell(ended, len(told), f"{ended} of {len(told)}")
     whole = [api.command(one["cti"], one["device"]) if one.get("output_size") else one for one in told]
-    emit({"group": group, "commands": whole}, as_json, lambda value: cmdtext.group(value["commands"], request.opcode))
-    return all(one.get("outcome") == "done" or (wait == 0 and asking.is_open(one)) for one in whole)
+    emit(
+        {"group": group, "commands": whole},
+        as_json,
+        lambda value: _command_output.group(value["commands"], request.opcode),
+    )
+    return all(one.get("outcome") == "done" or (wait == 0 and commands_send.is_open(one)) for one in whole)
 
 
 @contextmanager
@@ -143,7 +147,7 @@ def _kept_on_interrupt(asked: list[dict[str, Any]]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        click.echo("\n" + cmdtext.left_behind(asked), err=True)
+        click.echo("\n" + _command_output.left_behind(asked), err=True)
         sys.exit(INTERRUPTED)
 
 
@@ -157,7 +161,7 @@ Examples:
 )
 @click.option("--device", "device_id", metavar="ID", help="Only those to one device.")
 @click.option("--group", metavar="G", help="Only those to the devices of a group.")
-@click.option("--state", type=click.Choice(cmdtext.STATES), help="Only those in this state.")
+@click.option("--state", type=click.Choice(_command_output.STATES), help="Only those in this state.")
 @click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="At most so many.")
 @server_options
 @json_option
@@ -173,7 +177,7 @@ def list_(
     """List commands, newest first, with their states."""
     with connect(server, token_file) as api:
         answer = api.commands(limit, device=device_id, group=group, state=state)
-    emit(answer, as_json, lambda value: cmdtext.listed(value["commands"]))
+    emit(answer, as_json, lambda value: _command_output.listed(value["commands"]))
 
 
 _cti = click.argument("cti", metavar="CTI")
@@ -198,8 +202,8 @@ def show(cti: str, device_id: str | None, wait: float, server: str, token_file: 
     """
     with connect(server, token_file) as api:
         told = api.command(cti, device_id)
-        told = _watch(api, told, wait, cmdtext.Stream(quiet=True))
-    emit(told, as_json, cmdtext.whole)
+        told = _watch(api, told, wait, _command_output.Stream(quiet=True))
+    emit(told, as_json, _command_output.whole)
 
 
 @cmd.command(
@@ -250,9 +254,9 @@ def ops(
     with connect(server, token_file) as api:
         if key_files:
             told = Asker(api, key_files).ask(api.device(device_id), Request("ops", {}))
-            told = _watch(api, told, wait, cmdtext.Stream(quiet=True))
+            told = _watch(api, told, wait, _command_output.Stream(quiet=True))
             if told["outcome"] != "done":
-                emit(told, as_json, lambda value: cmdtext.ended(value, 0))
+                emit(told, as_json, lambda value: _command_output.ended(value, 0))
                 raise SystemExit(1)
         else:
             told = api.opcodes(device_id)["asked"]
@@ -261,5 +265,5 @@ def ops(
                     f"the server has no answer of {device_id} to ops", "Ask the device itself: name a key with --key"
                 )
     source = "device" if key_files else "server"
-    answer = {"device": told["device"], "source": source, "at": told["ended"], "opcodes": cmdtext.offered(told)}
-    emit(answer, as_json, cmdtext.opcodes)
+    answer = {"device": told["device"], "source": source, "at": told["ended"], "opcodes": _command_output.offered(told)}
+    emit(answer, as_json, _command_output.opcodes)

@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
-from tidegate import data as releases
-from tidegate import dataprofile, keys
-from tidegate import trust as stores
-from tidegate.cli.common import FILE, FOLDER, connect, emit, json_option, say, server_options
-from tidegate.cli.signing import signing_options
+from tidegate.cli._common import FILE, FOLDER, connect, emit, json_option, say, server_options
+from tidegate.cli._signing import signing_options
 from tidegate.files import read_limited
+from tidegate.manifest import data_profile
+from tidegate.release import data_release as releases
 from tidegate.release.build import DEFAULT_PRODUCT, DEFAULT_VENDOR
+from tidegate.trust import keys
+from tidegate.trust import store as stores
 
 
 @click.group()
@@ -47,7 +48,7 @@ def build(
     as_json: bool,
 ) -> None:
     """Make a data release of FILE for the component NAME, as the application calls it."""
-    content = read_limited(file, dataprofile.MAX_FILE, "data file")
+    content = read_limited(file, data_profile.MAX_FILE, "data file")
     made = releases.build(
         out, name, content, boards=board_names, version=version, sequence=sequence, product=product, vendor=vendor
     )

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from tidegate import delta as patches
-from tidegate import relink as links
-from tidegate.cli.common import FILE, emit, facts, json_option, progress, say
+from tidegate.cli._common import FILE, emit, facts, json_option, progress, say
 from tidegate.files import read_limited, write_atomic
+from tidegate.image import relink as links
 from tidegate.release.inspect import patch_facts
 
 

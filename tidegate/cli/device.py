@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from tidegate.cli import cmdtext
+from tidegate.cli import _command_output
+from tidegate.cli._common import FILE, connect, emit, facts, json_option, rows, say, server_options
 from tidegate.cli.claim import claim, claims, rename, revoke, unclaim
-from tidegate.cli.common import FILE, connect, emit, facts, json_option, rows, say, server_options
 from tidegate.cli.group import move
 from tidegate.cli.telemetry import telemetry
 from tidegate.files import check_folder, write_atomic
@@ -95,7 +95,11 @@ def show(device_id: str, server: str, token_file: Path | None, as_json: bool) ->
     """Show all the server knows of device ID: version, update, reports, telemetry, alarms."""
     with connect(server, token_file) as api:
         answer = api.device(device_id)
-    emit(answer, as_json, lambda value: facts({**value, "commands": [cmdtext.line(one) for one in value["commands"]]}))
+    emit(
+        answer,
+        as_json,
+        lambda value: facts({**value, "commands": [_command_output.line(one) for one in value["commands"]]}),
+    )
 
 
 @device.command(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tidegate.emulator import DEFAULT_MAC, Emulator
+from tidegate.boards.emulator import DEFAULT_MAC, Emulator
 from tidegate.errors import TidegateError
 
 

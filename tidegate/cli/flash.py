@@ -9,17 +9,19 @@ from typing import Any
 
 import click
 
-from tidegate import boards, flashmany, ports, project, release
-from tidegate.cli.common import FILE, FOLDER, emit, json_option, progress, rows, say
-from tidegate.cli.flashlines import lines
+from tidegate import project, release
+from tidegate.boards import board
+from tidegate.cli._common import FILE, FOLDER, emit, json_option, progress, rows, say
+from tidegate.cli._flash_progress import lines
 from tidegate.errors import TidegateError
-from tidegate.flash import Outcome
-from tidegate.flash import flash as flash_board
-from tidegate.flash import verify as verify_board
-from tidegate.flashmany import Done, Stop
-from tidegate.flashrequest import Request
-from tidegate.gatewayfolder import PREFIX
-from tidegate.loaderfiles import KINDS, VERIFY
+from tidegate.flash import many, ports
+from tidegate.flash.flasher import Outcome
+from tidegate.flash.flasher import flash as flash_board
+from tidegate.flash.flasher import verify as verify_board
+from tidegate.flash.folder_session import PREFIX
+from tidegate.flash.loader_files import KINDS, VERIFY
+from tidegate.flash.many import Done, Stop
+from tidegate.flash.request import Request
 
 
 @click.command(
@@ -100,7 +102,7 @@ def flash(
         raise click.UsageError("give ports, or --auto, or --all")
     root = source or project.find_root()
     request = Request(
-        board=boards.load(root, board_name),
+        board=board.load(root, board_name),
         root=root,
         release=release.load(release_dir) if release_dir else None,
         trust=trust_file,
@@ -114,7 +116,7 @@ def flash(
         verify=verify,
     )
     if every:
-        fitting, others = flashmany.find(request)
+        fitting, others = many.find(request)
         if not as_json:
             for other in others:
                 say(f"{other.port}: left alone, {other.error}")
@@ -124,7 +126,7 @@ def flash(
     elif len(names) > 1:
         _several(_named(names), request, verify_only, as_json)
     else:
-        _one(names[0] if names else flashmany.the_only(request), request, verify_only, as_json)
+        _one(names[0] if names else many.the_only(request), request, verify_only, as_json)
 
 
 def _named(names: tuple[str, ...]) -> list[str]:
@@ -161,7 +163,7 @@ def _several(names: list[str], request: Request, verify_only: bool, as_json: boo
         return verify_board(port, request) if verify_only else flash_board(port, request, told)
 
     with lines(names, quiet=as_json) as tell:
-        results = flashmany.each(names, work, ended, stop)
+        results = many.each(names, work, ended, stop)
     if not (as_json or live):
         for done in results:
             say(f"{done.port}: {_in_short(done)}")

@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
-from tidegate import fleetfile, gitops, keys
-from tidegate.cli.common import FILE, confirm, connect, emit, json_option, progress, say, server_options, yes_option
+from tidegate.cli._common import FILE, confirm, connect, emit, json_option, progress, say, server_options, yes_option
 from tidegate.errors import TidegateError
+from tidegate.fleet import apply as fleet_apply
+from tidegate.fleet import file as fleet_file
 from tidegate.release.build import DEFAULT_PRODUCT
+from tidegate.trust import keys
 
 DIFFERENT = 3  # exit code: the fleet is not as the file says (yet)
 
@@ -38,9 +40,9 @@ def diff(path: Path, product: str, server: str, token_file: Path | None, as_json
 
     Needs a token with the scope read, and changes nothing.
     """
-    file = fleetfile.load(path)
+    file = fleet_file.load(path)
     with connect(server, token_file) as api:
-        plan = gitops.plan(file, api, product)
+        plan = fleet_apply.plan(file, api, product)
     emit(_facts(plan), as_json, lambda _: _show(plan, path))
     if not plan.is_empty:
         raise SystemExit(DIFFERENT)
@@ -86,12 +88,12 @@ def apply(
     Groups are changed on the server, all at once; the token needs the scopes read and rollout, and command for
     settings, which are signed here with --key and set by each device as a whole or not at all.
     """
-    file = fleetfile.load(path)
+    file = fleet_file.load(path)
     signers = [keys.load(one) for one in key_files]
     for key in signers:
         key.seed_for("command")
     with connect(server, token_file) as api:
-        plan = gitops.plan(file, api, product)
+        plan = fleet_apply.plan(file, api, product)
         if not as_json:
             _show(plan, path)
         if any(one.online for one in plan.settings) and not signers:
@@ -99,14 +101,14 @@ def apply(
                 "settings of devices differ, and they are made by signed commands; nothing was changed",
                 "Name the command key: --key FILE",
             )
-        ended: list[gitops.Sent] = []
+        ended: list[fleet_apply.Sent] = []
         if plan.changes or any(one.online for one in plan.settings):
             confirm(f"Make it so on {server}?", yes, as_json)
-        plan = gitops.change_groups(file, api, product, plan)
+        plan = fleet_apply.change_groups(file, api, product, plan)
         if plan.changes and not as_json:
             say("The groups are as the file says.")
         with progress("setting", quiet=as_json) as tell:
-            for sent in gitops.send(api, plan.settings, signers, key_files, wait, tell):
+            for sent in fleet_apply.send(api, plan.settings, signers, key_files, wait, tell):
                 ended.append(sent)
                 if not as_json:
                     say(f"{sent.device}: {_ending(sent)}")
@@ -118,12 +120,12 @@ def apply(
         raise SystemExit(DIFFERENT)
 
 
-def _ending(sent: gitops.Sent) -> str:
+def _ending(sent: fleet_apply.Sent) -> str:
     text = {"done": "is set", "waiting": "waits", "refused": "refused its settings", "failed": "could not be set"}
     return text[sent.state] + (f": {sent.why}" if sent.why else "")
 
 
-def _show_ends(ended: list[gitops.Sent]) -> None:
+def _show_ends(ended: list[fleet_apply.Sent]) -> None:
     waiting = [one.device for one in ended if one.state == "waiting"]
     wrong = [one.device for one in ended if one.state in ("refused", "failed")]
     if waiting:
@@ -132,7 +134,7 @@ def _show_ends(ended: list[gitops.Sent]) -> None:
         say(f"{len(wrong)} are not as the file says: {' '.join(wrong)}")
 
 
-def _facts(plan: gitops.Plan) -> dict[str, Any]:
+def _facts(plan: fleet_apply.Plan) -> dict[str, Any]:
     return {
         "different": not plan.is_empty,
         "changes": plan.changes,
@@ -148,7 +150,7 @@ def _facts(plan: gitops.Plan) -> dict[str, Any]:
     }
 
 
-def _show(plan: gitops.Plan, path: Path) -> None:
+def _show(plan: fleet_apply.Plan, path: Path) -> None:
     if plan.is_empty:
         say(f"All is as {path} says.")
         return

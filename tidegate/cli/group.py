@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tidegate.cli.common import connect, emit, facts, json_option, rows, say, server_options
+from tidegate.cli._common import connect, emit, facts, json_option, rows, say, server_options
 from tidegate.errors import TidegateError
 from tidegate.release.build import DEFAULT_PRODUCT
 

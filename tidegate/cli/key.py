@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from tidegate import keys
-from tidegate.cli.common import FILE, emit, facts, json_option, say
+from tidegate.cli._common import FILE, emit, facts, json_option, say
 from tidegate.files import read_limited
+from tidegate.trust import keys
 
 
 @click.group()

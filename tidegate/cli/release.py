@@ -7,10 +7,9 @@ from typing import Any
 
 import click
 
-from tidegate import keys, project
+from tidegate import project
 from tidegate import release as releases
-from tidegate import trust as stores
-from tidegate.cli.common import (
+from tidegate.cli._common import (
     ANY_PATH,
     FILE,
     FOLDER,
@@ -24,9 +23,11 @@ from tidegate.cli.common import (
     server_options,
     yes_option,
 )
-from tidegate.cli.plans import show_plan
-from tidegate.cli.signing import signing_options
+from tidegate.cli._plan_table import show_plan
+from tidegate.cli._signing import signing_options
 from tidegate.release.build import DEFAULT_PRODUCT, DEFAULT_VENDOR
+from tidegate.trust import keys
+from tidegate.trust import store as stores
 
 _PREVIOUS = click.option(
     "--previous", "previous_dirs", type=FOLDER, multiple=True, help="An earlier release; repeat it, newest first."

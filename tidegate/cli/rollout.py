@@ -7,17 +7,8 @@ from typing import Any
 
 import click
 
-from tidegate.cli.common import (
-    confirm,
-    connect,
-    emit,
-    json_option,
-    rows,
-    say,
-    server_options,
-    yes_option,
-)
-from tidegate.cli.plans import show_plan
+from tidegate.cli._common import confirm, connect, emit, json_option, rows, say, server_options, yes_option
+from tidegate.cli._plan_table import show_plan
 from tidegate.release.build import DEFAULT_PRODUCT
 
 _COLUMNS = {

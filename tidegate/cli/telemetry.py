@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from tidegate.cli.common import connect, emit, json_option, rows, say, server_options, text
+from tidegate.cli._common import connect, emit, json_option, rows, say, server_options, text
 from tidegate.client import Server
 
 _COLUMNS = {"at": "TIME", "stream": "STREAM", "name": "NAME", "value": "VALUE", "unit": "UNIT"}

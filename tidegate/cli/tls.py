@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from tidegate import certificates
-from tidegate.cli.common import FOLDER, emit, json_option, say
+from tidegate.cli._common import FOLDER, emit, json_option, say
+from tidegate.trust import certificates
 
 AUTHORITY = "ca"
 

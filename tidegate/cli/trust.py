@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from tidegate import keys, rotation
-from tidegate import trust as stores
-from tidegate.cli.common import FILE, connect, emit, facts, json_option, say, server_options
-from tidegate.cli.signing import signing_options
+from tidegate.cli._common import FILE, connect, emit, facts, json_option, say, server_options
+from tidegate.cli._signing import signing_options
 from tidegate.errors import TidegateError
 from tidegate.files import write_atomic
 from tidegate.release.inspect import inspect, trust_facts
+from tidegate.trust import keys, rotation
+from tidegate.trust import store as stores
 
 
 class _Threshold(click.ParamType):

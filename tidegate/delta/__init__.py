@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tidegate import deflate
-from tidegate.delta import adaptive, match, operations
+from tidegate.delta import adaptive, deflate, match, operations
 from tidegate.delta.container import (
     ADAPTIVE,
     CODECS,

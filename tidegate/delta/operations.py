@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tidegate import deflate
+from tidegate.delta import deflate
 from tidegate.delta.container import Header, PatchError, Reader, svarint, uvarint
 from tidegate.delta.match import Triples
 from tidegate.errors import TidegateError

@@ -1,7 +1,6 @@
 """Releases: a version for every board, as a folder that is built, signed, verified and published."""
 
 from tidegate.release.build import build
-from tidegate.release.check import verify
 from tidegate.release.fetch import fetch
 from tidegate.release.folder import Release, Target, load
 from tidegate.release.inspect import inspect
@@ -9,6 +8,7 @@ from tidegate.release.publish import plan, publish
 from tidegate.release.reproduce import reproduce
 from tidegate.release.rollback import rollback
 from tidegate.release.sign import sign
+from tidegate.release.verify import verify
 
 __all__ = [
     "Release",

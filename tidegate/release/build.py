@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tidegate import boards, delta
-from tidegate import image as images
-from tidegate import manifest as suit
+from tidegate import delta
+from tidegate.boards import board as boards_board
 from tidegate.errors import TidegateError
 from tidegate.files import write_atomic
+from tidegate.image import build as images
+from tidegate.manifest import envelope as suit
 from tidegate.release import folder as folders
-from tidegate.release import origin
+from tidegate.release import provenance
 from tidegate.release.folder import Patch, Release, Target
 from tidegate.release.scratch import new_folder
 
@@ -43,7 +44,7 @@ def build(
     and predecessors give the same bytes.
     """
     folders.check_identity(product, vendor, version, sequence)
-    targets = [boards.load(root, name) for name in dict.fromkeys(board_names)]
+    targets = [boards_board.load(root, name) for name in dict.fromkeys(board_names)]
     check_previous(previous, product, vendor, sequence)
     with new_folder(out) as scratch:
         built = {}
@@ -53,15 +54,15 @@ def build(
             image = images.build(root, board, identity, progress, previous[0].payload(last.digest) if last else None)
             target = _target(scratch, board, image, identity, vendor, previous, note)
             before = last.digest if last else None
-            built[board.name] = replace(target, predecessor=before, sources=origin.digest(root, board))
-        release = Release(scratch, product, vendor, version, sequence, built, origin=origin.Origin.of(root))
+            built[board.name] = replace(target, predecessor=before, sources=provenance.digest(root, board))
+        release = Release(scratch, product, vendor, version, sequence, built, origin=provenance.Origin.of(root))
         write_atomic(scratch / folders.INDEX, folders.encode(release))
     return folders.load(out)
 
 
 def _target(
     scratch: Path,
-    board: boards.Board,
+    board: boards_board.Board,
     image: bytes,
     identity: images.Identity,
     vendor: str,

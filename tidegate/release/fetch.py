@@ -9,14 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tidegate import manifest as suit
-from tidegate import romfs
 from tidegate.errors import Refused, TidegateError
 from tidegate.files import write_atomic
+from tidegate.image import romfs
+from tidegate.manifest import envelope as suit
 from tidegate.release import folder as folders
 from tidegate.release.folder import Patch, Release, Target
 from tidegate.release.scratch import new_folder
-from tidegate.trust import TrustStore
+from tidegate.trust.store import TrustStore
 
 if TYPE_CHECKING:  # httpx is loaded by what talks to a server
     from tidegate.client import Server

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tidegate import manifest as suit
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
-from tidegate.release.origin import Origin
+from tidegate.manifest import envelope as suit
+from tidegate.release.provenance import Origin
 
 FORMAT = 1
 INDEX = "release.json"
@@ -49,7 +49,7 @@ class Target:
     """What a release holds for one board: image digest (hex) and size, patches, file name of the manifest.
 
     `predecessor` is the digest of the image whose numbering this one keeps: with the sources, all it takes to build
-    the same bytes again. `sources` is the digest of those (tidegate.release.origin).
+    the same bytes again. `sources` is the digest of those (tidegate.release.provenance).
     """
 
     board: str

@@ -8,11 +8,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tidegate import command, delta, keys, report, romfs, rotation, trust
-from tidegate import manifest as suit
+from tidegate import delta
+from tidegate.commands import cwt
 from tidegate.errors import Refused, TidegateError
 from tidegate.files import read_limited
+from tidegate.image import romfs
+from tidegate.manifest import envelope as suit
 from tidegate.release import folder as folders
+from tidegate.trust import keys, rotation
+from tidegate.trust import store as trust_store
+from tidegate.wire import messages
 
 
 def inspect(path: Path | str) -> dict[str, Any]:
@@ -88,10 +93,10 @@ def patch_facts(data: bytes) -> dict[str, Any]:
 
 
 def _trust(data: bytes) -> dict[str, Any]:
-    return trust_facts(trust.decode(data))
+    return trust_facts(trust_store.decode(data))
 
 
-def trust_facts(store: trust.TrustStore) -> dict[str, Any]:
+def trust_facts(store: trust_store.TrustStore) -> dict[str, Any]:
     """What `tidegate trust show` tells of a store."""
     return {
         "version": store.version,
@@ -113,11 +118,11 @@ def _signers(data: bytes) -> tuple[str, dict[str, Any]]:
 
 
 def _command(data: bytes) -> dict[str, Any]:
-    request, signatures = command.decode(data)
+    request, signatures = cwt.decode(data)
     return {
         "audience": request.audience,
         "opcode": request.opcode,
-        "arguments": report.plain(request.arguments),
+        "arguments": messages.plain(request.arguments),
         "cti": request.cti.hex(),
         "issued": _when(request.issued),
         "expires": _when(request.expires),

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tidegate import boards, delta, romfs
-from tidegate import image as images
+from tidegate import delta
+from tidegate.boards import board as boards_board
 from tidegate.errors import Refused, TidegateError
+from tidegate.image import build as images
+from tidegate.image import romfs
 from tidegate.release import folder as folders
-from tidegate.release import origin
+from tidegate.release import provenance
 from tidegate.release.folder import Release, Target
 
 Note = Callable[[str], None]
@@ -59,9 +61,9 @@ def _check(
     progress: images.Progress | None,
     note: Note,
 ) -> dict[str, Any]:
-    board = boards.load(root, target.board)
+    board = boards_board.load(root, target.board)
     identity = images.Identity(release.product, release.version, release.built_as, board.name)
-    if target.sources is not None and origin.digest(root, board) != target.sources:
+    if target.sources is not None and provenance.digest(root, board) != target.sources:
         note(f"{board.name}: the sources are not those of the release")
     predecessor = None if target.predecessor is None else bases.image(target.predecessor)
     if target.predecessor is not None and predecessor is None:
@@ -114,7 +116,7 @@ def _remedy(release: Release) -> str:
 
 def _other_tools(release: Release) -> str:
     known = release.origin.tools if release.origin else {}
-    here = origin.tools()
+    here = provenance.tools()
     return ", ".join(
         f"{name} {version}, not {here.get(name)}" for name, version in known.items() if here.get(name) != version
     )
@@ -133,7 +135,7 @@ def _sources(root: Path, commit: str | None) -> Iterator[Path]:
     if commit is None:
         yield root
         return
-    archive = origin.git(root, "archive", "--format=tar", commit, "--", "firmware", "boards")
+    archive = provenance.git(root, "archive", "--format=tar", commit, "--", "firmware", "boards")
     if archive is None:
         raise TidegateError(
             f"the repository in {root} does not have commit {commit}",

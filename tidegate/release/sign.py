@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tidegate import manifest as suit
 from tidegate.files import write_atomic
-from tidegate.keys import Key
+from tidegate.manifest import envelope as suit
 from tidegate.release.folder import Release
+from tidegate.trust.keys import Key
 
 
 def sign(release: Release, keys: Sequence[Key]) -> dict[str, bytes]:

@@ -11,11 +11,12 @@ from typing import Any
 
 from lab.console import RecordedConsole
 from lab.processes import ROOT
-from tidegate import boards, romloader
-from tidegate.emulator import Emulator
-from tidegate.serialport import Session
+from tidegate.boards import board
+from tidegate.boards.emulator import Emulator
+from tidegate.flash import loader_image
+from tidegate.flash.serial_session import Session
 
-BOARD = boards.load(ROOT, "qemu_mps2")
+BOARD = board.load(ROOT, "qemu_mps2")
 
 
 class LabBoard(RecordedConsole):
@@ -69,7 +70,7 @@ class LabBoard(RecordedConsole):
     def slots(self) -> dict[str, Any]:
         """What boot.flash.status says over the serial port. The session stops the application for good."""
         with self.serial_port_free() as port, Session(port) as session:
-            session.run(romloader.reach(BOARD))
+            session.run(loader_image.reach(BOARD))
             session.run("from boot import board, flash")
             return session.value("flash.status(board.Board())")
 

@@ -1,5 +1,5 @@
 // The native module _bspatch: step(core, model, data) and literal(core, model, data, view), the range decoder of
-// firmware/lib/bspatch_plain.py, which explains it (docs/patch-format.md, "Codec 1"). Whatever the input says, nothing
+// firmware/lib/bspatch/plain.py, which explains it (docs/patch-format.md, "Codec 1"). Whatever the input says, nothing
 // outside the four buffers is touched: states are reached by numbers this file makes, input by its own bounds.
 
 #include "py/dynruntime.h"

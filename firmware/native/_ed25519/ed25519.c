@@ -1,6 +1,6 @@
 // The native module _ed25519: verify(public_key, message, signature) -> bool.
 //
-// The same verdict as firmware/lib/ed25519_pure.py on every input: S < L, canonical public key and R, neither of small
+// The same verdict as firmware/lib/ed25519/pure.py on every input: S < L, canonical public key and R, neither of small
 // order, and the equation without a cofactor, by comparing the encoded R. Field and point arithmetic are Monocypher's,
 // whose own check multiplies by the cofactor and takes encodings that are not canonical; so its parts are used here and
 // its check is not. Nothing is secret, so nothing runs in constant time.

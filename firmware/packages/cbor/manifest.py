@@ -3,6 +3,6 @@ metadata(
     description="Deterministic CBOR out, also without the heap; strict CBOR in", version="0.2.0"
 )
 
-module("cbor.py", base_path="../../lib")
-module("cbor_float.py", base_path="../../lib")
-module("cbor_writer.py", base_path="../../lib")
+module("cbor/__init__.py", base_path="../../lib")
+module("cbor/floats.py", base_path="../../lib")
+module("cbor/writer.py", base_path="../../lib")

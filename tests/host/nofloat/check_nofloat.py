@@ -6,8 +6,8 @@ import sys
 
 sys.path.insert(0, sys.argv[1])
 import cbor
-import senml
-from cbor_writer import Writer
+import senml_cbor
+from cbor.writer import Writer
 
 
 def equal(got, wanted):
@@ -49,7 +49,7 @@ writer.ratio(1, 3)
 writer.ratio(84, 4)
 equal(bytes(writer.view()), b"\xf9\x4d\x60\xfa\xc1\xac\x3d\x71\xfa\x3e\xaa\xaa\xab\x15")
 
-pack = senml.Pack("gw:", None, bytearray(200))
+pack = senml_cbor.Pack("gw:", None, bytearray(200))
 pack.add("temperature", 2150, "Cel", -3, 100)
 pack.add("n", 7)
 wanted = b"\x82\xa5\x00\x6btemperature\x01\x63Cel\x02\xf9\x4d\x60\x06\x22\x21\x63gw:\xa2\x00\x61n\x02\x07"

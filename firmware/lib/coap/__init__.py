@@ -1,0 +1,1 @@
+"""Asyncio CoAP: `coap.client`, `coap.server`, and what both stand on."""

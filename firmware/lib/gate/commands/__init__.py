@@ -1,0 +1,1 @@
+"""Signed commands: verify, execute, answer."""

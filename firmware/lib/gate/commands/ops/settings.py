@@ -1,0 +1,29 @@
+"""Opcodes about the settings that may change over the air (gate.settings.overrides)."""
+
+from gate.settings import overrides
+
+
+def get(call):
+    return _answer(call.agent)
+
+
+def set_(call, **given):
+    if not given:
+        raise overrides.SettingError("say what: KEY=VALUE; config.get has the keys")
+    overrides.change(call.agent, given)
+    return _answer(call.agent)
+
+
+def reset(call, key):
+    overrides.change(call.agent, {}, key)
+    return _answer(call.agent)
+
+
+def _answer(agent):
+    digest = agent.settings or b""
+    return {
+        "settings": overrides.effective(agent),
+        "changed": overrides.load(agent.state),
+        "digest": "".join("%02x" % byte for byte in digest),
+        "restart": agent.restart_wanted,
+    }

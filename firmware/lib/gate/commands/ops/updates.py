@@ -1,0 +1,84 @@
+"""Opcodes about updates and slots."""
+
+from gate.update.offers import OFFER, UPDATE
+
+_PHASES = ("idle", "downloading", "downloaded", "updating")
+
+
+def status(call):
+    """What runs, what is under way, and how the last trial ended, until that was reported."""
+    agent = call.agent
+    boot, state = agent.boot, agent.state
+    answer = {
+        "slot": boot.slot,
+        "sequence": boot.running.sequence,
+        "version": agent.release["version"],
+        "digest": _hex(boot.running.digest),
+        "floor": boot.sequence_floor,
+        "trial": boot.trial,
+        "state": _PHASES[agent.updater.reporter.state],
+        "result": agent.updater.reporter.result,
+        "offer_bytes": state.size(OFFER),
+        "busy": bool(agent.site.updating),
+    }
+    known = state.load(UPDATE)
+    if answer["offer_bytes"] and isinstance(known, list) and len(known) == 2:
+        answer["offered_sequence"] = known[1]
+    outcome = boot.outcome
+    if outcome is not None:
+        answer["outcome"] = outcome.reason if not outcome.confirmed else "confirmed"
+    return answer
+
+
+def now(call):
+    """Has the offer looked at again, and an update that waits for the network try at once."""
+    stored = call.agent.updater.again()
+    call.agent.link.refresh()  # the server answers a birth with the newest offer
+    return {"stored": stored, "asked": call.agent.link.announced}
+
+
+def rollback(call):
+    """Back to the slot that ran before: the end of a trial, or a confirmed image that is not
+    below the floor. Everything else would let an old release back in (docs/decisions/0006).
+    """
+    boot_rollback = _boot_rollback()
+
+    boot = call.agent.boot
+    sequence, why = boot_rollback.check(boot)
+    if why:
+        raise ValueError(why)
+    call.after(lambda: _go(call.agent, boot_rollback))
+    return {"to_sequence": sequence, "reboot": True}
+
+
+def _go(agent, rollback):
+    rollback.go(agent.boot)
+    agent.reboot()
+
+
+async def verify(call):
+    """Compares each slot with the boot record, and its manifest with the trust store where the
+    loader does. {slot: [sequence, state, whole, why not]}.
+    """
+    boot_rollback = _boot_rollback()
+
+    answer = {}
+    for name, judge in boot_rollback.look(call.agent.boot):
+        await call.pause()
+        answer[name] = judge(call.check)
+    return answer
+
+
+def _hex(data):
+    return "".join("%02x" % byte for byte in data)
+
+
+def _boot_rollback():
+    """The loader's rollback module. An older loader calls it `back`: an update over the air brings
+    a new agent, and leaves the loader as it is.
+    """
+    try:
+        from boot import rollback
+    except ImportError:
+        from boot import back as rollback
+    return rollback

@@ -1,0 +1,125 @@
+"""Opcodes: what a signed command may ask for. An application adds its own with a decorator:
+
+    from gate.commands.registry import OPERATE, opcode
+
+    @opcode("valve.set", OPERATE, limit_s=10, percent=(int, 0, 100))
+    def set_valve(call, percent):
+        valve.move_to(percent)
+        return {"percent": percent}
+
+docs/commands.md has the rules. What this device offers by itself is in gate.commands.catalog.
+"""
+
+from gate.clock import const
+from gate.commands import queue
+
+# Who may ask for it: READ a diagnose or a command quorum, OPERATE a command quorum, DANGEROUS a
+# command quorum, where config.json says "dangerous": true.
+READ = const(1)
+OPERATE = const(2)
+DANGEROUS = const(3)
+
+LIMIT_S = const(10)  # of a command that says no other
+MOST_S = const(120)  # the longest limit; the supervisor resets the board a minute later
+_NAME_SIZE = const(32)
+_NAME_CHARS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
+_TYPES = (int, float, str, bytes, bool)
+_MOST_ARGUMENTS = const(8)
+
+
+def opcode(name, role, limit_s=LIMIT_S, heavy=False, **arguments):
+    """Offers the decorated function, plain or async, as opcode `name`: function(call, **arguments)
+    -> dict, the answer, or None. It gets a gate.commands.call.Call.
+
+    arguments: name=(type, least, most[, default]); the bounds are lengths for str (characters) and
+    bytes; (bool,) or (bool, default). One with a default may be left out. Raises ValueError for
+    what makes no sense, when the application starts.
+    """
+
+    def offer(function):
+        queue.offered[name] = (function, role, limit_s, heavy, arguments)
+        return function
+
+    _check_name(name)
+    if name in queue.offered:
+        raise ValueError("opcode %s is there twice" % name)
+    if role not in (READ, OPERATE, DANGEROUS):
+        raise ValueError("opcode %s: the role is READ, OPERATE or DANGEROUS" % name)
+    if not 1 <= limit_s <= MOST_S:
+        raise ValueError("opcode %s: limit_s is 1 to %d" % (name, MOST_S))
+    if len(arguments) > _MOST_ARGUMENTS:
+        raise ValueError("opcode %s: at most %d arguments" % (name, _MOST_ARGUMENTS))
+    for key, spec in arguments.items():
+        if not _is_spec(spec):
+            raise ValueError("opcode %s: %s=%r is no (type, least, most)" % (name, key, spec))
+    return offer
+
+
+def _check_name(name):
+    good = isinstance(name, str) and 0 < len(name) <= _NAME_SIZE and "a" <= name[0] <= "z"
+    if not good or any(char not in _NAME_CHARS for char in name):
+        raise ValueError("opcode %r: a to z, 0 to 9, dots, at most %d" % (name, _NAME_SIZE))
+
+
+def _is_spec(spec):
+    if not isinstance(spec, tuple) or not spec or spec[0] not in _TYPES:
+        return False
+    if spec[0] is bool:
+        return len(spec) <= 2
+    return 3 <= len(spec) <= 4 and spec[1] <= spec[2]
+
+
+def check(specs, given):
+    """The arguments a function is called with: those given, and defaults. Raises ValueError, one
+    line for the person who sent them. Specifications with a "*" take whatever is given: the
+    function looks at it itself.
+    """
+    if "*" in specs:
+        return given
+    for name in given:
+        if name not in specs:
+            known = ", ".join(sorted(specs)) or "none"
+            raise ValueError("there is no argument %s; it takes %s" % (name, known))
+    taken = {}
+    for name, spec in specs.items():
+        if name in given:
+            _check_value(name, spec, given[name])
+            taken[name] = given[name]
+        elif len(spec) == (2 if spec[0] is bool else 4):
+            taken[name] = spec[-1]
+        else:
+            raise ValueError("%s is missing: %s" % (name, _wanted(spec)))
+    return taken
+
+
+def _check_value(name, spec, value):
+    kind = spec[0]
+    if kind is bool:
+        good = isinstance(value, bool)
+    elif kind is int or kind is float:
+        good = isinstance(value, (int, kind)) and not isinstance(value, bool)
+        good = good and spec[1] <= value <= spec[2]
+    else:
+        good = isinstance(value, kind) and spec[1] <= len(value) <= spec[2]
+    if not good:
+        text = repr(value)
+        raise ValueError("%s is %s; it must be %s" % (name, text[:40], _wanted(spec)))
+
+
+def _wanted(spec):
+    if spec[0] is bool:
+        return "true or false"
+    if spec[0] is int or spec[0] is float:
+        kind = "a whole number" if spec[0] is int else "a number"
+        return "%s from %s to %s" % (kind, spec[1], spec[2])
+    kind = "a text of %d to %d characters" if spec[0] is str else "%d to %d bytes"
+    return kind % (spec[1], spec[2])
+
+
+def describe(found):
+    """[role, limit in s, heavy, {argument: [type, least, most, default]}] of an offered opcode, as
+    `ops` answers; the default only if there is one.
+    """
+    role, limit_s, heavy, specs = found[-4:]
+    arguments = {name: [spec[0].__name__] + list(spec[1:]) for name, spec in specs.items()}
+    return [role, limit_s, heavy, arguments]

@@ -1,0 +1,1 @@
+"""How a board with a claim becomes a device."""

@@ -1,0 +1,125 @@
+"""The device's one connection: brings the network up, says who it is, and passes on what comes
+down.
+"""
+
+import asyncio
+
+import cbor
+from mqtt import Client, MqttError
+
+from gate import LinkError, console
+from gate.clock import const
+
+_KEEPALIVE_S = const(60)
+_MAX_PACKET = const(2560)  # bytes: the largest envelope, its topic and head
+_PUBLISH_S = const(20)
+_PING_S = const(10)
+
+
+class Link:
+    """The MQTT connection of one device. announced: the broker has this boot's birth since the
+    last connection.
+    """
+
+    def __init__(self, config, board, handlers, ssl=None):
+        """handlers: {name below down/: function(bytes)}, called for each message that comes; must
+        be quick. ssl: an SSLContext, if there is TLS.
+        """
+        self._up = "tg/%s/up/" % config.device
+        self._down = "tg/%s/down/" % config.device
+        self._handlers = handlers
+        self._board = board
+        self._joined = asyncio.Event()
+        self._birth = None
+        self._state = None
+        self.announced = False
+        self.client = Client(
+            config.device,
+            config.mqtt_host,
+            config.mqtt_port,
+            user=config.user,
+            password=config.password,
+            keepalive=_KEEPALIVE_S,
+            will=(self._up + "state", cbor.dumps({1: False}), 1, True),
+            on_message=self._message,
+            on_connect=self._connected,
+            link=board.link,
+            ssl=ssl if config.mqtt_tls else None,
+            max_packet=_MAX_PACKET,
+            rng=board.random,
+            log=console.info,
+        )
+
+    @property
+    def connected(self):
+        return self.client.connected
+
+    @property
+    def sessions(self):
+        """Connections so far."""
+        return self.client.sessions
+
+    def introduce(self, birth, state):
+        """What is published, retained, at each connection, and at once if there is one. birth(),
+        state() -> bytes.
+        """
+        self._birth = birth
+        self._state = state
+        if self.connected:
+            self._joined.set()
+
+    def refresh(self):
+        """State and birth have changed: publishes them again, if there is a connection."""
+        if self.announced:
+            self._joined.set()
+
+    async def publish(self, topic, payload, qos=0, retain=False, timeout_s=None):
+        """Publishes under the device's up/; raises LinkError."""
+        try:
+            await self.client.publish(self._up + topic, payload, qos, retain, timeout_s)
+        except MqttError as error:
+            raise LinkError(str(error))
+
+    async def round_trip(self):
+        """Returns when the broker has answered; raises LinkError."""
+        try:
+            await asyncio.wait_for(self.client.round_trip(), _PING_S)
+        except asyncio.TimeoutError:
+            raise LinkError("no answer within %d s" % _PING_S)
+        except MqttError as error:
+            raise LinkError(str(error))
+
+    async def run(self):
+        """The connection itself."""
+        self._board.network_up()
+        for name in self._handlers:
+            await self.client.subscribe(self._down + name)
+        await self.client.run()
+
+    async def announce(self, beat):
+        """The task that publishes birth and state after each connection."""
+        while True:
+            await beat.wait(self._joined)
+            try:
+                await self.publish("state", self._state(), 1, True, _PUBLISH_S)
+                beat()
+                await self.publish("birth", self._birth(), 1, True, _PUBLISH_S)
+            except LinkError as error:
+                console.info("not announced yet: %s", error)
+                await beat.sleep(1)
+                self._joined.set()
+                continue
+            if not self.announced:
+                console.info("connected and announced")
+            self.announced = True
+
+    def _connected(self, session_present):
+        self.announced = False
+        self._joined.set()
+
+    def _message(self, topic, payload, retained):
+        if not len(payload):  # a retained message that was withdrawn
+            return
+        handler = self._handlers.get(topic[len(self._down) :])
+        if handler and topic.startswith(self._down):
+            handler(bytes(payload))

@@ -1,0 +1,57 @@
+"""Alarms: what people should look at, a few at a time; what is held back is counted and said with
+the next one.
+"""
+
+import cbor
+
+from gate import console
+from gate.clock import const
+from gate.reporting.reports import shorten
+
+COMMAND_REFUSED = "command-refused"
+COMMANDS_PAUSED = "commands-paused"
+OFFER_REFUSED = "offer-refused"
+TRUST_REFUSED = "trust-refused"
+ROLLED_BACK = "rolled-back"
+TELEMETRY_DROPPED = "telemetry-dropped"
+CRASH = "crash"
+DATA_REFUSED = "data-refused"
+
+_BURST = const(5)  # alarms of a kind that may follow each other at once
+_REFILL_S = const(30)  # after that, one more of the kind every so often
+
+
+class Alarms:
+    """Sends alarms through the outbox, at most _BURST of a kind and then one in _REFILL_S."""
+
+    def __init__(self, outbox, uptime):
+        self._outbox = outbox
+        self._uptime = uptime
+        self._kinds = {}  # kind -> [tokens, when they were counted (s), held back]
+
+    def raise_(self, kind, reason, detail=None, cti=None, trace=None):
+        """kind: one of the above; reason: a word; detail: for people; cti: of the command it is
+        about; trace: lines for people, at most 1000 bytes.
+        """
+        console.info("alarm: %s: %s%s", kind, reason, " (%s)" % detail if detail else "")
+        now = self._uptime.seconds()
+        bucket = self._kinds.setdefault(kind, [_BURST, now, 0])
+        earned = (now - bucket[1]) // _REFILL_S
+        if earned:
+            bucket[0] = min(_BURST, bucket[0] + earned)
+            bucket[1] += earned * _REFILL_S
+        if not bucket[0]:
+            bucket[2] += 1
+            return
+        bucket[0] -= 1
+        message = {1: kind, 2: reason}
+        if detail:
+            message[3] = shorten(detail)
+        if cti:
+            message[4] = cti
+        if bucket[2]:
+            message[5] = bucket[2]
+            bucket[2] = 0
+        if trace:
+            message[6] = trace
+        self._outbox.add("alarm", cbor.dumps(message))

@@ -1,0 +1,110 @@
+"""Messages that must arrive: sent in order, kept over a reset until the broker has acknowledged
+them.
+"""
+
+import asyncio
+
+from gate import LinkError, console
+from gate.clock import const
+
+_MOST = const(16)  # messages; when full the oldest goes
+_KEPT_SIZE = const(1400)  # bytes; a longer message is not kept over a reset
+_KEPT = const(6000)  # bytes of all of them, the newest first
+_PUBLISH_S = const(20)  # for one acknowledgement
+_FILE = "outbox"
+
+
+class Outbox:
+    """A bounded queue of (topic under up/, payload, whether it is kept over a reset). dropped:
+    messages that found no room.
+    """
+
+    def __init__(self, link, state):
+        """link: has `connected` and the coroutine function publish(topic, payload, qos=,
+        timeout_s=).
+        """
+        self._link = link
+        self._state = state
+        self.queue = _kept(state)
+        self._stored = bool(self.queue)
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self.dropped = 0
+        if self.queue:
+            console.info("%d messages of the last boot are still to be sent", len(self.queue))
+            self._work.set()
+
+    def add(self, topic, payload, keep=True):
+        """Queues a message; what is not to be kept is dropped while there is no connection."""
+        if not keep and not self._link.connected:
+            return
+        if len(self.queue) >= _MOST:
+            self.queue.pop(0)
+            self.dropped += 1
+        self.queue.append((topic, payload, keep))
+        self._idle.clear()
+        self._work.set()
+        if keep and not self._link.connected:
+            self.save()
+
+    def save(self):
+        """Puts on the file system what has not arrived."""
+        kept = []
+        room = _KEPT
+        for topic, payload, keep in reversed(self.queue):
+            if keep and len(payload) <= min(_KEPT_SIZE, room):
+                kept.insert(0, [topic, payload])
+                room -= len(payload)
+        try:
+            if kept:
+                self._state.store(_FILE, kept)
+            elif self._stored:
+                self._state.remove(_FILE)
+            self._stored = bool(kept)
+        except OSError as error:
+            console.error("%d messages could not be kept: %s", len(kept), error)
+
+    async def flush(self, timeout_s):
+        """Waits until all is sent, at most so long; the rest is kept on the file system."""
+        if self.queue and self._link.connected:
+            try:
+                await asyncio.wait_for(self._idle.wait(), timeout_s)
+            except asyncio.TimeoutError:
+                pass
+        self.save()
+
+    async def run(self, beat):
+        """The task that sends."""
+        while True:
+            await beat.wait(self._work)
+            while self.queue:
+                beat()
+                if not self._link.connected:
+                    await beat.sleep(1)
+                    continue
+                entry = self.queue[0]
+                try:
+                    await self._link.publish(entry[0], entry[1], qos=1, timeout_s=_PUBLISH_S)
+                except LinkError:
+                    self.save()
+                    continue
+                if entry in self.queue:
+                    self.queue.remove(entry)
+            if self._stored:
+                self.save()
+            self._idle.set()
+
+
+def _kept(state):
+    """The messages in the file; none if it is not ours."""
+    entries = state.load(_FILE, [])
+    if not isinstance(entries, list):
+        return []
+    queue = []
+    for entry in entries:
+        if not isinstance(entry, list) or len(entry) != 2:
+            return []
+        if not isinstance(entry[0], str) or not isinstance(entry[1], bytes):
+            return []
+        queue.append((entry[0], entry[1], True))
+    return queue

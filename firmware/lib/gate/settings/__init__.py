@@ -1,0 +1,1 @@
+"""The device's settings: those flashed, and those set over the air."""

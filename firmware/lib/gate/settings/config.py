@@ -1,0 +1,196 @@
+"""What was flashed beside the firmware: config.json and credentials.json, checked key by key."""
+
+import json
+import os
+
+from gate import ConfigError, console
+from gate.clock import const
+
+_MAX_SIZE = const(4096)  # bytes of a file
+UPLINKS = ("mqtt", "coap", "both")
+_PORTS = {"http": 80, "https": 443, "coap": 5683}
+_DEVICE_CHARS = "abcdefghijklmnopqrstuvwxyz0123456789-"
+
+
+class Config:
+    """The device's settings.
+
+    device: 1..32 characters of a-z 0-9 -; product, vendor (a domain), board: text; uplink: one of
+    UPLINKS, with mqtt_host, mqtt_port, user and password, and/or coap_host, coap_port and coap_key
+    (32 bytes); payloads: (scheme, host, port, path with a / at its end) of the base address that
+    payload addresses are relative to; enrol: the same of the server that claims are shown to, if
+    it is another; mqtt_tls, payloads_tls: whether these speak TLS;
+    telemetry_period_s, trial_timeout_s: seconds; log_level: a number of console.LEVELS; streams,
+    store: what tuning takes from them; dangerous: whether commands may do anything at all; clock:
+    whether the board's clock, if it has one, is right.
+    """
+
+    def __init__(self, folder, board, settings=None, secrets=True):
+        """Reads both files in `folder`; `board` is the name of the board this runs on; settings:
+        {dotted key: value}, what was set over the air (gate.settings.overrides); secrets: whether
+        to read credentials.json, too, without which a board is no device yet. Raises ConfigError.
+        """
+        found = _Document(folder + "/config.json")
+        if settings:
+            found.change(settings)
+        self.product = found.text("product", 64)
+        self.vendor = found.text("vendor", 64)
+        self.board = found.text("board", 32)
+        if self.board != board:
+            raise found.wrong("board", "is %r, but this board is %r" % (self.board, board))
+        self.uplink = UPLINKS[found.choice("uplink", UPLINKS, UPLINKS[0])]
+        self.mqtt_tls = False
+        if self.uplink != "mqtt":
+            server = found.inner("coap")
+            self.coap_host = server.text("host", 128)
+            self.coap_port = server.number("port", 1, 65535, 5683)
+        if self.uplink != "coap":
+            broker = found.inner("mqtt")
+            self.mqtt_host = broker.text("host", 128)
+            self.mqtt_tls = broker.flag("tls", False)
+            self.mqtt_port = broker.number("port", 1, 65535, 8883 if self.mqtt_tls else 1883)
+        self.payloads = _address(found, "payloads")
+        self.enrol = _address(found, "enrol") if "enrol" in found.names() else self.payloads
+        self.payloads_tls = self.payloads[0] == "https"
+        self.telemetry_period_s = found.number("telemetry_period_s", 1, 86400, 60)
+        self.trial_timeout_s = found.number("trial_timeout_s", 10, 3600, 60)
+        self.log_level = found.choice("log_level", console.LEVELS, "info")
+        self.streams = found.optional("streams")
+        self.store = found.optional("store")
+        self.dangerous = found.flag("dangerous", False)
+        self.clock = found.flag("clock", True)
+        if secrets:
+            path = folder + "/credentials.json"
+            self._own(found, _Document(path, also=" or enrol (docs/enrolment.md)"))
+
+    def _own(self, found, secret):
+        """Who the device is: what it became when it enrolled, else what it was flashed as."""
+        named = secret if "device" in secret.names() else found
+        self.device = named.text("device", 32)
+        if any(char not in _DEVICE_CHARS for char in self.device):
+            raise named.wrong("device", "may hold only a-z, 0-9 and -")
+        if self.uplink != "mqtt":
+            self.coap_key = secret.key("coap_key")
+        if self.uplink != "coap":
+            self.user = secret.text("user", 128)
+            self.password = secret.text("password", 128)
+
+
+class _Document:
+    """One JSON object; every error names the file and the key."""
+
+    def __init__(self, path, values=None, prefix="", also=""):
+        """also: another remedy when the file is missing."""
+        self._path = path
+        self._also = also
+        self._prefix = prefix
+        self._values = self._read() if values is None else values
+
+    def wrong(self, key, what):
+        return ConfigError(
+            "%s: %s%s %s; flash it again (tidegate flash)" % (self._path, self._prefix, key, what)
+        )
+
+    def change(self, settings):
+        """Puts values at dotted keys."""
+        for name, value in settings.items():
+            values = self._values
+            parts = name.split(".")
+            for part in parts[:-1]:
+                values = values.setdefault(part, {})
+                if not isinstance(values, dict):
+                    raise self.wrong(name, "is not a key: %s has a value" % part)
+            values[parts[-1]] = value
+
+    def text(self, key, most):
+        value = self._values.get(key)
+        if value is None:
+            raise self.wrong(key, "is missing")
+        if not isinstance(value, str) or not 0 < len(value) <= most:
+            raise self.wrong(key, "must be a text of 1 to %d characters" % most)
+        return value
+
+    def number(self, key, least, most, default):
+        value = self._values.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise self.wrong(key, "must be a whole number from %d to %d" % (least, most))
+        return value
+
+    def key(self, key):
+        """32 bytes, in hex."""
+        text = self.text(key, 64)
+        try:
+            value = bytes(int(text[at : at + 2], 16) for at in range(0, 64, 2))
+        except ValueError:
+            value = b""
+        if len(value) != 32:
+            raise self.wrong(key, "must be 64 hex digits")
+        return value
+
+    def flag(self, key, default):
+        value = self._values.get(key, default)
+        if not isinstance(value, bool):
+            raise self.wrong(key, "must be true or false")
+        return value
+
+    def choice(self, key, names, default):
+        value = self._values.get(key, default)
+        if value not in names:
+            raise self.wrong(key, "must be one of " + ", ".join(names))
+        return names.index(value)
+
+    def real(self, key, default):
+        value = self._values.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float, type(default))):
+            raise self.wrong(key, "must be a number")
+        return value
+
+    def names(self):
+        return self._values.keys()
+
+    def optional(self, key):
+        """As inner; an empty one if the key is missing."""
+        if key in self._values:
+            return self.inner(key)
+        return _Document(self._path, {}, self._prefix + key + ".")
+
+    def inner(self, key):
+        value = self._values.get(key)
+        if not isinstance(value, dict):
+            raise self.wrong(key, "is missing" if value is None else "must be an object")
+        return _Document(self._path, value, self._prefix + key + ".")
+
+    def _read(self):
+        values = None
+        try:
+            if os.stat(self._path)[6] <= _MAX_SIZE:
+                with open(self._path) as file:
+                    values = json.load(file)
+        except OSError:
+            raise ConfigError(
+                "%s is missing; flash it (tidegate flash)%s" % (self._path, self._also)
+            )
+        except ValueError:
+            values = None
+        if not isinstance(values, dict):
+            raise ConfigError(
+                "%s is not a JSON object; flash it again (tidegate flash)" % self._path
+            )
+        return values
+
+
+def _address(found, key):
+    """(scheme, host, port, path) of "http://host[:port]/[path/]"."""
+    url = found.text(key, 200)
+    scheme, _, rest = url.partition("://")
+    if scheme not in _PORTS:
+        raise found.wrong(key, "must start with http://, https:// or coap://")
+    place, slash, path = rest.partition("/")
+    host, _, port = place.partition(":")
+    try:
+        number = int(port) if port else _PORTS[scheme]
+    except ValueError:
+        number = 0
+    if not host or not 0 < number < 65536 or (path and not path.endswith("/")):
+        raise found.wrong(key, "must look like %s://host:port/" % scheme)
+    return scheme, host, number, "/" + path

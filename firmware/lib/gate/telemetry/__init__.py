@@ -1,0 +1,1 @@
+"""Telemetry, in the order of the data: source, window, pack, ring."""

@@ -1,0 +1,1 @@
+"""Which public keys count, and how they are replaced."""

@@ -1,0 +1,79 @@
+"""Takes new trust stores from the network, one at a time, if they may follow the one that is here
+(gate.trust.verify_rotation).
+"""
+
+import asyncio
+import hashlib
+
+from gate import console, ondemand
+from gate.clock import const
+from gate.reporting import alarms
+
+_REMEMBERED = const(4)
+
+
+class Rotation:
+    """The task that takes trust updates."""
+
+    def __init__(self, site, alarms_, changed):
+        """site: gate.device.Site; changed(version): called when the device has another trust
+        store.
+        """
+        self._site = site
+        self._alarms = alarms_
+        self._changed = changed
+        self._inbox = None
+        self._refused = None  # hash of the last update refused: it is not answered again
+        self._taken = []  # hashes of those taken in this boot: a broker may bring one twice
+        self._arrived = asyncio.Event()
+
+    def push(self, data):
+        """Takes an update (bytes) from the network; the newest counts. Cheap: called from the MQTT
+        reader.
+        """
+        self._inbox = data
+        self._arrived.set()
+
+    async def run(self, beat):
+        """The task."""
+        while True:
+            await beat.wait(self._arrived)
+            data, self._inbox = self._inbox, None
+            if data is not None:
+                self.handle(data)
+
+    def handle(self, data):
+        """Verifies one update and takes or refuses it."""
+        seen = hashlib.sha256(data).digest()
+        if seen == self._refused or seen in self._taken:
+            return
+        with ondemand.modules:
+            version = self._judge(data, seen)
+        if version:
+            self._refused = None
+            self._taken = self._taken[1 - _REMEMBERED :] + [seen]
+            console.info("trust store version %d taken", version)
+            self._changed(version)
+
+    def _judge(self, data, seen):
+        """The version taken; None if it is refused, or is what is here, as the retained one is at
+        each connection.
+        """
+        from gate.trust import store as trust_store
+        from gate.trust import verify_rotation
+
+        keeper = self._site.keys()
+        if keeper.holds(verify_rotation.payload(data)):
+            return None
+        try:
+            store, encoded = verify_rotation.judge(data, keeper.store, self._site.feed)
+        except trust_store.Untrusted as error:
+            self._refused = seen
+            self._alarms.raise_(alarms.TRUST_REFUSED, error.reason, error.detail)
+            return None
+        try:
+            keeper.replace(store, encoded)
+        except OSError as error:
+            self._alarms.raise_(alarms.TRUST_REFUSED, "storage", "%r" % error)
+            return None
+        return store.version

@@ -1,0 +1,88 @@
+"""Keeps the trust store in two files, and never goes back to an older one.
+
+Each file is replaced as a whole (gate.files). A new store goes into the copy first, then into
+the file that was flashed; at each start the newer valid one counts and the other is made like it.
+So a power cut leaves the old store or the new one, a damaged file costs nothing, and flashing an
+older store by mistake brings no dropped key back. docs/trust.md has how to start over.
+"""
+
+from gate import ConfigError, console
+from gate.files import State
+from gate.trust import store as trust_store
+
+FILE = "trust.cbor"  # as flashed
+COPY = "trust-copy.cbor"
+
+
+class Keeper:
+    """The trust store of this device; whoever verifies asks here, for it may change. store:
+    trust.TrustStore.
+    """
+
+    def __init__(self, folder, sync=None):
+        """folder: where the files are; sync(folder): the board's. Raises ConfigError, with the
+        remedy, if none is usable.
+        """
+        self._files = State(folder, sync)
+        flashed, problem = self._read(FILE)
+        copy, _ = self._read(COPY)
+        if flashed is None and copy is None:
+            raise ConfigError(
+                "%s: %s; flash it (tidegate flash --trust)" % (self._files.path(FILE), problem)
+            )
+        # On a tie the flashed one counts: who flashes a store of the same version means it.
+        if copy is not None and (flashed is None or copy[0].version > flashed[0].version):
+            console.error(
+                "%s (%s) does not count: version %d of the trust store was here already",
+                self._files.path(FILE),
+                problem or "version %d" % flashed[0].version,
+                copy[0].version,
+            )
+            flashed = copy
+        self.store, data = flashed
+        for name in (COPY, FILE):
+            if self._files.read(name) != data:
+                self._try_write(name, data)
+
+    @property
+    def version(self):
+        return self.store.version
+
+    def find(self, role, kid):
+        return self.store.find(role, kid)
+
+    def kids(self, role):
+        return self.store.kids(role)
+
+    def quorum(self, role, signatures, feed):
+        return self.store.quorum(role, signatures, feed)
+
+    def holds(self, data):
+        """Whether these bytes are the store."""
+        return data is not None and self._files.read(FILE) == data
+
+    def replace(self, store, data):
+        """Makes `store`, encoded as `data`, the device's; raises OSError and keeps the old one."""
+        self._files.write(COPY, data)
+        self.store = store  # from here on a restart finds it
+        self._try_write(FILE, data)
+
+    def _read(self, name):
+        """((TrustStore, bytes), None) of a file, or (None, what is wrong with it)."""
+        data = self._files.read(name)
+        if data is None:
+            return None, "it is missing, so nothing could be verified"
+        try:
+            store = trust_store.parse(data)
+        except ValueError as error:
+            return None, str(error)
+        if not store.kids(trust_store.RELEASE):
+            return None, "it holds no release key, so no update could ever be accepted"
+        return (store, data), None
+
+    def _try_write(self, name, data):
+        """The other file has it; this one is made good at the next start if it cannot be now."""
+        try:
+            self._files.write(name, data)
+        except OSError as error:
+            console.error("%s could not be written: %r", self._files.path(name), error)

@@ -1,0 +1,1 @@
+"""The way of an update: offer, decide, fetch, apply, trial."""

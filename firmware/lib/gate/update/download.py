@@ -1,0 +1,167 @@
+"""Payloads on their way: fetched into one file, resumed where it stopped, checked before anybody
+parses a byte.
+"""
+
+import hashlib
+import os
+
+from gate import console
+from gate.clock import const
+from gate.update import failures
+from gate.update.failures import Failure
+
+_PREFIX = "payload-"
+_BUFFER = const(1024)  # bytes; for the network and for hashing
+_SYNC = const(4096)  # bytes after which what arrived is made durable: a reset loses no more
+_RESERVE = const(16384)  # bytes of the file system that stay free for the agent's own files
+_ENOSPC = const(28)  # MicroPython's errno has no name for it
+_GONE = (404, 410)
+_ANSWER_S = const(30)  # for a block over CoAP
+_STATUS = {"changed": 416, "size": 416}  # of a CoAP error without a code
+_NO_RESUME = (200, 206, 416)  # an answer, but not to a resumed request: from the start next time
+
+
+class _Refused(Exception):
+    """The server's answer was none to go on with. status: HTTP's, CoAP's is alike."""
+
+    def __init__(self, status, error):
+        super().__init__(str(error))
+        self.status = status
+
+
+class Interrupted(Exception):
+    """The connection failed; what arrived is kept, and the same call goes on from there."""
+
+
+def forget(state, keep=None):
+    """Removes the staged payloads of a folder (gate.files.State), but for the one named
+    `keep`.
+    """
+    for name in state.names():
+        if name.startswith(_PREFIX) and name != keep:
+            state.remove(name)
+
+
+class Staging:
+    """At most one payload in a folder, named by its digest."""
+
+    def __init__(self, state, site):
+        """state: gate.files.State of the folder; site: gate.device.Site."""
+        self._state = state
+        self._site = site
+        self._feed = site.feed
+        self._buffer = bytearray(_BUFFER)
+
+    async def fetch(self, digest, size, progress):
+        """The path of the file that holds the payload, whole and checked.
+
+        digest: its SHA-256 and name; size: bytes; progress(done) is called as bytes arrive. Raises
+        Interrupted, or Failure when there is no use in trying again.
+        """
+        if self._site.fetching:
+            raise Interrupted("another payload is on its way")
+        self._site.fetching = True
+        try:
+            return await self._fetch(digest, size, progress)
+        finally:
+            self._site.fetching = False
+
+    async def _fetch(self, digest, size, progress):
+        name = _PREFIX + _hex(digest)[:16]
+        forget(self._state, keep=name)
+        have = self._state.size(name)
+        if have > size:
+            self._state.remove(name)
+            have = 0
+        self._check_space(size - have)
+        if have < size:
+            await self._get_rest(name, digest, have, size, progress)
+        if self._digest(name) != digest:
+            self._state.remove(name)
+            raise Failure(
+                failures.PAYLOAD_DIGEST, "what the server sent is not the announced payload"
+            )
+        return self._state.path(name)
+
+    async def _get_rest(self, name, digest, have, size, progress):
+        scheme, host, port, path = self._site.payloads
+        path += "p/" + _hex(digest)
+        get = self._over_coap if scheme == "coap" else self._over_http
+        try:
+            with open(self._state.path(name), "ab") as file:
+                take = _Sink(file, have, progress).take
+                total = await get(host, port, path, have, take, size)
+        except _Refused as error:
+            if error.status in _GONE:
+                raise Failure(failures.PAYLOAD_MISSING, "the server has no %s" % path)
+            if error.status in _NO_RESUME:
+                self._state.remove(name)
+            raise Interrupted(str(error))
+        except OSError as error:
+            code = failures.NO_SPACE if error.errno == _ENOSPC else failures.STORAGE
+            raise Failure(code, "staging the payload: %r" % error)
+        if total != size:
+            self._state.remove(name)
+            raise Failure(
+                failures.PAYLOAD_DIGEST, "the payload has %d bytes, not %d" % (total, size)
+            )
+
+    async def _over_http(self, host, port, path, have, take, size):
+        from http_client import get as http_client_get
+
+        try:
+            return await http_client_get.get(
+                host, port, path, have, take, self._buffer, size, ssl=self._site.https
+            )
+        except http_client_get.HttpError as error:
+            raise _Refused(error.status, error)
+
+    async def _over_coap(self, host, port, path, have, take, size):
+        from coap import client
+
+        try:
+            return await client.fetch(host, port, path, have, take, self._buffer, size, _ANSWER_S)
+        except client.CoapError as error:
+            raise _Refused(_STATUS.get(error.reason, error.code or 0), error)
+
+    def _digest(self, name):
+        check = hashlib.sha256()
+        view = memoryview(self._buffer)
+        with open(self._state.path(name), "rb") as file:
+            while True:
+                self._feed()
+                count = file.readinto(self._buffer)
+                if not count:
+                    return check.digest()
+                check.update(view[:count])
+
+    def _check_space(self, size):
+        if not hasattr(os, "statvfs"):
+            return
+        found = os.statvfs(self._state.folder)
+        free = found[0] * found[3]
+        if free < size + _RESERVE:
+            console.error("%d bytes to stage, %d free", size, free)
+            raise Failure(failures.NO_SPACE, "%d bytes to stage, %d free" % (size, free))
+
+
+class _Sink:
+    """Appends to the file and makes it durable every few kilobytes."""
+
+    def __init__(self, file, done, progress):
+        self._file = file
+        self._progress = progress
+        self._done = done
+        self._synced = done
+
+    def take(self, view):
+        self._file.write(view)
+        self._done += len(view)
+        if self._done - self._synced >= _SYNC:
+            self._file.flush()
+            self._synced = self._done
+        self._progress(self._done)
+
+
+def _hex(data):
+    return "".join("%02x" % byte for byte in data)

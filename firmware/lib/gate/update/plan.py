@@ -1,0 +1,109 @@
+"""What an authentic manifest comes to on this device: one payload to fetch, one image to make of
+it.
+"""
+
+import cbor
+
+from gate.clock import const
+from gate.update import failures
+from gate.update.failures import Failure
+from gate.update.suit_processor import Processor
+
+_NEXT = [b"next"]
+_RUN = [b"run"]
+_PAYLOADS = "p/"  # folder of the payloads, relative to the configured server
+_PATCH_FORMAT = const(1)
+_RUNNING_INDEX = const(1)
+
+
+class Identity:
+    """What this device is to a manifest: the target of suit.Processor."""
+
+    components = (_NEXT, _RUN)
+
+    def __init__(self, boot, site):
+        """site: gate.device.Site."""
+        self.vendor_id = site.vendor_id
+        self.class_id = site.class_id
+        self._boot = boot
+
+    def matches(self, component, digest, size):
+        if component == _RUN:  # the loader has just compared the slot with these
+            running = self._boot.running
+            return size == running.size and digest == running.digest
+        return size <= self._boot.other_slot_size and self._boot.other_digest(size) == digest
+
+
+class Plan:
+    """A manifest whose install section was run up to its fetch.
+
+    digest, size: of the image; payload, payload_size: SHA-256 and size of what is fetched;
+    is_patch: whether that is a patch for the image that runs.
+    """
+
+    def __init__(self, manifest, identity):
+        """Raises Failure if a condition fails, or if it is more than the profile allows."""
+        self.manifest = manifest
+        self._processor = Processor(manifest, identity)
+        self._steps = self._processor.install()
+        fetch = next(self._steps, None)
+        if fetch is None or fetch.component != _NEXT:
+            raise Failure(
+                failures.UNSUPPORTED, "the manifest installs nothing", failures.SUIT_COMPONENT
+            )
+        self.digest = fetch.digest
+        self.size = fetch.size
+        self.is_patch = fetch.arguments is not None
+        if self.is_patch:
+            self.payload, self.payload_size = _patch_arguments(fetch.arguments)
+            address = _PAYLOADS  # the arguments complete it: docs/decisions/0005
+        else:
+            self.payload, self.payload_size = fetch.digest, fetch.size
+            address = _PAYLOADS + "".join("%02x" % byte for byte in self.payload)
+        if fetch.uri != address:
+            raise Failure(
+                failures.UNSUPPORTED, "a payload is named by its digest", failures.SUIT_PARAMETER
+            )
+
+    def check(self, boot):
+        """Raises Failure if this device must not install it now."""
+        sequence, floor = self.manifest.sequence, boot.sequence_floor
+        if sequence < floor or sequence == boot.running.sequence:
+            raise Failure(failures.OLDER, "sequence %d is not newer than %d" % (sequence, floor))
+        if boot.is_bad(self.digest):
+            raise Failure(
+                failures.FAILED_BEFORE, "failed its trial on this device; not tried again"
+            )
+        if self.size > boot.other_slot_size:
+            raise Failure(
+                failures.NO_SPACE,
+                "image of %d bytes, slot of %d" % (self.size, boot.other_slot_size),
+            )
+
+    def finish(self):
+        """Goes on after the fetch, when the slot holds the image; raises Failure if it is not
+        right.
+        """
+        if next(self._steps, None) is not None:
+            raise Failure(failures.UNSUPPORTED, "one fetch a manifest", failures.SUIT_COMMAND)
+        self._processor.validate()
+
+
+def _patch_arguments(data):
+    """(SHA-256, size) of the patch in fetch-arguments."""
+    try:
+        values = cbor.loads(data)
+    except cbor.CborError as error:
+        raise Failure(failures.MALFORMED, "fetch arguments: %s" % error, failures.SUIT_PARAMETER)
+    if not isinstance(values, dict) or set(values) != {1, 2, 3, 4}:
+        raise Failure(
+            failures.UNSUPPORTED, "fetch arguments of another form", failures.SUIT_PARAMETER
+        )
+    size, digest = values[3], values[4]
+    if values[1] != _PATCH_FORMAT or values[2] != _RUNNING_INDEX:
+        raise Failure(failures.UNSUPPORTED, "patch format %r" % values[1], failures.SUIT_PARAMETER)
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise Failure(failures.MALFORMED, "patch size %r" % size, failures.SUIT_PARAMETER)
+    if not isinstance(digest, bytes) or len(digest) != 32:
+        raise Failure(failures.MALFORMED, "patch digest", failures.SUIT_PARAMETER)
+    return digest, size

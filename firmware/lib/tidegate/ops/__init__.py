@@ -1,1 +1,0 @@
-"""The functions behind the opcodes of tidegate.catalog: function(call, **arguments) -> answer."""

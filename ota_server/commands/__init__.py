@@ -1,0 +1,1 @@
+"""Which commands the server passes on."""

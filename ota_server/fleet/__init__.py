@@ -1,0 +1,1 @@
+"""Devices as a fleet: groups and enrolment."""

@@ -1,0 +1,1 @@
+"""The server's side of MQTT: what comes up, what goes down, brokers' users."""

@@ -1,0 +1,143 @@
+"""Files for mosquitto in place of the broker inside: users, the two-line access list, a configuration to start from.
+
+Two ways. With password and access file the server writes them at each change and mosquitto reads them again. With the
+dynamic security plugin (ota_server.mqtt.dynsec) the plugin's file is written once, and changes go over MQTT.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+
+from sqlalchemy import select
+
+from ota_server.config import Config
+from ota_server.mqtt import dynsec
+from ota_server.security import passwords
+from ota_server.store import Store
+from ota_server.store.models import Device
+from tidegate.errors import TidegateError
+from tidegate.files import read_limited, write_atomic
+
+log = logging.getLogger("tidegate.mosquitto")
+
+SERVER_USER = "tidegate_server"  # no device can be called so: ids have no underscore
+PLUGIN_FILE = "dynamic-security.json"
+_writing = threading.Lock()  # from reading the users to the file: an older list must not replace a newer one
+
+ACCESS = f"""\
+# A device writes below its own up/ and reads below its own down/; its user name is its id.
+pattern write tg/%u/up/#
+pattern read tg/%u/down/#
+
+user {SERVER_USER}
+topic read tg/+/up/#
+topic write tg/+/down/#
+"""
+
+_BY_FILES = """\
+# A client's id is its user name, so that nobody takes over another's connection by its client id.
+use_username_as_clientid true
+password_file {folder}/passwords
+acl_file {folder}/access
+"""
+
+_DYNAMIC = """\
+plugin {plugin}
+plugin_opt_config_file {folder}/{file}
+"""
+
+CONFIGURATION = """\
+# Written once by `tidegate mosquitto`; change it as you like.
+listener 1883 127.0.0.1
+allow_anonymous false
+{access}\
+pid_file {folder}/mosquitto.pid
+max_packet_size 20480
+max_keepalive 600
+persistence true
+persistence_location {folder}/
+# What the server has not read yet is on disk, but for the last message: a broker that is killed has it when it is back.
+autosave_on_changes true
+autosave_interval 1
+max_queued_messages 20000
+# Not info: that has a line for each time it saves.
+log_type error
+log_type warning
+log_type notice
+"""
+
+
+def write(folder: Path, config: Config, store: Store) -> None:
+    """Write the users and the access list, and a configuration where there is none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with _writing:
+        lines = [f"{device_id}:{password_hash}" for device_id, password_hash in _devices(store)]
+        users = "\n".join([f"{SERVER_USER}:{_own_hash(config)}", *lines]) + "\n"
+        write_atomic(folder / "passwords", users.encode(), mode=0o640)
+        write_atomic(folder / "access", ACCESS.encode(), mode=0o640)
+        _configure(folder, _BY_FILES.format(folder=folder.resolve()))
+        _reload(folder / "mosquitto.pid")
+
+
+def write_dynamic(folder: Path, config: Config, store: Store, plugin: Path | None = None) -> bool:
+    """Write the plugin's file and a configuration, each only where there is none: mosquitto keeps the file itself.
+
+    Returns whether the plugin's file was written; mosquitto reads it when it starts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / PLUGIN_FILE
+    main = folder / "mosquitto.conf"
+    if not main.exists():
+        found = plugin or dynsec.plugin()
+        _configure(folder, _DYNAMIC.format(plugin=found, folder=folder.resolve(), file=PLUGIN_FILE))
+    elif PLUGIN_FILE not in main.read_text(errors="replace"):
+        raise TidegateError(
+            f"{main} is there already, and does not use the plugin",
+            "Move it away to have a new one written, or add `plugin` and `plugin_opt_config_file` to it",
+        )
+    if file.exists():
+        return False
+    write_atomic(file, dynsec.file(SERVER_USER, _own_hash(config), _devices(store)), mode=0o660)
+    return True
+
+
+def refresh(config: Config, store: Store) -> None:
+    """After a change of users, if this server looks after a mosquitto's files."""
+    if config.mosquitto_dir is None:
+        return
+    if not config.dynamic:
+        write(config.mosquitto_dir, config, store)
+    elif write_dynamic(config.mosquitto_dir, config, store):
+        log.warning(
+            "the plugin's file in %s was missing and is there again; restart a mosquitto that started without it",
+            config.mosquitto_dir,
+        )
+
+
+def _devices(store: Store) -> list[tuple[str, str]]:
+    """Those who may log in, with the hashes of their passwords."""
+    with store.read() as session:
+        known = select(Device.id, Device.password_hash).where(Device.revoked_at.is_(None)).order_by(Device.id)
+        return [(row.id, row.password_hash) for row in session.execute(known)]
+
+
+def _own_hash(config: Config) -> str:
+    return passwords.hashed(read_limited(config.broker_password, 256, "broker password").decode().strip())
+
+
+def _configure(folder: Path, access: str) -> None:
+    main = folder / "mosquitto.conf"
+    if not main.exists():
+        write_atomic(main, CONFIGURATION.format(folder=folder.resolve(), access=access).encode())
+
+
+def _reload(pid_file: Path) -> None:
+    """SIGHUP makes mosquitto read its users again, and end the connections of those who could not log in any more."""
+    with contextlib.suppress(OSError, ValueError):
+        pid = int(pid_file.read_text())
+        if Path(f"/proc/{pid}/comm").read_text().strip() == "mosquitto":  # pid files outlive their process
+            os.kill(pid, signal.SIGHUP)

@@ -1,0 +1,1 @@
+"""Releases: accepting, checking and offering them, and their payloads."""

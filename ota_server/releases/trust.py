@@ -1,0 +1,121 @@
+"""The trust store that this server goes by, and the updates it hands to devices.
+
+The store given at the start (--trust) is where it begins; every published update moves it on, in the database, so
+that all processes of a server follow at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session, selectinload
+
+from ota_server.config import Config
+from ota_server.errors import Problem
+from ota_server.security import audit
+from ota_server.store import Store, trust_updates
+from ota_server.store.models import DataTarget, Device, DeviceData, Target, TrustUpdate
+from tidegate.errors import Refused, TidegateError
+from tidegate.manifest import envelope
+from tidegate.trust import rotation
+from tidegate.trust import store as trust_store
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`created` is false when this version was already here; `withdrawn` are offers that devices would refuse now."""
+
+    store: trust_store.TrustStore
+    created: bool
+    withdrawn: list[Target | DataTarget]
+
+
+def current(session: Session, config: Config) -> trust_store.TrustStore:
+    """The newest trust store that this server knows; Problem 503 without any."""
+    row = trust_updates.newest(session)
+    published = trust_store.decode(row.store) if row is not None else None
+    if config.trust_file.is_file():
+        given = trust_store.load(config.trust_file)
+        if published is None or given.version > published.version:
+            return given
+    if published is None:
+        raise Problem(
+            503,
+            "no-trust-store",
+            f"this server has no trust store ({config.trust_file}), so it can check no release",
+            "Start it with --trust FILE, the same file the devices carry",
+        )
+    return published
+
+
+def check_given(session: Session, given: trust_store.TrustStore) -> None:
+    """TidegateError if another store of the same version was published here."""
+    row = session.get(TrustUpdate, given.version)
+    if row is not None and row.store != trust_store.encode(given):
+        raise TidegateError(
+            f"another version {given.version} of the trust store was published here",
+            "Name the store that this server started with, or use a new data folder for a new fleet",
+        )
+
+
+def publish(store: Store, config: Config, document: bytes, actor: str) -> Outcome:
+    """Judge a trust update as a device would, keep it, and withdraw offers that devices would now refuse.
+
+    Raises Problem or Refused and then has changed nothing.
+    """
+    with store.write() as session:
+        proposed = rotation.store_of(document)
+        known = session.get(TrustUpdate, proposed.version)
+        if known is not None and known.store == trust_store.encode(proposed):
+            return Outcome(proposed, False, [])
+        new = rotation.judge(document, current(session, config))
+        session.add(TrustUpdate(version=new.version, document=document, store=trust_store.encode(new)))
+        withdrawn = _withdraw(session, new)
+        audit.record(
+            session,
+            actor,
+            "trust.publish",
+            f"version {new.version}",
+            keys=[key.kid.hex() for key in new.keys],
+            revoked=[kid.hex() for kid in new.revoked],
+            withdrawn=[
+                target.manifest_digest if isinstance(target, Target) else f"{target.name} {target.digest}"
+                for target in withdrawn
+            ],
+        )
+        return Outcome(new, True, withdrawn)
+
+
+def _withdraw(session: Session, keys: trust_store.TrustStore) -> list[Target | DataTarget]:
+    """Take back every release and all data that too few of the keys have signed; what was on offer is returned."""
+    wanted = select(Target).where(Target.withdrawn.is_(False)).options(selectinload(Target.release))
+    taken: list[Target | DataTarget] = [
+        target
+        for target in session.scalars(wanted).all()
+        if _is_orphaned(target, keys) and _free(session, Device, target)
+    ]
+    content = select(DataTarget).where(DataTarget.withdrawn.is_(False))
+    taken += [
+        target
+        for target in session.scalars(content).all()
+        if _is_orphaned(target, keys) and _free(session, DeviceData, target)
+    ]
+    return taken
+
+
+def _is_orphaned(target: Target | DataTarget, keys: trust_store.TrustStore) -> bool:
+    """Whether the keys do not vouch for it; then it is marked."""
+    try:
+        envelope.check_signatures(envelope.open_envelope(target.envelope), keys)
+    except Refused:
+        target.withdrawn = True
+    return target.withdrawn
+
+
+def _free(session: Session, holders: type[Device] | type[DeviceData], target: Target | DataTarget) -> bool:
+    """Offer it to nobody any more; whether anybody had it."""
+    # As sent: the broker may have it, also when a birth has asked for it once more since. The worker takes it back.
+    gone = update(holders).where(holders.offer_id == target.id).values(offer_id=None, offer_sent_id=target.id)
+    freed = session.execute(gone)
+    return bool(freed.rowcount)  # type: ignore[attr-defined]

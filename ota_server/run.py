@@ -1,0 +1,256 @@
+"""Puts a whole server together in one process: database, broker, MQTT worker, HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hmac
+import json
+import logging
+import os
+import secrets
+import signal
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from ota_server import create_app
+from ota_server.broker import Access, EmbeddedBroker
+from ota_server.coap import CoapServer, Keys
+from ota_server.commands.policy import Relay
+from ota_server.config import Config
+from ota_server.errors import is_storage_full
+from ota_server.http.server import HttpServer
+from ota_server.mqtt import mosquitto_files
+from ota_server.mqtt.dynsec_worker import Accounts
+from ota_server.mqtt.worker import BrokerUrl, MqttWorker, client_id
+from ota_server.releases import trust as releases_trust
+from ota_server.releases.payloads import Payloads
+from ota_server.security import audit, passwords, tokens
+from ota_server.store import Store, devices, migrate
+from ota_server.store.models import Device, Token
+from ota_server.store.retention import Keep
+from ota_server.tls_context import Tls, client_of
+from tidegate.errors import TidegateError
+from tidegate.files import read_limited, write_atomic
+from tidegate.trust import store as trust_store
+
+log = logging.getLogger("tidegate.serve")
+
+BROKER_WAIT_S = 3
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen; port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """From HOST:PORT; an IPv6 host goes in brackets."""
+        host, colon, port = text.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+            raise TidegateError(f"{text!r} is not an address", "Write it like 127.0.0.1:8080")
+        return cls(host, int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def prepare(config: Config) -> Store:
+    """Make what the first start needs: folder, tables, admin token, broker password. Safe at every start."""
+    try:
+        config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        migrate(config.database)
+        store = Store(config.database)
+        with store.write() as session:
+            if session.scalar(select(Token.id).limit(1)) is None:
+                token = tokens.new_token(session, "admin", ["admin"])
+                write_atomic(config.admin_token, token.encode() + b"\n", mode=0o600)
+                audit.record(session, "serve", "token.new", "admin", scopes=["admin"])
+        if not config.broker_password.exists():
+            write_atomic(config.broker_password, secrets.token_urlsafe(32).encode() + b"\n", mode=0o600)
+    except (OSError, SQLAlchemyError) as error:
+        full = is_storage_full(error)
+        raise TidegateError(
+            f"the data folder {config.data} cannot be used: {getattr(error, 'orig', error)}",
+            "Free some space" if full else "Check that it can be written and belongs to this server",
+        ) from error
+    return store
+
+
+def install_trust(config: Config, file: Path) -> None:
+    """Check a trust store and copy it into the data folder: the one to begin with, before any published update."""
+    given = trust_store.load(file)
+    store = prepare(config)
+    try:
+        with store.read() as session:
+            releases_trust.check_given(session, given)
+    finally:
+        store.close()
+    write_atomic(config.data / "trust.cbor", read_limited(file, trust_store.MAX_SIZE, "trust store"))
+
+
+def device_login(store: Store, user: str, password: bytes) -> bool:
+    """Whether this is a registered device with its password. An unknown or revoked one takes as long to refuse."""
+    with store.read() as session:
+        known = select(Device.password_hash).where(Device.id == user, Device.revoked_at.is_(None))
+        stored = session.scalar(known)
+    right = passwords.matches(password, stored or passwords.NOBODY)
+    return right and stored is not None
+
+
+class Server:
+    """A running server. `start` returns the addresses; `run` serves until a signal; `stop` ends everything."""
+
+    def __init__(
+        self,
+        config: Config,
+        http: Address,
+        mqtt: Address,
+        broker_url: str | None = None,
+        coap: Address | None = None,
+        tls: Tls | None = None,
+        broker_ca: Path | None = None,
+    ) -> None:
+        self._config = config
+        self._http = http
+        self._mqtt = mqtt
+        self._broker_url = broker_url
+        self._coap_address = coap
+        self._tls = tls
+        self._broker_ca = broker_ca
+        self._store: Store | None = None
+        self._lock: TextIO | None = None
+        self._broker: EmbeddedBroker | None = None
+        self._worker: MqttWorker | None = None
+        self._accounts: Accounts | None = None
+        self._coap: CoapServer | None = None
+        self._web: HttpServer | None = None
+
+    def start(self) -> dict[str, str]:
+        """Open everything; returns {"http": url, "mqtt": url} with the real ports, also written to serve.json. There is
+        "coap" too where it was asked for."""
+        signal.signal(signal.SIGTERM, _leave)
+        store = self._store = prepare(self._config)
+        self._lock = _only_one(self._config.data)
+        own = read_limited(self._config.broker_password, 256, "broker password").decode().strip()
+        wake = threading.Event()
+        if self._broker_url is None:
+            scheme, tls = ("mqtts", self._tls.own_client()) if self._tls else ("mqtt", None)
+            broker = BrokerUrl(f"{scheme}://{mosquitto_files.SERVER_USER}@{self._start_broker(store, own)}", own, tls)
+            with store.write() as session:
+                devices.forget_sent_offers(session)  # a broker that just started remembers none
+        else:
+            broker = BrokerUrl(self._broker_url, own, client_of(self._broker_ca))
+            mosquitto_files.refresh(self._config, store)
+        if self._config.dynamic:
+            keys = Keys(self._config.coap_secret)
+            self._accounts = Accounts(store, keys, broker, client_id(own, "access"))
+            self._accounts.start()
+        keep = Keep(self._config.keep_days, self._config.keep_rows)
+        self._worker = MqttWorker(store, broker, wake, client_id(own), Relay(self._config), keep)
+        self._worker.start()
+        if not self._worker.wait_ready(BROKER_WAIT_S):
+            log.warning("the broker at %s is not there yet; trying on", broker)
+        coap = {} if self._coap_address is None else {"coap": self._start_coap(store, wake, self._coap_address)}
+        self._web = self._start_web(store, wake)
+        address = f"{self._web.scheme}://{Address(*self._web.address)}"
+        addresses = {"http": address, "mqtt": str(broker), **coap}
+        write_atomic(self._config.addresses, json.dumps({**addresses, "pid": os.getpid()}).encode() + b"\n")
+        with store.write() as session:
+            audit.record(session, "serve", "server.start", "server", **addresses)
+        return addresses
+
+    def run(self) -> None:
+        """Serve HTTP until SIGTERM or Ctrl-C."""
+        if self._web is None:
+            raise RuntimeError("start first")
+        with contextlib.suppress(KeyboardInterrupt, SystemExit):
+            self._web.run()
+
+    def stop(self) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one is enough
+        if self._web is not None:
+            self._web.close()
+        if self._coap is not None:
+            self._coap.stop()
+        if self._broker is not None:
+            self._broker.drain()
+        if self._accounts is not None:
+            self._accounts.stop()
+        if self._worker is not None:
+            self._worker.stop()
+        if self._broker is not None:
+            self._broker.stop()
+        if self._store is not None:
+            self._store.close()
+        if self._lock is not None:
+            with contextlib.suppress(OSError):
+                self._config.addresses.unlink()
+            self._lock.close()
+
+    def _start_broker(self, store: Store, own: str) -> Address:
+        access = Access(
+            mosquitto_files.SERVER_USER,
+            lambda password: hmac.compare_digest(password, own.encode()),
+            lambda user, password: device_login(store, user, password),
+            certificates=self._tls is not None and self._tls.client_ca is not None,
+        )
+        context = self._tls.context() if self._tls else None
+        self._broker = EmbeddedBroker(self._mqtt.host, self._mqtt.port, access, context)
+        try:
+            host, port = self._broker.start()
+        except OSError as error:
+            raise _cannot_listen(self._mqtt, "--mqtt", error) from error
+        return Address(host, port)
+
+    def _start_coap(self, store: Store, wake: threading.Event, address: Address) -> str:
+        payloads = Payloads(self._config.payloads, self._config.max_payload)
+        keys, relay = Keys(self._config.coap_secret), Relay(self._config)
+        coap = CoapServer(store, payloads, keys, relay, (address.host, address.port), wake.set)
+        try:
+            listening = coap.start()
+        except OSError as error:
+            raise _cannot_listen(address, "--coap", error) from error
+        self._coap = coap
+        return f"coap://{Address(*listening)}"
+
+    def _start_web(self, store: Store, wake: threading.Event) -> HttpServer:
+        app = create_app(self._config, store, wake, self._broker.dismiss if self._broker else None)
+        context = self._tls.context() if self._tls else None
+        try:
+            return HttpServer(app, self._http.host, self._http.port, self._config.max_payload, context)
+        except OSError as error:
+            raise _cannot_listen(self._http, "--http", error) from error
+
+
+def _only_one(data: Path) -> TextIO:
+    """Hold the folder until the file that is returned is closed, or this process ends, however it ends."""
+    lock = (data / "serve.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise TidegateError(
+            f"another server is running on {data}", "Stop it first, or name another folder with --data"
+        ) from None
+    return lock
+
+
+def _leave(_signal: int, _frame: Any) -> None:
+    raise SystemExit
+
+
+def _cannot_listen(address: Address, option: str, error: OSError) -> TidegateError:
+    return TidegateError(
+        f"cannot listen on {address}: {error.strerror or error}",
+        f"Is another server running there? Choose another address with {option} HOST:PORT",
+    )

@@ -1,0 +1,1 @@
+"""Credentials, passwords, tokens and the audit log."""

@@ -1,0 +1,1 @@
+"""What devices say, on its way into the store."""

@@ -1,0 +1,1 @@
+"""Boards: their descriptions, and the emulated one."""

@@ -1,0 +1,202 @@
+"""Commands and their answers as text: what `tidegate cmd` reads and prints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from tidegate.cli._common import facts, rows, say, text
+from tidegate.commands.send import is_open
+from tidegate.errors import TidegateError
+from tidegate.wire.opcodes import ROLES
+
+STATES = ("pending", "verified", "uplinked", "confirmed", "archived", "refused", "expired", "cancelled")
+_WAITS = {"pending": "waits for its signature to be checked", "verified": "waits for the device to be there"}
+_BRIEF = 100  # characters of an answer in a table
+
+
+def argument(word: str) -> tuple[str, Any]:
+    """(name, value) of NAME=VALUE; the value is JSON, bytes after hex:, or text."""
+    name, equals, value = word.partition("=")
+    if not name or not equals:
+        raise click.BadParameter(f"{word!r} is not NAME=VALUE", param_hint="argument")
+    if value.startswith("hex:"):
+        try:
+            return name, bytes.fromhex(value[4:])
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is not hex: and pairs of hex digits", param_hint=name) from None
+    try:
+        return name, json.loads(value)
+    except (ValueError, RecursionError):
+        return name, value
+
+
+class Stream:
+    """Prints the output of a command as it grows. `printed`: how many characters of it are out."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self.printed = 0
+
+    def show(self, told: dict[str, Any]) -> None:
+        output = told.get("output") or ""
+        if not self.quiet and len(output) > self.printed:
+            click.echo(output[self.printed :], nl=False)
+            self.printed = len(output)
+
+
+def state(told: dict[str, Any]) -> str:
+    """One word for how it stands: the outcome once there is one."""
+    return told.get("outcome") or told["state"]
+
+
+def ended(told: dict[str, Any], printed: int) -> None:
+    """How one command ended, after `printed` characters of its output."""
+    output, opcode, device = told.get("output") or "", told["opcode"], told["device"]
+    if output[printed:]:
+        say(output[printed:].rstrip("\n"))
+    elif printed and not output.endswith("\n"):
+        say("")
+    if told.get("missing_parts"):
+        say(f"{len(told['missing_parts'])} parts of the output did not arrive.")
+    if is_open(told):
+        say(f"{opcode} {_WAITS.get(told['state'], 'is on its way')}: {device} has not answered.")
+        say(f"Look again: tidegate cmd show {told['cti']}")
+        if told["state"] != "uplinked":
+            say(f"Take it back: tidegate cmd cancel {told['cti']}")
+        else:  # what fails before its counter is judged is not answered, but raises an alarm (docs/commands.md)
+            say("If the device refused it unanswered, it says why in: tidegate alarms list")
+    elif told["outcome"] == "done":
+        answer = (told["result"] or {}).get("answer")
+        if answer or not output:
+            facts(answer or {"answer": "done"}, title=f"{device} answers {opcode}")
+    elif told["outcome"] == "failed":
+        say(f"{device} failed at {opcode}: {told['why'] or 'no reason given'}")
+    elif told["state"] == "refused":
+        say(f"{opcode} was refused by {told['history'][-1]['by'].removeprefix('device ')}: {told['why']}")
+    else:
+        say(f"{opcode} for {device} has {told['state']}: {told['why'] or 'no reason given'}")
+
+
+def left_behind(asked: Sequence[dict[str, Any]]) -> str:
+    """What to do about commands that nobody waits for any more."""
+    waiting = [told for told in asked if is_open(told)]
+    lines = [f"Stopped waiting. {len(waiting)} command{'s' * (len(waiting) != 1)} may still be carried out:"]
+    for told in waiting:
+        lines.append(f"  {told['device']}: tidegate cmd show {told['cti']}   tidegate cmd cancel {told['cti']}")
+    return "\n".join(lines)
+
+
+def group(told: Sequence[dict[str, Any]], opcode: str) -> None:
+    """A line for each device, then what those put out that answered at length."""
+    table = [
+        {
+            "device": one["device"],
+            "state": "not sent" if "error" in one else state(one),
+            "cti": one.get("cti"),
+            "answer": brief(one),
+        }
+        for one in told
+    ]
+    rows(table, {"device": "DEVICE", "state": "STATE", "cti": "CTI", "answer": opcode.upper()}, "Nobody was asked.")
+    for one in told:
+        if one.get("output"):
+            say(f"\n{one['device']}:")
+            say(one["output"].rstrip("\n"))
+    good = sum(one.get("outcome") == "done" for one in told)
+    say(f"\n{good} of {len(told)} done.")
+
+
+def brief(told: dict[str, Any]) -> str:
+    """The answer in one line, or why there is none."""
+    if "error" in told:
+        return told["error"]
+    if told["outcome"] == "done":
+        answer = (told["result"] or {}).get("answer") or {}
+        line = ", ".join(f"{name}={text(value)}" for name, value in answer.items())
+        if told.get("output_size"):
+            line = f"{told['output_size']} bytes of output" + (f", {line}" if line else "")
+        line = " ".join((line or "done").split())
+        return line if len(line) <= _BRIEF else line[: _BRIEF - 1] + "…"
+    if is_open(told):
+        return _WAITS.get(told["state"], "has not answered")
+    return told["why"] or ""
+
+
+def line(told: dict[str, Any]) -> dict[str, Any]:
+    """One command among many facts."""
+    way = " → ".join(step["state"] for step in told["history"])
+    return {"cti": told["cti"], "opcode": told["opcode"], "way": way, "answer": brief(told)}
+
+
+def listed(told: Sequence[dict[str, Any]]) -> None:
+    columns = {
+        "cti": "CTI",
+        "device": "DEVICE",
+        "opcode": "OPCODE",
+        "state": "STATE",
+        "outcome": "OUTCOME",
+        "created": "CREATED",
+        "answer": "ANSWER",
+    }
+    rows([{**one, "answer": brief(one)} for one in told], columns, "No command was sent.")
+
+
+def whole(told: dict[str, Any]) -> None:
+    """One command with its history and its answer."""
+    names = ("device", "opcode", "arguments", "state", "outcome", "role", "kids", "created", "expires", "why")
+    facts({name: told[name] for name in names if told.get(name) is not None}, title=f"Command {told['cti']}")
+    say("")
+    rows(told["history"], {"at": "WHEN", "state": "STATE", "by": "BY", "why": "WHY"}, "It has no history.")
+    if told.get("output") is not None:
+        say("\nOutput:")
+        say(told["output"].rstrip("\n"))
+    answer = (told["result"] or {}).get("answer")
+    if answer:
+        say("")
+        facts(answer, title="Answer")
+
+
+def offered(told: dict[str, Any]) -> dict[str, Any]:
+    """{opcode: [role, limit in s, heavy, {argument: [type, least, most, default]}]} in an answer to `ops`. What is
+    too long for one message comes in parts: a JSON object a line."""
+    found = dict((told["result"] or {}).get("answer") or {})
+    try:
+        for line in (told.get("output") or "").splitlines():
+            found.update(json.loads(line))
+    except (ValueError, TypeError) as error:
+        raise TidegateError(
+            f"the answer of {told['device']} to ops cannot be read: {error}",
+            f"Look at it: tidegate cmd show {told['cti']}",
+        ) from None
+    return {name: entry for name, entry in sorted(found.items()) if isinstance(entry, list) and len(entry) == 4}
+
+
+def opcodes(value: dict[str, Any]) -> None:
+    if value["source"] == "server":
+        say(f"What {value['device']} answered on {value['at']}, as the server has kept it:\n")
+    lines = [
+        {
+            "opcode": name,
+            "role": ROLES.get(role, role),
+            "limit": f"{limit} s" + (", heavy" if heavy else ""),
+            "arguments": "  ".join(_spec(argument, spec) for argument, spec in sorted(arguments.items())),
+        }
+        for name, (role, limit, heavy, arguments) in value["opcodes"].items()
+    ]
+    columns = {"opcode": "OPCODE", "role": "NEEDS", "limit": "WITHIN", "arguments": "ARGUMENTS"}
+    rows(lines, columns, f"{value['device']} offers nothing.")
+
+
+def _spec(name: str, spec: Sequence[Any]) -> str:
+    """One argument as it is to be given: percent=0..100, text=str 1..8, [n=20]."""
+    kind, bounds = spec[0], spec[1:]
+    if name == "*":
+        return "NAME=VALUE..."
+    if kind == "bool":
+        return f"[{name}={text(bounds[0])}]" if bounds else f"{name}=true|false"
+    wanted = f"{bounds[0]}..{bounds[1]}" if kind in ("int", "float") else f"{kind} of {bounds[0]} to {bounds[1]}"
+    return f"[{name}={json.dumps(bounds[2])}: {wanted}]" if len(bounds) == 3 else f"{name}={wanted}"

@@ -1,0 +1,1 @@
+"""Signed commands: their format, and sending them."""

@@ -1,0 +1,181 @@
+"""What belongs on a board beside its image: the loader, its libraries where it verifies signatures, and settings."""
+
+from __future__ import annotations
+
+import ast
+import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tidegate import enrolment
+from tidegate.boards.board import Board
+from tidegate.errors import TidegateError
+from tidegate.files import read_limited
+from tidegate.image import build
+from tidegate.trust import certificates
+from tidegate.trust import store as trust_store
+
+MAX_JSON = 4096  # bytes; what the board reads (firmware/lib/gate/settings/config.py)
+OPTIONS = "/tg/boot.json"  # what the loader is told: firmware/boot/options.py
+AUTHORITIES = "/tg/ca.der"  # whom TLS trusts: firmware/lib/gate/link/tls.py
+TIME = "/tg/time"  # seconds since 1970 that have passed at least: the same
+NETWORK = "/tg/network.json"  # the wireless LAN, which is among the settings here and apart from them on the board
+CLAIM = "/tg/claim"  # what an unenrolled board enrols with
+MAIN = "/main.py"
+BOOT = "/boot"
+STAGE = "/boot.stage"  # where a loader that is kept in files arrives
+NEXT = "/boot.next"  # what that is renamed to when it is whole: firmware/main.py puts it in the place of /boot
+LIBRARY = "/boot/lib"  # where the loader finds what verifies signatures: firmware/boot/signature.py
+KINDS = ("rom", "file")
+VERIFY = ("digest", "signature")
+
+
+def settings(
+    trust_file: Path | None,
+    config: Path | None,
+    credentials: Path | None,
+    ca: Path | None = None,
+    client: tuple[Path, Path] | None = None,
+    claim: Path | None = None,
+) -> dict[str, bytes]:
+    """The files under /tg by path, checked. client: certificate and key; claim: what the board enrols with."""
+    files: dict[str, bytes] = {}
+    if ca:
+        files[AUTHORITIES] = certificates.authorities_der(ca)
+    if client:
+        device = json.loads(_json(config, "config")).get("device") if config else None
+        files["/tg/client.der"], files["/tg/client-key.der"] = certificates.client_der(*client, device)
+    if trust_file:
+        data = read_limited(trust_file, trust_store.MAX_SIZE, "trust store")
+        try:
+            trust_store.decode(data)
+        except TidegateError as error:
+            raise TidegateError(f"{trust_file} is no trust store: {error.message}", error.remedy) from error
+        files["/tg/trust.cbor"] = data
+    for name, source in (("config", config), ("credentials", credentials)):
+        if source:
+            files[f"/tg/{name}.json"] = _json(source, name)
+    if config:
+        files.update(_network_apart(config, json.loads(files["/tg/config.json"])))
+    if claim:
+        files[CLAIM] = _claim(claim, files.get("/tg/trust.cbor")).encode()
+    return files
+
+
+def wants_tls(config: bytes) -> bool:
+    """Whether a board with these settings needs somebody to trust."""
+    found = json.loads(config)
+    mqtt = found.get("mqtt")
+    return str(found.get("payloads")).startswith("https:") or (isinstance(mqtt, dict) and mqtt.get("tls") is True)
+
+
+def loader(root: Path, board: Board, signature: bool) -> dict[str, bytes]:
+    """The loader's files by path, compiled, in the order of writing: /main.py last, so that it finds its loader.
+
+    signature: with the libraries that verify signatures.
+    """
+    sources = {f"boot/{path.name}": path for path in sorted((root / "firmware" / "boot").glob("*.py"))}
+    sources["boot/board.py"] = root / "boards" / board.name / "board.py"
+    for name in board.modules:
+        sources[f"boot/{name}.py"] = root / "boards" / "common" / f"{name}.py"
+    if signature:
+        for name, path in library(root).items():
+            sources[f"{LIBRARY[1:]}/{name}"] = path
+    with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch:
+        files = {
+            f"/{name[:-3]}.mpy": build.compile_source(path, name, board, Path(scratch))
+            for name, path in sources.items()
+        }
+    main = root / "boards" / board.name / "main.py"
+    files[MAIN] = (main if main.exists() else root / "firmware" / "main.py").read_bytes()
+    return files
+
+
+def library(root: Path) -> dict[str, Path]:
+    """The modules of firmware/lib that firmware/boot/signature.py needs, by their path there."""
+    lib = root / "firmware" / "lib"
+    found: set[Path] = set()
+    waiting = [root / "firmware" / "boot" / "signature.py"]
+    while waiting:
+        for path in _modules(lib, _imported(ast.parse(waiting.pop().read_text()))):
+            if path not in found:
+                found.add(path)
+                waiting.append(path)
+    return {path.relative_to(lib).as_posix(): path for path in sorted(found)}
+
+
+def _modules(lib: Path, names: Iterable[str]) -> Iterator[Path]:
+    """The files behind dotted names, packages' own included; what is not in `lib` comes with MicroPython."""
+    for name in names:
+        parts = name.split(".")
+        for length in range(1, len(parts) + 1):
+            place = lib.joinpath(*parts[:length])
+            for path in (place.with_suffix(".py"), place / "__init__.py"):
+                if path.is_file():
+                    yield path
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def told(before: dict[str, Any], slots: str | None, verify: str | None, board: Board) -> dict[str, str]:
+    """What the loader shall be told: what is asked for, else what it was told before, else the board's own way."""
+    default = str(board.settings.get("slots", {}).get("kind", KINDS[0]))
+    return {
+        "slots": slots or _one_of(before.get("slots"), KINDS) or default,
+        "verify": verify or _one_of(before.get("verify"), VERIFY) or VERIFY[0],
+    }
+
+
+def encode(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _one_of(value: Any, known: tuple[str, ...]) -> str | None:
+    return value if value in known else None
+
+
+def _network_apart(path: Path, config: dict[str, Any]) -> dict[str, bytes]:
+    """A password of a wireless LAN must not be in a file that commands may show (fs.cat of /tg/config.json)."""
+    network = config.pop("network", None)
+    if network is None:
+        return {}
+    keys = {"ssid": (1, 32), "password": (8, 63), "country": (2, 2)}
+    if not isinstance(network, dict) or not network.keys() <= keys.keys():
+        raise TidegateError(f"{path}: network must be an object of ssid, password and country", "Correct it")
+    for key, (least, most) in keys.items():
+        value = network.get(key)
+        if key in network and not (isinstance(value, str) and least <= len(value.encode()) <= most):
+            raise TidegateError(f"{path}: network.{key} must be a text of {least} to {most} bytes", "Correct it")
+    if network and "ssid" not in network:
+        raise TidegateError(f"{path}: network.ssid is missing", "Name the wireless LAN, or leave network empty")
+    return {NETWORK: encode(network), "/tg/config.json": encode(config)}
+
+
+def _claim(path: Path, store: bytes | None) -> str:
+    text = read_limited(path, enrolment.MAX_FILE, "claim").decode(errors="replace")
+    try:
+        claim = enrolment.parse(text)
+    except TidegateError as error:
+        raise TidegateError(f"{path}: {error.message}", error.remedy) from error
+    if store is not None and claim.trust != enrolment.trust_print(store):
+        raise TidegateError(f"{path} is a claim for another trust store", "Make it with --trust of the same file")
+    return claim.text
+
+
+def _json(path: Path, what: str) -> bytes:
+    data = read_limited(path, MAX_JSON, what)
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise TidegateError(f"{path} is not JSON: {error}", "Correct it") from error
+    if not isinstance(value, dict):
+        raise TidegateError(f"{path} is not a JSON object", "Correct it")
+    return encode(value)

@@ -1,0 +1,131 @@
+"""What is asked for when a board is flashed, and what that means for one board: its own settings, its files."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tidegate.boards.board import Board
+from tidegate.errors import TidegateError
+from tidegate.flash import loader_files
+from tidegate.flash.identify import Found
+from tidegate.release import Release
+
+_PLACE = re.compile(r"\{([^{}]*)\}")
+_OWN = ("config", "credentials", "claim")
+
+
+class _Loaders:
+    """The compiled loader, once for all boards that are flashed at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: dict[bool, dict[str, bytes]] = {}
+
+    def get(self, root: Path, board: Board, signature: bool) -> dict[str, bytes]:
+        with self._lock:
+            if signature not in self._made:
+                self._made[signature] = loader_files.loader(root, board, signature)
+            return self._made[signature]
+
+
+@dataclass
+class Request:
+    """What to put on a board. A file that is None must be on the board already.
+
+    ca: authorities that TLS trusts; client: the device's own certificate and key; claim: what an unknown board enrols
+    with, instead of credentials. Paths may hold {id}, {device} and {port}: each board has its own file then.
+    slots ("rom", "file") and verify ("digest", "signature"): what the loader is told; None leaves it as it is.
+    """
+
+    board: Board
+    root: Path
+    release: Release | None = None
+    trust: Path | None = None
+    config: Path | None = None
+    credentials: Path | None = None
+    claim: Path | None = None
+    ca: Path | None = None
+    client: tuple[Path, Path] | None = None
+    wipe: bool = False
+    slots: str | None = None
+    verify: str | None = None
+    _loaders: _Loaders = field(default_factory=_Loaders, repr=False)
+
+    def check_for(self, boards: int) -> None:
+        """Refuse one board's identity for several."""
+        if boards < 2:
+            return
+        for name in _OWN:
+            path: Path | None = getattr(self, name)
+            if path is None or _PLACE.search(str(path)):
+                continue
+            if name == "config" and "device" not in _object(path):
+                continue
+            raise TidegateError(
+                f"--{name} {path} is one device's, and there are {boards} boards",
+                f"Name a file for each by the board's id, such as --{name} '{path.parent}/{{id}}.{name}.json'",
+            )
+
+    def for_board(self, found: Found) -> Request:
+        """The same with the files of this one board."""
+        places = {
+            "id": found.unique_id,
+            "device": f"{self.board.name.replace('_', '-')}-{found.unique_id}",
+            "port": Path(found.port).name,
+        }
+
+        def own(path: Path | None) -> Path | None:
+            return None if path is None else Path(_PLACE.sub(lambda place: _one(places, place[1], path), str(path)))
+
+        mine = replace(self, config=own(self.config), credentials=own(self.credentials), claim=own(self.claim))
+        if self.client:
+            certificate, key = (own(path) for path in self.client)
+            mine.client = (certificate, key) if certificate and key else None
+        return mine
+
+    def settings(self) -> dict[str, bytes]:
+        """The files under /tg by path, checked."""
+        files = loader_files.settings(self.trust, self.config, self.credentials, self.ca, self.client, claim=self.claim)
+        config = files.get("/tg/config.json")
+        if config:
+            self._check_config(json.loads(config))
+        return files
+
+    def _check_config(self, config: dict[str, object]) -> None:
+        named = config.get("board", self.board.name)
+        if named != self.board.name:
+            raise TidegateError(
+                f"{self.config} is for a board {named!r}, this one is a {self.board.name}",
+                "Correct board in it, or name another file",
+            )
+        if self.release is None:
+            return
+        for key in ("product", "vendor"):  # by these it is offered releases: with others, never one of its own
+            if config.get(key) != getattr(self.release, key):
+                raise TidegateError(
+                    f"{self.config} has the {key} {config.get(key)!r}, the release {getattr(self.release, key)!r}",
+                    f"Correct {key} in it, or name another release",
+                )
+
+    def loader(self, signature: bool) -> dict[str, bytes]:
+        """The loader's files by path, compiled. signature: with what verifies signatures."""
+        return self._loaders.get(self.root, self.board, signature)
+
+
+def _one(places: dict[str, str], name: str, path: Path) -> str:
+    if name not in places:
+        known = ", ".join("{" + known + "}" for known in places)
+        raise TidegateError(f"{path} has {{{name}}} in its name", f"Known are {known}")
+    return places[name]
+
+
+def _object(path: Path) -> dict[str, object]:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):  # said when it is read for a board
+        return {}
+    return found if isinstance(found, dict) else {}

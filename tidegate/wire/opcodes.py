@@ -1,0 +1,23 @@
+"""What the opcodes that every device brings along need, for those who only pass commands on.
+
+The devices' own table is firmware/lib/gate/commands/catalog.py; tests/host/test_opcodes.py compares. An opcode
+that is not here may be an application's: nobody but the device knows what it needs.
+"""
+
+from __future__ import annotations
+
+READ, OPERATE, DANGEROUS = 1, 2, 3
+ROLES = {READ: "read", OPERATE: "operate", DANGEROUS: "dangerous"}
+
+NOT_READ = frozenset(
+    {
+        "bench",
+        "config.reset",
+        "config.set",
+        "exec",
+        "log.level",
+        "reboot",
+        "update.now",
+        "update.rollback",
+    }
+)
