@@ -8,7 +8,7 @@ ARGS ?=
 JOBS ?= 2
 N ?= 200000
 
-.PHONY: demo test lint bench bench-delta bench-tls bench-wear bench-wire fuzz setup clean
+.PHONY: demo test lint bench bench-delta bench-tls bench-wear bench-wire fuzz fresh setup clean
 
 demo:
 	@$(PYTHON) tools/setup.py --for demo
@@ -47,6 +47,10 @@ fuzz:
 bench-wire:
 	@$(PYTHON) tools/setup.py --for test
 	@.venv/bin/python bench/wire.py $(ARGS)
+
+fresh:
+	@$(PYTHON) tools/setup.py --for fresh
+	@$(PYTHON) tools/fresh.py $(if $(FRESH_RUN),"$(FRESH_RUN)")
 
 setup:
 	@$(PYTHON) tools/setup.py --for test

@@ -9,39 +9,23 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+import programs
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 OLDEST_PYTHON = (3, 11)
-
-# What must be on PATH (or pass its probe), and the Debian/Ubuntu package that brings it.
-BUILD_PROGRAMS = {
-    "git": "git",
-    "make": "make",
-    "gcc": "gcc",
-    "pkg-config": "pkg-config",
-    "xz": "xz-utils",
-    "arm-none-eabi-gcc": "gcc-arm-none-eabi",
-    "qemu-system-arm": "qemu-system-arm",
-}
-TEST_PROGRAMS = {
-    "mosquitto": "mosquitto",
-    "mosquitto_passwd": "mosquitto",
-    "nats-server": "nats-server",
-    "coap-client-notls": "libcoap3-bin",
-    "coap-server-notls": "libcoap3-bin",
-}
-# Tests that need it are skipped, and say so, where it cannot be had: Ubuntu has it only as a snap.
-BROWSER = "chromium"
+INSTALL = ["apt-get", "install", "-y", "--no-install-recommends"]
+APT_ENVIRONMENT = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
 
 
 def say(text: str) -> None:
@@ -53,7 +37,7 @@ def fail(text: str, remedy: str) -> None:
     raise SystemExit(1)
 
 
-def run(command: list[str], **kwargs) -> None:
+def run(command: list[str], **kwargs: Any) -> None:
     """Run quietly; on failure show what the command said."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kwargs)
     if done.returncode:
@@ -64,65 +48,29 @@ def run(command: list[str], **kwargs) -> None:
 # ------------------------------------------------------------------ system packages
 
 
-def _links(*arguments: str) -> bool:
-    """Whether a compiler run succeeds: the honest probe for headers and libraries."""
-    return subprocess.run(arguments, capture_output=True, input="int main(void){return 0;}", text=True).returncode == 0
-
-
-def missing_packages(programs: dict[str, str]) -> list[str]:
-    missing = {package for program, package in programs.items() if not shutil.which(program, path=search_path())}
-    probes: dict[str, Callable[[], bool]] = {
-        "libc6-dev": lambda: _links("gcc", "-xc", "-", "-o", "/dev/null"),
-        "libffi-dev": lambda: subprocess.run(["pkg-config", "--exists", "libffi"]).returncode == 0,
-        "libnewlib-arm-none-eabi": lambda: _links(
-            "arm-none-eabi-gcc", "-xc", "-", "--specs=nosys.specs", "-o", "/dev/null"
-        ),
-        "python3-venv": lambda: all(importlib.util.find_spec(name) for name in ("venv", "ensurepip")),
-    }
-    for package, probe in probes.items():
-        try:
-            found = probe()
-        except FileNotFoundError:  # the compiler itself is missing
-            found = False
-        if not found:
-            missing.add(package)
-    return sorted(missing)
-
-
-def search_path() -> str:
-    """PATH with the sbin folders, where Debian keeps daemons such as mosquitto."""
-    return os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-
-
-def system_packages(programs: dict[str, str]) -> None:
-    missing = missing_packages(programs)
-    if not missing:
-        return
-    install = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
-    if not shutil.which("apt-get"):
-        fail(
-            f"missing on this system: {', '.join(missing)} (Debian's names)",
-            "Install them with your package manager.",
-        )
-    if os.geteuid() != 0:
-        fail(f"missing system packages: {', '.join(missing)}", f"Run once:  sudo {' '.join(install)}")
-    say(f"installing system packages: {' '.join(missing)}")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    run(["apt-get", "update"], env=environment)
-    run(install, env=environment)
-    still = missing_packages(programs)
-    if still:
-        fail(f"still missing after installing: {', '.join(still)}", "Install them by hand and run again.")
-
-
-def browser() -> None:
-    """A browser to look at the status page with; doing without is no error."""
-    if os.geteuid() == 0 and shutil.which("apt-get") and not shutil.which(BROWSER, path=search_path()):
-        say("installing a browser for the tests of the status page")
-        command = ["apt-get", "install", "-y", "--no-install-recommends", BROWSER]
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        if subprocess.run(command, env=environment, capture_output=True).returncode:
-            say(f"no {BROWSER} here: the tests of the status page will be skipped")
+def system_packages(purpose: str) -> None:
+    """Install what tools/programs.py says this purpose needs, or say which command does."""
+    missing = programs.missing_packages(purpose)
+    if missing:
+        if not shutil.which("apt-get"):
+            fail(
+                f"missing on this system: {', '.join(missing)} (Debian's names)",
+                "Install them with your package manager.",
+            )
+        if os.geteuid() != 0:
+            remedy = f"Run once:  sudo apt-get install -y --no-install-recommends {' '.join(missing)}"
+            fail(f"missing system packages: {', '.join(missing)}", remedy)
+        say(f"installing system packages: {' '.join(missing)}")
+        run(["apt-get", "update"], env=APT_ENVIRONMENT)
+        run([*INSTALL, *missing], env=APT_ENVIRONMENT)
+        still = programs.missing_packages(purpose)
+        if still:
+            fail(f"still missing after installing: {', '.join(still)}", "Install them by hand and run again.")
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        for package in programs.missing_packages(purpose, optional=True):
+            say(f"installing {package}, which some tests need")
+            if subprocess.run([*INSTALL, package], env=APT_ENVIRONMENT, capture_output=True).returncode:
+                say(f"{package} cannot be had here: the tests that need it will be skipped")
 
 
 # ------------------------------------------------------------------ virtual environment
@@ -153,7 +101,7 @@ def virtual_environment() -> None:
 
 def toolchain_and_firmware(purpose: str) -> None:
     """What the demo boots; for tests the other core as well."""
-    shown: dict = {"stdin": subprocess.DEVNULL, "cwd": ROOT}
+    shown: dict[str, Any] = {"stdin": subprocess.DEVNULL, "cwd": ROOT}
     if subprocess.run([str(PYTHON), "tools/toolchain.py"], **shown).returncode:
         fail("the MicroPython sources could not be prepared", "What went wrong is above.")
     jobs = str(os.cpu_count() or 1)
@@ -189,7 +137,13 @@ def main() -> None:
         description=__doc__.splitlines()[0],
         epilog="Example: python3 tools/setup.py --for test",
     )
-    parser.add_argument("--for", dest="purpose", choices=("demo", "test"), default="demo")
+    parser.add_argument(
+        "--for",
+        dest="purpose",
+        choices=programs.PURPOSES,
+        default=programs.DEMO,
+        help="what is to be run: make check, demo, test or fresh",
+    )
     options = parser.parse_args()
     if sys.version_info < OLDEST_PYTHON:
         fail(
@@ -197,12 +151,12 @@ def main() -> None:
             "Tidegate needs Python 3.11 or newer: make PYTHON=python3.11 demo",
         )
     started = time.monotonic()
-    system_packages({**BUILD_PROGRAMS, **(TEST_PROGRAMS if options.purpose == "test" else {})})
-    if options.purpose == "test":
-        browser()
-    virtual_environment()
-    toolchain_and_firmware(options.purpose)
-    native_modules(options.purpose)
+    system_packages(options.purpose)
+    if options.purpose != programs.FRESH:
+        virtual_environment()
+    if options.purpose in (programs.DEMO, programs.TEST):
+        toolchain_and_firmware(options.purpose)
+        native_modules(options.purpose)
     say(f"ready ({time.monotonic() - started:.0f} s)")
 
 
