@@ -1,52 +1,72 @@
-# The two commands of the README. Everything they need is prepared by tools/setup.py, in ignored folders.
+# The two commands of the README, and what a contributor types all day. Everything they need is prepared by
+# tools/setup.py, in ignored folders.
 #   make demo [ARGS=--exit]     the whole way of an update, on an emulated Cortex-M board
 #   make test [ARGS="-k delta"] every test, two files at a time (JOBS=2)
+#   make check                  lint, types and the tests that need no board and no broker, in two minutes
+#   make test-device GROUND=cpython|unix|cortex-m3 [K=cbor]   the device's tests on one ground
+#   make hooks                  git then checks code and message of each commit
+#   make soak                   what only repeats itself: the tests that count, with their large counts
+#   make fresh [FRESH_RUN="make check"]   the README on a bare Debian (root)
 # More: make bench, bench-delta, bench-tls, bench-wear, bench-wire, and make fuzz [N=200000] [ARGS="--seed 1"], changed input by the
 # hundred thousand.
 PYTHON ?= python3
 ARGS ?=
 JOBS ?= 2
 N ?= 200000
+GROUND ?= cpython
+K ?=
 
-.PHONY: demo test lint bench bench-delta bench-tls bench-wear bench-wire fuzz fresh setup clean
+PYTEST = .venv/bin/python -m pytest
+AT_ONCE = --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo test check test-device soak lint environment hooks bench bench-delta bench-tls bench-wear bench-wire fuzz fresh \
+	setup clean
 
 demo:
 	@$(PYTHON) tools/setup.py --for demo
 	@.venv/bin/python tools/demo.py $(ARGS)
 
-test: lint
-	@.venv/bin/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+test: setup lint
+	@$(PYTEST) $(AT_ONCE) --durations=30 $(ARGS)
 
-lint:
-	@$(PYTHON) tools/setup.py --for test
+check: environment lint
+	@$(PYTEST) $(AT_ONCE) -m "not (board or built or broker or server or slow)" $(ARGS)
+
+test-device: $(if $(filter cpython,$(GROUND)),environment,setup)
+	@$(PYTEST) tests/device -m $(GROUND) $(if $(K),-k "$(K)") $(ARGS)
+
+soak: setup
+	@TIDEGATE_SOAK=1 $(PYTEST) $(AT_ONCE) --durations=30 -m soak $(ARGS)
+
+lint: environment
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/ruff format --quiet --check .
 	@.venv/bin/mypy
 
-bench:
-	@$(PYTHON) tools/setup.py --for test
+environment:
+	@$(PYTHON) tools/setup.py --for check
+
+hooks: environment
+	@.venv/bin/pre-commit install
+
+bench: setup
 	@.venv/bin/python bench/device.py $(ARGS)
 
-bench-tls:
-	@$(PYTHON) tools/setup.py --for test
+bench-tls: setup
 	@.venv/bin/python bench/tls.py $(ARGS)
 
-bench-delta:
-	@$(PYTHON) tools/setup.py --for test
+bench-delta: setup
 	@.venv/bin/python -c "import detools, zstandard" 2>/dev/null || .venv/bin/python -m pip install --quiet -e '.[bench]'
 	@.venv/bin/python bench/delta.py $(ARGS)
 
-bench-wear:
-	@$(PYTHON) tools/setup.py --for test
+bench-wear: setup
 	@.venv/bin/python bench/wear.py --emulated $(ARGS)
 
-fuzz:
-	@$(PYTHON) tools/setup.py --for test
-	@.venv/bin/python tests/fuzz/run.py --count $(N) $(ARGS)
-
-bench-wire:
-	@$(PYTHON) tools/setup.py --for test
+bench-wire: setup
 	@.venv/bin/python bench/wire.py $(ARGS)
+
+fuzz: setup
+	@.venv/bin/python tests/fuzz/run.py --count $(N) $(ARGS)
 
 fresh:
 	@$(PYTHON) tools/setup.py --for fresh
@@ -56,4 +76,4 @@ setup:
 	@$(PYTHON) tools/setup.py --for test
 
 clean:
-	rm -rf build .venv .demo
+	rm -rf build .venv .demo .fresh

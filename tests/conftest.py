@@ -1,7 +1,99 @@
-"""What holds for all tests."""
+"""What holds for all tests: marks by folder and ground, and the order in which files start.
+
+Marks say what a test needs beyond Python, so that `make check` can leave it out:
+
+- board:  the emulated board (QEMU and its firmware);
+- built:  what `make setup` compiles, such as the unix port, or the sources it fetches;
+- broker: brokers, CoAP stacks, databases and browsers of others;
+- server: server processes of ours;
+- slow:   it takes long, or its file as a whole does;
+- soak:   it counts, and counts further in `make soak`;
+- cpython, unix, cortex-m3: device code on this ground.
+
+A folder's marks are in FOLDERS; a file or test adds its own with pytest.mark. Device tests get theirs from their ground
+(tests/device/conftest.py), and so does every test with a parameter `ground`.
+"""
+
+from __future__ import annotations
 
 import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+DURATIONS = HERE / "durations.txt"
+FOLDERS = {
+    "board": ("board",),
+    "e2e": ("board", "server"),
+    "fuzz": ("built",),
+    "interop": ("broker", "built"),
+    "server": ("server",),
+}
+GROUNDS = {"cpython": (), "unix": ("built",), "cortex-m3": ("board",)}
+NOTED_S = 10  # a file that takes longer is in DURATIONS
+SLOW_S = 30  # and from here on it is slow
 
 # A job in the background of a shell without job control starts with Ctrl-C ignored, and so would all that the tests
 # start to interrupt it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+sys.path.insert(0, str(HERE.parent / "tools"))  # programs.py, and the lab
+
+
+def durations() -> dict[str, float]:
+    """{file: seconds} of the slow files, as measured at some time on two cores; rough is good enough."""
+    lines = (line.split() for line in DURATIONS.read_text().splitlines() if not line.startswith("#"))
+    return {name: float(seconds) for seconds, name in lines}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--note-durations", action="store_true", help="write tests/durations.txt from this run, which must be of all"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    text = (__doc__ or "").partition("\n\n- ")[2].partition("\n\n")[0]
+    for line in text.splitlines():
+        names, _, meaning = line.removeprefix("- ").partition(":")
+        for name in names.split(","):
+            config.addinivalue_line("markers", f"{name.strip()}: {meaning.strip().rstrip(';.')}")
+    if config.getoption("--note-durations"):
+        config.pluginmanager.register(NotedDurations(), "noted-durations")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    seconds = durations()
+    for item in items:
+        file = item.path.relative_to(HERE.parent).as_posix()
+        for mark in FOLDERS.get(item.path.relative_to(HERE).parts[0], ()):
+            item.add_marker(mark)
+        ground = item.callspec.params.get("ground") if hasattr(item, "callspec") else None
+        for mark in (ground, *GROUNDS[ground]) if ground in GROUNDS else ():
+            item.add_marker(mark)
+        # On CPython, device code is quick.
+        if seconds.get(file, 0) >= SLOW_S and item.get_closest_marker("cpython") is None:
+            item.add_marker("slow")
+    # The slowest files first, so that all workers end together. pytest-xdist hands files out in this order.
+    items.sort(key=lambda item: -seconds.get(item.path.relative_to(HERE.parent).as_posix(), 0))
+
+
+class NotedDurations:
+    """Adds up what each file took, and writes the slow ones down."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        file = report.nodeid.partition("::")[0]
+        self.seconds[file] = self.seconds.get(file, 0) + report.duration
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if hasattr(session.config, "workerinput"):
+            return
+        head = [line for line in DURATIONS.read_text().splitlines() if line.startswith("#")]
+        slow = sorted(((took, name) for name, took in self.seconds.items() if took >= NOTED_S), reverse=True)
+        DURATIONS.write_text("\n".join([*head, *(f"{took:.0f} {name}" for took, name in slow)]) + "\n")

@@ -8,8 +8,9 @@ A script runs once per ground, in a process of its own (run.py), and each functi
 - cortex-m3: the emulated board, one for the whole session, with the scripts and libraries compiled to .mpy.
 
 A script may say at its top level: GROUNDS = ("cpython", "unix", "cortex-m3") (default: the first two),
-TIMEOUT_S = 300, HEAP = "256k" (unix), SLOTS = ("rom", "file"): it is run once for each, as check.settings["slots"]
-(not on the emulated board, where a simulated one with files has no room).
+TIMEOUT_S = 300, HEAP = "256k" (unix), NEEDS = ("broker",) (marks of tests/conftest.py),
+SLOTS = ("rom", "file"): it is run once for each, as check.settings["slots"] (not on the
+emulated board, where a simulated one with files has no room).
 
 If services_<module>.py is beside it, its `serve(host)` is a context manager run on the host around the script; what it
 yields, {str: str}, arrives as check.settings. `host` is the address at which the ground reaches this machine.
@@ -105,6 +106,7 @@ class CortexM3:
 
 
 GROUNDS = {"cpython": CPython, "unix": Unix, "cortex-m3": CortexM3}
+MARKS = {"cpython": (), "unix": ("built",), "cortex-m3": ("board",)}  # what a ground needs, see tests/conftest.py
 
 
 def stage(folder: Path) -> None:
@@ -182,7 +184,7 @@ class Script(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         tree = ast.parse(self.path.read_text())
-        said = {"GROUNDS": ("cpython", "unix"), "TIMEOUT_S": 300, "HEAP": "256k", "SLOTS": (None,)}
+        said = {"GROUNDS": ("cpython", "unix"), "TIMEOUT_S": 300, "HEAP": "256k", "SLOTS": (None,), "NEEDS": ()}
         functions = []
         for node in tree.body:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
@@ -197,6 +199,8 @@ class Script(pytest.File):
             for name, line in functions:
                 item = Function.from_parent(self, name=f"{name}[{ground}{'-' + slots if slots else ''}]")
                 item.wanted, item.line, item.options = name, line, options
+                for mark in (ground, *MARKS[ground], *said["NEEDS"]):
+                    item.add_marker(mark)
                 yield item
 
 
@@ -208,7 +212,6 @@ class Function(pytest.Item):
     def runtest(self) -> None:
         module = self.path.stem.removeprefix("test_")
         bench = self.session.stash.setdefault(_BENCH, Bench())
-        self.add_marker(self.options["ground"])
         text, lines = bench.lines(module, self.options)
         if self.wanted not in lines:
             raise DeviceFailure(f"the script ended before {self.wanted}:\n{text[-2000:]}")
@@ -277,11 +280,6 @@ _BENCH = pytest.StashKey[Bench]()
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if _BENCH in session.stash:
         session.stash[_BENCH].close()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    for name in GROUNDS:
-        config.addinivalue_line("markers", f"{name}: device code on this ground")
 
 
 def _verdicts(text: str) -> Lines:

@@ -8,6 +8,7 @@ from mqtt import packet as mqtt_packet
 from mqttbench import Inbox, Running, client, control, failure, nasty, run, until
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
+NEEDS = ("broker",)
 TIMEOUT_S = 120
 
 

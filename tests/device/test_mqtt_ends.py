@@ -8,6 +8,7 @@ from mqtt import Client
 from mqttbench import HOST, Running, Stream, client, control, failure, run, until
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
+NEEDS = ("broker",)
 TIMEOUT_S = 120
 
 

@@ -6,6 +6,7 @@ from check import equal, ground, true
 from mqttbench import Running, client, failure, nasty, run, until
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
+NEEDS = ("broker",)
 TIMEOUT_S = 120
 
 SIZE = 200_000 if ground == "cortex-m3" else 1_000_000  # bytes; the board has 128 KiB of memory

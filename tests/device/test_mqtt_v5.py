@@ -8,6 +8,7 @@ from mqtt import v5 as v5
 from mqttbench import Running, client, control, failure, nasty, run, until
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
+NEEDS = ("broker",)
 TIMEOUT_S = 120
 
 

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from test_pages import run_page
+
+pytestmark = [pytest.mark.board, pytest.mark.server]
 
 
 def test_the_page_on_flashing(tmp_path: Path) -> None:

@@ -6,7 +6,10 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
 from test_pages import ROOT, TIMEOUT_S, blocks, free_port
+
+pytestmark = pytest.mark.server
 
 
 def test_the_page_on_fleets_from_top_to_bottom(tmp_path: Path) -> None:

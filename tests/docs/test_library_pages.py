@@ -17,6 +17,7 @@ PRINTED = {
 }
 
 
+@pytest.mark.built
 @pytest.mark.parametrize("page", PRINTED)
 def test_the_programs_of_a_page_run(page: str) -> None:
     if not UNIX.exists():

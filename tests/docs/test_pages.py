@@ -56,18 +56,24 @@ def run_page(name: str | Path, folder: Path) -> str:
     return printed
 
 
+@pytest.mark.board
+@pytest.mark.server
 def test_the_walkthrough_from_top_to_bottom(tmp_path: Path) -> None:
     printed = run_page("walkthrough.md", tmp_path)
     for expected in ("gate-1 is registered", "slot A boots", "1.0.1", "gate-1 answers info", "No alarm was raised"):
         assert expected in printed, f"{expected!r} is missing in:\n{printed}"
 
 
+@pytest.mark.board
+@pytest.mark.server
 def test_the_page_on_enrolment_from_top_to_bottom(tmp_path: Path) -> None:
     printed = run_page("enrolment.md", tmp_path)
     for expected in ("good for one board until", "answers info", "is called Pump.7", "is revoked", "is on the board"):
         assert expected in printed, f"{expected!r} is missing in:\n{printed}"
 
 
+@pytest.mark.board
+@pytest.mark.server
 def test_the_page_on_trust_from_top_to_bottom(tmp_path: Path) -> None:
     printed = run_page("trust.md", tmp_path)
     for version in range(2, 6):
@@ -75,6 +81,8 @@ def test_the_page_on_trust_from_top_to_bottom(tmp_path: Path) -> None:
         assert f"trust store version {version} is published" in printed
 
 
+@pytest.mark.board
+@pytest.mark.server
 def test_the_page_on_diagnostics_from_top_to_bottom(tmp_path: Path) -> None:
     printed = run_page("diagnostics.md", tmp_path)
     for expected in (
@@ -88,6 +96,8 @@ def test_the_page_on_diagnostics_from_top_to_bottom(tmp_path: Path) -> None:
         assert expected in printed, f"{expected!r} is missing in:\n{printed}"
 
 
+@pytest.mark.board
+@pytest.mark.server
 def test_the_page_on_commands_after_the_walkthrough(tmp_path: Path) -> None:
     begun = (ROOT / "docs" / "walkthrough.md").read_text().partition("## An update")[0]
     (tmp_path / "begun.md").write_text(begun + (ROOT / "docs" / "remote-commands.md").read_text())
@@ -174,6 +184,8 @@ def test_pages_link_only_to_what_is_there() -> None:
             assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
 
 
+@pytest.mark.board
+@pytest.mark.server
 def test_an_evening_in_the_field_from_top_to_bottom(tmp_path: Path) -> None:
     printed = run_page("field.md", tmp_path)
     for expected in ("slot A boots", "ZeroDivisionError", "1.0.1", "confirmed", "temperature"):

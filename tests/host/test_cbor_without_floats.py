@@ -14,6 +14,7 @@ PORT = Path(__file__).with_name("nofloat")
 BUILD = ROOT / "build" / "nofloat"
 
 
+@pytest.mark.built
 def test_cbor_and_senml_without_floats() -> None:
     sources = Path(os.environ.get("TIDEGATE_MICROPYTHON", ROOT / ".toolchain" / "micropython"))
     if not sources.exists():

@@ -26,6 +26,7 @@ extern void *(*const real)(void *, const void *, unsigned);
 void *memmove(void *to, const void *from, unsigned n) { return real(to, from, n); }
 void *memcpy(void *to, const void *from, unsigned n) __attribute__((alias("memmove")));
 """
+pytestmark = pytest.mark.built
 OBJECTS = sorted((ROOT / "build/native").glob("*/objects/*/*.o"))
 
 

@@ -121,18 +121,21 @@ def pair(request: pytest.FixtureRequest, compiled: Callable[..., bytes]) -> tupl
     return compiled(OLD), compiled(request.param)
 
 
+@pytest.mark.built
 def test_the_disassembly_is_the_same(pair: tuple[bytes, bytes], tmp_path: Path) -> None:
     """By MicroPython's own tool, which knows nothing of this module."""
     old, new = pair
     assert disassembly([relink(old, new).data], tmp_path) == disassembly([new], tmp_path)
 
 
+@pytest.mark.built
 def test_it_runs_the_same(pair: tuple[bytes, bytes], tmp_path: Path) -> None:
     old, new = pair
     assert len(run(new, tmp_path).splitlines()) > 10
     assert run(relink(old, new).data, tmp_path) == run(new, tmp_path)
 
 
+@pytest.mark.built
 def test_the_projects_own_modules(tmp_path: Path) -> None:
     """Every device library, linked to a version of itself with other names at the top."""
     linked_files, new_files = [], []

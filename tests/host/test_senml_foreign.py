@@ -29,7 +29,7 @@ TIMES = [0, -5, 0, 0, -1, 0]
 NOW = 1_800_000_000.0
 
 
-@pytest.fixture(params=["cpython", "unix"])
+@pytest.fixture(params=["cpython", pytest.param("unix", marks=pytest.mark.built)])
 def device(request: pytest.FixtureRequest) -> Any:
     if request.param == "unix" and not UNIX.exists():
         pytest.skip(f"{UNIX} is not built")

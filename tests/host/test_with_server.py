@@ -26,6 +26,8 @@ from tidegate.errors import Refused
 from tidegate.trust import store as trust_store
 from tidegate.wire.cbor import dumps
 
+pytestmark = pytest.mark.server
+
 Cli = Callable[..., Result]
 BOARD, PRODUCT = "qemu_mps2", "tidegate-gateway"
 START_S = 20
