@@ -92,10 +92,10 @@ class Telemetry:
 class Device:
     """What the engine and simple opcodes ask of gate.agent.Agent."""
 
-    def __init__(self, state, site, nonce, dangerous=False, clock=None):
+    def __init__(self, state, device, nonce, dangerous=False, clock=None):
         """clock: seconds since 1970, or None: there is none."""
         self.clock = clock
-        self.site = site
+        self.device = device
         self.state = state
         self.boot = Boot()
         self.outbox = Outbox()

@@ -235,7 +235,7 @@ class Command(Target):
 
 
 class Forgets:
-    """A gate.files.State without files."""
+    """A gate.files.SmallFiles without files."""
 
     def load(self, name, default=None):
         return default

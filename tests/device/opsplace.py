@@ -3,7 +3,7 @@
 import asyncio
 
 import scratch
-from gate.files import State
+from gate.files import SmallFiles
 from gate.reporting.log import Log
 
 CONFIG = (
@@ -99,9 +99,9 @@ class Agent:
         scratch.write(folder + "/credentials.json", b'{"user": "gw-1", "password": "hush"}')
         self.boot = Boot(Board(folder))
         self.streams = streams
-        self.state = State(folder + "/state")
+        self.state = SmallFiles(folder + "/state")
         self.uptime = Uptime()
-        self.log = Log(State(folder + "/log"), self.uptime)
+        self.log = Log(SmallFiles(folder + "/log"), self.uptime)
         self.link = Link()
         self.outbox = self.alarms = Outbox()
         self.telemetry = Telemetry()

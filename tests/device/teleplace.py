@@ -6,7 +6,7 @@ import gc
 import cbor
 import scratch
 from gate import LinkError
-from gate.files import State
+from gate.files import SmallFiles
 from gate.reporting.alarms import Alarms
 from gate.reporting.outbox import Outbox
 from gate.supervisor import Beat
@@ -77,7 +77,7 @@ class Place:
 
     def boot(self, number=1000):
         self.link, self.uptime = Link(), Uptime()
-        self.alarms = Alarms(Outbox(self.link, State(self.folder + "/state")), self.uptime)
+        self.alarms = Alarms(Outbox(self.link, SmallFiles(self.folder + "/state")), self.uptime)
         self.ring = open_ring(self.folder + "/ring", *self.options)
         for stream in self.streams:
             stream.due_ms = 0

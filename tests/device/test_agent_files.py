@@ -3,7 +3,7 @@
 import scratch
 from check import equal, raises, skip, true
 from gate import identity
-from gate.files import State
+from gate.files import SmallFiles
 from gate.settings.config import Config, ConfigError
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
@@ -104,7 +104,7 @@ def test_ids():
 
 
 def test_state_replaces_as_a_whole():
-    state = State(scratch.folder() + "/deeper/still")
+    state = SmallFiles(scratch.folder() + "/deeper/still")
     equal(state.load("x"), None)
     state.store("x", {1: b"one"})
     state.store("x", {1: b"two"})
@@ -116,7 +116,7 @@ def test_state_replaces_as_a_whole():
 
 
 def test_damaged_state_is_not_used():
-    state = State(scratch.folder())
+    state = SmallFiles(scratch.folder())
     state.write("x", b"\xff\xff")
     equal(state.load("x", 5), 5)
     with open(state.path("x"), "wb") as file:

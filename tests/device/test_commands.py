@@ -8,24 +8,24 @@ from check import equal, true
 from commandplace import OFFERED, data, device, offering
 from gate.commands import queue
 from gate.commands.registry import OPERATE
-from gate.files import State
+from gate.files import SmallFiles
 
 
 def test_what_was_refused_stays_refused():
     # The board is told to allow it, or its clock is put right: what its sender holds for refused is not carried out.
     folder = scratch.folder()
-    taken = device(State(folder))
+    taken = device(SmallFiles(folder))
     with offering(OFFERED):
         taken.handle_at_once(data("dangerous"))
         equal(taken.outbox.reasons(), ["dangerous"])
-        taken = device(State(folder), dangerous=True)
+        taken = device(SmallFiles(folder), dangerous=True)
         taken.handle_at_once(data("dangerous"))
     equal(taken.outbox.reasons(), ["replay"])
     equal(taken.outbox.results(), [])
 
 
 def test_dangerous_where_the_board_allows_it():
-    taken = device(State(scratch.folder()), dangerous=True)
+    taken = device(SmallFiles(scratch.folder()), dangerous=True)
     with offering(OFFERED):
         taken.handle_at_once(data("dangerous"))
     equal([message[4] for message in taken.outbox.results()], ["ValueError: no such thing"])
@@ -33,17 +33,17 @@ def test_dangerous_where_the_board_allows_it():
 
 def test_counter_survives_a_reset_and_is_kept_before_acting():
     folder = scratch.folder()
-    taken = device(State(folder))
+    taken = device(SmallFiles(folder))
     kept = []
 
     def look(call, percent):
-        kept.append(State(folder).load(queue.COUNTERS))
+        kept.append(SmallFiles(folder).load(queue.COUNTERS))
 
     with offering({"valve.set": (look, OPERATE, 10, False, {"percent": (int, 0, 100)})}):
         taken.handle_at_once(data("argument"))
         equal(kept[0].pop(0)[1], "valve.set")
         equal(list(kept[0].values()), [28])
-        again = device(State(folder))
+        again = device(SmallFiles(folder))
         equal(again.outbox.sent, [])
         again.handle_at_once(data("argument"))
     equal(again.outbox.reasons(), ["replay"])
@@ -68,7 +68,7 @@ def test_a_cut_between_counter_and_action_and_in_the_action():
 
     for place in (0, 1):
         folder = scratch.folder()
-        state = State(folder)
+        state = SmallFiles(folder)
         taken = device(state)
         if not place:
             state.store = cut_after(state.store)
@@ -80,34 +80,34 @@ def test_a_cut_between_counter_and_action_and_in_the_action():
             pass
         equal(taken.outbox.sent, [])
         # After the reset it says so, once, and takes the command no more.
-        taken = device(State(folder))
+        taken = device(SmallFiles(folder))
         equal([(message[2], message[1][-1]) for message in taken.outbox.results()], [(queue.FAILED, 28)])
         true("reset (power-on)" in taken.outbox.results()[0][4])
         taken.outbox.sent = []
         with offering(OFFERED):
             taken.handle_at_once(data("argument"))
         equal(taken.outbox.reasons(), ["replay"])
-        equal(device(State(folder)).outbox.sent, [])
+        equal(device(SmallFiles(folder)).outbox.sent, [])
 
 
 def test_a_reset_on_purpose_is_not_an_interruption():
     folder = scratch.folder()
-    taken = device(State(folder))
+    taken = device(SmallFiles(folder))
     seen = []
 
     def reset(call, percent):
-        call.after(lambda: seen.append(State(folder).load(queue.COUNTERS)))
+        call.after(lambda: seen.append(SmallFiles(folder).load(queue.COUNTERS)))
 
     with offering({"valve.set": (reset, OPERATE, 10, False, {"percent": (int, 0, 100)})}):
         taken.handle_at_once(data("argument"))
     equal([message[2] for message in taken.outbox.results()], [queue.DONE])
     true(0 not in seen[0])
-    equal(device(State(folder)).outbox.sent, [])
+    equal(device(SmallFiles(folder)).outbox.sent, [])
 
 
 def test_damaged_counters_are_as_good_as_they_are():
     for value in ([], {b"kid": "high", 0: 7}, {0: [b"x"]}, {1: 1}):
-        state = State(scratch.folder())
+        state = SmallFiles(scratch.folder())
         state.store(queue.COUNTERS, value)
         taken = device(state)
         equal(taken.outbox.sent, [])
@@ -116,7 +116,7 @@ def test_damaged_counters_are_as_good_as_they_are():
 
 
 def test_counter_that_cannot_be_kept_stops_the_command():
-    class Full(State):
+    class Full(SmallFiles):
         def store(self, name, value):
             raise OSError(28)
 
@@ -130,7 +130,7 @@ def test_counter_that_cannot_be_kept_stops_the_command():
 
 
 def test_reordered_commands():
-    taken = device(State(scratch.folder()))
+    taken = device(SmallFiles(scratch.folder()))
     for name in ("ping-again", "ping"):
         taken.handle_at_once(data(name))
     equal(taken.outbox.reasons(), ["replay"])
@@ -151,7 +151,7 @@ def test_a_trusted_clock():
         ("ping", issued + 600, "expired"),
         ("nonce", issued, "nonce"),
     ):
-        taken = device(State(scratch.folder()), clock=clock)
+        taken = device(SmallFiles(scratch.folder()), clock=clock)
         taken.handle_at_once(data(name))
         equal(taken.outbox.reasons(), [reason] if reason else [], name)
         wanted = queue.REFUSED if reason else queue.DONE
@@ -165,7 +165,7 @@ def test_a_trusted_clock():
 def test_only_a_command_key_tells_the_time():
     # It is kept, and certificates are held against it: a diagnose key could put the board offline for good.
     told = []
-    taken = device(State(scratch.folder()))
+    taken = device(SmallFiles(scratch.folder()))
     taken.commands.signed_at = told.append
     taken.handle_at_once(data("diagnose-key"))
     equal(told, [])
@@ -174,7 +174,7 @@ def test_only_a_command_key_tells_the_time():
 
 
 def test_too_many_at_once():
-    taken = device(State(scratch.folder()))
+    taken = device(SmallFiles(scratch.folder()))
     for _ in range(6):
         taken.commands.push(b"")
     equal(taken.outbox.reasons(), ["busy", "busy"])
@@ -183,10 +183,10 @@ def test_too_many_at_once():
 
 
 def test_forgers_are_made_to_wait():
-    taken = device(State(scratch.folder()))
+    taken = device(SmallFiles(scratch.folder()))
     taken.uptime.step = 0
     verified = []
-    taken.site.feed = lambda: verified.append(1)
+    taken.device.feed = lambda: verified.append(1)
     forged = data("forged")
     for _ in range(8):
         equal(taken.commands._closed_until, 0)
@@ -219,7 +219,7 @@ def test_forgers_are_made_to_wait():
 
 
 def test_forgers_now_and_then_stop_nobody():
-    taken = device(State(scratch.folder()))  # its uptime leaps from one command to the next
+    taken = device(SmallFiles(scratch.folder()))  # its uptime leaps from one command to the next
     for _ in range(12):
         taken.handle_at_once(data("forged"))
     equal(taken.commands._closed_until, 0)

@@ -11,7 +11,7 @@ from gate.clock import sleep_ms, ticks_ms
 from gate.commands import executor, queue, registry, verify
 from gate.commands.registry import DANGEROUS, OPERATE, READ, opcode
 from gate.commands.registry import check as check_arguments
-from gate.files import State
+from gate.files import SmallFiles
 from gate.update.offers import Updater
 
 
@@ -21,7 +21,7 @@ def given(name="try"):
 
 
 def fresh():
-    return device(State(scratch.folder()))
+    return device(SmallFiles(scratch.folder()))
 
 
 def ask(function, limit_s=10, taken=None, heavy=False):
@@ -292,14 +292,14 @@ def test_one_heavy_thing_at_a_time():
     seen = []
 
     def heavy(call):
-        seen.append(taken.site.heavy)
+        seen.append(taken.device.heavy)
         raise ValueError
 
     ask(heavy, 10, taken, True)
     equal(seen, ["try.heavy"])  # an update that comes now waits
-    equal(taken.site.heavy, None)
+    equal(taken.device.heavy, None)
     taken.outbox.sent = []
-    taken.site.updating = 1
+    taken.device.updating = 1
     with offering({"try.heavy": (heavy, OPERATE, 10, True, {})}):
         taken.handle(given("try.heavy")[1])
     equal(end(taken), (queue.REFUSED, "busy: an update is at work; ask again later"))
@@ -316,23 +316,23 @@ def test_an_update_waits_for_a_heavy_command():
         async def sleep(self, seconds):
             seen.append("waits")
             if len(seen) == 3:
-                site.heavy = None
+                device.heavy = None
 
     class Waits(Updater):
         async def _bring_to_its_end(self, data, resumed, beat):
-            seen.append((self.site.heavy, self.site.updating))
+            seen.append((self.device.heavy, self.device.updating))
             raise ValueError
 
     taken = fresh()
-    site = taken.site
-    site.heavy = "bench"
-    updater = Waits(None, None, site, None, None, None)
+    device = taken.device
+    device.heavy = "bench"
+    updater = Waits(None, None, device, None, None, None)
     try:
         asyncio.run(updater._consider(b"offer", False, Beat()))
     except ValueError:
         pass
     equal(seen, ["waits"] * 3 + [(None, 1)])
-    equal(site.updating, 0)
+    equal(device.updating, 0)
 
 
 def test_commands_that_were_too_much():
@@ -408,7 +408,7 @@ def test_the_decorator():
             return {"percent": percent, "slow": slow}
 
         equal(set_valve(None, 1, True), {"percent": 1, "slow": True})  # still a plain function
-        taken = device(State(scratch.folder()))
+        taken = device(SmallFiles(scratch.folder()))
         wire = [entry for entry in check.vectors("wire_commands") if entry.get("name") == "argument"]
         taken.handle_at_once(bytes.fromhex(wire[0]["data"]))
         equal(taken.outbox.results()[0][3], {"percent": 40, "slow": False})

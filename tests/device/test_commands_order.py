@@ -5,13 +5,13 @@ import scratch
 from check import equal, true
 from commandplace import OFFERED, device, entries, offering
 from gate.commands import queue
-from gate.files import State
+from gate.files import SmallFiles
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 
 
 def test_every_command():
-    taken = device(State(scratch.folder()))
+    taken = device(SmallFiles(scratch.folder()))
     with offering(OFFERED):
         for entry in entries():
             outbox = taken.outbox

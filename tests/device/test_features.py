@@ -129,7 +129,7 @@ def test_a_table_is_taken_while_running():
 
     def taken(text):
         scratch.write(table, text.encode())
-        calibration.use(table, place.streams)
+        calibration.use(table, place.streams, make_curve)
 
     place.sample()
     taken('{"t": [[0, 10], [500, 20], [1000, 110]], "u": [[0, 0], [5, 50]]}')
@@ -147,7 +147,7 @@ def test_a_table_is_taken_while_running():
     ):
         raises(ValueError, taken, wrong)
     place.sample()
-    calibration.use(None, place.streams)
+    calibration.use(None, place.streams, make_curve)
     place.sample()
     place.send()
     equal([value for _, value in place.values()], [{"t": 10, "u": 5}] + [{"t": 12, "u": 50}] * 2 + [{"t": 10, "u": 5}])

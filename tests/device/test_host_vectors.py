@@ -10,7 +10,7 @@ from check import equal, true, vectors
 from commandplace import Device
 from gate import identity
 from gate.commands import executor, registry
-from gate.files import State
+from gate.files import SmallFiles
 from gate.trust import store as trust_store
 from gate.update import failures, install, offers
 from signedby import Signed
@@ -59,13 +59,13 @@ def decide(data, setup):
     """(verdict, plan or Failure) of the real updater."""
     boot = Running(setup)
     vendor = identity.vendor_id(setup["vendor"])
-    site = Signed(
+    device = Signed(
         "",
         trust_store.parse(unhexlify(setup["trust"])),
         vendor,
         identity.class_id(vendor, setup["product"], setup["board"]),
     )
-    machine = offers.Updater(boot, None, site, Reporter(), None, None)
+    machine = offers.Updater(boot, None, device, Reporter(), None, None)
     try:
         found = install.Install(machine, data, False, None).decide()
     except failures.Failure as failure:
@@ -132,7 +132,7 @@ def test_commands():
 
         store = trust_store.parse(unhexlify(setup["trust"]))
         nonce = unhexlify(setup["nonce"])
-        device = Device(State(scratch.folder()), Signed(setup["device"], store), nonce, clock=entry["now"])
+        device = Device(SmallFiles(scratch.folder()), Signed(setup["device"], store), nonce, clock=entry["now"])
         device.commands._counters[unhexlify(setup["last"]["kid"])] = int(setup["last"]["cti"], 16)
         executor.catalog, usual = Every, (executor.catalog, registry.check)
         registry.check = lambda specs, given: given

@@ -6,7 +6,7 @@ import scratch
 from check import equal, true
 from gate import console
 from gate.commands.ops import logs
-from gate.files import State
+from gate.files import SmallFiles
 from gate.reporting.log import Log
 from opsplace import Agent, Uptime, ask
 
@@ -16,7 +16,7 @@ ERROR, INFO, DEBUG = 0, 1, 2
 
 def made(folder=None, uptime=None):
     folder = folder or scratch.folder()
-    return Log(State(folder), uptime or Uptime()), folder
+    return Log(SmallFiles(folder), uptime or Uptime()), folder
 
 
 def held(folder):

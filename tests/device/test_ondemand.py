@@ -7,7 +7,7 @@ import check
 import scratch
 from check import equal, true
 from gate import ondemand
-from gate.files import State
+from gate.files import SmallFiles
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 
@@ -98,7 +98,7 @@ def test_what_is_resident_by_decision_stays():
 def test_the_heap_is_where_it_was():
     if not hasattr(gc, "mem_alloc"):
         return
-    state = State(scratch.folder())
+    state = SmallFiles(scratch.folder())
 
     def visit():
         with ondemand.modules:

@@ -7,7 +7,7 @@ import ed25519
 import scratch
 from check import equal, ground, true, vectors
 from ed25519 import pure
-from gate.files import State
+from gate.files import SmallFiles
 from gate.trust.key_tables import Pins
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
@@ -23,7 +23,7 @@ def signatures():
 
 def pins():
     """(Pins, its state, what it was fed)."""
-    state = State(scratch.folder())
+    state = SmallFiles(scratch.folder())
     fed = []
     return Pins(state, lambda: fed.append(1)), state, fed
 
@@ -64,7 +64,7 @@ def test_mended():
     equal(state.size(name), size)
 
 
-class Full(State):
+class Full(SmallFiles):
     def write(self, name, data):
         raise OSError(28)
 

@@ -6,7 +6,7 @@ import cbor
 import scratch
 from check import equal, raises, true
 from gate import LinkError
-from gate.files import State
+from gate.files import SmallFiles
 from gate.reporting import reports
 from gate.reporting.alarms import Alarms
 from gate.reporting.outbox import Outbox
@@ -66,7 +66,7 @@ def run(*coroutines, turns=400):
 def test_outbox_keeps_the_order_over_a_reset():
     link = Link()
     link.connected = False
-    state = State(scratch.folder())
+    state = SmallFiles(scratch.folder())
     outbox = Outbox(link, state)
     for number in range(5):
         outbox.add("report", bytes([number]))
@@ -84,7 +84,7 @@ def test_outbox_keeps_the_order_over_a_reset():
 def test_outbox_is_bounded():
     link = Link()
     link.connected = False
-    outbox = Outbox(link, State(scratch.folder()))
+    outbox = Outbox(link, SmallFiles(scratch.folder()))
     for number in range(40):
         outbox.add("report", bytes([number]))
     equal([entry[1] for entry in outbox.queue], [bytes([number]) for number in range(24, 40)])
@@ -92,7 +92,7 @@ def test_outbox_is_bounded():
 
 
 def test_damaged_outbox_file_is_no_crash():
-    state = State(scratch.folder())
+    state = SmallFiles(scratch.folder())
     for content in (5, [5], [["report"]], [[1, 2]], {"a": 1}):
         state.store("outbox", content)
         equal(Outbox(Link(), state).queue, [])
@@ -103,7 +103,7 @@ def test_damaged_outbox_file_is_no_crash():
 
 def test_alarms_are_limited_and_counted():
     link, uptime = Link(), Uptime()
-    outbox = Outbox(link, State(scratch.folder()))
+    outbox = Outbox(link, SmallFiles(scratch.folder()))
     alarms = Alarms(outbox, uptime)
     for _ in range(9):
         alarms.raise_("command-refused", "signature")
@@ -119,7 +119,7 @@ def test_alarms_are_limited_and_counted():
 
 def test_reports_fit_their_limits():
     link = Link()
-    outbox = Outbox(link, State(scratch.folder()))
+    outbox = Outbox(link, SmallFiles(scratch.folder()))
     settled = []
     reporter = reports.Reporter(bytes(8), outbox, lambda: settled.append(True))
     failure = failures.Failure(failures.PATCH, "\u00e4" * 200)

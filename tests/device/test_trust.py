@@ -8,7 +8,7 @@ import scratch
 from check import equal, raises, true, vectors
 from commandplace import Device, Outbox, Uptime
 from gate import ConfigError
-from gate.files import State
+from gate.files import SmallFiles
 from gate.reporting.alarms import Alarms
 from gate.trust import store as trust_store
 from gate.trust.rotation import Rotation
@@ -52,7 +52,7 @@ def test_commands_against_thresholds():
         if entry["kind"] != "command":
             continue
         store = trust_store.parse(unhexlify(entry["store"]))
-        device = Device(State(scratch.folder()), Signed("gate-7", store), NONCE)
+        device = Device(SmallFiles(scratch.folder()), Signed("gate-7", store), NONCE)
         outbox = device.outbox
         for message, verdict in [(entry["message"], entry["verdict"])] + entry["after"]:
             del outbox.sent[:]

@@ -12,8 +12,8 @@ import cbor
 from gate import PROTOCOL, ConfigError, console, ondemand
 from gate.clock import Uptime, const, sleep_ms
 from gate.commands.queue import Commands
-from gate.device import Site
-from gate.files import State
+from gate.device import Device
+from gate.files import SmallFiles
 from gate.reporting.alarms import Alarms
 from gate.reporting.log import Log
 from gate.reporting.outbox import Outbox
@@ -37,7 +37,7 @@ def healthy():
 
 class Agent:
     """One boot of the agent. Its parts, for the functions of opcodes: boot (boot.api.Boot),
-    site, state (its small files), link, outbox, alarms, updater, data (or None), telemetry,
+    device, state (its small files), link, outbox, alarms, updater, data (or None), telemetry,
     streams, commands, supervisor, uptime, release, log, tasks (name, task).
 
     settings: digest of what was set over the air; restart_wanted: some of it waits for a start.
@@ -78,7 +78,7 @@ class Agent:
 
     def _enrol(self):
         """A board with a claim becomes a device first (docs/enrolment.md)."""
-        if State(self.boot.board.folder).size("claim"):
+        if SmallFiles(self.boot.board.folder).size("claim"):
             from gate.enrolment.enrol import Enrolment
 
             Enrolment(self.boot).run()
@@ -87,11 +87,12 @@ class Agent:
         from gate import identity as gate_identity
         from gate.reporting import crash
         from gate.settings import overrides
+        from gate.trust import storage
 
         boot, board = self.boot, self.boot.board
         self.uptime = Uptime()
-        state = self.state = State(board.folder + "/state", board.sync)
-        self.log = Log(State(board.folder + "/log"), self.uptime)
+        state = self.state = SmallFiles(board.folder + "/state", board.sync)
+        self.log = Log(SmallFiles(board.folder + "/log"), self.uptime)
         console.set_keeper(self.log.add)
         config, self.settings = overrides.configure(board, state, self.streams)
         self.restart_wanted = False
@@ -99,9 +100,11 @@ class Agent:
         vendor = gate_identity.vendor_id(config.vendor)
         identity = gate_identity.class_id(vendor, config.product, config.board)
         feed = boot.watchdog.feed
-        site = self.site = Site(board, feed, config.device, vendor, identity, config.payloads)
-        site.hardware = gate_identity.hardware(board)
-        self.trust_version = site.keys().version
+        device = self.device = Device(
+            board, feed, config.device, vendor, identity, config.payloads
+        )
+        device.hardware = gate_identity.hardware(board)
+        self.trust_version = storage.open(device).version
         self.trial_timeout_s = config.trial_timeout_s
         self.release = _read_release()
         self._nonce = board.random(_NONCE_SIZE)
@@ -117,20 +120,20 @@ class Agent:
             from gate.link.tls import context
 
             ssl = context(board)
-            site.https = ssl if config.payloads_tls else None
+            device.https = ssl if config.payloads_tls else None
         self.link = _link(config, board, handlers, ssl)
         self.outbox = Outbox(self.link, state)
         self._reporter = Reporter(self._nonce, self.outbox, self.link.refresh)
         alarms = self.alarms = Alarms(self.outbox, self.uptime)
-        self.updater = Updater(boot, state, site, self._reporter, alarms, self.outbox)
+        self.updater = Updater(boot, state, device, self._reporter, alarms, self.outbox)
         self.data = None
         if self._takers:
             from gate.update.data_offers import Data  # RAM is spent only where it is wanted
 
             ondemand.modules.keep("gate.update.data_offers")
 
-            files = State(board.folder + "/data")
-            self.data = Data(self._takers, files, site, self._reporter, alarms)
+            files = SmallFiles(board.folder + "/data")
+            self.data = Data(self._takers, files, device, self._reporter, alarms)
             handlers.update(self.data.handlers())
         self._clock = getattr(board, "clock", None) if config.clock else None
         self.commands = Commands(self, self._nonce, config.dangerous)
@@ -138,14 +141,14 @@ class Agent:
             self.commands.signed_at = self._know_time
         self.telemetry = self._measure(config, alarms)
         self.updater.leave = self._leave
-        self._rotation = Rotation(site, alarms, self._trust_changed)
+        self._rotation = Rotation(device, alarms, self._trust_changed)
         self.supervisor = Supervisor(boot.watchdog, self.log.poll, self._stuck)
         self.link.introduce(self._birth, self._online)
         if self.data:
             self.data.open()
         console.info(
             "%s, %s %s, sequence %d, slot %s, started by %s",
-            site.device,
+            device.id,
             self.release["product"],
             self.release["version"],
             boot.running.sequence,
@@ -190,7 +193,7 @@ class Agent:
             birth[12] = self.data.held()
         if self.settings:
             birth[13] = self.settings
-        birth[14] = self.site.hardware
+        birth[14] = self.device.hardware
         return cbor.dumps(birth)
 
     def _online(self):

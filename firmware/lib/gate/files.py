@@ -15,7 +15,7 @@ _MAX_SIZE = const(8192)  # bytes; nothing the agent keeps in one small file is l
 _NEW = ".new"
 
 
-class State:
+class SmallFiles:
     """Small files in one folder, by name.
 
     sync(folder): the board's; with it a file is durable when write returns, on any file system.

@@ -58,7 +58,7 @@ class Call:
         """For long work in a plain function, every second or so: feeds the watchdog; raises
         TimeLimit.
         """
-        self.agent.site.feed()
+        self.agent.device.feed()
         self._beat()
         if ticks_diff(ticks_ms(), self._began) > self._limit_s * 1000:
             raise TimeLimit("it took longer than %d s" % self._limit_s)

@@ -45,7 +45,7 @@ TABLE = {
         {"n": (int, 1, 200, 20), "level": (str, 4, 5, "debug")},
     ),
     "mem": ("memory", "mem", READ, 10, False, {}),
-    "mqtt": ("session", "mqtt", READ, 10, False, {}),
+    "mqtt": ("uplink", "mqtt", READ, 10, False, {}),
     "net": ("network", "net", READ, 10, False, {}),
     "net.connect": (
         "network",

@@ -53,14 +53,14 @@ class Carrying:
         if not self._has_room(heavy):
             return
         self._call = commands_call.Call(self._agent, self._cti, self._opcode, limit_s, beat)
-        site = self._agent.site
+        device = self._agent.device
         if heavy:
-            site.heavy = self._opcode
+            device.heavy = self._opcode
         try:
             await self._run(function, arguments, limit_s)
         finally:
             if heavy:
-                site.heavy = None
+                device.heavy = None
         await self._send_rest()
 
     def end(self):
@@ -91,7 +91,7 @@ class Carrying:
 
     def _has_room(self, heavy):
         """Whether there is memory to begin, and no other heavy work."""
-        if heavy and self._agent.site.updating:
+        if heavy and self._agent.device.updating:
             self._refuse("busy", "an update is at work; ask again later")
             return False
         gc.collect()

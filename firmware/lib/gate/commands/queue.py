@@ -132,12 +132,19 @@ class Commands:
         it is refused, which was said.
         """
         from gate.commands import verify
+        from gate.trust import storage
 
         agent = self.agent
-        site = agent.site
+        device = agent.device
         try:
             cti, kids, reads_only, opcode, arguments, signed = verify.judge(
-                data, site.keys(), site.feed, site.device, self._nonce, self._counters, agent.now()
+                data,
+                storage.open(device),
+                device.feed,
+                device.id,
+                self._nonce,
+                self._counters,
+                agent.now(),
             )
         except verify.Refusal as refusal:
             self._refuse(refusal)

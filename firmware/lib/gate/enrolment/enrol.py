@@ -17,7 +17,7 @@ from http_client.post import post
 from gate import ConfigError, console, identity
 from gate.clock import const, sleep_ms
 from gate.enrolment.claim import Claim, Refused
-from gate.files import State
+from gate.files import SmallFiles
 
 CLAIM = "claim"
 KEY = "key"
@@ -41,7 +41,7 @@ class Enrolment:
     def __init__(self, boot):
         self._boot = boot
         self._board = boot.board
-        self._files = State(boot.board.folder, boot.board.sync)
+        self._files = SmallFiles(boot.board.folder, boot.board.sync)
 
     def run(self):
         """Returns when there is nothing to do (any more) that cannot wait; a board that became a

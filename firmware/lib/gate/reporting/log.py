@@ -24,7 +24,7 @@ class Log:
     """lost: lines that were never written; writes: of the file system, since the start."""
 
     def __init__(self, files, uptime):
-        """files: State of a folder of the log's own."""
+        """files: SmallFiles of a folder of the log's own."""
         self.files = files
         self._uptime = uptime
         self._lines = bytearray(_ROOM)

@@ -10,14 +10,14 @@ import json
 import os
 
 from gate.clock import const
-from gate.telemetry.streams import make_curve
 
 _MAX_SIZE = const(2048)  # bytes
 
 
-def use(path, streams):
-    """Gives the measurements of these streams the curves of the table in this file; None: there
-    is none. Raises ValueError for one that makes no sense, and changes nothing then.
+def use(path, streams, make_curve):
+    """Gives the measurements of these streams the curves of the table in this file; None: those
+    that the application gave them. make_curve: of gate.telemetry.streams. Raises ValueError for a
+    table that cannot be used, and changes nothing then.
     """
     table = {}
     if path is not None:
@@ -31,7 +31,7 @@ def use(path, streams):
     for stream in streams:
         for measure in stream.measures:
             points = table.pop(measure.name, None)
-            curves.append(measure.given if points is None else _curve(measure, points))
+            curves.append(measure.given if points is None else _curve(make_curve, measure, points))
     if table:
         raise ValueError("there is no measurement %s" % sorted(table)[0])
     for stream in streams:
@@ -39,7 +39,7 @@ def use(path, streams):
             measure.curve = curves.pop(0)
 
 
-def _curve(measure, points):
+def _curve(make_curve, measure, points):
     try:
         return make_curve(points, measure.scale)
     except (TypeError, ValueError, OverflowError) as error:

@@ -29,9 +29,9 @@ class Ring:
     """
 
     def __init__(self, files, cursor, end, size, last, most=64, newest=False, sync=None):
-        """Made by gate.telemetry.ring_recovery.open_ring, which finds the rest. files: State of a
-        folder of the ring's own; most: segments; newest: what goes when it is full, else the
-        oldest;        sync(folder): the board's, see State.
+        """Made by gate.telemetry.ring_recovery.open_ring, which finds the rest. files: SmallFiles
+        of a folder of the ring's own; most: segments; newest: what goes when it is full, else the
+        oldest; sync(folder): the board's, see SmallFiles.
         """
         self._files = files
         self._sync = sync

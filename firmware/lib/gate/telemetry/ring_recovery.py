@@ -4,7 +4,7 @@ import struct
 from binascii import crc32
 
 from gate.clock import const
-from gate.files import State
+from gate.files import SmallFiles
 from gate.telemetry import ring
 
 _SPAN = const(65536)  # a segment further from the cursor is not ours
@@ -13,7 +13,7 @@ _PIECE = const(64)  # bytes checked at a time
 
 def open_ring(folder, most=64, newest=False, sync=None):
     """The ring.Ring in a folder of its own."""
-    files = State(folder, sync)
+    files = SmallFiles(folder, sync)
     cursor = max(_cursor(files, name) for name in ring.CURSORS)
     counter, first, offset, dropped, told = cursor
     end, size, last = first + (offset > 0), 0, 0

@@ -165,7 +165,7 @@ def calibrator(streams):
     def take(path):
         from gate.telemetry import calibration  # RAM only while a table comes
 
-        calibration.use(path, streams)
+        calibration.use(path, streams, make_curve)
 
     return take
 

@@ -20,7 +20,7 @@ _DIGEST_SIZE = const(32)
 
 
 class Pins:
-    """state: a State to keep tables in; feed(): called every second or so while one is made."""
+    """state: SmallFiles to keep tables in; feed(): called every second or so while one is made."""
 
     def __init__(self, state, feed):
         self._state = state

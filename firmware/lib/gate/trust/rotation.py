@@ -15,11 +15,11 @@ _REMEMBERED = const(4)
 class Rotation:
     """The task that takes trust updates."""
 
-    def __init__(self, site, alarms_, changed):
-        """site: gate.device.Site; changed(version): called when the device has another trust
+    def __init__(self, device, alarms_, changed):
+        """device: gate.device.Device; changed(version): called when the device has another trust
         store.
         """
-        self._site = site
+        self._device = device
         self._alarms = alarms_
         self._changed = changed
         self._inbox = None
@@ -59,14 +59,14 @@ class Rotation:
         """The version taken; None if it is refused, or is what is here, as the retained one is at
         each connection.
         """
+        from gate.trust import storage, verify_rotation
         from gate.trust import store as trust_store
-        from gate.trust import verify_rotation
 
-        keeper = self._site.keys()
+        keeper = storage.open(self._device)
         if keeper.holds(verify_rotation.payload(data)):
             return None
         try:
-            store, encoded = verify_rotation.judge(data, keeper.store, self._site.feed)
+            store, encoded = verify_rotation.judge(data, keeper.store, self._device.feed)
         except trust_store.Untrusted as error:
             self._refused = seen
             self._alarms.raise_(alarms.TRUST_REFUSED, error.reason, error.detail)

@@ -7,11 +7,24 @@ older store by mistake brings no dropped key back. docs/trust.md has how to star
 """
 
 from gate import ConfigError, console
-from gate.files import State
+from gate.files import SmallFiles
 from gate.trust import store as trust_store
 
 FILE = "trust.cbor"  # as flashed
 COPY = "trust-copy.cbor"
+
+
+def open(device):
+    """The Keeper of a gate.device.Device, read anew. Only inside `with ondemand.modules`.
+    Raises ConfigError.
+    """
+    import ed25519
+
+    if not ed25519.native():
+        from gate.trust.key_tables import Pins
+
+        ed25519.tables = Pins(SmallFiles(device.folder + "/state"), device.feed).table
+    return Keeper(device.folder, device.sync)
 
 
 class Keeper:
@@ -23,7 +36,7 @@ class Keeper:
         """folder: where the files are; sync(folder): the board's. Raises ConfigError, with the
         remedy, if none is usable.
         """
-        self._files = State(folder, sync)
+        self._files = SmallFiles(folder, sync)
         flashed, problem = self._read(FILE)
         copy, _ = self._read(COPY)
         if flashed is None and copy is None:

@@ -12,6 +12,7 @@ import os
 from gate import console
 from gate.clock import const
 from gate.reporting import alarms, reports
+from gate.trust import storage
 from gate.update import download, failures, suit_envelope
 from gate.update.data_offers import CURRENT, FLOOR, TRIAL
 from gate.update.failures import Failure
@@ -27,9 +28,9 @@ _BLOCK = const(512)  # bytes hashed at a time
 class _Target:
     """What suit.Processor asks about one component."""
 
-    def __init__(self, site, component, holds):
-        self.vendor_id = site.vendor_id
-        self.class_id = site.class_id
+    def __init__(self, device, component, holds):
+        self.vendor_id = device.vendor_id
+        self.class_id = device.class_id
         self.components = (component,)
         self._holds = holds
 
@@ -41,8 +42,8 @@ class Component:
     """One component's content."""
 
     def __init__(self, name, take, state, feed):
-        """take: the application's function(path), see gate.update.data_offers; state: State of
-        the folder of the components; feed(): called per block of work.
+        """take: the application's function(path), see gate.update.data_offers; state: SmallFiles
+        of the folder of the components; feed(): called per block of work.
         """
         self.name = name
         self.state = state
@@ -140,9 +141,11 @@ class Offer:
     def _decide(self, data):
         """([sequence, digest, size], steps, processor), or Nones if it is what is here."""
         here, name = self._here, self._name
-        site = self._owner.site
-        manifest = self._manifest = suit_envelope.authenticate(data, site.keys(), site.feed)
-        processor = Processor(manifest, _Target(site, [_DATA, name.encode()], here.holds))
+        device = self._owner.device
+        manifest = self._manifest = suit_envelope.authenticate(
+            data, storage.open(device), device.feed
+        )
+        processor = Processor(manifest, _Target(device, [_DATA, name.encode()], here.holds))
         steps = processor.install()
         fetch = next(steps, None)
         if fetch is None or fetch.arguments is not None:
@@ -212,7 +215,7 @@ class Offer:
         pause = _BACKOFF_S
         mistakes = 0
         self._report(reports.FETCHING)
-        fetcher = download.Staging(self._here.state, self._owner.site)
+        fetcher = download.Staging(self._here.state, self._owner.device)
         gc.collect()  # what the signature left, before anything lasting comes to lie above it
         while True:
             try:

@@ -27,14 +27,15 @@ class Superseded(Exception):
 class Data:
     """All data components of the application, and the task that updates them."""
 
-    def __init__(self, takers, state, site, reporter, alarms_):
+    def __init__(self, takers, state, device, reporter, alarms_):
         """takers: {name: function(path)}, called with the path of verified content, at each start
         and when it changed, or with None if there is none. It refuses by returning False or
-        raising. state: State of a folder for the components alone; site: gate.device.Site.
+        raising. state: SmallFiles of a folder for the components alone; device:
+        gate.device.Device.
         """
         self._takers = takers
         self._state = state
-        self.site = site
+        self.device = device
         self.reporter = reporter
         self.alarms = alarms_
         self._inbox = {}
@@ -45,7 +46,7 @@ class Data:
         """The gate.update.data_component.Component. Only inside `with ondemand.modules`."""
         from gate.update.data_component import Component
 
-        return Component(name, self._takers[name], self._state, self.site.feed)
+        return Component(name, self._takers[name], self._state, self.device.feed)
 
     def open(self):
         """Shows the application what is here; call once, before run()."""
@@ -89,16 +90,16 @@ class Data:
             seen = hashlib.sha256(data).digest()
             if self._answered.get(name) == seen:
                 continue
-            while self.site.heavy:
+            while self.device.heavy:
                 await beat.sleep(1)
-            self.site.updating += 1
+            self.device.updating += 1
             try:
                 await self._carry_out(name, data, beat)
                 self._answered[name] = seen
             except Superseded:
                 console.info("another offer for data %s came", name)
             finally:
-                self.site.updating -= 1
+                self.device.updating -= 1
 
     async def pause(self, name, seconds, beat):
         """Sleeps; a newer offer of the component ends it by Superseded."""

@@ -34,7 +34,7 @@ class Interrupted(Exception):
 
 
 def forget(state, keep=None):
-    """Removes the staged payloads of a folder (gate.files.State), but for the one named
+    """Removes the staged payloads of a folder (gate.files.SmallFiles), but for the one named
     `keep`.
     """
     for name in state.names():
@@ -45,11 +45,11 @@ def forget(state, keep=None):
 class Staging:
     """At most one payload in a folder, named by its digest."""
 
-    def __init__(self, state, site):
-        """state: gate.files.State of the folder; site: gate.device.Site."""
+    def __init__(self, state, device):
+        """state: gate.files.SmallFiles of the folder; device: gate.device.Device."""
         self._state = state
-        self._site = site
-        self._feed = site.feed
+        self._device = device
+        self._feed = device.feed
         self._buffer = bytearray(_BUFFER)
 
     async def fetch(self, digest, size, progress):
@@ -58,13 +58,13 @@ class Staging:
         digest: its SHA-256 and name; size: bytes; progress(done) is called as bytes arrive. Raises
         Interrupted, or Failure when there is no use in trying again.
         """
-        if self._site.fetching:
+        if self._device.fetching:
             raise Interrupted("another payload is on its way")
-        self._site.fetching = True
+        self._device.fetching = True
         try:
             return await self._fetch(digest, size, progress)
         finally:
-            self._site.fetching = False
+            self._device.fetching = False
 
     async def _fetch(self, digest, size, progress):
         name = _PREFIX + _hex(digest)[:16]
@@ -84,7 +84,7 @@ class Staging:
         return self._state.path(name)
 
     async def _get_rest(self, name, digest, have, size, progress):
-        scheme, host, port, path = self._site.payloads
+        scheme, host, port, path = self._device.payloads
         path += "p/" + _hex(digest)
         get = self._over_coap if scheme == "coap" else self._over_http
         try:
@@ -111,7 +111,7 @@ class Staging:
 
         try:
             return await http_client_get.get(
-                host, port, path, have, take, self._buffer, size, ssl=self._site.https
+                host, port, path, have, take, self._buffer, size, ssl=self._device.https
             )
         except http_client_get.HttpError as error:
             raise _Refused(error.status, error)

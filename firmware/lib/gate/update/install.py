@@ -12,6 +12,7 @@ import bspatch
 from gate import console
 from gate.clock import const, ticks_diff, ticks_ms
 from gate.reporting import alarms, reports
+from gate.trust import storage
 from gate.update import download, failures, suit_envelope
 from gate.update.failures import Failure
 from gate.update.offers import OFFER, UPDATE
@@ -66,7 +67,7 @@ class Install:
         """The Plan, or None if the image runs already; raises Failure."""
         try:
             manifest = self._manifest = self._authenticate()
-            plan = Plan(manifest, Identity(self._boot, self._updater.site))
+            plan = Plan(manifest, Identity(self._boot, self._updater.device))
         except (Failure, MemoryError):
             raise
         except Exception as error:
@@ -84,8 +85,8 @@ class Install:
         return None
 
     def _authenticate(self):
-        site = self._updater.site
-        return suit_envelope.authenticate(self._data, site.keys(), site.feed)
+        device = self._updater.device
+        return suit_envelope.authenticate(self._data, storage.open(device), device.feed)
 
     def _fail(self, failure):
         """Reports why it goes no further: refused before anything was changed, failed after."""
@@ -148,7 +149,7 @@ class Install:
         pause = _BACKOFF_S
         mistakes = 0
         progress = _Progress(self._report, plan.payload_size, self._beat)
-        fetcher = download.Staging(self._state, self._updater.site)
+        fetcher = download.Staging(self._state, self._updater.device)
         self._report(reports.FETCHING)
         while True:
             try:

@@ -22,11 +22,11 @@ class Updater:
     before the reset into a trial.
     """
 
-    def __init__(self, boot, state, site, reporter, alarms, outbox):
-        """site: gate.device.Site."""
+    def __init__(self, boot, state, device, reporter, alarms, outbox):
+        """device: gate.device.Device."""
         self.boot = boot
         self.state = state
-        self.site = site
+        self.device = device
         self.reporter = reporter
         self.alarms = alarms
         self.outbox = outbox
@@ -86,17 +86,17 @@ class Updater:
         if self._active == self._refused:
             return
         beat()
-        while self.site.heavy:
+        while self.device.heavy:
             await beat.sleep(1)
         self.doubt = False
         gc.collect()
-        self.site.updating += 1
+        self.device.updating += 1
         try:
             with ondemand.modules:
                 if not await self._bring_to_its_end(data, resumed, beat):
                     self._refused = self._active
         finally:
-            self.site.updating -= 1
+            self.device.updating -= 1
         self._answered = self._active
 
     async def _bring_to_its_end(self, data, resumed, beat):

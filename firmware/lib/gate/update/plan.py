@@ -21,10 +21,10 @@ class Identity:
 
     components = (_NEXT, _RUN)
 
-    def __init__(self, boot, site):
-        """site: gate.device.Site."""
-        self.vendor_id = site.vendor_id
-        self.class_id = site.class_id
+    def __init__(self, boot, device):
+        """device: gate.device.Device."""
+        self.vendor_id = device.vendor_id
+        self.class_id = device.class_id
         self._boot = boot
 
     def matches(self, component, digest, size):

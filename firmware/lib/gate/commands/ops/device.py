@@ -14,7 +14,7 @@ def info(call):
     gc.collect()
     storage = os.statvfs(board.folder)
     answer = {
-        "device": agent.site.device,
+        "device": agent.device.id,
         "board": board.name,
         "arch": board.arch,
         "micropython": ".".join(str(part) for part in sys.implementation.version[:3]),

@@ -19,7 +19,7 @@ def status(call):
         "state": _PHASES[agent.updater.reporter.state],
         "result": agent.updater.reporter.result,
         "offer_bytes": state.size(OFFER),
-        "busy": bool(agent.site.updating),
+        "busy": bool(agent.device.updating),
     }
     known = state.load(UPDATE)
     if answer["offer_bytes"] and isinstance(known, list) and len(known) == 2:
