@@ -23,10 +23,10 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "board")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "board" / "support")]
 
-from conftest import Prompt  # noqa: E402
-from tlspeers import NAME, Peer, Pki, closing, der, key_der, secured  # noqa: E402
+from board_prompt import Prompt  # noqa: E402
+from tls_peers import NAME, Peer, Pki, closing, der, key_der, secured  # noqa: E402
 
 from tidegate.boards.emulator import Emulator  # noqa: E402
 from tidegate.trust import certificates  # noqa: E402

@@ -4,10 +4,11 @@
     python bench/wear.py [--emulated] [--json]
 
 The real loader and agent carry out updates by patches and by a whole image. On the simulated board of the tests
-(tests/device/simboard.py; seconds), slots and boot record are in NOR flash of 4 KiB blocks, everything else is on
-MicroPython's own littlefs in blocks of 512 bytes. --emulated: on the emulated Cortex-M3 with the real server and broker
-(minutes), whose flash counts the erases of every 4 KiB block by itself; from before an update is published until it is
-confirmed, so what telemetry and state cost meanwhile is in the figures, and a row says what they cost in a minute.
+(tests/device/support/sim_board.py; seconds), slots and boot record are in NOR flash of 4 KiB blocks, everything else is
+on MicroPython's own littlefs in blocks of 512 bytes. --emulated: on the emulated Cortex-M3 with the real server and
+broker (minutes), whose flash counts the erases of every 4 KiB block by itself; from before an update is published until
+it is confirmed, so what telemetry and state cost meanwhile is in the figures, and a row says what they cost in a
+minute.
 """
 
 from __future__ import annotations

@@ -6,18 +6,17 @@ import sys
 
 ROOT = sys.argv[1]
 KIND = sys.argv[2]
-for folder in ("/tests/device", "/firmware", "/firmware/lib"):
+for folder in ("/tests/device/support", "/firmware", "/firmware/lib"):
     sys.path.insert(0, ROOT + folder)
 
 import check
 
 check.place(ROOT, "unix", {"slots": KIND})
 
-import simfiles
+import sim_files
 from boot import slots
-from simboard import BLOCK
-from simworld import World
-from test_updater import envelope
+from sim_board import BLOCK
+from sim_gateway import World, envelope
 
 UPDATES = (("patch", 2), ("next-patch", 3), ("no-patch-fits", 4))
 
@@ -41,4 +40,4 @@ for name, sequence in UPDATES:
     size = status["slots"][status["running"]]["size"]
     found.append({"update": name, "slot": status["running"], "size": size, "rom": rom, "files": files})
 capacity = slots.of(world.board).capacity
-print(json.dumps({"kind": KIND, "block": BLOCK, "capacity": capacity, "file_block": simfiles.BLOCK, "updates": found}))
+print(json.dumps({"kind": KIND, "block": BLOCK, "capacity": capacity, "file_block": sim_files.BLOCK, "updates": found}))

@@ -17,7 +17,6 @@ A folder's marks are in FOLDERS; a file or test adds its own with pytest.mark. D
 from __future__ import annotations
 
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -38,8 +37,6 @@ SLOW_S = 30  # and from here on it is slow
 # A job in the background of a shell without job control starts with Ctrl-C ignored, and so would all that the tests
 # start to interrupt it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-sys.path.insert(0, str(HERE.parent / "tools"))  # programs.py, and the lab
 
 
 def durations() -> dict[str, float]:

@@ -2,50 +2,15 @@
 
 from __future__ import annotations
 
-import ast
-import contextlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from mpremote.transport_serial import SerialTransport
+from board_prompt import Prompt
 
 from tidegate.boards.emulator import Emulator
-
-
-class Prompt:
-    """The board's raw REPL, entered without a soft reset, so that reset_cause() stays what it was."""
-
-    def __init__(self, pty: str):
-        self._transport = SerialTransport(pty, timeout=0.5)
-        self.enter()
-
-    def enter(self) -> None:
-        self._transport.in_raw_repl = False
-        self._transport.enter_raw_repl(soft_reset=False)
-
-    def exec(self, code: str) -> str:
-        return self._transport.exec(code).decode().replace("\r\n", "\n")
-
-    def eval(self, expression: str) -> Any:
-        return ast.literal_eval(self.exec(f"print(repr(({expression})))"))
-
-    def start(self, code: str) -> None:
-        """Runs code without waiting for its end."""
-        self._transport.exec_raw_no_follow(code)
-
-    def read_until(self, ending: bytes, timeout: float = 10) -> bytes:
-        return self._transport.read_until(1, ending, timeout=timeout)
-
-    def send(self, data: bytes) -> None:
-        self._transport.serial.write(data)
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._transport.close()
 
 
 @pytest.fixture

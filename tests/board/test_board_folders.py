@@ -1,8 +1,8 @@
 """Every folder of boards/: its board.toml, its page, a release for it, its board.py.
 
 Ground: mpy-cross, MicroPython's unix port, and stand-ins for the hardware of the boards there is none of here
-(tests/board/standins.py says what that proves and what not). The emulated board and the unix gateway are proved by
-the tests that run them.
+(support/standins.py says what that proves and what not). The emulated board and the unix gateway are proved by the
+tests that run them.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def test_board_py_keeps_the_contract(name: str, layout: str, tmp_path: Path) -> 
         MICROPYTHON,
         "-X",
         "heapsize=8m",
-        ROOT / "tests" / "board" / "standins.py",
+        ROOT / "tests" / "board" / "support" / "standins.py",
         tmp_path,
         port,
         network,

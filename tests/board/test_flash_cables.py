@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from flashbench import Bench, Cable, power_cycled
+from flash_bench import Bench, Cable, power_cycled
 from lab.board import LabBoard
 
 from tidegate.flash import loader_image

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import serial.tools.list_ports
 from click.testing import CliRunner, Result
-from flashbench import ROOT, Bench, Cable, power_cycled
+from flash_bench import ROOT, Bench, Cable, power_cycled
 from lab.board import LabBoard
 from serial.tools.list_ports_common import ListPortInfo
 

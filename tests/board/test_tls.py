@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from tlspeers import HOST, NAME, Peer, Pki, between, closing, der, hang_up, key_der, plain, secured
+from tls_peers import HOST, NAME, Peer, Pki, between, closing, der, hang_up, key_der, plain, secured
 
 from tidegate.boards.emulator import Emulator
 from tidegate.trust import certificates

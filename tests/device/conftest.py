@@ -1,6 +1,9 @@
-"""pytest for device code: every `test_*` function of tests/device/test_<module>.py, on every ground it names.
+"""pytest for device code: every `test_*` function of tests/device/<room>/test_<module>.py, on every ground it names.
 
-A script runs once per ground, in a process of its own (run.py), and each function's line becomes one pytest item:
+The folders boot, libraries and gate mirror firmware/. What scripts share is in support/, and runs where they run;
+what the host does for them meanwhile is in services/.
+
+A script runs once per ground, in a process of its own (support/run.py); each function's line becomes one pytest item:
 
 - cpython:   this interpreter;
 - unix:      MicroPython's unix port, build/unix/micropython or $TIDEGATE_UNIX_MICROPYTHON, with a heap like a
@@ -12,15 +15,15 @@ TIMEOUT_S = 300, HEAP = "256k" (unix), NEEDS = ("broker",) (marks of tests/conft
 SLOTS = ("rom", "file"): it is run once for each, as check.settings["slots"] (not on the
 emulated board, where a simulated one with files has no room).
 
-If services_<module>.py is beside it, its `serve(host)` is a context manager run on the host around the script; what it
-yields, {str: str}, arrives as check.settings. `host` is the address at which the ground reaches this machine.
+SERVICES = "peers.mqtt" names a function in services/: a context manager that runs on the host around the script, called
+with the address at which the ground reaches this machine. What it yields, {str: str}, arrives as check.settings.
 """
 
 from __future__ import annotations
 
 import ast
 import contextlib
-import importlib.util
+import importlib
 import os
 import shutil
 import subprocess
@@ -61,7 +64,7 @@ class CPython:
         self.scratch.mkdir(exist_ok=True)
         settings = {**settings, "scratch": str(self.scratch)}
         given = [f"{key}={value}" for key, value in settings.items()]
-        command = [*self.command, str(HERE / "run.py"), module, options["ground"], *given]
+        command = [*self.command, str(HERE / "support/run.py"), module, options["ground"], *given]
         return _output(command, options["timeout_s"])
 
 
@@ -95,7 +98,7 @@ class CortexM3:
 
     def run(self, module: str, settings: dict[str, str], options: dict) -> str:
         call = (
-            "import sys; sys.path.insert(0, '/remote/tests/device'); import run; "
+            "import sys; sys.path.insert(0, '/remote/tests/device/support'); import run; "
             f"run.main({module!r}, '/remote', 'cortex-m3', {settings!r})"
         )
         command = [sys.executable, "-m", "mpremote", "connect", self.emulator.pty, "mount", str(self.stage)]
@@ -118,7 +121,7 @@ def stage(folder: Path) -> None:
     if board.exists():
         jobs.append((board, Path("firmware/boot/board.py")))
     for source, place in jobs:
-        if place.name in ("conftest.py", "manifest.py") or place.name.startswith(("services_", "peers")):
+        if place.name in ("conftest.py", "manifest.py") or place.parts[:3] == ("tests", "device", "services"):
             continue
         target = (folder / place).with_suffix(".mpy")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +143,7 @@ def stage(folder: Path) -> None:
 
 
 def relabelled(module: Path, target: Path) -> None:
-    """A native module of a related core, told to be of this one; othercores.py says what for."""
+    """A native module of a related core, told to be of this one; other_cores.py says what for."""
     data = bytearray(module.read_bytes())
     data[2] = ARMV7M << 2 | data[2] & 3  # of the header of .mpy files: the core above the minor version
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -173,18 +176,23 @@ def _output(command: list[str], timeout_s: int) -> str:
 # ---------------------------------------------------------------- pytest's side
 
 
-def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    if module_path.parent != HERE:
-        return None
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Collector:
     return Script.from_parent(parent, path=module_path)
 
 
 class Script(pytest.File):
-    """One test_<module>.py; read with ast, never imported by pytest itself."""
+    """One script; read with ast, never imported by pytest itself."""
 
     def collect(self) -> Iterator[pytest.Item]:
         tree = ast.parse(self.path.read_text())
-        said = {"GROUNDS": ("cpython", "unix"), "TIMEOUT_S": 300, "HEAP": "256k", "SLOTS": (None,), "NEEDS": ()}
+        said = {
+            "GROUNDS": ("cpython", "unix"),
+            "TIMEOUT_S": 300,
+            "HEAP": "256k",
+            "SLOTS": (None,),
+            "NEEDS": (),
+            "SERVICES": "",
+        }
         functions = []
         for node in tree.body:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
@@ -196,6 +204,7 @@ class Script(pytest.File):
             if ground == "cortex-m3" and slots == "file":
                 continue
             options = {"ground": ground, "timeout_s": said["TIMEOUT_S"], "heap": said["HEAP"], "slots": slots}
+            options["services"] = said["SERVICES"]
             for name, line in functions:
                 item = Function.from_parent(self, name=f"{name}[{ground}{'-' + slots if slots else ''}]")
                 item.wanted, item.line, item.options = name, line, options
@@ -210,7 +219,7 @@ class Function(pytest.Item):
     options: dict
 
     def runtest(self) -> None:
-        module = self.path.stem.removeprefix("test_")
+        module = self.path.relative_to(HERE).with_suffix("").as_posix()
         bench = self.session.stash.setdefault(_BENCH, Bench())
         text, lines = bench.lines(module, self.options)
         if self.wanted not in lines:
@@ -247,7 +256,7 @@ class Bench:
         ground = self._ground(options["ground"])
         key = module, options["ground"], options["slots"]
         if key not in self.runs:
-            with _services(module, ground.host) as settings:
+            with _services(options["services"], ground.host) as settings:
                 if options["slots"]:
                     settings = {**settings, "slots": options["slots"]}
                 text = ground.run(module, settings, options)
@@ -292,15 +301,9 @@ def _verdicts(text: str) -> Lines:
     return lines
 
 
-@contextlib.contextmanager
-def _services(module: str, host: str) -> Iterator[dict[str, str]]:
-    path = HERE / f"services_{module}.py"
-    if not path.exists():
-        yield {}
-        return
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
-    services = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(services)
-    with services.serve(host) as settings:
-        yield settings
+def _services(name: str, host: str) -> contextlib.AbstractContextManager[dict[str, str]]:
+    """The services of that name ("module.function") for a ground that reaches this machine at `host`."""
+    if not name:
+        return contextlib.nullcontext({})
+    module, _, function = name.partition(".")
+    return getattr(importlib.import_module(module), function)(host)

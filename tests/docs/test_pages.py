@@ -10,7 +10,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import click
@@ -19,8 +18,6 @@ import pytest
 from tidegate.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "tools"))
-
 from lab.mosquitto import free_port  # noqa: E402
 
 PAGES = [

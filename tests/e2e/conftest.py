@@ -6,16 +6,11 @@ Ground: QEMU's mps2-an385 running build/qemu_mps2/firmware.elf. A missing part i
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from shared_board import CHANGES, DEVICE
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "tools"))
-
 from lab import Installation
+from shared_board import CHANGES, DEVICE
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@
 
     python tests/fuzz/run.py [--count 200000] [--seed N] [--only TARGET]
 
-The targets are those of tests/device/fuzzing.py, run on MicroPython's unix port with the native modules built for this
-machine, and the signed ones of signed.py. The same seed makes the same cases; what is found names its seed and number,
-and is seen again by `tests/device/fuzz.py ROOT unix TARGET 1 SEED NUMBER`.
+The targets are those of tests/device/support/fuzz_targets.py, run on MicroPython's unix port with the native modules
+built for this machine, and the signed ones of signed.py. The same seed makes the same cases; what is found names its
+seed and number, and is seen again by `tests/device/support/fuzz.py ROOT unix TARGET 1 SEED NUMBER`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def fuzz(target: str, count: int, seed: int) -> tuple[int, int]:
     """(taken, refused)."""
     taken = refused = 0
     for first in range(0, count, PIECE):
-        command = [MICROPYTHON, "-X", f"heapsize={HEAP}", ROOT / "tests/device/fuzz.py", ROOT, "unix", target]
+        command = [MICROPYTHON, "-X", f"heapsize={HEAP}", ROOT / "tests/device/support/fuzz.py", ROOT, "unix", target]
         command += [min(PIECE, count - first), seed, first]
         if NATIVE.is_dir():
             command.append(NATIVE)

@@ -28,7 +28,7 @@ from tidegate.trust import keys, rotation, store  # noqa: E402
 from tidegate.wire import cbor, cose  # noqa: E402
 
 # Last on the path: one of the device's libraries has the name of this project's host half.
-sys.path += [str(ROOT / "tests" / "device"), str(ROOT / "firmware" / "lib")]
+sys.path += [str(ROOT / "tests" / "device" / "support"), str(ROOT / "firmware" / "lib")]
 import mutations  # noqa: E402
 
 BATCH = 5000
@@ -144,7 +144,7 @@ def ask(name: str, cases: list[bytes], device: list[str], native: str | None) ->
         file.write(f"setup {store.encode(STORE).hex()} {store.encode(ROOTED).hex()}\n")
         file.writelines(f"{name} {case.hex()}\n" for case in cases)
         file.flush()
-        command = [*device, str(ROOT / "tests/device/fuzz_signed.py"), str(ROOT), "unix", file.name]
+        command = [*device, str(ROOT / "tests/device/support/fuzz_signed.py"), str(ROOT), "unix", file.name]
         done = subprocess.run(
             [*command, *([native] if native else [])], capture_output=True, text=True, timeout=TIMEOUT_S
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import settings
-from workshop import ROOT, write_app
+from projects import ROOT, write_app
 
 from tidegate.cli import main
 from tidegate.trust import keys, store

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 import pytest
-from workshop import VECTORS, vectors
+from projects import VECTORS, vectors
 
 from tidegate import delta
 from tidegate.commands import cwt

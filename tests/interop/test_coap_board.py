@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the board runs, compiled, in folders as here."""
     folder = tmp_path_factory.mktemp("board")
-    sources = [*(ROOT / "firmware/lib").glob("coap*.py"), *HERE.glob("coap_device_*.py")]
+    sources = [*(ROOT / "firmware/lib").glob("coap/*.py"), *HERE.glob("coap_device_*.py")]
     jobs = [(source, source.relative_to(ROOT)) for source in sources]
     jobs.append((ROOT / "boards/qemu_mps2/board.py", Path("firmware/boot/board.py")))
     jobs.append((ROOT / "firmware/boot/__init__.py", Path("firmware/boot/__init__.py")))
@@ -48,7 +48,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def on_board(board: Emulator, stage: Path, call: str) -> list[str]:
     """The command that runs a call of coap_device_cases on the board."""
-    paths = "sys.path[:0] = ['/remote/tests/interop', '/remote/firmware', '/remote/firmware/lib']"
+    paths = "sys.path[:0] = ['/remote/tests/interop/support', '/remote/firmware', '/remote/firmware/lib']"
     code = f"import sys; {paths}; import coap_device_cases as c; c.{call}"
     return [sys.executable, "-m", "mpremote", "connect", board.pty, "mount", str(stage), "exec", code]
 

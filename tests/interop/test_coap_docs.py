@@ -21,7 +21,7 @@ PIECE = 1200
 
 def test_the_table_of_cases_is_what_is_tested() -> None:
     made = coap_cases.table(coap_cases.tested())
-    assert coap_cases.written() == made, "run: python tests/interop/coap_cases.py --write"
+    assert coap_cases.written() == made, "run: python tests/interop/support/coap_cases.py --write"
 
 
 @pytest.mark.skipif(not UNIX.exists(), reason="build/unix/micropython is not built")

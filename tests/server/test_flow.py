@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import time
 
 import signed_releases as releases
+from device_commands import send, signed
 from server_process import eventually
 
-from tidegate.commands import cwt as cwt
 from tidegate.wire.cbor import dumps
 
 
@@ -111,17 +110,6 @@ def test_a_rolled_back_release_is_shown_and_stays_offered(start, ring):
     server.publish(releases.make(ring.release, "1.2.1", 4))
     back.wait_heard("offer", count=2)
     assert server.shown("gw-1")["offer"]["sequence"] == 4 and server.shown("gw-1")["offer"]["state"] != "failed"
-
-
-def signed(ring, device: str, counter: int, opcode: str = "info", **other) -> bytes:
-    now = int(time.time())
-    fields = {"issued": now, "expires": now + 60, **other}
-    return cwt.make(ring.command, cwt.Command(device, opcode, {}, counter.to_bytes(8, "big"), **fields))
-
-
-def send(server, device: str, message: bytes):
-    body = {"command": base64.b64encode(message).decode()}
-    return server.http.post(f"/api/v1/devices/{device}/commands", json=body)
 
 
 def test_a_command_is_relayed_as_it_is_and_answered(shared, ring):

@@ -14,8 +14,6 @@ TOOL = ROOT / "tools/commit_message.py"
 BODY = "\n\nTwo at once left a slot half written.\n"
 HOOKED = (".pre-commit-config.yaml", "pyproject.toml", "tools/commit_message.py")
 
-sys.path.insert(0, str(ROOT / "tools"))
-
 import commit_message  # noqa: E402
 
 

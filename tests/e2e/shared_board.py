@@ -1,7 +1,0 @@
-"""The board that the end-to-end tests share."""
-
-from pathlib import Path
-
-DEVICE = "gate-1"
-BOARD = "qemu_mps2"
-CHANGES = Path(__file__).resolve().parent.parent.parent / "tools" / "demo_releases"

@@ -1,0 +1,142 @@
+"""Images: the same bytes for the same sources, wherever they are, and nothing in them that does not belong."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from projects import ROOT, write_app
+
+from tidegate.boards import board as boards_board
+from tidegate.errors import Refused, TidegateError
+from tidegate.image import build as image_build
+from tidegate.image import romfs
+
+IDENTITY = image_build.Identity("tidegate-gateway", "1.0.0", 1, "qemu_mps2")
+
+
+def board() -> boards_board.Board:
+    return boards_board.load(ROOT, "qemu_mps2")
+
+
+def build(project: Path) -> bytes:
+    return image_build.build(project, board(), IDENTITY)
+
+
+def test_the_same_wherever_the_sources_are(project: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "a folder with another and longer name"
+    shutil.copytree(project, elsewhere)
+    for path in elsewhere.rglob("*.py"):
+        path.touch()
+    assert build(project) == build(elsewhere) == build(project)
+    write_app(elsewhere, "two")
+    assert build(elsewhere) != build(project)
+
+
+def test_holds_the_firmware_and_what_it_is(project: Path) -> None:
+    files = romfs.files(build(project))
+    sources = {f"/lib/{p.relative_to(project / 'firmware/lib')}" for p in (project / "firmware" / "lib").rglob("*.py")}
+    assert {name for name in files if name.startswith("/lib/")} == {
+        name[:-3] + ".mpy" for name in sources if not name.endswith("/manifest.py")
+    }
+    assert "/app/__init__.mpy" in files
+    assert json.loads(files["/release.json"]) == vars(IDENTITY)
+    for name, data in files.items():
+        if name.endswith(".mpy"):
+            assert data[0] == ord("M") and data[1] == 6, name
+
+
+def test_compiled_code_knows_its_place_in_the_image(project: Path) -> None:
+    files = romfs.files(build(project))
+    assert b"app/__init__.py" in files["/app/__init__.mpy"]
+    assert not any(str(project).encode() in data for data in files.values())
+
+
+def test_leaves_out_what_is_not_run(project: Path) -> None:
+    before = build(project)
+    for name in ("lib/package.json", "lib/manifest.py", "app/README.md", "app/.hidden", "app/__pycache__/x.pyc"):
+        path = project / "firmware" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("x = 1\n")
+    assert build(project) == before
+    (project / "firmware" / "app" / "table.csv").write_text("1,2\n")
+    assert romfs.files(build(project))["/app/table.csv"] == b"1,2\n"
+
+
+def test_what_does_not_compile_is_named(project: Path) -> None:
+    (project / "firmware" / "app" / "broken.py").write_text("def f(:\n")
+    with pytest.raises(TidegateError, match=r"broken\.py does not compile:(?s:.)*SyntaxError"):
+        build(project)
+
+
+def test_an_image_larger_than_the_slot_is_refused() -> None:
+    slot = board().slot_size
+    assert slot is not None
+    board().check_image(slot)
+    with pytest.raises(TidegateError, match=f"a slot of qemu_mps2 holds {slot}"):
+        board().check_image(slot + 1)
+
+
+def test_unknown_boards_are_named() -> None:
+    with pytest.raises(TidegateError, match=r"no board nonesuch .*Boards here: .*qemu_mps2"):
+        boards_board.load(ROOT, "nonesuch")
+    with pytest.raises(TidegateError, match="not a board name"):
+        boards_board.load(ROOT, "../boards/qemu_mps2")
+
+
+def test_a_wrong_board_file_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "boards" / "mine"
+    folder.mkdir(parents=True)
+    for text, says in (
+        ('title = "x"\n[slots]\nkind = "file"\n[flash]\nmachine = "x"', "board.toml: name is missing"),
+        ("name = [", "cannot be read"),
+        ((ROOT / "boards" / "unix" / "board.toml").read_text(), "name is 'unix'. Name the board like its folder"),
+    ):
+        (folder / "board.toml").write_text(text)
+        with pytest.raises(TidegateError, match=says):
+            boards_board.load(tmp_path, "mine")
+
+
+NAMES = st.text("abcdefghij._", min_size=1, max_size=12)
+TREES = st.recursive(
+    st.dictionaries(NAMES, st.binary(max_size=300), max_size=4),
+    lambda inner: st.dictionaries(NAMES, st.binary(max_size=50) | inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(TREES)
+@settings(max_examples=200, deadline=None)
+def test_what_is_packed_is_read_back(tree: dict) -> None:
+    expected: dict[str, bytes] = {}
+
+    def flatten(folder: dict, path: str) -> None:
+        for name, entry in folder.items():
+            if isinstance(entry, bytes):
+                expected[f"{path}/{name}"] = entry
+            else:
+                flatten(entry, f"{path}/{name}")
+
+    flatten(tree, "")
+    assert romfs.files(image_build.pack(tree)) == expected
+
+
+def test_a_damaged_image_is_refused() -> None:
+    good = image_build.pack({"lib": {"a.mpy": b"M" * 100}, "release.json": b"{}"})
+    for size in range(len(good)):
+        with pytest.raises(Refused):
+            romfs.files(good[:size])
+    with pytest.raises(Refused):
+        romfs.files(good + b"\0")
+
+
+@given(st.binary(max_size=100))
+@settings(max_examples=500, deadline=None)
+def test_random_bytes_are_refused_or_read(data: bytes) -> None:
+    with contextlib.suppress(Refused):
+        romfs.files(romfs.MAGIC + bytes([len(data) & 0x7F]) + data)
