@@ -27,7 +27,12 @@ _NONCE_SIZE = const(8)
 _RELEASE = "/rom/release.json"
 _LIMIT_S = const(60)  # a task that has not checked in for so long is stuck
 _WORK_LIMIT_S = const(180)  # for the tasks that verify signatures and write slots
-_REBOOT_FLUSH_S = const(5)
+# Before a reset on purpose no command has come for a while: after an update a short one, after an
+# answered `reboot` so long that who read the answer could still have sent one.
+_QUIET_MS = const(200)
+_ANSWERED_QUIET_MS = const(2000)
+_QUIET_MOST_MS = const(130_000)  # longer than any command takes
+_FLUSH_S = const(5)
 
 
 def healthy():
@@ -294,18 +299,25 @@ class Agent:
         return self._clock() if self._clock else None
 
     def reboot(self):
-        """Asks for a reset: soon, once what is in the outbox has been sent."""
+        """Asks for a reset: soon, once commands that came are answered and messages sent."""
         self._reboot.set()
 
     async def _wait_reboot(self, beat):
         await beat.wait(self._reboot)
-        await beat.sleep(1)  # so that the answer is in the outbox and on its way
-        await self.outbox.flush(_REBOOT_FLUSH_S)
-        self._leave()
+        await self._leave(beat, _ANSWERED_QUIET_MS)
         self.boot.reset()
 
-    def _leave(self):
-        """What a reset on purpose must not cost."""
+    async def _leave(self, beat, quiet_ms=_QUIET_MS):
+        """Finishes what a reset on purpose must not cost. Commands are among it: those that were
+        signed for this boot are void after it, so they are carried out before it.
+        """
+        for _ in range(0, _QUIET_MOST_MS, quiet_ms):
+            received = self.commands.received
+            await beat.sleep(quiet_ms / 1000)
+            await self.outbox.flush(_FLUSH_S)
+            if self.commands.idle and self.commands.received == received:
+                break
+        # Nothing may be awaited from here to the reset: a command could come.
         self.telemetry.keep()
         self.log.save()
 

@@ -37,7 +37,9 @@ REFUSED = const(2)
 
 
 class Commands:
-    """The queue of commands and the task that carries them out."""
+    """The queue of commands and the task that carries them out. received: commands that came, ever
+    since the start; idle: none waits or is being carried out.
+    """
 
     def __init__(self, agent, nonce, dangerous=False):
         """agent: gate.agent.Agent; nonce: of this boot's birth; dangerous: whether opcodes of
@@ -50,6 +52,8 @@ class Commands:
         self._counters = _counters(agent.state)
         self._queue = []
         self._work = asyncio.Event()
+        self._at_work = False
+        self.received = 0
         # Two breakers: what is counted, since when and until when (uptime, s)
         self._strangers = self._strangers_since = self._closed_until = 0
         self._exhausted = self._resting_until = 0
@@ -58,8 +62,13 @@ class Commands:
         if offered:
             _tell_shadowed()
 
+    @property
+    def idle(self):
+        return not self._queue and not self._at_work
+
     def push(self, data):
         """Takes a command (bytes) from the network. Cheap: called from the MQTT reader."""
+        self.received += 1
         if len(data) > _MAX_SIZE:
             self._alarm("too-large", "%d bytes, at most %d" % (len(data), _MAX_SIZE))
         elif len(self._queue) >= _QUEUE:
@@ -75,7 +84,9 @@ class Commands:
             while self._queue:
                 while self.agent.uptime.seconds() < self._closed_until:
                     await beat.sleep(1)
+                self._at_work = True
                 await self.handle(self._queue.pop(0), beat)
+                self._at_work = False
                 await beat.sleep(0)
 
     async def handle(self, data, beat):

@@ -139,7 +139,7 @@ class Install:
         self._report(reports.INSTALLED)
         await self._updater.outbox.flush(_FLUSH_S)
         if self._updater.leave:
-            self._updater.leave()
+            await self._updater.leave(self._beat)
         self._boot.reset()
 
     async def _bring(self, plan):

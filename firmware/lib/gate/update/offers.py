@@ -18,8 +18,8 @@ class Superseded(Exception):
 
 class Updater:
     """Takes offers. settled: digest of an image whose end this boot has already reported; doubt:
-    the trust store changed since the envelope at work was accepted; leave(), or None: called
-    before the reset into a trial.
+    the trust store changed since the envelope at work was accepted; leave(beat), or None: a
+    coroutine function that finishes what the reset into a trial would break off.
     """
 
     def __init__(self, boot, state, device, reporter, alarms, outbox):
