@@ -202,6 +202,7 @@ def _command(row: Command, history: Sequence[CommandStep]) -> dict[str, Any]:
         "kid": kids[0],
         "kids": kids,
         "role": row.role,
+        "nonce": row.nonce,
         "state": row.state,
         "outcome": row.outcome,
         "created": iso(row.created_at),

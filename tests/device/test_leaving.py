@@ -6,11 +6,10 @@ import asyncio
 import scratch
 from check import equal, true
 from commandplace import data, device, offering
-from tidegate.agent import Agent
-from tidegate.state import State
-from tidegate.supervisor import Beat
-
-from tidegate.opcodes import OPERATE
+from gate.agent import Agent
+from gate.commands.registry import OPERATE
+from gate.files import State
+from gate.supervisor import Beat
 
 _QUIET_MS = 60
 

@@ -5,6 +5,7 @@ every kind, and what is known of them afterwards. On the emulated Cortex-M3 with
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from lab import Installation
 
 from tidegate.cli import _command_output
+from tidegate.commands import restarts
 from tidegate.commands import send as commands_send
 
 BOARD = "gate-d"
@@ -166,6 +168,23 @@ def test_settings_take_effect_and_survive_a_reset(place: Installation) -> None:
     assert ask(place, BOARD, "info")["reset_cause"] == "hard"
     again = ask(place, BOARD, "config", "get")
     assert again["settings"] == answer["settings"] and again["digest"] == answer["digest"] and not again["restart"]
+
+
+@pytest.mark.parametrize("late_s", [0, 1.0])
+def test_a_command_between_the_answer_and_the_reset(place: Installation, late_s: float) -> None:
+    # Both are signed for the boot that ends: nobody could carry them out after it.
+    device = place.api.device(BOARD)
+    asker = commands_send.Asker(place.api, [place.key("command")])
+    asked = [asker.ask(device, commands_send.Request("reboot", {}))]
+    list(commands_send.follow(place.api, asked[0], 60))
+    time.sleep(late_s)
+    asked += [asker.ask(device, commands_send.Request(opcode, {})) for opcode in ("mem", "gc")]
+    told = [list(commands_send.follow(place.api, one, 60))[-1] for one in asked]
+    assert [one["outcome"] for one in told] == ["done"] * 3, told
+    back = list(restarts.await_back(place.api, told[:1], 60))[-1]
+    assert back[BOARD]["nonce"] != device["nonce"] and back[BOARD]["reset_cause"] == "hard"
+    assert not restarts.is_under_way(back[BOARD], told)
+    assert ask(place, BOARD, "ping")["uptime_s"] >= 0
 
 
 def test_settings_are_refused_as_a_whole(place: Installation) -> None:

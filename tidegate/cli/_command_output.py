@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
@@ -73,12 +73,27 @@ def ended(told: dict[str, Any], printed: int) -> None:
         answer = (told["result"] or {}).get("answer")
         if answer or not output:
             facts(answer or {"answer": "done"}, title=f"{device} answers {opcode}")
+        if "back" in told:
+            say(_returned(device, told["back"]))
     elif told["outcome"] == "failed":
         say(f"{device} failed at {opcode}: {told['why'] or 'no reason given'}")
     elif told["state"] == "refused":
         say(f"{opcode} was refused by {told['history'][-1]['by'].removeprefix('device ')}: {told['why']}")
     else:
         say(f"{opcode} for {device} has {told['state']}: {told['why'] or 'no reason given'}")
+
+
+def _returned(device: str, back: dict[str, Any] | None) -> str:
+    """Whether a device came back after its restart, as `restarts.facts` has it."""
+    if back is None:
+        return f"{device} has not come back in time. Look again: tidegate device show {device}"
+    return f"{device} is back after {back['after_s']:.0f} s with {back['version']} (reset: {back['reset_cause']})."
+
+
+def not_awaited(devices: Iterable[str]) -> str:
+    """What to do about devices whose restart nobody waits for any more."""
+    lines = [f"  {name}: tidegate device show {name}" for name in devices]
+    return "\n".join([f"Stopped waiting. {len(lines)} device{'s' * (len(lines) != 1)} may still restart:", *lines])
 
 
 def left_behind(asked: Sequence[dict[str, Any]]) -> str:
@@ -119,6 +134,9 @@ def brief(told: dict[str, Any]) -> str:
         line = ", ".join(f"{name}={text(value)}" for name, value in answer.items())
         if told.get("output_size"):
             line = f"{told['output_size']} bytes of output" + (f", {line}" if line else "")
+        if "back" in told:
+            back = told["back"]
+            line += ", not back in time" if back is None else f", back after {back['after_s']:.0f} s"
         line = " ".join((line or "done").split())
         return line if len(line) <= _BRIEF else line[: _BRIEF - 1] + "…"
     if is_open(told):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ from tidegate.cli import _command_output
 from tidegate.cli._common import FILE, connect, emit, json_option, progress, say, server_options
 from tidegate.client import Server
 from tidegate.commands import cwt as commands
+from tidegate.commands import restarts
 from tidegate.commands import send as commands_send
 from tidegate.commands.send import Asker, Request
 from tidegate.errors import TidegateError
 
 DEFAULT_EXPIRES_S = 300
 INTERRUPTED = 130
+_NOTHING_SENT = "Stopped waiting. Nothing was sent."
 
 _key_option = click.option(
     "--key",
@@ -30,7 +32,11 @@ _key_option = click.option(
     help="Private command key, or a diagnose key for what only reads; repeat it where the trust store wants several.",
 )
 _wait_option = click.option(
-    "--wait", type=click.FloatRange(0, 86400), default=30, show_default=True, help="Seconds to wait for answers."
+    "--wait",
+    type=click.FloatRange(0, 86400),
+    default=30,
+    show_default=True,
+    help="Seconds to wait for answers, and for devices that restart.",
 )
 
 
@@ -77,7 +83,10 @@ def send(
 ) -> None:
     """Sign OPCODE for device ID (or for a group's devices), send it, and print the answer as it comes.
 
-    Exit code 1 if a device refused it, failed at it, or did not answer in time.
+    What restarts the device (reboot, update rollback) is done when the device is back. Nothing is signed for a device
+    that is just restarting: that waits, too, for as long as --wait says.
+
+    Exit code 1 if a device refused it, failed at it, or did not answer or come back in time.
     """
     device_id, opcode, arguments = _split(words, group)
     if not key_files:
@@ -88,11 +97,7 @@ def send(
         if group is not None:
             good = _send_group(api, asker, group, request, wait, as_json)
         else:
-            told = asker.ask(api.device(device_id), request)
-            stream = _command_output.Stream(as_json)
-            told = _watch(api, told, wait, stream)
-            emit(told, as_json, lambda value: _command_output.ended(value, stream.printed))
-            good = told["outcome"] == "done" or (wait == 0 and commands_send.is_open(told))
+            good = _send_one(api, asker, device_id, request, wait, as_json)
     if not good:
         raise SystemExit(1)
 
@@ -107,10 +112,56 @@ def _split(words: tuple[str, ...], group: str | None) -> tuple[str, str, dict[st
     return device, ".".join(opcode), dict(_command_output.argument(word) for word in named)
 
 
+def _send_one(api: Server, asker: Asker, device_id: str, request: Request, wait: float, as_json: bool) -> bool:
+    end = time.monotonic() + wait
+    told = asker.ask(_ready(api, device_id, wait, as_json), request)
+    stream = _command_output.Stream(as_json)
+    told = _watch(api, told, _left(end), stream)
+    if wait and restarts.is_asked(told):
+        [told] = _await_back(api, [told], _left(end), as_json)
+    emit(told, as_json, lambda value: _command_output.ended(value, stream.printed))
+    return _is_good(told, wait)
+
+
+def _left(end: float) -> float:
+    return max(0.0, end - time.monotonic())
+
+
+def _is_good(told: dict[str, Any], wait: float) -> bool:
+    """Whether a command came to what was asked, as far as it was waited for."""
+    return (told.get("outcome") == "done" and told.get("back", True) is not None) or (
+        wait == 0 and commands_send.is_open(told)
+    )
+
+
+def _ready(api: Server, device_id: str, wait: float, quiet: bool) -> dict[str, Any]:
+    """The device to sign for, once no restart of it is under way."""
+    with _interruptible(lambda: _NOTHING_SENT), progress(f"waiting for {device_id}", quiet=quiet):
+        return restarts.await_ready(api, device_id, wait)
+
+
+def _await_back(api: Server, asked: list[dict[str, Any]], wait: float, quiet: bool) -> list[dict[str, Any]]:
+    """The commands, each that restarts its device with "back": what is said of the device that came back, or None."""
+    leaving = [one for one in asked if restarts.is_asked(one)]
+    back: dict[str, dict[str, Any]] = {}
+    start = time.monotonic()
+    with (
+        _interruptible(
+            lambda: _command_output.not_awaited(one["device"] for one in leaving if one["device"] not in back)
+        ),
+        progress("waiting for the restart", quiet=quiet) as tell,
+    ):
+        for devices in restarts.await_back(api, leaving, wait):
+            for name in devices.keys() - back.keys():
+                back[name] = restarts.facts(devices[name], time.monotonic() - start)
+            tell(len(back), len(leaving), f"{len(back)} of {len(leaving)}")
+    return [{**one, "back": back.get(one["device"])} if restarts.is_asked(one) else one for one in asked]
+
+
 def _watch(api: Server, told: dict[str, Any], wait: float, stream: _command_output.Stream) -> dict[str, Any]:
     """Follow one command to its end or for `wait` seconds, its output put out as it comes; the last of it."""
     steps, start = commands_send.follow(api, told, wait), time.monotonic()
-    with _kept_on_interrupt([told]):
+    with _interruptible(lambda: _command_output.left_behind([told])):
         with progress(f"waiting for {told['device']}", quiet=stream.quiet) as tell:
             for told in steps:
                 tell(int((time.monotonic() - start) * 10), max(1, int(wait * 10)), told["state"])
@@ -123,31 +174,64 @@ def _watch(api: Server, told: dict[str, Any], wait: float, stream: _command_outp
 
 
 def _send_group(api: Server, asker: Asker, group: str, request: Request, wait: float, as_json: bool) -> bool:
-    members = [one for one in api.devices()["devices"] if one.get("group") == group and not one.get("revoked")]
+    """Ask those of the group that are not restarting first, so that one that does holds nobody up."""
+    end = time.monotonic() + wait
+    members, away = restarts.await_members_ready(api, group, 0)
     if not members:
         raise TidegateError(f"the group {group} has no devices", "`tidegate device list` shows the groups of devices")
-    with progress(f"signing for {group}", quiet=as_json) as tell:
-        told = asker.ask_all(members, request, lambda done: tell(done, len(members), members[done]["id"]))
-    with _kept_on_interrupt(told), progress(f"waiting for {group}", quiet=as_json) as tell:
-        for told in commands_send.follow_all(api, told, group, wait):  # noqa: B020
-            ended = sum(not commands_send.is_open(one) for one in told)
-            tell(ended, len(told), f"{ended} of {len(told)}")
-    whole = [api.command(one["cti"], one["device"]) if one.get("output_size") else one for one in told]
+    ready = [one for one in members if one["id"] not in away]
+    told = _ask_members(api, asker, group, ready, request, end, as_json)
+    if away:
+        with _interruptible(lambda: _command_output.left_behind(told)), progress(f"waiting for {group}", quiet=as_json):
+            members, still = restarts.await_members_ready(api, group, _left(end))
+        ready = [one for one in members if one["id"] in away - still]
+        told += _ask_members(api, asker, group, ready, request, end, as_json)
+        told += [_not_asked(name) for name in sorted(away & still)]
+    if wait and any(restarts.is_asked(one) for one in told):
+        told = _await_back(api, told, _left(end), as_json)
+    whole = [{**one, **api.command(one["cti"], one["device"])} if one.get("output_size") else one for one in told]
     emit(
         {"group": group, "commands": whole},
         as_json,
         lambda value: _command_output.group(value["commands"], request.opcode),
     )
-    return all(one.get("outcome") == "done" or (wait == 0 and commands_send.is_open(one)) for one in whole)
+    return all(_is_good(one, wait) for one in whole)
+
+
+def _ask_members(
+    api: Server,
+    asker: Asker,
+    group: str,
+    members: list[dict[str, Any]],
+    request: Request,
+    end: float,
+    quiet: bool,
+) -> list[dict[str, Any]]:
+    """Sign for each, and follow all to their ends or until `end`."""
+    with progress(f"signing for {group}", quiet=quiet) as tell:
+        told = asker.ask_all(members, request, lambda done: tell(done, len(members), members[done]["id"]))
+    with (
+        _interruptible(lambda: _command_output.left_behind(told)),
+        progress(f"waiting for {group}", quiet=quiet) as tell,
+    ):
+        for told in commands_send.follow_all(api, told, group, _left(end)):  # noqa: B020
+            ended = sum(not commands_send.is_open(one) for one in told)
+            tell(ended, len(told), f"{ended} of {len(told)}")
+    return told
+
+
+def _not_asked(device_id: str) -> dict[str, Any]:
+    error = restarts.not_back(device_id)
+    return {"device": device_id, "error": error.message, "remedy": error.remedy}
 
 
 @contextmanager
-def _kept_on_interrupt(asked: list[dict[str, Any]]) -> Iterator[None]:
-    """Ctrl-C stops the waiting, not the commands; say so and how to go on."""
+def _interruptible(goodbye: Callable[[], str]) -> Iterator[None]:
+    """Ctrl-C stops the waiting, not what was sent; `goodbye` says how things stand, and how to go on."""
     try:
         yield
     except KeyboardInterrupt:
-        click.echo("\n" + _command_output.left_behind(asked), err=True)
+        click.echo("\n" + goodbye(), err=True)
         sys.exit(INTERRUPTED)
 
 
@@ -253,8 +337,9 @@ def ops(
     """
     with connect(server, token_file) as api:
         if key_files:
-            told = Asker(api, key_files).ask(api.device(device_id), Request("ops", {}))
-            told = _watch(api, told, wait, _command_output.Stream(quiet=True))
+            end = time.monotonic() + wait
+            told = Asker(api, key_files).ask(_ready(api, device_id, wait, quiet=True), Request("ops", {}))
+            told = _watch(api, told, _left(end), _command_output.Stream(quiet=True))
             if told["outcome"] != "done":
                 emit(told, as_json, lambda value: _command_output.ended(value, 0))
                 raise SystemExit(1)

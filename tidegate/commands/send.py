@@ -72,7 +72,7 @@ class Asker:
 
 def follow(api: Server, told: dict[str, Any], wait_s: float) -> Iterator[dict[str, Any]]:
     """The command as it goes on, whole each time, until it has ended or `wait_s` is over; at least once."""
-    for _ in _rounds(wait_s):
+    for _ in rounds(wait_s):
         told = api.command(told["cti"], told["device"])
         yield told
         if not is_open(told):
@@ -84,7 +84,7 @@ def follow_all(
 ) -> Iterator[list[dict[str, Any]]]:
     """The same for the commands of a group's members, in their order; those with an "error" stay as they are."""
     now = list(asked)
-    for _ in _rounds(wait_s):
+    for _ in rounds(wait_s):
         page = {(row["device"], row["cti"]): row for row in api.commands(500, group=group)["commands"]}
         for at, told in enumerate(now):
             if is_open(told):
@@ -99,7 +99,7 @@ def is_open(told: dict[str, Any]) -> bool:
     return told.get("state") in OPEN
 
 
-def _rounds(wait_s: float) -> Iterator[None]:
+def rounds(wait_s: float) -> Iterator[None]:
     """Paces a loop that looks until `wait_s` is over, and once then."""
     end, pause = time.monotonic() + wait_s, POLL_S
     while (left := end - time.monotonic()) > 0:

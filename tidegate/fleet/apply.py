@@ -17,6 +17,7 @@ from typing import Any
 
 from tidegate.client import Server, ServerError
 from tidegate.commands import cwt as commands
+from tidegate.commands import restarts
 from tidegate.errors import TidegateError
 from tidegate.fleet.file import FleetFile, GroupSpec
 from tidegate.trust.keys import Key
@@ -172,7 +173,10 @@ def send(
 
 
 def _send_one(api: Server, one: Setting, signers: Sequence[Key], key_files: Sequence[Path], wait_s: float) -> Sent:
-    nonce = api.device(one.device).get("nonce")  # of now: it may have booted since the plan was made
+    device = api.device(one.device)  # as it is now: it may have booted since the plan was made
+    if restarts.is_under_way(device, device["commands"]):
+        return Sent(one.device, "", 0, "waiting", "it restarts")
+    nonce = device.get("nonce")
     now = int(time.time())
     request = commands.Command(
         audience=one.device,
