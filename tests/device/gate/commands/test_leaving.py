@@ -5,11 +5,11 @@ import asyncio
 
 import scratch
 from check import equal, true
-from commandplace import data, device, offering
 from gate.agent import Agent
 from gate.commands.registry import OPERATE
-from gate.files import State
+from gate.files import SmallFiles
 from gate.supervisor import Beat
+from sim_commands import data, device, offering
 
 _QUIET_MS = 60
 
@@ -82,7 +82,7 @@ SLOW = {"valve.set": (slow, OPERATE, 10, False, {"percent": (int, 0, 100)})}
 
 
 def test_nothing_to_finish():
-    taken = device(State(scratch.folder()))
+    taken = device(SmallFiles(scratch.folder()))
     leaving = Leaving(taken)
     leaving.run()
     equal(leaving.outbox.flushed, 1)
@@ -90,7 +90,7 @@ def test_nothing_to_finish():
 
 
 def test_a_command_that_waits_is_answered_first():
-    taken = device(State(scratch.folder()))
+    taken = device(SmallFiles(scratch.folder()))
     leaving = Leaving(taken)
     taken.commands.push(data("ping"))
     leaving.run()
@@ -99,7 +99,7 @@ def test_a_command_that_waits_is_answered_first():
 
 
 def test_a_command_at_work_is_waited_for():
-    taken = device(State(scratch.folder()))
+    taken = device(SmallFiles(scratch.folder()))
     leaving = Leaving(taken)
     with offering(SLOW):
         taken.commands.push(data("argument"))
@@ -111,7 +111,7 @@ def test_a_command_at_work_is_waited_for():
 def test_a_command_that_comes_meanwhile():
     # Also while the messages are sent, which may take longest.
     for late in ("quiet", "flush"):
-        taken = device(State(scratch.folder()))
+        taken = device(SmallFiles(scratch.folder()))
         leaving = Leaving(taken)
 
         def push(taken=taken, leaving=leaving):
@@ -128,7 +128,7 @@ def test_a_command_that_comes_meanwhile():
 
 
 def test_who_sends_without_end_holds_no_reset_up():
-    taken = device(State(scratch.folder()))
+    taken = device(SmallFiles(scratch.folder()))
     leaving = Leaving(taken)
 
     class Hurried(Beat):
