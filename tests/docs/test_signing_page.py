@@ -9,8 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tidegate import release
 from tidegate.trust import keys, rotation
 from tidegate.trust import store as trust_store
@@ -46,7 +44,6 @@ def place(folder: Path) -> None:
     (folder / "trust-2.update").write_bytes(update)
 
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")
 def test_the_page_on_signing_from_top_to_bottom(tmp_path: Path) -> None:
     place(tmp_path)
     page = (ROOT / "docs" / "signing.md").read_text()

@@ -10,7 +10,6 @@ import json
 import os
 import random
 import re
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import cbor2
 import paho.mqtt.client as mqtt
+import programs
 import pytest
 from lab import Installation, LabBoard
 from lab.mosquitto import free_port
@@ -110,7 +110,7 @@ class Listener:
     def __enter__(self) -> Listener:
         from lab import processes
 
-        program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin") or "mosquitto"
+        program = programs.require("mosquitto")
         self._process = processes.start([program, "-c", self.folder / "mosquitto.conf"], self.folder / "log")
         self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv311)
         self._client.on_message = self._message

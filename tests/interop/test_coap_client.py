@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import coap_cases
+import programs
 import pytest
-from coap_processes import HERE, AtOnce, Serve, device, free_port, program, serving
+from coap_processes import HERE, AtOnce, Serve, device, free_port, serving
 from coap_relay import Packet, Relay
 
 AIOCOAP = [case for case in coap_cases.CASES if case not in coap_cases.REASONS[coap_cases.CLIENT_AIOCOAP]]
@@ -47,7 +48,7 @@ def test_against_aiocoap(case: str, ground: str, aiocoap_server: int, hasty_serv
 def test_against_libcoap(case: str, request: pytest.FixtureRequest, at_once: AtOnce, tmp_path_factory) -> None:
     def run(case: str) -> None:
         port = free_port()
-        command = [program("coap-server-notls"), "-A", "127.0.0.1", "-p", str(port), "-d", "10"]
+        command = [programs.require("coap-server-notls"), "-A", "127.0.0.1", "-p", str(port), "-d", "10"]
         if case == "obs_02":
             command.append("-N")  # what is observed is told by non-confirmable messages
         with (

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import coap_aiocoap_client
 import coap_cases
+import programs
 import pytest
-from coap_processes import AtOnce, Serve, device, free_port, program, serving
+from coap_processes import AtOnce, Serve, device, free_port, serving
 from coap_relay import Lose, Packet, Relay
 
 AIOCOAP = [case for case in coap_cases.CASES if case not in coap_cases.REASONS[coap_cases.SERVER_AIOCOAP]]
@@ -134,7 +135,7 @@ class CoapClient:
     """libcoap's coap-client, a process for each request."""
 
     def __init__(self, port: int, folder: Path):
-        self.program = program("coap-client-notls")
+        self.program = programs.require("coap-client-notls")
         self.base = f"coap://127.0.0.1:{port}"
         self.folder = folder
 

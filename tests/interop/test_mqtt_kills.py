@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +20,6 @@ FULL = 50, 10_000  # kills, messages
 LESS = FULL if os.environ.get("TIDEGATE_FULL") else (10, 2_000)
 UNDER_WAY = 16  # messages, ours and the broker's, that nobody has confirmed: so many may come again at each kill
 TIMEOUT_S = 400
-SEARCH = os.environ["PATH"] + ":/usr/sbin"
 NAMES = ("next", "missing", "late", "again", "furthest", "sessions", "kept", "early", "end")
 
 
@@ -34,7 +32,6 @@ def test_mosquitto(version: int, size: tuple[int, int]) -> None:
     assert found["furthest"] <= UNDER_WAY
 
 
-@pytest.mark.skipif(not shutil.which("nats-server", path=SEARCH), reason="nats-server is not installed")
 def test_nats() -> None:
     """NATS 2.9 forgets, when it is killed, what it had delivered: after that it sends messages again, and some behind
     later ones. And an empty store of its makes it forget how many messages there were, and it falls silent; another

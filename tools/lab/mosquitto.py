@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import time
 from pathlib import Path
+
+import programs
 
 from lab import processes
 from lab.processes import LabError
@@ -27,9 +28,6 @@ class Mosquitto:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-        if program is None:
-            raise LabError("mosquitto is not installed; Debian and Ubuntu: apt install mosquitto")
         file = self.folder / "mosquitto.conf"
         lines = [
             f"listener {self.port} 127.0.0.1" if line.startswith("listener ") else line
@@ -41,7 +39,7 @@ class Mosquitto:
             if self.certificates:
                 lines += [f"certfile {self.certificates}/server.crt", f"keyfile {self.certificates}/server.key"]
         file.write_text("\n".join(lines) + "\n")
-        self._process = processes.start([program, "-c", file], self.folder / "mosquitto.log")
+        self._process = processes.start([programs.require("mosquitto"), "-c", file], self.folder / "mosquitto.log")
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
             with socket.socket() as probe:

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import programs
 from hostile_mqtt import NastyBroker
 from hostile_mqtt5 import Fuzzer, NastyFive
 from http_server import BODY, ETAG, Http
@@ -83,13 +84,13 @@ class Mosquitto(Broker):
     def command(self) -> list[str]:
         passwords = self.folder / "passwords"
         if not passwords.exists():
-            subprocess.run(["mosquitto_passwd", "-b", "-c", passwords, USER, PASSWORD], check=True)
+            subprocess.run([programs.require("mosquitto_passwd"), "-b", "-c", passwords, USER, PASSWORD], check=True)
         config = self.folder / "mosquitto.conf"
         config.write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\n"
             f"max_inflight_messages 0\nset_tcp_nodelay true\n" + ("user root\n" if os.getuid() == 0 else "")
         )
-        return [_which("mosquitto"), "-v", "-c", str(config)]
+        return [programs.require("mosquitto"), "-v", "-c", str(config)]
 
 
 AMQTT = """
@@ -154,13 +155,6 @@ class Amqtt(Broker):
         return [sys.executable, "-c", AMQTT, str(self.port), str(passwords)]
 
 
-def _which(name: str) -> str:
-    for folder in (*os.environ["PATH"].split(":"), "/usr/sbin"):
-        if os.access(f"{folder}/{name}", os.X_OK):
-            return f"{folder}/{name}"
-    raise RuntimeError(f"{name} is not installed; apt-get install mosquitto mosquitto-clients")
-
-
 # ---------------------------------------------------------------- steering
 
 
@@ -191,7 +185,7 @@ class Foreign:
 
     def publish(self, topic: str, qos: str, retain: str, payload: str) -> None:
         """payload in hex; "-" is empty."""
-        command = ["mosquitto_pub", *self.login, "-t", topic, "-q", qos, "-s"]
+        command = [programs.require("mosquitto_pub"), *self.login, "-t", topic, "-q", qos, "-s"]
         if retain == "1":
             command.append("-r")
         data = b"" if payload == "-" else bytes.fromhex(payload)
@@ -204,7 +198,7 @@ class Foreign:
 
     def next(self, topic: str) -> str:
         """The next (or the retained) message: `retained qos hex`; `-` if none came within 3 s."""
-        command = ["mosquitto_sub", *self.login, "-t", topic, "-C", "1", "-W", "3", "-F", "%r %q %x"]
+        command = [programs.require("mosquitto_sub"), *self.login, "-t", topic, "-C", "1", "-W", "3", "-F", "%r %q %x"]
         return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip() or "-"
 
 

@@ -11,6 +11,7 @@ import time
 import tomllib
 from pathlib import Path
 
+import programs
 import pytest
 from projects import ROOT
 
@@ -175,13 +176,12 @@ def test_roles_and_options(cli, tmp_path, unsigned, key_folder):
 
 def test_openssl_signs(tmp_path, unsigned, key_folder, cli):
     """The example of docs/signing.md: a key that was made by openssl and never was a key file of ours."""
-    if not shutil.which("openssl"):
-        pytest.skip("needs openssl")
+    openssl = programs.require("openssl")
     pem = tmp_path / "release.pem"
-    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(pem)], check=True)
+    subprocess.run([openssl, "genpkey", "-algorithm", "ed25519", "-out", str(pem)], check=True)
     for form in ("DER", "PEM"):
         exported, public = tmp_path / f"public.{form}", tmp_path / f"{form}.pub"
-        export = ["openssl", "pkey", "-in", str(pem), "-pubout", "-outform", form, "-out", str(exported)]
+        export = [openssl, "pkey", "-in", str(pem), "-pubout", "-outform", form, "-out", str(exported)]
         subprocess.run(export, check=True)
         imported = cli("key", "import", exported, "--role", "release", "--out", public)
         assert imported.exit_code == 0, imported.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
 import subprocess
 import sys
@@ -46,13 +45,6 @@ def device(script: str, *arguments: object, ground: str = "unix") -> list[str]:
     if ground == "unix" and not UNIX.exists():
         pytest.skip(f"{UNIX} is not built: make -C boards/unix")
     return [*GROUNDS[ground], str(HERE / script), *map(str, arguments)]
-
-
-def program(name: str) -> str:
-    path = shutil.which(name)
-    if not path:
-        pytest.skip(f"{name} is not installed: apt-get install libcoap3-bin")
-    return path
 
 
 @contextlib.contextmanager

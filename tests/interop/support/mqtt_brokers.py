@@ -13,8 +13,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import programs
 import pytest
-from peers import PASSWORD, USER, Broker, _which
+from peers import PASSWORD, USER, Broker
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -29,7 +30,7 @@ class Mosquitto(Broker):
     def command(self) -> list[str]:
         passwords = self.folder / "passwords"
         if not passwords.exists():
-            subprocess.run(["mosquitto_passwd", "-b", "-c", passwords, USER, PASSWORD], check=True)
+            subprocess.run([programs.require("mosquitto_passwd"), "-b", "-c", passwords, USER, PASSWORD], check=True)
         config = self.folder / "mosquitto.conf"
         config.write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\n"
@@ -37,7 +38,7 @@ class Mosquitto(Broker):
             f"max_inflight_messages 0\nset_tcp_nodelay true\n{self.options}"
             + ("user root\n" if os.getuid() == 0 else "")
         )
-        return [_which("mosquitto"), "-c", str(config)]
+        return [programs.require("mosquitto"), "-c", str(config)]
 
 
 class Nats(Broker):
@@ -50,7 +51,7 @@ class Nats(Broker):
             f'mqtt {{ host: 127.0.0.1, port: {self.port}, ack_wait: "2s", max_ack_pending: 100 }}\n'
             f'authorization {{ user: "{USER}", password: "{PASSWORD}" }}\n'
         )
-        return [_which("nats-server"), "-c", str(config)]
+        return [programs.require("nats-server"), "-c", str(config)]
 
 
 @contextlib.contextmanager

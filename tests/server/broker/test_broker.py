@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 
+import programs
 import pytest
 from paho_client import Client
 from server_process import eventually
@@ -311,10 +311,10 @@ def test_a_queue_is_bounded():
     asyncio.run(fill())
 
 
-@pytest.mark.skipif(not shutil.which("mosquitto_pub"), reason="needs mosquitto-clients")
+@pytest.mark.broker
 def test_mosquittos_own_clients(port):
     def client(name: str, user: str, password: str, options: str) -> list[str]:
-        return f"{name} -h 127.0.0.1 -p {port} -u {user} -P {password} {options}".split()
+        return [programs.require(name), *f"-h 127.0.0.1 -p {port} -u {user} -P {password} {options}".split()]
 
     def say(what: str, qos: str) -> None:
         command = client("mosquitto_pub", "gw-1", "1-wg", f"-t tg/gw-1/up/{what} -q {qos} -m {what}")

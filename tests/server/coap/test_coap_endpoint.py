@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
 
 import aiocoap
+import programs
 import pytest
 import raw_coap as raw
 import signed_releases as releases
@@ -313,18 +313,26 @@ def test_payloads_in_blocks_with_resume(server, device, loop):
         anyone.close()
 
 
-@pytest.mark.skipif(not shutil.which("coap-client-notls"), reason="needs libcoap's client (libcoap3-bin)")
+@pytest.mark.broker
 def test_payloads_to_libcoap(server, tmp_path):
     data = random.Random(6).randbytes(9000)
     name = releases.digest(data)
     server.api("PUT", f"/payloads/{name}", content=data)
     out = tmp_path / "payload"
     for options in ([], ["-b", "256"]):  # the first is large enough to be asked for an Echo
-        command = ["coap-client-notls", "-B", "20", *options, "-o", str(out), f"{server.coap}/p/{name}"]
+        command = [
+            programs.require("coap-client-notls"),
+            "-B",
+            "20",
+            *options,
+            "-o",
+            str(out),
+            f"{server.coap}/p/{name}",
+        ]
         subprocess.run(command, check=True, timeout=60, capture_output=True)
         assert out.read_bytes() == data
         out.unlink()
-    core = ["coap-client-notls", "-B", "20", f"{server.coap}/.well-known/core"]
+    core = [programs.require("coap-client-notls"), "-B", "20", f"{server.coap}/.well-known/core"]
     assert b"</p>" in subprocess.run(core, check=True, timeout=60, capture_output=True).stdout
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from ota_server.mqtt import dynsec, dynsec_worker
 from ota_server.mqtt.worker import BrokerUrl
 from ota_server.security import passwords
 
-pytestmark = pytest.mark.skipif(not shutil.which("mosquitto"), reason="needs mosquitto")
+pytestmark = pytest.mark.broker
 
 
 def kept(folder: Path) -> dict:

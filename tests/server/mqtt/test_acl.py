@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import shutil
 import socket
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -58,8 +57,6 @@ def place(request, tmp_path_factory, ring) -> Iterator[Place]:
     way, folder = request.param, tmp_path_factory.mktemp(request.param)
     options, env, broker = ["--trust", str(ring.trust)], {}, None
     if way != "inside":
-        if not shutil.which("mosquitto"):
-            pytest.skip("needs mosquitto")
         dynamic = ["--dynamic"] if way == "dynamic" else []
         write_files(folder / "mosquitto", folder / "data", *dynamic)
         broker = Mosquitto(folder / "mosquitto", free_port())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 
@@ -19,7 +18,7 @@ from ota_server.mqtt import mosquitto_files
 from ota_server.store.models import Device as Row
 from ota_server.store.models import now_ms
 
-pytestmark = pytest.mark.skipif(not shutil.which("mosquitto"), reason="needs mosquitto")
+pytestmark = pytest.mark.broker
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 import socket
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import programs
 import pytest
 from server_process import eventually
 
@@ -124,9 +124,7 @@ def check_full_disk(server, size: int) -> None:
 
 def test_a_file_size_limit(start):
     """RLIMIT_FSIZE gives the write error of a full disk on any machine: the server may write files of 1.5 MiB."""
-    limit = ("prlimit", f"--fsize={1536 * 1024}")
-    if not shutil.which("prlimit"):
-        pytest.skip("needs prlimit")
+    limit = (programs.require("prlimit"), f"--fsize={1536 * 1024}")
     server = start(prefix=limit)
     answer = put(server, os.urandom(2 << 20))
     assert answer.status_code == 507, answer.text

@@ -24,9 +24,6 @@ HOUR_MS = 3_600_000
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
-    why = databases.missing()
-    if why:
-        pytest.skip(why)
     with databases.postgresql() as url:
         yield url
 

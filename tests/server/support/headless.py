@@ -5,14 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+import programs
+
 QUIET = ("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 ANSWER_S = 20
 
@@ -25,7 +25,7 @@ class Browser:
         to_read, self._out = os.pipe()
         self._in, to_write = os.pipe()
         command = [
-            *(CHROMIUM or "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", *QUIET),
+            *(programs.require("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", *QUIET),
             *("--remote-debugging-pipe", f"--user-data-dir={self._profile.name}", "about:blank"),
         ]
         log = (Path(self._profile.name) / "log").open("wb")

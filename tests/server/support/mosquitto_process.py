@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import programs
 from mqtt_device import Device
 from server_process import ServerProcess, eventually
 
@@ -33,7 +34,9 @@ class Mosquitto:
         text = configuration.read_text().replace("listener 1883", f"listener {port}")
         configuration.write_text(f"user root\n{text}" if "user root" not in text else text)
         self.log = (folder / "log").open("ab")
-        self.process = subprocess.Popen(["mosquitto", "-c", str(configuration)], stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(
+            [programs.require("mosquitto"), "-c", str(configuration)], stdout=self.log, stderr=self.log
+        )
         eventually(self.listens)
 
     def listens(self) -> bool:

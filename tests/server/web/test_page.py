@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import programs
 import pytest
 from device_commands import send, signed
-from headless import CHROMIUM, Browser
+from headless import Browser
 from server_process import eventually
 
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs chromium")
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.skipif(
+        programs.find("chromium") is None, reason="there is no chromium; Debian: apt-get install chromium"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

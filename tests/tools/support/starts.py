@@ -133,7 +133,10 @@ class Reader:
                     key = (module.name, function.name, found.name)
                     if key not in starters:
                         starters.add(key)
-                        todo += self._calls_of(module, function, found.name)
+                        calls = self._calls_of(module, function, found.name)
+                        todo += calls
+                        if not calls:  # called in a way that cannot be read, such as through a fixture
+                            yield Unknown(module.name, module.title(call))
                 elif isinstance(found, str):
                     yield Start(module.name, module.title(call), Path(found).name)
                 else:
@@ -156,7 +159,7 @@ class Reader:
                 case ast.Name(id=name) if name in SUBPROCESS and name != "run" and name != "call":
                     yield node, node.args[0]
 
-    def _calls_of(self, module: Module, function: Function, parameter: str) -> list[tuple[Module, ast.Call, ast.expr]]:
+    def _calls_of(self, module: Module, function: Function, parameter: str) -> list[tuple[Module, ast.expr, ast.expr]]:
         """Every call of a function, with the argument for one parameter. Calls from other modules name it through
         its module or import it; a method is called on anything."""
         found = []
@@ -181,6 +184,8 @@ class Reader:
                 argument = _argument(function, parameter, node, method)
                 if argument is not None:
                     found.append((other, node, argument))
+                elif (default := _default(function, parameter)) is not None:
+                    found.append((module, default, default))
         return found
 
     # ------------------------------------------------------------------ following a word
@@ -213,8 +218,8 @@ class Reader:
                 return self._name(module, node, follow)
             case ast.Attribute(attr=attr):
                 return self._attribute(module, attr, follow)
-            case ast.Subscript(value=value, slice=ast.Constant(value=int() | str())):
-                return self.words(module, value, follow)
+            case ast.Subscript(value=ast.Name() as name) if self._is_table(module, name):
+                return self.words(module, name, follow)  # any of its values
             case ast.Subscript(value=value, slice=ast.Slice(lower=None)):
                 return self.words(module, value, follow)
             case ast.Dict(values=values):
@@ -284,6 +289,10 @@ class Reader:
             scope = module.scope(scope)
         return module.bound.get((None, node.id), [])
 
+    def _is_table(self, module: Module, name: ast.Name) -> bool:
+        values = self._assigned(module, name)
+        return bool(values) and all(isinstance(value, ast.Dict) for value in values)
+
     def _imported(self, module: Module, name: str, depth: int) -> set[str | Parameter | None]:
         """What a name from another module is bound to there."""
         if name not in module.imports:
@@ -319,6 +328,8 @@ class Reader:
                 return self.words(module, node.args[0], depth)
             case ast.Attribute(value=ast.Attribute(attr="environ"), attr="get") if len(node.args) == 2:
                 return self.words(module, node.args[1], depth)
+            case ast.Attribute(value=ast.Attribute(attr="environ"), attr="get"):
+                return set()  # somebody's own choice, beside the one that the text names
             case ast.Attribute(value=value, attr="resolve" | "absolute"):
                 return self.words(module, value, depth)
             case ast.Name(id=name) | ast.Attribute(attr=name):
@@ -349,6 +360,15 @@ def _parameters(function: Function) -> set[str]:
     arguments = function.args
     named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
     return {arg.arg for arg in [*named, *([arguments.vararg] if arguments.vararg else [])]}
+
+
+def _default(function: Function, parameter: str) -> ast.expr | None:
+    named = [*function.args.posonlyargs, *function.args.args]
+    defaults = dict(zip([arg.arg for arg in reversed(named)], reversed(function.args.defaults), strict=False))
+    for arg, value in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True):
+        if value is not None:
+            defaults[arg.arg] = value
+    return defaults.get(parameter)
 
 
 def _argument(function: Function, parameter: str, call: ast.Call, method: bool) -> ast.expr | None:
