@@ -18,7 +18,6 @@ KNOWN = {
     "a circle: boot.fileslots, boot.romslots, boot.slots",
     "a circle: bspatch, bspatch.adaptive",
     "a circle: clock, lan9118, network_lan, random",
-    "a circle: gate.commands.catalog, gate.commands.executor, gate.commands.queue, gate.commands.registry",
     "a circle: gate.update.data_component, gate.update.data_offers",
     "a circle: gate.update.install, gate.update.offers",
     "a circle: ota_server.broker.connection, ota_server.broker.server",

@@ -22,8 +22,8 @@ def catalog() -> dict[str, tuple[str, list[str]]]:
     assert isinstance(table, ast.Dict)
     found = {}
     for key, entry in zip(table.keys, table.values, strict=True):
-        assert isinstance(key, ast.Constant) and isinstance(entry, ast.Tuple)
-        role, heavy, arguments = entry.elts[2], entry.elts[4], entry.elts[5]
+        assert isinstance(key, ast.Constant) and isinstance(entry, ast.Call)
+        role, heavy, arguments = entry.args[1], entry.args[3], entry.args[4]
         assert isinstance(role, ast.Name) and isinstance(heavy, ast.Constant) and isinstance(arguments, ast.Dict)
         who = WHO[role.id] + (", heavy" if heavy.value else "")
         names = []

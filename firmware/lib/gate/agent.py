@@ -141,9 +141,22 @@ class Agent:
             self.data = Data(self._takers, files, device, self._reporter, alarms)
             handlers.update(self.data.handlers())
         self._clock = getattr(board, "clock", None) if config.clock else None
-        self.commands = Commands(self, self._nonce, config.dangerous)
+        commands = self.commands = Commands(
+            self,
+            device,
+            state,
+            self.link,
+            self.outbox,
+            alarms,
+            self.uptime,
+            self._nonce,
+            config.dangerous,
+        )
+        commands.now = self.now
+        commands.give_up = self.give_up
         if ssl:
-            self.commands.signed_at = self._know_time
+            commands.signed_at = self._know_time
+        commands.answer_interrupted(boot.reset_cause)
         self.telemetry = self._measure(config, alarms)
         self.updater.leave = self._leave
         self._rotation = Rotation(device, alarms, self._trust_changed)

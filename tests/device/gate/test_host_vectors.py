@@ -128,7 +128,7 @@ def test_commands():
 
             @staticmethod
             def find(name, function=function):
-                return function(name), registry.READ, 10, False, {}
+                return registry.Opcode(function(name), registry.READ, 10, False, {})
 
         store = trust_store.parse(unhexlify(setup["trust"]))
         nonce = unhexlify(setup["nonce"])

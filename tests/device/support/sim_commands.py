@@ -6,9 +6,9 @@ import asyncio
 import cbor
 import check
 from fake_device import Signed
-from gate import LinkError
-from gate.commands import queue
+from gate import LinkError, commands
 from gate.commands.queue import Commands
+from gate.commands.registry import Opcode
 from gate.reporting.alarms import Alarms
 from gate.supervisor import Beat
 from gate.trust import store as trust_store
@@ -106,7 +106,12 @@ class Device:
         self.reboots = 0
         self.given_up = []
         self.beat = Beat("commands", 180)
-        self.commands = Commands(self, nonce, dangerous)
+        self.commands = Commands(
+            self, device, state, self.link, self.outbox, self.alarms, self.uptime, nonce, dangerous
+        )
+        self.commands.now = self.now
+        self.commands.give_up = self.give_up
+        self.commands.answer_interrupted(self.boot.reset_cause)
 
     def now(self):
         return self.clock
@@ -145,19 +150,19 @@ class Device:
 
 
 class offering:
-    """A context manager: these opcodes are the application's, {name: (function, role, limit, heavy, specs)}."""
+    """A context manager: these opcodes are the application's, {name: the fields of an Opcode}."""
 
     def __init__(self, entries):
         self._entries = entries
 
     def __enter__(self):
-        self._before = dict(queue.offered)
-        queue.offered.clear()
-        queue.offered.update(self._entries)
+        self._before = dict(commands.offered)
+        commands.offered.clear()
+        commands.offered.update({name: Opcode(*entry) for name, entry in self._entries.items()})
 
     def __exit__(self, kind, error, trace):
-        queue.offered.clear()
-        queue.offered.update(self._before)
+        commands.offered.clear()
+        commands.offered.update(self._before)
 
 
 def broken(call):

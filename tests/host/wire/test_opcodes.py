@@ -17,7 +17,7 @@ def roles() -> dict[str, str]:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "TABLE":
             assert isinstance(node.value, ast.Dict)
             entries = zip(node.value.keys, node.value.values, strict=True)
-            return {key.value: entry.elts[2].id for key, entry in entries}  # type: ignore[union-attr, attr-defined]
+            return {key.value: entry.args[1].id for key, entry in entries}  # type: ignore[union-attr, attr-defined]
     raise AssertionError(f"{TABLE} has no TABLE")
 
 

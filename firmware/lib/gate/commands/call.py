@@ -1,5 +1,5 @@
-"""What the function behind an opcode is given beside its arguments: the agent, a way to write long
-output, and its limits.
+"""The first argument of every opcode's function: gives it the agent, writes its output and
+enforces its limits. A function may use the public parts of Call and of gate.agent.Agent.
 """
 
 import cbor
@@ -7,7 +7,13 @@ import cbor
 from gate import LinkError
 from gate.clock import const, sleep_ms, ticks_diff, ticks_ms
 
-RUNNING = const(3)  # the result code of a part, docs/wire.cddl
+# keys of a result, docs/wire.cddl
+_CTI = const(1)
+_CODE = const(2)
+_PARTS = const(5)
+_TEXT = const(6)
+
+_RUNNING = const(3)  # result code of a part
 
 _MOST_OUTPUT = const(16384)  # bytes of text of one command
 _PART = const(1024)  # bytes of text in one message
@@ -15,16 +21,16 @@ _PUBLISH_S = const(20)  # for one acknowledgement
 
 
 class TimeLimit(Exception):
-    """The command's time is up."""
+    """The command exceeded its time limit."""
 
 
 class OutputLimit(Exception):
-    """The command has written all it may."""
+    """The command exceeded its output limit."""
 
 
 class Call:
-    """One command being carried out. agent: gate.agent.Agent, with its public parts; opcode:
-    its name; last: what call.after was given, or None.
+    """One running command. agent: gate.agent.Agent, with its public parts; opcode: its name; last:
+    the function given to call.after, or None; sent: parts of output sent so far.
     """
 
     def __init__(self, agent, cti, opcode, limit_s, beat):
@@ -38,12 +44,11 @@ class Call:
         self._room = _MOST_OUTPUT
         self._parts = []  # bytes each, whole characters
         self._open = bytearray()  # what will be the next one
-        self.sent = 0  # parts
+        self.sent = 0
 
     def write(self, text):
-        """Puts text (str) out, to be sent in parts; raises OutputLimit when it would be more than
-        16 KiB in all, TimeLimit when the command's time is up. It waits in RAM until the next
-        `pause`.
+        """Adds text (str) to the output, which waits in RAM until the next `pause` sends it in
+        parts. Raises OutputLimit beyond 16 KiB in all, TimeLimit when the command's time is up.
         """
         self.check()
         data = text.encode()
@@ -64,24 +69,24 @@ class Call:
             raise TimeLimit("it took longer than %d s" % self._limit_s)
 
     async def pause(self):
-        """Lets the other tasks run, and sends the parts that are full; raises TimeLimit."""
+        """Lets the other tasks run and sends the full parts; raises TimeLimit."""
         self.check()
         while self._parts:
             try:
                 await self._send_part()
-            except LinkError:  # they stay, and `finish` tries again
+            except LinkError:  # the parts stay, and `finish` tries again
                 break
         await sleep_ms(0)
         self.check()
 
     def after(self, function):
-        """function() is called once the answer is out of the command's hands: acknowledged, or
-        kept for after a reset.
+        """Has function() called once the answer is acknowledged, or stored to be sent after a
+        reset.
         """
         self.last = function
 
     async def finish(self):
-        """Sends what is left of the output; raises LinkError."""
+        """Sends the rest of the output; raises LinkError."""
         if self._open:
             self._cut(len(self._open))
         while self._parts:
@@ -89,13 +94,18 @@ class Call:
             await self._send_part()
 
     async def _send_part(self):
-        message = {1: self._cti, 2: RUNNING, 5: [self.sent, True], 6: str(self._parts[0], "utf-8")}
+        message = {
+            _CTI: self._cti,
+            _CODE: _RUNNING,
+            _PARTS: [self.sent, True],
+            _TEXT: str(self._parts[0], "utf-8"),
+        }
         await self.agent.link.publish("result", cbor.dumps(message), 1, False, _PUBLISH_S)
         self.sent += 1
         self._parts.pop(0)
 
     def _cut(self, size):
-        """The next part: at most so many bytes, no character split."""
+        """Cuts off the next part: at most `size` bytes, without splitting a character."""
         while size < len(self._open) and self._open[size] & 0xC0 == 0x80:
             size -= 1
         self._parts.append(bytes(self._open[:size]))

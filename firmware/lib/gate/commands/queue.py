@@ -1,55 +1,65 @@
-"""Signed commands: taken from the network one by one, judged (gate.commands.verify), carried out
-(gate.commands.executor), answered. docs/commands.md has the rules.
+"""The queue of signed commands: verifies each (gate.commands.verify), executes it
+(gate.commands.executor), answers it. docs/commands.md has the rules.
 
-The counter is on the file system before a command is carried out, and beside it which command that
-is: a reset may break a command off, which is said after it, and never repeats one.
+Before a command is executed, its counter and its name are stored: a reset may interrupt a command,
+which is reported after the reset, but never repeats one.
 """
 
 import asyncio
 
 import cbor
 
-from gate import ConfigError, LinkError, console, ondemand
+from gate import ConfigError, LinkError, commands, console, ondemand
 from gate.clock import const
 from gate.reporting import alarms
 from gate.reporting.reports import shorten
 
-offered = {}  # the application's opcodes (gate.commands.registry)
+COUNTERS = "counters"  # {kid: highest counter used, _CURRENT: [cti, opcode] of what runs}
+_CURRENT = const(0)
 
-COUNTERS = "counters"  # {kid: highest counter used up, _CARRIED_OUT: the command's cti and opcode}
-_CARRIED_OUT = const(0)
+# keys of a result, docs/wire.cddl
+_CTI = const(1)
+_CODE = const(2)
+_ANSWER = const(3)
+_WHY = const(4)
 
-_QUEUE = const(4)  # commands that wait; more are refused
+_QUEUE = const(4)  # waiting commands; more are refused
 _MAX_SIZE = const(1024)  # bytes
-# So many messages that are not good commands of this device within a pause, and verifying pauses:
-# whoever has the broker's password can make them, and each costs a signature's worth of CPU.
+# After so many messages within _PAUSE_S that are not valid commands for this device, verifying
+# pauses: anyone with the broker's password can send them, and each costs verifying a signature.
 _STRANGERS = const(8)
 _EXHAUSTED = const(3)  # commands in a row that ran out of time, memory or output
 _PAUSE_S = const(60)
-_STARVED = const(3)  # commands in a row that could not be verified for want of memory
+_STARVED = const(3)  # commands in a row that could not be verified for lack of memory
 _PUBLISH_S = const(20)  # for one acknowledgement
 _PUBLISH_TIMES = const(3)
-_KEPT_SIZE = const(400)  # bytes of a message that the outbox keeps over a reset
-
-DONE = const(0)
-FAILED = const(1)
-REFUSED = const(2)
+_STORED_SIZE = const(400)  # bytes of a message that the outbox stores over a reset
 
 
 class Commands:
-    """The queue of commands and the task that carries them out. received: commands that came, ever
-    since the start; idle: none waits or is being carried out.
+    """The queue of commands and the task that executes them. received: commands that arrived since
+    the start; idle: whether none waits or runs.
     """
 
-    def __init__(self, agent, nonce, dangerous=False):
-        """agent: gate.agent.Agent; nonce: of this boot's birth; dangerous: whether opcodes of
-        that role are offered.
+    def __init__(self, agent, device, state, link, outbox, alarms, uptime, nonce, dangerous):
+        """agent: for the functions of opcodes, as call.agent; device: gate.device.Device; state:
+        SmallFiles with the counters; link: publishes answers, which the outbox stores while it is
+        down; nonce: of this boot's birth; dangerous: whether opcodes of that role are offered.
         """
-        self.agent = agent
-        self.dangerous = dangerous
-        self.signed_at = None  # function(seconds since 1970), told when a command key signed
+        self._agent = agent
+        self._device = device
+        self._state = state
+        self._link = link
+        self._outbox = outbox
+        self._alarms = alarms
+        self._uptime = uptime
+        self._dangerous = dangerous
         self._nonce = nonce
-        self._counters = _counters(agent.state)
+        # Functions that the agent sets:
+        self.now = None  # now() -> seconds since 1970, or None if the clock cannot be trusted
+        self.give_up = None  # give_up(reason, task): asks for a reset
+        self.signed_at = None  # signed_at(seconds since 1970): a command key signed, or None
+        self._counters = _counters(state)
         self._queue = []
         self._work = asyncio.Event()
         self._at_work = False
@@ -58,16 +68,15 @@ class Commands:
         self._strangers = self._strangers_since = self._closed_until = 0
         self._exhausted = self._resting_until = 0
         self._starved = 0
-        self._say_interrupted()
-        if offered:
-            _tell_shadowed()
+        if commands.offered:
+            _report_shadowed()
 
     @property
     def idle(self):
         return not self._queue and not self._at_work
 
     def push(self, data):
-        """Takes a command (bytes) from the network. Cheap: called from the MQTT reader."""
+        """Queues a command (bytes) from the network. Cheap: called from the MQTT reader."""
         self.received += 1
         if len(data) > _MAX_SIZE:
             self._alarm("too-large", "%d bytes, at most %d" % (len(data), _MAX_SIZE))
@@ -78,11 +87,11 @@ class Commands:
             self._work.set()
 
     async def run(self, beat):
-        """The task that carries commands out."""
+        """The task that executes commands."""
         while True:
             await beat.wait(self._work)
             while self._queue:
-                while self.agent.uptime.seconds() < self._closed_until:
+                while self._uptime.seconds() < self._closed_until:
                     await beat.sleep(1)
                 self._at_work = True
                 await self.handle(self._queue.pop(0), beat)
@@ -90,11 +99,11 @@ class Commands:
                 await beat.sleep(0)
 
     async def handle(self, data, beat):
-        """Judges, carries out and answers one command."""
+        """Verifies, executes and answers one command."""
         try:
             with ondemand.modules:
                 command = self._accept(data)
-        except (MemoryError, ConfigError) as error:  # it used no counter up
+        except (MemoryError, ConfigError) as error:  # no counter was used
             reason = "memory" if isinstance(error, MemoryError) else "storage"
             self._alarm(reason, "it could not be verified: %r" % error)
             self._starve(reason)
@@ -105,30 +114,30 @@ class Commands:
         last = None
         try:
             with ondemand.modules:
-                end, last = await self._carry_out(command, beat)
+                end, last = await self._execute(command, beat)
         except MemoryError:
-            end = {1: command[0], 2: FAILED, 4: "memory: not enough to carry it out"}
+            end = _result(command[0], commands.FAILED, "memory: not enough to execute it")
         except Exception as error:  # whatever is wrong with an opcode's module
-            end = {1: command[0], 2: FAILED, 4: shorten(repr(error))}
+            end = _result(command[0], commands.FAILED, repr(error))
         await self._deliver(end, beat)
-        self._keep(None)
+        self._store(None)
         if last:
             try:
                 with ondemand.modules:
                     last()
-            except Exception as error:  # it was answered; all that is left is to say it here
+            except Exception as error:  # it has been answered: only the log can say this
                 console.error("after command %s: %r", command[1], error)
 
-    async def _carry_out(self, command, beat):
-        """(its end as a message, what is to be called after that or None)."""
-        from gate.commands.executor import Carrying
+    async def _execute(self, command, beat):
+        """Returns (result as a map, function to call after it was answered or None)."""
+        from gate.commands.executor import Execution
 
-        carrying = Carrying(self.agent, self.dangerous, *command)
-        await carrying.run(self._resting_until - self.agent.uptime.seconds(), beat)
-        now = self.agent.uptime.seconds()
-        if carrying.reason:
-            self._alarm(carrying.reason, carrying.why, command[0])
-        elif not carrying.exhausted:
+        execution = Execution(self._agent, self._device, self._dangerous, *command)
+        await execution.run(self._resting_until - self._uptime.seconds(), beat)
+        now = self._uptime.seconds()
+        if execution.reason:
+            self._alarm(execution.reason, execution.why, command[0])
+        elif not execution.exhausted:
             self._exhausted = 0
         else:
             self._exhausted += 1
@@ -136,37 +145,36 @@ class Commands:
                 self._exhausted = 0
                 self._resting_until = now + _PAUSE_S
                 self._say_paused("exhausted", "%d commands took too much" % _EXHAUSTED)
-        return carrying.end(), carrying.last
+        return execution.end(), execution.last
 
     def _accept(self, data):
-        """(cti, opcode, arguments, whether its keys may only read), its counter used up; None if
-        it is refused, which was said.
+        """Verifies a command and stores its counter. Returns (cti, opcode, arguments, whether its
+        keys may only read); None if it was refused, which has been answered or reported.
         """
         from gate.commands import verify
         from gate.trust import storage
 
-        agent = self.agent
-        device = agent.device
+        device = self._device
         try:
-            cti, kids, reads_only, opcode, arguments, signed = verify.judge(
+            cti, kids, reads_only, opcode, arguments, signed = verify.verify(
                 data,
                 storage.open(device),
                 device.feed,
                 device.id,
                 self._nonce,
                 self._counters,
-                agent.now(),
+                self.now(),
             )
         except verify.Refusal as refusal:
             self._refuse(refusal)
             return None
-        problem = self._keep([cti, opcode], kids, cti)
+        problem = self._store([cti, opcode], kids, cti)
         if problem:
             self._alarm("storage", problem, cti)
-            self._answer({1: cti, 2: REFUSED, 4: shorten("storage: " + problem)})
+            self._answer(_result(cti, commands.REFUSED, "storage: " + problem))
             return None
         self._strangers = self._starved = 0
-        if self.signed_at and not reads_only:  # it is kept: who may only look says nothing of time
+        if self.signed_at and not reads_only:  # a diagnose key must not move the stored time
             self.signed_at(signed)
         return cti, opcode, arguments, reads_only
 
@@ -174,103 +182,109 @@ class Commands:
         cti, detail = refusal.cti, refusal.detail
         self._alarm(refusal.reason, detail, cti)
         if refusal.kids:
-            self._keep(None, refusal.kids, cti)
-            self._answer({1: cti, 2: REFUSED, 4: shorten(refusal.reason + ": " + detail)})
+            self._store(None, refusal.kids, cti)
+            self._answer(_result(cti, commands.REFUSED, refusal.reason + ": " + detail))
             return
         self._starve(refusal.reason)
-        now = self.agent.uptime.seconds()
+        now = self._uptime.seconds()
         if now - self._strangers_since > _PAUSE_S:
             self._strangers_since, self._strangers = now, 0
         self._strangers += 1
         if self._strangers >= _STRANGERS:
             self._strangers = 0
             self._closed_until = now + _PAUSE_S
-            self._say_paused("strangers", "%d messages were no good commands" % _STRANGERS)
+            self._say_paused("strangers", "%d messages were not valid commands" % _STRANGERS)
 
     def _starve(self, reason):
-        """A board that leaks can neither be asked nor updated in the end: it starts anew."""
+        """Counts lack of memory: a board that leaks could in the end neither be commanded nor
+        updated, so it restarts.
+        """
         self._starved = self._starved + 1 if reason == "memory" else 0
         if self._starved >= _STARVED:
             self._starved = 0
             console.error("%d commands found no memory; reset", _STARVED)
-            self.agent.give_up("memory", "commands")
+            self.give_up("memory", "commands")
 
-    def _keep(self, carried_out, kids=(), cti=b""):
-        """Puts the counters and what is being carried out on the file system; what is wrong, or
-        None.
+    def _store(self, current, kids=(), cti=b""):
+        """Stores the counters and the current command ([cti, opcode] or None). Returns None, or
+        what went wrong.
         """
         counters = self._counters
         for kid in kids:
             counters[kid] = int.from_bytes(cti, "big")
-        if carried_out:
-            counters[_CARRIED_OUT] = carried_out
+        if current:
+            counters[_CURRENT] = current
         else:
-            counters.pop(_CARRIED_OUT, None)
+            counters.pop(_CURRENT, None)
         try:
-            self.agent.state.store(COUNTERS, counters)
+            self._state.store(COUNTERS, counters)
         except OSError as error:
-            counters.pop(_CARRIED_OUT, None)
-            return "the counter could not be kept: %r" % error
+            counters.pop(_CURRENT, None)
+            return "the counter could not be stored: %r" % error
         return None
 
-    def _say_interrupted(self):
-        """Answers for the command that the last boot ended in."""
-        found = self._counters.get(_CARRIED_OUT)
+    def answer_interrupted(self, reset_cause):
+        """Answers the command that the last reset interrupted; call once, before run()."""
+        found = self._counters.get(_CURRENT)
         if found:
-            why = (
-                "interrupted by a reset (%s) before it was answered" % self.agent.boot.reset_cause
-            )
+            why = "interrupted by a reset (%s) before it was answered" % reset_cause
             console.info("command %s was %s", found[1], why)
-            self._answer({1: found[0], 2: FAILED, 4: why})
-            self._keep(None)
+            self._answer(_result(found[0], commands.FAILED, why))
+            self._store(None)
 
     async def _deliver(self, end, beat):
-        """Has the answer acknowledged, or kept for later where that is not to be had."""
+        """Sends the result until it is acknowledged; failing that, stores it for later."""
         payload = cbor.dumps(end)
-        for _ in range(_PUBLISH_TIMES if len(payload) > _KEPT_SIZE else 1):
+        for _ in range(_PUBLISH_TIMES if len(payload) > _STORED_SIZE else 1):
             try:
                 beat()
-                await self.agent.link.publish("result", payload, 1, False, _PUBLISH_S)
+                await self._link.publish("result", payload, 1, False, _PUBLISH_S)
                 return
             except (LinkError, MemoryError) as error:
                 console.debug("result: %r", error)
                 await beat.sleep(1)
-        if len(payload) > _KEPT_SIZE:
-            end.pop(3, None)
-            end[4] = "its answer of %d bytes could not be sent" % len(payload)
+        if len(payload) > _STORED_SIZE:
+            end.pop(_ANSWER, None)
+            end[_WHY] = "its answer of %d bytes could not be sent" % len(payload)
         self._answer(end)
-        self.agent.outbox.save()
+        self._outbox.save()
 
     def _answer(self, message):
-        self.agent.outbox.add("result", cbor.dumps(message))
+        self._outbox.add("result", cbor.dumps(message))
 
     def _say_paused(self, reason, detail):
-        self.agent.alarms.raise_(
+        self._alarms.raise_(
             alarms.COMMANDS_PAUSED, reason, "%s; the next in %d s" % (detail, _PAUSE_S)
         )
 
     def _alarm(self, reason, detail, cti=None):
-        self.agent.alarms.raise_(alarms.COMMAND_REFUSED, reason, detail, cti)
+        self._alarms.raise_(alarms.COMMAND_REFUSED, reason, detail, cti)
 
 
-def _tell_shadowed():
+def _result(cti, code, why):
+    """A result without an answer, a map (docs/wire.cddl)."""
+    return {_CTI: cti, _CODE: code, _WHY: shorten(why)}
+
+
+def _report_shadowed():
+    """Logs the application's opcodes whose names are built in."""
     with ondemand.modules:
         from gate.commands import catalog
 
-        for name in offered:
+        for name in commands.offered:
             if name in catalog.TABLE:
-                console.error("opcode %s is the catalog's; the application's is not used", name)
+                console.error("opcode %s is built in; the application's is not used", name)
 
 
 def _counters(state):
-    """What is kept, as far as it is ours."""
-    kept = state.load(COUNTERS)
+    """The stored counters, without entries that are not valid."""
+    stored = state.load(COUNTERS)
     counters = {}
-    if isinstance(kept, dict):
-        for kid, value in kept.items():
+    if isinstance(stored, dict):
+        for kid, value in stored.items():
             if isinstance(kid, bytes) and isinstance(value, int):
                 counters[kid] = value
-        found = kept.get(_CARRIED_OUT)
+        found = stored.get(_CURRENT)
         if isinstance(found, list) and len(found) == 2 and isinstance(found[0], bytes):
-            counters[_CARRIED_OUT] = found
+            counters[_CURRENT] = found
     return counters

@@ -1,4 +1,5 @@
-"""Opcodes: what a signed command may ask for. An application adds its own with a decorator:
+"""Opcodes: the operations that signed commands may call. An application adds its own with a
+decorator:
 
     from gate.commands.registry import OPERATE, opcode
 
@@ -7,24 +8,31 @@
         valve.move_to(percent)
         return {"percent": percent}
 
-docs/commands.md has the rules. What this device offers by itself is in gate.commands.catalog.
+docs/commands.md has the rules. The built-in opcodes are in gate.commands.catalog.
 """
 
-from gate.clock import const
-from gate.commands import queue
+from collections import namedtuple
 
-# Who may ask for it: READ a diagnose or a command quorum, OPERATE a command quorum, DANGEROUS a
+from gate import commands
+from gate.clock import const
+
+# Who may call it: READ a diagnose or a command quorum, OPERATE a command quorum, DANGEROUS a
 # command quorum, where config.json says "dangerous": true.
 READ = const(1)
 OPERATE = const(2)
 DANGEROUS = const(3)
 
-LIMIT_S = const(10)  # of a command that says no other
+LIMIT_S = const(10)  # unless the opcode sets another
 MOST_S = const(120)  # the longest limit; the supervisor resets the board a minute later
 _NAME_SIZE = const(32)
 _NAME_CHARS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
 _TYPES = (int, float, str, bytes, bool)
 _MOST_ARGUMENTS = const(8)
+
+# function: function(call, **arguments) -> dict or None, or in the catalog "module.function" of
+# gate.commands.ops; role: READ, OPERATE or DANGEROUS; limit_s: seconds it may take; heavy: whether
+# no update may run beside it, for its memory or time; arguments: {name: specification}
+Opcode = namedtuple("Opcode", ("function", "role", "limit_s", "heavy", "arguments"))
 
 
 def opcode(name, role, limit_s=LIMIT_S, heavy=False, **arguments):
@@ -32,17 +40,17 @@ def opcode(name, role, limit_s=LIMIT_S, heavy=False, **arguments):
     -> dict, the answer, or None. It gets a gate.commands.call.Call.
 
     arguments: name=(type, least, most[, default]); the bounds are lengths for str (characters) and
-    bytes; (bool,) or (bool, default). One with a default may be left out. Raises ValueError for
-    what makes no sense, when the application starts.
+    bytes; (bool,) or (bool, default). One with a default may be left out. Raises ValueError, when
+    the application starts, for a name, role, limit or specification that is not valid.
     """
 
     def offer(function):
-        queue.offered[name] = (function, role, limit_s, heavy, arguments)
+        commands.offered[name] = Opcode(function, role, limit_s, heavy, arguments)
         return function
 
     _check_name(name)
-    if name in queue.offered:
-        raise ValueError("opcode %s is there twice" % name)
+    if name in commands.offered:
+        raise ValueError("opcode %s is registered twice" % name)
     if role not in (READ, OPERATE, DANGEROUS):
         raise ValueError("opcode %s: the role is READ, OPERATE or DANGEROUS" % name)
     if not 1 <= limit_s <= MOST_S:
@@ -51,7 +59,9 @@ def opcode(name, role, limit_s=LIMIT_S, heavy=False, **arguments):
         raise ValueError("opcode %s: at most %d arguments" % (name, _MOST_ARGUMENTS))
     for key, spec in arguments.items():
         if not _is_spec(spec):
-            raise ValueError("opcode %s: %s=%r is no (type, least, most)" % (name, key, spec))
+            raise ValueError(
+                "opcode %s: %s=%r must be (type, least, most[, default])" % (name, key, spec)
+            )
     return offer
 
 
@@ -70,9 +80,9 @@ def _is_spec(spec):
 
 
 def check(specs, given):
-    """The arguments a function is called with: those given, and defaults. Raises ValueError, one
-    line for the person who sent them. Specifications with a "*" take whatever is given: the
-    function looks at it itself.
+    """Returns the arguments to call a function with: those given, and defaults. Raises
+    ValueError, one line for the person who sent them. Specifications with a "*" accept
+    everything: the function checks it itself.
     """
     if "*" in specs:
         return given
@@ -88,7 +98,7 @@ def check(specs, given):
         elif len(spec) == (2 if spec[0] is bool else 4):
             taken[name] = spec[-1]
         else:
-            raise ValueError("%s is missing: %s" % (name, _wanted(spec)))
+            raise ValueError("%s is missing: %s" % (name, _expected(spec)))
     return taken
 
 
@@ -103,10 +113,10 @@ def _check_value(name, spec, value):
         good = isinstance(value, kind) and spec[1] <= len(value) <= spec[2]
     if not good:
         text = repr(value)
-        raise ValueError("%s is %s; it must be %s" % (name, text[:40], _wanted(spec)))
+        raise ValueError("%s is %s; it must be %s" % (name, text[:40], _expected(spec)))
 
 
-def _wanted(spec):
+def _expected(spec):
     if spec[0] is bool:
         return "true or false"
     if spec[0] is int or spec[0] is float:
@@ -116,10 +126,11 @@ def _wanted(spec):
     return kind % (spec[1], spec[2])
 
 
-def describe(found):
-    """[role, limit in s, heavy, {argument: [type, least, most, default]}] of an offered opcode, as
-    `ops` answers; the default only if there is one.
+def describe(entry):
+    """[role, limit in s, heavy, {argument: [type, least, most, default]}] of an Opcode, as the
+    opcode `ops` answers; the default only if there is one.
     """
-    role, limit_s, heavy, specs = found[-4:]
-    arguments = {name: [spec[0].__name__] + list(spec[1:]) for name, spec in specs.items()}
-    return [role, limit_s, heavy, arguments]
+    arguments = {
+        name: [spec[0].__name__] + list(spec[1:]) for name, spec in entry.arguments.items()
+    }
+    return [entry.role, entry.limit_s, entry.heavy, arguments]

@@ -1,11 +1,11 @@
-"""Whether a command is carried out: CWTs (RFC 8392) for this device only, each at most once.
+"""Verifies commands: CWTs (RFC 8392) for this device only, each accepted at most once.
 
 The order of the checks is that of docs/commands.md: size, decoding, keys and their role, type,
 signatures, audience, counter, time. Where the clock cannot be trusted a command must carry the
-nonce of this boot's birth; where it can, it may, and iat and exp are held against the clock.
+nonce of this boot's birth; where it can, the nonce is optional, and iat and exp are checked.
 
-A COSE_Sign1 uses its counter up for its one key. A COSE_Sign, of several signers, does so for
-every key of its role: else whoever relays it could split its signatures into two commands.
+A COSE_Sign1 uses the counter of its one key. A COSE_Sign, of several signers, uses the counters of
+every key of its role: else a relay could split its signatures into two commands.
 """
 
 import cbor
@@ -18,8 +18,9 @@ MAX_SIZE = const(1024)
 
 _MAX_LIFETIME = const(86400)  # s
 _SKEW = const(120)  # s that the signer's clock may be ahead
-_PROTECTED = {1: -19, 16: 61}  # Ed25519, application/cwt
-_PROTECTED_SIGN = {16: 61}  # the algorithm is each signer's
+_CWT = const(61)  # application/cwt
+_PROTECTED = {cose.ALG: cose.ED25519, cose.TYP: _CWT}
+_PROTECTED_SIGN = {cose.TYP: _CWT}  # the algorithm is each signer's
 _MAX_SIGNATURES = const(4)
 _SIGN = b"\xd8\x62"  # the head of tag 98, COSE_Sign
 _AUD = const(3)
@@ -32,9 +33,9 @@ _REQUIRED = (_AUD, _EXP, _IAT, _CTI, _REQUEST)
 
 
 class Refusal(Exception):
-    """A command that is not carried out. reason: a word of docs/reports.md; kids: ids of the keys
-    whose counter it uses up all the same, and then it is answered, or None: it may be anybody's,
-    or has been answered; cti: what it calls itself, if it says so, perhaps unverified.
+    """A command that is not executed. reason: a word of docs/reports.md; kids: ids of the keys
+    whose counter it uses nevertheless, so that it is answered; None if anyone may have sent it, or
+    if it has been answered; cti: the counter it claims, perhaps unverified, or None.
     """
 
     def __init__(self, reason, detail, kids=None):
@@ -45,12 +46,13 @@ class Refusal(Exception):
         self.cti = None
 
 
-def judge(data, keys, feed, device, nonce, counters, now=None):
-    """(cti, kids whose counter it uses up, whether its keys may only read, opcode, arguments, when
-    it was signed in seconds since 1970) of the command in `data` (bytes); raises Refusal.
+def verify(data, keys, feed, device, nonce, counters, now=None):
+    """Verifies the command in `data` (bytes). Returns (cti, kids whose counter it uses, whether
+    its keys may only read, opcode, arguments, when it was signed in seconds since 1970); raises
+    Refusal.
 
-    keys: gate.trust.storage.Keeper; feed(): called before each verification; counters: {kid:
-    highest counter used up}; now: seconds since 1970, None where the clock cannot be trusted.
+    keys: gate.trust.storage.KeySource; feed(): called before each verification; counters: {kid:
+    highest counter used}; now: seconds since 1970, None where the clock cannot be trusted.
     """
     cti = None
     try:
@@ -66,8 +68,8 @@ def judge(data, keys, feed, device, nonce, counters, now=None):
 
 
 def _authenticate(data, keys, feed):
-    """(claims, ids of the keys whose counter it uses up, their role) once the signatures are
-    right.
+    """Verifies the signatures. Returns (claims, ids of the keys whose counter it uses, their
+    role).
     """
     if len(data) > MAX_SIZE:
         raise Refusal("too-large", "%d bytes, at most %d" % (len(data), MAX_SIZE))
@@ -92,8 +94,8 @@ def _authenticate(data, keys, feed):
 
 
 def _quorum(message, keys, feed):
-    """(ids of those who signed, their role). One command key among them, and it is a command of
-    command keys; else of diagnose keys.
+    """Returns (ids of the signers, their role). With one command key among them, command keys must
+    sign; else diagnose keys.
     """
     signatures = store.signatures(message)
     role = store.COMMAND
@@ -107,7 +109,7 @@ def _accept(claims, kids, device, nonce, counters, now):
         raise Refusal("audience", "for %s" % claims[_AUD])
     counter = int.from_bytes(claims[_CTI], "big")
     if counter <= max(counters.get(kid, -1) for kid in kids):
-        # Its first delivery has been answered; answering again would contradict that.
+        # Its first delivery has been answered; a second answer would contradict that.
         raise Refusal("replay", "counter used before")
     made_for = claims.get(_NONCE)
     if made_for != nonce and (made_for is not None or now is None):
@@ -122,14 +124,14 @@ def _accept(claims, kids, device, nonce, counters, now):
 
 
 def _surprise(error):
-    """What verifying raised beside Refusal: whatever was sent, it only refuses the command."""
+    """The Refusal for any other exception: a malformed command is only refused."""
     if isinstance(error, MemoryError):
         return Refusal("memory", "not enough memory to verify it")
     return Refusal("malformed", "%s: %s" % (type(error).__name__, error))
 
 
 def _check_claims(claims):
-    """The shape of the claims, docs/wire.cddl."""
+    """Checks the form of the claims, docs/wire.cddl."""
     good = isinstance(claims, dict) and all(key in claims for key in _REQUIRED)
     if good:
         request, cti, nonce = claims[_REQUEST], claims[_CTI], claims.get(_NONCE, bytes(8))
@@ -161,8 +163,8 @@ def _decode(data):
 
 
 def _claimed_cti(data):
-    """The counter a refused command claims, unverified, so that people can tell which one it was;
-    or None.
+    """The counter that a refused command claims, unverified, so that people can identify it; or
+    None.
     """
     try:
         cti = cbor.loads(_decode(data)[0].payload, MAX_SIZE)[_CTI]

@@ -5,6 +5,7 @@ import asyncio
 
 import scratch
 from check import equal, true
+from gate import commands
 from gate.commands import queue
 from gate.commands.registry import OPERATE
 from gate.files import SmallFiles
@@ -81,7 +82,7 @@ def test_a_cut_between_counter_and_action_and_in_the_action():
         equal(taken.outbox.sent, [])
         # After the reset it says so, once, and takes the command no more.
         taken = device(SmallFiles(folder))
-        equal([(message[2], message[1][-1]) for message in taken.outbox.results()], [(queue.FAILED, 28)])
+        equal([(message[2], message[1][-1]) for message in taken.outbox.results()], [(commands.FAILED, 28)])
         true("reset (power-on)" in taken.outbox.results()[0][4])
         taken.outbox.sent = []
         with offering(OFFERED):
@@ -100,7 +101,7 @@ def test_a_reset_on_purpose_is_not_an_interruption():
 
     with offering({"valve.set": (reset, OPERATE, 10, False, {"percent": (int, 0, 100)})}):
         taken.handle_at_once(data("argument"))
-    equal([message[2] for message in taken.outbox.results()], [queue.DONE])
+    equal([message[2] for message in taken.outbox.results()], [commands.DONE])
     true(0 not in seen[0])
     equal(device(SmallFiles(folder)).outbox.sent, [])
 
@@ -112,7 +113,7 @@ def test_damaged_counters_are_as_good_as_they_are():
         taken = device(state)
         equal(taken.outbox.sent, [])
         taken.handle_at_once(data("ping"))
-        equal([message[2] for message in taken.outbox.results()], [queue.DONE])
+        equal([message[2] for message in taken.outbox.results()], [commands.DONE])
 
 
 def test_counter_that_cannot_be_kept_stops_the_command():
@@ -124,7 +125,7 @@ def test_counter_that_cannot_be_kept_stops_the_command():
     taken = device(Full(scratch.folder()))
     with offering({"valve.set": (lambda call, percent: ran.append(1), OPERATE, 10, False, {})}):
         taken.handle_at_once(data("argument"))
-    equal([message[2] for message in taken.outbox.results()], [queue.REFUSED])
+    equal([message[2] for message in taken.outbox.results()], [commands.REFUSED])
     equal(taken.outbox.reasons(), ["storage"])
     equal(ran, [])
 
@@ -154,7 +155,7 @@ def test_a_trusted_clock():
         taken = device(SmallFiles(scratch.folder()), clock=clock)
         taken.handle_at_once(data(name))
         equal(taken.outbox.reasons(), [reason] if reason else [], name)
-        wanted = queue.REFUSED if reason else queue.DONE
+        wanted = commands.REFUSED if reason else commands.DONE
         equal([message[2] for message in taken.outbox.results()], [wanted], name)
         taken.clock = issued + 1  # whatever becomes of the clock
         taken.outbox.sent = []
@@ -215,7 +216,7 @@ def test_forgers_are_made_to_wait():
     taken.beat = Beat()
     taken.drain()
     equal(sum(waited), 60)
-    equal([message[2] for message in taken.outbox.results()], [queue.DONE])
+    equal([message[2] for message in taken.outbox.results()], [commands.DONE])
 
 
 def test_forgers_now_and_then_stop_nobody():

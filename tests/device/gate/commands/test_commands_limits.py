@@ -6,13 +6,16 @@ import asyncio
 import check
 import scratch
 from check import equal, raises, true
+from gate import commands
 from gate.clock import sleep_ms, ticks_ms
-from gate.commands import executor, queue, registry, verify
+from gate.commands import executor, registry, verify
 from gate.commands.registry import DANGEROUS, OPERATE, READ, opcode
 from gate.commands.registry import check as check_arguments
 from gate.files import SmallFiles
 from gate.update.offers import Updater
 from sim_commands import device, offering
+
+HEAP = "320k"  # the code is compiled on the heap here; on a board it is in ROM
 
 
 def given(name="try"):
@@ -52,10 +55,10 @@ def test_answers():
     equal(sorted(ask(lambda call: None).outbox.results()[0]), [1, 2])
     for bad in ("text", 7, {"x": object()}, {"x": {1, 2}}):
         code, why = end(ask(lambda call, bad=bad: bad))
-        equal(code, queue.FAILED)
+        equal(code, commands.FAILED)
         true("Error" in why, why)
     code, why = end(ask(lambda call: {"x": "y" * 4000}))
-    equal(code, queue.FAILED)
+    equal(code, commands.FAILED)
     true(why.startswith("output: its answer has"), why)
 
 
@@ -73,7 +76,7 @@ def test_time():
 
     began = ticks_ms()
     taken = ask(slow, 1)
-    equal(end(taken), (queue.FAILED, "time: it took longer than 1 s"))
+    equal(end(taken), (commands.FAILED, "time: it took longer than 1 s"))
     true(ticks_ms() - began < 10000)
 
     async def pauses(call):
@@ -81,26 +84,26 @@ def test_time():
             await sleep_ms(50)
             await call.pause()
 
-    equal(end(ask(pauses, 1)), (queue.FAILED, "time: it took longer than 1 s"))
+    equal(end(ask(pauses, 1)), (commands.FAILED, "time: it took longer than 1 s"))
 
     def checks(call):
         while True:
             call.check()
 
-    equal(end(ask(checks, 1)), (queue.FAILED, "time: it took longer than 1 s"))
+    equal(end(ask(checks, 1)), (commands.FAILED, "time: it took longer than 1 s"))
 
     def writes(call):
         while True:
             call.write("")
 
-    equal(end(ask(writes, 1)), (queue.FAILED, "time: it took longer than 1 s"))
+    equal(end(ask(writes, 1)), (commands.FAILED, "time: it took longer than 1 s"))
 
 
 def test_cancelled_from_within():
     async def cancelled(call):
         raise asyncio.CancelledError
 
-    equal(end(ask(cancelled)), (queue.FAILED, "it was cancelled"))
+    equal(end(ask(cancelled)), (commands.FAILED, "it was cancelled"))
 
 
 def test_output_in_parts():
@@ -142,7 +145,7 @@ def test_output_over_its_cap():
             await call.pause()
 
     taken = ask(endless)
-    equal(end(taken), (queue.FAILED, "output: its output is over 16384 bytes"))
+    equal(end(taken), (commands.FAILED, "output: its output is over 16384 bytes"))
     equal(sum(len(message.get(6, "")) for topic, message in taken.outbox.sent), 16000)
 
     def failing(call):
@@ -150,7 +153,7 @@ def test_output_over_its_cap():
         raise ValueError("then this")
 
     taken = ask(failing)
-    equal(end(taken), (queue.FAILED, "ValueError: then this"))
+    equal(end(taken), (commands.FAILED, "ValueError: then this"))
     equal(taken.outbox.text(), "what was found before it failed")
 
 
@@ -169,7 +172,7 @@ def test_the_link_goes_away():
     # When a short answer is to be sent: it goes to what is kept.
     taken = fresh()
     taken.link.away = 1
-    equal(end(ask(lambda call: {"x": 1}, 10, taken)), (queue.DONE, None))
+    equal(end(ask(lambda call: {"x": 1}, 10, taken)), (commands.DONE, None))
     # A long one is tried again, and then left out.
     taken = fresh()
     taken.link.away = 2
@@ -177,13 +180,13 @@ def test_the_link_goes_away():
     taken = fresh()
     taken.link.away = 3
     code, why = end(ask(lambda call: {"x": "y" * 600}, 10, taken))
-    equal(code, queue.DONE)
+    equal(code, commands.DONE)
     true("could not be sent" in why, why)
     # Output that cannot be sent makes it a failed command.
     taken = fresh()
     taken.link.away = 100
     code, why = end(ask(lambda call: call.write("text"), 10, taken))
-    equal(code, queue.FAILED)
+    equal(code, commands.FAILED)
     true("connection" in why, why)
 
 
@@ -196,7 +199,7 @@ def test_what_comes_after_the_answer():
     def fails():
         raise ValueError("too late")
 
-    equal(end(ask(lambda call: call.after(fails))), (queue.DONE, None))
+    equal(end(ask(lambda call: call.after(fails))), (commands.DONE, None))
 
     def both(call):
         call.after(lambda: seen.append("never"))
@@ -211,7 +214,7 @@ def test_memory():
         raise MemoryError("memory allocation failed")
 
     code, why = end(ask(hungry))
-    equal(code, queue.FAILED)
+    equal(code, commands.FAILED)
     true(why.startswith("memory: "), why)
 
     class Poor:
@@ -227,11 +230,11 @@ def test_memory():
     usual = executor.gc
     executor.gc = Poor
     try:
-        equal(end(ask(lambda call: ran.append(1))), (queue.DONE, None))
+        equal(end(ask(lambda call: ran.append(1))), (commands.DONE, None))
         taken = ask(lambda call: ran.append(1), heavy=True)
     finally:
         executor.gc = usual
-    equal(end(taken), (queue.REFUSED, "memory: 15000 bytes free, 20480 needed"))
+    equal(end(taken), (commands.REFUSED, "memory: 15000 bytes free, 20480 needed"))
     equal(taken.outbox.reasons(), ["memory"])
     equal(ran, [1])
 
@@ -245,13 +248,13 @@ def test_no_memory_to_verify_them():
         raise verify.Refusal("memory", "not enough memory to verify it")
 
     def hand(count, judge):
-        usual = verify.judge
-        verify.judge = judge or usual
+        usual = verify.verify
+        verify.verify = judge or usual
         try:
             for _ in range(count):
                 taken.handle(messages[0])
         finally:
-            verify.judge = usual
+            verify.verify = usual
 
     with offering({"try": (lambda call: None, OPERATE, 10, False, {})}):
         hand(2, poor)
@@ -272,7 +275,7 @@ def test_a_module_that_cannot_be_imported():
         code, why = end(ask(lambda call: None))
     finally:
         executor.catalog.find = usual
-    equal(code, queue.FAILED)
+    equal(code, commands.FAILED)
     true("ImportError" in why, why)
 
 
@@ -283,7 +286,7 @@ def test_an_answer_that_finds_no_memory_on_its_way_out():
     taken = fresh()
     taken.link.publish = publish
     code, why = end(ask(lambda call: {"x": "y" * 1000}, taken=taken))
-    equal(code, queue.DONE)
+    equal(code, commands.DONE)
     true("could not be sent" in why, why)
 
 
@@ -302,7 +305,7 @@ def test_one_heavy_thing_at_a_time():
     taken.device.updating = 1
     with offering({"try.heavy": (heavy, OPERATE, 10, True, {})}):
         taken.handle(given("try.heavy")[1])
-    equal(end(taken), (queue.REFUSED, "busy: an update is at work; ask again later"))
+    equal(end(taken), (commands.REFUSED, "busy: an update is running; send it again later"))
     equal(len(seen), 1)
 
 
@@ -357,7 +360,7 @@ def test_commands_that_were_too_much():
     with offering({"try": (fine, OPERATE, 10, False, {})}):
         taken.handle_at_once(messages.pop(0))
         code, why = end(taken)
-        equal(code, queue.REFUSED)
+        equal(code, commands.REFUSED)
         true(why.startswith("exhausted: ") and "60 s" in why, why)
         equal(ran, [1])
         taken.uptime.now += 60
@@ -412,7 +415,7 @@ def test_the_decorator():
         wire = [entry for entry in check.vectors("wire_commands") if entry.get("name") == "argument"]
         taken.handle_at_once(bytes.fromhex(wire[0]["data"]))
         equal(taken.outbox.results()[0][3], {"percent": 40, "slow": False})
-        described = registry.describe(queue.offered["valve.set"])
+        described = registry.describe(commands.offered["valve.set"])
         equal(described, [2, 5, False, {"percent": ["int", 0, 100], "slow": ["bool", False]}])
         for bad in (
             ("valve.set", OPERATE),  # twice
@@ -428,7 +431,7 @@ def test_the_decorator():
             raises(ValueError, opcode, *bad)
         for spec in (int, (int,), (int, 1), (int, 2, 1), (list, 0, 1), (str, 0, 1, "", 2), (bool, True, 1), ()):
             raises(ValueError, opcode, "v", READ, x=spec)
-        equal(list(queue.offered), ["valve.set"])
+        equal(list(commands.offered), ["valve.set"])
 
 
 def test_the_engine_keeps_nothing():

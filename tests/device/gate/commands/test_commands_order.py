@@ -3,7 +3,7 @@ tests of commands: loaded into the emulated board's RAM beside the engine there 
 
 import scratch
 from check import equal, true
-from gate.commands import queue
+from gate import commands
 from gate.files import SmallFiles
 from sim_commands import OFFERED, device, entries, offering
 
@@ -30,6 +30,6 @@ def test_every_command():
                 if topic == "alarm":
                     equal(message[1], "command-refused", name)
                     true(message.get(4) in (cti, None), name)
-                elif message[2] == queue.REFUSED:
+                elif message[2] == commands.REFUSED:
                     true(message[4].startswith(entry["reason"] + ": "), message[4])
     equal(len(taken.commands._queue), 0)

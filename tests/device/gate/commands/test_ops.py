@@ -31,10 +31,10 @@ def test_every_entry_has_a_function_and_sound_specifications():
     for name, entry in catalog.TABLE.items():
         registry._check_name(name)
         found = catalog.find(name)
-        true(callable(found[0]), name)
-        true(found[1] in (registry.READ, registry.OPERATE, registry.DANGEROUS), name)
-        true(1 <= found[2] <= registry.MOST_S, name)
-        for key, spec in entry[5].items():
+        true(callable(found.function), name)
+        true(found.role in (registry.READ, registry.OPERATE, registry.DANGEROUS), name)
+        true(1 <= found.limit_s <= registry.MOST_S, name)
+        for key, spec in entry.arguments.items():
             true(registry._is_spec(spec), "%s %s" % (name, key))
     equal(catalog.find("nothing"), None)
 

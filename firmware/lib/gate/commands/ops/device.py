@@ -4,8 +4,9 @@ import gc
 import os
 import sys
 
+from gate import commands
 from gate.clock import ticks_diff, ticks_ms
-from gate.commands import catalog, queue, registry
+from gate.commands import catalog, registry
 
 
 def info(call):
@@ -34,7 +35,7 @@ def info(call):
         "connected": agent.link.connected,
         "sessions": agent.link.sessions,
         "trust_version": agent.trust_version,
-        "settings": _hex(agent.settings or b""),
+        "settings": (agent.settings or b"").hex(),
         "messages_waiting": len(agent.outbox.queue),
         "messages_dropped": agent.outbox.dropped,
         "log_lost": agent.log.lost,
@@ -49,9 +50,9 @@ def ops(call):
     board = call.agent.boot.board
     offered = {}
     for name, entry in catalog.TABLE.items():
-        if entry[0] != "host" or hasattr(board, "spawn"):
+        if not entry.function.startswith("host.") or hasattr(board, "spawn"):
             offered[name] = registry.describe(entry)
-    for name, entry in queue.offered.items():
+    for name, entry in commands.offered.items():
         offered.setdefault(name, registry.describe(entry))
     return offered
 
@@ -66,8 +67,8 @@ def reboot(call):
 
 
 def tasks(call):
-    """{name: [state, seconds since its last sign of life, its limit]}; of one that waits None, as
-    ticks wrap after days.
+    """{name: [state, seconds since its last sign of life, its limit]}; None for one that waits,
+    as ticks wrap after days.
     """
     agent = call.agent
     beats = {beat.name: beat for beat in agent.supervisor.beats}
@@ -85,8 +86,8 @@ def tasks(call):
 
 
 def time_(call):
-    """clock: seconds since 1970, None without one that is right; operation_s: time of operation,
-    over resets.
+    """clock: seconds since 1970, None if the clock cannot be trusted; operation_s: time of
+    operation, over resets.
     """
     agent = call.agent
     return {
@@ -94,7 +95,3 @@ def time_(call):
         "uptime_s": agent.uptime.seconds(),
         "operation_s": agent.telemetry.now(),
     }
-
-
-def _hex(data):
-    return "".join("%02x" % byte for byte in data)

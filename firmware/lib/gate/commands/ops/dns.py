@@ -1,7 +1,7 @@
-"""Looks names up without stopping everything else: with a dead name server, which is what bad days
-are made of, the system's own way blocks for longer than the watchdog waits.
+"""Looks names up without blocking the other tasks: with a dead name server the system's own
+resolver blocks for longer than the watchdog waits.
 
-A board that says its name server is asked over UDP here (RFC 1035); on Linux getent does it.
+Where the board knows its name server, it is queried over UDP (RFC 1035); on Linux getent is run.
 """
 
 import os
@@ -22,17 +22,17 @@ class NameFailure(Exception):
 
 
 async def look_up(call, host):
-    """(addresses in numbers, who said so)."""
+    """Returns ([numeric address], where they came from); raises NameFailure, ValueError."""
     if not host or any(byte <= 32 or byte > 126 for byte in host.encode()) or host[0] == "-":
         raise ValueError("host is a name or address in visible ASCII")
     if _is_numbers(host):
         return [host], "numbers"
     board = call.agent.boot.board
     if hasattr(board, "spawn"):
-        return await _ask_system(call, board, host), "getent"
+        return await _query_system(call, board, host), "getent"
     server = board.addresses().get("dns") if hasattr(board, "addresses") else None
     if server:
-        return await _ask(call, server, host), server
+        return await _query(call, server, host), server
     call.check()
     found = socket.getaddrinfo(host, 0, socket.AF_INET, socket.SOCK_STREAM)
     return [entry[-1][0] for entry in found[:_MOST]], "the system"
@@ -43,7 +43,7 @@ def _is_numbers(host):
     return len(parts) == 4 and all(part.isdigit() and int(part) < 256 for part in parts)
 
 
-async def _ask_system(call, board, host):
+async def _query_system(call, board, host):
     process = board.spawn("getent", ("ahostsv4", host), 5, 256 << 20)
     said = b""
     try:
@@ -67,7 +67,7 @@ async def _ask_system(call, board, host):
     return addresses[:_MOST]
 
 
-async def _ask(call, server, host):
+async def _query(call, server, host):
     mark = os.urandom(2)
     question = _question(mark, host)
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -95,7 +95,7 @@ def _question(mark, host):
     data = bytearray(mark + struct.pack("!5H", 0x0100, 1, 0, 0, 0))
     for label in host.rstrip(".").split("."):
         if not 0 < len(label) < 64:
-            raise ValueError("%s is no name" % host)
+            raise ValueError("%s is not a valid name" % host)
         data.append(len(label))
         data.extend(label.encode())
     data.extend(b"\0" + struct.pack("!2H", 1, 1))  # A, IN
@@ -124,7 +124,7 @@ def parse(data, at, server, host):
     except NameFailure:
         raise
     except Exception as error:  # CPython's struct has an exception of its own
-        raise NameFailure("name server %s sends nonsense (%s)" % (server, error))
+        raise NameFailure("name server %s sent a malformed answer (%s)" % (server, error))
     if not found:
         raise NameFailure("name server %s knows no address of %s" % (server, host))
     return found[:_MOST]

@@ -1,8 +1,10 @@
-"""Anything at all, for boards whose config.json says "dangerous": true."""
+"""Runs any Python code, for boards whose config.json says "dangerous": true."""
 
 
 async def exec_(call, code):
-    """Runs Python. `call` is the Call; print() is the command's output; `answer` what it sets."""
+    """Runs Python code, in which `call` is the Call and print() writes the command's output; the
+    code sets `answer`.
+    """
 
     def say(*values, sep=" ", end="\n"):
         call.write(sep.join(str(value) for value in values) + end)

@@ -1,5 +1,5 @@
-"""Opcodes about files. What is secret is not shown to anybody, nor its digest: in the device's own
-folder only what is known to be harmless is read, and nowhere what is named like a key.
+"""Opcodes about files. Neither secrets nor their digests are shown: in the device's own folder
+only files known to be harmless are read, and nowhere files that are named like a key.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from gate.clock import const
 _MOST_NAMES = const(256)
 _PIECE = const(512)  # bytes
 _FOLDER = const(0x4000)
-# In the device's folder; the rest may be read by nobody.
+# Readable in the device's folder; the rest is secret.
 _OPEN = "config.json boot.json trust.cbor trust-copy.cbor ca.der client.der time state slots log "
 _OPEN += "telemetry data"
 _SECRET = ("key", "claim", "secret", "credential", "password", "token")
@@ -21,7 +21,7 @@ class NotShown(Exception):
 
 
 async def ls(call, path):
-    """A line an entry: size, name; of a folder its name alone, with a / after it."""
+    """One line per entry: size and name; for a folder its name alone, with a / after it."""
     path = _plain(path)
     entries = sorted(os.listdir(path))
     for name in entries[:_MOST_NAMES]:
@@ -44,12 +44,12 @@ def stat(call, path):
 
 
 async def cat(call, path, offset, size):
-    """Part of a file, as text; bytes that are none as \\xNN."""
+    """Part of a file, as text; other bytes as \\xNN."""
     path = _readable(call, path)
     total = os.stat(path)[6]
     rest = b""
     while size:
-        with open(path, "rb") as file:  # anew each time: meanwhile it may be replaced
+        with open(path, "rb") as file:  # each time: it may be replaced meanwhile
             file.seek(min(offset, total))
             piece = file.read(min(_PIECE, size))
         size -= len(piece)
@@ -75,12 +75,12 @@ async def hash_(call, path):
             size += count
             if not size % (16 * _PIECE):
                 await call.pause()
-    digest = "".join("%02x" % byte for byte in check.digest())
+    digest = check.digest().hex()
     return {"path": path, "size": size, "sha256": digest}
 
 
 def _say(call, data, last):
-    """Writes bytes out; what may be the beginning of a character waits, and is returned."""
+    """Writes bytes; returns those that may be the beginning of a character."""
     keep = 0
     if not last:
         while keep < 3 and keep < len(data) and data[-1 - keep] & 0xC0 == 0x80:
@@ -107,10 +107,10 @@ def _plain(path):
 
 
 def _readable(call, path):
-    """The plain path, if what is there may be shown."""
+    """The plain path of a file that may be shown; raises NotShown."""
     path = _plain(path)
     own = call.agent.boot.board.folder
-    # Some file systems do not tell TG from tg.
+    # Some file systems ignore case.
     inside = path[len(own) + 1 :].split("/") if path.lower().startswith(own + "/") else None
     name = path.lower()  # of the folders, too
     if inside and inside[0] not in _OPEN.split():

@@ -1,5 +1,5 @@
-"""Opcodes that ask the machine a gateway runs on: a few of its own programs, each with fixed
-arguments, without a shell, within limits. For boards with spawn(), such as boards/unix.
+"""Opcodes about the machine a gateway runs on: a few of its programs, each with fixed arguments,
+without a shell, within limits. For boards with spawn(), such as boards/unix.
 """
 
 from gate.clock import const, sleep_ms
@@ -55,7 +55,7 @@ async def _run(call, name, *arguments):
 
 
 def _say(call, data, last):
-    """Writes whole lines out, and returns what is left."""
+    """Writes whole lines; returns the rest."""
     end = len(data) if last or len(data) > 1024 else data.rfind(b"\n") + 1
     try:
         text = str(data[:end], "utf-8")

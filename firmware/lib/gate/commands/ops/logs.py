@@ -5,7 +5,7 @@ from gate.reporting.log import NEW, OLD
 
 
 async def tail(call, n, level):
-    """The last n lines of this level or a graver one: seconds of uptime, E I or D, text."""
+    """The last n lines of this level or a more severe one: seconds of uptime, E I or D, text."""
     log = call.agent.log
     marks = "EID"[: _number(level) + 1]
     skip = -n
@@ -23,7 +23,7 @@ async def tail(call, n, level):
 
 
 def level(call, level):
-    """Says which lines are made; with a level sets it, until the next start."""
+    """Returns the level of the log; with an argument sets it, until the next start."""
     if level:
         console.set_level(_number(level))
     return {"level": console.LEVELS[console.level]}
@@ -37,7 +37,7 @@ def _number(level):
 
 def _lines(log, marks):
     for name in (OLD, NEW, None):
-        # As a whole: while one is shown, the log goes on.
+        # Read whole: the log goes on while a file is shown.
         data = log.files.read(name) if name else log.waiting()
         at = 0
         while data and at < len(data):

@@ -4,7 +4,7 @@ import gc
 
 
 def mem(call):
-    """The heap in bytes; largest: the largest piece that can still be had at once."""
+    """The heap in bytes; largest: the largest block that can be allocated."""
     gc.collect()
     answer = {"largest": _largest()}
     if hasattr(gc, "mem_free"):

@@ -23,14 +23,14 @@ _RAW = const(3)  # SOCK_RAW
 def net(call):
     """The board's addresses, as far as it knows them."""
     board = call.agent.boot.board
-    answer = {"link": board.link(), "hardware": _hex(board.unique_id())}
+    answer = {"link": board.link(), "hardware": board.unique_id().hex()}
     if hasattr(board, "addresses"):
         answer.update(board.addresses())
     return answer
 
 
 async def resolve(call, host):
-    """The addresses of a name, who said so, and in what time."""
+    """The addresses of a name, where they came from, and how long it took."""
     began = ticks_ms()
     addresses, server = await look_up(call, host)
     return {
@@ -42,7 +42,7 @@ async def resolve(call, host):
 
 
 async def connect(call, host, port, timeout_s):
-    """Whether a TCP connection comes about, and in what time."""
+    """Opens a TCP connection and measures the time; raises OSError if it fails."""
     address = (await look_up(call, host))[0][0]
     entry = socket.getaddrinfo(address, port, socket.AF_INET, socket.SOCK_STREAM)[0]
     began = ticks_ms()
@@ -55,7 +55,7 @@ async def connect(call, host, port, timeout_s):
             if error.errno != EINPROGRESS:
                 raise
         await aiotcp.within(timeout_s * 1000, aiotcp.writable(s))
-        s.send(b"")  # raises what has become of the attempt
+        s.send(b"")  # raises the error of a failed attempt
         return {"address": address, "port": port, "ms": ticks_diff(ticks_ms(), began)}
     except asyncio.TimeoutError:
         raise OSError("no answer from %s port %d within %d s" % (address, port, timeout_s))
@@ -66,7 +66,9 @@ async def connect(call, host, port, timeout_s):
 
 
 async def ping(call, host, n):
-    """n echo requests, one after the other; ms: how long each answer took, None for none."""
+    """Sends n echo requests, one after the other. ms: how long each answer took, None without
+    an answer.
+    """
     address = (await look_up(call, host))[0][0]
     place = socket.getaddrinfo(address, 0, socket.AF_INET, socket.SOCK_STREAM)[0][-1]
     s = _open()
@@ -104,14 +106,14 @@ async def _echo(s, address, number):
 
 
 def _open():
-    """A socket for ICMP: a raw one, or the kind that Linux grants to everybody."""
+    """A socket for ICMP: a raw one, or the kind that Linux allows everyone."""
     # Without raw sockets lwIP takes the other kind for UDP.
     for kind in (_RAW, socket.SOCK_DGRAM) if hasattr(socket, "SOCK_RAW") else ():
         try:
             return socket.socket(socket.AF_INET, kind, _ICMP)
         except OSError:
             pass
-    raise OSError("this system lets us send no pings")
+    raise OSError("this system does not allow sending pings")
 
 
 def _checksum(data):
@@ -125,7 +127,3 @@ def _explain(error):
     # lwIP has 104 where others have 111.
     known = {104: "refused", 110: "timed out", 111: "refused", 113: "no route"}
     return known.get(error.errno) or str(error)
-
-
-def _hex(data):
-    return "".join("%02x" % byte for byte in data)

@@ -1,11 +1,11 @@
-"""The opcode that asks the application's sensors now."""
+"""The opcode that reads the application's sensors now."""
 
 from gate.telemetry.streams import field, interpolate
 
 
 async def sensors(call):
-    """{stream: {measurement: value in units, or what went wrong}}, read now; of a frame the one
-    that came last. failures, rejected: of the stream, so far.
+    """{stream: {measurement: value in units, or what went wrong}}, read now, or from the last
+    frame. failures, rejected: counters of the stream.
     """
     found = {}
     for stream in call.agent.streams:
@@ -33,5 +33,5 @@ def _read(stream, measure):
     except Exception as error:
         return ("%s: %s" % (type(error).__name__, error))[:60]
     if not measure.low <= value <= measure.high:
-        return "%s is not believed" % (value / measure.scale)
+        return "%s is out of range" % (value / measure.scale)
     return value if measure.scale == 1 else value / measure.scale

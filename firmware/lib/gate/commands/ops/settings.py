@@ -9,7 +9,7 @@ def get(call):
 
 def set_(call, **given):
     if not given:
-        raise overrides.SettingError("say what: KEY=VALUE; config.get has the keys")
+        raise overrides.SettingError("no setting given; send KEY=VALUE, config.get lists the keys")
     overrides.change(call.agent, given)
     return _answer(call.agent)
 
@@ -24,6 +24,6 @@ def _answer(agent):
     return {
         "settings": overrides.effective(agent),
         "changed": overrides.load(agent.state),
-        "digest": "".join("%02x" % byte for byte in digest),
+        "digest": digest.hex(),
         "restart": agent.restart_wanted,
     }

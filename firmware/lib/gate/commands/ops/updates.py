@@ -6,14 +6,14 @@ _PHASES = ("idle", "downloading", "downloaded", "updating")
 
 
 def status(call):
-    """What runs, what is under way, and how the last trial ended, until that was reported."""
+    """What runs, what is being updated, and how the last trial ended, until that is reported."""
     agent = call.agent
     boot, state = agent.boot, agent.state
     answer = {
         "slot": boot.slot,
         "sequence": boot.running.sequence,
         "version": agent.release["version"],
-        "digest": _hex(boot.running.digest),
+        "digest": boot.running.digest.hex(),
         "floor": boot.sequence_floor,
         "trial": boot.trial,
         "state": _PHASES[agent.updater.reporter.state],
@@ -31,15 +31,15 @@ def status(call):
 
 
 def now(call):
-    """Has the offer looked at again, and an update that waits for the network try at once."""
+    """Checks the offer again; an update that waits for the network tries at once."""
     stored = call.agent.updater.again()
     call.agent.link.refresh()  # the server answers a birth with the newest offer
     return {"stored": stored, "asked": call.agent.link.announced}
 
 
 def rollback(call):
-    """Back to the slot that ran before: the end of a trial, or a confirmed image that is not
-    below the floor. Everything else would let an old release back in (docs/decisions/0006).
+    """Goes back to the slot that ran before: ends a trial, or selects a confirmed image that is
+    not below the floor. Anything else would let an old release back in (docs/decisions/0006).
     """
     boot_rollback = _boot_rollback()
 
@@ -63,14 +63,10 @@ async def verify(call):
     boot_rollback = _boot_rollback()
 
     answer = {}
-    for name, judge in boot_rollback.look(call.agent.boot):
+    for name, verify_slot in boot_rollback.look(call.agent.boot):
         await call.pause()
-        answer[name] = judge(call.check)
+        answer[name] = verify_slot(call.check)
     return answer
-
-
-def _hex(data):
-    return "".join("%02x" % byte for byte in data)
 
 
 def _boot_rollback():
