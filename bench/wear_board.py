@@ -14,7 +14,7 @@ import check
 check.place(ROOT, "unix", {"slots": KIND})
 
 import sim_files
-from boot import slots
+from boot import storage
 from sim_board import BLOCK
 from sim_gateway import World, envelope
 
@@ -39,5 +39,5 @@ for name, sequence in UPDATES:
     status = world.slots()
     size = status["slots"][status["running"]]["size"]
     found.append({"update": name, "slot": status["running"], "size": size, "rom": rom, "files": files})
-capacity = slots.of(world.board).capacity
+capacity = storage.open_slots(world.board, world.board.slots).capacity
 print(json.dumps({"kind": KIND, "block": BLOCK, "capacity": capacity, "file_block": sim_files.BLOCK, "updates": found}))

@@ -1,5 +1,5 @@
-"""The loader: chooses a slot, verifies it, runs it, and takes a bad trial back. Changed by
-flashing only.
+"""The loader: selects a slot, verifies it, runs it, and rolls a failed trial back. Only flashing
+changes it.
 """
 
 try:
@@ -10,6 +10,6 @@ except ImportError:  # CPython, where the tests run too
         return value
 
 
-# where slots are kept
+# where slots are stored
 ROM = "rom"
 FILES = "file"

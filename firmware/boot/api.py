@@ -1,18 +1,32 @@
-"""What the loader hands to the application: the board, what runs, and the way to install something
-newer.
+"""The Boot object, which the loader hands to the application: the board, the running image, and
+how to install a newer one.
 
-The boot record and the slots are opened when they are asked for: the modules behind them are
-wanted now and then, and let go of in between (gate.ondemand).
+This is a contract: an update over the air brings a new agent to an old loader, and flashing may
+bring a new loader to an old agent. So nothing below is ever renamed or removed (tests/device/
+test_boot_api.py pins it), and new agents use nothing newer without a way around it.
+
+    Boot      board, watchdog, slot, running, trial, reset_cause, SlotError, outcome,
+              clear_outcome(), sequence_floor, other_slot_size, image(), read_running(offset, buf),
+              other_digest(size), slot_writer(size), is_bad(digest),
+              arm_trial(size, digest, sequence, manifest), confirm(), raise_floor(sequence),
+              fail_attempt(reason), release_attempt(), reset()
+    running   size, digest, sequence
+    outcome   confirmed, reason, sequence, digest
+    watchdog  start(), feed()
+    writer    write(data), finish(digest)
+
+The boot record and the slots are opened at each use: the modules behind them are imported on
+demand and unloaded in between (gate.ondemand).
 """
 
 from boot import const
 
-WATCHDOG_MS = const(8000)  # a board that feeds nothing for this long is reset
+WATCHDOG_MS = const(8000)  # without a feed for this long the board is reset
 _NAMES = "AB"
 
 
 class Watchdog:
-    """The board's watchdog, started when someone starts it; fed only after that."""
+    """The board's watchdog. feed() does nothing before start()."""
 
     def __init__(self, board):
         self._board = board
@@ -28,7 +42,7 @@ class Watchdog:
 
 
 class Running:
-    """What runs. size: bytes; digest: SHA-256 of those; sequence: the release's number."""
+    """The running image. size: bytes; digest: its SHA-256; sequence: the release's number."""
 
     def __init__(self, slot):
         self.size = slot.size
@@ -37,8 +51,8 @@ class Running:
 
 
 class Outcome:
-    """How the last trial ended. reason: a word of record.REASONS; sequence, digest: the image it
-    is about.
+    """How the last trial ended. confirmed: bool; reason: a word of record.REASONS; sequence,
+    digest: of the image on trial.
     """
 
     def __init__(self, confirmed, reason, sequence, digest):
@@ -51,15 +65,15 @@ class Outcome:
 class Boot:
     """One boot of one slot. Made by the loader; `app.start` receives it."""
 
-    def __init__(self, board, kind, kept, index, image, watchdog):
-        """kind: of the slots, boot.ROM or FILES; kept: the record.Record; image: the verified
+    def __init__(self, board, kind, record, index, image, watchdog):
+        """kind: of the slots, boot.ROM or FILES; record: the record.Record; image: the verified
         bytes of slot `index`, a memoryview.
         """
         self.board = board
         self.watchdog = watchdog
         self.slot = _NAMES[index]
-        self.running = Running(kept.slots[index])
-        self.trial = kept.trial == index
+        self.running = Running(record.slots[index])
+        self.trial = record.trial == index
         self.reset_cause = board.reset_cause()
         self._kind = kind
         self._image = image
@@ -67,160 +81,156 @@ class Boot:
 
     @property
     def SlotError(self):
-        """What the methods about slots raise."""
+        """The exception that the methods about slots raise."""
         from boot.slots import SlotError
 
         return SlotError
 
-    def _place(self):
-        from boot import slots
+    def _slots(self):
+        from boot.storage import open_slots
 
-        return slots.of(self.board, self._kind)
+        return open_slots(self.board, self._kind)
 
     def _open(self):
         """(store, record); raises OSError if the record cannot be read any more."""
-        from boot.record import Store
+        from boot.storage import open_record
 
-        store = Store(self._place())
-        kept = store.load()
-        if kept is None:
-            raise OSError("the boot record is gone")
-        return store, kept
+        return open_record(self.board, self._kind)[1:]
 
     @property
     def outcome(self):
-        """How the last trial ended, or None once clear_outcome was called."""
+        """The Outcome of the last trial, or None after clear_outcome()."""
         from boot.record import CONFIRMED, REASONS
 
-        kept = self._open()[1]
-        if not kept.outcome:
+        record = self._open()[1]
+        if not record.outcome:
             return None
         return Outcome(
-            kept.outcome == CONFIRMED,
-            REASONS[kept.outcome_reason],
-            kept.last_sequence,
-            kept.last_digest,
+            record.outcome == CONFIRMED,
+            REASONS[record.outcome_reason],
+            record.last_sequence,
+            record.last_digest,
         )
 
     def clear_outcome(self):
-        store, kept = self._open()
-        if kept.outcome:
-            kept.outcome = 0
-            store.save(kept)
+        store, record = self._open()
+        if record.outcome:
+            record.outcome = 0
+            store.save(record)
 
     @property
     def sequence_floor(self):
-        """The lowest sequence number this board still accepts."""
+        """The lowest sequence number that this board still accepts."""
         return self._open()[1].floor
 
     @property
     def other_slot_size(self):
-        """Bytes the slot that does not run can hold."""
-        return self._place().capacity
+        """The capacity of the slot that does not run, bytes."""
+        return self._slots().capacity
 
     def image(self):
-        """The running image: a memoryview, in place for a ROM segment, in RAM for files."""
+        """The running image, a memoryview: of the ROM segment itself, or of a copy in RAM."""
         return self._image
 
     def read_running(self, offset, buf):
-        """Fills buf from the running image, starting at offset."""
+        """Fills buf from the running image, starting at offset. Raises ValueError."""
         if offset < 0 or offset + len(buf) > self.running.size:
             raise ValueError("bytes %d+%d are outside the running image" % (offset, len(buf)))
         buf[:] = self._image[offset : offset + len(buf)]
 
     def other_digest(self, size):
         """SHA-256 of the first `size` bytes of the slot that does not run."""
-        place = self._place()
-        if not 0 < size <= place.capacity:
-            raise self.SlotError("no image of %d bytes fits a slot" % size)
-        return place.digest(1 - self._index, size, self.watchdog.feed)
+        slots = self._slots()
+        if not 0 < size <= slots.capacity:
+            raise self.SlotError("an image of %d bytes does not fit a slot" % size)
+        return slots.digest(1 - self._index, size, self.watchdog.feed)
 
     def slot_writer(self, size):
-        """A Writer (write, finish) for the slot that does not run, but never for the way back."""
+        """A Writer for the slot that does not run: write(data), then finish(digest). Raises
+        SlotError while that slot is the fallback.
+        """
         from boot.record import EMPTY
 
-        store, kept = self._open()
-        self._check_way(kept)
-        other = kept.slots[1 - self._index]
+        store, record = self._open()
+        self._check_not_fallback(record)
+        other = record.slots[1 - self._index]
         if other.state != EMPTY:
             other.state = EMPTY
-            store.save(kept)
-        return self._place().writer(1 - self._index, size, self.watchdog.feed)
+            store.save(record)
+        return self._slots().writer(1 - self._index, size, self.watchdog.feed)
 
-    def _check_way(self, kept):
-        """The other slot is the way back during a trial, and after somebody asked to go back
-        (boot.rollback).
-        """
-        if kept.running != self._index:
-            raise self.SlotError("slot %s is the way back" % _NAMES[1 - self._index])
+    def _check_not_fallback(self, record):
+        """The other slot is the fallback during a trial, and once boot.rollback selected it."""
+        if record.running != self._index:
+            raise self.SlotError("slot %s is the fallback" % _NAMES[1 - self._index])
 
     def is_bad(self, digest):
         """Whether an image with this digest failed its trial on this board."""
         return digest in self._open()[1].bad
 
     def arm_trial(self, size, digest, sequence, manifest=None):
-        """The switch: from the next reset on, the other slot is on trial. One atomic write.
+        """Switches in one atomic write: from the next reset on the other slot is on trial.
 
-        manifest: the signed envelope (bytes) the image came with, kept for the loader.
+        size: bytes of the image; digest: its SHA-256; manifest: its signed envelope (bytes), which
+        the loader stores. Raises SlotError for an image that is too old or failed before.
         """
-        from boot import manifests, record
+        from boot import manifests
+        from boot.record import INSTALLED, Slot
 
-        store, kept = self._open()
-        self._check_way(kept)
-        if sequence < kept.floor or digest in kept.bad:
+        store, record = self._open()
+        self._check_not_fallback(record)
+        if sequence < record.floor or digest in record.bad:
             raise self.SlotError(
-                "sequence %d is older than %d, or failed before" % (sequence, kept.floor)
+                "sequence %d is older than %d, or failed before" % (sequence, record.floor)
             )
         other = 1 - self._index
-        manifests.keep(self.board, other, manifest)
-        kept.slots[other] = record.Slot(record.INSTALLED, size, sequence, bytes(digest))
-        kept.trial = other
-        kept.attempts = kept.starts = kept.reason = 0
-        kept.outcome = 0
-        store.save(kept)
+        manifests.store(self.board, other, manifest)
+        record.slots[other] = Slot(INSTALLED, size, sequence, bytes(digest))
+        record.trial = other
+        record.attempts = record.starts = record.reason = 0
+        record.outcome = 0
+        store.save(record)
 
     def confirm(self):
-        """Ends the trial for good: this slot runs from now on, and nothing older is accepted any
-        more.
-        """
+        """Confirms the trial: this slot runs from now on; nothing older is accepted any more."""
         from boot.record import CONFIRMED
 
         if self.trial:
-            store, kept = self._open()
-            kept.end_trial(CONFIRMED)
-            store.save(kept)
+            store, record = self._open()
+            record.end_trial(CONFIRMED)
+            store.save(record)
             self.trial = False
 
     def raise_floor(self, sequence):
-        """The running image was signed again under this higher number: from now on nothing older
-        is accepted.
+        """Accepts nothing older than `sequence` from now on: the running image was signed again
+        under this higher number.
         """
         if self.trial:
             return
-        store, kept = self._open()
-        if sequence > kept.floor:
-            kept.floor = sequence
-            store.save(kept)
+        store, record = self._open()
+        if sequence > record.floor:
+            record.floor = sequence
+            store.save(record)
 
     def fail_attempt(self, reason):
-        """Notes why this attempt of the trial failed (record.EXCEPTION, ...); the caller resets
+        """Records why this attempt of the trial failed (record.EXCEPTION, ...); the caller resets
         next.
         """
         if not self.trial:
             return
-        store, kept = self._open()
-        if not kept.reason:
-            kept.reason = reason
-            store.save(kept)
+        store, record = self._open()
+        if not record.reason:
+            record.reason = reason
+            store.save(record)
 
     def release_attempt(self):
-        """This attempt was ended by a person at the console and says nothing about the image."""
+        """Does not count this attempt: a person at the console ended it, not the image."""
         if not self.trial:
             return
-        store, kept = self._open()
-        if kept.attempts:
-            kept.attempts -= 1
-            store.save(kept)
+        store, record = self._open()
+        if record.attempts:
+            record.attempts -= 1
+            store.save(record)
 
     def reset(self):
         self.board.reset()

@@ -3,7 +3,7 @@
     from boot import claim
     claim.put("tgc1_...")
 
-The agent shows it to the server at the next start, and removes it when it has served.
+The agent sends it to the server at the next start, and removes it after enrolment.
 """
 
 import os
@@ -14,10 +14,12 @@ _SECRET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
 def put(text, folder=None):
-    """Puts the claim on the board, in place of another one. Raises ValueError for what is none."""
+    """Stores the claim on the board, replacing any other. Raises ValueError if it is malformed."""
     text = text.strip()
     if not _is_claim(text):
-        raise ValueError("no claim: it begins with tgc1_ and has 98 characters; copy all of it")
+        raise ValueError(
+            "not a claim: one begins with tgc1_ and has 98 characters; copy all of it"
+        )
     path = _folder(folder) + FILE
     with open(path + ".new", "w") as file:
         file.write(text)
@@ -26,7 +28,7 @@ def put(text, folder=None):
 
 
 def drop(folder=None):
-    """Takes it away again; nothing happens if there is none."""
+    """Removes the claim, if there is one."""
     try:
         os.remove(_folder(folder) + FILE)
     except OSError:

@@ -1,4 +1,4 @@
-"""One plain line an event on the serial console."""
+"""Prints one plain line for each event on the serial console."""
 
 
 def say(text, *values):

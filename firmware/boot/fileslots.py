@@ -1,8 +1,8 @@
 """Slots in two files, for boards without a ROM segment: an image is read into RAM and mounted from
 there.
 
-What was compared with the boot record is the very copy that runs, so nothing that happens to the
-file later matters. The boot record has two files, written in turn, as it has two blocks elsewhere.
+The copy that was compared with the boot record is the copy that runs, so later changes of the file
+do not matter. The boot record has two files, written in turn, as it has two blocks in a segment.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import os
 
 from boot import const, slots
 
-_MOST = const(1024 * 1024)  # bytes of a slot where the file system is larger than anybody's RAM
+_MAX_SIZE = const(1024 * 1024)  # bytes of a slot, however large the file system is
 _CHUNK = const(1024)  # bytes read at once
 
 
@@ -20,7 +20,7 @@ class Slots:
         self._folder = slots.folder(board)
         # Two slots, a payload being fetched, and as much again for everything else.
         found = os.statvfs(self._folder)
-        self.capacity = min(_MOST, found[1] * found[2] // 4)
+        self.capacity = min(_MAX_SIZE, found[1] * found[2] // 4)
 
     def path(self, index):
         return self._folder + ("/a.img", "/b.img")[index]
@@ -58,19 +58,19 @@ class Slots:
 
 
 class Writer:
-    """Writes one image, in order, into a file beside the slot's. The slot's name is its header: it
-    is given last, when the file was read back and is right.
+    """Writes one image, in order, into a file beside the slot's, which is renamed to the slot's
+    name last, after it was read back and found right.
 
-    A slot that was cut half-way therefore does not exist. (The first bytes last, as in a ROM
-    segment, would make littlefs write the whole file twice.)
+    A slot that was cut half-way therefore does not exist. (Writing the first bytes last, as in a
+    ROM segment, would make littlefs write the whole file twice.)
     """
 
-    def __init__(self, place, board, index, size, feed):
-        slots.check_size(size, place.capacity)
+    def __init__(self, board_slots, board, index, size, feed):
+        slots.check_size(size, board_slots.capacity)
         self._board = board
         self._feed = feed
         self._name = slots.NAMES[index]
-        self._path = place.path(index)
+        self._path = board_slots.path(index)
         self._new = self._path + ".new"
         self._size = size
         self._done = 0
@@ -87,21 +87,23 @@ class Writer:
         self._file.write(data)
         self._done += len(data)
 
-    def finish(self, wanted):
-        """Checks what the file really holds against the SHA-256 `wanted`, then names it."""
+    def finish(self, digest):
+        """Compares the SHA-256 of the file, read back, with `digest`, then renames it. Raises
+        SlotError.
+        """
         self._file.flush()
         self._file.close()
         if self._done != self._size:
             raise slots.SlotError("image ended after %d of %d bytes" % (self._done, self._size))
-        if digest_of(self._new, self._size, self._feed) != wanted:
+        if digest_of(self._new, self._size, self._feed) != digest:
             raise slots.SlotError("slot %s read back is not the announced image" % self._name)
         os.rename(self._new, self._path)
-        # Before the boot record can tell of it.
+        # Before the boot record refers to it.
         self._board.sync(self._path[: self._path.rfind("/")])
 
 
 def digest_of(path, size, feed):
-    """SHA-256 of a file of `size` bytes; b"" if it is none."""
+    """SHA-256 of a file of `size` bytes; b"" if there is no such file."""
     check = hashlib.sha256()
     buffer = bytearray(_CHUNK)
     view = memoryview(buffer)

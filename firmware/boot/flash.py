@@ -1,21 +1,24 @@
-"""For the person with the cable: put an image on the board, and say what is on it. Called over the
-raw REPL.
+"""Puts an image on the board and reports what is on it, for the person with the cable. The host
+calls it over the raw REPL.
 """
 
-from boot import manifests, options, record, slots, verify
+from boot import manifests, record, slots
+from boot import options as boot_options
+from boot.storage import open_slots
+from boot.verify import Verifier
 
 
-def install(board, path, digest, sequence, manifest=None, told=None, feed=slots.no_feed):
-    """Writes the image file at `path` into a slot and makes it the running one; forgets trials and
+def install(board, path, digest, sequence, manifest=None, options=None, feed=slots.no_feed):
+    """Writes the image file at `path` into a slot and makes it the running one; clears trials and
     the sequence floor.
 
     digest: SHA-256, 32 bytes; sequence: the release's number; manifest: path of its signed
-    envelope, or None; told: options.Options, if not those of the board yet. Uses the slot that
-    does not run, so that a pulled cable leaves the board as it was. Raises slots.SlotError or
-    OSError and then has changed nothing that boots.
+    envelope, or None; options: options.Options, None: those of the board. Uses the slot that does
+    not run, so that a pulled cable leaves the board as it was. Raises slots.SlotError or OSError,
+    and then has changed nothing that boots.
     """
-    place = slots.of(board, (told or options.read(board)).slots)
-    store = record.Store(place)
+    board_slots = open_slots(board, (options or boot_options.read(board)).slots)
+    store = record.Store(board_slots)
     old = store.load()
     index = 1 - old.running if old else 0
     if old and old.trial != record.NONE:
@@ -26,11 +29,11 @@ def install(board, path, digest, sequence, manifest=None, told=None, feed=slots.
     with open(path, "rb") as file:
         size = file.seek(0, 2)
         file.seek(0)
-        writer = place.writer(index, size, feed)
+        writer = board_slots.writer(index, size, feed)
         _copy(file, writer)
     writer.finish(digest)
     envelope = slots.read_file(manifest, manifests.SIZE) if manifest else None
-    manifests.keep(board, index, envelope)
+    manifests.store(board, index, envelope)
     new = record.Record()
     new.counter = old.counter if old else 0
     if old:
@@ -50,52 +53,48 @@ def install_loader(board, path, digest, feed=slots.no_feed):
     with open(path, "rb") as file:
         size = file.seek(0, 2)
         file.seek(0)
-        if not slots.LEAST <= size <= board.LOADER_SIZE:
+        if not slots.MIN_SIZE <= size <= board.LOADER_SIZE:
             raise slots.SlotError("%d bytes, the loader has %d" % (size, board.LOADER_SIZE))
         writer = Writer(board, "the loader", 2 * board.BLOCK, size, feed)
         _copy(file, writer)
     writer.finish(digest)
 
 
-def status(board, told=None):
-    """What is on the board: a dict for JSON, or None when it has no boot record. told: as above.
+def status(board, options=None):
+    """What is on the board: a dict for JSON, or None when it has no boot record. options: as for
+    install.
 
     {"running": "A", "trial": None, "floor": 3, "slots": {"A": {"size", "sequence", "state",
     "digest", "whole", "why"}, ...}}. whole: whether the loader would boot the slot; why: why not.
     """
-    told = told or options.read(board)
-    place = slots.of(board, told.slots)
-    kept = record.Store(place).load()
-    if kept is None:
+    options = options or boot_options.read(board)
+    board_slots = open_slots(board, options.slots)
+    found = record.Store(board_slots).load()
+    if found is None:
         return None
-    judge = verify.Verifier(board, place, told, slots.no_feed)
-    found = {}
-    for index, slot in enumerate(kept.slots):
-        why = None
-        try:
-            judge.check(slot, index)
-        except verify.Unfit as error:
-            why = str(error)
-        found[slots.NAMES[index]] = {
+    verifier = Verifier(board, board_slots, options, slots.no_feed)
+    described = {}
+    for index, slot in enumerate(found.slots):
+        why = verifier.problem(slot, index)
+        described[slots.NAMES[index]] = {
             "size": slot.size,
             "sequence": slot.sequence,
-            "state": ("empty", "installed", "good")[slot.state],
-            "digest": _hex(slot.digest),
+            "state": record.STATES[slot.state],
+            "digest": slot.digest.hex(),
             "whole": why is None,
             "why": why,
         }
-    trial = None if kept.trial == record.NONE else slots.NAMES[kept.trial]
     return {
-        "kind": told.slots,
-        "verify": told.verify,
-        "running": slots.NAMES[kept.running],
-        "trial": trial,
-        "attempts": kept.attempts,
-        "outcome": ("none", "confirmed", "rolled-back")[kept.outcome],
-        "reason": record.REASONS[kept.outcome_reason],
-        "floor": kept.floor,
-        "bad": [_hex(digest) for digest in kept.bad],
-        "slots": found,
+        "kind": options.slots,
+        "verify": options.verify,
+        "running": slots.NAMES[found.running],
+        "trial": None if found.trial == record.NONE else slots.NAMES[found.trial],
+        "attempts": found.attempts,
+        "outcome": record.OUTCOMES[found.outcome],
+        "reason": record.REASONS[found.outcome_reason],
+        "floor": found.floor,
+        "bad": [digest.hex() for digest in found.bad],
+        "slots": described,
     }
 
 
@@ -107,7 +106,3 @@ def _copy(file, writer):
         if not count:
             return
         writer.write(view[:count])
-
-
-def _hex(data):
-    return "".join("%02x" % byte for byte in data)

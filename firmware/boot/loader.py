@@ -1,8 +1,8 @@
 """From power-on to a running application.
 
-Nothing of a slot is mounted or imported before its SHA-256 was compared with the boot record, and
-its signed manifest was verified where the board is told to (options). A slot on trial has its
-attempt counted before it runs, and the watchdog started before its first line is imported.
+A slot is mounted only after its SHA-256 was compared with the boot record and, where the board's
+options require it, its signed manifest was verified. The attempt of a slot on trial is counted
+before it runs, and the watchdog is started before its first line is imported.
 """
 
 import gc
@@ -15,10 +15,10 @@ from boot.console import say
 
 CRASH = "/state/crash"  # in the board's folder: "COUNT SEQUENCE\n" and the last uncaught trace
 _RETRY_S = const(5)  # pause before the restart after a crash, doubled each time
-_RETRY_MOST_S = const(300)
-GARBAGE = const(4096)  # bytes allocated between two collections
+_RETRY_MAX_S = const(300)
+GC_THRESHOLD = const(4096)  # bytes allocated between two collections
 # Modules that are not needed while the application runs, or only now and then.
-_LET_GO = "select options verify signature manifests record slots romslots fileslots"
+_UNLOADED = "select options verify signature manifests storage record slots romslots fileslots"
 
 _REMEDY = "flash the board again over this port (tidegate flash); the REPL is yours"
 
@@ -33,7 +33,7 @@ def run(board, launch=None):
     """Boots the board. launch(boot): mounts the slot and runs the application; tests put the agent
     in its place.
     """
-    boot = _choose(board)
+    boot = _select(board)
     if boot is None:
         say(_REMEDY)
         return
@@ -55,17 +55,17 @@ def run(board, launch=None):
     say("the application ended")
 
 
-def _choose(board):
-    """choice.choose, without its code staying in memory; None: safe mode, the reason was said."""
-    before = [name for name in _LET_GO.split() if "boot." + name in sys.modules]
+def _select(board):
+    """select.select, without its code staying in RAM; None: safe mode, the reason was printed."""
+    before = [name for name in _UNLOADED.split() if "boot." + name in sys.modules]
     from boot import select
 
     try:
-        boot = select.choose(board)
+        boot = select.select(board)
     except OSError as error:
         say("safe mode: %s", error)
         boot = None
-    for name in _LET_GO.split():
+    for name in _UNLOADED.split():
         if name not in before and sys.modules.pop("boot." + name, None):
             delattr(sys.modules["boot"], name)
     return boot
@@ -77,9 +77,9 @@ def start(boot):
 
     vfs.mount(vfs.VfsRom(boot.image()), "/rom")
     sys.path[1:1] = ["/rom/lib", "/rom"]
-    # Garbage is collected early: until it is, what stays is put behind it, and in the end what
-    # stays lies scattered over the whole heap, with no large piece left between.
-    gc.threshold(GARBAGE)
+    # Collect early: new objects are allocated behind the garbage, and those that stay would end up
+    # scattered over the whole heap, with no large free piece between them.
+    gc.threshold(GC_THRESHOLD)
     import app
 
     app.start(boot)
@@ -89,18 +89,18 @@ def start(boot):
 
 
 def _crashed(boot, error):
-    """Keeps the trace for the next boot to report, and restarts; at once in a trial, else after a
+    """Stores the trace for the next boot to report, and restarts: at once in a trial, else after a
     growing pause.
     """
     _print_trace(error, sys.stdout)
-    count = _keep_crash(boot.board.folder, boot.running.sequence, error)
+    count = _store_crash(boot.board.folder, boot.running.sequence, error)
     if boot.trial:
         from boot.record import EXCEPTION
 
         say("the trial raised %s", type(error).__name__)
         boot.fail_attempt(EXCEPTION)
         boot.reset()
-    pause = min(_RETRY_MOST_S, _RETRY_S << min(count - 1, 6))
+    pause = min(_RETRY_MAX_S, _RETRY_S << min(count - 1, 6))
     say(
         "the application raised %s; restart in %d s, Ctrl-C for the REPL",
         type(error).__name__,
@@ -125,9 +125,9 @@ def _print_trace(error, file):
         traceback.print_exception(error, file=file)
 
 
-def _keep_crash(folder, sequence, error):
-    """Crashes of this image so far, this one included. A full or broken file system must not stop
-    the restart.
+def _store_crash(folder, sequence, error):
+    """Returns how often this image has crashed, this time included. A full or broken file system
+    must not stop the restart.
     """
     count = 1
     path = folder + CRASH
@@ -141,12 +141,12 @@ def _keep_crash(folder, sequence, error):
     try:
         try:
             os.mkdir(folder + "/state")
-        except OSError:  # it is there
+        except OSError:  # it exists
             pass
         with open(path + ".new", "w") as file:
             file.write("%d %d\n" % (count, sequence))
             _print_trace(error, file)
         os.rename(path + ".new", path)
     except OSError as error:
-        say("the crash could not be kept: %s", error)
+        say("the crash could not be stored: %s", error)
     return count

@@ -1,5 +1,6 @@
-"""The signed manifests of the slots' images, kept beside them in files, each with the trust store
-it was accepted by: a key that is dropped later signs nothing new, but what it signed still boots.
+"""The signed manifests of the slots' images, stored in files beside them, each with the trust
+store that accepted it: a key that is removed later signs nothing new, but what it signed still
+boots.
 """
 
 from boot import const, slots
@@ -11,12 +12,12 @@ _TRUST = ("/a.trust", "/b.trust")
 
 
 def path(board, index):
-    """Where the manifest of a slot's image is kept."""
+    """The path of the manifest of a slot's image."""
     return slots.folder(board) + _FILES[index]
 
 
 def read(board, index):
-    """The envelope kept for a slot; b"" if there is none."""
+    """The envelope stored for a slot, bytes; b"" if there is none."""
     return slots.read_file(path(board, index), SIZE)
 
 
@@ -25,8 +26,8 @@ def read_trust(board, index):
     return slots.read_file(slots.folder(board) + _TRUST[index], _TRUST_SIZE)
 
 
-def keep(board, index, manifest):
-    """Stores the envelope (bytes) that the slot's image came with; none: forgets the old one."""
+def store(board, index, manifest):
+    """Stores the envelope (bytes) of the slot's image; None or b"" removes the old one."""
     trust = slots.read_file(board.folder + "/trust.cbor", _TRUST_SIZE)
     if trust and trust != read_trust(board, index):
         slots.write_file(board, slots.folder(board) + _TRUST[index], trust)

@@ -1,8 +1,8 @@
-"""What the loader itself is told: `boot.json` in the board's folder, written by flashing only.
+"""The loader's options: `boot.json` in the board's folder, written by flashing only.
 
-{"slots": "rom" | "file", "verify": "digest" | "signature"}; a key that is missing has its default,
-and so has everything when there is no file. What is there but cannot be understood is an error,
-never a default: a damaged file must not turn the check of signatures off.
+{"slots": "rom" | "file", "verify": "digest" | "signature"}. A missing key, or a missing file,
+means the default. Anything that cannot be understood is an error, never a default: a damaged file
+must not turn the check of signatures off.
 """
 
 import json
@@ -21,8 +21,8 @@ class OptionsError(Exception):
 
 
 class Options:
-    """slots: where images are kept, ROM or FILES; verify: what a slot must have, DIGEST or
-    SIGNATURE.
+    """slots: where images are stored, ROM or FILES; verify: what is checked before a slot runs,
+    DIGEST or SIGNATURE.
     """
 
     def __init__(self, slots, verify):
@@ -56,12 +56,12 @@ def _load(path):
     try:
         with open(path) as file:
             text = file.read().strip()
-        # MicroPython's json takes a text that was cut off for a whole one.
+        # MicroPython's json accepts a text that was cut off.
         found = json.loads(text) if text.endswith("}") else None
     except (OSError, ValueError):
         found = None
     if not isinstance(found, dict):
-        raise _wrong(path, "is no readable JSON object")
+        raise _wrong(path, "is not a JSON object")
     return found
 
 

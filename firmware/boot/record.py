@@ -13,16 +13,18 @@ from boot import const
 NONE = const(0xFF)  # no slot
 SLOTS = const(2)
 
-# what a slot holds
+# what a slot holds, and the word for each number
 EMPTY = const(0)  # nothing, or a half-written image
 INSTALLED = const(1)  # a whole image that was never confirmed
 GOOD = const(2)  # an image that was confirmed once
+STATES = ("empty", "installed", "good")
 
-# how the last trial ended
+# how the last trial ended; 0: the agent has reported it
 CONFIRMED = const(1)
 ROLLED_BACK = const(2)
+OUTCOMES = ("none", "confirmed", "rolled-back")
 
-# why a trial (or the running slot) failed; the numbers are in docs/reports.md
+# why a trial (or the running slot) failed; docs/reports.md lists the numbers
 WATCHDOG = const(1)
 EXCEPTION = const(2)
 TIMEOUT = const(3)
@@ -56,12 +58,12 @@ _SIZE = const(20 + SLOTS * 44 + 36 + _BAD * 32 + 4)
 
 
 class RecordError(OSError):
-    """The boot record could not be written: its place does not keep what was written."""
+    """The boot record reads back different from what was written: the storage is worn out."""
 
 
 class Slot:
-    """What one slot holds. size: bytes; digest: SHA-256 of those bytes; sequence: the release's
-    number.
+    """What one slot holds. state: one of STATES' numbers; size: bytes; digest: SHA-256 of those
+    bytes; sequence: the release's number.
     """
 
     def __init__(self, state=EMPTY, size=0, sequence=0, digest=_NO_DIGEST):
@@ -72,7 +74,7 @@ class Slot:
 
 
 class Record:
-    """The record in memory; nothing is stored until Store.save."""
+    """The record in memory; Store.save writes it."""
 
     def __init__(self):
         self.counter = 0
@@ -94,7 +96,7 @@ class Record:
             self.bad = (self.bad + [bytes(digest)])[-_BAD:]
 
     def end_trial(self, outcome, reason=0):
-        """Confirms the trial slot or takes it back; afterwards there is no trial."""
+        """Ends the trial. outcome: CONFIRMED, or ROLLED_BACK with a reason of REASONS."""
         slot = self.slots[self.trial]
         self.outcome, self.outcome_reason = outcome, reason
         self.last_sequence, self.last_digest = slot.sequence, slot.digest
@@ -135,7 +137,7 @@ def _pack(record):
 
 
 def _unpack(data):
-    """The record in these bytes, or None if they are not a valid one."""
+    """The record in these bytes, or None if they are not a valid record."""
     if len(data) != _SIZE or struct.unpack("<I", data[-4:])[0] != crc32(data[:-4]):
         return None
     record = Record()
@@ -171,29 +173,29 @@ def _unpack(data):
 
 
 class Store:
-    """The two copies, where the board's slots keep them."""
+    """Loads and saves the record: two copies, which the board's slots store."""
 
-    def __init__(self, place):
-        """place: what slots.of gives."""
-        self._place = place
+    def __init__(self, slots):
+        """slots: the board's, from storage.open_slots."""
+        self._slots = slots
         self._newest = 1  # so that the very first save goes to copy 0
 
     def load(self):
         """The newest valid record, or None on a blank board."""
         found = None
         for copy in range(2):
-            record = _unpack(self._place.read_record(copy, _SIZE))
+            record = _unpack(self._slots.read_record(copy, _SIZE))
             if record and (found is None or record.counter > found.counter):
                 found = record
                 self._newest = copy
         return found
 
     def save(self, record):
-        """Makes this the newest record; when it returns, it is stored and was read back."""
+        """Stores this record as the newest and reads it back; raises RecordError if it differs."""
         record.counter += 1
         data = _pack(record)
         copy = 1 - self._newest
-        self._place.write_record(copy, data)
-        if self._place.read_record(copy, _SIZE) != data:
+        self._slots.write_record(copy, data)
+        if self._slots.read_record(copy, _SIZE) != data:
             raise RecordError("copy %d of the boot record is not what was written" % copy)
         self._newest = copy

@@ -1,99 +1,90 @@
-"""What a person may ask of the slots over the air: to look at them, and to go back to the one that
-ran before. Wanted once in a while.
+"""Inspects the slots and goes back to the one that ran before, for commands over the air.
 
 Going back obeys the rule that holds for every release: nothing below the sequence floor, which a
-confirmed image raises. So it ends a trial, or takes the other slot if that was flashed with a
-newer image; to go back behind a confirmed release, its predecessor is signed again.
+confirmed image raises. So it ends a trial, or selects the other slot if that was flashed with a
+newer image. To go back behind a confirmed release, its predecessor is signed again.
+
+Agents of every release call `check`, `go` and `look`: their arguments and answers never change.
 """
 
-from boot import options, record, slots, verify
+from boot import options
+from boot.record import GOOD, NONE, RESET, ROLLED_BACK, SLOTS, STATES
+from boot.slots import NAMES
+from boot.storage import open_record
+from boot.verify import Verifier
 
 _RESIGN = "sign it again under a new number (tidegate release rollback) and publish that"
 
 
 def check(boot):
     """(sequence that would run, None), or (None, why not) as a line for people."""
-    place, kept = _open(boot)[:2]
+    found = options.read(boot.board)
+    slots, _, record = open_record(boot.board, found.slots)
     if boot.trial:
-        return kept.slots[kept.running].sequence, None
-    why = _obstacle(kept)
+        return record.slots[record.running].sequence, None
+    why = _obstacle(record)
     if why:
         return None, why
-    other = 1 - kept.running
-    slot = kept.slots[other]
-    name = slots.NAMES[other]
-    judge = verify.Verifier(boot.board, place, options.read(boot.board), boot.watchdog.feed)
-    try:
-        judge.check(slot, other)
-    except verify.Unfit as error:
-        return None, "slot %s: %s" % (name, error)
+    other = 1 - record.running
+    slot = record.slots[other]
+    why = Verifier(boot.board, slots, found, boot.watchdog.feed).problem(slot, other)
+    if why:
+        return None, "slot %s: %s" % (NAMES[other], why)
     return slot.sequence, None
 
 
 def go(boot):
-    """Does it, in one write of the boot record; from the next reset on the other slot runs. Raises
-    ValueError if it is not allowed any more: since `check` the trial may have been confirmed, or
-    an update have begun.
+    """Goes back, in one write of the boot record: from the next reset on the other slot runs.
+
+    Raises ValueError if it is not allowed any more: since `check` the trial may have been
+    confirmed, or an update may have begun.
     """
-    _, kept, store = _open(boot)
+    _, store, record = open_record(boot.board, options.read(boot.board).slots)
     if boot.trial:
-        kept.end_trial(record.ROLLED_BACK, record.RESET)
+        record.end_trial(ROLLED_BACK, RESET)
         boot.trial = False
     else:
-        why = _obstacle(kept)
+        why = _obstacle(record)
         if why:
             raise ValueError(why)
-        kept.running = 1 - kept.running
-    store.save(kept)
+        record.running = 1 - record.running
+    store.save(record)
 
 
 def look(boot):
     """Yields (name, function) of each slot: function(feed) -> [sequence, state, whether the loader
     would boot it, why not or None].
     """
-    place, kept, _ = _open(boot)
-    told = options.read(boot.board)
-    for index in range(record.SLOTS):
-        yield slots.NAMES[index], _Judge(boot.board, place, told, kept.slots[index], index).judge
+    found = options.read(boot.board)
+    slots, _, record = open_record(boot.board, found.slots)
+    for index in range(SLOTS):
+        yield NAMES[index], _Inspection(boot.board, slots, found, record.slots[index], index).run
 
 
-def _obstacle(kept):
-    """Why the record lets nobody back into the slot that does not run, or None."""
-    other = 1 - kept.running
-    slot = kept.slots[other]
-    name = slots.NAMES[other]
-    if kept.trial != record.NONE:
+def _obstacle(record):
+    """Why the record does not allow the slot that does not run, or None."""
+    other = 1 - record.running
+    slot = record.slots[other]
+    name = NAMES[other]
+    if record.trial != NONE:
         return "slot %s holds an update, tried from the next reset on" % name
-    if slot.state != record.GOOD:
+    if slot.state != GOOD:
         return "slot %s holds no confirmed image" % name
-    if slot.sequence < kept.floor:
-        why = "slot %s holds sequence %d, below the floor %d: " % (name, slot.sequence, kept.floor)
-        return why + _RESIGN
-    if slot.digest in kept.bad:
+    if slot.sequence < record.floor:
+        why = "slot %s holds sequence %d, below the floor %d: "
+        return why % (name, slot.sequence, record.floor) + _RESIGN
+    if slot.digest in record.bad:
         return "slot %s holds an image that failed its trial" % name
     return None
 
 
-class _Judge:
-    def __init__(self, board, place, told, slot, index):
-        self._board, self._place, self._told = board, place, told
+class _Inspection:
+    def __init__(self, board, slots, board_options, slot, index):
+        self._board, self._slots, self._options = board, slots, board_options
         self._slot, self._index = slot, index
 
-    def judge(self, feed):
+    def run(self, feed):
         slot = self._slot
-        why = None
-        try:
-            verify.Verifier(self._board, self._place, self._told, feed).check(slot, self._index)
-        except verify.Unfit as error:
-            why = str(error)
-        return [slot.sequence, ("empty", "installed", "good")[slot.state], why is None, why]
-
-
-def _open(boot):
-    """(place, record, store); raises OSError if the record cannot be read."""
-    place = slots.of(boot.board, options.read(boot.board).slots)
-    store = record.Store(place)
-    kept = store.load()
-    if kept is None:
-        raise OSError("the boot record is gone")
-    return place, kept, store
+        verifier = Verifier(self._board, self._slots, self._options, feed)
+        why = verifier.problem(slot, self._index)
+        return [slot.sequence, STATES[slot.state], why is None, why]

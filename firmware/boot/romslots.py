@@ -1,5 +1,5 @@
 """Slots in a ROM segment: two ranges that are executed in place, behind the two blocks of the boot
-record and the range of the loader, which some boards keep there as well (LOADER_SIZE).
+record and the loader's range (LOADER_SIZE bytes, 0 on boards that store the loader in files).
 """
 
 from boot import const, slots
@@ -41,10 +41,10 @@ class Slots:
 
 
 class Writer:
-    """Writes one image into a range of the segment, in order. The first page is kept back until
-    the rest was read back and is right.
+    """Writes one image into a range of the segment, in order; the first page last, after the rest
+    was read back and found right.
 
-    A range that was cut half-way therefore has no ROMFS header, and is no image to anybody.
+    A range that was cut half-way therefore has no ROMFS header, and nothing mounts it.
     """
 
     def __init__(self, board, name, start, size, feed):
@@ -76,21 +76,21 @@ class Writer:
             if self._fill == _PAGE:
                 self._flush()
 
-    def finish(self, wanted):
-        """Checks what the slot really holds against the SHA-256 `wanted`, then writes the first
-        page.
+    def finish(self, digest):
+        """Compares the SHA-256 of the slot, read back, with `digest`, then writes the first page.
+        Raises SlotError.
         """
         if self._done + self._fill != self._size:
             raise slots.SlotError(
                 "image ended after %d of %d bytes" % (self._done + self._fill, self._size)
             )
         self._flush()
-        self._check(slots.digest(self._image, self._feed, self._first), wanted)
+        self._check(slots.digest(self._image, self._feed, self._first), digest)
         self._board.rom_write(self._start, self._first)
-        self._check(slots.digest(self._image, self._feed), wanted)
+        self._check(slots.digest(self._image, self._feed), digest)
 
-    def _check(self, found, wanted):
-        if found != wanted:
+    def _check(self, found, expected):
+        if found != expected:
             raise slots.SlotError("%s read back is not the announced image" % self._name)
 
     def _flush(self):

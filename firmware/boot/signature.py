@@ -1,8 +1,8 @@
-"""The check of a slot's manifest at every boot, for boards that are told verify = "signature".
+"""Verifies a slot's manifest at every boot, on boards with the option verify = "signature".
 
-The judge is the agent's own code, from a copy of its libraries that was flashed into LIBRARY;
-never from a slot, which is what is judged (docs/decisions/0011-loader-verifies-signatures.md). It
-is forgotten again before the slot is mounted.
+The verifying code is the agent's own, from a copy of its libraries that was flashed into LIBRARY;
+never from a slot, which is what is verified (docs/decisions/0011-loader-verifies-signatures.md).
+It is unloaded again before the slot is mounted.
 """
 
 import gc
@@ -16,7 +16,7 @@ _NEXT = [b"next"]  # the component that a manifest calls the slot it installs in
 
 
 class SignatureError(Exception):
-    """The manifest does not vouch for the slot; the text says why."""
+    """The manifest does not authenticate the slot; the text says why."""
 
 
 def check(board, slot, manifest, keys, feed):
@@ -26,11 +26,11 @@ def check(board, slot, manifest, keys, feed):
     with the slot).
     """
     if not manifest:
-        raise SignatureError("no signed manifest is kept beside the slot")
+        raise SignatureError("the slot has no signed manifest")
     sys.path.insert(0, LIBRARY)
     if hasattr(gc, "threshold"):
-        # What importing leaves behind is collected at once, so that it makes no holes among what
-        # stays: names stay for ever.
+        # Collect the garbage of importing at once, so that it leaves no holes between the names,
+        # which stay for ever.
         usual = gc.threshold()
         gc.threshold(_IMPORT_GARBAGE)
     try:
@@ -41,7 +41,7 @@ def check(board, slot, manifest, keys, feed):
         )
     finally:
         sys.path.remove(LIBRARY)
-        _forget()
+        _unload()
         if hasattr(gc, "threshold"):
             gc.threshold(usual)
 
@@ -62,13 +62,13 @@ def _check(board, slot, manifest, keys, feed):
     except (ConfigError, Failure, ValueError) as error:
         raise SignatureError("%s" % error)
     if found.sequence != slot.sequence or not target.matched:
-        raise SignatureError("the manifest is about another image")
+        raise SignatureError("the manifest is for another image")
 
 
 class _Target:
-    """What suit.Processor asks of this board. matched: whether the manifest named our image."""
+    """This board, for suit_processor.Processor. matched: whether the manifest named our image."""
 
-    components = None  # set below: any component, the loader looks at one only
+    components = None  # set below: any component, the loader checks only one
 
     def __init__(self, slot, vendor_id, class_id):
         self.vendor_id = vendor_id
@@ -92,8 +92,8 @@ class _Any:
 _Target.components = _Any()
 
 
-def _forget():
-    """Modules of LIBRARY must not be what the application imports; their RAM is wanted, too."""
+def _unload():
+    """Frees the RAM of LIBRARY's modules; the application must not import them."""
     for name, module in list(sys.modules.items()):
         if getattr(module, "__file__", None) and module.__file__.startswith(LIBRARY):
             del sys.modules[name]

@@ -1,4 +1,4 @@
-"""The two slots, whatever they are kept in: what the kinds (romslots, fileslots) have in common.
+"""What both kinds of slots (romslots, fileslots) share; boot.storage opens the kind of a board.
 
 A kind is a class Slots(board) with: capacity, bytes a slot holds; image(index, size), the image as
 a memoryview, to be mounted; digest(index, size, feed); writer(index, size, feed); and the two
@@ -8,25 +8,16 @@ copies of the boot record, read_record(copy, size) and write_record(copy, data).
 import hashlib
 import os
 
-from boot import FILES, const
+from boot import const
 
 NAMES = "AB"
-LEAST = const(256)  # bytes of an image: its first page is written apart
+MIN_SIZE = const(256)  # bytes of an image: its first page is written apart
 _CHUNK = const(4096)  # bytes hashed between two feeds of the watchdog
 _FOLDER = "/slots"
 
 
 class SlotError(Exception):
-    """The slot cannot take, or did not keep, the image; the text says which."""
-
-
-def of(board, kind):
-    """The board's slots. kind: where they are kept, boot.ROM or boot.FILES."""
-    if kind == FILES:
-        from boot.fileslots import Slots
-    else:
-        from boot.romslots import Slots
-    return Slots(board)
+    """The image does not fit the slot, or reads back different; the text says which."""
 
 
 def no_feed():
@@ -48,26 +39,28 @@ def digest(data, feed, first=None):
 
 
 def check_size(size, capacity):
-    if not LEAST <= size <= capacity:
-        raise SlotError("image of %d bytes, slot holds %d to %d" % (size, LEAST, capacity))
+    if not MIN_SIZE <= size <= capacity:
+        raise SlotError("image of %d bytes, slot holds %d to %d" % (size, MIN_SIZE, capacity))
 
 
 # ---------------------------------------------------------------- files beside the slots
 
 
 def folder(board):
-    """The loader's folder for what it keeps in files, made if it is not there."""
+    """The loader's folder for its own files, made if it is missing."""
     path = board.folder + _FOLDER
     for name in (board.folder, path):
         try:
             os.mkdir(name)
-        except OSError:  # it is there; if it cannot be made, the write that follows says so
+        except OSError:  # it exists; if it cannot be made, the write that follows fails
             pass
     return path
 
 
 def write_file(board, path, data):
-    """Makes the file hold `data`, all or (after a power cut) what it held; durable on return."""
+    """Replaces the file with `data`: after a power cut it holds the old bytes or the new ones,
+    never a mixture. Durable on return.
+    """
     with open(path + ".new", "wb") as file:
         file.write(data)
         file.flush()
@@ -75,18 +68,18 @@ def write_file(board, path, data):
     board.sync(path[: path.rfind("/")])
 
 
-def read_file(path, most):
-    """The file's bytes; b"" if there is none or it has more than `most`."""
+def read_file(path, max_size):
+    """The file's bytes; b"" if it is missing or larger than `max_size`."""
     try:
         with open(path, "rb") as file:
-            data = file.read(most + 1)
+            data = file.read(max_size + 1)
     except OSError:
         return b""
-    return data if len(data) <= most else b""
+    return data if len(data) <= max_size else b""
 
 
 def remove_file(path):
     try:
         os.remove(path)
-    except OSError:  # there was none
+    except OSError:  # it did not exist
         pass

@@ -1,5 +1,5 @@
-"""Whether what a slot holds may be mounted: its SHA-256, and its signed manifest where the board
-is told to want one.
+"""Checks a slot's image before it may be mounted: its SHA-256, and its signed manifest where the
+board's options require one.
 """
 
 import gc
@@ -7,7 +7,7 @@ import gc
 from boot import manifests, options, record, slots
 
 
-class Unfit(Exception):
+class InvalidImage(Exception):
     """The slot may not be booted. reason: a number of record.REASONS."""
 
     def __init__(self, reason, text):
@@ -16,40 +16,52 @@ class Unfit(Exception):
 
 
 class Verifier:
-    """Judges the slots of one board."""
+    """Checks the slots of one board."""
 
-    def __init__(self, board, place, told, feed):
-        """place: what slots.of gives; told: options.Options; feed(): the watchdog's."""
+    def __init__(self, board, board_slots, board_options, feed):
+        """board_slots: from storage.open_slots; board_options: options.Options; feed(): the
+        watchdog's.
+        """
         self._board = board
-        self._place = place
-        self._signed = told.verify == options.SIGNATURE
+        self._slots = board_slots
+        self._signed = board_options.verify == options.SIGNATURE
         self._feed = feed
 
     def image(self, slot, index):
-        """The slot's image as a memoryview, verified; raises Unfit. slot: its record.Slot."""
+        """The verified image, a memoryview; raises InvalidImage. slot: its record.Slot."""
         self._check_record(slot)
-        gc.collect()  # an image in RAM wants one piece
+        gc.collect()  # an image in RAM needs one piece of it
         try:
-            image = self._place.image(index, slot.size)
+            image = self._slots.image(index, slot.size)
         except slots.SlotError as error:
-            raise Unfit(record.DAMAGED, str(error))
+            raise InvalidImage(record.DAMAGED, str(error))
         except MemoryError:
-            raise Unfit(record.MEMORY, "no %d bytes of RAM for the image" % slot.size)
+            raise InvalidImage(record.MEMORY, "no %d bytes of RAM for the image" % slot.size)
         if slots.digest(image, self._feed) != slot.digest:
             raise _damaged()
         self._check_signature(slot, index)
         return image
 
     def check(self, slot, index):
-        """As image(), without needing its RAM."""
+        """As image(), without loading it into RAM."""
         self._check_record(slot)
-        if self._place.digest(index, slot.size, self._feed) != slot.digest:
+        if self._slots.digest(index, slot.size, self._feed) != slot.digest:
             raise _damaged()
         self._check_signature(slot, index)
 
+    def problem(self, slot, index):
+        """As check(), but returns a line for people: why the loader would not boot the slot, or
+        None if it would.
+        """
+        try:
+            self.check(slot, index)
+        except InvalidImage as error:
+            return str(error)
+        return None
+
     def _check_record(self, slot):
-        if slot.state == record.EMPTY or not 0 < slot.size <= self._place.capacity:
-            raise Unfit(record.DAMAGED, "no image")
+        if slot.state == record.EMPTY or not 0 < slot.size <= self._slots.capacity:
+            raise InvalidImage(record.DAMAGED, "no image")
 
     def _check_signature(self, slot, index):
         if not self._signed:
@@ -61,8 +73,8 @@ class Verifier:
         try:
             signature.check(self._board, slot, manifest, keys, self._feed)
         except signature.SignatureError as error:
-            raise Unfit(record.SIGNATURE, str(error))
+            raise InvalidImage(record.SIGNATURE, str(error))
 
 
 def _damaged():
-    return Unfit(record.DAMAGED, "not the image its boot record tells of")
+    return InvalidImage(record.DAMAGED, "not the image of its boot record")

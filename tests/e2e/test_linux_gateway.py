@@ -87,7 +87,7 @@ def test_a_tampered_image_is_not_run(place: Installation) -> None:
     image.write_bytes(data)
     mark = len(board.lines)
     board.power_on()
-    board.wait_line(r"slot B: not the image its boot record tells of", 20, mark)
+    board.wait_line(r"slot B: not the image of its boot record", 20, mark)
     # The other slot held the release that was rolled back: nothing is left to run.
     board.wait_line(r"safe mode: no slot can be booted", 20, mark)
     assert not any("gate-9, tidegate-gateway" in line for line in board.lines[mark:])

@@ -80,7 +80,7 @@ def test_a_slot_whose_manifest_is_gone_is_not_run(place: Installation) -> None:
     with board(place).serial_port_free() as port, Session(port) as session:
         session.run("os.remove('/tg/slots/b.suit')")
         session.reset()
-    board(place).wait_line(r"slot B: no signed manifest is kept beside the slot", BOOT_S, mark)
+    board(place).wait_line(r"slot B: the slot has no signed manifest", BOOT_S, mark)
     board(place).wait_line(r"going back to slot A", BOOT_S, mark)
     place.wait_running(DEVICE, "1.0.0", BOOT_S)
 

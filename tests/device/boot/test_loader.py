@@ -4,7 +4,7 @@ import hashlib
 
 import scratch
 import sim_loader
-from boot import flash, loader, slots
+from boot import flash, loader, slots, storage
 from check import equal, raises, skip, true
 from sim_board import BLOCK
 
@@ -81,7 +81,7 @@ def test_flashing_cut_anywhere_keeps_what_ran():
 def test_half_a_slot_is_no_image_to_anybody():
     """What makes an image of it, its first page or its name, comes when the rest was read back and is right."""
     board = board_with()
-    place = slots.of(board, board.slots)
+    place = storage.open_slots(board, board.slots)
     writer = place.writer(1, len(OTHER), slots.no_feed)
     for at in range(0, len(OTHER), 100):
         writer.write(OTHER[at : at + 100])
@@ -111,7 +111,7 @@ def test_flashing_a_wrong_image_changes_nothing_that_boots():
 def test_image_larger_than_a_slot():
     board = board_with()
     path = board.folder + "/image"
-    scratch.write(path, bytes(slots.of(board, board.slots).capacity + 1))
+    scratch.write(path, bytes(storage.open_slots(board, board.slots).capacity + 1))
     raises(slots.SlotError, flash.install, board, path, bytes(32), 4)
 
 
@@ -228,7 +228,7 @@ def test_crash_of_the_application_is_kept_and_paused():
 def test_a_place_that_does_not_keep_the_record_is_safe_mode():
     board = board_with()
     board.boot(lambda board: loader.run(board, arm))
-    kind = type(slots.of(board, board.slots))
+    kind = type(storage.open_slots(board, board.slots))
     kept = kind.write_record
     kind.write_record = lambda place, copy, data: kept(place, copy, bytes(len(data)))
     try:

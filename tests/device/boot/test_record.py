@@ -1,7 +1,7 @@
 """The boot record: two copies, one of them always whole."""
 
 import sim_loader
-from boot import record, slots
+from boot import record, storage
 from check import Random, equal, raises, true
 
 HEAP = "1m"
@@ -13,7 +13,7 @@ SIZE = 276  # bytes of a record
 
 def stored(board):
     """The record's two copies, where this board keeps them."""
-    return record.Store(slots.of(board, board.slots))
+    return record.Store(storage.open_slots(board, board.slots))
 
 
 def saved(board=None):
@@ -117,7 +117,7 @@ def test_flash_that_does_not_keep_is_an_error():
             self._place.write_record(copy, bytes(len(data)))
 
     board = sim_loader.board(blocks=2)
-    worn = Worn(slots.of(board, board.slots))
+    worn = Worn(storage.open_slots(board, board.slots))
     raises(record.RecordError, record.Store(worn).save, record.Record())
 
 

@@ -186,6 +186,6 @@ def test_libraries_of_the_check_do_not_stay():
     sys.modules["loader_library"] = Module
     before = set(sys.path)
     raises(signature.SignatureError, signature.check, None, None, b"", b"", None)
-    signature._forget()
+    signature._unload()
     true("loader_library" not in sys.modules)
     equal(set(sys.path), before)

@@ -71,7 +71,7 @@ def _on_demand(name):
 
 # Loaded once and for all: a test boots thousands of times, and on this ground modules are compiled each time they are
 # loaded. That they are let go of, and what then remains, is for test_ondemand.py and the emulated board.
-for _name in _modules("") + ["boot." + name for name in loader._LET_GO.split()]:
+for _name in _modules("") + ["boot." + name for name in loader._UNLOADED.split()]:
     if _name.startswith(_COMMANDS) or not _name.startswith("boot.") and not _on_demand(_name):
         continue
     try:
