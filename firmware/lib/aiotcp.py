@@ -1,8 +1,12 @@
 """One TCP connection on asyncio, the same on MicroPython and CPython.
 
-Straight on a socket that does not block: asyncio's own streams copy what the network does not take
-at once, cannot be read into a buffer on CPython, and cost a small device a kilobyte to import.
-`first` puts deadlines on a connection without a task for each read.
+    stream = await connect("192.0.2.7", 80, 15_000)
+    await stream.write(b"GET / HTTP/1.0\r\n\r\n")
+    size = await stream.readinto(buffer)
+
+It uses a non-blocking socket directly: asyncio's own streams copy data that the network does not
+take at once, cannot read into a buffer on CPython, and cost a small device a kilobyte to import.
+`first` gives a connection deadlines without a task for each read.
 """
 
 import asyncio
@@ -28,6 +32,8 @@ except ImportError:
     from aiotcp_cpython import const, readable, secure, sleep_ms, socket, writable
     from aiotcp_cpython import ticks_diff as ticks_diff
     from aiotcp_cpython import ticks_ms as ticks_ms
+
+__version__ = "0.2.0"
 
 _TLS_ERRORS = const(-256)  # numbers below are mbedtls's
 _INVALID_RECORD = const(-0x7200)  # include/mbedtls/ssl.h
@@ -112,7 +118,7 @@ class Stream:
         if code == _FATAL_ALERT:
             return OSError("TLS: the peer refused, by an alert")
         if code == _BAD_CERTIFICATE:
-            return OSError("TLS: the certificate is none for a server")
+            return OSError("TLS: the certificate is not for a server")
         return OSError("TLS: error -0x%x of mbedtls" % -code)
 
 

@@ -1,7 +1,11 @@
 """COSE_Sign1 and COSE_Sign (RFC 9052 section 4): decoding and verification, with Ed25519 (alg -19,
-RFC 9864). Sign1 has one signer, Sign has several over one payload.
+RFC 9864). A Sign1 has one signer, a Sign has several over one payload.
 
-What is decoded here is not yet trusted: look up a key (`kid` is only a hint), then ask
+    message = cose.decode_sign1(data)
+    if not cose.verify_sign1(message, keys[message.kid]):
+        raise ValueError("not signed by this key")
+
+A decoded message is not yet trusted: look up a key (`kid` is only a hint), then call
 `verify_sign1` or `verify_signer`.
 """
 
@@ -17,6 +21,8 @@ except ImportError:
     def const(value):
         return value
 
+
+__version__ = "0.2.0"
 
 TAG = const(18)
 TAG_SIGN = const(98)
@@ -34,13 +40,14 @@ _ED25519_HEADER = b"\xa1\x01\x32"  # {1: -19}
 
 
 class CoseError(ValueError):
-    """Not a COSE_Sign1 or COSE_Sign in the shape taken here."""
+    """Not a COSE_Sign1 or COSE_Sign of the profile that is accepted here."""
 
 
 class Sign1:
-    """protected: the header's bytes as received; headers: the same decoded, a dict;
-    unprotected: a dict; payload: bytes, or None where it travels apart (detached); signature:
-    64 bytes."""
+    """A message of one signer. protected: the header's bytes as received; headers: the same
+    decoded, a dict; unprotected: a dict; payload: bytes, None if it is detached; signature: 64
+    bytes.
+    """
 
     def __init__(self, protected, headers, unprotected, payload, signature):
         self.protected = protected
@@ -57,7 +64,8 @@ class Sign1:
 
 class Sign:
     """A message of several signers. protected, headers: as in Sign1; payload: bytes; signers: a
-    list of Signer."""
+    list of Signer.
+    """
 
     def __init__(self, protected, headers, payload, signers):
         self.protected = protected
@@ -78,7 +86,8 @@ class Signer:
 def decode_sign1(buf, tagged=True, max_size=_MAX_SIZE):
     """The Sign1 that buf (bytes-like) holds, with tag 18 or (tagged=False) without. Raises
     CoseError, also for a critical header (none is known here), an algorithm outside the
-    protected header and a label in both headers."""
+    protected header and a label in both headers.
+    """
     try:
         item = cbor.loads(buf, max_size)
         if tagged:
@@ -98,7 +107,7 @@ def decode_sign1(buf, tagged=True, max_size=_MAX_SIZE):
         raise CoseError("COSE headers of the wrong type")
     for label in unprotected:
         if label in headers or label in (ALG, CRIT):
-            raise CoseError("COSE header %r where it may not be" % (label,))
+            raise CoseError("COSE header %r is not allowed there" % (label,))
     if CRIT in headers:
         raise CoseError("a critical COSE header that is not known")
     if not isinstance(unprotected.get(KID, headers.get(KID, b"")), bytes):
@@ -114,7 +123,8 @@ def decode_sign(buf, most, max_size=_MAX_SIZE):
     """The Sign with tag 98 that buf (bytes-like) holds, of 1 to `most` signers. Raises CoseError.
 
     Stricter than decode_sign1: the payload is inside, nothing is unprotected but each signer's
-    key id, and each signer's protected header is the algorithm Ed25519 alone."""
+    key id, and each signer's protected header is the algorithm Ed25519 alone.
+    """
     try:
         item = cbor.loads(buf, max_size)
         if not isinstance(item, cbor.Tag) or item.tag != TAG_SIGN:
@@ -158,7 +168,7 @@ def verify_signer(sign, signer, public_key, verify=ed25519.verify):
 
 
 def to_be_signed(protected, payload, external=b""):
-    """What a Sign1's signature is over: the Sig_structure of RFC 9052 section 4.4, bytes."""
+    """The bytes that a Sign1's signature covers: the Sig_structure of RFC 9052 section 4.4."""
     return cbor.dumps(("Signature1", protected, external, payload))
 
 
@@ -167,7 +177,9 @@ def verify_sign1(
 ):
     """Whether the signature is the key's, with algorithm `alg`, over the message's own payload,
     or over `payload` where it is detached. verify(public_key, message, signature) does the
-    arithmetic; ed25519.verify_pinned fits, with what ed25519.pin made as the public_key."""
+    arithmetic, such as ed25519.verify_precomputed, whose public_key is a table of
+    ed25519.precompute.
+    """
     if sign1.headers.get(ALG) != alg:
         return False
     # Exactly one of the two: a payload handed in must not stand in for another one that came

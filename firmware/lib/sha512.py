@@ -1,11 +1,13 @@
 """SHA-512 (FIPS 180-4) in plain Python, for boards whose hashlib has only SHA-256.
 
-Meant for the few hundred bytes an Ed25519 signature covers. Words are Python integers; what
-costs on a microcontroller is the number of integer operations, not their width, so the code
-spends width to save operations.
+For the few hundred bytes an Ed25519 signature covers. Words are Python integers; on a
+microcontroller the number of integer operations costs time, not their width, so the code uses wide
+integers to save operations.
 """
 
 import struct
+
+__version__ = "0.2.0"
 
 _MASK = 0xFFFFFFFFFFFFFFFF
 # A word times this is the word twice, side by side: one right shift of it is a rotation (plus bits

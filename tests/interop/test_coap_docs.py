@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import coap_cases
 import coap_ram
+import mip_packages
 import pytest
 from coap_processes import ROOT, UNIX, free_port
 
-PACKAGE = ROOT / "firmware" / "packages" / "coap"
 # Of the heap that an import takes, a part is the next piece of the table of names: up to a KiB, sooner or later.
 PIECE = 1200
 
@@ -26,8 +24,7 @@ def test_the_table_of_cases_is_what_is_tested() -> None:
 
 @pytest.mark.skipif(not UNIX.exists(), reason="build/unix/micropython is not built")
 def test_the_program_runs_where_only_the_package_is_installed(tmp_path: Path) -> None:
-    for name, url in json.loads((PACKAGE / "package.json").read_text())["urls"]:
-        shutil.copyfile(PACKAGE / url, tmp_path / name)
+    mip_packages.install("coap", tmp_path)
     program = coap_cases.DOCUMENT.read_text().split("```python\n")[1].split("```")[0]
     lines = [line for line in program.splitlines() if line.strip()]
     assert len(lines) <= 20
@@ -50,9 +47,9 @@ def test_the_figures_of_memory() -> None:
     found = coap_ram.measure()
     text = coap_cases.DOCUMENT.read_text().split("## Memory")[1].split("Parts are imported")[0]
     told = [int(number.replace(",", "")) for number in re.findall(r"^\| .* \| ([\d,]+) \|$", text, re.MULTILINE)]
-    names = ("coap", "coap.observe", "client-512", "coap_server", "server-1024")
+    names = ("client", "observe", "client-512", "server", "server-1024")
     assert len(told) == len(names)
     for name, figure in zip(names, told, strict=True):
         assert abs(found[name] - figure) < PIECE, f"{name}: {found[name]} bytes, and {figure} in docs/coap.md"
-    assert found["coap"] <= 6 * 1024 + PIECE
-    assert found["coap_server"] <= 5 * 1024
+    assert found["client"] <= 6 * 1024 + PIECE
+    assert found["server"] <= 5 * 1024

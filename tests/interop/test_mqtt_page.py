@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
+import mip_packages
 import mqtt_brokers
 import paho.mqtt.client as paho
 import pytest
-
-PACKAGE = mqtt_brokers.ROOT / "firmware/packages/mqtt/package.json"
 
 
 class Open(mqtt_brokers.Mosquitto):
@@ -29,8 +26,7 @@ class Open(mqtt_brokers.Mosquitto):
 def test_twenty_lines(tmp_path: Path) -> None:
     if not mqtt_brokers.UNIX.exists():
         pytest.skip(f"{mqtt_brokers.UNIX} is not built: make -C boards/unix")
-    for name, source in json.loads(PACKAGE.read_text())["urls"]:
-        shutil.copyfile(PACKAGE.parent / source, tmp_path / name)
+    mip_packages.install("mqtt", tmp_path)
     page = (mqtt_brokers.ROOT / "docs/mqtt.md").read_text()
     found = re.search(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     assert found

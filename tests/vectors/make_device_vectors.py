@@ -402,7 +402,7 @@ def write_table() -> None:
     rows = (table[at : at + 16] for at in range(0, len(table), 16))
     text = "\n".join('    b"' + "".join(f"\\x{byte:02x}" for byte in row) + '"' for row in rows)
     (LIB / "ed25519" / "base_table.py").write_text(
-        '"""The comb table of the Ed25519 base point, as ed25519.pin makes one of a key.\n\n'
+        '"""The comb table of the Ed25519 base point, as ed25519.precompute makes one of a key.\n\n'
         "Written by tests/vectors/make_device_vectors.py; as bytes it stays in flash.\n"
         f'"""\n\nTABLE = (\n{text}\n)\n'
     )

@@ -1,16 +1,20 @@
 """Applies a Tidegate patch (docs/patch-format.md): old image + patch -> new image, streaming.
 
+    header = bspatch.header(file)  # check header.old_check, header.new_size
+    bspatch.apply(read_old, old_size, file, write, header.new_size, codec=header.codec)
+
 The old image is read at random, the new one written once and in order, and the patch read once;
 the heap peak is below 4 KiB. Every length and position is bounded before it is used: whatever the
-patch says, nothing outside the old image is read and no more than new_size bytes are written, and
-anything wrong with it ends in PatchError. Whether the result is the right one is the caller's to
-check, by the signed digest.
+patch says, nothing outside the old image is read, no more than new_size bytes are written, and any
+error in it raises PatchError. The caller compares the result with its signed digest.
 
-Codec 0 is done here, with the inflater that MicroPython brings; codec 1 in bspatch.adaptive, by
-machine code where there is any for this core.
+Codec 0 is decoded here, with MicroPython's own inflater; codec 1 in bspatch.adaptive, by machine
+code where there is any for this core.
 """
 
 from collections import namedtuple
+
+from bspatch.out import Out, PatchError
 
 try:
     from micropython import const
@@ -28,8 +32,9 @@ except ImportError:
     RAW = 1
 
     class DeflateIO:
-        """What this module uses of MicroPython's class, on zlib. Takes single bytes from the
-        stream, so that, like the original, it never reads past the end of the deflate data."""
+        """The part of MicroPython's class that is used here, on zlib. Takes single bytes from the
+        stream, so that, like the original, it never reads past the end of the deflate data.
+        """
 
         def __init__(self, stream, _format, wbits):
             self._stream = stream
@@ -54,7 +59,7 @@ except ImportError:
 
 
 MAX_IMAGE = const(0x1000000)  # bytes; no board has slots this large
-OUT_SIZE = const(1024)  # of the output buffer, where the caller gives none
+OUT_SIZE = const(1024)  # bytes of the output buffer, where the caller gives none
 _IN_SIZE = const(64)
 _MAGIC = const(0xD0)  # high half of the first byte; the low half is the codec
 DEFLATE = const(0)  # codecs
@@ -65,16 +70,14 @@ _WINDOW = const(8)
 _VARINT_BYTES = const(5)
 _CHECK_SIZE = const(4)
 
+__version__ = "0.3.0"
+
 # codec; sizes in bytes; the first 4 bytes of the SHA-256 of the old and of the new image.
 Header = namedtuple("Header", ("codec", "old_size", "new_size", "old_check", "new_check"))
 
 
-class PatchError(ValueError):
-    """The patch is damaged, is not one, or does not fit this old image."""
-
-
 def header(patch_stream):
-    """Reads the header and leaves the stream at the body, where `apply` goes on."""
+    """Reads the Header and leaves the stream at the body, for `apply`. Raises PatchError."""
     data = _Plain(patch_stream)
     first = data.byte()
     if first & 0xF0 != _MAGIC:
@@ -85,7 +88,7 @@ def header(patch_stream):
     old_size = _uvarint(data)
     new_size = old_size + _zigzag(data)
     if old_size > MAX_IMAGE or not 0 <= new_size <= MAX_IMAGE:
-        raise PatchError("the patch tells of images of impossible size")
+        raise PatchError("the patch names images larger than %d bytes" % MAX_IMAGE)
     checks = patch_stream.read(2 * _CHECK_SIZE)
     if len(checks) != 2 * _CHECK_SIZE:
         raise PatchError("the patch ends early")
@@ -220,74 +223,3 @@ class _Inflated:
 
     def ended(self):
         return self._at == self._end and not self._fill()
-
-
-class Out:
-    """The output buffer: a ring of pieces. One is written when there is no room, not when it is
-    full, so that the byte put last can still be changed; the piece before it stays as it was."""
-
-    def __init__(self, read_old, write, buf, piece):
-        """piece: bytes that are written at once; buf holds one piece or more."""
-        self._read_old = read_old
-        self._write = write
-        self._buf = buf
-        self._view = memoryview(buf)
-        self._piece = piece
-        self._start = 0  # of the piece at work
-        self._end = piece
-        self._held = 0
-
-    def flush(self):
-        held = self._held
-        if held > self._start:
-            self._write(self._view[self._start : held])
-            if held == len(self._buf):
-                held = 0
-            self._start = self._held = held
-            self._end = held + self._piece
-
-    def room(self, wanted):
-        """A view of the next free bytes, at most `wanted` of them; taken as filled."""
-        if self._held == self._end:
-            self.flush()
-        start = self._held
-        self._held = min(start + wanted, self._end)
-        return self._view[start : self._held]
-
-    def copy(self, at, count, change):
-        """Copies count bytes of the old image; change is added to the last of them."""
-        read_old = self._read_old
-        view = self._view
-        while count:
-            start = self._held
-            if start == self._end:  # flush(), without the call
-                self._write(view[self._start : start])
-                if start == len(view):
-                    start = 0
-                self._start = start
-                self._end = start + self._piece
-            held = start + count
-            if held > self._end:
-                held = self._end
-            read_old(at, view[start:held])
-            self._held = held
-            held -= start
-            at += held
-            count -= held
-        if change:
-            self._buf[self._held - 1] = self._buf[self._held - 1] + change & 255
-
-    def again(self, distance, count):
-        """Puts bytes once more that were put `distance` bytes back (a piece at most, `count` at
-        least); as many as there is room for in one go, which it returns."""
-        start = self._held if self._held < self._end else self._end % len(self._buf)
-        back = (start - distance) % len(self._buf)
-        view = self.room(min(count, len(self._buf) - back))
-        view[:] = self._view[back : back + len(view)]
-        return len(view)
-
-    def literal(self, ops, count):
-        while count:
-            view = self.room(count)
-            ops.readinto(view)
-            count -= len(view)

@@ -1,14 +1,14 @@
 """Applies a patch of codec 1 (docs/patch-format.md): steps behind an adaptive range coder.
 
-What the steps say is bounded and done here; how they are read from the patch is the decoder's
-work (bspatch.plain, which also says what lies between the two). The heap holds 1.7 KiB of
-states, two pieces of output of 512 bytes, so that copies can reach back, and 256 bytes of input.
+This module bounds and carries out the steps; the decoder reads them from the patch (bspatch.plain
+describes the interface between the two). The heap holds 1.7 KiB of states, two pieces of output of
+512 bytes, so that copies can reach back, and 256 bytes of input.
 """
 
 import sys
 from array import array
 
-from bspatch import Out, PatchError
+from bspatch.out import Out, PatchError
 from bspatch.start import STATES
 
 try:
@@ -49,7 +49,7 @@ _MAX_LEFT_OFF = const(3)
 
 
 def decoder(names=("_bspatch", "bspatch.viper", "bspatch.plain")):
-    """The fastest decoder there is here: a module with `step` and `literal`."""
+    """The fastest decoder for this core: a module with `step` and `literal`."""
     for name in names[:-1]:
         try:
             return _module(name)
@@ -138,7 +138,7 @@ def _signed(value):
 
 
 def _repeat(out, distance, count):
-    """Goes on with what is `distance` bytes back."""
+    """Repeats the output from `distance` bytes back, count bytes of it."""
     made = 0
     back = distance
     while made < count:
@@ -199,7 +199,7 @@ class _Steps:
                     raise PatchError("the patch ends early")
 
     def finish(self):
-        """What is left must be nothing, and what was read an encoder's shortest."""
+        """Checks that the patch ends here, in the shortest form an encoder writes."""
         core = self.core
         if not self._ended and core[_AT] == core[_END]:
             self._supply()

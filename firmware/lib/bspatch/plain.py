@@ -1,9 +1,9 @@
-"""The range decoder of codec 1 (docs/patch-format.md) in plain Python: how a patch's bytes become
-the numbers that bspatch.adaptive works with. Twins: bspatch.viper and the native module
-_bspatch; they differ in speed only.
+"""The range decoder of codec 1 (docs/patch-format.md) in plain Python: decodes a patch's bytes
+into the steps that bspatch.adaptive carries out. Its twins bspatch.viper and _bspatch, the native
+module, differ in speed only.
 
-core is an array("i") of what is listed below, model an array("H") of states, data the input
-buffer (bytearray), which holds NEED bytes or all that is left. Bytes past its end read as zero
+core is an array("i") of the places listed below, model an array("H") of states, data the input
+buffer (bytearray), which holds NEED bytes or all that are left. Bytes past its end read as zero
 and are counted in core[LEFT_OFF].
 """
 
@@ -29,8 +29,8 @@ VALUE = const(8)
 LENGTH = const(9)
 CORE = const(10)
 
-# Kinds of steps; the last two are no kind: the file is complete (or the run too long), a number is
-# too large.
+# Kinds of steps. The last two are results: the file is complete (or the run too long), and a
+# number is too large.
 CHANGE = const(0)
 LITERAL = const(1)
 OLD_COPY = const(2)

@@ -1,5 +1,6 @@
 """The states that codec 1 of a patch begins with (docs/patch-format.md, "Start states"): what
-array("H") takes, the lower byte first. Made from tidegate/delta/start.py."""
+array("H") takes, the lower byte first. Made from tidegate/delta/start.py.
+"""
 
 STATES = (
     b"\x03\x34\x04\x2c\x03\x4c\x04\x4c\x03\x6c\x04\x84\x03\x7c\x04\x64\x04\x54\x03\x44"

@@ -1,6 +1,7 @@
 # ruff: noqa: F821 - viper's types are the compiler's
-"""The range decoder of bspatch.plain, which explains it, made machine code by MicroPython's viper
-emitter: for cores whose firmware takes such code, where the native module _bspatch is not."""
+"""The range decoder of bspatch.plain, compiled to machine code by MicroPython's viper emitter: for
+cores whose firmware accepts such code but for which there is no native module _bspatch.
+"""
 
 import micropython
 from micropython import const

@@ -1,12 +1,15 @@
 """Deterministic CBOR out, strict CBOR in (RFC 8949 section 4.2.1).
 
+    data = cbor.dumps({1: "on", 2: [21.5, None]})
+    value = cbor.loads(data)
+
 Types: int (64-bit), bool, None, float, str, bytes, list, dict, Tag. `loads` accepts exactly
-what `dumps` writes, so dumps(loads(data)) == data for every data that is accepted: definite
-lengths, shortest heads and floats, map keys unique and in the bytewise order of their
-encodings, one NaN (f97e00), valid UTF-8, nothing after the item. Bignum tags, undefined and
-unassigned simple values are refused. Lengths and counts are compared with what is left of the
-input, and with the caps, before anything is allocated.
-On a port without floats a float that comes in is refused. `cbor.writer` encodes without the heap.
+what `dumps` writes, so dumps(loads(data)) == data for every accepted data: definite lengths,
+shortest heads and floats, map keys unique and in the bytewise order of their encodings, one NaN
+(f97e00), valid UTF-8, nothing after the item. Bignum tags, undefined and unassigned simple values
+are refused. Lengths and counts are compared with the rest of the input, and with the limits,
+before anything is allocated. On a port without floats `loads` refuses floats. `cbor.writer`
+encodes without the heap.
 """
 
 from cbor import floats
@@ -19,12 +22,14 @@ except ImportError:
         return value
 
 
-# Caps of loads when the caller gives none; they fit a signed update manifest.
+__version__ = "0.3.0"
+
+# Default limits of loads; they fit a signed update manifest.
 MAX_SIZE = const(2048)
 MAX_DEPTH = const(8)
 MAX_ITEMS = const(256)
-# Nesting that dumps writes at most: a list that holds itself must end in an error, not in the
-# stack.
+# The deepest nesting that dumps writes: a list that contains itself must raise CborError, not
+# exhaust the stack.
 _MAX_NESTING = const(16)
 
 # Major types, RFC 8949 section 3.1, in place: the top three bits of the first byte.
@@ -48,8 +53,7 @@ except NameError:  # a port without; isinstance takes this, too
 
 
 class CborError(ValueError):
-    """The bytes are not deterministic CBOR within the caps, or the object has no CBOR encoding
-    here."""
+    """The bytes are not deterministic CBOR within the limits, or the object has no encoding."""
 
 
 class Tag:
@@ -67,19 +71,22 @@ class Tag:
 
 
 def dumps(obj):
-    """The deterministic encoding of obj, as bytes. bytearray and memoryview are written as byte
-    strings, tuples as arrays. Raises CborError for other types, integers beyond 64 bits and
-    nesting deeper than 16."""
+    """The deterministic encoding of obj, as bytes. bytearray and memoryview become byte strings,
+    tuples become arrays. Raises CborError for other types, integers beyond 64 bits and nesting
+    deeper than 16.
+    """
     out = bytearray()
     _write(out, obj, _MAX_NESTING)
     return bytes(out)
 
 
 def loads(buf, max_size=MAX_SIZE, max_depth=MAX_DEPTH, max_items=MAX_ITEMS, views=False):
-    """The one item that buf (bytes-like) holds. max_size: bytes; max_depth: arrays, maps and
-    tags around an item; max_items: items in all, map keys counted. Keys of maps are int, str or
-    bytes. views: byte strings that are no keys come as memoryviews of buf instead of copies, so
-    buf must stay as it is while they are in use. Raises CborError."""
+    """Decodes the one item in buf (bytes-like). Raises CborError.
+
+    max_size: bytes; max_depth: arrays, maps and tags around an item; max_items: all items, map
+    keys included. Map keys are int, str or bytes. views: byte strings, except map keys, are
+    returned as memoryviews of buf instead of copies, so buf must not change while they are in use.
+    """
     if len(buf) > max_size:
         raise CborError("%d bytes of CBOR, at most %d are taken" % (len(buf), max_size))
     reader = _Reader(memoryview(buf), max_items, views)

@@ -80,7 +80,8 @@ def put_ratio(buf, at, number, divisor):
 
 def decode(data):
     """The float of the 2, 4 or 8 bytes after the head, or None where `encode` would not write
-    them. A board whose own float is a single rounds a double."""
+    them. A board whose own float is a single rounds a double.
+    """
     if len(data) == 8:
         # Infinity is a half, and of the NaNs only the half one is written.
         if _narrow_double(data, 0) == 4 or (data[0] & 0x7F == 0x7F and data[1] >= 0xF0):
@@ -141,7 +142,8 @@ def _fits_half(exponent, fraction):
 
 def _put_single(buf, at, sign, exponent, fraction):
     """Writes sign (0 or 0x80), unbiased exponent and the 23 bits of fraction: as a half if that
-    keeps them, else as a single, which they fit."""
+    keeps them, else as a single, which they fit.
+    """
     if -_ENDLESS < exponent < _ENDLESS and not _fits_half(exponent, fraction):
         if exponent < -126:  # a subnormal: the leading 1 is written out
             fraction = (fraction | 0x800000) >> (-126 - exponent)

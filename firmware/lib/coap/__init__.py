@@ -1,1 +1,3 @@
-"""Asyncio CoAP: `coap.client`, `coap.server`, and what both stand on."""
+"""Asyncio CoAP (RFC 7252): `coap.client`, `coap.server`, and the modules that both use."""
+
+__version__ = "0.2.0"

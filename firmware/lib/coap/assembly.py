@@ -1,4 +1,4 @@
-"""Bodies in blocks, the server's side (RFC 7959): put together, and cut."""
+"""Bodies in blocks, the server's side (RFC 7959): assembles requests, cuts replies."""
 
 from binascii import crc32
 
@@ -6,7 +6,7 @@ from coap.message import const, insert
 from coap.resource import Reply
 from coap.udp import ticks_diff, ticks_ms
 
-_MAX_BODIES = const(2)  # that are being put together, and that are kept to be asked for
+_MAX_BODIES = const(2)  # that are being assembled; as many replies that are being fetched
 _LIFETIME_MS = const(93000)  # without a further block
 _ETAG = const(4)
 _BLOCK2 = const(23)
@@ -17,16 +17,16 @@ _REQUEST_TAG = const(292)
 
 
 class Bodies:
-    """The bodies of requests that are coming, and those of answers that cannot be made twice."""
+    """Bodies of requests being assembled, and of replies that cannot be made twice."""
 
     def __init__(self):
-        self._coming = []  # [key, bytes so far or None, next offset, when]
-        self._going = []  # [key, Reply, 0, when]
+        self._requests = []  # [key, bytes so far or None, next offset, when]
+        self._replies = []  # [key, Reply, 0, when]
 
     def take(self, request, server, pass_on):
-        """Takes a block; the Reply to it, or None once the request has its whole body.
+        """Adds a block; returns the Reply to it, or None once the request has its whole body.
 
-        pass_on: the handler gets each block as it comes, and sees to what is too much.
+        pass_on: the handler receives each block as it comes, and limits the size itself.
         """
         block1 = request.uint(_BLOCK1)
         more = bool(block1 & 8)
@@ -36,25 +36,25 @@ class Bodies:
         if block1 & 7 == 7 or (got != size if more else got > size):
             return Reply(400)
         key = _key(request)
-        entry = _find(self._coming, key)
+        entry = _find(self._requests, key)
         if start == 0:
             if entry:
-                self._coming.remove(entry)
+                self._requests.remove(entry)
             entry = [key, None if pass_on else bytearray(), 0, 0]
-            _keep(self._coming, entry)
+            _add(self._requests, entry)
         elif not entry or start > entry[2] or start + got < entry[2]:
             return Reply(408)
         repeated = start < entry[2]  # with another message id: only the answer was lost
         if not pass_on:
             if start + got > server.max_body or request.uint(_SIZE1, 0) > server.max_body:
-                self._coming.remove(entry)
+                self._requests.remove(entry)
                 return Reply(413, options=((_SIZE1, server.max_body),))
             if not repeated:
                 entry[1].extend(request.payload)
         entry[2] = start + got
         entry[3] = ticks_ms()
         if not more:
-            self._coming.remove(entry)
+            self._requests.remove(entry)
         if repeated and more:
             return Reply(231)
         request.offset = start
@@ -67,21 +67,21 @@ class Bodies:
         request.payload = entry[1]
         return None
 
-    def keep(self, request, reply):
-        """Keeps the Reply to a request whose further blocks will be asked for."""
-        entry = _find(self._going, _key(request))
+    def store(self, request, reply):
+        """Stores the Reply to a request whose further blocks the peer will fetch."""
+        entry = _find(self._replies, _key(request))
         if entry:
-            self._going.remove(entry)
-        _keep(self._going, [_key(request), reply, 0, ticks_ms()])
+            self._replies.remove(entry)
+        _add(self._replies, [_key(request), reply, 0, ticks_ms()])
 
-    def kept(self, request):
-        """The Reply that was kept for this request."""
-        entry = _find(self._going, _key(request))
+    def find(self, request):
+        """The Reply that was stored for this request, else 4.08."""
+        entry = _find(self._replies, _key(request))
         return entry[1] if entry else Reply(408)
 
 
 def prepare(server, request, reply, options, start, szx):
-    """Adds what a block of a body needs to its options."""
+    """Adds the options that a block of a body needs."""
     insert(options, _BLOCK2, start >> szx + 4 << 4 | (start + (16 << szx) < reply.size) << 3 | szx)
     if not start:
         insert(options, _SIZE2, reply.size)
@@ -90,7 +90,7 @@ def prepare(server, request, reply, options, start, szx):
     if request.method != 1 and not start:
         if not server.bodies:
             server.bodies = Bodies()
-        server.bodies.keep(request, reply)
+        server.bodies.store(request, reply)
 
 
 def _key(request):
@@ -105,8 +105,8 @@ def _find(entries, key):
     return None
 
 
-def _keep(entries, entry):
-    """Adds an entry; the oldest gives way."""
+def _add(entries, entry):
+    """Adds an entry, in place of the oldest if there are too many."""
     if len(entries) >= _MAX_BODIES:
         entries.pop(0)
     entry[3] = ticks_ms()

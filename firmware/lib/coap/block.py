@@ -1,4 +1,4 @@
-"""Bodies in blocks, the client's side (RFC 7959): taken from answers, given with requests."""
+"""Bodies in blocks, the client's side (RFC 7959): received in answers, sent in requests."""
 
 from coap.message import const, insert
 
@@ -12,14 +12,14 @@ _MAX_BLOCKS = const(1 << 20)
 
 
 class CoapError(Exception):
-    """Why something did not work. `reason` is one word for programs, the text is for people.
+    """A request failed. reason: one word for programs; the text is for people.
 
-    timeout: no answer in time. reset: the peer understands nothing of it. refused: the answer is
-    an error (`code`: 404 for 4.04 and so on). changed: the body is not the one it was, or is no
-    longer. size: larger than allowed, or than the buffers. protocol: the peer broke CoAP.
-    ended: an observation that the peer does not keep. closed: the client was closed.
-    etag: of the body that was being fetched, if it had one: to resume with. echo: what the peer
-    wants to see in the next request (RFC 9175), if it refused this one although it carried one.
+    timeout: no answer in time. reset: the peer rejected the message. refused: the answer is an
+    error (`code`: 404 for 4.04 and so on). changed: the body has changed since the first block.
+    size: larger than allowed, or than the buffers. protocol: the peer broke CoAP. ended: the peer
+    dropped the observation. closed: the client was closed. etag: of the body that was being
+    fetched, bytes or None, to resume with. echo: the option that the peer requires in the next
+    request (RFC 9175), if it refused this one although it carried one.
     """
 
     def __init__(self, reason, text, code=None):
@@ -31,10 +31,9 @@ class CoapError(Exception):
 
 
 class Answer:
-    """code: 205 for 2.05. payload: bytes of the body, empty if a sink took it. size: of the body.
-
-    etag (bytes), format (of the content, int): or None, if not said. options: all of the first
-    message, pairs (number, bytes); 8 is Location-Path, 20 Location-Query.
+    """An answer. code: 205 for 2.05; payload: the body, bytes, empty if a sink took it; size: of
+    the body, bytes; etag: bytes or None; format: content format number or None; options: of the
+    first message, pairs (number, bytes), where 8 is Location-Path and 20 Location-Query.
     """
 
     def __init__(self, message):
@@ -48,23 +47,22 @@ class Answer:
 
 
 class Body:
-    """Takes the body of an answer, message by message, and hands it to a sink in order.
+    """Receives the body of an answer, message by message, and passes it to a sink in order.
 
-    more: whether there are blocks to come. etag: of the body, once it is known.
+    more: whether there are more blocks. etag: of the body, once it is known.
     """
 
     def __init__(self, sink, offset, max_size, etag, szx, early):
         self.answer = None
         self.more = True
         self._at = offset  # bytes the sink has had, or skipped
-        self._kept = None if sink else bytearray()
-        self._sink = sink or self._kept.extend
+        self._payload = None if sink else bytearray()
+        self._sink = sink or self._payload.extend
         self._max_size = max_size
         self.etag = etag
         self._szx = szx  # block size 2 ** (szx + 4), largest that there is room for
         self._early = early and szx < 6  # says in the first request how large a block may be
-        # Where the next block begins. At the very end of a body there is none to ask for; the
-        # last one with a byte is.
+        # Where the next block begins. At the very end of a body it is the last block with a byte.
         self._next = offset - 1 if offset else 0
 
     def next(self, options):
@@ -79,11 +77,11 @@ class Body:
         return options, None
 
     def take(self, message):
-        """Takes one answer; raises CoapError, or what the sink raises."""
+        """Receives one answer. Raises CoapError; exceptions of the sink pass through."""
         code = message.code
         first = self.answer is None
         if code == 408 and first and self._next:
-            self._next = 0  # some begin only at the beginning; what the sink has had is skipped
+            self._next = 0  # some peers begin only at the beginning; the sink skips what it has
             return
         if code >= 300:
             text = bytes(message.payload()[:64])  # a diagnostic, for people (RFC 7252, 5.5.2)
@@ -94,7 +92,7 @@ class Body:
         if first:
             self.answer = Answer(message)
         elif code != self.answer.code:
-            raise CoapError("protocol", "another code in the midst of a body")
+            raise CoapError("protocol", "another code within a body")
         size = message.size - message.payload_at
         start = 0
         block = message.uint(_BLOCK2)
@@ -106,14 +104,14 @@ class Body:
                 raise CoapError("protocol", "a block of another size")
             self._szx = szx
         if start != self._next:
-            raise CoapError("changed", "not the part of the body that was asked for")
+            raise CoapError("changed", "not the requested part of the body")
         self.more = block is not None and bool(block & 8)
         etags = message.values(_ETAG)
         etag = etags[0] if etags else None
         if self.etag is None and first:
             self.etag = etag
         elif self.etag != etag and (etag or first) and code != 203:
-            raise CoapError("changed", "the body is another one now")
+            raise CoapError("changed", "the body has changed")
         end = start + size
         if end < self._at and not self.more:
             raise CoapError("changed", "the body is shorter than the offset")
@@ -125,33 +123,33 @@ class Body:
         self._next = end
         if not self.more:
             self.answer.size = end
-            if self._kept is not None:
-                self.answer.payload = bytes(self._kept)
+            if self._payload is not None:
+                self.answer.payload = bytes(self._payload)
 
 
 class Upload:
-    """Gives the body of a request in blocks (section 2.3), from bytes or a coap.reader.Reader.
+    """Sends the body of a request in blocks (section 2.3), from bytes or a coap.reader.Reader.
 
-    The answer to the last block is for body, a Body.
+    The answer to the last block goes to body, a Body.
     """
 
-    def __init__(self, given, size, szx, body):
+    def __init__(self, source, size, szx, body):
         self.more = True
-        self._given = given
+        self._source = source
         self._size = size
         self._szx = szx
         self._body = body
-        self._at = 0  # bytes the peer has
-        self._sent = 0  # bytes in the block that is on its way
+        self._at = 0  # bytes that the peer has
+        self._sent = 0  # bytes of the block that was sent last
 
     def next(self, options):
         """(options, payload) of the next request."""
-        most = 16 << self._szx
+        limit = 16 << self._szx
         at = self._at
-        if hasattr(self._given, "piece"):
-            piece = self._given.piece(at, most)
+        if hasattr(self._source, "piece"):
+            piece = self._source.piece(at, limit)
         else:
-            piece = memoryview(self._given)[at : at + most]
+            piece = memoryview(self._source)[at : at + limit]
         self._sent = len(piece)
         more = at + self._sent < self._size
         if not more:
@@ -166,7 +164,7 @@ class Upload:
         return options, piece
 
     def take(self, message):
-        """Takes the answer to one block; raises CoapError."""
+        """Receives the answer to one block; raises CoapError."""
         block = message.uint(_BLOCK1)
         szx = self._szx if block is None else min(block & 7, self._szx)
         if message.code == 413 and szx < self._szx and not self._at:

@@ -1,6 +1,6 @@
 """A CoAP client for asyncio (RFC 7252), with blocks (RFC 7959), observe (7641) and Echo (9175).
 
-    async with coap.Client("192.0.2.7") as client:
+    async with Client("192.0.2.7") as client:
         answer = await client.get("/sensors/temperature")
         await client.post("/log", b"started", format=0)
         answer = await client.get("/firmware", sink=file.write, max_size=1_000_000)
@@ -8,12 +8,11 @@
         while True:
             answer = await watch.next()
 
-A client talks to one peer over one socket. All its messages are in two buffers of one block and
-some more; bodies of any size go through a sink or come from a reader, block by block. Its requests
-may be made by several tasks; one is on its way at a time (NSTART is 1), a body lets others in
-between its blocks. What goes wrong is a CoapError, an error code in the answer too.
-
-What a peer sends may be larger than Client(block=...) only by the peer's mistake; it is refused.
+A client talks to one peer over one socket, and uses two buffers of one block and some more; bodies
+of any size go through a sink or come from a reader, block by block. Several tasks may make
+requests; one is on its way at a time (NSTART is 1), and others may go between the blocks of a
+body. Every failure is a CoapError, an error code in the answer too. A message larger than
+Client(block=...) allows is the peer's mistake, and refused.
 """
 
 from coap.block import Body, CoapError, Upload
@@ -30,12 +29,13 @@ _MAX_WAIT_S = const(93)  # for an answer (RFC 7252, MAX_TRANSMIT_WAIT)
 
 
 class Client(Peer):
-    """A CoAP client of one peer; opened at first use, to be closed.
+    """A CoAP client of one peer. The socket is opened at first use; close() closes it.
 
     Client(host, port=5683, block=512, buffers=None, token_size=4, ack_timeout_s=2). block: largest
-    block size, 16 to 1024, a power of two. buffers: (received, sent), two bytearrays of block +
-    OVERHEAD bytes; without them they are allocated, once. token_size: bytes of a request's token,
-    0 to 8. ack_timeout_s: how long an acknowledgement is waited for before the first repetition.
+    block size, 16 to 1024 bytes, a power of two; buffers: (received, sent), two bytearrays of
+    block + OVERHEAD bytes, allocated once if None; token_size: bytes of a request's token, 0 to 8;
+    ack_timeout_s: seconds without an acknowledgement before the first retransmission. Raises
+    ValueError for another block size.
     """
 
     async def __aenter__(self):
@@ -45,11 +45,12 @@ class Client(Peer):
         self.close()
 
     async def get(self, path, sink=None, offset=0, max_size=2048, etag=None, **more):
-        """Fetches what is at path; see request() for what else can be given.
+        """Fetches the resource at path; returns an Answer. Further arguments: see request().
 
         sink(view: memoryview) takes the body from byte offset on, each view valid only until it
-        returns; without a sink the body is in the answer's payload. max_size: largest body taken.
-        To resume, call again with offset = what the sink has taken, and etag = the error's.
+        returns; without a sink the body is in the answer's payload. max_size: bytes of the largest
+        body accepted. To resume, call again with offset = the bytes that the sink has taken, and
+        etag = the error's.
         """
         return await self.request(1, path, None, None, sink, offset, max_size, etag, **more)
 
@@ -83,14 +84,14 @@ class Client(Peer):
         no_response=0,
         timeout_s=_MAX_WAIT_S,
     ):
-        """Any request; returns an Answer, raises CoapError for an error code and all else.
+        """Makes any request; returns an Answer. Raises CoapError, also for an error code.
 
         path: "/a/b". query: "a=1&b=2". payload: bytes-like, or with size (in bytes) an object with
         readinto(view); longer than a block it goes in blocks. format, accept: content format
         numbers. etag without offset: an answer with code 203 says that it is still that one.
         options: more of them, pairs (number, bytes or int). confirmable: repeated until it is
         acknowledged. no_response (RFC 7967): a sum of 2, 8 and 16 for no answers 2.xx, 4.xx, 5.xx;
-        with 26 there is none, and None is returned. timeout_s: for each message's answer.
+        with 26 there is none, and None is returned. timeout_s: seconds for each message's answer.
         """
         fixed = _options(path, query, accept, options)
         if format is not None:
@@ -107,7 +108,7 @@ class Client(Peer):
 
             payload = Reader(payload, size, self.szx)
         known = etag if offset or sink else None
-        # Where the answer may be large it is said beforehand how large its blocks may be.
+        # Where the answer may be large, the request names the largest block size.
         early = method in (1, 5) or size > 16 << self.szx
         step = body = Body(sink, offset, max_size, known, self.szx, early)
         if size:
@@ -126,15 +127,16 @@ class Client(Peer):
         return body.answer
 
     async def ping(self, timeout_s=_MAX_WAIT_S):
-        """Returns when the peer has shown that it is there (RFC 7252 section 4.3)."""
+        """Returns when the peer has answered a ping (RFC 7252 section 4.3). Raises CoapError."""
         wait = int(timeout_s * 1000)
         await self.exchange(0, (), None, None, True, wait, token=b"")
 
     async def observe(self, path, query="", accept=None, max_size=2048, timeout_s=_MAX_WAIT_S):
-        """Registers for what is at path (RFC 7641); returns a coap.observe.Observation.
+        """Observes the resource at path (RFC 7641); returns a coap.observe.Observation.
 
         Its next() returns an Answer for each new state, its cancel() ends it. It registers again
-        by itself when the peer has been silent longer than it said that its answer holds.
+        by itself when the peer has been silent for longer than its answer's Max-Age. Raises
+        CoapError.
         """
         from coap.observe import Observation
 
@@ -149,11 +151,11 @@ class Client(Peer):
 
 
 async def fetch(host, port, path, offset, sink, buf, max_size, timeout_s=30, etag=None):
-    """What http_client.get does, over CoAP: the body from byte `offset` on; returns its total
-    size.
+    """As http_client.get, over CoAP: fetches the body from byte `offset` on; returns its total
+    size in bytes.
 
-    buf: the caller's bytearray, used for everything received: a block of at least 16 bytes and
-    OVERHEAD. Raises CoapError; what the sink raises passes through.
+    buf: the caller's bytearray for everything received: a block of at least 16 bytes and OVERHEAD.
+    Raises CoapError; exceptions of the sink pass through.
     """
     block = 1024
     while block and block + OVERHEAD > len(buf):

@@ -1,4 +1,4 @@
-"""What a CoAP server says that it has: /.well-known/core (RFC 6690)."""
+"""The list of a CoAP server's resources: /.well-known/core (RFC 6690)."""
 
 from coap.resource import Reply
 

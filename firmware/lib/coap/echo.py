@@ -1,4 +1,4 @@
-"""Proof that a request was sent just now, by who says so: Echo (RFC 9175 section 2), served."""
+"""Proof that a request was sent just now, from its address: Echo (RFC 9175 section 2)."""
 
 from hashlib import sha256
 from os import urandom
@@ -13,7 +13,7 @@ _secret = urandom(16)
 
 
 def challenge(request):
-    """None if the request echoes what this peer was told lately, else the Reply that tells it."""
+    """None if the request carries a fresh Echo of this peer, else the Reply with one."""
     for echo in request.values(_ECHO):
         if len(echo) == 12 and _proof(request, echo[:4]) == echo:
             age = ticks_diff(ticks_ms() & 0x3FFFFFFF, int.from_bytes(echo[:4], "big"))

@@ -1,4 +1,4 @@
-"""CoAP's message layer (RFC 7252 section 4): retransmission, and telling duplicates apart."""
+"""CoAP's message layer (RFC 7252 section 4): retransmission and detection of duplicates."""
 
 from os import urandom
 
@@ -11,11 +11,11 @@ _GIVEN_UP = const(2)
 
 
 class Outbox:
-    """Confirmable messages that nobody has acknowledged yet, repeated as time goes on.
+    """Confirmable messages that are not acknowledged yet, and retransmitted.
 
-    tick() is to be called often. A message's bytes must stay as they are until it has ended:
-    then owner.ended(outcome) is called, if there is an owner. outcome: 0 acknowledged, 1 reset, 2
-    given up.
+    tick() must be called often. A message's bytes must not change until it has ended: then
+    owner.ended(outcome) is called, if there is an owner. outcome: 0 acknowledged, 1 reset, 2 given
+    up.
     """
 
     def __init__(self, sock, ack_timeout_s):
@@ -30,7 +30,7 @@ class Outbox:
         send(self._sock, view, peer)
 
     def end(self, outcome, mid, peer=None):
-        """Ends the message that an acknowledgement or a reset names; False if there is none."""
+        """Ends the message with this id; returns False if there is none."""
         for entry in self.waiting:
             if entry[0] == mid and entry[1] == peer:
                 self._end(entry, outcome)
@@ -38,7 +38,7 @@ class Outbox:
         return False
 
     def forget(self, owner):
-        """Ends all messages of an owner without telling."""
+        """Ends all messages of an owner without calling it."""
         self.waiting = [entry for entry in self.waiting if entry[3] is not owner]
 
     def tick(self):
@@ -61,17 +61,17 @@ class Outbox:
 
 
 class Recent:
-    """The messages received last, with what was answered, to answer a duplicate alike (4.5).
+    """The messages received last and their replies, to answer a duplicate alike (4.5).
 
-    Bounded: of more than `most` in EXCHANGE_LIFETIME the oldest are forgotten.
+    Bounded: of more than `size` in EXCHANGE_LIFETIME the oldest are forgotten.
     """
 
-    def __init__(self, most):
-        self._ring = [None] * most
+    def __init__(self, size):
+        self._ring = [None] * size
         self._next = 0
 
     def find(self, mid, peer=None):
-        """The entry [mid, peer, when, reply] of a message that came before, or None."""
+        """The entry [mid, peer, when, reply] of a message received before, or None."""
         for entry in self._ring:
             if entry and entry[0] == mid and entry[1] == peer:
                 # Ticks wrap around in days; a difference below 0 is such an old entry.
@@ -80,7 +80,7 @@ class Recent:
         return None
 
     def add(self, mid, reply, peer=None):
-        """Notes a message and its reply, which is None until there is one; returns the entry."""
+        """Adds a message and its reply (None until there is one); returns the entry."""
         entry = [mid, peer, ticks_ms(), reply]
         self._ring[self._next] = entry
         self._next = (self._next + 1) % len(self._ring)

@@ -28,7 +28,7 @@ _RESET = const(1)
 
 
 class Listener:
-    """What coap_server.Server is made of; handle() and compose() are the server's."""
+    """The base of coap.server.Server, which adds handle() and compose()."""
 
     def __init__(self, host, port, block, failed, ack_timeout_s):
         self.szx = 0
@@ -50,7 +50,7 @@ class Listener:
         self._tasks = []
 
     async def run(self):
-        """Serves until it is cancelled; OSError if the address cannot be had."""
+        """Serves until it is cancelled. Raises OSError if the address cannot be bound."""
         sock = self._sock = open_socket(self._where[0], self._where[1], True)
         self.outbox = Outbox(sock, self._ack_timeout)
         clock = asyncio.create_task(self._clock())
@@ -112,7 +112,7 @@ class Listener:
         self._request(message, data, peer, entry or self._recent.add(mid, None, peer))
 
     def _request(self, message, data, peer, entry):
-        """Answers a request that is none of those answered before."""
+        """Answers a request that was not answered before."""
         request = Request(message, peer, _path(message))
         if len(data) > len(self._out):
             reply = Reply(413, options=((_BLOCK1, self.szx),))  # cut; smaller blocks would fit
@@ -160,7 +160,7 @@ class Listener:
             self._tasks.remove(asyncio.current_task())
 
     def post(self, view, peer, confirmable, owner):
-        """Sends a message that compose() made; owner is told how a confirmable one ended."""
+        """Sends a message that compose() made; owner.ended() is called when it ends."""
         if confirmable:
             view[0] &= 0xCF
             self.outbox.send(view[2] << 8 | view[3], bytes(view), owner, peer)
@@ -171,12 +171,12 @@ class Listener:
         if self._failed:
             self._failed(request, error)
         else:
-            print("coap_server: %s: %r" % (request.path, error))
+            print("coap.server: %s: %r" % (request.path, error))
         return Reply(500)
 
 
 def _path(message):
-    """Uri-Path as text; one that is not UTF-8 or has a slash within a part is nowhere."""
+    """Uri-Path as text; "" if it is not UTF-8 or has a slash within a part."""
     path = ""
     for part in message.values(_PATH):
         if b"/" in part:

@@ -1,8 +1,7 @@
 """CoAP messages as bytes (RFC 7252 section 3). No I/O here, and no allocation for a message.
 
-Codes are written as decimal numbers the way people say them: 2.05 is 205, 4.04 is 404, GET is 1.
-Options are pairs (number, value), a value being bytes or an int; a list of them is in the order
-of their numbers. `insert` keeps it so.
+Codes are decimal numbers: 2.05 is 205, 4.04 is 404, GET is 1. Options are pairs (number, value), a
+value being bytes or an int; a list of them is sorted by number, as `insert` does.
 """
 
 from array import array
@@ -50,7 +49,7 @@ _KNOWN = (
 
 
 def insert(options, number, value):
-    """Adds an option to a list of them, after those with the same number."""
+    """Adds an option to a sorted list, after those with the same number."""
     at = len(options)
     while at and options[at - 1][0] > number:
         at -= 1
@@ -60,8 +59,8 @@ def insert(options, number, value):
 def encode(buf, kind, code, mid, token, options, payload=None):
     """Writes a message to the front of buf (bytearray); returns its size.
 
-    Raises ValueError if buf is too short (some options
-    may be refused up to four bytes early) or the options are out of order.
+    Raises ValueError if buf is too short (some options may be refused up to four bytes early) or
+    the options are out of order.
     """
     most = len(buf)
     if most < 4 + len(token):
@@ -115,7 +114,7 @@ def encode(buf, kind, code, mid, token, options, payload=None):
 
 
 def _put_extended(buf, head, at, value, shift):
-    """Writes a delta or a length (section 3.1), its nibble to buf[head]; returns what is next."""
+    """Writes a delta or a length (section 3.1), its nibble to buf[head]; returns the end."""
     if value < 13:
         nibble = value
     elif value < 269:
@@ -135,7 +134,7 @@ class Message:
     """A received message, decoded in place: valid until its buffer is written to again.
 
     kind, code, mid: from its header. payload_at, size: where the payload begins and ends.
-    refused: number of the first critical option that is not understood, 0 if there is none.
+    refused: number of the first critical option that is unknown, 0 if there is none.
     """
 
     def __init__(self):
@@ -147,7 +146,7 @@ class Message:
         self.kind = self.code = self.mid = self.payload_at = self.size = self.refused = 0
 
     def decode(self, buf, size):
-        """Looks at the first size bytes of buf; 0: a good one, 1: to ignore, 2: to reject."""
+        """Decodes the first size bytes of buf; returns 0: valid, 1: to ignore, 2: to reject."""
         self._count = self._token_size = self.refused = 0
         if size < 4 or buf[0] >> 6 != 1:
             return _IGNORED
@@ -199,8 +198,8 @@ class Message:
         return _GOOD
 
     def _keep(self, number, at, length):
-        """Notes an option; False if there are too many."""
-        good = not number & 1  # what is elective and unknown may be the application's own
+        """Adds an option; returns False if there are too many."""
+        good = not number & 1  # an unknown elective option may be the application's own
         for known in range(0, len(_KNOWN), 5):
             if _KNOWN[known] << 8 | _KNOWN[known + 1] == number:
                 good = _KNOWN[known + 2] <= length <= _KNOWN[known + 3]

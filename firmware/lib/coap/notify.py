@@ -1,4 +1,4 @@
-"""Those who observe what the CoAP server has (RFC 7641 section 4)."""
+"""The observers of a CoAP server (RFC 7641 section 4)."""
 
 from coap.message import Message, const
 from coap.resource import Reply, Request
@@ -19,7 +19,7 @@ class Observers:
         self._sequence = 1
 
     def asked(self, request, reply, data):
-        """Adds or removes an observer as a request wants; the number to answer with, or None."""
+        """Adds or removes an observer; returns the sequence number to answer with, or None."""
         token = request.message.token()
         for observer in self._all:
             if observer.peer == request.peer and observer.token == token:
@@ -37,7 +37,7 @@ class Observers:
             self._server.outbox.forget(observer)
 
     def changed(self, path):
-        """Notifies those who observe path."""
+        """Notifies the observers of path."""
         self._sequence = self._sequence + 1 & 0xFFFFFF
         for observer in list(self._all):
             if observer.path == path:
@@ -85,7 +85,7 @@ class Observers:
 
 
 class Observer:
-    """One who observes: who, with which token, what, and the request that asked for it."""
+    """An observer: its address, token and path, and the request that registered it."""
 
     def __init__(self, observers, peer, token, path, data, format):
         self._observers = observers

@@ -1,4 +1,4 @@
-"""Observing with the CoAP client (RFC 7641): made by coap.Client.observe."""
+"""Observing with the CoAP client (RFC 7641): made by coap.client.Client.observe."""
 
 import asyncio
 from os import urandom
@@ -16,10 +16,10 @@ _LONGEST_AGE_S = const(86400)
 
 
 class Observation:
-    """What is observed: next() returns its states, of several that came meanwhile the newest.
+    """An observation: next() returns the states; the newest, if several came meanwhile.
 
-    active: whether the peer said that it keeps it. skipped: states that a newer one replaced.
-    slack_s: how long beyond Max-Age a notification is waited for (section 3.3.1 has 5 to 15).
+    active: whether the peer has accepted it; skipped: states that a newer one replaced; slack_s:
+    seconds beyond Max-Age before it registers again (section 3.3.1 has 5 to 15).
     """
 
     def __init__(self, client, options, max_size, wait_ms):
@@ -33,30 +33,30 @@ class Observation:
         self._wait = wait_ms
         self._body = None  # the newest state, at least its first block
         self._error = None
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._sequence = None
         self._since = 0
         self._age = 0
 
     async def next(self):
-        """The next state, an Answer; waits for it.
+        """Waits for the next state and returns it, an Answer.
 
-        After a silence longer than the peer's Max-Age it registers again. Raises CoapError: that
-        of the peer for an error code, ended if the peer does not keep the observation, and those
-        of a request; after timeout it may be called again.
+        After a silence longer than the peer's Max-Age it registers again. Raises CoapError:
+        refused for an error code, ended if the peer dropped the observation, and those of a
+        request; after timeout it may be called again.
         """
         while True:
             while not self._body:
                 if self._error:
                     raise self._error
                 if not self.active:
-                    raise CoapError("ended", "the peer does not keep the observation")
-                self._news.clear()
+                    raise CoapError("ended", "the peer dropped the observation")
+                self._changed.clear()
                 # Ticks wrap around in days; a difference below 0 is such a long time.
                 gone = ticks_diff(ticks_ms(), self._since) // 1000
                 left = self._age + self.slack_s - gone if gone >= 0 else 0
                 try:
-                    await asyncio.wait_for(self._news.wait(), max(left, 1))
+                    await asyncio.wait_for(self._changed.wait(), max(left, 1))
                 except asyncio.TimeoutError:
                     await self.register()
             body = self._body
@@ -75,7 +75,7 @@ class Observation:
                 return body.answer
 
     async def register(self):
-        """Registers, or registers again: what is there now is the next state."""
+        """Registers, or registers again; the current state is the next one. Raises CoapError."""
         self._sequence = self._error = None
         if self not in self._client.observations:
             if len(self._client.observations) >= _MAX_OBSERVATIONS:
@@ -99,14 +99,14 @@ class Observation:
         """Stops without a word; the peer is told when it next notifies."""
         self.active = False
         self._error = CoapError("closed", "the observation was closed")
-        self._news.set()
+        self._changed.set()
         if self in self._client.observations:
             self._client.observations.remove(self)
 
     def lapse(self):
         """Has next() ask: the peer may notify where nobody listens, or what it said was lost."""
         self._age = -self.slack_s
-        self._news.set()
+        self._changed.set()
 
     async def _ask(self, step, observe):
         options = list(self._options)
@@ -133,7 +133,7 @@ class Observation:
         body.take(message)
         self.skipped += self._body is not None
         self._body = body
-        self._news.set()
+        self._changed.set()
 
     def _newer(self, sequence):
         """Whether a notification is newer than the last one (section 3.4)."""

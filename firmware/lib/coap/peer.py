@@ -1,4 +1,4 @@
-"""One CoAP peer over one socket, the client's side: a request on its way, and what comes back."""
+"""One CoAP peer over one socket, the client's side: sends a request, and receives its answer."""
 
 import asyncio
 from os import urandom
@@ -25,7 +25,7 @@ _GIVEN_UP = const(2)
 
 
 class Peer:
-    """What coap.Client is made of; see there for the arguments."""
+    """The base of coap.client.Client, which documents the arguments."""
 
     def __init__(self, host, port=5683, block=512, buffers=None, token_size=4, ack_timeout_s=2):
         self.szx = 0
@@ -51,7 +51,7 @@ class Peer:
         self._short = bytearray(4)  # acknowledgements and resets
         self._mid = urandom(1)[0] << 8 | urandom(1)[0]
         self._recent = Recent(_RECENT)
-        self._step = None  # what takes the answer that is waited for
+        self._step = None  # a Body or Upload, which receives the answer
         self._echo = None
         self._silent = False
         self._token = b""
@@ -77,9 +77,10 @@ class Peer:
     async def exchange(
         self, method, options, payload, step, confirmable, wait, silent=False, token=None
     ):
-        """Sends one message and waits for what step.take makes of the answer.
+        """Sends one message and waits until step.take has received the answer.
 
-        silent: there need not be one. Without a step it is a ping.
+        silent: no answer is needed. Without a step it is a ping. Raises CoapError, and exceptions
+        of step.take.
         """
         async with self._lock:
             if self._lost and self._sock:
@@ -117,7 +118,7 @@ class Peer:
                     raise self._error
                 if self._echo is echo:
                     return
-                echo = self._echo  # the peer wants to see that we are there now (RFC 9175)
+                echo = self._echo  # the peer requires proof that we are there now (RFC 9175)
                 options = list(options)
                 insert(options, _ECHO, echo)
 
@@ -125,12 +126,12 @@ class Peer:
         try:
             self._sock = open_socket(*self._where)
         except OSError as error:
-            raise CoapError("timeout", "no way to %s:%d: %r" % (self._where + (error,)))
+            raise CoapError("timeout", "cannot reach %s:%d: %r" % (self._where + (error,)))
         self._outbox = Outbox(self._sock, self._ack_timeout)
         self._tasks = asyncio.create_task(self._receive()), asyncio.create_task(self._clock())
 
     def _end(self, error):
-        """The message on its way, if there is one, has ended."""
+        """Ends the message on its way, if there is one."""
         if self._busy.is_set():
             self._error = error
             self._busy.clear()
@@ -164,7 +165,7 @@ class Peer:
             try:
                 size = receive(self._sock, self._in)
             except OSError:
-                await sleep_ms(_TICK_MS)  # nobody listens there, says the system; for now
+                await sleep_ms(_TICK_MS)  # the peer's port is closed, for now
             else:
                 self._received(size)
 
@@ -188,7 +189,7 @@ class Peer:
             if not message.code:
                 self._outbox.end(_ACKED, message.mid)
             elif message.code < 200:
-                return  # a request in an acknowledgement: nothing that CoAP knows
+                return  # a request in an acknowledgement: not CoAP
             elif mine and message.mid == self._mid:
                 self._answered(message)
             else:
@@ -197,7 +198,7 @@ class Peer:
             self._separate(message, verdict, mine)
 
     def _separate(self, message, verdict, mine):
-        """A message of its own: an answer not in an acknowledgement, or a notification."""
+        """Handles a separate answer or a notification (RFC 7252 section 5.2.2)."""
         before = self._recent.find(message.mid)
         if before:
             reply = before[3]
@@ -210,13 +211,13 @@ class Peer:
                 elif self._notified(message):
                     reply = _ACK
             self._recent.add(message.mid, reply)
-        # A reset is also for a notification that nobody waits for: it ends them (RFC 7641, 3.6).
+        # A reset also answers a notification without an observation: it ends them (RFC 7641, 3.6).
         if message.kind == _CON or (reply == _RST and message.code >= 200):
             encode(self._short, reply, 0, message.mid, b"", ())
             send(self._sock, self._short)
 
     def _notified(self, message):
-        """Hands a notification to its observation; False if there is none."""
+        """Passes a notification to its observation; returns False if there is none."""
         for watch in self.observations:
             if message.has_token(watch.token):
                 watch.notified(message)
@@ -234,7 +235,7 @@ class Peer:
             return
         try:
             self._step.take(message)
-        except Exception as error:  # the sink's or ours: for whoever waits
+        except Exception as error:  # the sink's or ours: exchange() raises it
             self._end(error)
         else:
             self._end(None)

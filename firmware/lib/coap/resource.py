@@ -1,4 +1,4 @@
-"""What a CoAP server serves, what it is asked and what it answers."""
+"""The resources of a CoAP server, its requests and its replies."""
 
 from coap.message import const, insert
 
@@ -8,11 +8,11 @@ _MAX_AGE = const(14)
 
 
 class Request:
-    """What a handler is given.
+    """The argument of a handler.
 
     method: 1 GET, 2 POST, 3 PUT, 4 DELETE, 5 FETCH, 6 PATCH, 7 iPATCH. path: "/a/b".
-    payload: bytes-like; of a sync handler valid until it returns. peer: where it came from.
-    offset, more: which part of the body the payload is, with blocks=True.
+    payload: bytes-like; valid until a sync handler returns. peer: the sender's address. offset,
+    more: which part of the body the payload is, with blocks=True.
     """
 
     def __init__(self, message, peer, path):
@@ -34,11 +34,11 @@ class Request:
 
 
 class Reply:
-    """What a handler answers with.
+    """The return value of a handler.
 
-    code: 205 for 2.05; None is what the method promises. body: bytes-like or text, or with size a
-    function read(offset, view) that fills the view. options: more, pairs (number, bytes or int).
-    etag: bytes; without one a body in several blocks gets one made of its bytes.
+    code: 205 for 2.05; None for the method's usual success. body: bytes-like or str, or with size
+    a function read(offset, view) that fills the view. options: further pairs (number, bytes or
+    int). etag: bytes; a body in several blocks without one gets the CRC-32 of its bytes.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Reply:
 
 
 class Resource:
-    """What Server.add made."""
+    """A resource; Server.add makes it."""
 
     def __init__(self, path, handlers, links, observable, confirmable, fresh, blocks):
         self.path = path

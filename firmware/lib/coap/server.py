@@ -1,27 +1,27 @@
 """A CoAP server for asyncio (RFC 7252), with blocks (RFC 7959), observe (7641) and Echo (9175).
 
     def temperature(request):
-        return coap_server.Reply(205, b"21.5", format=0)
+        return Reply(205, b"21.5", format=0)
 
-    server = coap_server.Server()
+    server = Server()
     server.add("/temperature", get=temperature, links='rt="temperature"', observable=True)
     asyncio.create_task(server.run())
     ...
     server.changed("/temperature")
 
-A handler is called with a Request and returns a Reply, or bytes, or None for an empty success.
-An async one is answered separately: the request is acknowledged, the reply follows when it is
-there. A body longer than a block is asked for block by block: the handler of a GET is called for
-each of them, and may answer with a function that reads from any place. A body that comes in blocks
-is put together, up to max_body, or handed on as it comes (blocks=True).
+A handler is called with a Request and returns a Reply, or bytes, or None for an empty success. An
+async handler is answered separately: the request is acknowledged, the reply follows when it is
+ready. A body longer than a block is fetched block by block: the handler of a GET is called for
+each of them, and may answer with a function that reads from any offset. A body that comes in
+blocks is assembled, up to max_body, or passed on as it comes (blocks=True).
 
-Everything is bounded: messages, bodies, observers, work under way, and the memory of what was
-answered, so that a duplicate is answered alike. There a bound departs from the RFC: of more than
-16 messages in EXCHANGE_LIFETIME the oldest are forgotten, and answers of more than 64 bytes to
-GET, PUT and DELETE are made again, which those methods allow.
+Everything is bounded: messages, bodies, observers, handlers at work, and the answers stored to
+answer a duplicate alike. That bound departs from the RFC: of more than 16 messages in
+EXCHANGE_LIFETIME the oldest are forgotten, and answers of more than 64 bytes to GET, PUT and
+DELETE are made again, which those methods allow.
 
-A small request that spoofs its sender can have a large answer sent to somebody else; where that
-matters, answer with little, or use fresh=True (RFC 9175 section 2.4).
+A small request with a spoofed sender makes the server send a large answer to somebody else; where
+that matters, answer with little, or use fresh=True (RFC 9175 section 2.4).
 """
 
 from coap.listener import Listener
@@ -38,10 +38,11 @@ _NO_RESPONSE = const(258)
 class Server(Listener):
     """A CoAP server on one socket.
 
-    block: largest block sent and taken, 16 to 1024, a power of two; larger messages are refused
-    (4.13). max_body: bytes of a body that comes in blocks. failed(request, error) is told of a
-    handler's exception, which is 5.00 to the peer; without it the exception is printed.
-    ack_timeout_s: how long an acknowledgement is waited for before the first repetition.
+    block: bytes of the largest block sent and accepted, 16 to 1024, a power of two; larger
+    messages are refused (4.13). max_body: bytes of a body that comes in blocks. failed(request,
+    error) is called with a handler's exception, for which the peer receives 5.00; without it the
+    exception is printed. ack_timeout_s: seconds without an acknowledgement before the first
+    retransmission.
     """
 
     def __init__(
@@ -74,12 +75,12 @@ class Server(Listener):
         below=False,
         more=(),
     ):
-        """Serves path ("/a/b"); with below also everything under it that is not served itself.
+        """Serves path ("/a/b"); with below also every path under it without a resource of its own.
 
         get, post, put, delete: handlers; more: those of FETCH, PATCH, iPATCH. links: attributes
         for /.well-known/core, such as 'rt="a b";ct=0'. observable: changed(path) notifies.
-        confirmable: every notification is confirmable. fresh: only requests are taken that prove
-        with an Echo that they were sent just now. blocks: bodies come to the handler in parts.
+        confirmable: every notification is confirmable. fresh: accept only requests that prove with
+        an Echo that they were sent just now. blocks: the handler receives bodies in parts.
         """
         handlers = (get, post, put, delete) + tuple(more)
         made = Resource(path, handlers, links, observable, confirmable, fresh, blocks)
@@ -88,13 +89,13 @@ class Server(Listener):
             self.below[path.rstrip("/")] = made
 
     def remove(self, path):
-        """Serves path no more; its observers are told (4.04)."""
+        """Stops serving path and notifies its observers (4.04)."""
         self.below.pop(path.rstrip("/"), None)
         if self.resources.pop(path, None):
             self.changed(path)
 
     def changed(self, path):
-        """Sends the state of what is at path to those who observe it."""
+        """Sends the state of the resource at path to its observers."""
         if self.observers:
             self.observers.changed(path)
 
@@ -130,7 +131,7 @@ class Server(Listener):
 
                 self.bodies = Bodies()
             if block1 is None:
-                return self.bodies.kept(request)
+                return self.bodies.find(request)
             reply = self.bodies.take(request, self, resource.blocks)
             if reply:
                 return reply
@@ -147,7 +148,7 @@ class Server(Listener):
         """
         try:
             return self._compose(request, reply, data, sequence)
-        except Exception as error:  # what the handler returned cannot be sent
+        except Exception as error:  # the handler's return value cannot be sent
             return self._compose(request, self.excuse(request, error), None, None)
 
     def _compose(self, request, reply, data, sequence):

@@ -1,7 +1,7 @@
 """UDP sockets for asyncio, the same on MicroPython and CPython: waiting, receiving, the clock.
 
-Nothing here waits to send: a datagram that the system does not take is a lost one, and the
-protocol above repeats what must not be lost.
+Sending never waits: a datagram that the system does not take is lost, and the protocol above
+retransmits.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ except ImportError:  # CPython
 if hasattr(socket.socket, "recv_into"):  # CPython
 
     def receive(sock, buf):
-        """One datagram into buf; its size, or OSError. What is longer than buf is cut."""
+        """Receives one datagram into buf, cut to its length; returns its size. Raises OSError."""
         return sock.recv_into(buf)
 
 elif socket.__name__ == "lwip":
@@ -82,7 +82,7 @@ def open_socket(host, port, bind=False):
 
 
 def send(sock, view, peer=None):
-    """Sends a datagram, on a connected socket without a peer; one that cannot be is lost."""
+    """Sends a datagram, without a peer on a connected socket. Never raises: it may be lost."""
     try:
         if peer is None:
             sock.send(view)

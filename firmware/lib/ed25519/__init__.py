@@ -3,10 +3,13 @@
 Strict, and the same as libsodium's: S < L, canonical public key and R, no public key or R of small
 order, and the equation is checked without a cofactor, by comparing the encoded R.
 
-The work is done by the native module _ed25519 where there is one for this core, else by
-ed25519.pure; both give the same verdict on everything. In plain Python a key that stays is worth a
-table: `pin` makes it, `verify_pinned` uses it and takes half the time. A table is trusted as the
-key is: keep it where the key is kept, never take it from an update.
+    if not ed25519.verify(public_key, message, signature):
+        raise ValueError("not signed by this key")
+
+The native module _ed25519 does the work where there is one for this core, else ed25519.pure; both
+give the same verdict on every input. In plain Python a table of the key halves the time:
+`precompute` makes it, `verify_precomputed` uses it. A table is trusted as the key is: store it
+where the key is stored, never take it from an update.
 """
 
 try:
@@ -15,11 +18,13 @@ except (ImportError, ValueError, MemoryError):  # none here; for another core; 1
     _native = None
     from ed25519 import pure
 
-# function(public_key) -> what `pin` made of that key, or None; for `verify`, where there is no
-# machine code. An application that keeps tables sets it.
+# function(public_key) -> the key's table from `precompute`, or None; `verify` uses it where there
+# is no machine code. An application that stores tables sets it.
 tables = None
 
-_PINNED_SIZE = 3104  # bytes: the key and its table
+__version__ = "0.2.0"
+
+_TABLE_SIZE = 3104  # bytes: the key and its comb table
 
 
 def native():
@@ -28,28 +33,31 @@ def native():
 
 
 def verify(public_key, message, signature):
-    """Whether signature (64 bytes) is the key's (32 bytes) over message (bytes-like). Never
-    raises for bad input."""
+    """Whether signature (64 bytes) is the key's (32 bytes) over message (bytes-like). Never raises
+    for bad input.
+    """
     if _native:
         return _native.verify(public_key, message, signature)
     table = tables(public_key) if tables else None
     if table:
-        return pure.verify_pinned(table, message, signature)
+        return pure.verify_precomputed(table, message, signature)
     return pure.verify(public_key, message, signature)
 
 
-def verify_pinned(pinned, message, signature):
-    """As verify, with what `pin` made of the key in place of the key."""
+def verify_precomputed(table, message, signature):
+    """As verify, with the key's table from `precompute` in place of the key."""
     if _native:
-        return len(pinned) == _PINNED_SIZE and _native.verify(pinned[:32], message, signature)
-    return pure.verify_pinned(pinned, message, signature)
+        return len(table) == _TABLE_SIZE and _native.verify(table[:32], message, signature)
+    return pure.verify_precomputed(table, message, signature)
 
 
-def pin(public_key, tick=None):
-    """The key and its comb table, 3104 bytes, for verify_pinned; a bytearray. The work of two
-    verifications or so in plain Python, during which tick() is called now and then (feed a
+def precompute(public_key, tick=None):
+    """The key and its comb table for verify_precomputed, a bytearray of 3104 bytes.
+
+    Takes as long as two verifications in plain Python, and calls tick() now and then (feed a
     watchdog there). Raises ValueError for a key that verify would refuse, or that is not of the
-    base point's order (no honest key is)."""
+    base point's order, as every properly made key is.
+    """
     from ed25519 import pure
 
-    return pure.pin(public_key, tick)
+    return pure.precompute(public_key, tick)

@@ -1,4 +1,4 @@
-"""The comb table of the Ed25519 base point, as ed25519.pin makes one of a key.
+"""The comb table of the Ed25519 base point, as ed25519.precompute makes one of a key.
 
 Written by tests/vectors/make_device_vectors.py; as bytes it stays in flash.
 """

@@ -28,14 +28,16 @@ IDENTITY = (0, 1, 1, 0)
 
 def small_order(data):
     """Whether the 32 bytes are a point of order 8 or less, or no canonical encoding (RFC 8032
-    section 5.1.3)."""
+    section 5.1.3).
+    """
     y = int.from_bytes(data, "little") & _M
     return y >= _P - 1 or y <= 1 or y == _Y8 or y == _P - _Y8
 
 
 def negative(data):
     """The negative of the encoded point, as (x, y, 1, xy), or None where no point has that
-    encoding."""
+    encoding.
+    """
     y = int.from_bytes(data, "little")
     sign = y >> 255
     y &= _M
@@ -66,7 +68,8 @@ def encode(point):
 def double(point, with_t):
     """2 * point, in extended coordinates (x/z, y/z, t = xy/z). Hisil, Wong, Carter, Dawson
     2008, section 3.3, all four negated. t is only made when the next step, an addition, wants
-    it."""
+    it.
+    """
     x, y, z, _ = point
     m = _M
     e = (x + x) * y
@@ -83,7 +86,8 @@ def double(point, with_t):
 
 def add(point, cached, minus, with_t):
     """point + cached, or point - cached; cached is (y + x, y - x, 2z, 2dt). Same paper, section
-    3.1."""
+    3.1.
+    """
     x, y, z, t = point
     y_plus_x, y_minus_x, z2, t2d = cached
     if minus:
@@ -129,7 +133,8 @@ def to_cached(point):
 
 def _power(x):
     """x ** ((p - 5) / 8) = x ** (2**252 - 3), up to multiples of p: 252 squarings and 11
-    products."""
+    products.
+    """
     x2 = _squared(x, 1) * x % _P  # 2**2 - 1 ones in the exponent
     x4 = _squared(x2, 2) * x2 % _P
     x5 = _squared(x4, 1) * x % _P
@@ -168,7 +173,8 @@ def _inverse(x):
 
 def entry(point):
     """The 96 bytes of the point in a comb table: y + x, y - x and 2dxy for z = 1,
-    little-endian."""
+    little-endian.
+    """
     x, y, z, _ = point
     z = _inverse(z)
     x = x * z % _P

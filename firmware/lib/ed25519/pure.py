@@ -1,6 +1,6 @@
-"""Ed25519 signature verification in plain Python; ed25519.py is the way in and says all of it.
+"""Ed25519 signature verification in plain Python; use it through `ed25519`, which documents it.
 
-`verify` takes any key. `pin` makes a table of a key that stays, once; `verify_pinned` then
+`verify` takes any key. `precompute` makes a table of a key once; `verify_precomputed`
 needs a sixth of the doublings and half the time.
 """
 
@@ -36,7 +36,7 @@ COLUMNS = const(43)
 _SUMS = const(32)
 _ONES = (1 << 258) - 1
 _ENTRY = const(96)  # bytes of a sum in a table
-_PINNED_SIZE = const(3104)  # the key and its table
+_TABLE_SIZE = const(3104)  # the key and its table
 _NAF = const(5)  # width of the non-adjacent form: odd digits below 16
 
 
@@ -67,11 +67,11 @@ def verify(public_key, message, signature):
     return encode(point) == bytes(signature[:32])
 
 
-def verify_pinned(pinned, message, signature):
-    """As ed25519.verify_pinned."""
-    if len(pinned) != _PINNED_SIZE:
+def verify_precomputed(table, message, signature):
+    """As ed25519.verify_precomputed."""
+    if len(table) != _TABLE_SIZE:
         return False
-    scalars = _scalars(bytes(pinned[:32]), message, signature)
+    scalars = _scalars(bytes(table[:32]), message, signature)
     if scalars is None:
         return False
     s, h = scalars
@@ -81,16 +81,16 @@ def verify_pinned(pinned, message, signature):
     for i in range(COLUMNS - 1, -1, -1):
         point = double(point, True)
         point = add_column(point, TABLE, 0, of_base[i], True)
-        point = add_column(point, pinned, 32, of_key[i], False)
+        point = add_column(point, table, 32, of_key[i], False)
     return encode(point) == bytes(signature[:32])
 
 
-def pin(public_key, tick=None):
-    """As ed25519.pin."""
+def precompute(public_key, tick=None):
+    """As ed25519.precompute."""
     minus_a = None if len(public_key) != 32 or small_order(public_key) else negative(public_key)
     if minus_a is None:
         raise ValueError("not a usable Ed25519 public key")
-    out = bytearray(_PINNED_SIZE)
+    out = bytearray(_TABLE_SIZE)
     out[:32] = public_key
     # The sum of all teeth first; then from sum to sum in Gray's order, one tooth changing its sign
     # each time.
@@ -171,7 +171,8 @@ def _naf(scalar):
 
 def comb_columns(scalar):
     """The comb's columns: 43 numbers of 6 bits, bit set for +1, clear for -1. An even scalar is
-    taken plus L."""
+    taken plus L.
+    """
     if not scalar & 1:
         scalar += ORDER
     # scalar = sum of (2 b - 1) 2**i over 258 bits b, so the b are those of (scalar + 2**258 - 1) /

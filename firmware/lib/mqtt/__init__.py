@@ -1,8 +1,13 @@
 """An MQTT client on asyncio, QoS 0 and 1, that does not own the network interface.
 
+    client = Client("bench-1", "192.168.1.10", on_message=print)
+    connection = asyncio.create_task(client.run())
+    await client.subscribe("bench-1/set/#")
+    await client.publish("bench-1/state", "here", qos=1, retain=True)
+
 `run` connects, serves and reconnects for ever; publish and subscribe may be called at any time.
-What was not acknowledged when a connection ended goes out again on the next one, in order, before
-anything new.
+Messages that were not acknowledged when a connection ended are sent again on the next one, in
+order, before anything new.
 
 Memory: a receive buffer of max_packet bytes and a send buffer of 272. MQTT 5 (`mqtt.v5`) and
 messages larger than the buffer (`mqtt.large`) are imported when they are first needed.
@@ -20,36 +25,57 @@ from mqtt.session import Session
 
 _PUBLISH = const(0x30)
 _PINGREQ = const(0xC0)
-_LEAVING = const(0x08)  # instead of a QoS: to be unsubscribed from
+_UNSUBSCRIBE = const(0x08)  # in place of a QoS
 
-_WINDOW = const(4)  # messages of QoS 1 on their way at a time
-_MAX_PAYLOAD = const(0xFFFFF00)  # bytes, less some for the head; that of MQTT
+__version__ = "0.3.0"
+
+_WINDOW = const(4)  # messages of QoS 1 that may wait for their PUBACK
+_MAX_PAYLOAD = const(0xFFFFF00)  # bytes; MQTT's own limit less some for the head
 _CONNECT_MS = const(15_000)  # for the TCP (and TLS) connection, and again for the CONNACK
 _REPLY_MS = const(20_000)  # for an answer, and for a packet to be complete
-_SLICE_MS = const(500)  # how often the link and disconnect() are looked at between connections
+_SLICE_MS = const(500)  # how often the link and disconnect() are checked between connections
 _BACKOFF_BASE_MS = const(1_000)  # a pause before reconnecting is 0..this, then 0..twice this, ...
 _BACKOFF_CAP_MS = const(60_000)
 _STABLE_MS = const(10_000)  # a connection that lasted so long starts the pauses over
 
+_OPTIONS = (
+    "on_message",
+    "on_connect",
+    "on_large",
+    "link",
+    "log",
+    "rng",
+    "connect_ms",
+    "reply_ms",
+    "ping_ms",
+    "backoff_base_ms",
+    "backoff_cap_ms",
+)
+
 
 class Client(Session):
-    """An MQTT client; nothing moves unless `run` is running.
+    """An MQTT client; nothing is sent before `run`.
 
-    user, password: str or None. keepalive: seconds. clean: ask for a session without a past.
-    will: (topic, payload, qos, retain) or None; a fifth are its properties, of MQTT 5.
-    on_message(topic: str, payload: memoryview, retained: bool) is called for each message; the
-    payload is valid only until it returns, and a QoS 1 message is acknowledged after that.
-    on_connect(session_present: bool) is called at each connection. Both are plain functions and
-    quick; what they raise is logged and counted in `handler_errors`.
-    link() -> bool says whether the network is there. ssl: an SSLContext.
-    max_packet: the largest packet taken into memory, bytes. on_large(topic, size, retained) may
-    give a larger message a place (mqtt.large); else it is dropped, acknowledged and counted in
-    `oversized`. window: QoS 1 messages on their way at a time. rng(n) -> n random bytes, for the
-    jitter. log(str) hears of connections and how they ended; never of payloads or passwords.
-    version: 4 for MQTT 3.1.1, 5 for MQTT 5; then properties are those of CONNECT,
-    {mqtt.v5 constant: value}, and on_message has a fourth argument, the message's.
+    host: str; user, password: str or None; keepalive: seconds, 2 to 65535; clean: ask the broker
+    for a new session; will: (topic, payload, qos, retain) or None, for MQTT 5 with its properties
+    as a fifth; ssl: an SSLContext; version: 4 for MQTT 3.1.1, 5 for MQTT 5; properties: those of
+    CONNECT, {mqtt.v5 constant: value}; max_packet: bytes of the largest packet taken into memory;
+    window: messages of QoS 1 that may wait for their PUBACK. Raises ValueError.
 
-    connected; error: why the last connection ended; sessions: how many there were.
+    The options below are attributes: given here by name, or set before run().
+
+    on_message(topic: str, payload: memoryview, retained: bool), of MQTT 5 with the properties as a
+    fourth, is called for each message; the payload is valid only until it returns, and a QoS 1
+    message is acknowledged after that. on_connect(session_present: bool) is called at each
+    connection. Both are plain functions and quick; exceptions they raise are logged and counted in
+    `handler_errors`. on_large(topic, size, retained) returns where to put a message larger than
+    max_packet (mqtt.large); without it the message is dropped, acknowledged and counted in
+    `oversized`. link() -> bool: whether the network is up. log(str) is called when connections
+    begin and end, never with payloads or passwords. rng(n) -> n random bytes, for the jitter.
+    connect_ms, reply_ms, ping_ms, backoff_base_ms, backoff_cap_ms: deadlines and pauses.
+
+    To read: connected; error: why the last connection ended; sessions: connections so far;
+    oversized; handler_errors.
     """
 
     def __init__(
@@ -62,57 +88,54 @@ class Client(Session):
         keepalive=60,
         clean=True,
         will=None,
-        on_message=None,
-        on_connect=None,
-        link=None,
         ssl=None,
-        max_packet=4096,
-        rng=None,
-        log=None,
-        on_large=None,
-        window=_WINDOW,
         version=4,
         properties=None,
+        max_packet=4096,
+        window=_WINDOW,
+        **options,
     ):
         if not 2 <= keepalive <= 65535:
             raise ValueError("the MQTT keepalive must be 2 to 65535 s, not %d" % keepalive)
         if max_packet < 16 or window < 1 or version not in (4, 5):
             raise ValueError("max_packet at least 16 bytes, window at least 1, version 4 or 5")
         super().__init__(max_packet, window)
-        self.rng = rng or os.urandom
-        self.log = log
-        self.on_message = on_message
-        self.on_connect = on_connect
-        self.on_large = on_large
-        self.link = link
+        self.on_message = self.on_connect = self.on_large = self.link = self.log = None
         self.error = None
-        # Deadlines and pauses may be changed before run(); the constants say what they are.
+        self.rng = os.urandom
         self.connect_ms = _CONNECT_MS
         self.reply_ms = _REPLY_MS
         self.ping_ms = keepalive * 500
         self.backoff_base_ms = _BACKOFF_BASE_MS
         self.backoff_cap_ms = _BACKOFF_CAP_MS
+        for name, value in options.items():
+            if name not in _OPTIONS:
+                raise TypeError("mqtt.Client has no option %s" % name)
+            setattr(self, name, value)
         more = ()
         if version == 5:
-            from mqtt import v5
+            from mqtt.v5 import Mqtt5
 
-            self.five = v5.Five(self)
-            more = (self.five.connect(properties, will[4] if will and len(will) > 4 else None),)
-        hello = wire.connect(client_id, user, password, keepalive, clean, will and will[:4], *more)
-        self.config = host, port, ssl, hello, clean
+            self.v5 = Mqtt5(self)
+            more = (self.v5.connect(properties, will[4] if will and len(will) > 4 else None),)
+        packet = wire.connect(
+            client_id, user, password, keepalive, clean, will and will[:4], *more
+        )
+        self.config = host, port, ssl, packet, clean
 
     async def wait_connected(self):
+        """Returns when there is a connection."""
         while not self.connected:
-            await self.news.wait()
+            await self.changed.wait()
 
     async def run(self):
-        """Keeps a connection until disconnect().
+        """Connects and reconnects until disconnect().
 
-        Cancelled, it drops the connection without a word, and the broker sends the will.
+        When cancelled it drops the connection without a DISCONNECT, so the broker sends the will.
         """
         attempt = 0
         try:
-            while not self.leaving:
+            while not self.disconnecting:
                 if self.link and not self.link():
                     await sleep_ms(_SLICE_MS)
                     continue
@@ -130,21 +153,21 @@ class Client(Session):
                 ms = ms * int.from_bytes(self.rng(2)) >> 16
                 attempt += 1
                 self.say("%s:%d: %r; next try in %d ms" % (self.config[:2] + (self.error, ms)))
-                while ms > 0 and not self.leaving:
+                while ms > 0 and not self.disconnecting:
                     await sleep_ms(min(ms, _SLICE_MS))
                     ms -= _SLICE_MS
         finally:
-            self.leaving = False
+            self.disconnecting = False
             for item in list(self.window):
                 self.done(item, MqttError("stopped", "the client was stopped"))
 
     async def _connection(self):
-        """From connecting to disconnect(); MqttError or OSError if the connection ends before."""
-        host, port, ssl, hello, clean = self.config
+        """One connection, until disconnect(); raises MqttError or OSError if it ends before."""
+        host, port, ssl, packet, clean = self.config
         try:
             self.stream = await connect(host, port, self.connect_ms, ssl)
             try:
-                present = await within(self.connect_ms, self.open(hello, clean))
+                present = await within(self.connect_ms, self.open(packet, clean))
                 self.say("connected to %s:%d" % (host, port))
                 self.accept(present)
                 if self.on_connect:
@@ -157,8 +180,8 @@ class Client(Session):
             raise MqttError("timeout", "no connection to %s:%d, or no CONNACK" % (host, port))
 
     def disconnect(self):
-        """Asks run() to take leave of the broker, which then sends no will, and to return."""
-        self.leaving = True
+        """Makes run() send a DISCONNECT, so that the broker sends no will, and return."""
+        self.disconnecting = True
         self.work.set()
 
     async def publish(
@@ -167,11 +190,11 @@ class Client(Session):
         """Publishes payload, str or bytes-like; the caller leaves it unchanged until this returns.
 
         With a size it is a reader of so many bytes: it has readinto(), and for QoS 1 tell() and
-        seek(). properties: of MQTT 5, {mqtt.v5 constant: value}.
+        seek(). properties: of MQTT 5, {mqtt.v5 constant: value}. timeout_s: seconds or None.
 
-        QoS 0 returns when the bytes are with the system. QoS 1 returns when the broker has
-        acknowledged; until then the message survives reconnections. A message given up after
-        timeout_s may still arrive. Raises MqttError; ValueError for what MQTT cannot carry.
+        QoS 0 returns when the system has taken the bytes. QoS 1 returns when the broker has
+        acknowledged them; until then the message survives reconnections, and after timeout_s it
+        may still arrive. Returns the broker's reason code. Raises MqttError, ValueError.
         """
         if isinstance(payload, str):
             payload = payload.encode()
@@ -181,8 +204,8 @@ class Client(Session):
         if size is not None:
             item.size = size
             item.start = payload.tell() if qos else 0
-        if self.five:
-            self.five.pack(item, properties)
+        if self.v5:
+            self.v5.pack(item, properties)
         if not qos and not self.connected:
             raise MqttError("offline", "not connected, and QoS 0 does not wait")
         answer = self.send(item)
@@ -195,9 +218,9 @@ class Client(Session):
         """Subscribes to a topic filter, now and at each reconnection.
 
         Returns the QoS granted, or None if there is no connection yet. Raises MqttError if the
-        broker refuses.
+        broker refuses, ValueError for a malformed filter.
         """
-        if qos not in (0, 1, _LEAVING):
+        if qos not in (0, 1, _UNSUBSCRIBE):
             raise ValueError("QoS is 0 or 1")
         topic = wire.topic_bytes(topic, True)
         self.filters[topic] = qos
@@ -208,14 +231,14 @@ class Client(Session):
         except MqttError as error:
             if error.reason != "lost":
                 raise
-            return None  # remembered: the next connection asks again
+            return None  # the next connection subscribes again
 
     async def unsubscribe(self, topic):
-        """Ends a subscription; it is forgotten when the broker, now or later, has confirmed."""
-        await self.subscribe(topic, _LEAVING)
+        """Ends a subscription, now or at the next connection. Raises as subscribe()."""
+        await self.subscribe(topic, _UNSUBSCRIBE)
 
     async def round_trip(self):
-        """Returns when the broker has answered a PINGREQ; MqttError if it cannot or does not."""
+        """Returns when the broker has answered a PINGREQ. Raises MqttError if it does not."""
         if not self.connected:
             raise MqttError("offline", "not connected")
         await self.send(Request(_PINGREQ))
@@ -227,7 +250,7 @@ class Client(Session):
             self.log("mqtt: " + text)
 
     def call(self, handler, *args):
-        """What the application's handler returns: a fault in it is its own, we go on."""
+        """Calls the application's handler; an exception in it is counted and must not end us."""
         try:
             return handler(*args)
         except Exception as error:

@@ -2,13 +2,14 @@
 
 `mqtt` imports this when the first one comes or is published.
 
-Coming: on_large(topic: str, size: int, retained: bool) gives the payload a place: a bytearray or
-memoryview of at least size bytes, or something with write(view), such as a file; or None, and it
-is dropped. When all has come, on_message(topic, place, retained) is called, with a memoryview of
-the payload if the place is memory, and a message of QoS 1 is acknowledged after that. If the
-connection ends before, a place with close() is closed, and a message of QoS 1 comes again.
+Received: on_large(topic: str, size: int, retained: bool) returns a target for the payload: a
+bytearray or memoryview of at least size bytes, or an object with write(view), such as a file; or
+None, to drop it. When all has come, on_message(topic, target, retained) is called, with a
+memoryview of the payload if the target is memory, and a message of QoS 1 is acknowledged after
+that. If the connection ends before, a target with close() is closed, and a message of QoS 1 comes
+again.
 
-A message that is wanted may take a millisecond a byte, one that is not no longer than an answer.
+A message with a target may take a millisecond a byte, one without only as long as an answer.
 """
 
 from aiotcp import const, ticks_ms
@@ -20,22 +21,22 @@ _PIECE = const(512)  # bytes read from a reader and written at a time
 
 
 async def recv(client):
-    """The body of a PUBLISH, of which client.rx[client.start:client.end] is the start."""
+    """Receives the body of a PUBLISH, which begins with client.rx[client.start:client.end]."""
     buf, kind, rest = client.rx, client.kind, client.size
     retained, confirmed = bool(kind & 1), kind & 0x06
     client.since = ticks_ms()
-    client.patience = client.reply_ms
+    client.packet_ms = client.reply_ms
     await _have(client, 2)
     topic_size = 2 + (buf[client.start] << 8 | buf[client.start + 1])
     head = topic_size + (2 if confirmed else 0)
     whole = head  # with MQTT 5's properties, of which the length has up to four bytes
-    fits = head + (4 if client.five else 0) <= len(buf)
-    if fits and client.five:
+    fits = head + (4 if client.v5 else 0) <= len(buf)
+    if fits and client.v5:
         await _have(client, min(head + 4, rest))
-        whole += client.five.span(client.start + head)
+        whole += client.v5.span(client.start + head)
     if whole > rest or confirmed > 2:
         raise client.unexpected()
-    place = None
+    target = None
     if fits and whole <= len(buf):
         await _have(client, whole)
         at = client.start
@@ -43,13 +44,13 @@ async def recv(client):
         if not stop:
             raise client.unexpected()
         more = ()
-        if client.five:
-            topic, _, more = client.five.message(stop, at + head, at + whole)
+        if client.v5:
+            topic, _, more = client.v5.message(stop, at + head, at + whole)
         else:
             topic = client.name(stop)
         rest -= whole
         if client.on_large:
-            place = client.call(client.on_large, topic, rest, retained)
+            target = client.call(client.on_large, topic, rest, retained)
     else:  # a topic or properties that do not fit
         await _pour(client, topic_size, None)
         rest -= head
@@ -57,26 +58,26 @@ async def recv(client):
         stop, whole = client.start, head - topic_size
     pid = buf[stop] << 8 | buf[stop + 1] if confirmed else 0
     client.start += whole
-    if place is None:
+    if target is None:
         client.oversized += 1
         client.say("dropped a message of %d bytes" % client.size)
     else:
-        client.patience += rest
+        client.packet_ms += rest
     done = False
     try:
-        place = await _pour(client, rest, place)
+        target = await _pour(client, rest, target)
         done = True
     finally:
-        if not done and hasattr(place, "close"):
-            client.call(place.close)
-    if place is not None and client.on_message:
-        client.call(client.on_message, topic, place, retained, *more)
+        if not done and hasattr(target, "close"):
+            client.call(target.close)
+    if target is not None and client.on_message:
+        client.call(client.on_message, topic, target, retained, *more)
     if confirmed:
         client.acks.append(pid)
         client.work.set()
-    client.patience = 0
+    client.packet_ms = 0
     for item in client.window:
-        item.since = ticks_ms()  # what was to be answered could not be, until now
+        item.since = ticks_ms()  # the broker could not answer before
 
 
 async def _have(client, size):
@@ -85,15 +86,15 @@ async def _have(client, size):
         await client.read()
 
 
-async def _pour(client, rest, place):
-    """Moves `rest` bytes of the body to the place; returns it, None if it could not take them."""
+async def _pour(client, rest, target):
+    """Moves `rest` bytes of the body to the target; returns it, or None if it failed."""
     view = None
-    if place is not None and not hasattr(place, "write"):
-        view = memoryview(place)[:rest]
+    if target is not None and not hasattr(target, "write"):
+        view = memoryview(target)[:rest]
         if len(view) < rest:
             client.say("dropped %d bytes: there was room for %d" % (rest, len(view)))
             client.oversized += 1
-            view = place = None
+            view = target = None
         at = 0
     faults = client.handler_errors
     while rest:
@@ -103,8 +104,8 @@ async def _pour(client, rest, place):
             client.start += size
             if view:
                 view[at : at + size] = part
-            elif place is not None:
-                client.call(place.write, part)
+            elif target is not None:
+                client.call(target.write, part)
         elif view:
             size = await client.stream.readinto(view[at:])
             if not size:
@@ -114,14 +115,14 @@ async def _pour(client, rest, place):
         if view:
             at += size
         rest -= size
-        if client.handler_errors > faults and place is not None:  # a full disk, perhaps
-            client.call(getattr(place, "close", str))
-            place = None
-    return view or place
+        if client.handler_errors > faults and target is not None:  # a full disk, perhaps
+            client.call(getattr(target, "close", str))
+            target = None
+    return view or target
 
 
 async def send(client, item, properties, at):
-    """The rest of a PUBLISH of which tx[:at] is the head: properties, and what a reader gives."""
+    """Sends the rest of a PUBLISH whose head is tx[:at]: properties, and the reader's bytes."""
     tx, stream, reader, rest = client.tx, client.stream, item.payload, item.size
     await stream.write(tx[:at])
     await stream.write(properties)
@@ -138,7 +139,7 @@ async def send(client, item, properties, at):
     except Exception as error:
         if stream.writing:
             raise
-        # Of a packet that is cut short only the end of the connection can free the broker.
+        # The broker waits for the rest of the packet until the connection ends.
         failure = MqttError("source", repr(error))
         client.done(item, failure)
         raise failure

@@ -1,25 +1,25 @@
-"""MQTT packets as bytes, what 3.1.1 and 5 have in common (section numbers: OASIS MQTT 3.1.1).
+"""MQTT packets as bytes, the parts that 3.1.1 and 5 share (section numbers: OASIS MQTT 3.1.1).
 
-No I/O; `head`, `put_ack` and `parse_publish` work in the caller's buffer and allocate nothing.
+No I/O. `head`, `put_ack` and `parse_publish` work in the caller's buffer and allocate nothing.
 """
 
 from aiotcp import const
 
 _CONNECT = const(0x10)
 _PUBACK = const(0x40)
-_MAX_TOPIC = const(255)  # bytes; what the client sends, MQTT itself allows 65535
+_MAX_TOPIC = const(255)  # bytes that the client sends; MQTT itself allows 65535
 _SLASH = const(0x2F)
 _PLUS = const(0x2B)
 _HASH = const(0x23)
 
 
 class MqttError(Exception):
-    """Why something did not work. `reason` is one word for programs, the text is for people.
+    """A request or a connection failed. reason: one word for programs; the text is for people.
 
     offline: there is no connection, and QoS 0 does not wait for one. lost: the connection ended.
-    refused: the broker said no (`code`: its code). timeout: no answer in time. ended: the broker
-    took leave, in MQTT 5 (`code`). protocol: it broke MQTT. link: the network link is down.
-    source: a reader gave less than it was to. stopped: run() ended.
+    refused: the broker refused (`code`: its code). timeout: no answer in time. ended: the broker
+    sent a DISCONNECT, in MQTT 5 (`code`). protocol: the broker broke MQTT. link: the network link
+    is down. source: a reader gave fewer bytes than its size. stopped: run() ended.
     """
 
     def __init__(self, reason, text, code=None):
@@ -47,33 +47,35 @@ def is_topic(data, filter=False):
 
 
 def topic_bytes(topic, filter=False):
-    """A topic name or filter of ours in UTF-8; ValueError if it is none."""
+    """The UTF-8 of a topic name or filter; raises ValueError for a malformed one."""
     data = topic.encode()
     if len(data) > _MAX_TOPIC or not is_topic(data, filter):
-        raise ValueError("no MQTT topic of 1 to %d bytes: %r" % (_MAX_TOPIC, topic[:_MAX_TOPIC]))
+        raise ValueError(
+            "not an MQTT topic of 1 to %d bytes: %r" % (_MAX_TOPIC, topic[:_MAX_TOPIC])
+        )
     return data
 
 
 def pack(value):
-    """A str or bytes-like field with its length before it (1.5.3)."""
+    """A str or bytes-like field with its length before it (1.5.3); raises ValueError."""
     data = value.encode() if isinstance(value, str) else bytes(value)
     if len(data) > 65535:
         raise ValueError("a field of %d bytes; MQTT has 65535" % len(data))
     return len(data).to_bytes(2) + data
 
 
-def connect(client_id, user, password, keepalive, clean, will, five=(4, b"", b"")):
+def connect(client_id, user, password, keepalive, clean, will, v5=(4, b"", b"")):
     """A whole CONNECT packet (3.1); arguments as for mqtt.Client.
 
-    five: protocol level, and for MQTT 5 the properties of the packet and of the will.
+    v5: protocol level, and for MQTT 5 the properties of the packet and of the will.
     """
-    level, properties, of_will = five
+    level, properties, will_properties = v5
     flags = 0x02 if clean else 0
     fields = properties + pack(client_id)
     if will:
         topic, payload, qos, retain = will
         flags |= 0x04 | qos << 3 | (0x20 if retain else 0)
-        fields += of_will + pack(topic_bytes(topic)) + pack(payload)
+        fields += will_properties + pack(topic_bytes(topic)) + pack(payload)
     if user is not None:
         flags |= 0x80
         fields += pack(user)
@@ -96,14 +98,14 @@ def put_length(buf, start, value):
     return start + 1
 
 
-def head(buf, kind, topic, id, count, five=None):
+def head(buf, kind, topic, id, count, v5=None):
     """A PUBLISH (3.3), SUBSCRIBE (3.8) or UNSUBSCRIBE (3.10) packet up to its payload.
 
     kind: the first byte; topic: bytes; id: the packet identifier, 0 for none; count: bytes that
-    follow; five: a SUBSCRIBE has properties, empty ones. Returns the size of what was written.
+    follow; v5: true if a SUBSCRIBE has (empty) properties. Returns the size of what was written.
     """
     asks = kind & 0x80
-    gap = 1 if five and asks else 0
+    gap = 1 if v5 and asks else 0
     buf[0] = kind
     size = len(topic)
     at = put_length(buf, 1, 2 + size + (2 if id else 0) + gap + count)

@@ -1,4 +1,4 @@
-"""Words for the codes a broker refuses with; imported when it does."""
+"""Words for a broker's error codes; imported at the first refusal."""
 
 from mqtt.packet import MqttError
 
@@ -16,7 +16,7 @@ def refused(code):
     return MqttError("refused", _CONNACK[code - 1], code)
 
 
-REASONS = {  # of MQTT 5 (2.4), those a client of ours may meet
+REASONS = {  # of MQTT 5 (2.4), those that this client may receive
     0x00: "normal disconnection",
     0x80: "unspecified error",
     0x81: "malformed packet",

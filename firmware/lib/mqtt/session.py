@@ -1,8 +1,8 @@
-"""The part of `mqtt` that meets the broker: one connection after another, and what outlives them.
+"""The session with a broker: one connection after another, and the state that outlives them.
 
-Three coroutines share a connection: one reads, one writes, one keeps time. Only the writer writes,
-so that a publisher that is cancelled never leaves half a packet behind. Whatever the broker does
-wrong ends the connection with an MqttError.
+Three coroutines share a connection: one reads, one writes, one watches the deadlines. Only the
+writer writes, so that a publisher that is cancelled never leaves half a packet behind. Any error
+of the broker ends the connection with an MqttError.
 """
 
 from aiotcp import const, sleep_ms, ticks_diff, ticks_ms
@@ -21,50 +21,50 @@ _PINGRESP = const(0xD0)
 _DISCONNECT = const(0xE0)
 _DUP = const(0x08)
 
-_TICK_MS = const(500)  # how often the link and the deadlines are looked at
+_TICK_MS = const(500)  # how often the link and the deadlines are checked
 _ACKS = const(8)  # PUBACKs waiting to be written; when there are more, reading waits
-_TX = const(272)  # bytes, more than the longest topic and 10; what is larger leaves in pieces
+_TX = const(272)  # bytes, more than the longest topic and 10; larger packets leave in pieces
 
 
 class Session(Requests):
-    """What outlives connections, and the work on it while there is one.
+    """The state that outlives connections, and the work on one connection.
 
-    The owner adds run(), the handlers, `link`, `reply_ms` and `ping_ms`; see mqtt.Client.
+    mqtt.Client adds run(), the handlers, `link`, `reply_ms` and `ping_ms`.
     """
 
-    def __init__(self, max_packet, most):
+    def __init__(self, max_packet, receive_maximum):
         self.rx = memoryview(bytearray(max_packet))
         self.tx = memoryview(bytearray(_TX))
         super().__init__()
-        self.most = most  # messages of QoS 1 that wait for their PUBACK, at most
-        self.five = None  # mqtt.v5.Five, if that is spoken
-        self.leaving = False
+        self.receive_maximum = receive_maximum  # messages of QoS 1 that may wait for their PUBACK
+        self.v5 = None  # mqtt.v5.Mqtt5 of a client of MQTT 5
+        self.disconnecting = False
         self.oversized = self.handler_errors = 0
         self.stream = None  # aiotcp.Stream
-        self.start = self.end = 0  # what was received and not yet looked at: rx[at:end]
+        self.start = self.end = 0  # rx[start:end] was received and not yet parsed
         self.kind = self.size = 0  # of the packet whose body starts there
-        self.patience = self.since = 0  # ms for a packet of which a part has come, and since when
+        self.packet_ms = self.since = 0  # a deadline for a packet that has begun, and since when
         self.acks = []  # packet identifiers
 
     # ------------------------------------------------------------ a connection
 
-    async def open(self, hello, clean):
-        """CONNECT and CONNACK (3.1, 3.2); returns whether the broker kept a session."""
-        self.start = self.end = self.patience = 0
-        del self.acks[:]  # the broker asks again for what the last connection did not acknowledge
-        await self.stream.write(hello)
+    async def open(self, packet, clean):
+        """CONNECT and CONNACK (3.1, 3.2); returns whether the broker has a session of ours."""
+        self.start = self.end = self.packet_ms = 0
+        del self.acks[:]  # the broker sends again what the last connection did not acknowledge
+        await self.stream.write(packet)
         while not self.peek():
             await self.read()
             self.kind = self.rx[0]
             if self.kind != _CONNACK:
                 raise self.unexpected()
-        self.patience = 0
+        self.packet_ms = 0
         at, end = self.start, self.start + self.size
         if end > self.end or end < at + 2 or self.rx[at] > 1:
             raise self.unexpected()
         present, code = self.rx[at] == 1, self.rx[at + 1]
-        if self.five:
-            self.five.accept(code, at + 2, end)
+        if self.v5:
+            self.v5.accept(code, at + 2, end)
         elif self.size > 2 or code > 5:
             raise self.unexpected()
         elif code:
@@ -79,14 +79,14 @@ class Session(Requests):
     # ------------------------------------------------------------ reading
 
     async def read(self):
-        """Receives some more behind what is there."""
+        """Receives more bytes behind rx[:end]."""
         buf, at, end = self.rx, self.start, self.end
         if at:
             end -= at
             buf[:end] = buf[at : self.end]
             self.start, self.end = 0, end
-        if end and not self.patience:
-            self.patience = self.reply_ms
+        if end and not self.packet_ms:
+            self.packet_ms = self.reply_ms
             self.since = ticks_ms()
         size = await self.stream.readinto(buf[end:])
         if not size:
@@ -94,9 +94,9 @@ class Session(Requests):
         self.end = end + size
 
     def peek(self):
-        """Whether a packet is there: its first byte, its remaining length (2.2), and its body.
+        """Whether a whole packet has come: first byte, remaining length (2.2) and body.
 
-        Of a packet that is larger than the buffer there is only the start of the body.
+        Of a packet that is larger than the buffer only the start of the body has.
         """
         buf, start = self.rx, self.start
         at = start + 1
@@ -117,15 +117,15 @@ class Session(Requests):
         return True
 
     def unexpected(self):
-        """The MqttError of a packet that is malformed, or has no place here."""
+        """The MqttError of a packet that is malformed or out of place."""
         return MqttError("protocol", "packet 0x%02x of %d bytes" % (self.kind, self.size))
 
     async def recv(self):
-        """Takes packets for ever."""
+        """Receives packets for ever."""
         while True:
             while not self.peek():
                 await self.read()
-            self.patience = 0
+            self.packet_ms = 0
             end = self.start + self.size
             if self.kind & 0xF0 != _PUBLISH:
                 self.unpack(end)
@@ -138,18 +138,18 @@ class Session(Requests):
                 end = self.start
             self.start = end
             while len(self.acks) >= _ACKS:
-                await self.news.wait()
+                await self.changed.wait()
 
     def message(self, end):
-        """The body of a PUBLISH is at rx[at:end]."""
+        """Handles a PUBLISH whose body is rx[start:end]."""
         buf, kind = self.rx, self.kind
         stop = wire.parse_publish(buf, kind, self.start, end)
         if not stop:
             raise self.unexpected()
         start = stop + 2 if kind & 0x06 else stop
         more = ()
-        if self.five:
-            topic, start, more = self.five.message(stop, start, end)
+        if self.v5:
+            topic, start, more = self.v5.message(stop, start, end)
         else:
             topic = self.name(stop)
         if self.on_message:
@@ -159,7 +159,7 @@ class Session(Requests):
             self.work.set()
 
     def name(self, stop):
-        """The topic of the PUBLISH at rx[at:stop]."""
+        """The topic of a PUBLISH, which ends at rx[stop]."""
         topic = self.rx[self.start + 2 : stop]
         if wire.is_topic(topic):
             try:
@@ -169,15 +169,15 @@ class Session(Requests):
         raise self.unexpected()
 
     def unpack(self, end):
-        """Everything but PUBLISH answers a Request (3.4, 3.9, 3.11, 3.13)."""
+        """Handles any other packet: an answer to a Request (3.4, 3.9, 3.11, 3.13)."""
         # In twos: four at a time would make a tuple.
         buf, at = self.rx, self.start
         kind, size = self.kind, self.size
         code = pid = 0
         if end > self.end:
             raise self.unexpected()
-        if self.five:
-            code = self.five.decode(end)
+        if self.v5:
+            code = self.v5.decode(end)
         elif kind == _SUBACK and size == 3:
             code = buf[at + 2]
         elif size != (2 if kind in (_PUBACK, _UNSUBACK) else 0 if kind == _PINGRESP else None):
@@ -188,12 +188,14 @@ class Session(Requests):
             raise self.unexpected()
         if not self.match(kind, pid, code) and not pid:
             raise self.unexpected()
-        # An unknown identifier is no error: its publisher may have given up waiting.
+        # An unknown identifier is not an error: its publisher may have stopped waiting.
 
     # ------------------------------------------------------------ writing
 
     async def write(self):
-        """Acknowledgements first, then what has not been written in this session, oldest first."""
+        """Writes acknowledgements first, then requests not yet written in this session, the oldest
+        first.
+        """
         acks, tx, work = self.acks, self.tx, self.work
         while True:
             if acks:
@@ -203,7 +205,7 @@ class Session(Requests):
                 await self.stream.write(tx[:at])
                 del acks[: at // 4]
                 self.update()
-            elif self.leaving:
+            elif self.disconnecting:
                 await self.stream.write(bytes((_DISCONNECT, 0)))
                 return
             elif not await self.step():
@@ -211,12 +213,12 @@ class Session(Requests):
                 await work.wait()
 
     async def step(self):
-        """Writes the next Request; returns False if there is none that may be written now."""
-        flying = 0
+        """Writes the next Request; returns False if none may be written now."""
+        in_flight = 0
         for item in self.window:
             if item.session == self.sessions:
-                flying += item.confirmed
-            elif flying < self.most or not item.confirmed:
+                in_flight += item.confirmed
+            elif in_flight < self.receive_maximum or not item.confirmed:
                 break
         else:
             return False
@@ -226,13 +228,13 @@ class Session(Requests):
             kind |= _DUP  # a first attempt may have reached the broker (3.3.1.1)
         item.session = self.sessions
         properties = item.properties
-        if self.five and kind & 0xF0 == _PUBLISH:
-            topic, properties = self.five.encode(item)
+        if self.v5 and kind & 0xF0 == _PUBLISH:
+            topic, properties = self.v5.encode(item)
         if kind == _PINGREQ:
             tx[0], tx[1], at = kind, 0, 2
         else:
             rest = len(properties) + (len(payload) if item.size is None else item.size)
-            at = wire.head(tx, kind, topic, item.id, rest, self.five)
+            at = wire.head(tx, kind, topic, item.id, rest, self.v5)
         if item.size is None:
             for part in (properties, payload):
                 size = min(len(part), len(tx) - at)
@@ -257,7 +259,7 @@ class Session(Requests):
     # ------------------------------------------------------------ keeping time
 
     async def poll(self):
-        """Looks at the link and the deadlines, and sees to it that a quiet broker is asked."""
+        """Checks the link and the deadlines, and pings a broker that has been silent."""
         stream = self.stream
         while True:
             await sleep_ms(_TICK_MS)
@@ -266,10 +268,10 @@ class Session(Requests):
                 raise MqttError("link", "the network link is down")
             if stream.writing and ticks_diff(now, stream.sent) > limit:
                 raise MqttError("timeout", "the broker does not read")
-            if self.patience and ticks_diff(now, self.since) > self.patience:
+            if self.packet_ms and ticks_diff(now, self.since) > self.packet_ms:
                 raise MqttError("timeout", "the broker stopped in the middle of a packet")
             # While a packet is on its way, in or out, nothing else can be answered.
-            waits = not (stream.writing or self.patience)
+            waits = not (stream.writing or self.packet_ms)
             pinging = False
             for item in self.window:
                 pinging = pinging or item.kind == _PINGREQ

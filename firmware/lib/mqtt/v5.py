@@ -1,8 +1,8 @@
 """MQTT 5 for `mqtt`: properties, reason codes, topic aliases, flow control.
 
-Imported when a Client is made with version=5 (section numbers: OASIS MQTT 5.0). Properties go
-into connect, will and publish, and come with messages, as {constant below: value}: an int, a str,
-bytes, and for USER_PROPERTY a list of (name, value).
+A Client with version=5 imports it (section numbers: OASIS MQTT 5.0). Properties of connect, will,
+publish and of messages are {constant below: value}: an int, a str, bytes, and for USER_PROPERTY a
+list of (name, value).
 """
 
 from aiotcp import const
@@ -29,7 +29,7 @@ RETAIN_AVAILABLE = const(0x25)
 USER_PROPERTY = const(0x26)
 MAXIMUM_PACKET_SIZE = const(0x27)  # bytes
 
-_NUMBER = const(5)  # 2.2.2.2: 1, 2 and 4 stand for so many bytes, 0 for no property
+_NUMBER = const(5)  # 2.2.2.2: 1, 2 and 4 mean so many bytes, 0 that there is no such property
 _TEXT = const(6)
 _BINARY = const(7)
 _PAIR = const(8)
@@ -51,17 +51,17 @@ _UNSUBACK = const(0xB0)
 _PINGRESP = const(0xD0)
 _DISCONNECT = const(0xE0)
 
-_RECEIVE = const(8)  # messages of QoS 1 that the broker may have under way to us
-_ALIASES = const(8)  # topics of ours that get one: the first of a connection
+_RECEIVE_MAXIMUM = const(8)  # messages of QoS 1 that the broker may send before a PUBACK
+_ALIASES = const(8)  # topics that get one: the first that a connection sends
 _NONE = {}
 
 
 def encode(properties, allowed):
-    """Properties as bytes, without the length before them; ValueError for what cannot be."""
+    """Properties as bytes, without the length before them; raises ValueError."""
     data = b""
     for key, value in (properties or _NONE).items():
         if key not in allowed:
-            raise ValueError("MQTT 5 property 0x%02x has no place here" % key)
+            raise ValueError("MQTT 5 property 0x%02x is not allowed here" % key)
         kind = _TYPES[key]
         for part in value if kind == _PAIR else (value,):
             data += bytes((key,))
@@ -77,12 +77,15 @@ def encode(properties, allowed):
 
 
 def with_length(data):
+    """Encoded properties with their length before them."""
     start = bytearray(4)
     return bytes(start[: wire.put_length(start, 0, len(data))]) + data
 
 
 def decode(buf, at, end, allowed):
-    """(properties, position after them) of the length and properties at buf[at:end]."""
+    """(properties, position after them) of the length and properties at buf[at:end]. Raises
+    MqttError.
+    """
     size, at = _number(buf, at, end)
     stop = at + size
     found = {} if size else _NONE
@@ -133,27 +136,29 @@ def _number(buf, at, end):
     raise MqttError("protocol", "a malformed length of properties")
 
 
-class Five:
-    """The part of a Client that speaks MQTT 5. properties: those of the last CONNACK."""
+class Mqtt5:
+    """The part of a Client that speaks MQTT 5. properties: those of the last CONNACK; reason: the
+    text of the last answer if that was a refusal, else "".
+    """
 
     def __init__(self, client):
         self._client = client
-        self._window = client.most
+        self._window = client.receive_maximum
         self.properties = _NONE
-        self.reason = ""  # of the last answer, if it was a refusal
-        self._ours = {}  # topic: alias
-        self._theirs = {}  # alias: topic
-        self._most_theirs = 0
+        self.reason = ""
+        self._sent_aliases = {}  # topic: alias
+        self._received_aliases = {}  # alias: topic
+        self._alias_maximum = 0
 
-    def connect(self, properties, of_will):
-        """What wire.connect() is to add: level, properties, properties of the will."""
-        known = {RECEIVE_MAXIMUM: _RECEIVE}
+    def connect(self, properties, will_properties):
+        """For packet.connect: level, encoded properties, encoded properties of the will."""
+        known = {RECEIVE_MAXIMUM: _RECEIVE_MAXIMUM}
         if not self._client.on_large:
             known[MAXIMUM_PACKET_SIZE] = len(self._client.rx)
         known.update(properties or _NONE)
-        self._most_theirs = known.get(TOPIC_ALIAS_MAXIMUM, 0)
+        self._alias_maximum = known.get(TOPIC_ALIAS_MAXIMUM, 0)
         data = encode(known, _OF_CONNECT)
-        return 5, with_length(data), with_length(encode(of_will, _OF_WILL))
+        return 5, with_length(data), with_length(encode(will_properties, _OF_WILL))
 
     def accept(self, code, at, end):
         """The rest of a CONNACK (3.2): its reason code, and properties at rx[at:end]."""
@@ -164,32 +169,32 @@ class Five:
         if code:
             raise MqttError("refused", self._say(code, found), code)
         self.properties = found
-        self._ours = {}
-        self._theirs = {}
-        client.most = min(self._window, found.get(RECEIVE_MAXIMUM, 65535))
+        self._sent_aliases = {}
+        self._received_aliases = {}
+        client.receive_maximum = min(self._window, found.get(RECEIVE_MAXIMUM, 65535))
         if found.get(SERVER_KEEP_ALIVE):
             client.ping_ms = found[SERVER_KEEP_ALIVE] * 500
         for item in list(client.window):
             if not client.rx[client.start] & 1:
-                item.session = 0  # the broker forgot us; what goes out again is new (4.1)
+                item.session = 0  # the broker has no session: nothing is a repetition (4.1)
             try:
-                self._suits(item)
+                self._check(item)
             except MqttError as error:
                 client.done(item, error)
 
     def pack(self, item, properties):
-        """Gives a message its properties; MqttError if the broker has said it takes none such."""
+        """Gives a message its properties; raises MqttError if the broker does not accept it."""
         item.properties = encode(properties, _OF_PUBLISH)
-        self._suits(item)
+        self._check(item)
 
-    def _suits(self, item):
+    def _check(self, item):
         if item.kind & 0xF0 != _PUBLISH:
             return
         size = len(item.payload) if item.size is None else item.size
         size += 13 + len(item.topic) + len(item.properties)
-        most = self.properties.get(MAXIMUM_PACKET_SIZE, size)
+        limit = self.properties.get(MAXIMUM_PACKET_SIZE, size)
         code = 0
-        if size > most:
+        if size > limit:
             code = 0x95
         elif item.kind & 1 and not self.properties.get(RETAIN_AVAILABLE, 1):
             code = 0x9A
@@ -201,18 +206,18 @@ class Five:
     def encode(self, item):
         """(topic, properties) of a PUBLISH as they are written on this connection (3.3.2.3.4)."""
         topic, data = item.topic, item.properties
-        most = min(_ALIASES, self.properties.get(TOPIC_ALIAS_MAXIMUM, 0))
-        alias = self._ours.get(topic)
-        if alias or len(self._ours) < most:
+        limit = min(_ALIASES, self.properties.get(TOPIC_ALIAS_MAXIMUM, 0))
+        alias = self._sent_aliases.get(topic)
+        if alias or len(self._sent_aliases) < limit:
             if alias:
                 topic = b""
             else:
-                alias = self._ours[topic] = len(self._ours) + 1
+                alias = self._sent_aliases[topic] = len(self._sent_aliases) + 1
             data += bytes((TOPIC_ALIAS, 0, alias))
         return topic, with_length(data)
 
     def span(self, at):
-        """The size of the properties at rx[at], of which at least the length is there."""
+        """The size of the properties at rx[at], of which at least the length has come."""
         size, start = _number(self._client.rx, at, self._client.end)
         return start - at + size
 
@@ -223,20 +228,20 @@ class Five:
         client = self._client
         found, at = decode(client.rx, at, end, _OF_MESSAGE)
         alias = found.get(TOPIC_ALIAS)
-        if alias is not None and not 0 < alias <= self._most_theirs:
+        if alias is not None and not 0 < alias <= self._alias_maximum:
             raise MqttError("protocol", "topic alias %d" % alias)
         if stop > client.start + 2:
             topic = client.name(stop)
             if alias:
-                self._theirs[alias] = topic
-        elif alias in self._theirs:
-            topic = self._theirs[alias]
+                self._received_aliases[alias] = topic
+        elif alias in self._received_aliases:
+            topic = self._received_aliases[alias]
         else:
             raise MqttError("protocol", "a PUBLISH without a topic")
         return topic, at, (found,)
 
     def decode(self, end):
-        """The reason code of anything but PUBLISH, at rx[at:end]; MqttError for what is none."""
+        """The reason code of any packet but PUBLISH, at rx[at:end]; raises MqttError."""
         client = self._client
         buf, at, kind, size = client.rx, client.start, client.kind, client.size
         code, found = 0, _NONE
@@ -258,7 +263,7 @@ class Five:
             raise client.unexpected()
         self.reason = self._say(code, found) if code >= 128 else ""
         if kind == _DISCONNECT:
-            raise MqttError("ended", "the broker took leave: " + self._say(code, found), code)
+            raise MqttError("ended", "the broker disconnected: " + self._say(code, found), code)
         return code
 
     def _say(self, code, found):

@@ -1,9 +1,10 @@
-"""SenML packs in CBOR (RFC 8428): measurements out, deterministic, into a buffer of the caller;
-and back, resolved (section 4.6).
+"""SenML packs in CBOR (RFC 8428): encodes measurements, deterministically, into a caller's buffer.
 
     pack = Pack("urn:dev:org:example:gw-1:", None, bytearray(256))
     pack.add("temperature", 2153, "Cel", -5, 100)  # 21.53 Cel, five seconds ago
     send(pack.finish())
+
+`senml_cbor.reader` decodes packs.
 """
 
 import cbor
@@ -16,6 +17,8 @@ except ImportError:
     def const(value):
         return value
 
+
+__version__ = "0.3.0"
 
 MAX_RECORDS = const(64)
 MAX_NAME = const(128)  # characters of base name and name
@@ -37,27 +40,27 @@ _VD = const(8)
 
 
 class SenmlError(ValueError):
-    """Not a SenML pack, or not a record that may be put into one."""
+    """Not a SenML pack, or a record that a pack cannot hold."""
 
 
 class Pack:
-    """A pack being put together in one buffer. With integers below 2**30 and a buffer given,
-    nothing is allocated until it is asked for.
+    """A pack being encoded in one buffer. With integers below 2**30 and a buffer given, nothing is
+    allocated before `finish`.
 
-    The base fields belong into the first record, behind its own (the keys of a map are sorted),
-    and the base time is known last, when the pack is sent. So records are written behind a gap,
-    and `finish` moves the few bytes of the first one down. count, first, fields: how many records
-    there are, where the first one ends, how many fields it has; with them and the bytes from
-    `gap` to `writer.at` a pack can be laid aside and taken up again (`resume`).
+    The base fields belong to the first record, behind its own (the keys of a map are sorted), and
+    the base time is known last, when the pack is sent. So records are written behind a gap, and
+    `finish` moves the few bytes of the first one down. count: records so far; first: where the
+    first one ends; fields: how many fields it has. With these and the bytes from `gap` to
+    `writer.at` a pack can be stored and continued later (`resume`).
     """
 
     def __init__(self, base_name, base_time=None, buf=None):
-        """base_name goes before every name ("urn:dev:org:..."). base_time is added to every time:
-        seconds since 1970, or left out by a device without a clock, whose times are then relative
-        to now. buf: bytearray; a record that finds no room in it is refused.
+        """base_name: str, before every name ("urn:dev:org:..."). base_time: seconds since 1970,
+        added to every time; None on a device without a clock, whose times are relative to now.
+        buf: bytearray; a record that does not fit it is refused.
         """
         self._base = base_name.encode()
-        _check_name(b"", self._base)
+        check_name(b"", self._base)
         self.base_time = base_time
         self.buf = bytearray(_BUFFER) if buf is None else buf
         self.gap = _AHEAD + len(self._base)
@@ -65,8 +68,7 @@ class Pack:
         self.begin()
 
     def begin(self, buf=None, at=0, end=None):
-        """Starts over: in its own buffer, or lays records down in another one, from `at` on, to
-        be taken up by `resume`."""
+        """Starts over in its own buffer, or in buf[at:end], to store records for `resume`."""
         self.writer.begin(buf or self.buf, at if buf else self.gap, end)
         self.count = self.first = self.fields = 0
         self._start = None
@@ -75,14 +77,14 @@ class Pack:
         return self.count
 
     def add(self, name, value, unit=None, time=None, divisor=None, more=b""):
-        """Adds a record. name: str or bytes, and `more` behind it; value: int, float, bool, str or
+        """Adds a record. name: str or bytes, with `more` appended; value: int, float, bool, str or
         bytes; unit: of the SenML units registry; time: seconds, added to the base time; divisor:
-        of an int, see cbor.writer.Writer.ratio. Raises SenmlError, also when the pack is full; it
-        is then as it was.
+        of an int, see cbor.writer.Writer.ratio. Raises SenmlError, also when the pack is full, and
+        leaves the pack unchanged then.
         """
         if self._start is not None or self.count == MAX_RECORDS:
             raise SenmlError("a SenML pack holds %d records, and none once finished" % MAX_RECORDS)
-        _check_name(self._base, name, more)
+        check_name(self._base, name, more)
         label = _value_label(value)
         writer = self.writer
         before = writer.at
@@ -118,8 +120,8 @@ class Pack:
         self.count += 1
 
     def resume(self, size, count, first, fields):
-        """Takes up records whose `size` bytes the caller has put at buf[gap:]. first: where the
-        first one ended, counted from where it began.
+        """Continues with stored records, whose `size` bytes the caller has copied to buf[gap:].
+        first: the size of the first one.
         """
         self.begin()
         self.writer.at = self.gap + size
@@ -129,7 +131,8 @@ class Pack:
 
     def finish(self, extra=()):
         """The pack, as a memoryview of the buffer; no record can be added after it. extra: (label,
-        integer) fields for the first record, at most two, sorted, with labels below -24.
+        integer) fields for the first record, at most two, sorted, with labels below -24. Raises
+        SenmlError for a pack without records.
         """
         if not self.count:
             raise SenmlError("a SenML pack without records")
@@ -181,14 +184,6 @@ class Pack:
         self._start = start
 
 
-def decode(buf, max_size=4096):
-    """The resolved records of a pack (bytes-like), a list of senml_cbor.reader.Record. Raises
-    SenmlError."""
-    from senml_cbor.reader import decode  # RAM only where packs come in
-
-    return decode(buf, max_size)
-
-
 def _value_label(value):
     if value is True or value is False:
         return _VB
@@ -216,8 +211,8 @@ def _write_number(writer, number, divisor):
         writer.int(number)
 
 
-def _check_name(base, name, more=b""):
-    """RFC 8428 section 4.5.1."""
+def check_name(base, name, more=b""):
+    """Raises SenmlError unless base + name + more is a name of RFC 8428 section 4.5.1."""
     if not 0 < len(base) + len(name) + len(more) <= MAX_NAME:
         raise SenmlError("a SenML name has 1 to %d characters" % MAX_NAME)
     first = not base
@@ -229,5 +224,5 @@ def _check_name(base, name, more=b""):
             or 0x30 <= code <= 0x39
             or (not first and code in b"-:./_")
         ):
-            raise SenmlError("SenML name %r: %#x may not be there" % (name, code))
+            raise SenmlError("SenML name %r: %#x is not allowed there" % (name, code))
         first = False

@@ -1,10 +1,15 @@
-"""SenML packs in CBOR (RFC 8428) read and resolved (section 4.6), for `senml_cbor.decode`."""
+"""Decodes and resolves SenML packs in CBOR (RFC 8428 section 4.6). Imported only where packs come
+in, for its RAM.
+
+    for record in reader.decode(message):
+        print(record.name, record.value, record.unit, record.time)
+"""
 
 from collections import namedtuple
 
 import cbor
 
-from senml_cbor import MAX_RECORDS, SenmlError, _check_name
+from senml_cbor import MAX_RECORDS, SenmlError, check_name
 
 try:
     from micropython import const
@@ -40,8 +45,10 @@ _NUMBER = (int, cbor.FLOAT) if cbor.FLOAT else int
 Record = namedtuple("Record", ("name", "value", "unit", "time", "sum", "update_time"))
 
 
-def decode(buf, max_size):
-    """The resolved records of a pack (bytes-like), a list of Record. Raises SenmlError."""
+def decode(buf, max_size=4096):
+    """The resolved records of a pack (bytes-like, at most max_size bytes), a list of Record.
+    Raises SenmlError.
+    """
     try:
         pack = cbor.loads(buf, max_size, 3, MAX_RECORDS * 16)
     except cbor.CborError as error:
@@ -88,7 +95,7 @@ def _is_number(value):
 
 def _resolved(fields, base):
     name = base[_BN] + fields.get(_N, "")
-    _check_name(b"", name.encode())
+    check_name(b"", name.encode())
     total = fields.get(_S)
     if base[_BS] is not None:
         total = base[_BS] + (total or 0)

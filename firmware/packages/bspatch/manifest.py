@@ -1,8 +1,8 @@
 # ruff: noqa: F821 - MicroPython gives a manifest its functions
-metadata(description="Applies binary patches, streaming, in 4 KiB", version="0.2.0")
+metadata(description="Applies binary patches, streaming, in 4 KiB", version="0.3.0")
 
-module("bspatch/__init__.py", base_path="../../lib")
-module("bspatch/adaptive.py", base_path="../../lib")
-module("bspatch/plain.py", base_path="../../lib")
-module("bspatch/start.py", base_path="../../lib")
-module("bspatch/viper.py", base_path="../../lib")
+package(
+    "bspatch",
+    ("__init__.py", "adaptive.py", "out.py", "plain.py", "start.py", "viper.py"),
+    base_path="../../lib",
+)

@@ -1,10 +1,10 @@
 # ruff: noqa: F821 - MicroPython gives a manifest its functions
 metadata(
     description="Asyncio HTTP GET into a caller's buffer, resumable with Range; a small POST",
-    version="0.1.0",
+    version="0.2.0",
 )
 
-module("aiotcp.py", base_path="../../lib")
-module("http_client/__init__.py", base_path="../../lib")
-module("http_client/get.py", base_path="../../lib")
-module("http_client/post.py", base_path="../../lib")
+add_library("tidegate", "..")
+require("aiotcp", library="tidegate")
+
+package("http_client", ("__init__.py", "get.py", "post.py"), base_path="../../lib")

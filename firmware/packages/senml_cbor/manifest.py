@@ -1,8 +1,7 @@
 # ruff: noqa: F821 - MicroPython gives a manifest its functions
-metadata(description="SenML packs in CBOR", version="0.2.0")
+metadata(description="SenML packs in CBOR", version="0.3.0")
 
-module("cbor/__init__.py", base_path="../../lib")
-module("cbor/floats.py", base_path="../../lib")
-module("cbor/writer.py", base_path="../../lib")
-module("senml_cbor/__init__.py", base_path="../../lib")
-module("senml_cbor/reader.py", base_path="../../lib")
+add_library("tidegate", "..")
+require("cbor", library="tidegate")
+
+package("senml_cbor", ("__init__.py", "reader.py"), base_path="../../lib")

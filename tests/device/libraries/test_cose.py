@@ -74,7 +74,7 @@ def test_pinned_key():
     why, entry = next(entries("valid"))
     message, key, payload = parts(entry)
     sign1 = cose.decode_sign1(message)
-    true(cose.verify_sign1(sign1, ed25519.pin(key), payload, verify=ed25519.verify_pinned))
+    true(cose.verify_sign1(sign1, ed25519.precompute(key), payload, verify=ed25519.verify_precomputed))
 
 
 def test_mutations_are_refused():

@@ -14,7 +14,7 @@ import cbor
 import check
 import cose
 import mutations
-import senml_cbor
+import senml_cbor.reader
 import sim_commands
 from bspatch import adaptive, plain
 from check import vectors
@@ -250,7 +250,7 @@ class Telemetry(Target):
 
     def judge(self, data, known, seed):
         try:
-            senml_cbor.decode(data)
+            senml_cbor.reader.decode(data)
         except senml_cbor.SenmlError:
             return False
         return True

@@ -7,7 +7,7 @@ import sys
 from binascii import hexlify, unhexlify
 
 sys.path.insert(0, sys.argv[1])
-import senml_cbor
+import senml_cbor.reader
 
 RECORDS = (
     ("temperature", 2150, "Cel", None, 100),
@@ -31,7 +31,7 @@ def write():
 def read(path):
     with open(path) as file:
         for line in file:
-            records = senml_cbor.decode(unhexlify(line.strip()))
+            records = senml_cbor.reader.decode(unhexlify(line.strip()))
             print(json.dumps([[record.name, record.value, record.unit, record.time] for record in records]))
 
 

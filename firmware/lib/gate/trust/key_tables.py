@@ -27,7 +27,7 @@ class Pins:
         self._feed = feed
 
     def table(self, public_key):
-        """What ed25519.pin makes of a trusted key, or None if there is no room for it."""
+        """What ed25519.precompute makes of a trusted key, or None if there is no room for it."""
         name = _PREFIX + "".join("%02x" % byte for byte in public_key[:8])
         gc.collect()  # the table wants its place in one piece, to be read as to be made
         try:
@@ -45,7 +45,7 @@ class Pins:
         for other in kept if len(kept) >= _MOST else ():
             self._state.remove(other)
         gc.collect()
-        data = ed25519.pin(public_key, self._feed)
+        data = ed25519.precompute(public_key, self._feed)
         data.extend(hashlib.sha256(data).digest())
         self._state.write(name, data)
         return data

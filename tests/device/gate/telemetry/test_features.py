@@ -4,7 +4,7 @@ import gc
 import math
 
 import scratch
-import senml_cbor
+import senml_cbor.reader
 from check import Random, equal, ground, raises, true
 from gate.telemetry import calibration
 from gate.telemetry.e2e_frame import Frame, crc8
@@ -168,7 +168,7 @@ def features(samples, scale=1, over=None, period_ms=100):
     for at in range(len(samples)):
         stream.sample(5000 + at * period_ms)
     stream.tell(pack)
-    return {record.name[4:]: record.value for record in senml_cbor.decode(pack.encode())}
+    return {record.name[4:]: record.value for record in senml_cbor.reader.decode(pack.encode())}
 
 
 def close(got, wanted, what):

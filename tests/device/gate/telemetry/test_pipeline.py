@@ -1,7 +1,7 @@
 """Telemetry on its way out: in order, kept while the link is away, bounded, nothing lost without being counted."""
 
 import cbor
-import senml_cbor
+import senml_cbor.reader
 from check import equal, ground, true
 from gate.telemetry.streams import Measure, Stream
 from sim_telemetry import Place, counter
@@ -29,7 +29,7 @@ def test_a_pack_byte_for_byte():
         b"\x81\xa6\x00\x61t\x01\x63Cel\x02\xf9\x4d\x60"
         + b"\x21\x78\x1aurn:dev:org:tidegate:gw-1:\x22\x26\x39\x01\x00\x19\x03\xe9",
     )
-    record = senml_cbor.decode(payload)[0]
+    record = senml_cbor.reader.decode(payload)[0]
     equal((record.name, record.value, record.unit, record.time), (BASE + "t", 21.5, "Cel", -7))
 
 

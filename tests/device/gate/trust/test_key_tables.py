@@ -31,15 +31,15 @@ def pins():
 def test_made_once():
     key, message, signature = next(signatures())
     tables, state, fed = pins()
-    true(pure.verify_pinned(tables.table(key), message, signature))
+    true(pure.verify_precomputed(tables.table(key), message, signature))
     true(len(fed) >= 8, fed)
     equal(len(state.names()), 1)
     made = len(fed)
     gc.collect()
     table = tables.table(key)
     equal(len(fed), made)
-    true(pure.verify_pinned(table, message, signature))
-    true(not pure.verify_pinned(table, message + b"x", signature))
+    true(pure.verify_precomputed(table, message, signature))
+    true(not pure.verify_precomputed(table, message + b"x", signature))
 
 
 def test_mended():
@@ -56,11 +56,11 @@ def test_mended():
             file.write(bytes((byte ^ 1,)))
         gc.collect()
         made = len(fed)
-        true(pure.verify_pinned(tables.table(key), message, signature), at)
+        true(pure.verify_precomputed(tables.table(key), message, signature), at)
         true(len(fed) > made)
     state.write(name, b"cut off")
     gc.collect()
-    true(pure.verify_pinned(tables.table(key), message, signature))
+    true(pure.verify_precomputed(tables.table(key), message, signature))
     equal(state.size(name), size)
 
 

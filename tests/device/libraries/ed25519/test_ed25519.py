@@ -63,13 +63,13 @@ def test_pinned_says_the_same():
     for why, valid, (key, message, signature) in entries():
         if key not in pins:
             try:
-                pins = {key: ed25519.pin(key)}
+                pins = {key: ed25519.precompute(key)}
             except ValueError:
                 # Keys that verify refuses, and the keys of mixed order that it has to take.
                 true(not valid or "mixed order" in why, why)
                 refused += 1
                 continue
-        equal(ed25519.verify_pinned(pins[key], message, signature), valid, why)
+        equal(ed25519.verify_precomputed(pins[key], message, signature), valid, why)
         seen[valid] += 1
     true(seen[True] >= 5 and seen[False] >= 10 and refused >= 3, seen)
 
@@ -81,12 +81,12 @@ def test_pin_of_the_base_point_is_its_table():
 
     # pin works with the negative of the key, so this is the negative of the base point.
     base = b"\x58" + b"\x66" * 30 + b"\xe6"
-    equal(hexlify(ed25519.pin(base)[32:]), hexlify(TABLE))
+    equal(hexlify(ed25519.precompute(base)[32:]), hexlify(TABLE))
 
 
 def test_pin_refuses():
     for bad in (b"", bytes(31), bytes(32), b"\x01" + bytes(31), b"\xff" * 32, b"\x02" + bytes(31), bytes(33)):
-        raises(ValueError, ed25519.pin, bad)
+        raises(ValueError, ed25519.precompute, bad)
 
 
 def test_bad_types_of_length_never_raise():

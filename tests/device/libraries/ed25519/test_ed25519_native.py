@@ -84,11 +84,11 @@ def test_chosen_where_it_can_be_loaded():
         equal(ed25519.verify(key, message, signature), valid, why)
         # A table is as good as the key; machine code reads no more of it than the key.
         try:
-            pinned = ed25519.pin(key)
+            pinned = ed25519.precompute(key)
         except ValueError:
             continue
-        equal(ed25519.verify_pinned(pinned, message, signature), valid, why)
-        equal(ed25519.verify_pinned(pinned[:32], message, signature), False, why)
+        equal(ed25519.verify_precomputed(pinned, message, signature), valid, why)
+        equal(ed25519.verify_precomputed(pinned[:32], message, signature), False, why)
         seen += 1
     true(seen >= 3, seen)
 
@@ -97,5 +97,5 @@ def test_pin_feeds():
     if ground == "cortex-m3":
         skip("the same everywhere")
     fed = []
-    ed25519.pin(b"\x58" + b"\x66" * 30 + b"\xe6", lambda: fed.append(1))
+    ed25519.precompute(b"\x58" + b"\x66" * 30 + b"\xe6", lambda: fed.append(1))
     true(len(fed) >= 8, fed)

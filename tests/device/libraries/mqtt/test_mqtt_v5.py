@@ -115,7 +115,7 @@ def test_aliases_and_limits_with_mosquitto():
         topic = "a/long/topic/that/is/worth/an/alias/" + ground
         device = client("alias-" + ground, version=5, on_message=inbox, max_packet=512)
         async with Running(device):
-            true(device.five.properties[v5.TOPIC_ALIAS_MAXIMUM] > 0, "mosquitto takes aliases")
+            true(device.v5.properties[v5.TOPIC_ALIAS_MAXIMUM] > 0, "mosquitto takes aliases")
             await device.subscribe(topic + "/#", 1)
             for number in range(30):  # more topics than aliases, each more than once
                 await device.publish("%s/%d" % (topic, number % 15), b"%d" % number, 1)
