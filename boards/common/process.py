@@ -1,8 +1,9 @@
-"""Another program, started without a shell: its own process group, nothing inherited but a pipe for what it says, and
-limits on CPU time, memory and files. For boards that are Linux machines.
+"""Runs another program without a shell, on boards that are Linux machines: in its own process
+group, inheriting only a pipe for its output, with limits on CPU time, memory and files.
 
-MicroPython has no module for it, and os.system is a shell. So: fork and execve of the C library. The child runs a few
-lines of Python between the two, which is safe because this program has one thread.
+MicroPython has no module for it, and os.system is a shell. So this uses fork and execve of the C
+library. The child runs a few lines of Python between the two, which is safe because this program
+has one thread.
 """
 
 import os
@@ -73,7 +74,9 @@ class Process:
     """code: how it ended, once read() returned b"": the exit code, or minus the signal."""
 
     def __init__(self, name, arguments, cpu_s, memory):
-        """name: of a program of the system; arguments: texts; cpu_s: seconds of CPU; memory: bytes of address space."""
+        """name: of a program of the system; arguments: a list of str; cpu_s: seconds of CPU;
+        memory: bytes of address space.
+        """
         path = find(name)
         (argv, first), (envp, second) = _words([name] + list(arguments)), _words(_ENVIRONMENT)
         ends = array("i", (0, 0))
@@ -110,7 +113,7 @@ class Process:
                 if self._end(_WNOHANG):
                     return
                 time.sleep_ms(_KILL_MS)
-            # It hangs in the kernel, on a dead disk for instance: whoever waited would hang with it.
+            # It hangs in the kernel, on a dead disk for instance: do not wait for it.
             _close(self._file)
             self.code = -_SIGKILL
 
@@ -130,7 +133,7 @@ def _words(texts):
 
 
 def _become(path, argv, envp, out, cpu_s, memory):
-    """In the child: leaves everything of the parent behind and becomes the program; never returns."""
+    """In the child: drops all that is the parent's and becomes the program; never returns."""
     try:
         _setpgid(0, 0)
         _prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)

@@ -1,6 +1,6 @@
-"""A ROM segment of MicroPython's own (vfs.rom_ioctl), where it can be erased piece by piece: since MicroPython 1.29.
+"""MicroPython's own ROM segment (vfs.rom_ioctl), if single blocks can be erased: since 1.29.
 
-Before that a segment could be erased from its beginning only, which would take the running slot with it.
+Before that a segment could be erased from its beginning only, which would erase the running slot.
 """
 
 import vfs
@@ -14,7 +14,7 @@ _LEAST_ERASE = const(6)
 
 
 class Segment:
-    """Segment 0. size: bytes, 0 where there is none that can be used."""
+    """Segment 0. size: bytes, 0 if there is no usable one."""
 
     def __init__(self, block):
         self._block = block
@@ -29,7 +29,7 @@ class Segment:
         return self._view
 
     def erase(self, offset, length):
-        """Sets whole blocks to 0xff; raises OSError when they are not within the segment or not whole."""
+        """Sets whole blocks to 0xff; raises OSError for anything else."""
         if offset % self._block or length % self._block:
             raise OSError(22)
         _check(vfs.rom_ioctl(_PREPARE, 0, offset, length))

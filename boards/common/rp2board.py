@@ -1,11 +1,11 @@
-"""What boards with an RP2040 or RP2350 have in common, for their board.py to build on."""
+"""The Board of boards with an RP2040 or RP2350."""
 
 import machine
 from boot.rp2flash import Segment
 from boot.stock import WithSegment
 from micropython import const
 
-_STARTED = const(0x6AB73121)  # what the SDK leaves in scratch register 4 when a watchdog is started
+_STARTED = const(0x6AB73121)  # the SDK writes it to scratch register 4 with a watchdog's start
 
 
 class Rp2(WithSegment):
@@ -16,7 +16,7 @@ class Rp2(WithSegment):
         WithSegment.__init__(self, Segment())
 
     def reset_cause(self):
-        """As of any board. machine.reset() uses the watchdog here; what only started one is told apart."""
+        """As Stock.reset_cause. machine.reset() uses the watchdog, too; that is a hard reset."""
         cause = WithSegment.reset_cause(self)
         if cause == "watchdog" and machine.mem32[self.SCRATCH_4] != _STARTED:
             return "hard"

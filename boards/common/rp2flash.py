@@ -1,7 +1,7 @@
 """A ROM segment behind the file system in the flash of an RP2040 or RP2350, executed in place.
 
-Stock MicroPython gives the whole of its storage to the file system. A MicroPython with boards/common/rp2/_boot.py
-frozen in keeps the file system to its first FILES bytes; the rest is this segment.
+Stock MicroPython gives all of its storage to the file system. With boards/common/rp2/_boot.py
+frozen in, the file system has the first FILES bytes; the rest is this segment.
 """
 
 import os
@@ -32,7 +32,7 @@ class Segment:
         return memoryview(self._flash)
 
     def erase(self, offset, length):
-        """Sets whole blocks to 0xff; raises OSError when they are not within the segment or not whole."""
+        """Sets whole blocks to 0xff; raises OSError for anything else."""
         self._check(offset, length)
         if offset % _BLOCK or length % _BLOCK:
             raise OSError(22)
@@ -40,8 +40,8 @@ class Segment:
             self._flash.ioctl(_ERASE, at // _BLOCK)
 
     def write(self, offset, buf):
-        """Writes any number of bytes into erased space: what is around them in their pages is written as 0xff, which
-        changes nothing. Raises OSError.
+        """Writes any number of bytes into erased space; the rest of their pages is written as
+        0xff, which changes nothing. Raises OSError.
         """
         self._check(offset, len(buf))
         done = 0

@@ -1,4 +1,4 @@
-"""What boards with an STM32 have in common, for their board.py to build on."""
+"""The Board of boards with an STM32."""
 
 from boot.romsegment import Segment
 from boot.stock import WithSegment

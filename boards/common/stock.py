@@ -1,13 +1,14 @@
-"""What boards with stock MicroPython (its ports rp2, stm32 and mimxrt) have in common, for their board.py to build on.
+"""The Board of boards with stock MicroPython (its ports rp2, stm32 and mimxrt).
 
-As the Board object of boards/qemu_mps2/board.py. Each board sets its network, `_net`:
-a Wlan or a Wired of boot.wlan.
+It has the methods of boards/qemu_mps2/board.py. A board.py derives from it, or from one of the
+classes that do, and sets what differs: name, arch, interface and, where needed, the constants.
 """
 
 import os
 import time
 
 import machine
+from boot.wlan import open_interface
 from micropython import const
 
 _ENODEV = const(19)
@@ -22,11 +23,15 @@ _EPOCH_1970 = 0 if time.gmtime(0)[0] == 1970 else 946684800  # ports count from 
 
 
 class Stock:
+    interface = "lan"  # "wlan", "lan", "both" or "wiznet5k": boot.wlan.open_interface
     BLOCK = 4096
     LOADER_SIZE = 0  # the loader is in files
-    slots = "file"  # where images are kept unless boot.json says otherwise
+    slots = "file"  # where images are stored unless boot.json says otherwise
     folder = "/tg"  # where the loader and the agent find their files
     LONGEST_MS = 8388  # of the watchdog
+
+    def __init__(self):
+        self._net = open_interface(self.interface, self.folder)
 
     def unique_id(self):
         """The microcontroller's own number, 8 or 12 bytes."""
@@ -36,7 +41,7 @@ class Stock:
         machine.reset()
 
     def reset_cause(self):
-        """One of "power-on", "hard", "watchdog", "soft" and "unknown"; ports know some of them only."""
+        """One of "power-on", "hard", "watchdog", "soft" and "unknown"; some ports know fewer."""
         cause = machine.reset_cause()
         for name, word in _CAUSES.items():
             if getattr(machine, name, None) == cause:
@@ -44,18 +49,24 @@ class Stock:
         return "unknown"
 
     def watchdog(self, timeout_ms):
-        """Starts the watchdog and returns the object to feed(). It cannot be stopped. At most LONGEST_MS."""
+        """Starts the watchdog and returns the object to feed(); it cannot be stopped. timeout_ms:
+        at most LONGEST_MS.
+        """
         return machine.WDT(timeout=min(timeout_ms, self.LONGEST_MS))
 
     def know_time(self, seconds):
-        """It is at least so many seconds after 1970: TLS refuses certificates that ended before."""
+        """Sets the clock to at least so many seconds after 1970: TLS refuses certificates that
+        ended before.
+        """
         seconds -= _EPOCH_1970
         if time.time() < seconds:
             year, month, day, hour, minute, second, weekday = time.gmtime(seconds)[:7]
             machine.RTC().datetime((year, month, day, weekday, hour, minute, second, 0))
 
     def network_up(self):
-        """Joins the wireless LAN of the settings, or starts Ethernet; returns at once. Harmless when it is up."""
+        """Joins the wireless LAN of the settings, or starts Ethernet; returns at once. Harmless
+        when it is up.
+        """
         self._net.up()
 
     def link(self):
@@ -78,7 +89,7 @@ class Stock:
         raise OSError(_ENODEV)
 
     def sync(self, folder):
-        """Makes what was created or renamed in a folder durable: what the port itself still holds back."""
+        """Makes files that were created or renamed in a folder durable."""
         if hasattr(os, "sync"):
             os.sync()
 
@@ -88,10 +99,11 @@ class Stock:
 
 
 class WithSegment(Stock):
-    """A board whose firmware may have a ROM segment; without one images are kept in files."""
+    """A board whose firmware may have a ROM segment; without one images are stored in files."""
 
     def __init__(self, segment):
         """segment: has size, view(), erase(offset, length) and write(offset, buf)."""
+        Stock.__init__(self)
         self._segment = segment
         self.slots = "rom" if segment.size else "file"
 

@@ -1,7 +1,8 @@
-"""Wireless LAN as network.json says it: {"ssid": .., "password": .., "country": ..}.
+"""The network interface of a board: wireless LAN or Ethernet.
 
-Flashing takes that from `network` in config.json into a file of its own, which no command shows: the password is a
-secret. It is read when the board joins, is not kept, and is in no message.
+The wireless LAN's settings are in network.json: {"ssid": .., "password": .., "country": ..}.
+Flashing writes them from `network` in config.json to this file of their own, which no command
+shows: the password is a secret. It is read when the board joins, and appears in no message.
 """
 
 import json
@@ -12,6 +13,15 @@ from boot.console import say
 from micropython import const
 
 _AGAIN_MS = const(20000)  # between two attempts to join
+
+
+def open_interface(kind, folder):
+    """kind: "wlan", "lan", "wiznet5k", or "both": wireless LAN if the settings in folder name one,
+    else Ethernet.
+    """
+    if kind == "wlan" or (kind == "both" and settings(folder)):
+        return Wlan(folder)
+    return Wired(network.WIZNET5K() if kind == "wiznet5k" else network.LAN())
 
 
 class Wlan:
@@ -30,7 +40,7 @@ class Wlan:
             self._join()
 
     def joined(self):
-        """Whether there is an address. Tries again now and then where there is none."""
+        """Whether there is an address; if not, joins again every _AGAIN_MS."""
         if self._nic is None:
             return False
         if self._nic.isconnected():
@@ -58,12 +68,12 @@ class Wlan:
                 self._nic.connect(ssid, password)
             else:
                 self._nic.connect(ssid)
-        except (OSError, ValueError) as error:  # of which none repeats its arguments
+        except (OSError, ValueError) as error:  # whose texts do not repeat the arguments
             say("network: joining %s: %s", ssid, type(error).__name__)
 
 
 class Wired:
-    """An Ethernet interface that has been made already: network.LAN() or network.WIZNET5K()."""
+    """An Ethernet interface: nic is network.LAN() or network.WIZNET5K()."""
 
     def __init__(self, nic):
         self._nic = nic
@@ -80,7 +90,7 @@ class Wired:
 
 
 def settings(folder):
-    """What the settings say of the wireless LAN; {} where they name none."""
+    """The settings of the wireless LAN, a dict; {} if there are none."""
     try:
         with open(folder + "/network.json") as file:
             found = json.load(file)

@@ -1,2 +1,2 @@
-# The name that programs know MicroPython's TLS by. Frozen into both firmwares; certificates and keys are given as DER.
+# The usual name of MicroPython's TLS, frozen into both firmwares. Certificates and keys are DER.
 from tls import *  # noqa: F403

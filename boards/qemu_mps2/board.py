@@ -26,8 +26,8 @@ class Board:
     name = "qemu_mps2"
     arch = "armv7m"
     BLOCK = 4096
-    LOADER_SIZE = 65536  # bytes kept for the loader behind the boot record's two blocks
-    slots = "rom"  # where images are kept unless /tg/boot.json says otherwise
+    LOADER_SIZE = 65536  # bytes for the loader, behind the boot record's two blocks
+    slots = "rom"  # where images are stored unless /tg/boot.json says otherwise
     folder = "/tg"  # where the loader and the agent find their files
 
     def __init__(self):
@@ -42,15 +42,17 @@ class Board:
         machine.reset()
 
     def reset_cause(self):
-        """One of "power-on", "hard", "watchdog", "soft", "fault" (a HardFault and its like) and "unknown"."""
+        """One of "power-on", "hard", "watchdog", "soft", "fault" (HardFault ...) and "unknown"."""
         return _CAUSES.get(machine.reset_cause(), "unknown")
 
     def fault(self):
-        """What the core was at when a fault or the watchdog ended the last run, one line; None if nothing did."""
+        """Where the core was when a fault or the watchdog ended the last run: a line or None."""
         return mps2.fault()
 
     def watchdog(self, timeout_ms):
-        """Starts the watchdog and returns the object to feed(). It cannot be stopped. 1 to 171798 ms."""
+        """Starts the watchdog and returns the object to feed(); it cannot be stopped. timeout_ms:
+        1 to 171798.
+        """
         return machine.WDT(timeout=timeout_ms)
 
     def network_up(self):
@@ -62,15 +64,14 @@ class Board:
         return self._lan.isconnected()
 
     def addresses(self):
-        """What DHCP said, and the MAC address."""
+        """The answer of DHCP and the MAC address, a dict."""
         address, mask, gateway, dns = self._lan.ifconfig()
-        mac = ":".join("%02x" % byte for byte in self._lan.config("mac"))
+        mac = self._lan.config("mac").hex(":")
         return {"address": address, "mask": mask, "gateway": gateway, "dns": dns, "mac": mac}
 
     def know_time(self, seconds):
-        """It is at least so many seconds after 1970: TLS refuses certificates that ended before.
-
-        The board has no clock; the latest that was said counts until a power cut or reset.
+        """Sets the time to at least so many seconds after 1970: TLS refuses certificates that
+        ended before. The board has no clock of its own; the time counts until the next reset.
         """
         mps2.know_time(seconds)
 
@@ -82,17 +83,19 @@ class Board:
         return self._rom
 
     def rom_erase(self, offset, length):
-        """Sets whole blocks to 0xff. Raises OSError when they are not within the segment or not whole."""
+        """Sets whole blocks to 0xff. Raises OSError for anything else."""
         if length % self.BLOCK:
             raise OSError(22)
         _check(vfs.rom_ioctl(_PREPARE, _SEGMENT, offset, length))
 
     def rom_write(self, offset, buf):
-        """Writes any number of bytes into erased space: a write can only clear bits. Raises OSError."""
+        """Writes any number of bytes into erased space; a write can only clear bits. Raises
+        OSError.
+        """
         _check(vfs.rom_ioctl(_WRITE, _SEGMENT, offset, buf))
 
     def sync(self, folder):
-        """Makes what was created or renamed in a folder durable: littlefs has done so already."""
+        """Does nothing: littlefs has made files in the folder durable already."""
 
     def random(self, count):
         """`count` bytes from os.urandom; README.md says how good they are."""

@@ -1,7 +1,8 @@
-"""A Linux machine as a board: the ROM segment is a file mapped into memory, the watchdog is an interval timer.
+"""A Linux machine as a board: the ROM segment is a file mapped into memory, the watchdog an
+interval timer.
 
-Everything lives in the folder TIDEGATE_ROOT. A reset is the end of the process: `gateway` (beside this file) starts it
-again and says why in TIDEGATE_RESET_CAUSE.
+All its files are in the folder TIDEGATE_ROOT. A reset ends the process: `gateway` (beside this
+file) starts it again and sets TIDEGATE_RESET_CAUSE.
 """
 
 import os
@@ -55,7 +56,7 @@ class Board:
     arch = ""
     BLOCK = 4096
     LOADER_SIZE = 0  # the loader is in files
-    slots = "file"  # where images are kept unless /tg/boot.json says otherwise
+    slots = "file"  # where images are stored unless /tg/boot.json says otherwise
     folder = "/tg"  # where the loader and the agent find their files
 
     def __init__(self):
@@ -64,7 +65,7 @@ class Board:
         self._map()
 
     def unique_id(self):
-        """6 random bytes, made at the first start and kept beside the ROM segment."""
+        """6 random bytes, made at the first start and stored beside the ROM segment."""
         path = self._root + "/unique_id"
         view = _mapped(path, _ID_SIZE)[1]
         if bytes(view) == bytes(_ID_SIZE):
@@ -75,7 +76,9 @@ class Board:
         raise SystemExit(_EXIT_RESET)
 
     def reset_cause(self):
-        """One of "power-on", "hard", "watchdog" and "unknown"; what `gateway` saw the last process end with."""
+        """One of "power-on", "hard", "watchdog" and "unknown": how the last process ended, says
+        `gateway`.
+        """
         return os.getenv("TIDEGATE_RESET_CAUSE") or "power-on"
 
     def watchdog(self, timeout_ms):
@@ -83,7 +86,7 @@ class Board:
         return Watchdog(timeout_ms)
 
     def network_up(self):
-        """The operating system sees to the network."""
+        """Does nothing: the operating system manages the network."""
 
     def link(self):
         return True
@@ -92,11 +95,11 @@ class Board:
         return _ROM_SIZE
 
     def rom(self):
-        """The ROM segment, mapped. It can be written to only with rom_write; there is no hardware to enforce it."""
+        """The ROM segment, mapped. Only rom_write may write to it; no hardware enforces that."""
         return self._rom
 
     def rom_erase(self, offset, length):
-        """Sets whole blocks to 0xff. Raises OSError when they are not within the segment or not whole."""
+        """Sets whole blocks to 0xff. Raises OSError for anything else."""
         if offset % self.BLOCK or length % self.BLOCK:
             raise OSError(22)
         self._check(offset, length)
@@ -106,7 +109,7 @@ class Board:
         self._sync(offset, length)
 
     def rom_write(self, offset, buf):
-        """Writes any number of bytes: a write can only clear bits, as on NOR flash. Raises OSError."""
+        """Writes any number of bytes; a write only clears bits, as on NOR. Raises OSError."""
         length = len(buf)
         self._check(offset, length)
         old = int.from_bytes(self._rom[offset : offset + length], "little")
@@ -115,7 +118,7 @@ class Board:
         self._sync(offset, length)
 
     def sync(self, folder):
-        """Makes what was created or renamed in a folder durable; the folder's path is that of the program's /."""
+        """Makes files that were created or renamed in a folder durable. Raises OSError."""
         file = _open(self._root + folder, _O_RDONLY, 0)
         if file < 0:
             raise OSError(os.errno(), folder)
@@ -125,12 +128,12 @@ class Board:
             raise OSError(os.errno(), folder)
 
     def clock(self):
-        """Seconds since 1970, as the system has it; None before this was written: it was never set."""
+        """Seconds since 1970; None if the system's clock was never set."""
         seconds = int(time.time())
         return seconds if seconds > _WRITTEN else None
 
     def spawn(self, name, arguments, cpu_s, memory):
-        """Starts a program of the system, without a shell; the boot.process.Process."""
+        """Starts a program of the system, without a shell; returns a boot.process.Process."""
         from boot.process import Process
 
         return Process(name, arguments, cpu_s, memory)
@@ -146,16 +149,17 @@ class Board:
             raise OSError(22)
 
     def _sync(self, offset, length):
-        """Until the disk has it: a power cut must find what the boot record says is there."""
+        """Waits for the disk: after a power cut the boot record must be true."""
         start = offset // _PAGE * _PAGE
         if _msync(self._address + start, offset + length - start, _MS_SYNC) != 0:
             raise OSError(os.errno())
 
 
 def _mapped(path, size, filling=None):
-    """(address, memoryview) of the file at `path`, mapped and shared; a new file is filled with `filling`, else zeros.
+    """(address, memoryview) of the file at `path`, mapped and shared; a new file is filled with
+    `filling`, else zeros.
 
-    Goes past MicroPython's own files, because / may be mounted somewhere else by then.
+    Does not use MicroPython's own files, because / may be mounted elsewhere by then.
     """
     file = _open(path, _O_RDWR | _O_CREAT, 0o600)
     if file < 0:

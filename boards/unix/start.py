@@ -1,6 +1,6 @@
 """Runs a gateway with its folder TIDEGATE_ROOT as the file system, as on a board.
 
-Started by `gateway`, to run its main.py; with statements in TIDEGATE_RUN by `tidegate flash unix:FOLDER`.
+`gateway` starts it to run main.py; `tidegate flash unix:FOLDER` with statements in TIDEGATE_RUN.
 """
 
 import os
@@ -17,15 +17,20 @@ _umask = _libc.func("i", "umask", "i")
 class Root:
     """The folder as a file system: VfsPosix, but for rename.
 
-    In MicroPython 1.25 a VfsPosix with a root builds both names of a rename in one buffer, and so renames the new name
-    to itself. (No subclass: the core would take it for the C structure.)
+    In MicroPython 1.25 a VfsPosix with a root builds both names of a rename in one buffer, and so
+    renames the new name to itself. (Not a subclass: the core would take it for the C structure.)
     """
 
     def __init__(self, folder):
         self._folder = folder
         self._here = "/"
         real = self._real = vfs.VfsPosix(folder)
-        self.mount, self.umount, self.open, self.stat = real.mount, real.umount, real.open, real.stat
+        self.mount, self.umount, self.open, self.stat = (
+            real.mount,
+            real.umount,
+            real.open,
+            real.stat,
+        )
         self.statvfs, self.ilistdir, self.getcwd = real.statvfs, real.ilistdir, real.getcwd
         self.mkdir, self.rmdir, self.remove = real.mkdir, real.rmdir, real.remove
 

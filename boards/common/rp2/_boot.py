@@ -1,5 +1,5 @@
-# Frozen in the place of MicroPython's own _boot.py: the file system has the first 400 KiB of the storage, the slots
-# that are executed in place have the rest (boards/common/rp2flash.py).
+# Frozen in place of MicroPython's own _boot.py: the file system has the first 400 KiB of the
+# storage, the slots that are executed in place have the rest (boards/common/rp2flash.py).
 
 import rp2
 import vfs
@@ -8,7 +8,7 @@ _FILES = 409600
 
 
 def _is_there(flash):
-    # One of this size: it is damaged, and somebody's data. One of another size is that of a stock MicroPython.
+    # One of this size is damaged, and somebody's data; another size is a stock MicroPython's.
     block = bytearray(4096)
     for number in (0, 1):
         flash.readblocks(number, block)
@@ -24,7 +24,8 @@ def _start():
     except OSError as error:
         if _is_there(flash):
             print("littlefs does not mount:", error)
-            print("To erase it: import rp2, vfs; vfs.VfsLfs2.mkfs(rp2.Flash(start=0, len=409600), progsize=256)")
+            print("To erase it: import rp2, vfs;")
+            print("vfs.VfsLfs2.mkfs(rp2.Flash(start=0, len=409600), progsize=256)")
             return
         vfs.VfsLfs2.mkfs(flash, progsize=256)
         vfs.mount(vfs.VfsLfs2(flash, progsize=256), "/")

@@ -1,4 +1,4 @@
-# Runs before boot.py: mounts littlefs at /, making it first when the storage has never been written.
+# Runs before boot.py: mounts littlefs at /, and formats it first on a blank storage.
 
 import mps2
 import vfs
@@ -9,9 +9,9 @@ def _mount(flash):
 
 
 def _never_formatted(flash):
-    # Formatting writes the first two blocks, the superblock pair, and nothing else. When those two do not mount and all
-    # that follows is still erased, either nothing was ever written or the power failed during the first format.
-    # Anything else is somebody's data: it stays as it is.
+    # Formatting writes only the first two blocks, the superblock pair. If they do not mount and
+    # all that follow are erased, either nothing was ever written or the power failed during the
+    # first format. Anything else is somebody's data, and stays as it is.
     block = bytearray(flash.ioctl(5, 0))
     blank = b"\xff" * len(block)
     for number in range(2, flash.ioctl(4, 0)):

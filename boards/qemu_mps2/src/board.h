@@ -16,6 +16,8 @@ bool uart_readable(void);
 
 // clock.c: time since reset, in milliseconds and in clocks of 25 MHz. Neither wraps within the life of a board.
 void clock_init(void);
+typedef void (*clock_hook_t)(void);
+void clock_call_every(uint32_t ms, clock_hook_t function); // from the clock's interrupt; one hook
 uint64_t clock_ms(void);
 uint64_t clock_count(void);
 
@@ -52,7 +54,7 @@ void flash_erase(uint32_t offset, uint32_t length);
 void flash_write(uint32_t offset, const void *data, uint32_t length);
 
 // random.c: os.urandom's generator.
-void random_init(void);
+void random_init(const uint8_t mac[6]);
 void random_stir(uint32_t event);
 void random_fill(void *data, size_t length);
 uint32_t random_u32(void);
@@ -61,13 +63,13 @@ uint32_t random_u32(void);
 #define LAN_FRAME_MAX (1536)
 void lan_init(void);
 void lan_mac(uint8_t mac[6]);
-void lan_start(void);
+typedef void (*lan_hook_t)(void);
+void lan_start(lan_hook_t on_receive); // called in the interrupt that a received frame makes
 void lan_stop(void);
 size_t lan_receive(uint32_t frame[LAN_FRAME_MAX / 4]);
 bool lan_send(const uint32_t frame[LAN_FRAME_MAX / 4], size_t length);
 
 // network_lan.c: lwIP over it.
 void network_init(void);
-void network_schedule_poll(void);
 
 #endif

@@ -9,14 +9,15 @@
 #include "board.h"
 #include "mps2.h"
 
-#define NETWORK_POLL_MS (16) // how often lwIP's timers are looked at; the finest of them has 100 ms
-
 static struct {
     uint32_t count; // of the timer, when it was last read; it wraps after 171 s
     uint64_t clocks;
     uint64_t ms; // whole milliseconds, and the clocks beyond them
     uint32_t rest;
 } now;
+
+static clock_hook_t hook;
+static uint32_t hook_ms;
 
 void clock_init(void) {
     TIMER0_RELOAD = UINT32_MAX;
@@ -43,13 +44,19 @@ static void advance(void) {
 }
 
 void SysTick_Handler(void) {
-    static uint32_t ticks;
+    static uint32_t ticks; // since the hook was last called
     uint32_t state = disable_interrupts();
     advance();
     restore_interrupts(state);
-    if (++ticks % NETWORK_POLL_MS == 0) {
-        network_schedule_poll();
+    if (hook != NULL && ++ticks >= hook_ms) {
+        ticks = 0;
+        hook();
     }
+}
+
+void clock_call_every(uint32_t ms, clock_hook_t function) {
+    hook_ms = ms;
+    hook = function;
 }
 
 uint64_t clock_ms(void) {

@@ -27,6 +27,8 @@
 #define TX_COMMAND_LAST (1u << 12)
 #define CRC_SIZE (4)
 
+static lan_hook_t received; // called when a frame has come
+
 static uint32_t csr_read(uint32_t number) {
     LAN_MAC_CSR_CMD = CSR_BUSY | CSR_READ | number;
     while (LAN_MAC_CSR_CMD & CSR_BUSY) {
@@ -57,7 +59,8 @@ void lan_mac(uint8_t mac[6]) {
     mac[5] = (uint8_t)(high >> 8);
 }
 
-void lan_start(void) {
+void lan_start(lan_hook_t on_receive) {
+    received = on_receive;
     LAN_TX_CFG = TX_CFG_ON;
     LAN_FIFO_INT = 0; // interrupt as soon as one received frame waits
     LAN_INT_STS = INT_RX_STATUS;
@@ -78,7 +81,7 @@ void lan_stop(void) {
 void Ethernet_Handler(void) {
     random_stir(LAN_RX_FIFO_INF);
     LAN_INT_STS = INT_RX_STATUS;
-    network_schedule_poll();
+    received();
 }
 
 // The next received frame; its length in bytes, 0 when there is none.

@@ -23,7 +23,9 @@ static void init_hardware(void) {
     clock_init();
     uart_init();
     lan_init();
-    random_init();
+    uint8_t mac[6];
+    lan_mac(mac);
+    random_init(mac);
     network_init();
 }
 

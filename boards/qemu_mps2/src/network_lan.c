@@ -1,7 +1,7 @@
 // network.LAN: lwIP over the Ethernet controller, with DHCP.
 //
 // lwIP is not reentrant and runs in one place only: poll(), which MicroPython's scheduler calls between bytecodes and
-// while Python waits. The Ethernet interrupt and the clock ask for it.
+// while Python waits. The Ethernet interrupt and the clock schedule it.
 
 #include <string.h>
 
@@ -18,6 +18,8 @@
 #include "netif/ethernet.h"
 
 #include "board.h"
+
+#define POLL_MS (16) // between two looks at lwIP's timers; the finest of them has 100 ms
 
 // status(), as other MicroPython ports number it
 #define STATUS_DOWN (0)
@@ -79,7 +81,7 @@ static void poll(mp_sched_node_t *node) {
     sys_check_timeouts();
 }
 
-void network_schedule_poll(void) {
+static void schedule_poll(void) {
     if (active) {
         mp_sched_schedule_node(&poll_node, poll);
     }
@@ -88,6 +90,7 @@ void network_schedule_poll(void) {
 // lwIP's timers cannot be set up twice, so this runs once after a hard reset; a soft reset keeps the interface.
 void network_init(void) {
     lwip_init();
+    clock_call_every(POLL_MS, schedule_poll);
 }
 
 static void start(void) {
@@ -98,7 +101,7 @@ static void start(void) {
     netif_set_hostname(&netif, mod_network_hostname_data);
     netif_set_default(&netif);
     dhcp_set_struct(&netif, &dhcp);
-    lan_start();
+    lan_start(schedule_poll);
     active = true;
     netif_set_up(&netif);
     netif_set_link_up(&netif);

@@ -115,7 +115,7 @@ static void replace_seed(int newest, const uint8_t seed[HASH_SIZE]) {
     flash_write(to, &record, sizeof(record));
 }
 
-void random_init(void) {
+void random_init(const uint8_t mac[6]) {
     mbedtls_sha256_context hash;
     uint8_t boot[HASH_SIZE];
     int newest = newest_seed();
@@ -125,9 +125,7 @@ void random_init(void) {
         hash_add(&hash, seed_sector(number), sizeof(seed_record_t));
     }
     hash_source(&hash, newest < 0 ? SOURCE_WAIT_ALONE_MS : SOURCE_WAIT_MS);
-    uint8_t mac[6];
-    lan_mac(mac);
-    hash_add(&hash, mac, sizeof(mac));
+    hash_add(&hash, mac, 6);
     for (int i = 0; i < JITTER_SAMPLES; i++) {
         uint32_t sample[2] = { SYST_CVR, LAN_FREE_RUN };
         hash_add(&hash, sample, sizeof(sample));
