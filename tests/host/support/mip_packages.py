@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-PACKAGES = Path(__file__).resolve().parents[1] / "firmware/packages"
+PACKAGES = Path(__file__).resolve().parents[3] / "firmware/packages"
 ADDRESS = "github:tidegate/tidegate/firmware/packages/"
 
 
