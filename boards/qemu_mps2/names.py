@@ -43,7 +43,11 @@ def used() -> set[str]:
 
 def known(target: Path = TARGET) -> set[str]:
     """The names in a list; none if there is no list."""
-    return set(re.findall(r"^Q\((.*)\)$", target.read_text(), re.MULTILINE)) if target.exists() else set()
+    return (
+        set(re.findall(r"^Q\((.*)\)$", target.read_text(), re.MULTILINE))
+        if target.exists()
+        else set()
+    )
 
 
 def write(names: set[str], target: Path) -> bool:

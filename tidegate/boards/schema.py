@@ -62,7 +62,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "status": Key(str, "what it is good for, in a sentence", True),
     },
     "slots": {
-        "kind": Key(str, "where images are kept", True, choices=("rom", "file")),
+        "kind": Key(str, "where images are stored", True, choices=("rom", "file")),
         "segment": Key(int, "number of the ROM segment", most=7),
         "segment_size": _SIZE,
         "block_size": Key(int, "bytes of the smallest erase", least=256, most=1 << 20),
