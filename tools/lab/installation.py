@@ -34,6 +34,7 @@ class Installation:
     show: told every command line that a user could type. broker: "embedded" or "mosquitto". target: the board that
     releases are built for. tls: "" for none, "server" for TLS everywhere, "mutual" for gateways' certificates too.
     uplink: what boards speak with the server, "mqtt", "coap" (they fetch payloads that way, too) or "both".
+    root: the tree whose tools, server and sources are used. It may be an older one, and `root` may be set in between.
     """
 
     def __init__(
@@ -44,8 +45,10 @@ class Installation:
         target: str = "qemu_mps2",
         tls: str = "",
         uplink: str = "mqtt",
+        root: Path = ROOT,
     ):
         self.folder = folder
+        self.root = root
         self.target = target
         self.source = folder / "source"
         self.trust = folder / "trust.cbor"
@@ -91,14 +94,25 @@ class Installation:
         """Run `tidegate ...`, or a script of tools/ when the first word ends in .py."""
         script = str(words[0]).endswith(".py")
         self.show(" ".join([*([] if script else ["tidegate"]), *map(self._short, words)]))
-        program = [BIN / "python", ROOT / words[0]] if script else [BIN / "tidegate", words[0]]
+        program = [BIN / "python", self.root / words[0]] if script else [*self._program(), words[0]]
         command = [str(word) for word in [*program, *words[1:]]]
         return subprocess.run(command, capture_output=True, text=True, env=self.environment)
+
+    def _program(self) -> list[str | Path]:
+        """The words that start `tidegate` of the tree in use; -P keeps the folder we are in off its path."""
+        if self.root == ROOT:
+            return [BIN / "tidegate"]
+        return [BIN / "python", "-P", "-c", "from tidegate.cli import main; main(prog_name='tidegate')"]
+
+    @property
+    def _path(self) -> dict[str, str]:
+        return {} if self.root == ROOT else {"PYTHONPATH": str(self.root)}
 
     @property
     def environment(self) -> dict[str, str]:
         return {
             **os.environ,
+            **self._path,
             "TIDEGATE_SERVER": self.url,
             "TIDEGATE_TOKEN_FILE": str(self.data / "admin.token"),
             **({"TIDEGATE_CA": str(self.certificates / "ca.crt")} if self.tls else {}),
@@ -152,7 +166,9 @@ class Installation:
         self.show("tidegate " + " ".join(self._short(word) for word in words) + " &")
         addresses = self.data / "serve.json"
         addresses.unlink(missing_ok=True)
-        self._process = processes.start([BIN / "tidegate", *words], self.folder / "server.log")
+        self._process = processes.start(
+            [*self._program(), *words], self.folder / "server.log", env={**os.environ, **self._path}
+        )
         deadline = time.monotonic() + SERVER_TIMEOUT_S
         while not addresses.exists():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -178,10 +194,10 @@ class Installation:
         """The user's own copy of firmware/ and boards/, to change the application in."""
         for part in ("firmware", "boards"):
             shutil.copytree(
-                ROOT / part, self.source / part, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
+                self.root / part, self.source / part, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
             )
         # Machine code that `make setup` built: images carry it where board.toml says so.
-        native = ROOT / "build" / "native"
+        native = self.root / "build" / "native"
         if native.exists():
             ignored = shutil.ignore_patterns("objects", ".mpy_ld_cache")
             shutil.copytree(native, self.source / "build" / "native", dirs_exist_ok=True, ignore=ignored)
