@@ -16,6 +16,7 @@ from typing import Any
 
 from cbor2 import CBORTag
 
+from tidegate import names
 from tidegate.errors import Refused, TidegateError
 from tidegate.trust import store as trust_store
 from tidegate.wire import cbor, cose
@@ -35,7 +36,6 @@ _FOR_COAP = b"tidegate coap key 1"
 _PASSWORD = 24  # bytes
 _CLAIM = re.compile(r"tgc1_([0-9a-f]{16})_([A-Za-z0-9_-]{43})_([0-9a-f]{32})\Z")
 _OFFER = re.compile(r"tgc1_[0-9a-f]{16}_[A-Za-z0-9_-]{43}\Z")
-_TEXT = re.compile(r"[a-z0-9][a-z0-9_.-]*\Z")
 
 
 @dataclass(frozen=True)
@@ -177,9 +177,9 @@ def _facts(payload: bytes) -> Request:
     public = key.get(-2) if isinstance(key, dict) else None
     if not isinstance(public, bytes) or len(public) != 32 or cbor.dumps(key) != cbor.dumps(cose.cose_key(public)):
         raise _bad("request", "must show an Ed25519 key")
-    for label, most in ((4, 32), (5, 64)):
-        if not isinstance(found[label], str) or len(found[label]) > most or not _TEXT.match(found[label]):
-            raise _bad("request", "must name board and product")
+    for label, name in ((4, names.BOARD), (5, names.PRODUCT)):
+        if not name.fits(found[label]):
+            raise Refused("malformed", f"the enrolment request: {name.refusal(found[label])}", name.remedy)
     for label, size in ((3, ID), (6, HARDWARE), (7, NONCE), (8, TRUST)):
         if label in found and (not isinstance(found[label], bytes) or len(found[label]) != size):
             raise _bad("request", f"must have {size} bytes as number {label}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from flask import Blueprint, g, request
@@ -12,17 +11,14 @@ from sqlalchemy.orm import Session
 from ota_server.api import context, serialize
 from ota_server.errors import Problem
 from ota_server.fleet import enrolment
-from ota_server.releases.accept import PRODUCT
-from ota_server.releases.envelopes import BOARD
 from ota_server.security import audit, passwords
 from ota_server.security.tokens import requires
 from ota_server.store import alarms, commands, devices, identity, telemetry, trust_updates
 from ota_server.store.models import Device, Report
+from tidegate.names import BOARD, DEVICE_ID, DEVICE_NAME, PRODUCT
 
 blueprint = Blueprint("devices", __name__)
 
-_ID = re.compile(r"[a-z0-9-]{1,32}\Z")
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}\Z")
 _RECENT = 20
 
 
@@ -30,14 +26,9 @@ _RECENT = 20
 @requires("devices")
 def register() -> tuple[dict[str, Any], int]:
     body = context.json_body("id", "board", "product")
-    for name, pattern in (("id", _ID), ("board", BOARD), ("product", PRODUCT)):
-        if not isinstance(body[name], str) or not pattern.match(body[name]):
-            raise Problem(
-                400,
-                "invalid-device",
-                f"{name} {body[name]!r:.80} is not usable",
-                "An id has 1 to 32 of a-z, 0-9 and -; a board and a product are lower-case names",
-            )
+    for member, name in (("id", DEVICE_ID), ("board", BOARD), ("product", PRODUCT)):
+        if not name.fits(body[member]):
+            raise Problem(400, "invalid-device", name.refusal(body[member]), name.remedy)
     with context.store().write() as session:
         if session.get(Device, body["id"]) is not None:
             raise Problem(
@@ -106,13 +97,8 @@ def revoke(device_id: str) -> dict[str, Any]:
 @requires("devices")
 def rename(device_id: str) -> dict[str, Any]:
     name = context.json_body("name")["name"]
-    if name is not None and (not isinstance(name, str) or not NAME.match(name)):
-        raise Problem(
-            400,
-            "invalid-name",
-            f"the name {name!r:.80} is not usable",
-            "A name has 1 to 32 letters, digits, dots, - and _, and begins with a letter or a digit",
-        )
+    if name is not None and not DEVICE_NAME.fits(name):
+        raise Problem(400, "invalid-name", DEVICE_NAME.refusal(name), DEVICE_NAME.remedy)
     with context.store().write() as session:
         row = get(session, device_id)
         if name not in (None, row.name, row.id) and not enrolment.name_is_free(session, name):

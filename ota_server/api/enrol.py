@@ -12,13 +12,12 @@ from ota_server.api import context, devices, serialize
 from ota_server.errors import Problem
 from ota_server.fleet import enrolment
 from ota_server.http.ratelimit import RateLimit
-from ota_server.releases.accept import PRODUCT
-from ota_server.releases.envelopes import BOARD
 from ota_server.security import audit
 from ota_server.security.tokens import requires
 from ota_server.store import now_ms
 from ota_server.store.models import Claim, Group
 from tidegate import enrolment as wire
+from tidegate.names import BOARD, DEVICE_NAME, PRODUCT
 
 blueprint = Blueprint("enrol", __name__)
 
@@ -61,9 +60,9 @@ def issue() -> tuple[dict[str, Any], int]:
     expires_s = body.get("expires_s", enrolment.DEFAULT_EXPIRY_S)
     if not isinstance(expires_s, int) or isinstance(expires_s, bool) or not 1 <= expires_s <= enrolment.MAX_EXPIRY_S:
         raise _unusable(f"expires_s must be a number from 1 to {enrolment.MAX_EXPIRY_S}")
-    for name, pattern in (("name", devices.NAME), ("board", BOARD), ("product", PRODUCT)):
-        if body.get(name) is not None and (not isinstance(body[name], str) or not pattern.match(body[name])):
-            raise _unusable(f"{name} {body[name]!r:.80} is not usable")
+    for member, name in (("name", DEVICE_NAME), ("board", BOARD), ("product", PRODUCT)):
+        if body.get(member) is not None and not name.fits(body[member]):
+            raise _unusable(name.refusal(body[member]), name.remedy)
     with context.store().write() as session:
         claim = Claim(expires_at=now_ms() + expires_s * 1000)
         claim.name, claim.board, claim.product = body.get("name"), body.get("board"), body.get("product")

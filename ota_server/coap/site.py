@@ -31,13 +31,14 @@ from ota_server.store import Store, alarms, commands, downlink
 from ota_server.store.models import CoapSession, Device
 from ota_server.uplink import ingest
 from tidegate.errors import Refused
+from tidegate.names import COMPONENT, DEVICE_ID, STREAM
 
 log = logging.getLogger("tidegate.coap")
 
 T = TypeVar("T")
 
-_UP = re.compile(r"tg/([a-z0-9-]{1,32})/up/(?:birth|state|report|result|alarm|tele/[A-Za-z0-9._-]{1,32})\Z")
-_DOWN = re.compile(r"tg/([a-z0-9-]{1,32})/down/(offer|trust|cmd|offer/([a-z][a-z0-9_-]{0,23}))\Z")
+_UP = re.compile(rf"tg/({DEVICE_ID.pattern})/up/(?:birth|state|report|result|alarm|tele/{STREAM.pattern})\Z")
+_DOWN = re.compile(rf"tg/({DEVICE_ID.pattern})/down/(offer|trust|cmd|offer/({COMPONENT.pattern}))\Z")
 _LINKS = b'</p>;rt="tg.payload",</tg>;rt="tg.device";obs'
 _UNDERSTOOD = {3, 7, 11, 15, 17, 23, 27}  # critical options; nothing here is conditional
 _PROXY = {35, 39}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,6 @@ from ota_server.releases import trust as releases_trust
 from ota_server.releases.envelopes import check_offered, check_payload, check_same, read_envelopes
 from ota_server.releases.payloads import Payloads
 from ota_server.security import audit
-from ota_server.security.tokens import CHANNEL
 from ota_server.store import Store, groups
 from ota_server.store import releases as stored
 from ota_server.store.models import ChannelRelease, Release, Target
@@ -23,11 +21,10 @@ from tidegate import delta
 from tidegate.errors import Refused
 from tidegate.image.build import Identity
 from tidegate.manifest import envelope as manifest_envelope
+from tidegate.names import CHANNEL
 from tidegate.release.folder import check_identity
 from tidegate.release.verify import check_image, check_patch
 from tidegate.trust import store as trust_store
-
-PRODUCT = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}\Z")
 
 
 @dataclass(frozen=True)
@@ -75,13 +72,8 @@ def read(body: Any, only_in: frozenset[str] | None = None) -> Candidate:
 
 def check_channel(name: Any) -> str:
     """The name if it can be that of a channel or a group."""
-    if not isinstance(name, str) or not CHANNEL.match(name):
-        raise Problem(
-            400,
-            "invalid-name",
-            f"{name!r:.80} is no name of a channel or a group",
-            "Use 1 to 32 of a-z, 0-9, - and _, a letter or digit first",
-        )
+    if not CHANNEL.fits(name):
+        raise Problem(400, "invalid-name", f"{name!r:.80} is not a valid channel or group name", CHANNEL.remedy)
     return name
 
 

@@ -18,6 +18,7 @@ from ota_server.store import Store
 from ota_server.store import data as stored
 from ota_server.store.models import DataTarget
 from tidegate.manifest import data_profile
+from tidegate.names import COMPONENT
 from tidegate.release import data_release as releases
 from tidegate.release.folder import check_identity
 from tidegate.trust import store as trust_store
@@ -51,8 +52,8 @@ def read(body: Any) -> Candidate:
     if not isinstance(body, dict) or set(body) != _MEMBERS:
         raise _invalid(f"the data must be an object of exactly {', '.join(sorted(_MEMBERS))}")
     check_identity(body["product"], body["vendor"], body["version"], body["sequence"])
-    if not isinstance(body["name"], str) or not data_profile.NAME.match(body["name"]):
-        raise _invalid(f"{body['name']!r:.80} is no name of a data component")
+    if not COMPONENT.fits(body["name"]):
+        raise _invalid(COMPONENT.refusal(body["name"]))
     return Candidate(**{**{key: body[key] for key in _MEMBERS - {"targets"}}, "envelopes": read_envelopes(body)})
 
 

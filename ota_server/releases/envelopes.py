@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import re
 from typing import Any, Protocol
 
 from ota_server.config import MAX_ENVELOPE
@@ -13,8 +12,8 @@ from ota_server.errors import Problem
 from ota_server.releases.payloads import Payloads
 from tidegate.errors import Refused
 from tidegate.manifest import envelope
+from tidegate.names import BOARD
 
-BOARD = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
 _MAX_TARGETS = 64
 
 
@@ -53,8 +52,8 @@ def read_envelopes(body: dict[str, Any]) -> dict[str, bytes]:
 
 
 def _envelope(board: str, entry: Any) -> bytes:
-    if not BOARD.match(board):
-        raise _invalid(f"{board!r:.80} is not the name of a board")
+    if not BOARD.fits(board):
+        raise _invalid(BOARD.refusal(board))
     if not isinstance(entry, dict) or set(entry) != {"envelope"} or not isinstance(entry["envelope"], str):
         raise _invalid(f"target {board} must be an object with the member envelope (base64)")
     if len(entry["envelope"]) > MAX_ENVELOPE * 2:

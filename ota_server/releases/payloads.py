@@ -5,21 +5,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import secrets
 from pathlib import Path
 from typing import BinaryIO
 
 from ota_server.errors import Problem, StorageFull, is_storage_full
+from tidegate.names import DIGEST
 
-_HEX = re.compile(r"[0-9a-f]{64}\Z")
 _PIECE = 64 * 1024
 _TEMPORARY = ".part-"
 
 
 def check_name(name: str) -> str:
     """The name if it is 64 lower-case hex digits. Anything else can never be a path here."""
-    if not _HEX.match(name):
+    if not DIGEST.fits(name):
         raise Problem(
             404,
             "no-such-payload",

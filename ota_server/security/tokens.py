@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import hmac
-import re
 import secrets
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -21,11 +20,11 @@ from ota_server.errors import Problem
 from ota_server.store import Store
 from ota_server.store.models import Token
 from tidegate.errors import TidegateError
+from tidegate.names import CHANNEL
 
 SCOPES = ("admin", "publish", "rollout", "devices", "command", "read")
 IN_CHANNEL = "publish:"  # with a channel after it: publish releases, and only into that one
 PREFIX = "tg_"  # lets people and secret scanners recognise one
-CHANNEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}\Z")
 _MAX_TOKEN = 128
 _MAX_SCOPES = 128
 
@@ -64,8 +63,7 @@ def in_channels(scopes: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
     """The scopes, with that to publish narrowed to the channels `names`, if there are any."""
     limited = tuple(f"{IN_CHANNEL}{name}" for name in names)
     for name in names:
-        if not CHANNEL.match(name):
-            raise TidegateError(f"{name!r} is no name of a channel", "Use 1 to 32 of a-z, 0-9, - and _")
+        CHANNEL.check(name)
     if not limited:
         return tuple(scopes)
     if "publish" not in scopes:

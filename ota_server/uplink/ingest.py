@@ -26,6 +26,7 @@ from ota_server.store import (
 )
 from ota_server.store.models import Device, Report
 from tidegate.errors import Refused
+from tidegate.names import DEVICE_ID, STREAM
 from tidegate.wire import messages as messages
 from tidegate.wire import senml
 
@@ -34,7 +35,7 @@ log = logging.getLogger("tidegate.ingest")
 MAX_MESSAGE = 4096  # bytes; docs/wire.cddl allows no message of a device to be longer
 MAX_INTEGER = 2**63 - 1  # what the database can hold
 FUTURE_MS = 600_000  # a measurement this far ahead of our clock has a wrong time; it is filed under now
-_TOPIC = re.compile(r"tg/([a-z0-9-]{1,32})/up/([a-z]{1,16})(?:/([A-Za-z0-9._-]{1,32}))?\Z")
+_TOPIC = re.compile(rf"tg/({DEVICE_ID.pattern})/up/([a-z]{{1,16}})(?:/({STREAM.pattern}))?\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _FAILED = ("rolled-back", "refused", "failed")

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.boards import schema
-from tidegate.boards.schema import NAME, BoardFileError
+from tidegate.boards.schema import BoardFileError
 from tidegate.errors import TidegateError
+from tidegate.names import BOARD
 
 MICROPYTHON = "1.25"  # the oldest that images run on, where board.toml asks for no newer one
 
@@ -85,8 +86,7 @@ def names(root: Path) -> list[str]:
 def load(root: Path, name: str) -> Board:
     """The board `name` of the project in `root`."""
     known = ", ".join(names(root)) or "none"
-    if not NAME.match(name):
-        raise TidegateError(f"{name!r} is not a board name", f"Boards here: {known}")
+    BOARD.check(name, f"Boards here: {known}")
     path = root / "boards" / name / "board.toml"
     try:
         settings = tomllib.loads(path.read_text())

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tidegate import names
 from tidegate.errors import TidegateError
 
 # What mpy-cross compiles for, and what a microcontroller's MicroPython says of itself; "" for bytecode only.
@@ -20,7 +21,7 @@ ARCHITECTURES = (  # in the order in which MicroPython numbers them, from 1
     "xtensa", "xtensawin", "rv32imc", "rv64imc",
 )
 # fmt: on
-NAME = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
+_MODULE = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
 _VERSION = re.compile(r"1\.[0-9]{1,3}\Z")
 _ROOT = re.compile(r"/([a-z0-9]{1,16})?\Z")
 _MOST_TEXT = 200
@@ -51,7 +52,7 @@ _BLOCKS = Key(int, "bytes, a multiple of block_size", least=0)
 # Tables and their keys; "" is the top. Any table but [slots] and [flash] may be missing.
 SCHEMA: dict[str, dict[str, Key]] = {
     "": {
-        "name": Key(str, "the folder's name", True, pattern=NAME),
+        "name": Key(str, "the folder's name", True, pattern=re.compile(names.BOARD.pattern)),
         "title": Key(str, "for people", True),
         "mcu": Key(str, "processor and what else matters", True),
         "arch": Key(str, "what mpy-cross compiles for, or empty for bytecode only", True, choices=("", *ARCHITECTURES)),
@@ -148,11 +149,11 @@ def _check_value(path: Path, name: str, key: Key, value: Any) -> None:
             raise _wrong(path, name, f"has more than {_MOST_TEXT} characters")
         if key.choices and value not in key.choices:
             raise _wrong(path, name, f"is {value!r}; it may be {', '.join(repr(choice) for choice in key.choices)}")
-        if (key.pattern and not key.pattern.match(value)) or (key.required and not value and not key.choices):
+        if (key.pattern and not key.pattern.fullmatch(value)) or (key.required and not value and not key.choices):
             raise _wrong(path, name, f"is {value!r}; it must be {key.text}")
     elif isinstance(value, int) and not key.least <= value <= key.most:
         raise _wrong(path, name, f"is {value}; it may be {key.least} to {key.most}: {key.text}")
-    elif isinstance(value, list) and not all(isinstance(entry, str) and NAME.match(entry) for entry in value):
+    elif isinstance(value, list) and not all(isinstance(entry, str) and _MODULE.match(entry) for entry in value):
         raise _wrong(path, name, f"must be a list of module names: {key.text}")
 
 

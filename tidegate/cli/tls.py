@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tidegate.cli._common import FOLDER, emit, json_option, say
+from tidegate.names import DEVICE_ID
 from tidegate.trust import certificates
 
 AUTHORITY = "ca"
@@ -92,8 +93,8 @@ Examples:
 @json_option
 def device(folder: Path, device: str, days: int, as_json: bool) -> None:
     """Issue DEVICE.crt and DEVICE.key for a gateway, for brokers that ask for a client certificate."""
-    if device in (AUTHORITY, "server") or not device.replace("-", "").isalnum():
-        raise click.BadParameter("a device's id has a-z, 0-9 and -", param_hint="DEVICE")
+    if device in (AUTHORITY, "server") or not DEVICE_ID.fits(device):
+        raise click.BadParameter(f"{DEVICE_ID.refusal(device)}; use {DEVICE_ID.rule}", param_hint="DEVICE")
     made = certificates.issue_device(_load(folder), device, certificates.Lifetime.of(days))
     _save(made, folder, device, as_json, "to be flashed")
 

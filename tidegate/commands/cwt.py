@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import fcntl
 import json
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tidegate import names
 from tidegate.errors import Refused, TidegateError
 from tidegate.files import read_limited, write_atomic
 from tidegate.trust.keys import Key
@@ -29,15 +29,12 @@ MAX_LIFETIME = 24 * 3600  # s; exp - iat
 CLOCK_SKEW = 120  # s
 CTI_SIZE = NONCE_SIZE = 8
 TYP_CWT = 61  # application/cwt
-MAX_OPCODE = 32
 MAX_SIGNATURES = 4
 
 _AUD, _EXP, _IAT, _CTI, _NONCE, _REQUEST = 3, 4, 6, 7, 10, -65537
 _PROTECTED = cbor.dumps({cose.HEADER_ALG: cose.ALG_ED25519, cose.HEADER_TYP: TYP_CWT})
 _PROTECTED_SIGN = cbor.dumps({cose.HEADER_TYP: TYP_CWT})
 _SIGN_HEAD = b"\xd8\x62"  # of tag 98
-_DEVICE = re.compile(r"[a-z0-9-]{1,32}\Z")
-_OPCODE = re.compile(r"[a-z][a-z0-9._-]*\Z")
 
 
 @dataclass(frozen=True)
@@ -228,19 +225,17 @@ def _last_counter(state: Path) -> int:
 
 
 def _check(command: Command) -> None:
-    if not isinstance(command.audience, str) or not _DEVICE.match(command.audience):
-        raise _bad(f"{command.audience!r} is not a device id (1 to 32 of a-z, 0-9 and -)")
-    opcode = command.opcode
-    if not isinstance(opcode, str) or len(opcode) > MAX_OPCODE or not _OPCODE.match(opcode):
-        raise _bad(f"{opcode!r} is not an opcode (a word of at most {MAX_OPCODE} bytes)")
+    for name, value in ((names.DEVICE_ID, command.audience), (names.OPCODE, command.opcode)):
+        if not name.fits(value):
+            raise _bad(f"{name.refusal(value)} ({name.rule})")
     if not isinstance(command.arguments, dict) or not all(isinstance(k, str) for k in command.arguments):
         raise _bad("its arguments are not named by text")
     if not isinstance(command.cti, bytes) or len(command.cti) != CTI_SIZE:
         raise _bad(f"its counter is not {CTI_SIZE} bytes")
     if command.nonce is not None and (not isinstance(command.nonce, bytes) or len(command.nonce) != NONCE_SIZE):
         raise _bad(f"its nonce is not {NONCE_SIZE} bytes")
-    for value in (command.issued, command.expires):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    for moment in (command.issued, command.expires):
+        if not isinstance(moment, int) or isinstance(moment, bool) or moment < 0:
             raise _bad("its times are not whole seconds since 1970")
     if not 0 < command.expires - command.issued <= MAX_LIFETIME:
         lifetime = command.expires - command.issued

@@ -14,15 +14,13 @@ from typing import Any, NoReturn
 
 import yaml
 
+from tidegate import names
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
+from tidegate.names import Name
 
 MAX_SIZE = 1 << 20  # bytes
 _MAX_DEPTH = 8
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}\Z")
-_PRODUCT = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
-_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,31}\Z")
-_DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}\Z")
 _LEVELS = ("error", "info", "debug")
 _DEFAULT = "default"  # the group of devices that no other group has
 
@@ -138,16 +136,16 @@ class _Reader:
                 self.wrong(item.line, f"{what} has no {key!r}", f"Known are: {', '.join(known)}")
         return {key: item.value for key, item in at.value.items()}
 
-    def text(self, at: _At, what: str, pattern: re.Pattern[str]) -> str:
+    def name(self, at: _At, name: Name) -> str:
         if not isinstance(at.value, str):
-            self.wrong(at.line, f"{what} must be text, and {at.value!r:.60} is not", "Put it in quotes")
-        if not pattern.match(at.value):
-            self.wrong(at.line, f"{at.value!r:.60} cannot be {what}")
+            self.wrong(at.line, f"a {name.what} must be text, and {at.value!r:.60} is not", "Put it in quotes")
+        if not name.fits(at.value):
+            self.wrong(at.line, name.refusal(at.value), name.remedy)
         return at.value
 
     def group(self, name: str, at: _At) -> GroupSpec:
-        if not _NAME.match(name):
-            self.wrong(at.line, f"{name!r:.60} cannot be the name of a group", "Use 1 to 32 of a-z, 0-9, - and _")
+        if not names.GROUP.fits(name):
+            self.wrong(at.line, names.GROUP.refusal(name), names.GROUP.remedy)
         if at.value is None:
             return GroupSpec(name, at.line)
         found = self.map(at, f"group {name}", ("channel", "release", "devices", "settings"))
@@ -156,8 +154,8 @@ class _Reader:
         return GroupSpec(
             name,
             at.line,
-            self.text(found["channel"], "a channel", _NAME) if "channel" in found else None,
-            self.text(found["release"], "a release's version", _VERSION) if "release" in found else None,
+            self.name(found["channel"], names.CHANNEL) if "channel" in found else None,
+            self.name(found["release"], names.VERSION) if "release" in found else None,
             self.devices(name, found["devices"]) if "devices" in found else None,
             self.settings(found["settings"]) if "settings" in found else None,
         )
@@ -171,7 +169,7 @@ class _Reader:
             self.wrong(at.line, "devices must be a list of ids or names")
         found: dict[str, int] = {}
         for item in at.value:
-            device = self.text(item, "a device's id or name", _DEVICE)
+            device = self.name(item, names.DEVICE)
             if device in self.homes:
                 self.wrong(item.line, f"device {device} is listed before, in group {self.homes[device]}")
             self.homes[device], found[device] = group, item.line
@@ -244,6 +242,6 @@ def load(path: Path) -> FleetFile:
     top = reader.map(reader.document(), "the file", ("product", "groups"))
     if "groups" not in top:
         reader.wrong(1, "the file has no groups")
-    product = reader.text(top["product"], "a product", _PRODUCT) if "product" in top else None
+    product = reader.name(top["product"], names.PRODUCT) if "product" in top else None
     named = reader.map(top["groups"], "groups")
     return FleetFile(path, {name: reader.group(name, at) for name, at in named.items()}, product)

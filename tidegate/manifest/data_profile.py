@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
+from tidegate import names
 from tidegate.errors import Refused, TidegateError
 from tidegate.manifest.profile import MAX_PAYLOAD, MAX_SEQUENCE, MAX_SIZE, MAX_VERSION, POLICY, address, wrap_digest
 from tidegate.wire import cbor
 
-NAME = re.compile(r"[a-z][a-z0-9_-]{0,23}\Z")
 MAX_FILE = 1024 * 1024  # bytes; what a file system of a small board may spare
 _DATA = b"data"
 
@@ -74,10 +73,7 @@ def decode(data: bytes) -> DataManifest:
 
 
 def _check(manifest: DataManifest) -> None:
-    if not isinstance(manifest.name, str) or not NAME.match(manifest.name):
-        raise TidegateError(
-            f"{manifest.name!r} is no name of a data component", "Use 1 to 24 of a-z, 0-9, _ and -, a letter first"
-        )
+    names.COMPONENT.check(manifest.name)
     for what, number, most in (
         ("sequence number", manifest.sequence, MAX_SEQUENCE),
         ("size", manifest.size, MAX_PAYLOAD),

@@ -11,6 +11,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+from tidegate import names
 from tidegate.errors import Refused, TidegateError
 from tidegate.wire import cbor
 
@@ -18,7 +19,7 @@ MAX_SIZE = 2048
 MAX_PATCHES = 8
 MAX_SEQUENCE = 2**32 - 1  # the boot record keeps 32 bits
 MAX_PAYLOAD = 2**32 - 1
-MAX_VERSION = 32
+MAX_VERSION = names.VERSION.most
 POLICY = 15  # report success and failure, with records
 PATCH_FORMAT = 1
 

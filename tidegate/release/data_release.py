@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tidegate import names
 from tidegate.errors import Refused, TidegateError
 from tidegate.files import read_limited, write_atomic
 from tidegate.manifest import data_profile, profile
 from tidegate.manifest import envelope as suit
-from tidegate.release.folder import check_board, check_identity
+from tidegate.release.folder import check_identity
 from tidegate.release.scratch import new_folder
 from tidegate.trust.keys import Key
 from tidegate.trust.store import TrustStore
@@ -93,11 +94,9 @@ def build(
     if not 0 < len(content) <= data_profile.MAX_FILE:
         raise TidegateError(f"{len(content)} bytes of data are not in 1..{data_profile.MAX_FILE}")
     digest = hashlib.sha256(content).hexdigest()
-    names = tuple(dict.fromkeys(boards))
-    for board in names:
-        check_board(board)
-    made = DataRelease(out, name, product, vendor, version, sequence, digest, len(content), names)
-    for board in names:
+    targets = tuple(names.BOARD.check(board) for board in dict.fromkeys(boards))
+    made = DataRelease(out, name, product, vendor, version, sequence, digest, len(content), targets)
+    for board in targets:
         data_profile.encode(made.manifest(board))  # refuses a bad name before anything is written
     index = {"format": FORMAT, **{key: value for key, value in vars(made).items() if key != "folder"}}
     with new_folder(out) as scratch:
@@ -121,7 +120,7 @@ def load(folder: Path | str) -> DataRelease:
         if not found.boards:
             raise ValueError("no board")
         for board in found.boards:
-            check_board(board)
+            names.BOARD.check(board)
             data_profile.encode(found.manifest(board))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise TidegateError(f"{path} is damaged: {type(error).__name__} {error}", "Build it again") from error

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tidegate import names
 from tidegate.errors import Refused, TidegateError
 from tidegate.files import write_atomic
 from tidegate.image import romfs
@@ -101,7 +102,7 @@ def _write(server: Server, scratch: Path, entry: dict[str, Any], trust: TrustSto
 
 
 def _manifest(board: str, envelope: bytes, trust: TrustStore | None) -> suit.Manifest:
-    folders.check_board(board)
+    names.BOARD.check(board)
     if trust is not None:
         return suit.verify(envelope, trust)
     return suit.decode(suit.open_envelope(envelope).manifest)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tidegate import names
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
 from tidegate.manifest import envelope as suit
@@ -24,11 +24,6 @@ FORMAT = 1
 INDEX = "release.json"
 MAX_INDEX = 256 * 1024
 MAX_PAYLOAD = 64 * 1024 * 1024
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
-_PRODUCT = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
-_VENDOR = re.compile(r"(?=.{1,128}\Z)[a-z0-9-]+(\.[a-z0-9-]+)+\Z")
-_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]*\Z")
-_BOARD = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
 _REBUILD = "Build the release again"
 
 
@@ -142,8 +137,8 @@ def load(folder: Path | str) -> Release:
         if index["format"] != FORMAT:
             raise TidegateError(f"{path} has format {index['format']!r}, this is for format {FORMAT}", _REBUILD)
         targets = {board: _target(board, entry) for board, entry in index["targets"].items()}
-        names = (index["product"], index["vendor"], index["version"], index["sequence"])
-        release = Release(folder, *names, targets, index.get("image_sequence"), Origin.read(index))
+        identity = (index["product"], index["vendor"], index["version"], index["sequence"])
+        release = Release(folder, *identity, targets, index.get("image_sequence"), Origin.read(index))
         check_identity(release.product, release.vendor, release.version, release.sequence)
         if type(release.built_as) is not int or not 0 < release.built_as <= release.sequence:
             raise ValueError(f"image_sequence {release.built_as!r}")
@@ -169,23 +164,11 @@ def encode(release: Release) -> bytes:
     return (json.dumps(index, indent=2) + "\n").encode()
 
 
-def check_board(board: str) -> None:
-    """Refuse what is no board's name: it becomes part of file names."""
-    if not isinstance(board, str) or not _BOARD.match(board):
-        raise TidegateError(f"{board!r} is no name of a board", "Use the name of a folder in boards/")
-
-
 def check_identity(product: str, vendor: str, version: str, sequence: int) -> None:
     """Refuse names and numbers that devices and the server would not take."""
-    if not isinstance(product, str) or not _PRODUCT.match(product):
-        raise TidegateError(f"product {product!r} is not a name of a-z, 0-9, _ and -", "Change --product")
-    if not isinstance(vendor, str) or not _VENDOR.match(vendor):
-        raise TidegateError(f"vendor {vendor!r} is not a domain name", "Give the domain you own as --vendor")
-    if not isinstance(version, str) or len(version) > suit.MAX_VERSION or not _VERSION.match(version):
-        raise TidegateError(
-            f"version {version!r} is not 1 to {suit.MAX_VERSION} of letters, digits, ., + and -",
-            "Write it like 1.4.0",
-        )
+    names.PRODUCT.check(product)
+    names.VENDOR.check(vendor, f"Give {names.VENDOR.rule} that you own as --vendor")
+    names.VERSION.check(version)
     if not isinstance(sequence, int) or isinstance(sequence, bool) or not 0 < sequence <= suit.MAX_SEQUENCE:
         raise TidegateError(
             f"sequence number {sequence!r} is not in 1..{suit.MAX_SEQUENCE}", "Count up by one a release"
@@ -193,8 +176,8 @@ def check_identity(product: str, vendor: str, version: str, sequence: int) -> No
 
 
 def _target(board: str, entry: dict[str, Any]) -> Target:
-    if not _BOARD.match(board):
-        raise ValueError(f"board name {board!r}")
+    if not names.BOARD.fits(board):
+        raise ValueError(names.BOARD.refusal(board))
     patches = tuple(
         Patch(
             base=_hex(p["base"]),
@@ -233,8 +216,8 @@ def _encode_target(target: Target) -> dict[str, Any]:
 
 
 def _hex(value: Any) -> str:
-    if not isinstance(value, str) or not _DIGEST.match(value):
-        raise ValueError(f"digest {value!r}")
+    if not names.DIGEST.fits(value):
+        raise ValueError(names.DIGEST.refusal(value))
     return value
 
 

@@ -7,10 +7,10 @@ Refused; unknown labels are refused too, since both sides state one protocol ver
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
+from tidegate import names
 from tidegate.errors import Refused
 from tidegate.wire import cbor
 
@@ -19,7 +19,6 @@ MAX_TEXT = 160  # bytes of a detail for people
 MAX_PART = 1024  # bytes of text in one part of an answer
 MAX_TRACE = 1000  # bytes of a crash's trace
 MAX_DATA = 16  # data components of one device
-DATA_NAME = re.compile(r"[a-z][a-z0-9_-]{0,23}\Z")
 
 LWM2M_STATES = ("idle", "downloading", "downloaded", "updating")
 LWM2M_RESULTS = (
@@ -173,7 +172,7 @@ def _part(value: Any, what: str) -> dict[str, Any]:
 
 
 def _name(value: Any, what: str) -> str:
-    if not isinstance(value, str) or not DATA_NAME.match(value):
+    if not names.COMPONENT.fits(value):
         raise _bad(what, "must be the name of a data component")
     return value
 

@@ -199,7 +199,7 @@ def test_commands_that_are_not_sent(cli: Cli, server: Running, gateway: Gateway,
     for arguments, says in (
         (("info", "--key", key_folder / "release.jwk"), "a command key is needed"),
         (("info", "--key", key_folder / "command.jwk.pub"), "a public key, which cannot sign"),
-        (("rm -rf", "--key", key_folder / "command.jwk"), "is not an opcode"),
+        (("rm -rf", "--key", key_folder / "command.jwk"), "is not a valid opcode"),
         (("info", "x=" + "y" * 1000, "--key", key_folder / "command.jwk"), "at most 1024"),
     ):
         result = cli("cmd", "send", "gate-7", *arguments, *server.options)

@@ -115,7 +115,7 @@ def test_names(cli: Cli, tmp_path: Path, name: str) -> None:
         *("data", "build", name, tmp_path / "table.json", "--version", "2", "--sequence", 2),
         *("--board", "unix", "--out", tmp_path / "data"),
     )
-    assert done.exit_code == 1 and "no name of a data component" in done.stderr
+    assert done.exit_code == 1 and "is not a valid name of a data component" in done.stderr
     assert not (tmp_path / "data").exists()
 
 

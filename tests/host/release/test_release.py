@@ -101,12 +101,12 @@ def test_several_boards_in_one_release(cli: Cli, project: Path, tmp_path: Path, 
     ("changes", "says"),
     [
         ({"--board": "nonesuch"}, "there is no board nonesuch"),
-        ({"--version": "one two"}, "version 'one two'"),
+        ({"--version": "one two"}, "'one two' is not a valid version"),
         ({"--version": "1" * 33}, "version"),
         ({"--sequence": 0}, "sequence number 0"),
         ({"--sequence": 2**32}, "sequence number"),
-        ({"--product": "My Product"}, "product 'My Product'"),
-        ({"--vendor": "acme"}, "vendor 'acme' is not a domain"),
+        ({"--product": "My Product"}, "'My Product' is not a valid product name"),
+        ({"--vendor": "acme"}, "'acme' is not a valid vendor"),
     ],
 )
 def test_wrong_names_and_numbers(
