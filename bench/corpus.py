@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from tidegate.boards.board import Board
+from tidegate.boards import Board
 from tidegate.errors import TidegateError
-from tidegate.image import build as images
-from tidegate.image.relink import relink
+from tidegate.image import Tree, compile_source, pack, relink_module
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / "build" / "corpus"
@@ -86,7 +85,7 @@ def _compile(path: Path) -> Sources:
             if name.endswith(".py"):
                 source.write_bytes(archive.read(name))
                 try:
-                    module = images.compile_source(source, f"lib/{name}", BOARD, Path(scratch))
+                    module = compile_source(source, f"lib/{name}", BOARD, Path(scratch))
                 except TidegateError:
                     print(f"{path.name}: {name} is not for MicroPython, left out", file=sys.stderr)
                 else:
@@ -96,14 +95,14 @@ def _compile(path: Path) -> Sources:
 
 def image(files: Sources) -> bytes:
     """The ROMFS image of compiled files."""
-    tree: images.Tree = {}
+    tree: Tree = {}
     for name, data in files.items():
         *folders, leaf = name.split("/")
         branch = tree
         for folder in folders:
             branch = branch.setdefault(folder, {})  # type: ignore[assignment]
         branch[leaf] = data
-    return images.pack(tree)
+    return pack(tree)
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,8 @@ def steps(libraries: dict[str, str]) -> Iterator[Step]:
         for before, after in pairwise(numbers):
             next_files = compiled(library, after)
             next_kept = {
-                name: relink(kept[name], data).data if name in kept else data for name, data in next_files.items()
+                name: relink_module(kept[name], data).data if name in kept else data
+                for name, data in next_files.items()
             }
             name = f"{library} {before} to {after}"
             yield Step(name, image(files), image(next_files), image(kept), image(next_kept))

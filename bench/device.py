@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 
 from tidegate import delta  # noqa: E402
 from tidegate.boards.emulator import Emulator  # noqa: E402
-from tidegate.image import build  # noqa: E402
+from tidegate.image import Tree, pack  # noqa: E402
 from tidegate.wire import cbor, cose  # noqa: E402
 
 IMAGE = 36 * 1024
@@ -119,11 +119,11 @@ def envelope(data: Path) -> None:
     (data / "setup.json").write_text(json.dumps({**told, "running": setup["images"][str(chosen["running"])]}))
 
 
-def libraries() -> build.Tree:
+def libraries() -> Tree:
     """The libraries and the board's half of this, compiled, and the native modules where they are built."""
     library = ROOT / "firmware" / "lib"
     sources = [(path, path.relative_to(library)) for path in library.rglob("*.py")]
-    tree: build.Tree = {}
+    tree: Tree = {}
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as name:
         out = Path(name) / "out.mpy"
         for source, place in [*sources, (BOARD_HALF, Path(BOARD_HALF.name))]:
@@ -140,7 +140,7 @@ def libraries() -> build.Tree:
 def prepare(data: Path) -> None:
     """What the board needs."""
     old, news = images()
-    (data / "rom.bin").write_bytes(old + build.pack(libraries()))
+    (data / "rom.bin").write_bytes(old + pack(libraries()))
     (data / "old.sha256").write_bytes(hashlib.sha256(old).digest())
     for name, new in news.items():
         (data / f"{name}.sha256").write_bytes(hashlib.sha256(new).digest())

@@ -75,3 +75,6 @@ COMPONENT = Name(
 STREAM = Name("stream name", r"[A-Za-z0-9._-]{1,32}", 32, "1 to 32 of letters, digits, ., _ and -")
 OPCODE = Name("opcode", r"[a-z][a-z0-9._-]{0,31}", 32, "1 to 32 of a-z, 0-9, ., _ and -, a letter first")
 DIGEST = Name("SHA-256 in hex", r"[0-9a-f]{64}", 64, "64 of 0-9 and a-f")
+
+DEFAULT_PRODUCT = "tidegate-gateway"  # what builds and commands mean where nobody says otherwise
+DEFAULT_VENDOR = "tidegate.example"

@@ -21,7 +21,7 @@ from typing import Any
 from lab import Installation, LabBoard, attacker
 from lab.processes import ROOT, LabError
 
-from tidegate.commands import cwt as commands
+from tidegate.commands import cwt
 from tidegate.trust import keys
 
 DEVICE = "gate-1"
@@ -213,19 +213,19 @@ def _attack(story: Story, place: Installation) -> None:
 
     def signed_by(key: keys.Key, cti: bytes) -> bytes:
         nonce = bytes.fromhex(device["nonce"])
-        return commands.make(key, commands.Command(DEVICE, "reboot", {}, cti, now, now + 60, nonce))
+        return cwt.make(key, cwt.Command(DEVICE, "reboot", {}, cti, now, now + 60, nonce))
 
     forger = keys.new("command")
     story.say("somebody with the broker's password publishes a command signed with another key …")
-    attacker.publish(place, f"tg/{DEVICE}/down/cmd", signed_by(forger, commands.next_counter(place.key("command"))))
+    attacker.publish(place, f"tg/{DEVICE}/down/cmd", signed_by(forger, cwt.next_counter(place.key("command"))))
     _alarm(story, place, "command-refused", "unknown-key")
 
     story.say("… and repeats a command that was carried out before")
     key = keys.load(place.key("command"))
-    request = commands.Command(
-        DEVICE, "info", {}, commands.next_counter(place.key("command")), now, now + 60, bytes.fromhex(device["nonce"])
+    request = cwt.Command(
+        DEVICE, "info", {}, cwt.next_counter(place.key("command")), now, now + 60, bytes.fromhex(device["nonce"])
     )
-    message = commands.make(key, request)
+    message = cwt.make(key, request)
     place.api.send_command(DEVICE, message)
     place.wait("the answer", lambda: place.api.command(request.cti.hex())["outcome"] == "done", 30)
     attacker.publish(place, f"tg/{DEVICE}/down/cmd", message)

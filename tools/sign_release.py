@@ -13,6 +13,8 @@ import json
 import sys
 from pathlib import Path
 
+from tidegate.release import load_release, sign_release
+
 NEEDED = {"cbor2": "cbor2>=5.7,<6", "nacl": "pynacl>=1.5,<2"}  # pyproject.toml has the same
 EXAMPLES = """\
 examples:
@@ -52,17 +54,16 @@ def main() -> int:
 
 def sign(asked: argparse.Namespace) -> int:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from tidegate import release
     from tidegate.errors import TidegateError
     from tidegate.trust import external_signer, keys
 
     try:
-        found = release.load(asked.folder)
+        found = load_release(asked.folder)
         by_program = [
             external_signer.external(keys.load(file), text)
             for text, file in zip(asked.signer, asked.public, strict=True)
         ]
-        envelopes = release.sign(found, [*(keys.load(file) for file in asked.key), *by_program])
+        envelopes = sign_release(found, [*(keys.load(file) for file in asked.key), *by_program])
     except TidegateError as error:
         return fail(error.message, error.remedy)
     signed = {

@@ -27,16 +27,16 @@ HEADER = """\
 
 def used() -> set[str]:
     """Every name in the compiled modules that a line of the list can hold."""
-    from tidegate.boards import board as boards_board
-    from tidegate.image import build, mpy
+    from tidegate import boards
+    from tidegate.image import compile_source, mpy
 
-    board = boards_board.load(ROOT, "qemu_mps2")
+    board = boards.load(ROOT, "qemu_mps2")
     found = set()
     with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch:
         for folder in FOLDERS:
             for path in sorted((ROOT / folder).rglob("*.py")):
                 name = path.relative_to(ROOT / "firmware").as_posix()
-                module = mpy.parse(build.compile_source(path, name, board, Path(scratch)))
+                module = mpy.parse(compile_source(path, name, board, Path(scratch)))
                 found |= {text for entry in module.strings if (text := _text(entry))}
     return {text for text in found if _PLAIN.match(text) and len(text) <= MAX_LENGTH}
 

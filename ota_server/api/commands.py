@@ -16,7 +16,7 @@ from ota_server.security import audit
 from ota_server.security.tokens import requires
 from ota_server.store import alarms, commands
 from ota_server.store.models import Command, Device
-from tidegate.commands import cwt as cwt
+from tidegate.commands import cwt
 from tidegate.errors import Refused
 
 blueprint = Blueprint("commands", __name__)

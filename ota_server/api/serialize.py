@@ -25,7 +25,7 @@ from ota_server.store.models import (
     TrustUpdate,
 )
 from tidegate import enrolment
-from tidegate.commands import cwt as cwt
+from tidegate.commands import cwt
 from tidegate.errors import Refused
 from tidegate.release.inspect import trust_facts
 from tidegate.trust import rotation

@@ -17,10 +17,9 @@ from ota_server.security import audit
 from ota_server.store import Store, groups
 from ota_server.store import releases as stored
 from ota_server.store.models import ChannelRelease, Release, Target
-from tidegate import delta
+from tidegate import delta, manifest
 from tidegate.errors import Refused
-from tidegate.image.build import Identity
-from tidegate.manifest import envelope as manifest_envelope
+from tidegate.image import Identity
 from tidegate.names import CHANNEL
 from tidegate.release.folder import check_identity
 from tidegate.release.verify import check_image, check_patch
@@ -188,10 +187,10 @@ def new_boards(known: Release, wanted: Candidate) -> set[str]:
     return set(wanted.envelopes) - {target.board for target in known.targets}
 
 
-def verify(wanted: Candidate, board: str, envelope: bytes, keys: trust_store.TrustStore) -> manifest_envelope.Manifest:
+def verify(wanted: Candidate, board: str, envelope: bytes, keys: trust_store.TrustStore) -> manifest.Manifest:
     """Signature and identity of one target, as the device checks them."""
     try:
-        facts = manifest_envelope.verify(envelope, keys)
+        facts = manifest.verify(envelope, keys)
     except Refused as refusal:
         raise Refused(refusal.reason, f"{board}: {refusal.message}", refusal.remedy) from None
     check_same(board, facts, wanted)
@@ -202,7 +201,7 @@ def _target(
     wanted: Candidate,
     board: str,
     envelope: bytes,
-    facts: manifest_envelope.Manifest,
+    facts: manifest.Manifest,
     payloads: Payloads,
     warnings: list[str],
 ) -> Target:
@@ -231,14 +230,14 @@ def _target(
     return Target(
         board=board,
         envelope=envelope,
-        manifest_digest=manifest_envelope.open_envelope(envelope).digest.hex(),
+        manifest_digest=manifest.open_envelope(envelope).digest.hex(),
         image_digest=facts.image.digest.hex(),
         image_size=facts.image.size,
         patches=patches,
     )
 
 
-def _check_patch(board: str, base: bytes, data: bytes, image: bytes, patch: manifest_envelope.Patch) -> None:
+def _check_patch(board: str, base: bytes, data: bytes, image: bytes, patch: manifest.Patch) -> None:
     try:
         header = delta.read_header(data)
         # Sizes first: a patch may not make us allocate more than the image it is for.

@@ -19,7 +19,7 @@ from ota_server.store import data as stored
 from ota_server.store.models import DataTarget
 from tidegate.manifest import data_profile
 from tidegate.names import COMPONENT
-from tidegate.release import data_release as releases
+from tidegate.release import data_release
 from tidegate.release.folder import check_identity
 from tidegate.trust import store as trust_store
 
@@ -108,7 +108,7 @@ def _known(session: Session, wanted: Candidate, board: str) -> DataTarget | None
 
 
 def _verify(wanted: Candidate, board: str, envelope: bytes, keys: trust_store.TrustStore) -> data_profile.DataManifest:
-    facts = releases.verify_envelope(envelope, keys)
+    facts = data_release.verify_envelope(envelope, keys)
     check_same(board, facts, wanted, (facts.name, wanted.name))
     return facts
 

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from ota_server.config import MAX_ENVELOPE
 from ota_server.errors import Problem
 from ota_server.releases.payloads import Payloads
+from tidegate import manifest
 from tidegate.errors import Refused
-from tidegate.manifest import envelope
 from tidegate.names import BOARD
 
 _MAX_TARGETS = 64
@@ -66,12 +66,12 @@ def _envelope(board: str, entry: Any) -> bytes:
 
 def check_same(board: str, signed: Signed, said: Said, names: tuple[str, str] | None = None) -> None:
     """Refused unless the signed manifest is for what the request says it is; names: inside and outside, of data."""
-    vendor = envelope.vendor_id(said.vendor)
+    vendor = manifest.vendor_id(said.vendor)
     compared: list[tuple[str, Any, Any]] = [
         ("sequence", signed.sequence, said.sequence),
         ("version", signed.version, said.version),
         ("vendor", signed.vendor_id, vendor),
-        ("class", signed.class_id, envelope.class_id(vendor, said.product, board)),
+        ("class", signed.class_id, manifest.class_id(vendor, said.product, board)),
     ]
     if names is not None:
         compared.insert(0, ("name", *names))

@@ -12,7 +12,7 @@ from ota_server.releases.accept import Candidate, precheck, verify
 from ota_server.releases.payloads import Payloads
 from ota_server.store import groups
 from ota_server.store.models import Device, Group, Release
-from tidegate.manifest import envelope as manifest_envelope
+from tidegate import manifest
 from tidegate.trust import store
 
 _MOST_NAMED = 10  # devices named in one row of a plan
@@ -58,8 +58,7 @@ def rollout_plan(
         return _kept_from(group, release, standing)
 
     facts = {
-        target.board: manifest_envelope.decode(manifest_envelope.open_envelope(target.envelope).manifest)
-        for target in release.targets
+        target.board: manifest.decode(manifest.open_envelope(target.envelope).manifest) for target in release.targets
     }
     return _devices(session, release, facts, kept_from, name_devices)
 
@@ -71,14 +70,14 @@ def _kept_from(group: Group, what: Candidate | Release, standing: set[str]) -> s
     return None if group.channel in standing else f"its group follows the channel {group.channel}"
 
 
-def _payloads(facts: manifest_envelope.Manifest) -> list[str]:
+def _payloads(facts: manifest.Manifest) -> list[str]:
     return [facts.image.digest.hex(), *(patch.digest.hex() for patch in facts.patches)]
 
 
 def _devices(
     session: Session,
     wanted: Candidate | Release,
-    facts: Mapping[str, manifest_envelope.Manifest],
+    facts: Mapping[str, manifest.Manifest],
     kept_from: Reach,
     name_devices: bool,
 ) -> list[dict[str, Any]]:
@@ -105,7 +104,7 @@ def _devices(
     return sorted(rows.values(), key=lambda row: (row["gets"] == "nothing", row["board"], row["group"]))
 
 
-def _fate(device: Device, kept: str | None, sequence: int, facts: manifest_envelope.Manifest | None) -> dict[str, Any]:
+def _fate(device: Device, kept: str | None, sequence: int, facts: manifest.Manifest | None) -> dict[str, Any]:
     """What the device would get: `gets` is patch, image, nothing or unknown; `bytes` to fetch; `why`."""
     why = _why_nothing(device, kept, sequence, facts)
     if why or facts is None:
@@ -118,9 +117,7 @@ def _fate(device: Device, kept: str | None, sequence: int, facts: manifest_envel
     return {"gets": "image", "bytes": facts.image.size, "why": "no patch from what it runs"}
 
 
-def _why_nothing(
-    device: Device, kept: str | None, sequence: int, facts: manifest_envelope.Manifest | None
-) -> str | None:
+def _why_nothing(device: Device, kept: str | None, sequence: int, facts: manifest.Manifest | None) -> str | None:
     if device.revoked_at is not None:
         return "is revoked"
     if facts is None:

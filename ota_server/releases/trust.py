@@ -16,8 +16,8 @@ from ota_server.errors import Problem
 from ota_server.security import audit
 from ota_server.store import Store, trust_updates
 from ota_server.store.models import DataTarget, Device, DeviceData, Target, TrustUpdate
+from tidegate import manifest
 from tidegate.errors import Refused, TidegateError
-from tidegate.manifest import envelope
 from tidegate.trust import rotation
 from tidegate.trust import store as trust_store
 
@@ -107,7 +107,7 @@ def _withdraw(session: Session, keys: trust_store.TrustStore) -> list[Target | D
 def _is_orphaned(target: Target | DataTarget, keys: trust_store.TrustStore) -> bool:
     """Whether the keys do not vouch for it; then it is marked."""
     try:
-        envelope.check_signatures(envelope.open_envelope(target.envelope), keys)
+        manifest.check_signatures(manifest.open_envelope(target.envelope), keys)
     except Refused:
         target.withdrawn = True
     return target.withdrawn

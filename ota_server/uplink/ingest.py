@@ -27,8 +27,7 @@ from ota_server.store import (
 from ota_server.store.models import Device, Report
 from tidegate.errors import Refused
 from tidegate.names import DEVICE_ID, STREAM
-from tidegate.wire import messages as messages
-from tidegate.wire import senml
+from tidegate.wire import messages, senml
 
 log = logging.getLogger("tidegate.ingest")
 

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from tidegate import release
-from tidegate.boards import board as boards_board
+from tidegate import boards
 from tidegate.boards import schema
 from tidegate.boards.schema import BoardFileError
 from tidegate.flash import loader_files
+from tidegate.release import Release, build_release
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MICROPYTHON = ROOT / "build" / "unix" / "micropython"
 SOURCES = ROOT / ".toolchain" / "micropython"
-NAMES = boards_board.names(ROOT)
+NAMES = boards.names(ROOT)
 # What a board's MicroPython is a port of, and how it comes into the network.
 UNTRIED = {
     "arduino_giga": ("stm32", "wlan", "ARDUINO_GIGA"),
@@ -38,7 +38,7 @@ UNTRIED = {
 
 def test_every_board_is_accounted_for() -> None:
     assert {*UNTRIED, "qemu_mps2", "unix"} == set(NAMES)
-    assert {name for name in NAMES if boards_board.load(ROOT, name).settings["tried"] == "no"} == set(UNTRIED)
+    assert {name for name in NAMES if boards.load(ROOT, name).settings["tried"] == "no"} == set(UNTRIED)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -46,7 +46,7 @@ def test_its_page_says_what_people_need(name: str) -> None:
     page = (ROOT / "boards" / name / "README.md").read_text()
     for heading in ("## Slots", "## MicroPython on it", "## Network", "## Limits"):
         assert heading in page, f"{name}/README.md lacks {heading}"
-    board = boards_board.load(ROOT, name)
+    board = boards.load(ROOT, name)
     assert f"--board {name}" in page
     if board.settings["tried"] == "no":
         assert "**Not tried on hardware.**" in page
@@ -56,16 +56,16 @@ def test_its_page_says_what_people_need(name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> release.Release:
-    return release.build(
+def built(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    return build_release(
         ROOT, tmp_path_factory.mktemp("all") / "release", board_names=NAMES, version="1.0.0", sequence=1
     )
 
 
-def test_a_release_for_all_boards(built: release.Release) -> None:
+def test_a_release_for_all_boards(built: Release) -> None:
     assert set(built.targets) == set(NAMES)
     for name, target in built.targets.items():
-        board = boards_board.load(ROOT, name)
+        board = boards.load(ROOT, name)
         assert board.slot_size is None or target.size <= board.slot_size
         assert built.payload(target.digest)
 
@@ -75,7 +75,7 @@ def test_a_release_for_all_boards(built: release.Release) -> None:
 def test_board_py_keeps_the_contract(name: str, layout: str, tmp_path: Path) -> None:
     """Compiled for its core, as it is flashed, and run against stand-ins."""
     port, network, _ = UNTRIED[name]
-    board = boards_board.load(ROOT, name)
+    board = boards.load(ROOT, name)
     for path, data in loader_files.loader(ROOT, board, signature=False).items():
         place = tmp_path / path[1:]
         place.parent.mkdir(exist_ok=True)
@@ -101,7 +101,7 @@ def test_facts_are_those_of_micropythons_sources(name: str) -> None:
     port, _, definition = UNTRIED[name]
     folder = SOURCES / "ports" / port / "boards" / definition
     header = (folder / "mpconfigboard.h").read_text()
-    board = boards_board.load(ROOT, name)
+    board = boards.load(ROOT, name)
     title = re.search(r'MICROPY_HW_BOARD_NAME\s+"([^"]+)"', header)
     assert title and title[1] == board.machine
     size = board.settings["slots"].get("segment_size")
@@ -152,7 +152,7 @@ def test_errors_name_file_key_and_remedy(old: str, new: str, says: str, tmp_path
     assert GOOD.count(old) == 1, "the test changes what is there"
     (folder / "board.toml").write_text(GOOD.replace(old, new))
     with pytest.raises(BoardFileError, match=re.escape(f"{folder / 'board.toml'}: {says}")) as wrong:
-        boards_board.load(tmp_path, "qemu_mps2")
+        boards.load(tmp_path, "qemu_mps2")
     assert "docs/adding-a-board.md" in wrong.value.remedy
 
 

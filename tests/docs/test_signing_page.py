@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tidegate import release
+from tidegate.release import build_release, load_release, verify_release
 from tidegate.trust import keys, rotation
 from tidegate.trust import store as trust_store
 
@@ -32,9 +32,9 @@ def place(folder: Path) -> None:
     (folder / "boards" / BOARD).mkdir(parents=True)
     shutil.copy(ROOT / "boards" / BOARD / "board.toml", folder / "boards" / BOARD)
     (folder / "checkout").symlink_to(folder)
-    first = release.build(folder, folder / "releases/1.0.0", board_names=[BOARD], version="1.0.0", sequence=1)
+    first = build_release(folder, folder / "releases/1.0.0", board_names=[BOARD], version="1.0.0", sequence=1)
     more = {"board_names": [BOARD], "version": "1.1.0", "sequence": 2, "previous": [first]}
-    release.build(folder, folder / "releases/1.1.0", **more)
+    build_release(folder, folder / "releases/1.1.0", **more)
     (folder / "table").write_bytes(b"table")
     words = ["data", "build", "calibration", "table", "--board", BOARD, "--version", "2", "--sequence", "2"]
     command = [str(Path(sys.executable).parent / "tidegate"), *words, "--out", "data/calibration-2"]
@@ -60,6 +60,6 @@ def test_the_page_on_signing_from_top_to_bottom(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert done.stdout.count(f"{BOARD}: signed releases/1.1.0/{BOARD}.suit") == 4
     assert done.stdout.count("releases/1.1.0 is what its sources make") == 2
-    manifest = release.load(tmp_path / "releases/1.1.0")
+    manifest = load_release(tmp_path / "releases/1.1.0")
     store = trust_store.make([keys.load(tmp_path / "keys/release.jwk.pub")])
-    assert release.verify(manifest, store)[BOARD]["version"] == "1.1.0"
+    assert verify_release(manifest, store)[BOARD]["version"] == "1.1.0"

@@ -19,10 +19,10 @@ from cbor2 import CBORTag
 from lab import Installation, attacker
 from shared_board import BOARD, DEVICE
 
-from tidegate import release
+from tidegate import manifest
 from tidegate.commands import cwt
 from tidegate.commands.cwt import Command
-from tidegate.manifest import envelope
+from tidegate.release import load_release
 from tidegate.trust import keys, rotation
 from tidegate.trust import store as trust_store
 from tidegate.wire import cbor, cose
@@ -160,8 +160,8 @@ def of_another_boot(place: Installation) -> bytes:
 
 def a_manifest(place: Installation) -> bytes:
     """Signed by the release key: the right people, about something else."""
-    content = release.load(place.release("1.0.0")).manifest(BOARD)
-    return envelope.sign(envelope.encode(content), [keys.load(place.key("release"))])[: cwt.MAX_SIZE]
+    content = load_release(place.release("1.0.0")).manifest(BOARD)
+    return manifest.sign(manifest.encode(content), [keys.load(place.key("release"))])[: cwt.MAX_SIZE]
 
 
 def unsigned(place: Installation) -> bytes:

@@ -13,9 +13,9 @@ import pytest
 from lab import Installation, attacker
 from shared_board import BOARD, DEVICE
 
-from tidegate import release
-from tidegate.manifest import envelope
-from tidegate.manifest.envelope import Manifest
+from tidegate import manifest
+from tidegate.manifest import Manifest
+from tidegate.release import load_release
 from tidegate.trust import keys
 
 REPORT_TIMEOUT_S = 60
@@ -23,21 +23,21 @@ REPORT_TIMEOUT_S = 60
 
 def good(place: Installation) -> Manifest:
     """What the signed manifest of 1.1.0 says."""
-    return release.load(place.release("1.1.0")).manifest(BOARD)
+    return load_release(place.release("1.1.0")).manifest(BOARD)
 
 
 def signed(place: Installation, content: Manifest) -> bytes:
-    return envelope.sign(envelope.encode(content), [keys.load(place.key("release"))])
+    return manifest.sign(manifest.encode(content), [keys.load(place.key("release"))])
 
 
 def wrong_key(place: Installation) -> bytes:
-    return envelope.sign(envelope.encode(good(place)), [keys.new("release")])
+    return manifest.sign(manifest.encode(good(place)), [keys.new("release")])
 
 
 def wrong_board(place: Installation) -> bytes:
-    vendor = envelope.vendor_id("tidegate.example")
+    vendor = manifest.vendor_id("tidegate.example")
     return signed(
-        place, dataclasses.replace(good(place), class_id=envelope.class_id(vendor, "tidegate-gateway", "unix"))
+        place, dataclasses.replace(good(place), class_id=manifest.class_id(vendor, "tidegate-gateway", "unix"))
     )
 
 
@@ -57,7 +57,7 @@ def one_bit_flipped(place: Installation) -> bytes:
 
 def signature_flipped(place: Installation) -> bytes:
     data = signed(place, good(place))
-    signature = envelope.open_envelope(data).signatures[0].signature
+    signature = manifest.open_envelope(data).signatures[0].signature
     return data.replace(signature, bytes([signature[0] ^ 1]) + signature[1:])
 
 

@@ -22,7 +22,7 @@ import yaml
 from lab import Installation
 from lab.processes import ROOT
 
-from tidegate import release as releases
+from tidegate.release import load_release
 
 DEVICE = "gate-31"
 WORKFLOW = ROOT / ".github" / "workflows" / "release.yml"
@@ -232,8 +232,8 @@ def test_the_recipe_links_to_what_is_published_and_the_update_is_confirmed(
     }
     recipe = page_blocks()[1].replace("http://127.0.0.1:8080", place.url)
     said = shell(recipe, folder, env)
-    made = releases.load(folder / "build" / "release" / "releases" / "1.1.0")
-    before = releases.load(place.release("1.0.0"))
+    made = load_release(folder / "build" / "release" / "releases" / "1.1.0")
+    before = load_release(place.release("1.0.0"))
     for board, target in made.targets.items():
         assert target.predecessor == before.targets[board].digest, "linked against the release on the server"
         assert [patch.base for patch in target.patches] == [before.targets[board].digest]
@@ -250,7 +250,7 @@ def test_the_recipe_links_to_what_is_published_and_the_update_is_confirmed(
     again = {board: target.digest for board, target in made.targets.items()}
     steps = "for step in fetch build reproduce sign verify publish rollout; do docs/ci/release.sh $step; done"
     said = shell(recipe.replace("docs/ci/release.sh all", steps), folder, env)
-    made = releases.load(folder / "build" / "release" / "releases" / "1.1.0")
+    made = load_release(folder / "build" / "release" / "releases" / "1.1.0")
     assert {board: target.digest for board, target in made.targets.items()} == again
     assert "to upload: 0 of" in said and "it was already" in said and "stable already" in said
 

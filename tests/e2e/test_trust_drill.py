@@ -10,8 +10,8 @@ import dataclasses
 from lab import Installation, attacker
 from shared_board import BOARD, DEVICE
 
-from tidegate import release
-from tidegate.manifest import envelope
+from tidegate import manifest
+from tidegate.release import load_release
 from tidegate.trust import keys, rotation
 from tidegate.trust import store as trust_store
 
@@ -46,10 +46,10 @@ def test_keys_are_lost_while_a_board_sleeps(place: Installation) -> None:
 
     # A release by the old key is refused, and reported so.
     last = place.last_report(DEVICE)
-    content = release.load(place.release("1.1.0")).manifest(BOARD)
+    content = load_release(place.release("1.1.0")).manifest(BOARD)
     stolen = keys.load(place.key("release"))
-    newer = envelope.encode(dataclasses.replace(content, sequence=9))
-    attacker.publish(place, f"tg/{DEVICE}/down/offer", envelope.sign(newer, [stolen]))
+    newer = manifest.encode(dataclasses.replace(content, sequence=9))
+    attacker.publish(place, f"tg/{DEVICE}/down/offer", manifest.sign(newer, [stolen]))
     report = place.wait_report(DEVICE, "refused", last, TIMEOUT_S)
     assert report["verdict"]["reason"] == "unauthorised" and "trusts" in report["detail"], report
     wait_alarm(place, "offer-refused", "unknown-key")

@@ -20,9 +20,11 @@ from cbor2 import CBORTag
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
+from tidegate import manifest  # noqa: E402
 from tidegate.commands import cwt  # noqa: E402
 from tidegate.errors import Refused  # noqa: E402
-from tidegate.manifest import data_profile, envelope, profile  # noqa: E402
+from tidegate.manifest import data_profile, profile  # noqa: E402
+from tidegate.manifest.envelope import manifest_digest  # noqa: E402
 from tidegate.release import data_release  # noqa: E402
 from tidegate.trust import keys, rotation, store  # noqa: E402
 from tidegate.wire import cbor, cose  # noqa: E402
@@ -39,13 +41,13 @@ RELEASE, COMMAND, ROOT_KEY = (
 )
 STORE = store.make([RELEASE, COMMAND])
 ROOTED = store.make([RELEASE, ROOT_KEY])
-IMAGE = envelope.Manifest(
+IMAGE = manifest.Manifest(
     7,
     "1.0.0",
     bytes(16),
     bytes(range(16)),
-    envelope.Image(bytes(32), 1000),
-    tuple(envelope.Patch(bytes((base, *range(1, 32))), 900, bytes(range(base, base + 32)), 100) for base in range(3)),
+    manifest.Image(bytes(32), 1000),
+    tuple(manifest.Patch(bytes((base, *range(1, 32))), 900, bytes(range(base, base + 32)), 100) for base in range(3)),
 )
 CONTENT = data_profile.DataManifest("calibration", 3, "1.1", bytes(16), bytes(range(16)), bytes(32), 100)
 REQUEST = cwt.Command("gate-7", "valve.set", {"percent": 40}, bytes(8), 1000, 2000, bytes(8))
@@ -55,9 +57,9 @@ SUCCESSOR = store.encode(rotation.succeed(ROOTED, [keys.from_seed("command", byt
 
 def seal(body: bytes) -> bytes:
     """The envelope around a manifest that manifest.seal would not sign."""
-    digest = profile.wrap_digest(envelope._manifest_digest(body))
+    digest = profile.wrap_digest(manifest_digest(body))
     signature = cose.sign1(RELEASE.seed_for("release"), digest, detached=True)
-    return cbor.dumps(CBORTag(envelope.TAG_ENVELOPE, {2: cbor.dumps([digest, signature]), 3: body}))
+    return cbor.dumps(CBORTag(manifest.TAG_ENVELOPE, {2: cbor.dumps([digest, signature]), 3: body}))
 
 
 def sign_command(body: bytes) -> bytes:
@@ -70,7 +72,7 @@ def sign_update(body: bytes) -> bytes:
 
 def read_manifest(signed: bytes) -> str:
     """As the device tells it, of the branch that fits the image it runs (bytes(range(32)), the first base)."""
-    found = envelope.verify(signed, STORE)
+    found = manifest.verify(signed, STORE)
     running = [patch for patch in found.patches if patch.base_digest == bytes(range(32))]
     payload = running[0].digest if running else found.image.digest
     return f"taken {found.sequence} {found.image.digest.hex()} {found.image.size} {payload.hex()}"
@@ -99,7 +101,7 @@ class Kind:
 
 
 KINDS = {
-    "manifest": Kind(envelope.encode(IMAGE), seal, read_manifest, ("refused wrong-board",)),
+    "manifest": Kind(manifest.encode(IMAGE), seal, read_manifest, ("refused wrong-board",)),
     "data": Kind(data_profile.encode(CONTENT), seal, read_data, ("refused wrong-board", "refused unsupported")),
     "command": Kind(CLAIMS, sign_command, read_command, ("refused opcode", "refused arguments")),
     "update": Kind(SUCCESSOR, sign_update, read_update),

@@ -11,22 +11,23 @@ from hypothesis import given, settings
 from mutated import mutated
 from projects import vectors
 
+from tidegate import manifest
 from tidegate.commands import cwt
 from tidegate.errors import Refused
-from tidegate.manifest import envelope, profile
+from tidegate.manifest import profile
 from tidegate.trust import keys, store
 from tidegate.wire import cbor, cose, messages, senml
 
 RELEASE = keys.from_seed("release", bytes(range(32)))
 COMMAND = keys.from_seed("command", bytes(range(1, 33)))
 STORE = store.make([RELEASE, COMMAND])
-FACTS = envelope.Manifest(
+FACTS = manifest.Manifest(
     7,
     "1.0.0",
     bytes(16),
     bytes(range(16)),
-    envelope.Image(bytes(32), 1000),
-    (envelope.Patch(bytes(range(32)), 900, bytes(range(1, 33)), 100),),
+    manifest.Image(bytes(32), 1000),
+    (manifest.Patch(bytes(range(32)), 900, bytes(range(1, 33)), 100),),
 )
 
 
@@ -36,8 +37,8 @@ def signed(body: bytes) -> bytes:
     return cbor.dumps(CBORTag(107, {2: cbor.dumps([digest, signature]), 3: body}))
 
 
-BODY = cbor.loads(envelope.encode(FACTS))
-ENVELOPE = cbor.loads(signed(envelope.encode(FACTS)), tags=frozenset({107}))
+BODY = cbor.loads(manifest.encode(FACTS))
+ENVELOPE = cbor.loads(signed(manifest.encode(FACTS)), tags=frozenset({107}))
 
 
 @given(mutated(BODY))
@@ -45,11 +46,11 @@ ENVELOPE = cbor.loads(signed(envelope.encode(FACTS)), tags=frozenset({107}))
 def test_signed_manifests(value: Any) -> None:
     data = signed(cbor.dumps(value))
     try:
-        found = envelope.verify(data, STORE)
+        found = manifest.verify(data, STORE)
     except Refused as refusal:
         assert refusal.reason and refusal.message
         return
-    assert envelope.encode(found) == cbor.dumps(value)
+    assert manifest.encode(found) == cbor.dumps(value)
 
 
 @given(mutated(ENVELOPE))
@@ -57,7 +58,7 @@ def test_signed_manifests(value: Any) -> None:
 def test_envelopes(value: Any) -> None:
     data = cbor.dumps(value)
     try:
-        found = envelope.verify(data, STORE)
+        found = manifest.verify(data, STORE)
     except Refused:
         return
     assert found == FACTS and data == cbor.dumps(ENVELOPE)

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from projects import VECTORS, vectors
 
-from tidegate import delta
+from tidegate import delta, manifest
 from tidegate.commands import cwt
 from tidegate.errors import Refused
-from tidegate.manifest import envelope
 from tidegate.trust import store as trust_store
 from tidegate.wire import messages, senml
 
@@ -36,12 +35,12 @@ def test_manifest(case: dict[str, Any]) -> None:
     data = bytes.fromhex(case["envelope"])
     if case["host"]["verdict"] == "refuse":
         with pytest.raises(Refused) as refusal:
-            envelope.verify(data, STORE)
+            manifest.verify(data, STORE)
         assert refusal.value.reason == case["host"]["reason"]
         assert refusal.value.message
         return
-    found = envelope.verify(data, STORE)
-    assert envelope.encode(found) == envelope.open_envelope(data).manifest
+    found = manifest.verify(data, STORE)
+    assert manifest.encode(found) == manifest.open_envelope(data).manifest
     expected = case["device"].get("expect")
     if expected:
         assert found.sequence == expected["sequence"]
@@ -116,10 +115,10 @@ def test_trust_store(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", vectors("ids.json"), ids=lambda c: c.get("board", c["vendor"]))
 def test_ids(case: dict[str, str]) -> None:
-    vendor = envelope.vendor_id(case["vendor"])
+    vendor = manifest.vendor_id(case["vendor"])
     assert vendor.hex() == case["vendor_id"]
     if "class_id" in case:
-        assert envelope.class_id(vendor, case["product"], case["board"]).hex() == case["class_id"]
+        assert manifest.class_id(vendor, case["product"], case["board"]).hex() == case["class_id"]
 
 
 @pytest.mark.parametrize("case", vectors("host_patches.json"), ids=lambda c: c["why"])
@@ -158,10 +157,10 @@ def padded(case: dict[str, Any]) -> bytes:
 def test_foreign_manifest(case: dict[str, Any]) -> None:
     """Envelopes written from docs/wire.cddl by hand (tests/vectors/make_wire_vectors.py)."""
     data = padded(case)
-    this_board = envelope.class_id(envelope.vendor_id(SETUP["vendor"]), SETUP["product"], SETUP["board"])
+    this_board = manifest.class_id(manifest.vendor_id(SETUP["vendor"]), SETUP["product"], SETUP["board"])
     if "refused" in case:
         try:
-            found = envelope.verify(data, WIRE_STORE)
+            found = manifest.verify(data, WIRE_STORE)
         except Refused:
             return
         # Only what a device decides by what it is, the host cannot refuse.
@@ -170,14 +169,14 @@ def test_foreign_manifest(case: dict[str, Any]) -> None:
     if case["name"] == "image":
         # A try-each of one branch: the device runs it, but the draft's grammar wants two, so it is never made.
         with pytest.raises(Refused, match="install must try"):
-            envelope.verify(data, WIRE_STORE)
+            manifest.verify(data, WIRE_STORE)
         return
-    found = envelope.verify(data, WIRE_STORE)
+    found = manifest.verify(data, WIRE_STORE)
     assert found.sequence == case["sequence"]
     assert (found.image.digest.hex(), found.image.size) == (case["image"], case["size"])
     payloads = {found.image.digest.hex(): found.image.size, **{p.digest.hex(): p.size for p in found.patches}}
     assert payloads[case["payload"]] == case["payload_size"]
-    assert envelope.encode(found) == envelope.open_envelope(data).manifest
+    assert manifest.encode(found) == manifest.open_envelope(data).manifest
 
 
 def test_foreign_patches() -> None:

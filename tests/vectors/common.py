@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from tidegate.manifest import envelope
+from tidegate import manifest
 from tidegate.trust import keys, store
 
 
@@ -23,8 +23,8 @@ STRANGE_COMMAND = keys.from_seed("command", seed("strange command"))
 STORE = store.make([RELEASE, RELEASE_2, COMMAND, ROOT], version=3)
 
 DEVICE, PRODUCT, VENDOR, BOARD = "gate-7", "tidegate-gateway", "tidegate.example", "qemu_mps2"
-VENDOR_ID = envelope.vendor_id(VENDOR)
-CLASS_ID = envelope.class_id(VENDOR_ID, PRODUCT, BOARD)
+VENDOR_ID = manifest.vendor_id(VENDOR)
+CLASS_ID = manifest.class_id(VENDOR_ID, PRODUCT, BOARD)
 NONCE = bytes.fromhex("6e6f6e6365212121")
 
 

@@ -10,25 +10,25 @@ from typing import Any
 from cbor2 import CBORTag
 from common import BOARD, CLASS_ID, COMMAND, PRODUCT, RELEASE, RELEASE_2, STORE, STRANGER, VENDOR, VENDOR_ID, digest
 
-from tidegate.manifest import envelope as manifest_envelope
+from tidegate import manifest
 from tidegate.manifest import profile
 from tidegate.trust import store
 from tidegate.trust.keys import Key
 from tidegate.wire import cbor, cose
 
-RUNNING = manifest_envelope.Image(digest("image 5"), 61440)
+RUNNING = manifest.Image(digest("image 5"), 61440)
 FLOOR = 5  # highest sequence number the device has confirmed
 SLOT_SIZE = 126 * 4096
-NEW = manifest_envelope.Image(digest("image 6"), 62000)
+NEW = manifest.Image(digest("image 6"), 62000)
 _L = 2**252 + 27742317777372353535851937790883648493  # order of the group, RFC 8032 section 5.1
 
 wrap = cbor.dumps
 
 
-def facts(sequence: int = 6, patches: int = 0, fits: int | None = None, **changes: Any) -> manifest_envelope.Manifest:
+def facts(sequence: int = 6, patches: int = 0, fits: int | None = None, **changes: Any) -> manifest.Manifest:
     """A manifest with `patches` patches, of which number `fits` starts from the running image."""
     made = tuple(
-        manifest_envelope.Patch(
+        manifest.Patch(
             RUNNING.digest if n == fits else digest(f"base {n}"),
             RUNNING.size if n == fits else 50000 + n,
             digest(f"patch {n}"),
@@ -37,12 +37,12 @@ def facts(sequence: int = 6, patches: int = 0, fits: int | None = None, **change
         for n in range(patches)
     )
     values = {"sequence": sequence, "version": f"1.{sequence}.0", "vendor_id": VENDOR_ID, "class_id": CLASS_ID}
-    return manifest_envelope.Manifest(**{**values, "image": NEW, "patches": made, **changes})
+    return manifest.Manifest(**{**values, "image": NEW, "patches": made, **changes})
 
 
-def tree(source: manifest_envelope.Manifest) -> dict[int, Any]:
+def tree(source: manifest.Manifest) -> dict[int, Any]:
     """The manifest as open structures, to be changed: members unwrapped."""
-    value = cbor.loads(manifest_envelope.encode(source))
+    value = cbor.loads(manifest.encode(source))
     value[3] = cbor.loads(value[3])
     value[3][4] = cbor.loads(value[3][4])
     for member in (7, 20, 23):
@@ -75,7 +75,7 @@ def envelope(body: bytes, *signers: Key, signatures: list[bytes] | None = None) 
     return wrap(CBORTag(107, {2: wrap([signed, *signatures]), 3: body}))
 
 
-def changed(change: Callable[[dict[int, Any]], Any], source: manifest_envelope.Manifest | None = None) -> bytes:
+def changed(change: Callable[[dict[int, Any]], Any], source: manifest.Manifest | None = None) -> bytes:
     """A signed envelope whose manifest was changed by `change` before signing."""
     value = tree(source or facts(patches=1, fits=0))
     change(value)
@@ -84,7 +84,7 @@ def changed(change: Callable[[dict[int, Any]], Any], source: manifest_envelope.M
 
 def resigned(change: Callable[[list[Any]], None], headers: dict[int, Any] | None = None) -> bytes:
     """An envelope whose one COSE_Sign1 was changed by `change` ([protected, unprotected, payload, signature])."""
-    body = manifest_envelope.encode(facts())
+    body = manifest.encode(facts())
     signed = profile.wrap_digest(hashlib.sha256(wrap(body)).digest())
     sign1 = cbor.loads(cose.sign1(RELEASE.private or b"", signed, detached=True, headers=headers), tags=frozenset({18}))
     change(sign1.value)
@@ -124,7 +124,7 @@ def _put(out: list[dict[str, Any]], name: str, data: bytes, host: str | None, de
 
 
 def _good(out: list[dict[str, Any]]) -> None:
-    def put(name: str, source: manifest_envelope.Manifest, signers: list[Key], takes: str = "image") -> None:
+    def put(name: str, source: manifest.Manifest, signers: list[Key], takes: str = "image") -> None:
         chosen = {"image": (source.image.digest, source.image.size)}
         chosen |= {f"patch {n}": (patch.digest, patch.size) for n, patch in enumerate(source.patches)}
         payload, size = chosen[takes]
@@ -136,7 +136,7 @@ def _good(out: list[dict[str, Any]]) -> None:
             "payload_size": size,
             "patch": takes != "image",
         }
-        data = envelope(manifest_envelope.encode(source), *signers)
+        data = envelope(manifest.encode(source), *signers)
         _put(out, name, data, None, "accept", expect=expect)
 
     put("the full image alone", facts(), [RELEASE])
@@ -156,21 +156,21 @@ def _policy(out: list[dict[str, Any]]) -> None:
     """Well-made manifests that this device must not install."""
 
     def put(name: str, reason: str, **changes: Any) -> None:
-        _put(out, name, envelope(manifest_envelope.encode(facts(**changes))), None, "refuse", reason=reason)
+        _put(out, name, envelope(manifest.encode(facts(**changes))), None, "refuse", reason=reason)
 
     put("older than what was confirmed", "older", sequence=FLOOR - 1)
     put("as old as what runs, another image", "older", sequence=FLOOR)
-    put("another vendor", "wrong-board", vendor_id=manifest_envelope.vendor_id("elsewhere.example"))
-    put("another board", "wrong-board", class_id=manifest_envelope.class_id(VENDOR_ID, "tidegate-gateway", "unix"))
-    put("another product", "wrong-board", class_id=manifest_envelope.class_id(VENDOR_ID, "other", "qemu_mps2"))
-    put("an image larger than the slot", "no-space", image=manifest_envelope.Image(NEW.digest, SLOT_SIZE + 1))
+    put("another vendor", "wrong-board", vendor_id=manifest.vendor_id("elsewhere.example"))
+    put("another board", "wrong-board", class_id=manifest.class_id(VENDOR_ID, "tidegate-gateway", "unix"))
+    put("another product", "wrong-board", class_id=manifest.class_id(VENDOR_ID, "other", "qemu_mps2"))
+    put("an image larger than the slot", "no-space", image=manifest.Image(NEW.digest, SLOT_SIZE + 1))
     same = facts(sequence=FLOOR, image=RUNNING)
-    _put(out, "what runs already", envelope(manifest_envelope.encode(same)), None, "current")
+    _put(out, "what runs already", envelope(manifest.encode(same)), None, "current")
 
 
 def _form(out: list[dict[str, Any]]) -> None:
-    good = envelope(manifest_envelope.encode(facts(patches=1, fits=0)))
-    body = manifest_envelope.encode(facts())
+    good = envelope(manifest.encode(facts(patches=1, fits=0)))
+    body = manifest.encode(facts())
 
     def put(name: str, data: bytes, reason: str = "malformed") -> None:
         _put(out, name, data, reason, "refuse")
@@ -208,7 +208,7 @@ def _form(out: list[dict[str, Any]]) -> None:
 
 
 def _signature(out: list[dict[str, Any]]) -> None:
-    body = manifest_envelope.encode(facts())
+    body = manifest.encode(facts())
     good = envelope(body)
 
     def put(name: str, data: bytes, host: str, **device: Any) -> None:

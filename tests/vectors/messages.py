@@ -6,7 +6,7 @@ from typing import Any
 
 from common import BOARD, CLASS_ID, COMMAND, NONCE, PRODUCT, RELEASE, RELEASE_2, ROOT, STORE, VENDOR, VENDOR_ID, digest
 
-from tidegate.manifest import envelope
+from tidegate import manifest
 from tidegate.trust import keys
 from tidegate.trust import store as trust_store
 from tidegate.wire import cbor, cose
@@ -209,8 +209,8 @@ def ids() -> list[dict[str, str]]:
     """vendor domain, product and board with the UUIDs that manifests and devices must derive from them."""
     out = [{"vendor": "arm.com", "vendor_id": "fa6b4a53d5ad5fdfbe9de663e4d41ffe"}]  # the draft's own example
     for vendor, product, board in ((VENDOR, PRODUCT, BOARD), (VENDOR, PRODUCT, "unix"), ("v.example", "p" * 64, "b")):
-        vendor_id = envelope.vendor_id(vendor)
-        class_id = envelope.class_id(vendor_id, product, board)
+        vendor_id = manifest.vendor_id(vendor)
+        class_id = manifest.class_id(vendor_id, product, board)
         entry = {"vendor": vendor, "vendor_id": vendor_id.hex()}
         out.append({**entry, "product": product, "board": board, "class_id": class_id.hex()})
     assert out[1]["class_id"] == CLASS_ID.hex() and out[1]["vendor_id"] == VENDOR_ID.hex()

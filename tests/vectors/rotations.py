@@ -12,8 +12,8 @@ from typing import Any
 from cbor2 import CBORTag
 from common import COMMAND, DEVICE, NONCE, RELEASE, RELEASE_2, STRANGER, seed
 
+from tidegate import manifest
 from tidegate.commands import cwt
-from tidegate.manifest import envelope as manifest_envelope
 from tidegate.trust import keys, rotation
 from tidegate.trust import store as trust_store
 from tidegate.trust.keys import Key
@@ -185,12 +185,10 @@ def quorums() -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
     two_of_three = trust_store.make([RELEASE, RELEASE_2, RELEASE_3, COMMAND, A], 1, {"release": 2})
     plain = trust_store.make([RELEASE, RELEASE_2, COMMAND, A])
-    facts = manifest_envelope.Manifest(
-        7, "1.0.0", bytes(16), bytes(range(16)), manifest_envelope.Image(bytes(32), 1000)
-    )
+    facts = manifest.Manifest(7, "1.0.0", bytes(16), bytes(range(16)), manifest.Image(bytes(32), 1000))
 
     def envelope(name: str, at: trust_store.TrustStore, signers: Sequence[Key], verdict: str) -> None:
-        data = _envelope(manifest_envelope.encode(facts), signers)
+        data = _envelope(manifest.encode(facts), signers)
         out.append({"kind": "manifest", "name": name, "store": trust_store.encode(at).hex(), "message": data.hex(),
                     "verdict": verdict})  # fmt: skip
 
@@ -248,7 +246,7 @@ STRANGE_COMMAND_KEY = keys.from_seed("command", seed("command 4"))
 
 def _envelope(body: bytes, signers: Sequence[Key]) -> bytes:
     """As manifest.sign, which refuses what is wrong here on purpose."""
-    made = manifest_envelope.sign(body, [RELEASE])
+    made = manifest.sign(body, [RELEASE])
     envelope = cbor.loads(made, tags=frozenset({107}))
     signed = cbor.loads(envelope.value[2])[0]
     signatures = [cose.sign1(key.private or b"", signed, detached=True) for key in signers]

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tidegate.boards import board
+from tidegate.boards.board import load
 from tidegate.errors import TidegateError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -261,7 +261,7 @@ def create_storage(path: Path, settings: dict[str, Any] | None = None) -> None:
 
 
 def _settings(cpu: str) -> dict[str, Any]:
-    common: dict[str, Any] = board.load(ROOT, BOARD).settings["emulator"]
+    common: dict[str, Any] = load(ROOT, BOARD).settings["emulator"]
     if not isinstance(common.get(cpu), dict):
         raise TidegateError(f"the emulator has no CPU {cpu!r}", "Use m3 or m4")
     return {**common, **common[cpu]}

@@ -11,8 +11,8 @@ from tidegate.cli._common import FILE, FOLDER, connect, emit, json_option, say, 
 from tidegate.cli._signing import signing_options
 from tidegate.files import read_limited
 from tidegate.manifest import data_profile
-from tidegate.release import data_release as releases
-from tidegate.release.build import DEFAULT_PRODUCT, DEFAULT_VENDOR
+from tidegate.names import DEFAULT_PRODUCT, DEFAULT_VENDOR
+from tidegate.release import data_release
 from tidegate.trust import keys
 from tidegate.trust import store as stores
 
@@ -49,7 +49,7 @@ def build(
 ) -> None:
     """Make a data release of FILE for the component NAME, as the application calls it."""
     content = read_limited(file, data_profile.MAX_FILE, "data file")
-    made = releases.build(
+    made = data_release.build(
         out, name, content, boards=board_names, version=version, sequence=sequence, product=product, vendor=vendor
     )
     emit(_facts(made), as_json, lambda _: say(f"{out}: {name} {version}, {made.size} bytes, unsigned"))
@@ -65,7 +65,7 @@ Examples:
 @json_option
 def sign(folder: Path, signers: list[keys.Key], as_json: bool) -> None:
     """Sign the data release in DIR: one manifest for each board."""
-    envelopes = releases.sign(releases.load(folder), signers)
+    envelopes = data_release.sign(data_release.load(folder), signers)
     signed = {board: {"manifest": f"{board}.suit", "size": len(data)} for board, data in envelopes.items()}
 
     def show(value: dict[str, Any]) -> None:
@@ -86,13 +86,13 @@ Examples:
 @json_option
 def publish(folder: Path, trust_file: Path | None, server: str, token_file: Path | None, as_json: bool) -> None:
     """Upload the signed data release in DIR; the server offers it to its boards. Repeating it is harmless."""
-    found = releases.load(folder)
+    found = data_release.load(folder)
     if trust_file:
-        releases.verify(found, stores.load(trust_file))
+        data_release.verify(found, stores.load(trust_file))
     with connect(server, token_file) as api:
-        answer = releases.publish(found, api)
+        answer = data_release.publish(found, api)
     emit(answer, as_json, lambda _: say(f"{found.name} {found.version} is published on {server}"))
 
 
-def _facts(release: releases.DataRelease) -> dict[str, Any]:
+def _facts(release: data_release.DataRelease) -> dict[str, Any]:
     return {**{key: value for key, value in vars(release).items() if key != "folder"}, "folder": str(release.folder)}

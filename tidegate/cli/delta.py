@@ -10,7 +10,7 @@ import click
 from tidegate import delta as patches
 from tidegate.cli._common import FILE, emit, facts, json_option, progress, say
 from tidegate.files import read_limited, write_atomic
-from tidegate.image import relink as links
+from tidegate.image import relink_module
 from tidegate.release.inspect import patch_facts
 
 
@@ -97,7 +97,7 @@ def relink(old: Path, new: Path, out: Path | None, as_json: bool) -> None:
     """
     before = read_limited(old, patches.MAX_SIZE, "old file")
     after = read_limited(new, patches.MAX_SIZE, "new file")
-    linked = links.relink(before, after)
+    linked = relink_module(before, after)
     target = out or new
     write_atomic(target, linked.data)
     answer = {

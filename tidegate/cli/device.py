@@ -14,7 +14,7 @@ from tidegate.cli.claim import claim, claims, rename, revoke, unclaim
 from tidegate.cli.group import move
 from tidegate.cli.telemetry import telemetry
 from tidegate.files import check_folder, write_atomic
-from tidegate.release.build import DEFAULT_PRODUCT
+from tidegate.names import DEFAULT_PRODUCT
 
 _COLUMNS = {
     "id": "DEVICE",

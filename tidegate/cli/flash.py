@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from tidegate import project, release
-from tidegate.boards import board
+from tidegate import boards, project
 from tidegate.cli._common import FILE, FOLDER, emit, json_option, progress, rows, say
 from tidegate.cli._flash_progress import lines
 from tidegate.errors import TidegateError
@@ -22,6 +21,7 @@ from tidegate.flash.folder_session import PREFIX
 from tidegate.flash.loader_files import KINDS, VERIFY
 from tidegate.flash.many import Done, Stop
 from tidegate.flash.request import Request
+from tidegate.release import load_release
 
 
 @click.command(
@@ -102,9 +102,9 @@ def flash(
         raise click.UsageError("give ports, or --auto, or --all")
     root = source or project.find_root()
     request = Request(
-        board=board.load(root, board_name),
+        board=boards.load(root, board_name),
         root=root,
-        release=release.load(release_dir) if release_dir else None,
+        release=load_release(release_dir) if release_dir else None,
         trust=trust_file,
         config=config_file,
         credentials=credentials_file,

@@ -11,7 +11,7 @@ from tidegate.cli._common import FILE, confirm, connect, emit, json_option, prog
 from tidegate.errors import TidegateError
 from tidegate.fleet import apply as fleet_apply
 from tidegate.fleet import file as fleet_file
-from tidegate.release.build import DEFAULT_PRODUCT
+from tidegate.names import DEFAULT_PRODUCT
 from tidegate.trust import keys
 
 DIFFERENT = 3  # exit code: the fleet is not as the file says (yet)

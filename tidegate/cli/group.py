@@ -9,7 +9,7 @@ import click
 
 from tidegate.cli._common import connect, emit, facts, json_option, rows, say, server_options
 from tidegate.errors import TidegateError
-from tidegate.release.build import DEFAULT_PRODUCT
+from tidegate.names import DEFAULT_PRODUCT
 
 
 @click.group()

@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from tidegate import project
-from tidegate import release as releases
 from tidegate.cli._common import (
     ANY_PATH,
     FILE,
@@ -25,7 +24,20 @@ from tidegate.cli._common import (
 )
 from tidegate.cli._plan_table import show_plan
 from tidegate.cli._signing import signing_options
-from tidegate.release.build import DEFAULT_PRODUCT, DEFAULT_VENDOR
+from tidegate.names import DEFAULT_PRODUCT, DEFAULT_VENDOR
+from tidegate.release import (
+    Release,
+    build_release,
+    fetch_releases,
+    inspect_file,
+    load_release,
+    plan_release,
+    publish_release,
+    reproduce_release,
+    rollback_release,
+    sign_release,
+    verify_release,
+)
 from tidegate.trust import keys
 from tidegate.trust import store as stores
 
@@ -67,12 +79,12 @@ def build(
     as_json: bool,
 ) -> None:
     """Compile the firmware, pack it as an image for each board, and make patches from earlier releases."""
-    previous = [releases.load(folder) for folder in previous_dirs]
+    previous = [load_release(folder) for folder in previous_dirs]
     first = previous[0] if previous else None
     root = source if source is not None else project.find_root()
     notes: list[str] = []
     with progress("building", quiet=as_json) as tell:
-        built = releases.build(
+        built = build_release(
             root,
             out,
             board_names=board_names,
@@ -90,7 +102,7 @@ def build(
             say(line)
         say(f"{out}: {built.product} {built.version}, unsigned")
 
-    emit(releases.inspect(built.folder), as_json, show)
+    emit(inspect_file(built.folder), as_json, show)
 
 
 @release.command(
@@ -114,11 +126,11 @@ def rollback(old: Path, sequence: int, previous_dirs: tuple[Path, ...], out: Pat
     signed and published as any release; what lies between is refused from then on.
     """
     notes: list[str] = []
-    made = releases.rollback(
-        releases.load(old),
+    made = rollback_release(
+        load_release(old),
         out,
         sequence=sequence,
-        previous=[releases.load(folder) for folder in previous_dirs],
+        previous=[load_release(folder) for folder in previous_dirs],
         note=notes.append,
     )
 
@@ -127,7 +139,7 @@ def rollback(old: Path, sequence: int, previous_dirs: tuple[Path, ...], out: Pat
             say(line)
         say(f"{out}: {made.product} {made.version} again, as sequence {sequence}, unsigned")
 
-    emit(releases.inspect(made.folder), as_json, show)
+    emit(inspect_file(made.folder), as_json, show)
 
 
 @release.command(
@@ -146,8 +158,8 @@ def sign(folder: Path, signers: list[keys.Key], as_json: bool) -> None:
     A key that no file holds signs by a program: --signer 'COMMAND' gets what is to be signed on its standard input and
     writes the signature to its standard output (docs/signing.md). It is verified before anything is written.
     """
-    found = releases.load(folder)
-    envelopes = releases.sign(found, signers)
+    found = load_release(folder)
+    envelopes = sign_release(found, signers)
     signed = {
         board: {"manifest": found.targets[board].manifest, "size": len(data)} for board, data in envelopes.items()
     }
@@ -176,11 +188,11 @@ def reproduce(folder: Path, source: Path | None, previous_dirs: tuple[Path, ...]
     looked for in the folders beside DIR and in --previous.
     """
     with progress("building", quiet=as_json) as tell:
-        found = releases.reproduce(
-            releases.load(folder),
+        found = reproduce_release(
+            load_release(folder),
             source if source is not None else project.find_root(),
             as_it_is=source is not None,
-            previous=[releases.load(path) for path in previous_dirs],
+            previous=[load_release(path) for path in previous_dirs],
             progress=tell,
             note=(lambda text: None) if as_json else say,
         )
@@ -198,8 +210,8 @@ Examples:
 @json_option
 def verify(folder: Path, trust_file: Path, previous_dirs: tuple[Path, ...], as_json: bool) -> None:
     """Check the release in DIR as devices and the server will: signatures, digests, images, patches, sequence."""
-    previous = [releases.load(path) for path in previous_dirs]
-    checked = releases.verify(releases.load(folder), stores.load(trust_file), previous)
+    previous = [load_release(path) for path in previous_dirs]
+    checked = verify_release(load_release(folder), stores.load(trust_file), previous)
 
     def show(value: dict[str, Any]) -> None:
         for board, entry in value.items():
@@ -224,7 +236,7 @@ Examples:
 @json_option
 def inspect(file: Path, as_json: bool) -> None:
     """Show what FILE is and says: a release folder, manifest, image, patch, trust store or command."""
-    emit(releases.inspect(file), as_json, facts)
+    emit(inspect_file(file), as_json, facts)
 
 
 @release.command(
@@ -252,17 +264,17 @@ def publish(
 
     Repeating it is harmless, and goes on where it was cut off: what the server has is not sent again.
     """
-    found = releases.load(folder)
+    found = load_release(folder)
     if trust_file:
-        releases.verify(found, stores.load(trust_file))
+        verify_release(found, stores.load(trust_file))
     with connect(server, token_file) as api:
-        plan = releases.plan(found, api, channel)
+        plan = plan_release(found, api, channel)
         if not as_json:
             _show_plan(found, plan)
         if not plan["published"]:
             confirm(f"Publish {found.product} {found.version} on {server}?", yes, as_json)
         with progress("uploading", quiet=as_json) as tell:
-            answer = releases.publish(found, api, tell, channel)
+            answer = publish_release(found, api, tell, channel)
 
     def show(value: dict[str, Any]) -> None:
         for warning in value["warnings"]:
@@ -273,7 +285,7 @@ def publish(
     emit({**answer, "plan": plan}, as_json, show)
 
 
-def _show_plan(found: releases.Release, plan: dict[str, Any]) -> None:
+def _show_plan(found: Release, plan: dict[str, Any]) -> None:
     for board, target in found.targets.items():
         patches = ", ".join(f"from {patch.base_version} {patch.size} bytes" for patch in target.patches)
         say(f"{board}: image {target.size} bytes; patches: {patches or 'none'}")
@@ -316,7 +328,7 @@ def fetch(
     """
     trust = stores.load(trust_file) if trust_file else None
     with connect(server, token_file) as api, progress("downloading", quiet=as_json) as tell:
-        found = releases.fetch(
+        found = fetch_releases(
             api,
             out,
             product=product,

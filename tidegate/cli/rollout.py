@@ -9,7 +9,7 @@ import click
 
 from tidegate.cli._common import confirm, connect, emit, json_option, rows, say, server_options, yes_option
 from tidegate.cli._plan_table import show_plan
-from tidegate.release.build import DEFAULT_PRODUCT
+from tidegate.names import DEFAULT_PRODUCT
 
 _COLUMNS = {
     "id": "DEVICE",

@@ -12,7 +12,8 @@ from tidegate.cli._common import FILE, connect, emit, facts, json_option, say, s
 from tidegate.cli._signing import signing_options
 from tidegate.errors import TidegateError
 from tidegate.files import write_atomic
-from tidegate.release.inspect import inspect, trust_facts
+from tidegate.release import inspect_file
+from tidegate.release.inspect import trust_facts
 from tidegate.trust import keys, rotation
 from tidegate.trust import store as stores
 
@@ -65,7 +66,7 @@ def new(
         )
     store = stores.make([keys.load(file) for file in key_files], version, dict(thresholds))
     write_atomic(out, stores.encode(store))
-    emit(inspect(out) | {"file": str(out)}, as_json, facts)
+    emit(inspect_file(out) | {"file": str(out)}, as_json, facts)
 
 
 @trust.command(
@@ -78,7 +79,7 @@ Examples:
 @json_option
 def show(file: Path, as_json: bool) -> None:
     """Show the keys in FILE, a trust store or a trust update; nothing is verified."""
-    found = inspect(file)
+    found = inspect_file(file)
     if found["kind"] not in ("trust store", "trust update"):
         raise TidegateError(f"{file} is a {found['kind']}, not a trust store", "Name a trust store or a trust update")
     emit(found, as_json, facts)

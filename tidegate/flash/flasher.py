@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tidegate.boards.board import Board
+from tidegate.boards import Board
 from tidegate.errors import TidegateError
 from tidegate.flash import folder_session, free_space, loader_files, loader_image
 from tidegate.flash.folder_session import FolderSession

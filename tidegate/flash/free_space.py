@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tidegate.boards.board import Board
+from tidegate.boards import Board
 from tidegate.flash.folder_session import FolderSession
 from tidegate.flash.identify import Found
 from tidegate.flash.serial_session import BoardError, Session

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tidegate.boards import board as boards_board
-from tidegate.boards.board import Board
+from tidegate import boards
+from tidegate.boards import Board
 from tidegate.boards.schema import ARCHITECTURES
 from tidegate.errors import TidegateError
 from tidegate.flash.folder_session import FolderSession
@@ -73,7 +73,7 @@ def recognise(session: Session | FolderSession, board: Board) -> Found:
 def check(found: Found, board: Board, root: Path) -> None:
     """Raises Mismatch, which says what is wrong and what to do."""
     if board.machine not in found.machine:
-        others = [name for name in boards_board.names(root) if _fits(root, name, found.machine)]
+        others = [name for name in boards.names(root) if _fits(root, name, found.machine)]
         raise Mismatch(
             f"the board at {found.port} is a {found.machine!r}, not a {board.name}",
             f"It looks like --board {' or '.join(others)}"
@@ -107,7 +107,7 @@ def check(found: Found, board: Board, root: Path) -> None:
 
 def _fits(root: Path, name: str, machine: str) -> bool:
     try:
-        return boards_board.load(root, name).machine in machine
+        return boards.load(root, name).machine in machine
     except TidegateError:  # its board.toml is wrong, which is not the matter now
         return False
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tidegate import enrolment
-from tidegate.boards.board import Board
+from tidegate.boards import Board
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
-from tidegate.image import build
+from tidegate.image import compile_source
 from tidegate.trust import certificates
 from tidegate.trust import store as trust_store
 
@@ -85,8 +85,7 @@ def loader(root: Path, board: Board, signature: bool) -> dict[str, bytes]:
             sources[f"{LIBRARY[1:]}/{name}"] = path
     with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch:
         files = {
-            f"/{name[:-3]}.mpy": build.compile_source(path, name, board, Path(scratch))
-            for name, path in sources.items()
+            f"/{name[:-3]}.mpy": compile_source(path, name, board, Path(scratch)) for name, path in sources.items()
         }
     main = root / "boards" / board.name / "main.py"
     files[MAIN] = (main if main.exists() else root / "firmware" / "main.py").read_bytes()

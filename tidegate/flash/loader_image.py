@@ -11,12 +11,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tidegate.boards.board import Board
+from tidegate.boards import Board
 from tidegate.errors import TidegateError
 from tidegate.flash import loader_files
 from tidegate.flash.folder_session import FolderSession
 from tidegate.flash.serial_session import Session
-from tidegate.image import build, romfs
+from tidegate.image import pack, romfs
 
 PREFIX = "/boot/"  # of the files that belong into it
 STAGED = "/tg/flash.loader"
@@ -34,7 +34,7 @@ def split(files: dict[str, bytes], board: Board) -> tuple[dict[str, bytes], byte
             for folder in folders:
                 inner = inner.setdefault(folder, {})
             inner[name] = data
-    packed = build.pack(tree)
+    packed = pack(tree)
     if len(packed) > board.loader.size:
         raise TidegateError(
             f"the loader has {len(packed)} bytes, {board.name} keeps {board.loader.size} for it",

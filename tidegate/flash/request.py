@@ -8,7 +8,7 @@ import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tidegate.boards.board import Board
+from tidegate.boards import Board
 from tidegate.errors import TidegateError
 from tidegate.flash import loader_files
 from tidegate.flash.identify import Found

@@ -94,9 +94,9 @@ class _Reader:
             self.wrong(data[: error.start].count(b"\n") + 1, "the file is not UTF-8 text")
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            self.wrong(mark.line + 1 if mark else 1, f"this is no YAML: {error.problem or error.context}")
+            self.wrong(mark.line + 1 if mark else 1, f"not valid YAML: {error.problem or error.context}")
         except (yaml.YAMLError, RecursionError) as error:
-            self.wrong(1, f"this is no YAML: {str(error).splitlines()[0]}")
+            self.wrong(1, f"not valid YAML: {str(error).splitlines()[0]}")
 
     def _value(self, loader: Any, node: yaml.Node) -> _At:
         line = node.start_mark.line + 1

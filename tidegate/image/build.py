@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tidegate.boards.board import Board
+from tidegate.boards import Board
 from tidegate.errors import TidegateError
 from tidegate.image import romfs
 from tidegate.image.mpy import MpyError
-from tidegate.image.relink import relink
+from tidegate.image.relink import relink_module
 
 if TYPE_CHECKING:  # compiler and packer are loaded by what builds: who signs or verifies a release needs neither
     from mpremote.romfs import VfsRomWriter
@@ -49,7 +49,7 @@ class Identity:
         return json.dumps(vars(self), sort_keys=True, separators=(",", ":")).encode()
 
 
-def build(
+def build_image(
     root: Path,
     board: Board,
     identity: Identity,
@@ -145,7 +145,7 @@ def _renumber(tree: Tree, path: str, before: Mapping[str, bytes]) -> None:
         if isinstance(entry, bytes):
             if name.endswith(".mpy") and place in before:
                 with suppress(MpyError):  # of another version than ours: it stays as it is
-                    tree[name] = relink(before[place], entry).data
+                    tree[name] = relink_module(before[place], entry).data
         else:
             _renumber(entry, place, before)
 

@@ -27,7 +27,7 @@ class Relinked:
     native: bool
 
 
-def relink(old: bytes, new: bytes) -> Relinked:
+def relink_module(old: bytes, new: bytes) -> Relinked:
     """`new`, numbered like `old`. Deterministic; MpyError if either is not a .mpy. Machine code stays untouched.
 
     A file without a predecessor is linked to itself: relink(new, new) is `new`.

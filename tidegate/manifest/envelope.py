@@ -16,44 +16,10 @@ from cbor2 import CBORTag
 
 from tidegate.errors import Refused, TidegateError
 from tidegate.manifest import profile
-from tidegate.manifest.profile import (
-    MAX_PATCHES,
-    MAX_SEQUENCE,
-    MAX_SIZE,
-    MAX_VERSION,
-    Image,
-    Manifest,
-    Patch,
-    address,
-    class_id,
-    decode,
-    encode,
-    vendor_id,
-)
+from tidegate.manifest.profile import MAX_SIZE, Manifest, decode
 from tidegate.trust.keys import Key
 from tidegate.trust.store import TrustStore
 from tidegate.wire import cbor, cose
-
-__all__ = [
-    "MAX_PATCHES",
-    "MAX_SEQUENCE",
-    "MAX_SIZE",
-    "MAX_VERSION",
-    "Envelope",
-    "Image",
-    "Manifest",
-    "Patch",
-    "address",
-    "check_signatures",
-    "class_id",
-    "decode",
-    "encode",
-    "open_envelope",
-    "seal",
-    "sign",
-    "vendor_id",
-    "verify",
-]
 
 TAG_ENVELOPE = 107
 MAX_SIGNATURES = 4
@@ -79,7 +45,7 @@ def seal(manifest: bytes, keys: Sequence[Key]) -> bytes:
     """The envelope around a manifest of either profile that was just encoded."""
     if not 1 <= len({key.kid for key in keys}) == len(keys) <= MAX_SIGNATURES:
         raise TidegateError(f"a manifest takes 1 to {MAX_SIGNATURES} signatures, each by another key, not {len(keys)}")
-    digest = profile.wrap_digest(_manifest_digest(manifest))
+    digest = profile.wrap_digest(manifest_digest(manifest))
     signatures = [cose.sign1(key.signer_for("release"), digest, detached=True) for key in keys]
     wrapper = cbor.dumps([digest, *signatures])
     envelope = cbor.dumps(CBORTag(TAG_ENVELOPE, {2: wrapper, 3: manifest}))
@@ -105,7 +71,7 @@ def open_envelope(data: bytes) -> Envelope:
     if not all(isinstance(part, bytes) for part in parts):
         raise _bad("the parts of the authentication wrapper must be byte strings")
     digest = profile.read_digest(parts[0], "authentication wrapper")
-    if digest != _manifest_digest(manifest):
+    if digest != manifest_digest(manifest):
         raise Refused("signature", "the manifest was changed: its digest is not the signed one")
     signatures = tuple(
         cose.decode_sign1(part, "manifest signature", detached=True, max_size=MAX_SIZE) for part in parts[1:]
@@ -131,7 +97,7 @@ def check_signatures(envelope: Envelope, trust: TrustStore) -> None:
     trust.quorum("release", [one.one(envelope.signed) for one in envelope.signatures], "manifest")
 
 
-def _manifest_digest(manifest: bytes) -> bytes:
+def manifest_digest(manifest: bytes) -> bytes:
     return hashlib.sha256(cbor.dumps(manifest)).digest()  # with its byte-string head
 
 

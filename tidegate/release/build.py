@@ -7,24 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tidegate import delta
-from tidegate.boards import board as boards_board
+from tidegate import boards, delta, manifest
 from tidegate.errors import TidegateError
 from tidegate.files import write_atomic
-from tidegate.image import build as images
-from tidegate.manifest import envelope as suit
-from tidegate.release import folder as folders
+from tidegate.image import Identity, Progress, build_image
+from tidegate.names import DEFAULT_PRODUCT, DEFAULT_VENDOR
 from tidegate.release import provenance
-from tidegate.release.folder import Patch, Release, Target
+from tidegate.release.folder import INDEX, Patch, Release, Target, check_identity, encode_index, load_release
 from tidegate.release.scratch import new_folder
-
-DEFAULT_PRODUCT = "tidegate-gateway"
-DEFAULT_VENDOR = "tidegate.example"
 
 Note = Callable[[str], None]
 
 
-def build(
+def build_release(
     root: Path,
     out: Path,
     *,
@@ -34,7 +29,7 @@ def build(
     previous: Sequence[Release] = (),
     product: str = DEFAULT_PRODUCT,
     vendor: str = DEFAULT_VENDOR,
-    progress: images.Progress | None = None,
+    progress: Progress | None = None,
     note: Note = lambda text: None,
 ) -> Release:
     """Build the release `version` from the sources in `root` into the new folder `out`.
@@ -43,28 +38,28 @@ def build(
     new images keep. `note` is told each result in a line. On any failure `out` does not exist. The same sources
     and predecessors give the same bytes.
     """
-    folders.check_identity(product, vendor, version, sequence)
-    targets = [boards_board.load(root, name) for name in dict.fromkeys(board_names)]
+    check_identity(product, vendor, version, sequence)
+    targets = [boards.load(root, name) for name in dict.fromkeys(board_names)]
     check_previous(previous, product, vendor, sequence)
     with new_folder(out) as scratch:
         built = {}
         for board in targets:
-            identity = images.Identity(product, version, sequence, board.name)
+            identity = Identity(product, version, sequence, board.name)
             last = previous[0].targets.get(board.name) if previous else None
-            image = images.build(root, board, identity, progress, previous[0].payload(last.digest) if last else None)
+            image = build_image(root, board, identity, progress, previous[0].payload(last.digest) if last else None)
             target = _target(scratch, board, image, identity, vendor, previous, note)
             before = last.digest if last else None
             built[board.name] = replace(target, predecessor=before, sources=provenance.digest(root, board))
         release = Release(scratch, product, vendor, version, sequence, built, origin=provenance.Origin.of(root))
-        write_atomic(scratch / folders.INDEX, folders.encode(release))
-    return folders.load(out)
+        write_atomic(scratch / INDEX, encode_index(release))
+    return load_release(out)
 
 
 def _target(
     scratch: Path,
-    board: boards_board.Board,
+    board: boards.Board,
     image: bytes,
-    identity: images.Identity,
+    identity: Identity,
     vendor: str,
     previous: Sequence[Release],
     note: Note,
@@ -85,8 +80,8 @@ def make_target(
         if board not in base.targets:
             note(f"{board}: no patch from {base.version}, which has no image for this board")
             continue
-        if len(patches) == suit.MAX_PATCHES:
-            note(f"{board}: no patch from {base.version}, a manifest carries at most {suit.MAX_PATCHES}")
+        if len(patches) == manifest.MAX_PATCHES:
+            note(f"{board}: no patch from {base.version}, a manifest carries at most {manifest.MAX_PATCHES}")
             continue
         old = base.targets[board]
         if old.digest == digest or old.digest in patches:
@@ -106,7 +101,7 @@ def make_target(
             digest=_store(scratch, data),
         )
     product, vendor = whose
-    class_id = suit.class_id(suit.vendor_id(vendor), product, board)
+    class_id = manifest.class_id(manifest.vendor_id(vendor), product, board)
     return Target(board, digest, len(image), tuple(patches.values()), f"{board}.suit", class_id.hex())
 
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tidegate import manifest as suit
 from tidegate import names
 from tidegate.errors import Refused, TidegateError
 from tidegate.files import read_limited, write_atomic
 from tidegate.manifest import data_profile, profile
-from tidegate.manifest import envelope as suit
 from tidegate.release.folder import check_identity
 from tidegate.release.scratch import new_folder
 from tidegate.trust.keys import Key

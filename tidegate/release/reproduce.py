@@ -10,26 +10,23 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tidegate import delta
-from tidegate.boards import board as boards_board
+from tidegate import boards, delta
 from tidegate.errors import Refused, TidegateError
-from tidegate.image import build as images
-from tidegate.image import romfs
-from tidegate.release import folder as folders
+from tidegate.image import Identity, Progress, build_image, romfs
 from tidegate.release import provenance
-from tidegate.release.folder import Release, Target
+from tidegate.release.folder import INDEX, Release, Target, is_named
 
 Note = Callable[[str], None]
 _MAX_SIBLINGS = 1000
 
 
-def reproduce(
+def reproduce_release(
     release: Release,
     root: Path,
     *,
     as_it_is: bool = False,
     previous: Sequence[Release] = (),
-    progress: images.Progress | None = None,
+    progress: Progress | None = None,
     note: Note = lambda text: None,
 ) -> dict[str, Any]:
     """Build every image and patch of `release` again; Refused("differs") names the first file that is not the same.
@@ -58,11 +55,11 @@ def _check(
     target: Target,
     root: Path,
     bases: _Bases,
-    progress: images.Progress | None,
+    progress: Progress | None,
     note: Note,
 ) -> dict[str, Any]:
-    board = boards_board.load(root, target.board)
-    identity = images.Identity(release.product, release.version, release.built_as, board.name)
+    board = boards.load(root, target.board)
+    identity = Identity(release.product, release.version, release.built_as, board.name)
     if target.sources is not None and provenance.digest(root, board) != target.sources:
         note(f"{board.name}: the sources are not those of the release")
     predecessor = None if target.predecessor is None else bases.image(target.predecessor)
@@ -72,7 +69,7 @@ def _check(
             "Name its release with --previous",
         )
     wanted = release.payload(target.digest)
-    built = images.build(root, board, identity, progress, predecessor)
+    built = build_image(root, board, identity, progress, predecessor)
     if built != wanted:
         _refuse(release, board.name, wanted, built)
     note(f"{board.name}: the image is the same, {len(built)} bytes, {target.digest}")
@@ -158,13 +155,13 @@ class _Bases:
         self._folders = [base.folder for base in previous] + [release.folder]
         with contextlib.suppress(OSError):
             beside = sorted(release.folder.resolve().parent.iterdir())
-            self._folders += [path for path in beside[:_MAX_SIBLINGS] if (path / folders.INDEX).is_file()]
+            self._folders += [path for path in beside[:_MAX_SIBLINGS] if (path / INDEX).is_file()]
 
     def image(self, digest: str) -> bytes | None:
         for folder in self._folders:
             path = folder / "p" / digest
             if path.is_file():
                 data = path.read_bytes()
-                if folders.is_named(data, digest):
+                if is_named(data, digest):
                     return data
         return None

@@ -7,13 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from tidegate.files import write_atomic
-from tidegate.release import folder as folders
 from tidegate.release.build import Note, check_previous, make_target
-from tidegate.release.folder import Release
+from tidegate.release.folder import INDEX, Release, check_identity, encode_index, load_release
 from tidegate.release.scratch import new_folder
 
 
-def rollback(
+def rollback_release(
     old: Release, out: Path, *, sequence: int, previous: Sequence[Release] = (), note: Note = lambda text: None
 ) -> Release:
     """Make the release `out` with the images of `old`, byte for byte, under the number `sequence`.
@@ -21,7 +20,7 @@ def rollback(
     A device goes back only by going on: its sequence number still rises, so the releases in between are refused
     afterwards. `previous` are the releases that devices may run now, to make patches from, newest first.
     """
-    folders.check_identity(old.product, old.vendor, old.version, sequence)
+    check_identity(old.product, old.vendor, old.version, sequence)
     check_previous([old, *previous], old.product, old.vendor, sequence)
     with new_folder(out) as scratch:
         whose = (old.product, old.vendor)
@@ -34,5 +33,5 @@ def rollback(
             for board, target in old.targets.items()
         }
         release = Release(scratch, *whose, old.version, sequence, targets, old.built_as, old.origin)
-        write_atomic(scratch / folders.INDEX, folders.encode(release))
-    return folders.load(out)
+        write_atomic(scratch / INDEX, encode_index(release))
+    return load_release(out)

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from tidegate import delta
+from tidegate import manifest as suit
 from tidegate.errors import Refused
-from tidegate.image import build as images
-from tidegate.image import romfs
-from tidegate.manifest import envelope as suit
+from tidegate.image import Identity, romfs
 from tidegate.release.folder import Release, Target
 from tidegate.trust.store import TrustStore
 
 
-def verify(release: Release, trust: TrustStore, previous: Sequence[Release] = ()) -> dict[str, Any]:
+def verify_release(release: Release, trust: TrustStore, previous: Sequence[Release] = ()) -> dict[str, Any]:
     """Check every board of `release`; Refused names the first thing a device or the server would refuse.
 
     Checked are: strict decoding and signature of each manifest against `trust`, that it states what
@@ -33,7 +32,7 @@ def verify(release: Release, trust: TrustStore, previous: Sequence[Release] = ()
     return {board: _verify_target(release, target, trust, previous) for board, target in release.targets.items()}
 
 
-def check_image(image: bytes, identity: images.Identity, *, again: bool = False) -> dict[str, bytes]:
+def check_image(image: bytes, identity: Identity, *, again: bool = False) -> dict[str, bytes]:
     """The files of `image`, if it is an image that says it is `identity`; else Refused("image").
 
     With `again` the image may say an older sequence number: it was published before, and is now under a new one.
@@ -71,7 +70,7 @@ def _verify_target(release: Release, target: Target, trust: TrustStore, previous
             f"Sign it again: `tidegate release sign {release.folder} --key FILE`",
         )
     image = _payload(release, target.digest, target.size)
-    identity = images.Identity(release.product, release.version, release.built_as, board)
+    identity = Identity(release.product, release.version, release.built_as, board)
     files = check_image(image, identity)
     patches = []
     for patch in target.patches:

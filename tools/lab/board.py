@@ -11,12 +11,12 @@ from typing import Any
 
 from lab.console import RecordedConsole
 from lab.processes import ROOT
-from tidegate.boards import board
+from tidegate import boards
 from tidegate.boards.emulator import Emulator
 from tidegate.flash import loader_image
 from tidegate.flash.serial_session import Session
 
-BOARD = board.load(ROOT, "qemu_mps2")
+BOARD = boards.load(ROOT, "qemu_mps2")
 
 
 class LabBoard(RecordedConsole):

@@ -20,9 +20,9 @@ from types import TracebackType
 ROOT = Path(__file__).resolve().parents[3]
 from lab.board import LabBoard  # noqa: E402
 
-from tidegate import release  # noqa: E402
-from tidegate.boards import board as boards_board  # noqa: E402
+from tidegate import boards  # noqa: E402
 from tidegate.flash.request import Request  # noqa: E402
+from tidegate.release import Release, build_release, load_release  # noqa: E402
 from tidegate.trust import keys, store  # noqa: E402
 
 BOOT_S = 30
@@ -51,7 +51,7 @@ class Bench:
         (self.source / "firmware" / "lib").mkdir()
         (self.source / "firmware" / "app").mkdir()
         self.board = board
-        if board not in boards_board.names(self.source):
+        if board not in boards.names(self.source):
             self._keep_loader_in_files()
         self.set_loader("one")
         self.trust = folder / "trust.cbor"
@@ -74,14 +74,14 @@ class Bench:
         console = ROOT / "firmware" / "boot" / "console.py"
         (self.source / "firmware" / "boot" / "console.py").write_text(f"{console.read_text()}\n\nWORD = {word!r}\n")
 
-    def build(self, number: int, filling: bytes | None = None) -> release.Release:
+    def build(self, number: int, filling: bytes | None = None) -> Release:
         """A release whose application is `number`."""
         (self.source / "firmware" / "app" / "__init__.py").write_text(_APP.format(number=number))
         (self.source / "firmware" / "app" / "filling.bin").write_bytes(
             os.urandom(FILLING) if filling is None else filling
         )
         out = self.folder / f"release-{number}"
-        return release.build(
+        return build_release(
             self.source, out, board_names=[self.board], version=f"1.0.{number}", sequence=number, product="p"
         )
 
@@ -94,8 +94,8 @@ class Bench:
         values: dict[str, object] = {"trust": self.trust, "config": self.folder / "config.json"}
         values["credentials"] = self.folder / "credentials.json"
         if number is not None:
-            values["release"] = release.load(self.folder / f"release-{number}")
-        return Request(boards_board.load(self.source, self.board), self.source, **{**values, **more})  # type: ignore[arg-type]
+            values["release"] = load_release(self.folder / f"release-{number}")
+        return Request(boards.load(self.source, self.board), self.source, **{**values, **more})  # type: ignore[arg-type]
 
 
 BOOTS = r"app (\d+), loader (\w+)"

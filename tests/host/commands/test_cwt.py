@@ -25,10 +25,10 @@ def wanted(**changes: object) -> cwt.Command:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"audience": "Gate 7"}, "not a device id"),
-        ({"audience": "g" * 33}, "not a device id"),
-        ({"opcode": "rm -rf"}, "not an opcode"),
-        ({"opcode": ""}, "not an opcode"),
+        ({"audience": "Gate 7"}, "not a valid device id"),
+        ({"audience": "g" * 33}, "not a valid device id"),
+        ({"opcode": "rm -rf"}, "not a valid opcode"),
+        ({"opcode": ""}, "not a valid opcode"),
         ({"arguments": {1: 2}}, "not named by text"),
         ({"arguments": {"a": {1, 2}}}, "cannot be sent"),
         ({"arguments": {"a": 2**64}}, "cannot be sent"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.boards import board as boards_board
+from tidegate import boards
 from tidegate.errors import TidegateError
 from tidegate.flash import loader_files
 
@@ -44,7 +44,7 @@ def test_the_library_leaves_out_what_judges_nothing() -> None:
 
 
 def test_only_a_loader_that_verifies_signatures_gets_the_library() -> None:
-    board = boards_board.load(ROOT, "unix")
+    board = boards.load(ROOT, "unix")
     plain = loader_files.loader(ROOT, board, signature=False)
     signed = loader_files.loader(ROOT, board, signature=True)
     assert list(plain)[-1] == list(signed)[-1] == "/main.py"
@@ -55,7 +55,7 @@ def test_only_a_loader_that_verifies_signatures_gets_the_library() -> None:
 
 
 def test_what_was_told_before_stays_unless_asked_otherwise() -> None:
-    unix, mps2 = boards_board.load(ROOT, "unix"), boards_board.load(ROOT, "qemu_mps2")
+    unix, mps2 = boards.load(ROOT, "unix"), boards.load(ROOT, "qemu_mps2")
     assert loader_files.told({}, None, None, unix) == {"slots": "file", "verify": "digest"}
     assert loader_files.told({}, None, None, mps2) == {"slots": "rom", "verify": "digest"}
     before = {"slots": "file", "verify": "signature"}

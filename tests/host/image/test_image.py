@@ -12,20 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from projects import ROOT, write_app
 
-from tidegate.boards import board as boards_board
+from tidegate import boards
 from tidegate.errors import Refused, TidegateError
-from tidegate.image import build as image_build
-from tidegate.image import romfs
+from tidegate.image import Identity, build_image, pack, romfs
 
-IDENTITY = image_build.Identity("tidegate-gateway", "1.0.0", 1, "qemu_mps2")
+IDENTITY = Identity("tidegate-gateway", "1.0.0", 1, "qemu_mps2")
 
 
-def board() -> boards_board.Board:
-    return boards_board.load(ROOT, "qemu_mps2")
+def board() -> boards.Board:
+    return boards.load(ROOT, "qemu_mps2")
 
 
 def build(project: Path) -> bytes:
-    return image_build.build(project, board(), IDENTITY)
+    return build_image(project, board(), IDENTITY)
 
 
 def test_the_same_wherever_the_sources_are(project: Path, tmp_path: Path) -> None:
@@ -84,9 +83,9 @@ def test_an_image_larger_than_the_slot_is_refused() -> None:
 
 def test_unknown_boards_are_named() -> None:
     with pytest.raises(TidegateError, match=r"no board nonesuch .*Boards here: .*qemu_mps2"):
-        boards_board.load(ROOT, "nonesuch")
+        boards.load(ROOT, "nonesuch")
     with pytest.raises(TidegateError, match="not a board name"):
-        boards_board.load(ROOT, "../boards/qemu_mps2")
+        boards.load(ROOT, "../boards/qemu_mps2")
 
 
 def test_a_wrong_board_file_is_named(tmp_path: Path) -> None:
@@ -99,7 +98,7 @@ def test_a_wrong_board_file_is_named(tmp_path: Path) -> None:
     ):
         (folder / "board.toml").write_text(text)
         with pytest.raises(TidegateError, match=says):
-            boards_board.load(tmp_path, "mine")
+            boards.load(tmp_path, "mine")
 
 
 NAMES = st.text("abcdefghij._", min_size=1, max_size=12)
@@ -123,11 +122,11 @@ def test_what_is_packed_is_read_back(tree: dict) -> None:
                 flatten(entry, f"{path}/{name}")
 
     flatten(tree, "")
-    assert romfs.files(image_build.pack(tree)) == expected
+    assert romfs.files(pack(tree)) == expected
 
 
 def test_a_damaged_image_is_refused() -> None:
-    good = image_build.pack({"lib": {"a.mpy": b"M" * 100}, "release.json": b"{}"})
+    good = pack({"lib": {"a.mpy": b"M" * 100}, "release.json": b"{}"})
     for size in range(len(good)):
         with pytest.raises(Refused):
             romfs.files(good[:size])

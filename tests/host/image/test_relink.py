@@ -17,16 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from projects import ROOT, write_app
 
-from tidegate import delta, release
-from tidegate.boards import board as boards_board
-from tidegate.image import mpy, romfs
-from tidegate.image.build import compile_source
-from tidegate.image.relink import relink, same_program
+from tidegate import boards, delta
+from tidegate.image import compile_source, mpy, relink_module, romfs
+from tidegate.image.relink import same_program
+from tidegate.release import Release, load_release
 
 MPY_TOOL = ROOT / ".toolchain" / "micropython" / "tools" / "mpy-tool.py"
 UNIX = Path(os.environ.get("TIDEGATE_UNIX_MICROPYTHON") or ROOT / "build" / "unix" / "micropython")
-ARMV7M = boards_board.Board("any", "", "armv7m", None, {})
-PORTABLE = boards_board.Board("any", "", "", None, {})
+ARMV7M = boards.Board("any", "", "armv7m", None, {})
+PORTABLE = boards.Board("any", "", "", None, {})
 
 HEAD = """
 import sys
@@ -108,7 +107,7 @@ CHANGED = {
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., bytes]:
     scratch = tmp_path_factory.mktemp("compile")
 
-    def run(source: str, board: boards_board.Board = PORTABLE) -> bytes:
+    def run(source: str, board: boards.Board = PORTABLE) -> bytes:
         path = scratch / "source.py"
         path.write_text(source)
         return compile_source(path, "module.py", board, scratch)
@@ -125,14 +124,14 @@ def pair(request: pytest.FixtureRequest, compiled: Callable[..., bytes]) -> tupl
 def test_the_disassembly_is_the_same(pair: tuple[bytes, bytes], tmp_path: Path) -> None:
     """By MicroPython's own tool, which knows nothing of this module."""
     old, new = pair
-    assert disassembly([relink(old, new).data], tmp_path) == disassembly([new], tmp_path)
+    assert disassembly([relink_module(old, new).data], tmp_path) == disassembly([new], tmp_path)
 
 
 @pytest.mark.built
 def test_it_runs_the_same(pair: tuple[bytes, bytes], tmp_path: Path) -> None:
     old, new = pair
     assert len(run(new, tmp_path).splitlines()) > 10
-    assert run(relink(old, new).data, tmp_path) == run(new, tmp_path)
+    assert run(relink_module(old, new).data, tmp_path) == run(new, tmp_path)
 
 
 @pytest.mark.built
@@ -145,7 +144,7 @@ def test_the_projects_own_modules(tmp_path: Path) -> None:
         before = tmp_path / path.name
         before.write_text("import first_name\nfrom second_name import third_name\n" + path.read_text())
         new = compile_source(path, path.name, ARMV7M, tmp_path)
-        linked = relink(compile_source(before, path.name, ARMV7M, tmp_path), new)
+        linked = relink_module(compile_source(before, path.name, ARMV7M, tmp_path), new)
         assert linked.strings_kept >= linked.strings * 0.9 - 4
         linked_files.append(linked.data)
         new_files.append(new)
@@ -154,7 +153,7 @@ def test_the_projects_own_modules(tmp_path: Path) -> None:
 
 def test_numbers_are_kept_and_patches_shrink(compiled: Callable[..., bytes]) -> None:
     old, new = compiled(OLD), compiled(CHANGED["a name at the top"])
-    linked = relink(old, new)
+    linked = relink_module(old, new)
     strings, before = mpy.parse(linked.data).strings, mpy.parse(old).strings
     assert linked.strings == len(strings) == len(before) + 2 and len(strings) > 128
     assert linked.strings_kept >= linked.strings - 4
@@ -164,11 +163,11 @@ def test_numbers_are_kept_and_patches_shrink(compiled: Callable[..., bytes]) -> 
 
 def test_deterministic_and_stable(pair: tuple[bytes, bytes]) -> None:
     old, new = pair
-    linked = relink(old, new).data
-    assert relink(old, new).data == linked
-    assert relink(linked, new).data == linked
-    assert relink(linked, linked).data == linked
-    assert relink(new, new).data == new
+    linked = relink_module(old, new).data
+    assert relink_module(old, new).data == linked
+    assert relink_module(linked, new).data == linked
+    assert relink_module(linked, linked).data == linked
+    assert relink_module(new, new).data == new
     assert len(linked) == len(new)
 
 
@@ -176,9 +175,9 @@ def test_machine_code_passes_through(compiled: Callable[..., bytes]) -> None:
     native = "import micropython\n@micropython.viper\ndef double(a: int) -> int:\n    return 2 * a\nname = 'x'\n"
     old, new = compiled(native, ARMV7M), compiled("other = 'y'\n" + native, ARMV7M)
     for before in (old, new, compiled(OLD)):
-        linked = relink(before, new)
+        linked = relink_module(before, new)
         assert linked.native and linked.data == new
-    assert not relink(old, compiled(OLD)).native
+    assert not relink_module(old, compiled(OLD)).native
 
 
 def test_programs_differ(compiled: Callable[..., bytes]) -> None:
@@ -200,14 +199,14 @@ def test_damaged_files_are_refused_or_linked(compiled: Callable[..., bytes]) -> 
         for _ in range(chance.randrange(1, 4)):
             changed[chance.randrange(len(changed))] = chance.randrange(256)
         try:
-            relink(old, bytes(changed))
+            relink_module(old, bytes(changed))
         except mpy.MpyError as error:
             refused += 1
             assert error.message.startswith("the .mpy file ")
     assert 40 < refused < 360
     for size in range(0, len(new), 97):
         with pytest.raises(mpy.MpyError):
-            relink(old, new[:size])
+            relink_module(old, new[:size])
 
 
 @given(st.binary(max_size=300))
@@ -241,7 +240,7 @@ def test_command_line(cli: Cli, compiled: Callable[..., bytes], tmp_path: Path) 
     assert told.exit_code == 0, told.stderr
     facts = json.loads(told.stdout)
     assert facts["changed"] and facts["strings_kept"] > 100 and not facts["machine_code"]
-    assert out.read_bytes() == relink(old.read_bytes(), new.read_bytes()).data != new.read_bytes()
+    assert out.read_bytes() == relink_module(old.read_bytes(), new.read_bytes()).data != new.read_bytes()
     assert "strings and" in cli("delta", "relink", old, new).stdout
     assert new.read_bytes() == out.read_bytes()
 
@@ -261,16 +260,16 @@ def test_what_is_no_mpy_leaves_no_file(cli: Cli, compiled: Callable[..., bytes],
 def test_releases_keep_numbers(cli: Cli, project: Path, tmp_path: Path) -> None:
     """Each release is numbered like the first --previous, says so, and comes out the same when built again."""
 
-    def build(out: str, version: str, sequence: int, *previous: str) -> release.Release:
+    def build(out: str, version: str, sequence: int, *previous: str) -> Release:
         chain = [part for name in previous for part in ("--previous", tmp_path / name)]
         done = cli(
             *("release", "build", "--source", project, "--board", "qemu_mps2", "--version", version),
             *("--sequence", sequence, "--out", tmp_path / out, *chain),
         )
         assert done.exit_code == 0, done.stderr
-        return release.load(tmp_path / out)
+        return load_release(tmp_path / out)
 
-    def modules(built: release.Release) -> dict[str, bytes]:
+    def modules(built: Release) -> dict[str, bytes]:
         return romfs.files(built.payload(built.targets["qemu_mps2"].digest))
 
     app = project / "firmware" / "app" / "__init__.py"
@@ -284,7 +283,7 @@ def test_releases_keep_numbers(cli: Cli, project: Path, tmp_path: Path) -> None:
     assert first.targets["qemu_mps2"].predecessor is None
     assert second.targets["qemu_mps2"].predecessor == first.targets["qemu_mps2"].digest
     old, new, unlinked = (modules(built)["/app/__init__.mpy"] for built in (first, second, fresh))
-    assert new == relink(old, unlinked).data != unlinked
+    assert new == relink_module(old, unlinked).data != unlinked
     assert (tmp_path / "2" / "release.json").read_bytes() == (
         build("again", "1.1.0", 2, "1").folder / "release.json"
     ).read_bytes()

@@ -9,26 +9,24 @@ import cbor2
 import cwt
 import pytest
 
-from tidegate.manifest import envelope as manifest_envelope
+from tidegate import manifest
 from tidegate.trust import keys
 
 KEY = keys.from_seed("release", bytes(range(32)))
-IMAGE = manifest_envelope.Image(hashlib.sha256(b"new").digest(), 70_000)
+IMAGE = manifest.Image(hashlib.sha256(b"new").digest(), 70_000)
 BUDGET = 700  # bytes, signed, with three patch branches
 
 
-def patch(number: int) -> manifest_envelope.Patch:
+def patch(number: int) -> manifest.Patch:
     base, data = (hashlib.sha256(f"{what} {number}".encode()).digest() for what in ("base", "patch"))
-    return manifest_envelope.Patch(base, 66_000 + number, data, 12_000 + number)
+    return manifest.Patch(base, 66_000 + number, data, 12_000 + number)
 
 
 def signed(patches: int, version: str = "10.20.30", *, sequence: int = 70_000) -> bytes:
-    vendor = manifest_envelope.vendor_id("tidegate.example")
-    klass = manifest_envelope.class_id(vendor, "tidegate-gateway", "qemu_mps2")
+    vendor = manifest.vendor_id("tidegate.example")
+    klass = manifest.class_id(vendor, "tidegate-gateway", "qemu_mps2")
     made = tuple(patch(number) for number in range(patches))
-    return manifest_envelope.sign(
-        manifest_envelope.encode(manifest_envelope.Manifest(sequence, version, vendor, klass, IMAGE, made)), [KEY]
-    )
+    return manifest.sign(manifest.encode(manifest.Manifest(sequence, version, vendor, klass, IMAGE, made)), [KEY])
 
 
 def test_three_patches_are_within_the_budget() -> None:
@@ -37,11 +35,11 @@ def test_three_patches_are_within_the_budget() -> None:
 
 
 def test_eight_patches_and_two_signatures_fit_a_device() -> None:
-    vendor = manifest_envelope.vendor_id("tidegate.example")
-    made = tuple(patch(number) for number in range(manifest_envelope.MAX_PATCHES))
-    largest = manifest_envelope.Manifest(2**32 - 1, "v" * manifest_envelope.MAX_VERSION, vendor, bytes(16), IMAGE, made)
+    vendor = manifest.vendor_id("tidegate.example")
+    made = tuple(patch(number) for number in range(manifest.MAX_PATCHES))
+    largest = manifest.Manifest(2**32 - 1, "v" * manifest.MAX_VERSION, vendor, bytes(16), IMAGE, made)
     other = keys.from_seed("release", bytes(32))
-    assert len(manifest_envelope.sign(manifest_envelope.encode(largest), [KEY, other])) <= manifest_envelope.MAX_SIZE
+    assert len(manifest.sign(manifest.encode(largest), [KEY, other])) <= manifest.MAX_SIZE
 
 
 @pytest.mark.parametrize("patches", [0, 1, 3])

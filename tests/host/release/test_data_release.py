@@ -12,9 +12,9 @@ import pytest
 from click.testing import Result
 from projects import vectors
 
+from tidegate import manifest
 from tidegate.errors import Refused, TidegateError
 from tidegate.manifest import data_profile
-from tidegate.manifest import envelope as manifest_envelope
 from tidegate.release import data_release
 from tidegate.trust import keys
 from tidegate.trust import store as trust_store
@@ -65,12 +65,10 @@ def test_verifies_and_any_change_does_not(built: Path, key_folder: Path) -> None
 
 
 def test_a_manifest_of_another_kind_is_none_of_ours(built: Path) -> None:
-    ours = manifest_envelope.open_envelope((built / "unix.suit").read_bytes()).manifest
+    ours = manifest.open_envelope((built / "unix.suit").read_bytes()).manifest
     with pytest.raises(Refused):
-        manifest_envelope.decode(ours)
-    image = manifest_envelope.encode(
-        manifest_envelope.Manifest(1, "1", bytes(16), bytes(16), manifest_envelope.Image(bytes(32), 1))
-    )
+        manifest.decode(ours)
+    image = manifest.encode(manifest.Manifest(1, "1", bytes(16), bytes(16), manifest.Image(bytes(32), 1)))
     with pytest.raises(Refused):
         data_profile.decode(image)
 
@@ -89,7 +87,7 @@ def test_a_manifest_of_another_kind_is_none_of_ours(built: Path) -> None:
     ],
 )
 def test_nothing_but_the_profile_is_read(built: Path, change: dict[int, object]) -> None:
-    members = cbor.loads(manifest_envelope.open_envelope((built / "unix.suit").read_bytes()).manifest)
+    members = cbor.loads(manifest.open_envelope((built / "unix.suit").read_bytes()).manifest)
     with pytest.raises(Refused):
         data_profile.decode(cbor.dumps({**members, **change}))
 
@@ -104,7 +102,7 @@ def test_bytes_made_without_this_library() -> None:
                 data_release.verify_envelope(envelope, store)
         else:
             found = data_release.verify_envelope(envelope, store)
-            assert data_profile.encode(found) == manifest_envelope.open_envelope(envelope).manifest
+            assert data_profile.encode(found) == manifest.open_envelope(envelope).manifest
     assert len(cases) >= 8
 
 

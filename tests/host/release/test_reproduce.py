@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from projects import write_app
 
-from tidegate import release
+from tidegate.release import load_release, rollback_release
 
 BOARD = "unix"
 _TIDEGATE = "from tidegate.cli import main; main()"
@@ -112,7 +112,7 @@ def test_a_release_is_reproduced_from_its_commit(cli, repository, tmp_path, monk
     assert "building from commit" in done.stdout and "the image is the same" in done.stdout
     assert "the patch from 1.0.0 is the same" in done.stdout and "is what its sources make" in done.stdout
     again = tmp_path / "again"
-    release.rollback(release.load(releases / "1"), again, sequence=3, previous=[release.load(releases / "2")])
+    rollback_release(load_release(releases / "1"), again, sequence=3, previous=[load_release(releases / "2")])
     done = cli("release", "reproduce", again, "--previous", releases / "2", "--json")
     assert done.exit_code == 0, done.stderr
     (board,) = json.loads(done.stdout)["boards"].values()

@@ -15,8 +15,8 @@ import programs
 import pytest
 from projects import ROOT
 
-from tidegate import release
 from tidegate.errors import TidegateError
+from tidegate.release import build_release, load_release, verify_release
 from tidegate.trust import external_signer, keys, rotation
 from tidegate.trust import store as trust_store
 
@@ -59,7 +59,7 @@ WRONG = {
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("built") / "release"
-    release.build(ROOT, folder, board_names=[BOARD], version="1.0.0", sequence=1)
+    build_release(ROOT, folder, board_names=[BOARD], version="1.0.0", sequence=1)
     return folder
 
 
@@ -231,7 +231,7 @@ def test_the_script_needs_two_packages_and_says_so(tmp_path, unsigned, key_folde
     assert done.returncode == 0, done.stderr
     assert (unsigned / f"{BOARD}.suit").read_bytes() == manifest
     store = trust_store.load(key_folder / "trust.cbor")
-    assert release.verify(release.load(unsigned), store)[BOARD]["version"] == "1.0.0"
+    assert verify_release(load_release(unsigned), store)[BOARD]["version"] == "1.0.0"
 
 
 def test_the_scripts_mistakes_are_named(tmp_path, unsigned, key_folder):

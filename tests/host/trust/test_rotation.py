@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from mutated import mutated
 from projects import vectors
 
-from tidegate.commands import cwt as commands_cwt
+from tidegate import commands, manifest
 from tidegate.errors import Refused, TidegateError
-from tidegate.manifest import envelope
 from tidegate.trust import keys, rotation
 from tidegate.trust import store as trust_store
 from tidegate.wire import cbor, cose
@@ -66,8 +65,8 @@ def test_quorum(case: dict[str, Any]) -> None:
 
     def judge() -> Any:
         if case["kind"] == "manifest":
-            return envelope.verify(data, at)
-        return commands_cwt.verify(data, at, "gate-7", nonce=bytes.fromhex("6e6f6e6365212121"))
+            return manifest.verify(data, at)
+        return commands.verify(data, at, "gate-7", nonce=bytes.fromhex("6e6f6e6365212121"))
 
     if case["verdict"] == "accept":
         assert judge()

@@ -13,18 +13,15 @@ import pytest
 from click.testing import Result
 from projects import vectors
 
-from tidegate.commands import cwt as commands_cwt
+from tidegate import commands, manifest
 from tidegate.errors import Refused, TidegateError
-from tidegate.manifest import envelope as manifest_envelope
 from tidegate.trust import keys
 from tidegate.trust import store as trust_store
 from tidegate.wire import cbor, cose
 
 KEY = keys.from_seed("release", bytes(range(32)))
 COMMAND_KEY = keys.from_seed("command", bytes(range(1, 33)))
-BODY = manifest_envelope.encode(
-    manifest_envelope.Manifest(7, "1.0.0", bytes(16), bytes(16), manifest_envelope.Image(bytes(32), 1000))
-)
+BODY = manifest.encode(manifest.Manifest(7, "1.0.0", bytes(16), bytes(16), manifest.Image(bytes(32), 1000)))
 
 Cli = Callable[..., Result]
 
@@ -35,7 +32,7 @@ def foreign_key(key: keys.Key) -> cwt.COSEKeyInterface:
 
 
 def test_cwt_accepts_our_manifest_signature() -> None:
-    envelope = manifest_envelope.sign(BODY, [KEY])
+    envelope = manifest.sign(BODY, [KEY])
     wrapper = cbor2.loads(cbor2.loads(envelope).value[2])
     digest = cbor2.dumps([-16, hashlib.sha256(cbor2.dumps(BODY)).digest()])
     assert wrapper[0] == digest
@@ -59,10 +56,10 @@ def test_cwt_refuses_what_we_refuse() -> None:
 
 def test_cwt_reads_our_command() -> None:
     now = 1_795_000_000
-    request = commands_cwt.Command(
+    request = commands.Command(
         "gate-7", "info", {"a": 1}, cti=bytes(7) + b"\1", issued=now, expires=now + 60, nonce=bytes(8)
     )
-    message = commands_cwt.make(COMMAND_KEY, request)
+    message = commands.make(COMMAND_KEY, request)
     claims = cbor2.loads(cwt.COSE.new().decode(message, foreign_key(COMMAND_KEY)))
     assert claims == {3: "gate-7", 4: now + 60, 6: now, 7: bytes(7) + b"\1", 10: bytes(8), -65537: ["info", {"a": 1}]}
 
@@ -99,25 +96,25 @@ def test_ed25519_is_strict(case: dict[str, object]) -> None:
 def test_a_signature_is_for_its_role_only() -> None:
     store = trust_store.make([KEY, COMMAND_KEY])
     with pytest.raises(TidegateError, match="a release key is needed"):
-        manifest_envelope.sign(BODY, [COMMAND_KEY])
+        manifest.sign(BODY, [COMMAND_KEY])
     with pytest.raises(TidegateError, match="a public key, which cannot sign"):
-        manifest_envelope.sign(BODY, [KEY.public_only()])
+        manifest.sign(BODY, [KEY.public_only()])
     with pytest.raises(Refused, match="has the role command, not release"):
         store.find(COMMAND_KEY.kid, "release")
 
 
 def test_every_flipped_bit_of_an_envelope_is_refused() -> None:
     store = trust_store.make([KEY])
-    envelope = manifest_envelope.sign(BODY, [KEY])
-    assert manifest_envelope.verify(envelope, store).sequence == 7
+    envelope = manifest.sign(BODY, [KEY])
+    assert manifest.verify(envelope, store).sequence == 7
     for bit in range(8 * len(envelope)):
         changed = bytearray(envelope)
         changed[bit // 8] ^= 1 << bit % 8
         with pytest.raises(Refused):
-            manifest_envelope.verify(bytes(changed), store)
+            manifest.verify(bytes(changed), store)
     for size in range(len(envelope)):
         with pytest.raises(Refused):
-            manifest_envelope.verify(envelope[:size], store)
+            manifest.verify(envelope[:size], store)
 
 
 # ---------------------------------------------------------------- key files

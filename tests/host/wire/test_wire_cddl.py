@@ -17,7 +17,7 @@ import pycddl
 import pytest
 from projects import ROOT, vectors
 
-from tidegate.manifest import envelope as manifest_envelope
+from tidegate import manifest
 from tidegate.wire import cbor
 
 TEXT = (ROOT / "docs" / "wire.cddl").read_text()
@@ -217,8 +217,6 @@ def test_manifests_that_do_not_fit(name: str) -> None:
 def test_the_literals_that_pycddl_cannot_see() -> None:
     """Component ids are byte strings in the CDDL; held here against the code."""
     literals = dict(re.findall(r"^(next-id|run-id) = h'([0-9a-f]+)'", TEXT, flags=re.M))
-    made = manifest_envelope.encode(
-        manifest_envelope.Manifest(1, "1", bytes(16), bytes(16), manifest_envelope.Image(DIGEST, 1))
-    )
+    made = manifest.encode(manifest.Manifest(1, "1", bytes(16), bytes(16), manifest.Image(DIGEST, 1)))
     components = cbor.loads(cbor.loads(made)[3])[2]
     assert components == [[bytes.fromhex(literals["next-id"])], [bytes.fromhex(literals["run-id"])]]

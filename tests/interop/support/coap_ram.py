@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
 
 from tidegate.boards.emulator import Emulator  # noqa: E402
-from tidegate.image import build as image_build  # noqa: E402
+from tidegate.image import Tree, pack  # noqa: E402
 
 LIBRARY = ROOT / "firmware" / "lib"
 MEASURE = """
@@ -54,7 +54,7 @@ five = cost("server-1024", lambda: four.Server())
 
 def measure() -> dict[str, int]:
     """Bytes of heap by what was imported or made, in this order."""
-    package: image_build.Tree = {}
+    package: Tree = {}
     with tempfile.TemporaryDirectory(prefix="tidegate-coap-") as name:
         folder = Path(name)
         for source in (LIBRARY / "coap").glob("*.py"):
@@ -71,7 +71,7 @@ def measure() -> dict[str, int]:
             ]
             subprocess.run(command, check=True)
             package[out.name] = out.read_bytes()
-        (folder / "rom.bin").write_bytes(image_build.pack({"coap": package}))
+        (folder / "rom.bin").write_bytes(pack({"coap": package}))
         script = MEASURE + SERVER
         with Emulator(folder / "storage") as board:
             command = [sys.executable, "-m", "mpremote", "connect", board.pty, "mount", name, "exec", script]

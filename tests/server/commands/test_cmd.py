@@ -17,7 +17,7 @@ import pytest
 from mqtt_device import Device
 from server_process import KeyRing, ServerProcess, eventually
 
-from tidegate.commands import cwt as cwt
+from tidegate.commands import cwt
 from tidegate.trust import keys
 
 MAIN = (sys.executable, "-c", "import sys; from tidegate.cli import main; main(prog_name='tidegate')")

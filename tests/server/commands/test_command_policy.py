@@ -13,7 +13,7 @@ import pytest
 from device_commands import send
 from server_process import KeyRing, ServerProcess, eventually
 
-from tidegate.commands import cwt as cwt
+from tidegate.commands import cwt
 from tidegate.trust import keys
 from tidegate.trust import store as trust_store
 from tidegate.wire.cbor import dumps

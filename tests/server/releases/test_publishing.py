@@ -19,11 +19,10 @@ import signed_releases as releases
 from click.testing import CliRunner
 from server_process import KeyRing, ServerProcess
 
-from tidegate import release as folders
 from tidegate.cli import main
 from tidegate.errors import TidegateError
-from tidegate.release.fetch import fetch
-from tidegate.release.folder import INDEX, Patch, Release, Target, encode
+from tidegate.release import Patch, Release, Target, fetch_releases, load_release, publish_release, verify_release
+from tidegate.release.folder import INDEX, encode_index
 from tidegate.trust import keys, store
 
 BOARD, PRODUCT, VENDOR = releases.BOARD, releases.PRODUCT, releases.VENDOR
@@ -44,7 +43,7 @@ def folder_of(made: dict[str, Any], path: Path, base: dict[str, Any] | None = No
     image = made["image"]
     target = Target(BOARD, releases.digest(image), len(image), tuple(patches), f"{BOARD}.suit", "00" * 16)
     release = Release(path, PRODUCT, VENDOR, made["version"], made["sequence"], {BOARD: target})
-    (path / INDEX).write_bytes(encode(release))
+    (path / INDEX).write_bytes(encode_index(release))
     return path
 
 
@@ -102,7 +101,7 @@ def stored(server: ServerProcess) -> list[str]:
 def test_it_shows_asks_and_takes_no_for_an_answer(start, two):
     server = start()
     device = server.device("gw-1")
-    device.born("1.0.0", 1, _6=bytes.fromhex(next(iter(folders.load(two[0]).targets.values())).digest))
+    device.born("1.0.0", 1, _6=bytes.fromhex(next(iter(load_release(two[0]).targets.values())).digest))
     assert "add --yes" in run(server, "release", "publish", two[0], code=1)
     assert "add --yes" in run(server, "release", "publish", two[0], "--json", code=1)
     code, said = at_a_terminal(server, "n", "release", "publish", two[0])
@@ -110,7 +109,7 @@ def test_it_shows_asks_and_takes_no_for_an_answer(start, two):
     assert server.api("GET", "/releases")["releases"] == [] and stored(server) == []
     run(server, "release", "publish", two[0], "--yes")
     code, said = at_a_terminal(server, "y", "release", "publish", two[1])
-    patch = folders.load(two[1]).targets[BOARD].patches[0].size
+    patch = load_release(two[1]).targets[BOARD].patches[0].size
     assert code == 0 and f"a patch of {patch} bytes" in said and "gw-1" in said
     assert f"from 1.0.0 {patch} bytes" in said and "is published on" in said
     assert [one["version"] for one in server.api("GET", "/releases")["releases"]] == ["1.1.0", "1.0.0"]
@@ -154,19 +153,19 @@ def test_what_was_published_is_fetched_again(start, ring, two, tmp_path):
         run(server, "release", "publish", folder, "--yes")
     out = tmp_path / "previous"
     run(server, "release", "fetch", "--out", out, "--last", "3", "--trust", ring.trust)
-    assert [folders.load(out / n).version for n in ("1", "2")] == ["1.1.0", "1.0.0"]
+    assert [load_release(out / n).version for n in ("1", "2")] == ["1.1.0", "1.0.0"]
     for number, folder in (("1", two[1]), ("2", two[0])):
         assert (out / number / f"{BOARD}.suit").read_bytes() == (folder / f"{BOARD}.suit").read_bytes()
         payloads = {path.name: path.read_bytes() for path in (folder / "p").iterdir()}
         assert {path.name: path.read_bytes() for path in (out / number / "p").iterdir()} == payloads
-    fetched = folders.load(out / "1").targets[BOARD]
+    fetched = load_release(out / "1").targets[BOARD]
     assert (fetched.patches[0].base_version, fetched.patches[0].base_sequence) == ("1.0.0", 1)
-    folders.verify(folders.load(out / "1"), store.load(ring.trust), [folders.load(out / "2")])
+    verify_release(load_release(out / "1"), store.load(ring.trust), [load_release(out / "2")])
     assert "exists" in run(server, "release", "fetch", "--out", out, code=1)
     told = json.loads(run(server, "release", "fetch", "--out", tmp_path / "b", "--before", "2", "--json"))
     assert [(one["version"], one["sequence"]) for one in told] == [("1.0.0", 1)]
     run(server, "release", "fetch", "--out", tmp_path / "v", "--version", "1.0.0")
-    assert folders.load(tmp_path / "v" / "1").version == "1.0.0"
+    assert load_release(tmp_path / "v" / "1").version == "1.0.0"
 
 
 def test_what_a_server_gives_out_is_not_believed(start, ring, two, tmp_path):
@@ -177,7 +176,7 @@ def test_what_a_server_gives_out_is_not_believed(start, ring, two, tmp_path):
     out = tmp_path / "previous"
     assert "not in the trust store" in run(server, "release", "fetch", "--out", out, "--trust", strangers, code=1)
     assert not out.exists(), "nothing that was not checked is there"
-    digest = folders.load(two[0]).targets[BOARD].digest
+    digest = load_release(two[0]).targets[BOARD].digest
     stored_at = server.data / "payloads" / digest[:2] / digest
     stored_at.write_bytes(stored_at.read_bytes()[:-1] + b"?")
     assert "came with other bytes" in run(server, "release", "fetch", "--out", tmp_path / "p", code=1)
@@ -193,12 +192,12 @@ def test_a_server_that_answers_something_else_is_named(ring, tmp_path):
         server = SimpleNamespace(fetch_releases=lambda *_, answer=answer: answer, payload=lambda digest: b"")
         out = tmp_path / str(number)
         with pytest.raises(TidegateError):
-            fetch(server, out, product=PRODUCT, before=9, version="1.0.0")
+            fetch_releases(server, out, product=PRODUCT, before=9, version="1.0.0")
         assert not out.exists() and list(tmp_path.iterdir()) == []
 
 
 def test_a_server_gets_no_file_but_the_releases_own(two, tmp_path):
-    release, sent = folders.load(two[0]), {}
+    release, sent = load_release(two[0]), {}
     secret = tmp_path / "secret"
     secret.write_text("nobody's business")
     (payload,) = release.targets[BOARD].payloads
@@ -207,5 +206,5 @@ def test_a_server_gets_no_file_but_the_releases_own(two, tmp_path):
         put_payload=sent.__setitem__,
         publish=lambda _: {},
     )
-    folders.publish(release, server)
+    publish_release(release, server)
     assert list(sent) == [payload]

@@ -7,10 +7,9 @@ import hashlib
 import random
 from typing import Any
 
-from tidegate import delta
-from tidegate.image import build
+from tidegate import delta, manifest
+from tidegate.image import Identity, pack
 from tidegate.manifest import data_profile
-from tidegate.manifest import envelope as manifest_envelope
 from tidegate.trust.keys import Key
 
 VENDOR, PRODUCT, BOARD = "tidegate.example", "tidegate-gateway", "unix"
@@ -20,8 +19,8 @@ def make_image(version: str, sequence: int, board: str = BOARD, product: str = P
     """A ROMFS image whose content changes a little from one version to the next."""
     code = bytearray(random.Random(7).randbytes(size))
     code[100 : 100 + len(version)] = version.encode()
-    identity = build.Identity(product, version, sequence, board)
-    return build.pack({"app": {"main.mpy": bytes(code)}, "release.json": identity.encode()})
+    identity = Identity(product, version, sequence, board)
+    return pack({"app": {"main.mpy": bytes(code)}, "release.json": identity.encode()})
 
 
 def digest(data: bytes) -> str:
@@ -30,17 +29,17 @@ def digest(data: bytes) -> str:
 
 def make_data(key: Key, content: bytes, sequence: int, name: str = "calibration", board: str = BOARD) -> dict[str, Any]:
     """The document of POST /api/v1/data for `content`."""
-    vendor = manifest_envelope.vendor_id(VENDOR)
+    vendor = manifest.vendor_id(VENDOR)
     facts = data_profile.DataManifest(
         name=name,
         sequence=sequence,
         version=f"{sequence}.0",
         vendor_id=vendor,
-        class_id=manifest_envelope.class_id(vendor, PRODUCT, board),
+        class_id=manifest.class_id(vendor, PRODUCT, board),
         digest=hashlib.sha256(content).digest(),
         size=len(content),
     )
-    envelope = manifest_envelope.seal(data_profile.encode(facts), [key])
+    envelope = manifest.seal(data_profile.encode(facts), [key])
     return {
         "name": name,
         "product": PRODUCT,
@@ -66,17 +65,15 @@ def make(
     """A release for one board. `patches` (base -> patch) replaces the right patches from `bases` by others."""
     new = content or make_image(version, sequence, board, product)
     made = patches or {base: delta.make(base, new) for base in bases}
-    vendor_id = manifest_envelope.vendor_id(vendor)
-    facts = manifest_envelope.Manifest(
+    vendor_id = manifest.vendor_id(vendor)
+    facts = manifest.Manifest(
         sequence=sequence,
         version=version,
         vendor_id=vendor_id,
-        class_id=manifest_envelope.class_id(vendor_id, product, board),
-        image=manifest_envelope.Image(hashlib.sha256(new).digest(), len(new)),
+        class_id=manifest.class_id(vendor_id, product, board),
+        image=manifest.Image(hashlib.sha256(new).digest(), len(new)),
         patches=tuple(
-            manifest_envelope.Patch(
-                hashlib.sha256(base).digest(), len(base), hashlib.sha256(patch).digest(), len(patch)
-            )
+            manifest.Patch(hashlib.sha256(base).digest(), len(base), hashlib.sha256(patch).digest(), len(patch))
             for base, patch in made.items()
         ),
     )
@@ -87,5 +84,5 @@ def make(
         "sequence": sequence,
         "image": new,
         "payloads": {digest(data): data for data in (new, *made.values())},
-        "envelopes": {board: manifest_envelope.sign(manifest_envelope.encode(facts), [key])},
+        "envelopes": {board: manifest.sign(manifest.encode(facts), [key])},
     }
