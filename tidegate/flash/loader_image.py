@@ -1,6 +1,6 @@
 """The loader on a board. Where it is executed in place, it is one ROMFS image behind the two blocks of the boot record.
 
-Its header is written last. Before the old one goes the new one is in a file, whole; should the power go meanwhile,
+Its header is written last. Before the old one is erased, the new one is in a file, whole; if the power fails meanwhile,
 main.py writes it from there.
 """
 
@@ -23,7 +23,7 @@ STAGED = "/tg/flash.loader"
 
 
 def split(files: dict[str, bytes], board: Board) -> tuple[dict[str, bytes], bytes | None]:
-    """(files for the file system, image of the others) of loaderfiles.loader's; no image where all are files."""
+    """(files for the file system, image of the others) from loader_files.loader; no image where all are files."""
     if not board.loader:
         return files, None
     tree: dict[str, Any] = {}
@@ -37,7 +37,7 @@ def split(files: dict[str, bytes], board: Board) -> tuple[dict[str, bytes], byte
     packed = pack(tree)
     if len(packed) > board.loader.size:
         raise TidegateError(
-            f"the loader has {len(packed)} bytes, {board.name} keeps {board.loader.size} for it",
+            f"the loader has {len(packed)} bytes, {board.name} has {board.loader.size} reserved for it",
             "Enlarge loader_size in its board.toml and LOADER_SIZE in its board.py",
         )
     return {path: data for path, data in files.items() if not path.startswith(PREFIX)}, packed
@@ -58,7 +58,7 @@ def reach(board: Board) -> str:
 
 
 def is_there(session: Session | FolderSession, board: Board) -> bool:
-    """Whether the board has a loader."""
+    """Whether the board has a loader already."""
     if not board.loader:
         return session.digest("/boot/options.mpy") is not None
     at = board.loader.offset
@@ -70,7 +70,7 @@ def is_there(session: Session | FolderSession, board: Board) -> bool:
 def digest(session: Session | FolderSession, board: Board, size: int) -> str:
     """SHA-256, in hex, of the first `size` bytes of the loader's range."""
     if not board.loader:
-        raise TidegateError(f"{board.name} keeps its loader in files", "Compare the files")
+        raise TidegateError(f"{board.name} has its loader in files", "Compare the files")
     at = board.loader.offset
     return str(
         session.value(
@@ -83,21 +83,21 @@ def digest(session: Session | FolderSession, board: Board, size: int) -> str:
 def install(
     session: Session | FolderSession, board: Board, packed: bytes, progress: Callable[[int, int], None] | None = None
 ) -> bool:
-    """Write the loader's image; False if the board has it already. Its own code, run from RAM, writes it."""
-    wanted = hashlib.sha256(packed).hexdigest()
-    if digest(session, board, len(packed)) == wanted:
+    """Write the loader's image; False if the board has it already. The new loader, run from RAM, writes it."""
+    expected = hashlib.sha256(packed).hexdigest()
+    if digest(session, board, len(packed)) == expected:
         return False
     session.put(STAGED, packed, progress)
-    session.fresh()  # it wants half of a small board's heap in one piece
+    session.fresh()  # this needs half of a small board's heap in one piece
     session.run(
         "import os, sys, vfs\n"
-        # Names that were taken from it stay where they are: it must outlive this mount, to the end of the session.
+        # Interned names stay inside this buffer: it must outlive the mount, to the end of the session.
         f"_tg_loader = bytearray({len(packed)})\n"
         f"open({STAGED!r}, 'rb').readinto(_tg_loader)\n"
         "vfs.mount(vfs.VfsRom(_tg_loader), '/staged')\n"
         "sys.path.insert(0, '/staged')\n"
         "from boot import board, flash\n"
-        f"flash.install_loader(board.Board(), {STAGED!r}, bytes.fromhex({wanted!r}), "
+        f"flash.install_loader(board.Board(), {STAGED!r}, bytes.fromhex({expected!r}), "
         "globals().get('_tg_feed', lambda: None))\n"
         "del board, flash\n"
         "sys.path.remove('/staged')\n"
@@ -114,11 +114,11 @@ def install(
 def replace(
     session: Session | FolderSession, files: dict[str, bytes], progress: Callable[[str, int, int], None]
 ) -> None:
-    """Put a loader that is kept in files in the place of the old one, all of it or nothing.
+    """Replace the old loader by one in files, as a whole or not at all.
 
-    It arrives in a folder of its own, which is renamed when it is whole. From then on main.py would finish the rest.
+    It arrives in a folder of its own, which is renamed when it is whole. From then on main.py can finish the rest.
     """
-    if session.list(loader_files.NEXT):  # the power went between the steps below
+    if session.list(loader_files.NEXT):  # the power failed between the steps below
         _switch(session)
     for path in session.list(loader_files.STAGE):
         if path.removesuffix(".new").replace(loader_files.STAGE, loader_files.BOOT, 1) not in files:

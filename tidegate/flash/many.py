@@ -1,4 +1,4 @@
-"""Several boards: which ports have one that fits, and one piece of work for each of them, all at once."""
+"""Several boards at once: finds the ports whose board fits, and runs one piece of work for each."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tidegate.flash.identify import check, recognise
 from tidegate.flash.request import Request
 from tidegate.flash.serial_session import BoardError, Session
 
-AT_ONCE = 16  # boards; a serial line each, and what the host has to do for one is little
+AT_ONCE = 16  # boards; each has a serial line of its own, and the host does little for one
 
 
 @dataclass
 class Done:
-    """What came of one port: an answer, or what was wrong and what to do about it."""
+    """The outcome for one port: an answer, or an error and its remedy."""
 
     port: str
     seconds: float
@@ -34,34 +34,34 @@ class Done:
 
 
 class Stop:
-    """Carries Ctrl-C into the threads: they see it the next time they tell how far they are."""
+    """Carries Ctrl-C into the threads, which check it whenever they report progress."""
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
+        self._stopped = threading.Event()
 
-    def ask(self) -> None:
-        self._asked.set()
+    def set(self) -> None:
+        self._stopped.set()
 
     def check(self) -> None:
-        if self._asked.is_set():
+        if self._stopped.is_set():
             raise KeyboardInterrupt
 
 
 def find(request: Request) -> tuple[list[str], list[Done]]:
-    """(ports on USB whose board fits, what the others are)."""
+    """(ports on USB whose board fits, why the others do not)."""
     here = ports.on_usb()
     if not here:
         raise BoardError("no board found on USB", "Plug one in, or name its port, for example /dev/ttyACM0")
 
     def look(port: str) -> str:
         with Session(port, request.board.root) as session:
-            found = recognise(session, request.board)
+            found = recognise(session)
             check(found, request.board, request.root)
             session.restart()
         return found.unique_id
 
-    looked = each(here, look)
-    return [done.port for done in looked if not done.failed], [done for done in looked if done.failed]
+    found = each(here, look)
+    return [done.port for done in found if not done.failed], [done for done in found if done.failed]
 
 
 def the_only(request: Request) -> str:
@@ -76,7 +76,7 @@ def the_only(request: Request) -> str:
         )
     raise BoardError(
         f"no board on USB is a {name} that can be flashed: " + "; ".join(done.error for done in others),
-        "Put right what is said of it, or name another --board",
+        "Correct that, or name another --board",
     )
 
 
@@ -86,9 +86,9 @@ def each(
     ended: Callable[[Done], None] = lambda _: None,
     stop: Stop | None = None,
 ) -> list[Done]:
-    """work(port) for every port at once; `ended` is told of each as it ends, in whatever order.
+    """work(port) for every port at once; calls `ended` as each ends, in whatever order.
 
-    Ctrl-C is seen by the caller's thread alone: `stop` carries it to the others, which are waited for.
+    Only the caller's thread gets Ctrl-C: `stop` carries it to the others, and this waits for them.
     """
 
     def one(port: str) -> Done:
@@ -110,5 +110,5 @@ def each(
             return [future.result() for future in begun]
         except KeyboardInterrupt:
             if stop:
-                stop.ask()
+                stop.set()
             raise

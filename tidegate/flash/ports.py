@@ -15,7 +15,7 @@ _DEVICES = {"a": "/dev/ttyACM", "u": "/dev/ttyUSB", "c": "COM"}
 
 
 class PortError(TidegateError):
-    """There is no such port, or none that could be meant."""
+    """There is no such port, or the name fits several."""
 
 
 def resolve(name: str) -> str:

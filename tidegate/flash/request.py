@@ -1,4 +1,4 @@
-"""What is asked for when a board is flashed, and what that means for one board: its own settings, its files."""
+"""What to flash boards with, and what that means for one of them: its own settings and files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tidegate.flash import loader_files
 from tidegate.flash.identify import Found
 from tidegate.release import Release
 
-_PLACE = re.compile(r"\{([^{}]*)\}")
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _OWN = ("config", "credentials", "claim")
 
 
 class _Loaders:
-    """The compiled loader, once for all boards that are flashed at a time."""
+    """The compiled loader, shared by all boards that are flashed at once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -36,9 +36,9 @@ class _Loaders:
 class Request:
     """What to put on a board. A file that is None must be on the board already.
 
-    ca: authorities that TLS trusts; client: the device's own certificate and key; claim: what an unknown board enrols
-    with, instead of credentials. Paths may hold {id}, {device} and {port}: each board has its own file then.
-    slots ("rom", "file") and verify ("digest", "signature"): what the loader is told; None leaves it as it is.
+    ca: authorities that TLS trusts; client: the device's own certificate and key; claim: what a new board enrols with,
+    instead of credentials. Paths may hold {id}, {device} and {port}: each board has its own file then.
+    slots ("rom", "file") and verify ("digest", "signature"): the loader's options; None leaves them as they are.
     """
 
     board: Board
@@ -56,12 +56,12 @@ class Request:
     _loaders: _Loaders = field(default_factory=_Loaders, repr=False)
 
     def check_for(self, boards: int) -> None:
-        """Refuse one board's identity for several."""
+        """Refuse to give one device's files to several boards."""
         if boards < 2:
             return
         for name in _OWN:
             path: Path | None = getattr(self, name)
-            if path is None or _PLACE.search(str(path)):
+            if path is None or _PLACEHOLDER.search(str(path)):
                 continue
             if name == "config" and "device" not in _object(path):
                 continue
@@ -71,15 +71,19 @@ class Request:
             )
 
     def for_board(self, found: Found) -> Request:
-        """The same with the files of this one board."""
-        places = {
+        """This request with the files of the board that was found."""
+        values = {
             "id": found.unique_id,
             "device": f"{self.board.name.replace('_', '-')}-{found.unique_id}",
             "port": Path(found.port).name,
         }
 
         def own(path: Path | None) -> Path | None:
-            return None if path is None else Path(_PLACE.sub(lambda place: _one(places, place[1], path), str(path)))
+            return (
+                None
+                if path is None
+                else Path(_PLACEHOLDER.sub(lambda found: _value(values, found[1], path), str(path)))
+            )
 
         mine = replace(self, config=own(self.config), credentials=own(self.credentials), claim=own(self.claim))
         if self.client:
@@ -104,7 +108,7 @@ class Request:
             )
         if self.release is None:
             return
-        for key in ("product", "vendor"):  # by these it is offered releases: with others, never one of its own
+        for key in ("product", "vendor"):  # a device is offered releases by these: with others it would never get one
             if config.get(key) != getattr(self.release, key):
                 raise TidegateError(
                     f"{self.config} has the {key} {config.get(key)!r}, the release {getattr(self.release, key)!r}",
@@ -116,16 +120,16 @@ class Request:
         return self._loaders.get(self.root, self.board, signature)
 
 
-def _one(places: dict[str, str], name: str, path: Path) -> str:
-    if name not in places:
-        known = ", ".join("{" + known + "}" for known in places)
+def _value(values: dict[str, str], name: str, path: Path) -> str:
+    if name not in values:
+        known = ", ".join("{" + known + "}" for known in values)
         raise TidegateError(f"{path} has {{{name}}} in its name", f"Known are {known}")
-    return places[name]
+    return values[name]
 
 
 def _object(path: Path) -> dict[str, object]:
     try:
         found = json.loads(path.read_text())
-    except (OSError, ValueError):  # said when it is read for a board
+    except (OSError, ValueError):  # reported when it is read for a board
         return {}
     return found if isinstance(found, dict) else {}

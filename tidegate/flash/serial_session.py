@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import struct
 from collections.abc import Callable, Iterable
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any
 
@@ -21,35 +21,36 @@ from mpremote.transport import TransportError
 from mpremote.transport_serial import SerialTransport
 
 from tidegate.errors import TidegateError
-from tidegate.flash import on_board
 from tidegate.flash.ports import resolve
 
+ON_BOARD = Path(__file__).with_name("on_board.py").read_text()
 CHUNK = 1024  # bytes a REPL command carries; twice that as text, well within a small board's heap
-KEEP = 16 * CHUNK  # bytes of a file after which what has arrived is made to last: from there a rerun continues
-# Without one mpremote would wait for a dead board for ever; shorter than a busy board's pause, and mpremote takes the
+FLUSH = 16 * CHUNK  # bytes of a file after which what has arrived is flushed: a rerun continues from there
+# Without a timeout mpremote waits for a dead board for ever; with one shorter than a busy board's pause it takes the
 # missing answer to raw-paste mode for a refusal.
 READ_TIMEOUT_S = 5.0
-QUIET_S = 0.5  # after which a board that was told to stop has nothing more to say
-STOP_S = 2.0  # that it may take for that
-ENTER_S = 4.0  # for each step into the raw REPL, the first time
-WRITE_TIMEOUT_S = 10.0  # a line that takes nothing any more
-# What a line that is cut, or speaks nonsense, makes mpremote and pyserial raise.
+QUIET_S = 0.5  # silence after which a board that was interrupted has finished printing
+STOP_S = 2.0  # longest wait for that silence
+ENTER_S = 4.0  # for each step into the raw REPL, at the first attempt
+WRITE_TIMEOUT_S = 10.0  # a serial line that accepts nothing any more
+# What mpremote and pyserial raise when the line is cut or delivers garbage.
 _LINE_ERRORS = (TransportError, OSError, struct.error)
 Progress = Callable[[int, int], None]
 
-# mpremote prints what it does not understand; our errors say it better, and several boards share one terminal.
+# mpremote prints what it does not understand: silence it, since our errors say it better and several boards share one
+# terminal.
 vars(transport_serial)["print"] = lambda *_words, **_options: None
 
 
 class BoardError(TidegateError):
-    """The board or its serial line did not do as asked."""
+    """The board or its serial line failed."""
 
 
 class Session:
-    """The raw REPL of the board at `port`; use it as a context manager. root: where the board has its file system.
+    """The raw REPL of the board at `port`; use it as a context manager. root: where the board mounts its file system.
 
-    Paths are those of the board's own file system, wherever it is mounted. What fails leaves the board running again
-    what it ran before.
+    Paths are those of the board's own file system, wherever it is mounted. After an error the board runs again what it
+    ran before.
     """
 
     def __init__(self, port: str, root: str = "/"):
@@ -64,7 +65,7 @@ class Session:
             self._transport.serial.write_timeout = WRITE_TIMEOUT_S
             self.fresh()
         except BaseException as error:
-            self._let_go()
+            self._abandon()
             if isinstance(error, _LINE_ERRORS):
                 raise BoardError(
                     f"no MicroPython answers at {self.port}: {error}",
@@ -82,10 +83,10 @@ class Session:
                     self._transport.exit_raw_repl()
             self._close()
         else:
-            self._let_go()
+            self._abandon()
 
     def fresh(self) -> None:
-        """Begin anew: a soft reset, nothing imported, nothing of the application running."""
+        """Start over: a soft reset, nothing imported, nothing of the application running."""
         transport = self._open()
         answers = self._stop()
         try:
@@ -95,29 +96,29 @@ class Session:
                 raise
             self._stop()  # it was starting, or in the middle of something
             transport.enter_raw_repl()
-        self.run(on_board.CODE, feed=False)
-        self.watched(self._watchdog_ms)
+        self.run(ON_BOARD, feed=False)
+        self.feed_watchdog(self._watchdog_ms)
 
     def _stop(self) -> bool:
-        """To the friendly prompt, from wherever the board is; whether anything answers.
+        """Get to the friendly prompt, from whatever the board is doing; whether anything answers.
 
         mpremote sends Ctrl-C and at once Ctrl-A; an application that takes a moment to end swallows the latter.
         """
         transport = self._open()
         transport.serial.timeout = QUIET_S
         transport.serial.write(b"\r\x03\x02")
-        said = transport.read_until(1, b">>> ", timeout=QUIET_S, timeout_overall=STOP_S)
+        output = transport.read_until(1, b">>> ", timeout=QUIET_S, timeout_overall=STOP_S)
         transport.serial.timeout = READ_TIMEOUT_S
-        return bool(said)
+        return bool(output)
 
-    def watched(self, timeout_ms: int) -> None:
-        """Feed the watchdog from now on: on most boards one that the application has started cannot be stopped."""
+    def feed_watchdog(self, timeout_ms: int) -> None:
+        """Feed the watchdog from now on: on most boards it cannot be stopped once the application has started it."""
         if timeout_ms:
             self.run(f"_tg_dog = __import__('machine').WDT(timeout={timeout_ms})\n_tg_feed = _tg_dog.feed", feed=False)
             self._watchdog_ms = timeout_ms
 
     def run(self, code: str, timeout: float = 30, feed: bool = True) -> str:
-        """Run statements on the board; what they print. An exception there is a BoardError here."""
+        """Run statements on the board and return what they print. An exception there is a BoardError here."""
         transport = self._open()
         try:
             code = f"_tg_feed()\n{code}" if feed and self._watchdog_ms else code
@@ -128,10 +129,10 @@ class Session:
             ) from error
         if trace:
             lines = trace.decode(errors="replace").strip().splitlines()
-            said = lines[-1] if lines else "nothing"
-            if said.startswith("OSError: 28") or "ENOSPC" in said:
+            last = lines[-1] if lines else "nothing"
+            if last.startswith("OSError: 28") or "ENOSPC" in last:
                 raise BoardError("the board's file system is full", "Remove files with `mpremote rm`, or flash --wipe")
-            raise BoardError(f"the board said: {said}", "Run the command again")
+            raise BoardError(f"the board said: {last}", "Run the command again")
         return str(output.decode(errors="replace"))
 
     def value(self, expression: str, timeout: float = 30) -> Any:
@@ -148,8 +149,13 @@ class Session:
     # -------------------------------------------------------------- the board and its files
 
     def at(self, path: str) -> str:
-        """Where a path of the board's file system is for a program there."""
+        """A path of the board's file system as programs on the board see it."""
         return self._root + path
+
+    def identify(self) -> tuple[str, tuple[int, ...], int, str, int]:
+        """(machine, MicroPython's version, .mpy version, file system, bytes of free heap), as the board says."""
+        found: tuple[str, tuple[int, ...], int, str, int] = self.value(f"_tg_identify({self._root or '/'!r})")
+        return found
 
     def unique_id(self) -> str:
         """The board's id in hex."""
@@ -191,13 +197,13 @@ class Session:
         return found
 
     def put(self, path: str, data: bytes, progress: Progress | None = None) -> bool:
-        """Make `path` hold `data`: written beside it, read back, then renamed over it. False if it held it already.
+        """Make `path` hold `data`: write it beside, read it back, rename it over `path`. False if it held it already.
 
-        A cable pulled at any moment leaves the old file or the new one, and what has arrived beside it: the next
-        call with the same data goes on from there.
+        A cable pulled at any moment leaves the old file or the new one, and what has arrived beside it: the next call
+        with the same data continues from there.
         """
-        wanted = hashlib.sha256(data).hexdigest()
-        if self.digest(path) == wanted:
+        expected = hashlib.sha256(data).hexdigest()
+        if self.digest(path) == expected:
             return False
         for folder in reversed(PurePosixPath(path).parents[:-1]):
             self.run(f"_tg_folder({self.at(str(folder))!r})")
@@ -206,28 +212,28 @@ class Session:
         self.run(f"_tg_file = open({self.at(beside)!r}, '{'ab' if start else 'wb'}')")
         for at in range(start, len(data), CHUNK):
             piece = binascii.b2a_base64(data[at : at + CHUNK], newline=False).decode()
-            keep = "\n_tg_file.flush()" if (at + CHUNK) % KEEP == 0 else ""
-            self.run(f"_tg_file.write(binascii.a2b_base64('{piece}')){keep}")
+            flush = "\n_tg_file.flush()" if (at + CHUNK) % FLUSH == 0 else ""
+            self.run(f"_tg_file.write(binascii.a2b_base64('{piece}')){flush}")
             if progress:
                 progress(min(at + CHUNK, len(data)), len(data))
         self.run("_tg_file.close()")
-        if self.digest(beside) != wanted:
+        if self.digest(beside) != expected:
             self.remove(beside)
             raise BoardError(f"{path} did not arrive whole at {self.port}", "Check the cable and run again")
         self.rename(beside, path)
         return True
 
     def _arrived(self, beside: str, data: bytes) -> int:
-        """How many bytes of `data` an earlier session has brought, in whole chunks."""
+        """How many bytes of `data` an earlier session has written, in whole chunks."""
         digest, size = self.value(f"_tg_look({self.at(beside)!r})")
         if size % CHUNK == 0 and size < len(data) and digest == hashlib.sha256(data[:size]).hexdigest():
             return int(size)
         return 0
 
-    # -------------------------------------------------------------- the end of it
+    # -------------------------------------------------------------- the end
 
     def interrupt(self) -> None:
-        """Stop what runs there, wherever it is; for the person who pressed Ctrl-C here. Names stay defined."""
+        """Stop the program on the board, after Ctrl-C on the host. Names stay defined."""
         self._open().enter_raw_repl(soft_reset=False)
 
     def reset(self) -> None:
@@ -239,22 +245,22 @@ class Session:
 
     def restart(self) -> None:
         """The board runs again what it ran before; the session is over."""
-        self._let_go()
+        self._abandon()
 
     def _open(self) -> SerialTransport:
         if self._transport is None:
             raise BoardError(f"the session with {self.port} is over", "Open a new one")
         return self._transport
 
-    def _let_go(self) -> None:
-        """As well as a line that may be cut allows."""
+    def _abandon(self) -> None:
+        """Let the board run what it ran before, as far as a line that may be cut allows."""
         if self._transport is not None:
             with contextlib.suppress(*_LINE_ERRORS):
-                # Stop what runs and leave the raw REPL. A soft reset will do for a board that may not be ours; one
-                # whose watchdog we have fed needs a hard one.
+                # Stop the program and leave the raw REPL. A soft reset suffices for a board that may not be ours; one
+                # whose watchdog we have fed needs a hard reset.
                 end = b"import machine; machine.reset()\r" if self._watchdog_ms else b"\x04"
                 self._transport.serial.write(b"\r\x03\x03\r\x02" + end)
-                if not self._watchdog_ms:  # whoever comes next must not meet it half-way
+                if not self._watchdog_ms:  # wait for it: the next session must not start half-way
                     self._transport.serial.timeout = QUIET_S
                     self._transport.read_until(1, b"soft reboot\r\n", timeout=QUIET_S, timeout_overall=STOP_S)
         self._close()

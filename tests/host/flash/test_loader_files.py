@@ -56,12 +56,15 @@ def test_only_a_loader_that_verifies_signatures_gets_the_library() -> None:
 
 def test_what_was_told_before_stays_unless_asked_otherwise() -> None:
     unix, mps2 = boards.load(ROOT, "unix"), boards.load(ROOT, "qemu_mps2")
-    assert loader_files.told({}, None, None, unix) == {"slots": "file", "verify": "digest"}
-    assert loader_files.told({}, None, None, mps2) == {"slots": "rom", "verify": "digest"}
+    assert loader_files.choose_options({}, None, None, unix) == {"slots": "file", "verify": "digest"}
+    assert loader_files.choose_options({}, None, None, mps2) == {"slots": "rom", "verify": "digest"}
     before = {"slots": "file", "verify": "signature"}
-    assert loader_files.told(before, None, None, mps2) == before
-    assert loader_files.told(before, "rom", "digest", mps2) == {"slots": "rom", "verify": "digest"}
-    assert loader_files.told({"slots": "ram", "verify": 1}, None, None, mps2) == {"slots": "rom", "verify": "digest"}
+    assert loader_files.choose_options(before, None, None, mps2) == before
+    assert loader_files.choose_options(before, "rom", "digest", mps2) == {"slots": "rom", "verify": "digest"}
+    assert loader_files.choose_options({"slots": "ram", "verify": 1}, None, None, mps2) == {
+        "slots": "rom",
+        "verify": "digest",
+    }
 
 
 def test_the_password_of_a_wireless_lan_is_kept_apart(tmp_path: Path) -> None:
