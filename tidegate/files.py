@@ -1,17 +1,19 @@
-"""Files that appear whole or not at all, and reads that cannot grow without bound."""
+"""Files and folders that appear whole or not at all, and reads that cannot grow without bound."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from tidegate.errors import TidegateError
 
 
 def check_folder(path: Path | str) -> None:
-    """Refuse a `path` whose folder cannot be written, before something is made that is told only once."""
+    """Refuse a `path` whose folder cannot be written, before making something that is shown only once."""
     path = Path(path)
     try:
         with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", dir=path.parent):
@@ -65,3 +67,27 @@ def read_limited(path: Path | str, limit: int, what: str) -> bytes:
     if len(data) > limit:
         raise TidegateError(f"{what} {path} is longer than {limit} bytes", "Check that it is the right file")
     return data
+
+
+@contextlib.contextmanager
+def new_folder(out: Path, *inner: str) -> Iterator[Path]:
+    """A scratch folder, with the empty folders `inner`, that becomes `out` at the end; on any failure `out` does not
+    exist."""
+    if out.exists():
+        raise TidegateError(f"{out} exists and is never changed", "Name a new folder or remove it")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise TidegateError(f"cannot write {out}: {error.strerror}", "Choose another --out") from error
+    try:
+        for name in inner:
+            (scratch / name).mkdir()
+        yield scratch
+        scratch.chmod(0o755)
+        scratch.rename(out)
+    except BaseException as error:
+        shutil.rmtree(scratch, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise TidegateError(f"cannot write {out}: {error.strerror}", "Check the free space") from error
+        raise

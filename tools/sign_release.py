@@ -13,8 +13,6 @@ import json
 import sys
 from pathlib import Path
 
-from tidegate.release import load_release, sign_release
-
 NEEDED = {"cbor2": "cbor2>=5.7,<6", "nacl": "pynacl>=1.5,<2"}  # pyproject.toml has the same
 EXAMPLES = """\
 examples:
@@ -38,10 +36,10 @@ def main() -> int:
         "--public", metavar="FILE", type=Path, action="append", default=[], help="the public key of --signer"
     )
     parser.add_argument("--json", action="store_true", help="answer in JSON")
-    asked = parser.parse_args()
-    if len(asked.signer) != len(asked.public):
+    options = parser.parse_args()
+    if len(options.signer) != len(options.public):
         parser.error("each --signer needs its --public, in the same order")
-    if not asked.key and not asked.signer:
+    if not options.key and not options.signer:
         parser.error("--key is missing, or --signer with --public")
     if sys.version_info < (3, 11):  # noqa: UP036
         return fail(f"Python {sys.version_info.major}.{sys.version_info.minor} is too old", "Use Python 3.11 or newer")
@@ -49,31 +47,32 @@ def main() -> int:
     if missing:
         quoted = " ".join(f"'{package}'" for package in missing)
         return fail(f"packages are missing: {', '.join(missing)}", f"Run: {sys.executable} -m pip install {quoted}")
-    return sign(asked)
+    return sign(options)
 
 
-def sign(asked: argparse.Namespace) -> int:
+def sign(options: argparse.Namespace) -> int:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     from tidegate.errors import TidegateError
+    from tidegate.release import load_release, sign_release
     from tidegate.trust import external_signer, keys
 
     try:
-        found = load_release(asked.folder)
+        found = load_release(options.folder)
         by_program = [
             external_signer.external(keys.load(file), text)
-            for text, file in zip(asked.signer, asked.public, strict=True)
+            for text, file in zip(options.signer, options.public, strict=True)
         ]
-        envelopes = sign_release(found, [*(keys.load(file) for file in asked.key), *by_program])
+        envelopes = sign_release(found, [*(keys.load(file) for file in options.key), *by_program])
     except TidegateError as error:
         return fail(error.message, error.remedy)
     signed = {
         board: {"manifest": found.targets[board].manifest, "size": len(data)} for board, data in envelopes.items()
     }
-    if asked.json:
+    if options.json:
         print(json.dumps(signed, indent=2))
         return 0
     for board, entry in signed.items():
-        print(f"{board}: signed {asked.folder / entry['manifest']}, {entry['size']} bytes")
+        print(f"{board}: signed {options.folder / entry['manifest']}, {entry['size']} bytes")
     return 0
 
 

@@ -95,4 +95,4 @@ def publish(folder: Path, trust_file: Path | None, server: str, token_file: Path
 
 
 def _facts(release: data_release.DataRelease) -> dict[str, Any]:
-    return {**{key: value for key, value in vars(release).items() if key != "folder"}, "folder": str(release.folder)}
+    return {**release.facts(), "folder": str(release.folder)}

@@ -289,7 +289,7 @@ def _show_plan(found: Release, plan: dict[str, Any]) -> None:
     for board, target in found.targets.items():
         patches = ", ".join(f"from {patch.base_version} {patch.size} bytes" for patch in target.patches)
         say(f"{board}: image {target.size} bytes; patches: {patches or 'none'}")
-    payloads = {digest: size for target in found.targets.values() for digest, size in target.payloads.items()}
+    payloads = found.payload_sizes
     missing = sum(payloads.get(digest, 0) for digest in plan["missing"])
     say(f"to upload: {len(plan['missing'])} of {len(payloads)} payloads, {missing} bytes")
     show_plan(plan["devices"], found.product)

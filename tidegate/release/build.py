@@ -9,12 +9,11 @@ from pathlib import Path
 
 from tidegate import boards, delta, manifest
 from tidegate.errors import TidegateError
-from tidegate.files import write_atomic
+from tidegate.files import new_folder, write_atomic
 from tidegate.image import Identity, Progress, build_image
 from tidegate.names import DEFAULT_PRODUCT, DEFAULT_VENDOR
 from tidegate.release import provenance
 from tidegate.release.folder import INDEX, Patch, Release, Target, check_identity, encode_index, load_release
-from tidegate.release.scratch import new_folder
 
 Note = Callable[[str], None]
 
@@ -41,7 +40,7 @@ def build_release(
     check_identity(product, vendor, version, sequence)
     targets = [boards.load(root, name) for name in dict.fromkeys(board_names)]
     check_previous(previous, product, vendor, sequence)
-    with new_folder(out) as scratch:
+    with new_folder(out, "p") as scratch:
         built = {}
         for board in targets:
             identity = Identity(product, version, sequence, board.name)

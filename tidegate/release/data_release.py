@@ -1,4 +1,4 @@
-"""A data release: one file for the devices of a product, updated without their image.
+"""A release of data: one file for the devices of a product, updated without their image.
 
 DIR/data.json        what it is: component, product, version, sequence number, boards, digest and size
 DIR/p/<sha256>       the file
@@ -7,51 +7,54 @@ DIR/<board>.suit     the signed manifest, once signed
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tidegate import manifest as suit
 from tidegate import names
-from tidegate.errors import Refused, TidegateError
-from tidegate.files import read_limited, write_atomic
+from tidegate.errors import TidegateError
+from tidegate.files import new_folder, write_atomic
 from tidegate.manifest import data_profile, profile
-from tidegate.release.folder import check_identity
-from tidegate.release.scratch import new_folder
+from tidegate.release.folder import FORMAT, SignedFolder, check_identity, damaged, read_index
+from tidegate.release.sign import sign_release
 from tidegate.trust.keys import Key
 from tidegate.trust.store import TrustStore
 
 if TYPE_CHECKING:  # httpx is loaded by what talks to a server
     from tidegate.client import Server
 
-FORMAT = 1
 INDEX = "data.json"
 _MAX_INDEX = 16 * 1024
 
 
 @dataclass(frozen=True)
-class DataRelease:
-    """A data release that was read; digest is hex, size in bytes."""
+class DataRelease(SignedFolder):
+    """A release of data that was read; `name` is the component, digest is hex, size in bytes."""
 
-    folder: Path
     name: str
-    product: str
-    vendor: str
-    version: str
-    sequence: int
     digest: str
     size: int
     boards: tuple[str, ...]
 
+    index: ClassVar[str] = INDEX
+    command: ClassVar[str] = "data"
+
+    @property
+    def payload_sizes(self) -> dict[str, int]:
+        return {self.digest: self.size}
+
+    def board_names(self) -> list[str]:
+        return list(self.boards)
+
     def content(self) -> bytes:
-        """The file, its digest checked."""
-        data = read_limited(self.folder / "p" / self.digest, data_profile.MAX_FILE, "data file")
-        if len(data) != self.size or hashlib.sha256(data).hexdigest() != self.digest:
-            raise TidegateError(f"the file in {self.folder} was changed since it was built", "Build it again")
+        """The file, its digest and size checked."""
+        data = self.payload(self.digest)
+        if len(data) != self.size:
+            raise TidegateError(f"the file in {self.folder} has {len(data)} bytes, not {self.size}", "Build it again")
         return data
 
     def manifest(self, board: str) -> data_profile.DataManifest:
@@ -67,15 +70,13 @@ class DataRelease:
             size=self.size,
         )
 
-    def envelope(self, board: str) -> bytes:
-        """The signed manifest for `board`."""
-        path = self.folder / f"{board}.suit"
-        if not path.exists():
-            raise TidegateError(
-                f"the data in {self.folder} is not signed for {board}",
-                f"Run `tidegate data sign {self.folder} --key FILE`",
-            )
-        return read_limited(path, suit.MAX_SIZE, "manifest")
+    def encode_manifest(self, board: str) -> bytes:
+        return data_profile.encode(self.manifest(board))
+
+    def facts(self) -> dict[str, Any]:
+        """The members of data.json, but for its format."""
+        members = ("name", "product", "vendor", "version", "sequence", "digest", "size", "boards")
+        return {member: getattr(self, member) for member in members}
 
 
 def build(
@@ -89,51 +90,43 @@ def build(
     product: str,
     vendor: str,
 ) -> DataRelease:
-    """Make the data release `out` of `content` for the component `name`; unsigned."""
+    """Make the unsigned release `out` of `content` for the component `name`."""
     check_identity(product, vendor, version, sequence)
     if not 0 < len(content) <= data_profile.MAX_FILE:
-        raise TidegateError(f"{len(content)} bytes of data are not in 1..{data_profile.MAX_FILE}")
+        raise TidegateError(f"the data has {len(content)} bytes, 1 to {data_profile.MAX_FILE} are allowed")
     digest = hashlib.sha256(content).hexdigest()
     targets = tuple(names.BOARD.check(board) for board in dict.fromkeys(boards))
-    made = DataRelease(out, name, product, vendor, version, sequence, digest, len(content), targets)
+    made = DataRelease(out, product, vendor, version, sequence, name, digest, len(content), targets)
     for board in targets:
-        data_profile.encode(made.manifest(board))  # refuses a bad name before anything is written
-    index = {"format": FORMAT, **{key: value for key, value in vars(made).items() if key != "folder"}}
-    with new_folder(out) as scratch:
+        made.encode_manifest(board)  # refuses a bad name before anything is written
+    with new_folder(out, "p") as scratch:
         write_atomic(scratch / "p" / digest, content)
-        write_atomic(scratch / INDEX, (json.dumps(index, indent=2) + "\n").encode())
+        write_atomic(scratch / INDEX, (json.dumps({"format": FORMAT, **made.facts()}, indent=2) + "\n").encode())
     return load(out)
 
 
 def load(folder: Path | str) -> DataRelease:
     """Read and check DIR/data.json."""
     folder = Path(folder)
-    path = folder / INDEX
-    if not path.exists():
-        raise TidegateError(f"{folder} is not a data release: it has no {INDEX}", "Make one with `tidegate data build`")
+    index = read_index(folder, DataRelease, _MAX_INDEX)
+    del index["format"]
     try:
-        index = json.loads(read_limited(path, _MAX_INDEX, "data release"))
-        if index.pop("format") != FORMAT or not isinstance(index["boards"], list):
-            raise ValueError("format")
+        if not isinstance(index["boards"], list) or not index["boards"]:
+            raise ValueError(f"boards {index['boards']!r}")
         found = DataRelease(folder, **{**index, "boards": tuple(index["boards"])})
         check_identity(found.product, found.vendor, found.version, found.sequence)
-        if not found.boards:
-            raise ValueError("no board")
         for board in found.boards:
             names.BOARD.check(board)
-            data_profile.encode(found.manifest(board))
+            found.encode_manifest(board)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise TidegateError(f"{path} is damaged: {type(error).__name__} {error}", "Build it again") from error
+        raise damaged(folder / INDEX, error) from error
     return found
 
 
 def sign(release: DataRelease, keys: Sequence[Key]) -> dict[str, bytes]:
     """Write DIR/<board>.suit for every board; returns the envelopes by board."""
     release.content()
-    envelopes = {board: suit.seal(data_profile.encode(release.manifest(board)), keys) for board in release.boards}
-    for board, envelope in envelopes.items():
-        write_atomic(release.folder / f"{board}.suit", envelope)
-    return envelopes
+    return sign_release(release, keys)
 
 
 def verify_envelope(data: bytes, trust: TrustStore) -> data_profile.DataManifest:
@@ -147,23 +140,12 @@ def verify(release: DataRelease, trust: TrustStore) -> None:
     """Refused unless every manifest is signed and states what data.json does, and the file is the right one."""
     release.content()
     for board in release.boards:
-        if verify_envelope(release.envelope(board), trust) != release.manifest(board):
-            raise Refused("malformed", f"{board}.suit does not state what {INDEX} does", "Sign it again")
+        signed = verify_envelope(release.envelope(board), trust)
+        release.check_manifest(board, signed, release.manifest(board))
 
 
 def publish(release: DataRelease, server: Server) -> dict[str, Any]:
     """Upload the file and offer it to the devices; safe to repeat. Returns the server's answer."""
-    envelopes = {board: release.envelope(board) for board in release.boards}
+    document = {"name": release.name, **release.document()}
     server.put_payload(release.digest, release.content())
-    return server.publish_data(
-        {
-            "name": release.name,
-            "product": release.product,
-            "vendor": release.vendor,
-            "version": release.version,
-            "sequence": release.sequence,
-            "targets": {
-                board: {"envelope": base64.b64encode(data).decode("ascii")} for board, data in envelopes.items()
-            },
-        }
-    )
+    return server.publish_data(document)

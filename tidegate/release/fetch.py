@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate import manifest, names
 from tidegate.errors import Refused, TidegateError
-from tidegate.files import write_atomic
+from tidegate.files import new_folder, write_atomic
 from tidegate.image import romfs
 from tidegate.release.folder import INDEX, Patch, Release, Target, check_identity, encode_index, load_release
-from tidegate.release.scratch import new_folder
 from tidegate.trust.store import TrustStore
 
 if TYPE_CHECKING:  # httpx is loaded by what talks to a server
@@ -44,11 +43,11 @@ def fetch_releases(
     found = server.fetch_releases(product, last, before, version)
     _check_answer(found, product, last, before, version)
     if out.exists():
-        raise TidegateError(f"{out} exists; what was fetched is never changed", "Name a new folder or remove it")
+        raise TidegateError(f"{out} exists and is never changed", "Name a new folder or remove it")
     out.mkdir(parents=True)
     try:
         for number, entry in enumerate(found, 1):
-            with new_folder(out / str(number)) as scratch:
+            with new_folder(out / str(number), "p") as scratch:
                 _write(server, scratch, entry, trust, progress)
         return [load_release(out / str(number)) for number in range(1, len(found) + 1)]
     except BaseException:

@@ -7,16 +7,17 @@ DIR/<board>.suit     the signed manifest, once signed
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tidegate import manifest as suit
 from tidegate import names
-from tidegate.errors import TidegateError
+from tidegate.errors import Refused, TidegateError
 from tidegate.files import read_limited
 from tidegate.release.provenance import Origin
 
@@ -63,26 +64,31 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Release:
-    """A release folder that was read; `folder` is where it is.
-
-    `image_sequence` is the number that the images were built under, where that is not the release's: an old image
-    that was published again.
-    """
+class SignedFolder:
+    """What releases of images and of data have in common: payloads named by their digest, and a signed manifest for
+    each board. `folder` is where it is."""
 
     folder: Path
     product: str
     vendor: str
     version: str
     sequence: int
-    targets: Mapping[str, Target]
-    image_sequence: int | None = None
-    origin: Origin | None = None
+
+    index: ClassVar[str]  # the file that says what is in the folder
+    command: ClassVar[str]  # of `tidegate`, that makes and signs such folders
 
     @property
-    def built_as(self) -> int:
-        """The sequence number that the images themselves say."""
-        return self.sequence if self.image_sequence is None else self.image_sequence
+    def payload_sizes(self) -> dict[str, int]:
+        """Digest (hex) -> bytes of every payload."""
+        raise NotImplementedError
+
+    def board_names(self) -> list[str]:
+        """The boards it is for, in the order in which they are signed."""
+        raise NotImplementedError
+
+    def encode_manifest(self, board: str) -> bytes:
+        """The unsigned manifest for `board`."""
+        raise NotImplementedError
 
     def payload(self, digest: str) -> bytes:
         """The payload named `digest` (hex), its SHA-256 checked."""
@@ -94,13 +100,63 @@ class Release:
 
     def envelope(self, board: str) -> bytes:
         """The signed manifest for `board`."""
-        path = self.folder / self.targets[board].manifest
+        path = self.folder / manifest_name(board)
         if not path.exists():
             raise TidegateError(
-                f"the release in {self.folder} is not signed for {board}",
-                f"Run `tidegate release sign {self.folder} --key FILE`",
+                f"the {self.command} in {self.folder} is not signed for {board}",
+                f"Run `tidegate {self.command} sign {self.folder} --key FILE`",
             )
         return read_limited(path, suit.MAX_SIZE, "manifest")
+
+    def check_manifest(self, board: str, signed: object, expected: object) -> None:
+        """Refuse a signed manifest that does not state what the index does."""
+        if signed != expected:
+            raise Refused(
+                "malformed",
+                f"{manifest_name(board)} does not state what {self.index} does",
+                f"Sign it again: `tidegate {self.command} sign {self.folder} --key FILE`",
+            )
+
+    def document(self) -> dict[str, Any]:
+        """What publishing it sends to the server, where images and data are the same: names and signed manifests."""
+        targets = {
+            board: {"envelope": base64.b64encode(self.envelope(board)).decode("ascii")} for board in self.board_names()
+        }
+        return {
+            "product": self.product,
+            "vendor": self.vendor,
+            "version": self.version,
+            "sequence": self.sequence,
+            "targets": targets,
+        }
+
+
+@dataclass(frozen=True)
+class Release(SignedFolder):
+    """A release folder that was read.
+
+    `image_sequence` is the number that the images were built under, where that is not the release's: an old image
+    that was published again.
+    """
+
+    targets: Mapping[str, Target]
+    image_sequence: int | None = None
+    origin: Origin | None = None
+
+    index: ClassVar[str] = INDEX
+    command: ClassVar[str] = "release"
+
+    @property
+    def built_as(self) -> int:
+        """The sequence number that the images themselves say."""
+        return self.sequence if self.image_sequence is None else self.image_sequence
+
+    @property
+    def payload_sizes(self) -> dict[str, int]:
+        return {digest: size for target in self.targets.values() for digest, size in target.payloads.items()}
+
+    def board_names(self) -> list[str]:
+        return sorted(self.targets)
 
     def manifest(self, board: str) -> suit.Manifest:
         """The facts that the manifest for `board` is to state."""
@@ -117,25 +173,50 @@ class Release:
             ),
         )
 
+    def encode_manifest(self, board: str) -> bytes:
+        return suit.encode(self.manifest(board))
+
+
+def manifest_name(board: str) -> str:
+    """The file name of a board's signed manifest."""
+    return f"{board}.suit"
+
 
 def is_named(payload: bytes, digest: str) -> bool:
     """Whether a payload has the digest it is named by."""
     return hashlib.sha256(payload).hexdigest() == digest
 
 
-def load_release(folder: Path | str) -> Release:
-    """Read and check DIR/release.json; payloads and manifests are read when asked for."""
-    folder = Path(folder)
-    path = folder / INDEX
+def read_index(folder: Path, kind: type[SignedFolder], most: int) -> dict[str, Any]:
+    """The JSON object in a folder's index, of at most `most` bytes, its format checked and nothing else."""
+    path = folder / kind.index
     if not path.exists():
-        raise TidegateError(f"{folder} is not a release: it has no {INDEX}", "Make one with `tidegate release build`")
+        what = "a release" if kind is Release else f"a {kind.command} release"
+        raise TidegateError(
+            f"{folder} is not {what}: it has no {kind.index}", f"Make one with `tidegate {kind.command} build`"
+        )
     try:
-        index = json.loads(read_limited(path, MAX_INDEX, "release"))
+        index = json.loads(read_limited(path, most, "release"))
+        found = index["format"]
     except (ValueError, RecursionError) as error:
         raise TidegateError(f"{path} is damaged: {error}", _REBUILD) from error
+    except (KeyError, TypeError) as error:
+        raise damaged(path, error) from error
+    if found != FORMAT:
+        raise TidegateError(f"{path} has format {found!r}, this is for format {FORMAT}", _REBUILD)
+    return dict(index)
+
+
+def damaged(path: Path, error: Exception) -> TidegateError:
+    return TidegateError(f"{path} is damaged: {type(error).__name__} {error}", _REBUILD)
+
+
+def load_release(folder: Path | str) -> Release:
+    """Read and check DIR/release.json; payloads and manifests are read when they are needed."""
+    folder = Path(folder)
+    path = folder / INDEX
+    index = read_index(folder, Release, MAX_INDEX)
     try:
-        if index["format"] != FORMAT:
-            raise TidegateError(f"{path} has format {index['format']!r}, this is for format {FORMAT}", _REBUILD)
         targets = {board: _target(board, entry) for board, entry in index["targets"].items()}
         identity = (index["product"], index["vendor"], index["version"], index["sequence"])
         release = Release(folder, *identity, targets, index.get("image_sequence"), Origin.read(index))
@@ -143,7 +224,7 @@ def load_release(folder: Path | str) -> Release:
         if type(release.built_as) is not int or not 0 < release.built_as <= release.sequence:
             raise ValueError(f"image_sequence {release.built_as!r}")
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise TidegateError(f"{path} is damaged: {type(error).__name__} {error}", _REBUILD) from error
+        raise damaged(path, error) from error
     if not targets:
         raise TidegateError(f"{path} has no board", _REBUILD)
     return release
@@ -190,7 +271,7 @@ def _target(board: str, entry: dict[str, Any]) -> Target:
         for p in entry["patches"]
     )
     # The name is not taken from the file: it might lead out of the folder.
-    manifest = f"{board}.suit"
+    manifest = manifest_name(board)
     image, before, sources = entry["image"], entry.get("predecessor"), entry.get("sources")
     return Target(
         board=board,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ Progress = Callable[[int, int, str], None]
 def plan_release(release: Release, server: Server, channel: str | None = None) -> dict[str, Any]:
     """What publishing `release` into `channel` would do: {"missing": payloads to upload, "devices": who gets what}.
 
-    The server judges the manifests as for publishing, so what it would refuse is refused here already.
+    The server checks the manifests as for publishing, so this already refuses what publishing would.
     """
     return server.plan_release(_document(release, channel))
 
@@ -25,14 +24,12 @@ def plan_release(release: Release, server: Server, channel: str | None = None) -
 def publish_release(
     release: Release, server: Server, progress: Progress | None = None, channel: str | None = None
 ) -> dict[str, Any]:
-    """Upload what `server` does not have of `release`, and publish it; safe to repeat, goes on where it was cut off.
+    """Upload what `server` lacks of `release`, and publish it. Safe to repeat: it continues where it was cut off.
 
-    `progress` is told (bytes done, bytes in all, payload). Returns the server's answer.
+    `progress` is called with (bytes done, bytes in all, payload). Returns the server's answer.
     """
     document = _document(release, channel)
-    sizes: dict[str, int] = {}
-    for target in release.targets.values():
-        sizes.update(target.payloads)
+    sizes = release.payload_sizes
     missing = server.plan_release(document)["missing"]
     contents = {digest: release.payload(digest) for digest in sizes if digest in missing}  # nothing else it names
     total, done = sum(sizes.values()), sum(size for digest, size in sizes.items() if digest not in contents)
@@ -48,15 +45,4 @@ def publish_release(
 
 def _document(release: Release, channel: str | None) -> dict[str, Any]:
     """The body of POST /api/v1/releases."""
-    targets = {
-        board: {"envelope": base64.b64encode(release.envelope(board)).decode("ascii")}
-        for board in sorted(release.targets)
-    }
-    return {
-        "product": release.product,
-        "vendor": release.vendor,
-        "version": release.version,
-        "sequence": release.sequence,
-        "targets": targets,
-        **({} if channel is None else {"channel": channel}),
-    }
+    return {**release.document(), **({} if channel is None else {"channel": channel})}

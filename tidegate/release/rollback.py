@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tidegate.files import write_atomic
+from tidegate.files import new_folder, write_atomic
 from tidegate.release.build import Note, check_previous, make_target
 from tidegate.release.folder import INDEX, Release, check_identity, encode_index, load_release
-from tidegate.release.scratch import new_folder
 
 
 def rollback_release(
@@ -22,7 +21,7 @@ def rollback_release(
     """
     check_identity(old.product, old.vendor, old.version, sequence)
     check_previous([old, *previous], old.product, old.vendor, sequence)
-    with new_folder(out) as scratch:
+    with new_folder(out, "p") as scratch:
         whose = (old.product, old.vendor)
         targets = {
             board: replace(

@@ -63,12 +63,7 @@ def _verify_target(release: Release, target: Target, trust: TrustStore, previous
     board = target.board
     envelope = release.envelope(board)
     manifest = suit.verify(envelope, trust)
-    if manifest != release.manifest(board):
-        raise Refused(
-            "malformed",
-            f"{board}.suit does not state what release.json does",
-            f"Sign it again: `tidegate release sign {release.folder} --key FILE`",
-        )
+    release.check_manifest(board, manifest, release.manifest(board))
     image = _payload(release, target.digest, target.size)
     identity = Identity(release.product, release.version, release.built_as, board)
     files = check_image(image, identity)

@@ -135,7 +135,7 @@ def test_a_release_is_never_overwritten(cli: Cli, built: Path, project: Path) ->
         *("release", "build", "--source", project, "--board", BOARD, "--version", "1", "--sequence", 1),
         *("--out", built / "1"),
     )
-    refused(result, "exists; a release is never changed")
+    refused(result, "exists and is never changed")
     assert (built / "1" / "release.json").read_bytes() == before
 
 
