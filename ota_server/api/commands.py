@@ -18,6 +18,7 @@ from ota_server.store import alarms, commands
 from ota_server.store.models import Command, Device
 from tidegate.commands import cwt
 from tidegate.errors import Refused
+from tidegate.wire.command_states import OPEN, STATES
 
 blueprint = Blueprint("commands", __name__)
 
@@ -118,7 +119,7 @@ def cancel(cti: str) -> dict[str, Any]:
 
 
 def _too_late(row: Command) -> Problem:
-    on_its_way = row.state in commands.OPEN
+    on_its_way = row.state in OPEN
     return Problem(
         409,
         "too-late",
@@ -142,8 +143,8 @@ def _find(session: Session, cti: str) -> Command:
 @requires("read")
 def list_commands() -> dict[str, Any]:
     device, group, state = (request.args.get(name) for name in ("device", "group", "state"))
-    if state is not None and state not in commands.STATES:
-        raise Problem(400, "invalid-parameter", f"{state!r:.40} is no state", f"States: {', '.join(commands.STATES)}")
+    if state is not None and state not in STATES:
+        raise Problem(400, "invalid-parameter", f"{state!r:.40} is not a state", f"States: {', '.join(STATES)}")
     with context.store().read() as session:
         device_id = None if device is None else devices.get(session, device).id
         rows = commands.listed(session, context.limit(), device_id, group, state)

@@ -19,10 +19,8 @@ from sqlalchemy.orm import Session, aliased
 
 from ota_server.store.command_output import MOST_PARTS
 from ota_server.store.models import Command, CommandStep, Device, now_ms
+from tidegate.wire.command_states import ENDED, OPEN, STATES
 
-OPEN = ("pending", "verified", "uplinked")
-ENDED = ("confirmed", "archived", "refused", "expired", "cancelled")
-STATES = (*OPEN, *ENDED)
 MOST_OPEN = 64  # commands that wait for one device
 EXPIRY_GRACE_MS = 10_000  # an answer may still be on its way when the time is over
 LEASE_MS = 30_000  # so long nobody else sends what a worker has begun to send

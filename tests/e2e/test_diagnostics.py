@@ -14,7 +14,7 @@ from lab import Installation
 
 from tidegate.cli import _command_output
 from tidegate.commands import restarts
-from tidegate.commands import send as commands_send
+from tidegate.commands.send import Request, Sender, follow
 
 BOARD = "gate-d"
 GATEWAY = "gate-e"
@@ -59,9 +59,9 @@ def send(place: Installation, device: str, *words: str) -> dict[str, Any]:
     """As `tidegate cmd send`, without a process for each: the command at its end."""
     bare = [word for word in words if "=" not in word]
     arguments = dict(_command_output.argument(word) for word in words if "=" in word)
-    asker = commands_send.Asker(place.api, [place.key("command")])
-    told = asker.ask(place.api.device(device), commands_send.Request(".".join(bare), arguments))
-    return list(commands_send.follow(place.api, told, 60))[-1]
+    sender = Sender(place.api, [place.key("command")])
+    told = sender.send(place.api.device(device), Request(".".join(bare), arguments))
+    return list(follow(place.api, told, 60))[-1]
 
 
 def ask(place: Installation, device: str, *words: str) -> dict[str, Any]:
@@ -85,8 +85,8 @@ def crashes(place: Installation, device: str) -> list[dict[str, Any]]:
 def crash(place: Installation, device: str, code: str, timeout_s: float = 60) -> dict[str, Any]:
     """Has the device run `code`, which ends it; the alarm of it."""
     before = len(crashes(place, device))
-    asker = commands_send.Asker(place.api, [place.key("command")])
-    asker.ask(place.api.device(device), commands_send.Request("exec", {"code": code}))
+    sender = Sender(place.api, [place.key("command")])
+    sender.send(place.api.device(device), Request("exec", {"code": code}))
     place.wait("an alarm of the crash", lambda: len(crashes(place, device)) > before, timeout_s)
     place.wait_running(device, "1.0.0", 60)
     return crashes(place, device)[0]
@@ -174,12 +174,12 @@ def test_settings_take_effect_and_survive_a_reset(place: Installation) -> None:
 def test_a_command_between_the_answer_and_the_reset(place: Installation, late_s: float) -> None:
     # Both are signed for the boot that ends: nobody could carry them out after it.
     device = place.api.device(BOARD)
-    asker = commands_send.Asker(place.api, [place.key("command")])
-    asked = [asker.ask(device, commands_send.Request("reboot", {}))]
-    list(commands_send.follow(place.api, asked[0], 60))
+    sender = Sender(place.api, [place.key("command")])
+    asked = [sender.send(device, Request("reboot", {}))]
+    list(follow(place.api, asked[0], 60))
     time.sleep(late_s)
-    asked += [asker.ask(device, commands_send.Request(opcode, {})) for opcode in ("mem", "gc")]
-    told = [list(commands_send.follow(place.api, one, 60))[-1] for one in asked]
+    asked += [sender.send(device, Request(opcode, {})) for opcode in ("mem", "gc")]
+    told = [list(follow(place.api, one, 60))[-1] for one in asked]
     assert [one["outcome"] for one in told] == ["done"] * 3, told
     back = list(restarts.await_back(place.api, told[:1], 60))[-1]
     assert back[BOARD]["nonce"] != device["nonce"] and back[BOARD]["reset_cause"] == "hard"

@@ -38,8 +38,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 def begin(place: Installation, opcode: str, **arguments: Any) -> dict[str, Any]:
     """A command on its way, as the server tells it."""
-    asker = send.Asker(place.api, [place.key("command")])
-    return asker.ask(place.api.device(DEVICE), send.Request(opcode, arguments))
+    sender = send.Sender(place.api, [place.key("command")])
+    return sender.send(place.api.device(DEVICE), send.Request(opcode, arguments))
 
 
 def ask(place: Installation, opcode: str, **arguments: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from server_process import BOARD, KeyRing, ServerProcess
 
 from tidegate.cli import main
 from tidegate.errors import TidegateError
-from tidegate.fleet import file as fleet_file
+from tidegate.fleet import load_file
 from tidegate.trust import keys
 
 GOOD = ("my_gateway", "a.b", "tidegate-gateway", "9", "0_.-", "p" * 64)
@@ -75,7 +75,7 @@ class Way:
         path = self.folder / f"{number}.yaml"
         path.write_text(f"product: {json.dumps(product)}\ngroups:\n  default:\n")
         try:
-            return fleet_file.load(path).product == product
+            return load_file(path).product == product
         except TidegateError as error:
             assert "product name" in error.message
             return False

@@ -13,7 +13,6 @@ from tidegate.commands.send import is_open
 from tidegate.errors import TidegateError
 from tidegate.wire.opcodes import ROLES
 
-STATES = ("pending", "verified", "uplinked", "confirmed", "archived", "refused", "expired", "cancelled")
 _WAITS = {"pending": "waits for its signature to be checked", "verified": "waits for the device to be there"}
 _BRIEF = 100  # characters of an answer in a table
 

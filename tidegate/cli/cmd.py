@@ -14,11 +14,10 @@ import click
 from tidegate.cli import _command_output
 from tidegate.cli._common import FILE, connect, emit, json_option, progress, say, server_options
 from tidegate.client import Server
-from tidegate.commands import cwt as commands
-from tidegate.commands import restarts
-from tidegate.commands import send as commands_send
-from tidegate.commands.send import Asker, Request
+from tidegate.commands import cwt, restarts
+from tidegate.commands.send import Request, Sender, follow, follow_all, is_open
 from tidegate.errors import TidegateError
+from tidegate.wire.command_states import STATES
 
 DEFAULT_EXPIRES_S = 300
 INTERRUPTED = 130
@@ -64,7 +63,7 @@ An argument is NAME=VALUE; the value is read as JSON if it is JSON, as bytes aft
 @_wait_option
 @click.option(
     "--expires",
-    type=click.IntRange(1, commands.MAX_LIFETIME),
+    type=click.IntRange(1, cwt.MAX_LIFETIME),
     default=DEFAULT_EXPIRES_S,
     show_default=True,
     help="Seconds that the command holds: it waits so long for a device that is away.",
@@ -92,12 +91,12 @@ def send(
     if not key_files:
         raise click.UsageError("Name the key to sign with: --key FILE. `tidegate key new` makes one.")
     with connect(server, token_file) as api:
-        asker = Asker(api, key_files)
+        sender = Sender(api, key_files)
         request = Request(opcode, arguments, expires)
         if group is not None:
-            good = _send_group(api, asker, group, request, wait, as_json)
+            good = _send_group(api, sender, group, request, wait, as_json)
         else:
-            good = _send_one(api, asker, device_id, request, wait, as_json)
+            good = _send_one(api, sender, device_id, request, wait, as_json)
     if not good:
         raise SystemExit(1)
 
@@ -112,9 +111,9 @@ def _split(words: tuple[str, ...], group: str | None) -> tuple[str, str, dict[st
     return device, ".".join(opcode), dict(_command_output.argument(word) for word in named)
 
 
-def _send_one(api: Server, asker: Asker, device_id: str, request: Request, wait: float, as_json: bool) -> bool:
+def _send_one(api: Server, sender: Sender, device_id: str, request: Request, wait: float, as_json: bool) -> bool:
     end = time.monotonic() + wait
-    told = asker.ask(_ready(api, device_id, wait, as_json), request)
+    told = sender.send(_ready(api, device_id, wait, as_json), request)
     stream = _command_output.Stream(as_json)
     told = _watch(api, told, _left(end), stream)
     if wait and restarts.is_asked(told):
@@ -129,9 +128,7 @@ def _left(end: float) -> float:
 
 def _is_good(told: dict[str, Any], wait: float) -> bool:
     """Whether a command came to what was asked, as far as it was waited for."""
-    return (told.get("outcome") == "done" and told.get("back", True) is not None) or (
-        wait == 0 and commands_send.is_open(told)
-    )
+    return (told.get("outcome") == "done" and told.get("back", True) is not None) or (wait == 0 and is_open(told))
 
 
 def _ready(api: Server, device_id: str, wait: float, quiet: bool) -> dict[str, Any]:
@@ -160,7 +157,7 @@ def _await_back(api: Server, asked: list[dict[str, Any]], wait: float, quiet: bo
 
 def _watch(api: Server, told: dict[str, Any], wait: float, stream: _command_output.Stream) -> dict[str, Any]:
     """Follow one command to its end or for `wait` seconds, its output put out as it comes; the last of it."""
-    steps, start = commands_send.follow(api, told, wait), time.monotonic()
+    steps, start = follow(api, told, wait), time.monotonic()
     with _interruptible(lambda: _command_output.left_behind([told])):
         with progress(f"waiting for {told['device']}", quiet=stream.quiet) as tell:
             for told in steps:
@@ -173,19 +170,19 @@ def _watch(api: Server, told: dict[str, Any], wait: float, stream: _command_outp
     return told
 
 
-def _send_group(api: Server, asker: Asker, group: str, request: Request, wait: float, as_json: bool) -> bool:
+def _send_group(api: Server, sender: Sender, group: str, request: Request, wait: float, as_json: bool) -> bool:
     """Ask those of the group that are not restarting first, so that one that does holds nobody up."""
     end = time.monotonic() + wait
     members, away = restarts.await_members_ready(api, group, 0)
     if not members:
         raise TidegateError(f"the group {group} has no devices", "`tidegate device list` shows the groups of devices")
     ready = [one for one in members if one["id"] not in away]
-    told = _ask_members(api, asker, group, ready, request, end, as_json)
+    told = _ask_members(api, sender, group, ready, request, end, as_json)
     if away:
         with _interruptible(lambda: _command_output.left_behind(told)), progress(f"waiting for {group}", quiet=as_json):
             members, still = restarts.await_members_ready(api, group, _left(end))
         ready = [one for one in members if one["id"] in away - still]
-        told += _ask_members(api, asker, group, ready, request, end, as_json)
+        told += _ask_members(api, sender, group, ready, request, end, as_json)
         told += [_not_asked(name) for name in sorted(away & still)]
     if wait and any(restarts.is_asked(one) for one in told):
         told = _await_back(api, told, _left(end), as_json)
@@ -200,7 +197,7 @@ def _send_group(api: Server, asker: Asker, group: str, request: Request, wait: f
 
 def _ask_members(
     api: Server,
-    asker: Asker,
+    sender: Sender,
     group: str,
     members: list[dict[str, Any]],
     request: Request,
@@ -209,13 +206,13 @@ def _ask_members(
 ) -> list[dict[str, Any]]:
     """Sign for each, and follow all to their ends or until `end`."""
     with progress(f"signing for {group}", quiet=quiet) as tell:
-        told = asker.ask_all(members, request, lambda done: tell(done, len(members), members[done]["id"]))
+        told = sender.send_all(members, request, lambda done: tell(done, len(members), members[done]["id"]))
     with (
         _interruptible(lambda: _command_output.left_behind(told)),
         progress(f"waiting for {group}", quiet=quiet) as tell,
     ):
-        for told in commands_send.follow_all(api, told, group, _left(end)):  # noqa: B020
-            ended = sum(not commands_send.is_open(one) for one in told)
+        for told in follow_all(api, told, group, _left(end)):  # noqa: B020
+            ended = sum(not is_open(one) for one in told)
             tell(ended, len(told), f"{ended} of {len(told)}")
     return told
 
@@ -245,7 +242,7 @@ Examples:
 )
 @click.option("--device", "device_id", metavar="ID", help="Only those to one device.")
 @click.option("--group", metavar="G", help="Only those to the devices of a group.")
-@click.option("--state", type=click.Choice(_command_output.STATES), help="Only those in this state.")
+@click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
 @click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="At most so many.")
 @server_options
 @json_option
@@ -338,7 +335,7 @@ def ops(
     with connect(server, token_file) as api:
         if key_files:
             end = time.monotonic() + wait
-            told = Asker(api, key_files).ask(_ready(api, device_id, wait, quiet=True), Request("ops", {}))
+            told = Sender(api, key_files).send(_ready(api, device_id, wait, quiet=True), Request("ops", {}))
             told = _watch(api, told, _left(end), _command_output.Stream(quiet=True))
             if told["outcome"] != "done":
                 emit(told, as_json, lambda value: _command_output.ended(value, 0))

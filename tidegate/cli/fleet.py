@@ -8,11 +8,10 @@ from typing import Any
 import click
 
 from tidegate.cli._common import FILE, confirm, connect, emit, json_option, progress, say, server_options, yes_option
+from tidegate.commands.send import Sender
 from tidegate.errors import TidegateError
-from tidegate.fleet import apply as fleet_apply
-from tidegate.fleet import file as fleet_file
+from tidegate.fleet import Outcome, Plan, change_groups, change_settings, load_file, make_plan
 from tidegate.names import DEFAULT_PRODUCT
-from tidegate.trust import keys
 
 DIFFERENT = 3  # exit code: the fleet is not as the file says (yet)
 
@@ -40,9 +39,9 @@ def diff(path: Path, product: str, server: str, token_file: Path | None, as_json
 
     Needs a token with the scope read, and changes nothing.
     """
-    file = fleet_file.load(path)
+    file = load_file(path)
     with connect(server, token_file) as api:
-        plan = fleet_apply.plan(file, api, product)
+        plan = make_plan(file, api, product)
     emit(_facts(plan), as_json, lambda _: _show(plan, path))
     if not plan.is_empty:
         raise SystemExit(DIFFERENT)
@@ -88,27 +87,25 @@ def apply(
     Groups are changed on the server, all at once; the token needs the scopes read and rollout, and command for
     settings, which are signed here with --key and set by each device as a whole or not at all.
     """
-    file = fleet_file.load(path)
-    signers = [keys.load(one) for one in key_files]
-    for key in signers:
-        key.seed_for("command")
+    file = load_file(path)
     with connect(server, token_file) as api:
-        plan = fleet_apply.plan(file, api, product)
+        sender = Sender(api, key_files, "command") if key_files else None
+        plan = make_plan(file, api, product)
         if not as_json:
             _show(plan, path)
-        if any(one.online for one in plan.settings) and not signers:
+        if any(one.online for one in plan.settings) and sender is None:
             raise TidegateError(
-                "settings of devices differ, and they are made by signed commands; nothing was changed",
+                "settings of devices differ, and only signed commands change them; nothing was changed",
                 "Name the command key: --key FILE",
             )
-        ended: list[fleet_apply.Sent] = []
+        ended: list[Outcome] = []
         if plan.changes or any(one.online for one in plan.settings):
             confirm(f"Make it so on {server}?", yes, as_json)
-        plan = fleet_apply.change_groups(file, api, product, plan)
+        plan = change_groups(file, api, product, plan)
         if plan.changes and not as_json:
             say("The groups are as the file says.")
         with progress("setting", quiet=as_json) as tell:
-            for sent in fleet_apply.send(api, plan.settings, signers, key_files, wait, tell):
+            for sent in change_settings(sender, plan.settings, wait, tell):
                 ended.append(sent)
                 if not as_json:
                     say(f"{sent.device}: {_ending(sent)}")
@@ -120,12 +117,12 @@ def apply(
         raise SystemExit(DIFFERENT)
 
 
-def _ending(sent: fleet_apply.Sent) -> str:
+def _ending(sent: Outcome) -> str:
     text = {"done": "is set", "waiting": "waits", "refused": "refused its settings", "failed": "could not be set"}
     return text[sent.state] + (f": {sent.why}" if sent.why else "")
 
 
-def _show_ends(ended: list[fleet_apply.Sent]) -> None:
+def _show_ends(ended: list[Outcome]) -> None:
     waiting = [one.device for one in ended if one.state == "waiting"]
     wrong = [one.device for one in ended if one.state in ("refused", "failed")]
     if waiting:
@@ -134,7 +131,7 @@ def _show_ends(ended: list[fleet_apply.Sent]) -> None:
         say(f"{len(wrong)} are not as the file says: {' '.join(wrong)}")
 
 
-def _facts(plan: fleet_apply.Plan) -> dict[str, Any]:
+def _facts(plan: Plan) -> dict[str, Any]:
     return {
         "different": not plan.is_empty,
         "changes": plan.changes,
@@ -150,7 +147,7 @@ def _facts(plan: fleet_apply.Plan) -> dict[str, Any]:
     }
 
 
-def _show(plan: fleet_apply.Plan, path: Path) -> None:
+def _show(plan: Plan, path: Path) -> None:
     if plan.is_empty:
         say(f"All is as {path} says.")
         return

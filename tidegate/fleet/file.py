@@ -236,7 +236,7 @@ _SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }
 
 
-def load(path: Path) -> FleetFile:
+def load_file(path: Path) -> FleetFile:
     """Read `path`; TidegateError names what is wrong and its line."""
     reader = _Reader(path)
     top = reader.map(reader.document(), "the file", ("product", "groups"))

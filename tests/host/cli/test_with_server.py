@@ -211,7 +211,7 @@ def test_commands_that_are_not_sent(cli: Cli, server: Running, gateway: Gateway,
 def test_a_device_that_was_never_there(cli: Cli, server: Running, key_folder: Path) -> None:
     assert cli("device", "add", "gate-7", "--board", BOARD, *server.options).exit_code == 0
     result = send(cli, server, key_folder / "command.jwk", "info")
-    assert result.exit_code == 1 and "has not been born yet" in result.stderr
+    assert result.exit_code == 1 and "has never connected" in result.stderr
 
 
 def test_a_forged_command_raises_an_alarm_and_goes_nowhere(

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.errors import TidegateError
-from tidegate.fleet import apply
-from tidegate.fleet import file as fleet_file
+from tidegate.fleet import FleetFile, load_file, make_plan
+from tidegate.fleet.file import MAX_SIZE
 
 GOOD = """\
 product: tidegate-gateway
@@ -34,10 +34,10 @@ groups:
 """
 
 
-def read(folder: Path, text: str | bytes) -> fleet_file.FleetFile:
+def read(folder: Path, text: str | bytes) -> FleetFile:
     path = folder / "fleet.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return fleet_file.load(path)
+    return load_file(path)
 
 
 def test_everything_a_file_can_say(tmp_path: Path) -> None:
@@ -117,9 +117,9 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str | bytes,
 
 def test_a_file_that_is_not_there_or_endless(tmp_path: Path) -> None:
     with pytest.raises(TidegateError, match="does not exist"):
-        fleet_file.load(tmp_path / "none.yaml")
+        load_file(tmp_path / "none.yaml")
     with pytest.raises(TidegateError, match="longer than"):
-        read(tmp_path, "#" * (fleet_file.MAX_SIZE + 1))
+        read(tmp_path, "#" * (MAX_SIZE + 1))
 
 
 @settings(max_examples=150, deadline=None)
@@ -159,32 +159,32 @@ def test_devices_named_twice_by_id_and_name_or_not_known(tmp_path: Path) -> None
     api = Reading([DEFAULT], [device("gate-1", name="Roof")])
     file = read(tmp_path, "groups:\n  a:\n    devices:\n    - gate-1\n    - Roof\n")
     with pytest.raises(TidegateError, match=r"line 5: Roof is device gate-1, which is listed before, in group a"):
-        apply.plan(file, api, "p")  # type: ignore[arg-type]
+        make_plan(file, api, "p")  # type: ignore[arg-type]
     file = read(tmp_path, "groups:\n  a:\n    devices:\n    - gate-9\n")
-    with pytest.raises(TidegateError, match="line 4: the server knows no device gate-9"):
-        apply.plan(file, api, "p")  # type: ignore[arg-type]
+    with pytest.raises(TidegateError, match="line 4: the server does not know a device gate-9"):
+        make_plan(file, api, "p")  # type: ignore[arg-type]
 
 
 def test_what_a_file_says_nothing_of_stays(tmp_path: Path) -> None:
     held = {**DEFAULT, "name": "held", "release": {"product": "p", "version": "1", "sequence": 1}}
     devices = [device("g-1", "held"), device("g-2", "other"), device("g-3", revoked="now")]
     api = Reading([DEFAULT, held], devices)
-    assert apply.plan(read(tmp_path, "groups:\n  held:\n"), api, "p").is_empty  # type: ignore[arg-type]
-    plan = apply.plan(read(tmp_path, "groups:\n  held: {devices: []}\n"), api, "p")  # type: ignore[arg-type]
+    assert make_plan(read(tmp_path, "groups:\n  held:\n"), api, "p").is_empty  # type: ignore[arg-type]
+    plan = make_plan(read(tmp_path, "groups:\n  held: {devices: []}\n"), api, "p")  # type: ignore[arg-type]
     assert plan.moves == {"g-1": "default"} and plan.groups == {}
-    plan = apply.plan(read(tmp_path, "groups:\n  held: {channel: stable}\n"), api, "p")  # type: ignore[arg-type]
+    plan = make_plan(read(tmp_path, "groups:\n  held: {channel: stable}\n"), api, "p")  # type: ignore[arg-type]
     assert plan.groups == {"held": {"release": None}}, "to follow a channel is to be pinned no more"
-    plan = apply.plan(read(tmp_path, "groups:\n  held: {release: '1'}\n"), api, "p")  # type: ignore[arg-type]
+    plan = make_plan(read(tmp_path, "groups:\n  held: {release: '1'}\n"), api, "p")  # type: ignore[arg-type]
     assert plan.groups == {"held": {"release": {"product": "p", "version": "1"}}}, "1 was published again, as number 3"
     text = "groups:\n  default: {settings: {log_level: debug}}\n  held: {settings: {telemetry_period_s: 5}}\n"
-    plan = apply.plan(read(tmp_path, text), api, "p")  # type: ignore[arg-type]
-    assert [(one.device, one.wanted) for one in plan.settings] == [("g-1", {"telemetry_period_s": 5})], "revoked: not"
+    plan = make_plan(read(tmp_path, text), api, "p")  # type: ignore[arg-type]
+    assert [(one.device, one.declared) for one in plan.settings] == [("g-1", {"telemetry_period_s": 5})], "revoked: not"
 
 
 def test_numbers_as_a_board_has_them_are_no_difference(tmp_path: Path) -> None:
     has = {"streams.env.over.temperature": 80.0999984741211, "log_level": "info", "telemetry_period_s": 30}
     api = Reading([DEFAULT], [device("g-1", settings=has)])
     text = "groups:\n  default:\n    settings: {streams: {env: {over: {temperature: 80.1}}}, telemetry_period_s: %d}\n"
-    assert apply.plan(read(tmp_path, text % 30), api, "p").settings == []  # type: ignore[arg-type]
-    changed = apply.plan(read(tmp_path, text % 31), api, "p").settings  # type: ignore[arg-type]
+    assert make_plan(read(tmp_path, text % 30), api, "p").settings == []  # type: ignore[arg-type]
+    changed = make_plan(read(tmp_path, text % 31), api, "p").settings  # type: ignore[arg-type]
     assert changed[0].keys == {"telemetry_period_s": (30, 31)}

@@ -147,7 +147,7 @@ def test_a_group(fleet):
     lines = {line.split()[0]: line for line in said.splitlines() if line.strip()}
     assert "done" in lines["gw-1"] and "version=1.0.0" in lines["gw-2"]
     assert "uplinked" in lines["gw-silent"] and "has not answered" in lines["gw-silent"]
-    assert "not sent" in lines["gw-unborn"] and "has not been born" in lines["gw-unborn"]
+    assert "not sent" in lines["gw-unborn"] and "has never connected" in lines["gw-unborn"]
     assert said.endswith("\n2 of 4 done.\n")
     told = json.loads(send(fleet, "--group", "default", "log", "tail", "--wait", "3", "--json", code=1))["commands"]
     assert [one["device"] for one in told] == ["gw-1", "gw-2", "gw-silent", "gw-unborn"]
