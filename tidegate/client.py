@@ -1,4 +1,4 @@
-"""Client of the server's HTTP API, for people and CI."""
+"""Client of the server's HTTP API."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ CONNECT_TIMEOUT = 5.0  # s
 MAX_ANSWER = 8 * 1024 * 1024
 MAX_TOKEN = 512
 _ADDRESS = "Write it like http://127.0.0.1:8080"
-MAX_PAGE = 500  # what the server gives in one answer
+MAX_PAGE = 500  # values in one answer of the server
 
 
 class ServerError(TidegateError):
-    """The server refused a request or gave no usable answer; `status` is the HTTP status, 0 without one."""
+    """The server refused a request or gave no usable answer; `status` is the HTTP status, 0 if there is none."""
 
     def __init__(self, message: str, remedy: str = "", status: int = 0):
         super().__init__(message, remedy)
@@ -33,11 +33,11 @@ class ServerError(TidegateError):
 
 
 class Server:
-    """One server at `url`, spoken to with the bearer `token`. Use it in a `with` statement.
+    """One server at `url`, with the bearer `token`. Use it in a `with` statement.
 
-    ca: the authority behind an https server, PEM; default: TIDEGATE_CA, else those the system knows.
+    ca: PEM file of the authority behind an https server; default: TIDEGATE_CA, else those that the system trusts.
 
-    Nothing is retried here: every call either did what it says or raises ServerError.
+    Nothing is retried here: every call does what it says or raises ServerError.
     """
 
     def __init__(self, url: str, token: str, ca: Path | None = None):
@@ -63,7 +63,7 @@ class Server:
         self._client.close()
 
     def put_payload(self, digest: str, data: bytes) -> None:
-        """Store a payload under its SHA-256 (hex); again is harmless."""
+        """Store a payload under its SHA-256 (hex). Repeating it is harmless."""
         self._call("PUT", f"/api/v1/payloads/{digest}", content=data, kind="application/octet-stream")
 
     def publish(self, release: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,11 +71,11 @@ class Server:
         return self._call("POST", "/api/v1/releases", body=release)
 
     def plan_release(self, release: Mapping[str, Any]) -> dict[str, Any]:
-        """What publishing the release would do: payloads missing, and what devices would get."""
+        """What publishing the release would do: the payloads that are missing, and what devices would get."""
         return self._call("POST", "/api/v1/releases/plan", body=release)
 
     def fetch_releases(self, product: str, limit: int, before: int = 0, version: str | None = None) -> Any:
-        """The newest releases of a product with their envelopes, newest first; `before`: with a lower number."""
+        """The newest releases of a product with envelopes, newest first; `before`: only lower sequence numbers."""
         params: dict[str, Any] = {"limit": limit, "before": before, **({"version": version} if version else {})}
         answer = self._call("GET", f"/api/v1/releases/{_segment(product)}/fetch", params=params)
         return answer.get("releases") if isinstance(answer, dict) else None
@@ -88,13 +88,13 @@ class Server:
         return data
 
     def groups(self) -> dict[str, Any]:
-        """All groups, and the digest of their state that a change names."""
+        """All groups, and the digest of their state, which a change refers to."""
         return self._call("GET", "/api/v1/groups")
 
     def change_groups(
         self, seen: str | None, groups: Mapping[str, Mapping[str, Any]], devices: Mapping[str, str]
     ) -> dict[str, Any]:
-        """Change groups, and the group of devices: all of it, or nothing if they are not as `seen` any more."""
+        """Change groups and the groups of devices: all of it, or nothing if the groups changed since digest `seen`."""
         body = {"seen": seen, "groups": groups, "devices": devices}
         return self._call("POST", "/api/v1/groups", body=body)
 
@@ -119,7 +119,7 @@ class Server:
         return self._call("GET", "/api/v1/data")
 
     def publish_trust(self, update: bytes) -> dict[str, Any]:
-        """Publish a signed trust update; again is harmless."""
+        """Publish a signed trust update. Repeating it is harmless."""
         return self._call("POST", "/api/v1/trust", body={"update": base64.b64encode(update).decode("ascii")})
 
     def trust(self) -> dict[str, Any]:
@@ -145,10 +145,10 @@ class Server:
         """Register a device; the answer holds its MQTT password, which is shown this once."""
         return self._call("POST", "/api/v1/devices", body={"id": device, "board": board, "product": product})
 
-    def new_claim(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        """Make a claim; `wanted`: device, group, name, board, product, expires_s, as far as given. Its secret, under
-        "claim", is told this once."""
-        return self._call("POST", "/api/v1/claims", body=dict(wanted))
+    def new_claim(self, claim: Mapping[str, Any]) -> dict[str, Any]:
+        """Make a claim; `claim` may have device, group, name, board, product and expires_s. Its secret, "claim" in the
+        answer, is never shown again."""
+        return self._call("POST", "/api/v1/claims", body=dict(claim))
 
     def claims(self, limit: int | None = None) -> dict[str, Any]:
         """Newest first."""
@@ -177,7 +177,7 @@ class Server:
             params["cursor"] = page["next"]
 
     def telemetry_after(self, device: str, query: Mapping[str, str], row: int) -> list[dict[str, Any]]:
-        """A page of what was filed after the value with this id, in the order it came."""
+        """A page of the values that arrived after the one with this id, in order of arrival."""
         params = {**query, "after": row, "limit": MAX_PAGE}
         return self._call("GET", f"/api/v1/devices/{_segment(device)}/telemetry", params=params)["telemetry"]
 
@@ -196,7 +196,7 @@ class Server:
         return self._call("GET", "/api/v1/status")
 
     def send_command(self, device: str, message: bytes) -> dict[str, Any]:
-        """Hand a signed command to the server, which relays it as it is."""
+        """Hand a signed command to the server, which relays it unchanged."""
         body = {"command": base64.b64encode(message).decode("ascii")}
         return self._call("POST", f"/api/v1/devices/{_segment(device)}/commands", body=body)
 
@@ -209,11 +209,11 @@ class Server:
         return self._call("GET", "/api/v1/commands", params=_given(limit=limit, **filters))
 
     def cancel_command(self, cti: str, device: str | None = None) -> dict[str, Any]:
-        """Take a command back that has not gone out."""
+        """Withdraw a command that has not been sent to the device yet."""
         return self._call("POST", f"/api/v1/commands/{_segment(cti)}/cancel", params=_given(device=device))
 
     def opcodes(self, device: str) -> dict[str, Any]:
-        """What the device last answered to `ops`: {"asked": command or null}."""
+        """The device's last answer to `ops`: {"asked": command or null}."""
         return self._call("GET", f"/api/v1/devices/{_segment(device)}/opcodes")
 
     def _call(
@@ -234,22 +234,22 @@ class Server:
             )
             answer = self._client.send(request, stream=True)
             try:
-                told = self._read(answer, raw and answer.is_success)
+                content_read = self._read(answer, raw and answer.is_success)
             finally:
                 answer.close()
         except httpx.TimeoutException as error:
             raise ServerError(f"the server at {self.url} did not answer in time", "Try again") from error
         except httpx.HTTPError as error:
-            unknown = "CERTIFICATE_VERIFY_FAILED" in str(error)
+            untrusted = "CERTIFICATE_VERIFY_FAILED" in str(error)
             raise ServerError(
                 f"the server at {self.url} cannot be reached: {error}",
                 "Name its authority's certificate in TIDEGATE_CA"
-                if unknown
+                if untrusted
                 else "Check the address and that `tidegate serve` runs there",
             ) from error
         if answer.is_success:
-            return told
-        raise _problem(answer, told)
+            return content_read
+        raise _problem(answer, content_read)
 
     def _read(self, answer: httpx.Response, raw: bool) -> Any:
         data = bytearray()
@@ -270,7 +270,7 @@ class Server:
 
 
 def _authorities(given: Path | None) -> ssl.SSLContext:
-    """Whose certificate the server may show: what is given, else what TIDEGATE_CA names, else the system's."""
+    """The authorities that TLS trusts: those given, else those in TIDEGATE_CA, else the system's."""
     ca = given or os.environ.get("TIDEGATE_CA")
     if not ca:
         return ssl.create_default_context()
@@ -303,9 +303,9 @@ def _problem(answer: httpx.Response, body: Any) -> ServerError:
 
 
 def _segment(text: str) -> str:
-    """`text` as one path segment: what it names must not lead elsewhere."""
+    """`text` as one segment of a path, so that a name cannot lead elsewhere."""
     if not text or len(text) > 64 or not all(c.isalnum() and c.isascii() or c in "-_.+" for c in text):
-        raise TidegateError(f"{text!r} is not a name the server could know", "Check the spelling")
+        raise TidegateError(f"{text!r} is not a name that the server could have", "Check the spelling")
     return text
 
 

@@ -1,4 +1,4 @@
-"""Enrolment on the wire: the claim as text, what a board asks with it, what it is answered (docs/enrolment.md).
+"""Enrolment on the wire: the claim as text, a board's request and its answer (docs/enrolment.md).
 
 A board shows two things at once: that it holds the claim's secret, by a MAC around all it says, and that it holds
 the private key of the identity it asks for, by a signature inside. Neither secret travels. The answer is MACed too,
@@ -40,7 +40,7 @@ _OFFER = re.compile(r"tgc1_[0-9a-f]{16}_[A-Za-z0-9_-]{43}\Z")
 
 @dataclass(frozen=True)
 class Claim:
-    """What is put on a board. id: names it openly; secret: proves it; trust: which trust store the board may take."""
+    """A claim, as it is put on a board. id: public; secret: proves it; trust: which trust store the board may take."""
 
     id: bytes
     secret: bytes = field(repr=False)
@@ -52,42 +52,42 @@ class Claim:
 
 
 def offered(claim_id: bytes, secret: bytes) -> str:
-    """What the server tells of a claim; it says nothing about trust."""
+    """A claim as the server hands it out, without the trust store."""
     return f"tgc1_{claim_id.hex()}_{base64.urlsafe_b64encode(secret).decode().rstrip('=')}"
 
 
 def complete(offer: str, store: bytes) -> Claim:
-    """The claim made of what the server told and the trust store that the operator means."""
+    """The claim made of the server's part and the trust store that the operator chose."""
     if not _OFFER.match(offer):
         raise TidegateError("the server's answer is not a claim", "Are server and client of one version?")
     trust_store.decode(store)
-    return parse(f"{offer}_{trust_print(store).hex()}")
+    return parse(f"{offer}_{trust_fingerprint(store).hex()}")
 
 
 def parse(text: str) -> Claim:
-    """The claim in this text; TidegateError if it is none."""
+    """The claim in this text; TidegateError if it is not one."""
     found = _CLAIM.match(text.strip())
     if found is None:
         raise TidegateError("this is not a claim", "A claim begins with tgc1_ and has 98 characters; copy all of it")
     secret = base64.urlsafe_b64decode(found[2] + "=")
     claim = Claim(bytes.fromhex(found[1]), secret, bytes.fromhex(found[3]))
-    if claim.text != found[0]:  # two bits of the last character mean nothing: one spelling only
+    if claim.text != found[0]:  # two bits of the last character are unused: accept one spelling only
         raise TidegateError("this is not a claim", "Its secret is mistyped; copy it again")
     return claim
 
 
-def trust_print(store: bytes) -> bytes:
+def trust_fingerprint(store: bytes) -> bytes:
     """How a claim names an encoded trust store."""
     return hashlib.sha256(store).digest()[:TRUST]
 
 
 def device_id(public: bytes) -> str:
-    """What a device with this public key is called: half of its COSE key's thumbprint, in hex."""
+    """The id of the device with this public key: half of its COSE key's thumbprint, in hex."""
     return hashlib.sha256(cbor.dumps(cose.cose_key(public))).hexdigest()[:32]
 
 
-def hardware_print(unique_id: bytes) -> bytes:
-    """What the server knows of a board's unique id."""
+def hardware_fingerprint(unique_id: bytes) -> bytes:
+    """The fingerprint of a board's unique id, which is all that the server gets of it."""
     return hashlib.sha256(b"tidegate hw" + unique_id).digest()[:HARDWARE]
 
 
@@ -99,12 +99,12 @@ def coap_key(secret: bytes, salt: bytes) -> bytes:
     return hmac.digest(secret, _FOR_COAP + salt, hashlib.sha256)
 
 
-# ------------------------------------------------------------------ what a board asks
+# ------------------------------------------------------------------ a board's request
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a board says of itself. public: its Ed25519 key; trust: the store it lacks, None if it has one."""
+    """What a board says of itself. public: its Ed25519 key; trust: the store it needs, None if it has one."""
 
     public: bytes
     claim_id: bytes
@@ -133,8 +133,8 @@ def encode_request(request: Request, seed: bytes, secret: bytes) -> bytes:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request as it came, nothing of it verified but its form."""
+class ReceivedRequest:
+    """A request as it arrived; only its form is verified."""
 
     claim_id: bytes
     _signed: bytes
@@ -142,11 +142,11 @@ class Asked:
     _mac: bytes
 
     def holds(self, secret: bytes) -> bool:
-        """Whether who made it holds the claim's secret. In constant time."""
+        """Whether its sender holds the claim's secret. Runs in constant time."""
         return hmac.compare_digest(hmac.digest(secret, self._signed, hashlib.sha256), self._mac)
 
     def open(self) -> Request:
-        """The request inside, whose signature is its key's. Ask `holds` first. Refused says what is wrong."""
+        """The request inside, its signature verified by its own key; else Refused. Check `holds` first."""
         message = cose.decode_sign1(self._proof, "enrolment request", max_size=MAX_REQUEST)
         if message.headers != {cose.HEADER_ALG: cose.ALG_ED25519, cose.HEADER_TYP: _REQUEST}:
             raise _bad("request", "is not typed as one")
@@ -158,13 +158,13 @@ class Asked:
         return request
 
 
-def decode_request(data: bytes) -> Asked:
-    """Takes a request apart; Refused if it has not the form of one."""
+def decode_request(data: bytes) -> ReceivedRequest:
+    """Decode a request; Refused if it is malformed."""
     unprotected, payload, signed, mac = _open_mac0(data, _REQUEST, "request", MAX_REQUEST)
     claim_id = unprotected.get(cose.HEADER_KID)
     if len(unprotected) != 1 or not isinstance(claim_id, bytes) or len(claim_id) != ID:
         raise _bad("request", "must name its claim and nothing else in its open header")
-    return Asked(claim_id, signed, payload, mac)
+    return ReceivedRequest(claim_id, signed, payload, mac)
 
 
 def _facts(payload: bytes) -> Request:
@@ -186,12 +186,12 @@ def _facts(payload: bytes) -> Request:
     return Request(public, found[3], found[4], found[5], found[6], found[7], found.get(8))
 
 
-# ------------------------------------------------------------------ what it is answered
+# ------------------------------------------------------------------ the answer
 
 
 @dataclass(frozen=True)
 class Answer:
-    """device: the id the board has from now on; salt: its credentials are derived with; nonce: the request's."""
+    """device: the board's id from now on; salt: its credentials are derived with it; nonce: the request's."""
 
     device: str
     salt: bytes
@@ -211,7 +211,7 @@ def encode_answer(answer: Answer, secret: bytes) -> bytes:
 
 
 def open_answer(data: bytes, secret: bytes, nonce: bytes) -> Answer:
-    """The answer to the request with this nonce, as a board reads it; Refused if it is not."""
+    """The answer to the request with this nonce, checked as by a board; else Refused."""
     unprotected, payload, signed, mac = _open_mac0(data, _ANSWER, "answer", MAX_ANSWER)
     if not hmac.compare_digest(hmac.digest(secret, signed, hashlib.sha256), mac):
         raise Refused("mac", "the answer is not by the server that made the claim", "")
@@ -219,7 +219,7 @@ def open_answer(data: bytes, secret: bytes, nonce: bytes) -> Answer:
     if unprotected or not isinstance(found, dict) or not {1, 2, 3, 4} <= set(found) <= set(range(1, 7)):
         raise _bad("answer", "must be a map of device, salt, nonce and group")
     if found[3] != nonce:
-        raise Refused("nonce", "the answer is to another question", "")
+        raise Refused("nonce", "the answer is to another request", "")
     return Answer(found[1], found[2], found[3], found[4], found.get(5), found.get(6))
 
 

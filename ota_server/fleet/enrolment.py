@@ -18,7 +18,7 @@ from ota_server.security.credentials import Keys
 from ota_server.store import alarms, devices, identity, now_ms
 from ota_server.store.models import Claim, Device, TrustUpdate
 from tidegate import enrolment
-from tidegate.enrolment import Answer, Asked, Request
+from tidegate.enrolment import Answer, ReceivedRequest, Request
 from tidegate.errors import Refused
 
 DEFAULT_EXPIRY_S = 7 * 86400
@@ -64,7 +64,7 @@ def withdraw(session: Session, device_id: str) -> list[Claim]:
     return found
 
 
-def judge(keys: Keys, asked: Asked) -> Request:
+def judge(keys: Keys, asked: ReceivedRequest) -> Request:
     """The request inside, shown to be by somebody who holds claim and key; asks no database. Raises Refused."""
     if not asked.holds(keys.of_claim(asked.claim_id.hex())):
         # Also for a claim that never was: whoever guesses learns nothing.
@@ -169,7 +169,7 @@ def _trust(session: Session, request: Request, trust_file: Path) -> bytes | None
     if trust_file.is_file():
         stores.append(trust_file.read_bytes())
     for store in stores:
-        if enrolment.trust_print(store) == request.trust:
+        if enrolment.trust_fingerprint(store) == request.trust:
             return store
     raise Refused(
         "trust-unknown",

@@ -69,7 +69,7 @@ def publish(store: Store, config: Config, document: bytes, actor: str) -> Outcom
         known = session.get(TrustUpdate, proposed.version)
         if known is not None and known.store == trust_store.encode(proposed):
             return Outcome(proposed, False, [])
-        new = rotation.judge(document, current(session, config))
+        new = rotation.verify(document, current(session, config))
         session.add(TrustUpdate(version=new.version, document=document, store=trust_store.encode(new)))
         withdrawn = _withdraw(session, new)
         audit.record(

@@ -133,7 +133,7 @@ def test_nobody_is_asked_in_vain_and_nothing_happens_without_a_key(place: Instal
     assert done.returncode == 1 and "9.9.9 is not published" in done.stderr
     write(place, FLEET.replace("log_level", "mqtt.host"))
     done = place.run("apply", "-f", place.folder / "fleet.yaml", "--yes")
-    assert done.returncode == 1 and "line 9: mqtt.host is no setting" in done.stderr
+    assert done.returncode == 1 and "line 9: mqtt.host is not a setting" in done.stderr
 
 
 def test_two_who_apply_at_once_do_not_mix(place: Installation) -> None:

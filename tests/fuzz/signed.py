@@ -88,7 +88,7 @@ def read_command(signed: bytes) -> str:
 
 
 def read_update(signed: bytes) -> str:
-    return f"taken {rotation.judge(signed, ROOTED).version}"
+    return f"taken {rotation.verify(signed, ROOTED).version}"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ MICROPYTHON = "1.25"  # the oldest that images run on, where board.toml asks for
 
 @dataclass(frozen=True)
 class LoaderRange:
-    """Where in a ROM segment the loader is: bytes from its start, and how many are kept for it."""
+    """Where in a ROM segment the loader is: bytes from its start, and how many are reserved for it."""
 
     segment: int
     offset: int
@@ -29,7 +29,7 @@ class Board:
     """A board: its folder's name, a title for people, and the core mpy-cross compiles for ("" for any).
 
     `slot_size` is the bytes one image may have, None where the board sets no limit. `loader` is None where the loader
-    is kept in files.
+    is in files.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Board:
     slot_size: int | None
     settings: dict[str, Any]
     loader: LoaderRange | None = None
-    modules: list[str] = field(default_factory=list)  # of boards/common, that its board.py imports
+    modules: list[str] = field(default_factory=list)  # modules of boards/common that its board.py imports
 
     @property
     def machine(self) -> str:
@@ -57,7 +57,7 @@ class Board:
 
     @property
     def micropython(self) -> tuple[int, ...]:
-        """The oldest MicroPython that will do."""
+        """The oldest MicroPython that its images run on."""
         return tuple(int(part) for part in self.settings.get("flash", {}).get("micropython", MICROPYTHON).split("."))
 
     @property

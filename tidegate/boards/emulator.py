@@ -48,11 +48,11 @@ class Emulator:
     storage: the flash file, made when absent. mac: the board's address and unique id; give each board its own.
     cpu: "m3" or "m4". hostfwd: QEMU forwards such as "udp:127.0.0.1:5683-:5683", for servers on the board.
     firmware: another ELF. count_instructions: each instruction takes 32 ns of the board's time, whatever the host does
-    (and waiting takes no time of the host): for measuring, not for talking to the host, whose entropy it does without.
-    real_speed: no faster than a real part, 31 million instructions a second: moments last as long as in the field.
-    console_log: a file that everything the board prints is appended to, also what came before a terminal was connected.
+    (and waiting takes no time of the host): for measuring, not for talking to the host; without the host's entropy.
+    real_speed: no faster than a real part, 31 million instructions a second: so that timing is as in the field.
+    console_log: a file that everything the board prints is appended to, from before a terminal connects, too.
 
-    The emulator dies with the thread that started it. Every method raises TidegateError when it cannot do its work.
+    The emulator dies with the thread that started it. Methods raise TidegateError if they fail.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Emulator:
         self.pty = ""
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
-        self._said: deque[str] = deque(maxlen=50)
+        self._messages: deque[str] = deque(maxlen=50)
         self._console: int | None = None
         self._printed = threading.Event()  # QEMU has named the pseudo-terminal, or has ended
 
@@ -106,8 +106,8 @@ class Emulator:
         command += ["-object", memory, "-kernel", str(self.firmware), "-nic", ",".join(nic)]
         log = f",logfile={_quoted(self.console_log)},logappend=on" if self.console_log else ""
         command += ["-chardev", f"pty,id=console{log}", "-serial", "chardev:console"]
-        # The board's entropy source: its second UART brings bytes of this machine's own generator. They come when the
-        # host gets round to it, so there are none where every run is to take the same instructions.
+        # The board's entropy source: its second UART brings bytes of this machine's own generator. When they
+        # arrive depends on the host, so there are none where every run must execute the same instructions.
         entropy = "null,id=entropy" if self.count_instructions else "pipe,id=entropy,path=/dev/urandom"
         command += ["-chardev", entropy, "-serial", "chardev:entropy"]
         command += ["-chardev", f"socket,id=control,fd={control}", "-mon", "chardev=control,mode=control"]
@@ -129,7 +129,7 @@ class Emulator:
         if not self.firmware.is_file():
             raise TidegateError(f"there is no firmware {self.firmware}", f"Build it: {self.settings['build']}")
         create_storage(self.storage, self.settings)
-        self._said.clear()
+        self._messages.clear()
         self._printed.clear()
         with self.storage.open("rb") as lock:
             self._lock(lock.fileno())
@@ -150,7 +150,9 @@ class Emulator:
         self._printed.wait(STOP_TIMEOUT_S)
         if not complete or not self.pty:
             self.kill()
-            raise TidegateError(f"QEMU did not start: {self.output() or 'it said nothing'}", "See what it says")
+            raise TidegateError(
+                f"QEMU did not start: {self.output() or 'without a message'}", "Correct what its message names"
+            )
 
     def _lock(self, file: int) -> None:
         try:
@@ -169,22 +171,22 @@ class Emulator:
                     self._hold_console(found.group(1))
                 self._printed.set()
             else:
-                self._said.append(line.strip())
+                self._messages.append(line.strip())
         process.stdout.close()
         self._printed.set()
 
     def _hold_console(self, pty: str) -> None:
-        """Keeps the pseudo-terminal open, from before QEMU's first look at it.
+        """Keep the pseudo-terminal open, from before QEMU first looks at it.
 
         QEMU looks only once a second whether somebody opened it, and throws output away meanwhile. Held open,
-        connecting is immediate and the last 4 KiB that the board said before are there.
+        connecting is immediate and the last 4 KiB of earlier output are still there.
         """
         self._console = os.open(pty, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
         self.pty = pty
 
     def output(self) -> str:
-        """What QEMU itself last said, usually nothing."""
-        return "; ".join(self._said)
+        """The last messages of QEMU itself, usually none."""
+        return "; ".join(self._messages)
 
     def erases(self) -> list[int]:
         """How often each sector of the flash was erased since it was made, up to where the board counts them."""
@@ -224,20 +226,20 @@ class Emulator:
 
 
 def _is_complete(control: socket.socket) -> bool:
-    """Whether QEMU's machine came about: its control socket (QMP) answers then, and closes when QEMU ends instead."""
+    """Whether QEMU has made its machine: then its control socket (QMP) answers; if QEMU ends instead, it closes."""
     with control:
         control.settimeout(START_TIMEOUT_S)
         try:
             control.sendall(b'{"execute": "qmp_capabilities"}\n')
             return any("return" in json.loads(line) for line in control.makefile())
-        except OSError:  # it ended while we wrote, or is stuck
+        except OSError:  # QEMU ended while we wrote, or hangs
             return False
 
 
 def create_storage(path: Path, settings: dict[str, Any] | None = None) -> None:
-    """Makes the flash file of a new board when there is none: erased, but for the seed of os.urandom.
+    """Make the flash file of a new board unless it exists: erased, but for the seed of os.urandom.
 
-    Should nothing feed its entropy source one day, the board still has this seed, which it replaces at each boot.
+    If its entropy source ever delivers nothing, the board still has this seed, which it replaces at each boot.
     """
     settings = settings or _settings("m3")
     size = settings["storage_size"]
@@ -270,13 +272,13 @@ def _settings(cpu: str) -> dict[str, Any]:
 def _checked_mac(mac: str) -> str:
     found = _MAC.match(mac.lower())
     if not found or int(found.group(1), 16) & 1:
-        raise TidegateError(f"{mac!r} is no MAC address of a device", "Use one such as 02:00:00:00:00:01")
+        raise TidegateError(f"{mac!r} is not the MAC address of a device", "Use one such as 02:00:00:00:00:01")
     return mac.lower()
 
 
 def _checked_forward(forward: str) -> str:
     if not _FORWARD.match(forward):
-        raise TidegateError(f"{forward!r} is no forward", "Use one such as udp:127.0.0.1:5683-:5683")
+        raise TidegateError(f"{forward!r} is not a port forward", "Use one such as udp:127.0.0.1:5683-:5683")
     return forward
 
 

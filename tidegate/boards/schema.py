@@ -1,4 +1,4 @@
-"""What board.toml may hold, as one table, and its check: an error names file, key and remedy.
+"""The keys of board.toml as one table, and their check: an error names file, key and remedy.
 
 docs/adding-a-board.md shows the same table to people; a test compares the two.
 """
@@ -14,7 +14,7 @@ from typing import Any
 from tidegate import names
 from tidegate.errors import TidegateError
 
-# What mpy-cross compiles for, and what a microcontroller's MicroPython says of itself; "" for bytecode only.
+# What mpy-cross compiles for, and what a microcontroller's MicroPython reports; "" for bytecode only.
 # fmt: off
 ARCHITECTURES = (  # in the order in which MicroPython numbers them, from 1
     "x86", "x64", "armv6", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp",
@@ -72,7 +72,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
     "flash": {
         "machine": Key(str, "part of sys.implementation._machine on the board", True),
         "root": Key(str, "where MicroPython mounts the file system", pattern=_ROOT),
-        "micropython": Key(str, "the oldest version that will do, as 1.25", pattern=_VERSION),
+        "micropython": Key(str, "the oldest version that images run on, as 1.25", pattern=_VERSION),
         "watchdog_ms": Key(
             int, "longest timeout of its watchdog, fed while flashing; 0: none that needs it", most=200000
         ),
@@ -141,7 +141,7 @@ def _check_table(path: Path, table: str, keys: Mapping[str, Key], values: Mappin
 
 
 def _check_value(path: Path, name: str, key: Key, value: Any) -> None:
-    if type(value) is not key.kind:  # a bool is no int here
+    if type(value) is not key.kind:  # isinstance would take a bool for an int
         kinds = {str: "a text", int: "a whole number", bool: "true or false", list: "a list of texts", dict: "a table"}
         raise _wrong(path, name, f"must be {kinds[key.kind]}: {key.text}")
     if isinstance(value, str):

@@ -158,7 +158,7 @@ Examples:
 @json_option
 def verify(file: Path, old_file: Path, out: Path | None, as_json: bool) -> None:
     """Check UPDATE as a board will that has the old trust store."""
-    store = rotation.judge(rotation.load(file), stores.load(old_file))
+    store = rotation.verify(rotation.load(file), stores.load(old_file))
     if out is not None:
         write_atomic(out, stores.encode(store))
     emit(

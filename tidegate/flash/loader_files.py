@@ -164,7 +164,7 @@ def _claim(path: Path, store: bytes | None) -> str:
         claim = enrolment.parse(text)
     except TidegateError as error:
         raise TidegateError(f"{path}: {error.message}", error.remedy) from error
-    if store is not None and claim.trust != enrolment.trust_print(store):
+    if store is not None and claim.trust != enrolment.trust_fingerprint(store):
         raise TidegateError(f"{path} is a claim for another trust store", "Make it with --trust of the same file")
     return claim.text
 

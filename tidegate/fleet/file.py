@@ -1,7 +1,7 @@
-"""fleet.yaml: what a fleet should be, read strictly. Every error names the file and the line.
+"""Reads fleet.yaml, the desired state of a fleet. Every error names the file and the line.
 
-YAML's SafeLoader makes nothing but plain values, and of YAML only what such a file needs is taken: no aliases, no
-tags, no key twice, no value of another kind than expected.
+YAML's SafeLoader makes plain values only, and of YAML only what such a file needs is accepted: no aliases, no tags, no
+key twice, no value of an unexpected type.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _DEFAULT = "default"  # the group of devices that no other group has
 
 @dataclass(frozen=True)
 class GroupSpec:
-    """What the file says of one group; None: it says nothing, and what is stays.
+    """What the file declares for one group; None: nothing, and the present state stays.
 
     devices: ids or names, with their lines; settings: dotted keys of config.json, with their values.
     """
@@ -54,7 +54,7 @@ class FleetFile:
 
 @dataclass(frozen=True)
 class _At:
-    """A value and where it stands."""
+    """A value and its line."""
 
     value: Any
     line: int
@@ -75,7 +75,7 @@ class _Reader:
         try:
             text = data.decode("utf-8")
             depth = 0
-            for event in yaml.parse(text, Loader=yaml.SafeLoader):  # as it comes: what is too deep is not read on
+            for event in yaml.parse(text, Loader=yaml.SafeLoader):  # as a stream: stop reading where it is too deep
                 line = event.start_mark.line + 1 if event.start_mark else 1
                 if isinstance(event, yaml.AliasEvent):
                     self.wrong(line, "aliases (*) are not read", "Write it out")
@@ -121,11 +121,11 @@ class _Reader:
             if not isinstance(key, str):
                 self.wrong(line, f"the key {getattr(key_node, 'value', '')!r:.60} is not text", "Put it in quotes")
             if key in found:
-                self.wrong(line, f"{key} is there twice, first in line {found[key].line}", "Keep one of them")
+                self.wrong(line, f"{key} is given twice, first in line {found[key].line}", "Keep one of them")
             found[key] = _At(self._value(loader, item), line)
         return found
 
-    # ------------------------------------------------------------ what is in it
+    # ------------------------------------------------------------ contents
 
     def map(self, at: _At, what: str, known: tuple[str, ...] = ()) -> dict[str, _At]:
         """The mapping at `at`: name -> _At(_At(value, its line), line of the name)."""
@@ -171,7 +171,7 @@ class _Reader:
         for item in at.value:
             device = self.name(item, names.DEVICE)
             if device in self.homes:
-                self.wrong(item.line, f"device {device} is listed before, in group {self.homes[device]}")
+                self.wrong(item.line, f"device {device} is listed already, in group {self.homes[device]}")
             self.homes[device], found[device] = group, item.line
         return found
 
@@ -187,7 +187,7 @@ class _Reader:
                     walk(key + ".", item)
                     continue
                 if key in found:
-                    self.wrong(item.line, f"{key} is there twice, first in line {lines[key]}")
+                    self.wrong(item.line, f"{key} is given twice, first in line {lines[key]}")
                 self.setting(key, item)
                 found[key], lines[key] = item.value, item.line
 
@@ -203,7 +203,7 @@ class _Reader:
                 return
         self.wrong(
             at.line,
-            f"{key} is no setting that can be made over the air",
+            f"{key} is not a setting that can be changed over the air",
             "Known are telemetry_period_s, trial_timeout_s, log_level, streams and store (docs/config.md)",
         )
 
@@ -223,7 +223,7 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) < 1e9
 
 
-# The device checks again, and knows more: which streams there are, and what they allow.
+# The device checks again, and knows more: its streams and their limits.
 _SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "telemetry_period_s": _whole(1, 86400),
     "trial_timeout_s": _whole(10, 3600),

@@ -124,7 +124,7 @@ def _moves(file: FleetFile, devices: Sequence[dict[str, Any]]) -> dict[str, str]
                 file.wrong(line, f"the server does not know a device {name}", "Register it first, or correct the name")
             device = known[name]["id"]
             if device in homes:
-                file.wrong(line, f"{name} is device {device}, which is listed before, in group {homes[device]}", "")
+                file.wrong(line, f"{name} is device {device}, which is listed already, in group {homes[device]}", "")
             homes[device] = spec.name
     listing = {spec.name for spec in file.groups.values() if spec.devices is not None}
     for device in devices:

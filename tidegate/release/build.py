@@ -1,4 +1,4 @@
-"""Builds a release: one image for each board and the patches from earlier releases that are worth it."""
+"""Builds a release: one image for each board, and patches from earlier releases where they save bytes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def build_release(
     """Build the release `version` from the sources in `root` into the new folder `out`.
 
     `previous` are releases to make patches from, newest first; the first is the predecessor whose numbering the
-    new images keep. `note` is told each result in a line. On any failure `out` does not exist. The same sources
+    new images keep. `note` is called with a line for each result. On any failure `out` does not exist. The same sources
     and predecessors give the same bytes.
     """
     check_identity(product, vendor, version, sequence)
@@ -68,9 +68,9 @@ def _target(
 
 
 def make_target(
-    scratch: Path, board: str, image: bytes, whose: tuple[str, str], previous: Sequence[Release], note: Note
+    scratch: Path, board: str, image: bytes, owner: tuple[str, str], previous: Sequence[Release], note: Note
 ) -> Target:
-    """Store `image` and the patches to it from `previous` in the folder `scratch`; `whose`: product and vendor."""
+    """Store `image` and the patches to it from `previous` in the folder `scratch`; `owner`: product and vendor."""
     digest = _store(scratch, image)
     packed = delta.packed_size(image)
     note(f"{board}: image of {len(image)} bytes, {packed} packed")
@@ -84,7 +84,7 @@ def make_target(
             continue
         old = base.targets[board]
         if old.digest == digest or old.digest in patches:
-            note(f"{board}: no patch from {base.version}, whose image is the same as another's")
+            note(f"{board}: no patch from {base.version}, whose image another patch covers already")
             continue
         data = delta.make(base.payload(old.digest), image)
         if len(data) >= packed:
@@ -99,13 +99,13 @@ def make_target(
             size=len(data),
             digest=_store(scratch, data),
         )
-    product, vendor = whose
+    product, vendor = owner
     class_id = manifest.class_id(manifest.vendor_id(vendor), product, board)
     return Target(board, digest, len(image), tuple(patches.values()), f"{board}.suit", class_id.hex())
 
 
 def check_previous(previous: Sequence[Release], product: str, vendor: str, sequence: int) -> None:
-    """Refuse predecessors of another product, and those that `sequence` does not follow."""
+    """Refuse predecessors of another product, and those not older than `sequence`."""
     for base in previous:
         if (base.product, base.vendor) != (product, vendor):
             raise TidegateError(

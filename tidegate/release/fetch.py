@@ -1,4 +1,4 @@
-"""Fetches published releases from a server: what a new one is linked and diffed against where none is at hand (CI)."""
+"""Fetches published releases from a server, to link and diff a new one against where there is no other copy (CI)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def fetch_releases(
 
 
 def _check_answer(found: Any, product: str, last: int, before: int, version: str | None) -> None:
-    """Whether the server tells of what it was asked for, and of no more."""
+    """Refuse an answer with other releases than those requested."""
     if not isinstance(found, list) or len(found) > last or not all(isinstance(entry, dict) for entry in found):
         raise TidegateError("the server's answer is not a list of releases", _WHICH)
     for entry in found:
@@ -67,7 +67,7 @@ def _check_answer(found: Any, product: str, last: int, before: int, version: str
             or not isinstance(sequence, int)
             or (before and sequence >= before)
         ):
-            raise TidegateError("the server's answer has a release that it was not asked for", _WHICH)
+            raise TidegateError("the server's answer has a release that was not requested", _WHICH)
 
 
 def _write(server: Server, scratch: Path, entry: dict[str, Any], trust: TrustStore | None, progress: Progress) -> None:
@@ -80,9 +80,9 @@ def _write(server: Server, scratch: Path, entry: dict[str, Any], trust: TrustSto
         raise TidegateError(f"the server's answer has no manifest of {version}", _WHICH)
     check_identity(product, vendor, version, sequence)
     facts = {board: _manifest(board, data, trust) for board, data in envelopes.items()}
-    wanted = {digest: size for one in facts.values() for digest, size in _payloads(one).items()}
-    total, done = sum(wanted.values()), 0
-    for digest, size in wanted.items():
+    sizes = {digest: size for one in facts.values() for digest, size in _payloads(one).items()}
+    total, done = sum(sizes.values()), 0
+    for digest, size in sizes.items():
         progress(done, total, digest)
         write_atomic(scratch / "p" / digest, server.payload(digest))
         done += size
@@ -110,7 +110,7 @@ def _payloads(facts: manifest.Manifest) -> dict[str, int]:
 
 
 def _target(board: str, facts: manifest.Manifest, entry: dict[str, Any]) -> Target:
-    """The server tells the names of what patches start from; no more depends on them than lines for people."""
+    """The names of what patches start from are the server's word; they are only shown to people."""
     patches = []
     for patch in facts.patches:
         name, number = _base(entry.get("bases"), patch.base_digest.hex())
@@ -128,15 +128,15 @@ def _target(board: str, facts: manifest.Manifest, entry: dict[str, Any]) -> Targ
     return Target(board, digest, facts.image.size, tuple(patches), f"{board}.suit", facts.class_id.hex())
 
 
-def _base(told: Any, digest: str) -> tuple[str, int]:
-    base = told.get(digest) if isinstance(told, dict) else None
+def _base(bases: Any, digest: str) -> tuple[str, int]:
+    base = bases.get(digest) if isinstance(bases, dict) else None
     if not isinstance(base, dict) or not isinstance(base.get("sequence"), int):
         return "unknown", 0
     return str(base.get("version", "unknown")), base["sequence"]
 
 
 def _built_as(scratch: Path, target: Target) -> int:
-    """The sequence number that the image says, which is older where an old image was published again."""
+    """The sequence number in the image, which is older if an old image was published again."""
     image = (scratch / "p" / target.digest).read_bytes()
     try:
         return int(json.loads(romfs.files(image)["/release.json"])["sequence"])

@@ -44,8 +44,8 @@ class Patch:
 class Target:
     """What a release holds for one board: image digest (hex) and size, patches, file name of the manifest.
 
-    `predecessor` is the digest of the image whose numbering this one keeps: with the sources, all it takes to build
-    the same bytes again. `sources` is the digest of those (tidegate.release.provenance).
+    `predecessor` is the digest of the image whose numbering this one keeps; together with the sources it determines
+    the bytes. `sources` is the digest of those (tidegate.release.provenance).
     """
 
     board: str
@@ -148,7 +148,7 @@ class Release(SignedFolder):
 
     @property
     def built_as(self) -> int:
-        """The sequence number that the images themselves say."""
+        """The sequence number in the images themselves."""
         return self.sequence if self.image_sequence is None else self.image_sequence
 
     @property
@@ -183,7 +183,7 @@ def manifest_name(board: str) -> str:
 
 
 def is_named(payload: bytes, digest: str) -> bool:
-    """Whether a payload has the digest it is named by."""
+    """Whether a payload has the digest that it is named by."""
     return hashlib.sha256(payload).hexdigest() == digest
 
 
@@ -246,7 +246,7 @@ def encode_index(release: Release) -> bytes:
 
 
 def check_identity(product: str, vendor: str, version: str, sequence: int) -> None:
-    """Refuse names and numbers that devices and the server would not take."""
+    """Refuse names and sequence numbers that devices and the server would refuse."""
     names.PRODUCT.check(product)
     names.VENDOR.check(vendor, f"Give {names.VENDOR.rule} that you own as --vendor")
     names.VERSION.check(version)

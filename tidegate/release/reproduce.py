@@ -1,4 +1,4 @@
-"""Builds a release again from its sources and compares: is it what its sources make, byte for byte?"""
+"""Builds a release again from its sources and compares the two, byte for byte."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def reproduce_release(
     progress: Progress | None = None,
     note: Note = lambda text: None,
 ) -> dict[str, Any]:
-    """Build every image and patch of `release` again; Refused("differs") names the first file that is not the same.
+    """Build every image and patch of `release` again; Refused("differs") names the first file that differs.
 
     Sources are those of the commit that release.json names, taken from the repository in `root`; with `as_it_is`, or
     where no commit is named, the files of `root` as they are. Images to start from are looked for in `previous` and in
     the folders beside the release's. Returns {"commit", "sources": "commit" | "folder", "boards": {board: {"image":
-    True, "patches": {base digest: whether it was tried}}}}.
+    True, "patches": {base digest: whether it was compared}}}}.
     """
     bases = _Bases(release, previous)
     commit = None if as_it_is or release.origin is None else release.origin.commit
@@ -68,30 +68,32 @@ def _check(
             f"{board.name}: the image keeps the numbers of an earlier one, {target.predecessor}, which is not here",
             "Name its release with --previous",
         )
-    wanted = release.payload(target.digest)
+    expected = release.payload(target.digest)
     built = build_image(root, board, identity, progress, predecessor)
-    if built != wanted:
-        _refuse(release, board.name, wanted, built)
+    if built != expected:
+        _refuse(release, board.name, expected, built)
     note(f"{board.name}: the image is the same, {len(built)} bytes, {target.digest}")
     patches = {}
     for patch in target.patches:
         base = bases.image(patch.base)
         if base is None:
-            note(f"{board.name}: the patch from {patch.base_version} was not tried: name that release with --previous")
-        elif delta.make(base, wanted) != release.payload(patch.digest):
-            raise Refused("differs", f"{board.name}: the patch from {patch.base_version} is another", _remedy(release))
+            note(
+                f"{board.name}: the patch from {patch.base_version} was not compared: name that release with --previous"
+            )
+        elif delta.make(base, expected) != release.payload(patch.digest):
+            raise Refused("differs", f"{board.name}: the patch from {patch.base_version} differs", _remedy(release))
         else:
             note(f"{board.name}: the patch from {patch.base_version} is the same, {patch.size} bytes")
         patches[patch.base] = base is not None
     return {"image": True, "patches": patches}
 
 
-def _refuse(release: Release, board: str, wanted: bytes, built: bytes) -> None:
-    """Say where the images differ: the first file, in order of names."""
-    there, here = romfs.files(wanted), romfs.files(built)
+def _refuse(release: Release, board: str, expected: bytes, built: bytes) -> None:
+    """Raise Refused, which names the first file that differs."""
+    there, here = romfs.files(expected), romfs.files(built)
     for name in sorted({*there, *here}):
         if name not in here:
-            what = f"{name} is in the release and not in what the sources make"
+            what = f"{name} is in the release, but the sources do not make it"
         elif name not in there:
             what = f"{name} is missing in the release"
         elif there[name] != here[name]:
@@ -108,7 +110,7 @@ def _remedy(release: Release) -> str:
     other = _other_tools(release)
     if other:
         return f"It was built with other tools: {other}"
-    return "Is this the very source of the release? Machine code is from build/native, made by tools/native.py"
+    return "Is this the source of the release? Machine code is from build/native, made by tools/native.py"
 
 
 def _other_tools(release: Release) -> str:
@@ -142,7 +144,7 @@ def _sources(root: Path, commit: str | None) -> Iterator[Path]:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             tar.extractall(scratch, filter="data")
         native = root / "build" / "native"
-        if native.is_dir():  # made from the sources by another compiler, not by us
+        if native.is_dir():  # compiled from the sources by tools/native.py, not here
             (Path(scratch) / "build").mkdir()
             (Path(scratch) / "build" / "native").symlink_to(native.resolve())
         yield Path(scratch)

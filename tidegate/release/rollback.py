@@ -16,21 +16,21 @@ def rollback_release(
 ) -> Release:
     """Make the release `out` with the images of `old`, byte for byte, under the number `sequence`.
 
-    A device goes back only by going on: its sequence number still rises, so the releases in between are refused
+    Sequence numbers only rise on a device, so an old image needs a new number, and the releases in between are refused
     afterwards. `previous` are the releases that devices may run now, to make patches from, newest first.
     """
     check_identity(old.product, old.vendor, old.version, sequence)
     check_previous([old, *previous], old.product, old.vendor, sequence)
     with new_folder(out, "p") as scratch:
-        whose = (old.product, old.vendor)
+        owner = (old.product, old.vendor)
         targets = {
             board: replace(
-                make_target(scratch, board, old.payload(target.digest), whose, previous, note),
+                make_target(scratch, board, old.payload(target.digest), owner, previous, note),
                 predecessor=target.predecessor,
                 sources=target.sources,
             )
             for board, target in old.targets.items()
         }
-        release = Release(scratch, *whose, old.version, sequence, targets, old.built_as, old.origin)
+        release = Release(scratch, *owner, old.version, sequence, targets, old.built_as, old.origin)
         write_atomic(scratch / INDEX, encode_index(release))
     return load_release(out)

@@ -1,4 +1,4 @@
-"""Verifies a release: everything a device and the server would check, before either sees it."""
+"""Verifies a release: all that a device and the server would check, before either gets it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tidegate.trust.store import TrustStore
 def verify_release(release: Release, trust: TrustStore, previous: Sequence[Release] = ()) -> dict[str, Any]:
     """Check every board of `release`; Refused names the first thing a device or the server would refuse.
 
-    Checked are: strict decoding and signature of each manifest against `trust`, that it states what
-    release.json does, digests and sizes of all payloads, that the image is one and says what it is, every
-    operation of each patch, and, for bases found in `previous`, that the patch really gives the image.
-    Returns per board the facts, with "applied" true for each patch that was tried on its base.
+    It checks strict decoding and signatures of each manifest against `trust`, that it states what release.json does,
+    digests and sizes of all payloads, that each image is one and says so, every operation of each patch, and that
+    patches whose base is in `previous` give the image. Returns the facts for each board, with "applied" true for each
+    patch that was applied to its base.
     """
     for base in previous:
         if base.product == release.product and base.sequence >= release.sequence:
@@ -33,19 +33,19 @@ def verify_release(release: Release, trust: TrustStore, previous: Sequence[Relea
 
 
 def check_image(image: bytes, identity: Identity, *, again: bool = False) -> dict[str, bytes]:
-    """The files of `image`, if it is an image that says it is `identity`; else Refused("image").
+    """The files of `image`, if its /release.json states `identity`; else Refused("image").
 
-    With `again` the image may say an older sequence number: it was published before, and is now under a new one.
+    With `again` it may state an older sequence number: an old image that is published again.
     """
     files = romfs.files(image)
     try:
-        said = json.loads(files["/release.json"])
+        stated = json.loads(files["/release.json"])
     except (KeyError, ValueError) as error:
         raise Refused("image", "the image has no readable /release.json", "Build it again") from error
-    if again and isinstance(said, dict) and _is_before(said.get("sequence"), identity.sequence):
-        said = {**said, "sequence": identity.sequence}
-    if said != vars(identity):
-        raise Refused("image", f"the image says it is {said}, the release says {vars(identity)}", "Build it again")
+    if again and isinstance(stated, dict) and _is_before(stated.get("sequence"), identity.sequence):
+        stated = {**stated, "sequence": identity.sequence}
+    if stated != vars(identity):
+        raise Refused("image", f"the image says it is {stated}, the release says {vars(identity)}", "Build it again")
     return files
 
 

@@ -1,7 +1,7 @@
-"""Certificates for TLS: a certificate authority of one's own, what it issues, and what a board is given of it.
+"""Certificates for TLS: a private authority, the certificates it issues, and their form on a board.
 
-A fleet's gateways trust one small authority, not the world's: whoever has its key file can stand in for the server, and
-nobody else can. Keys are P-256: small in a board's memory and on the wire; docs/tls.md has the price of others.
+A fleet's gateways trust one small authority, not the world's: only who has its key file can impersonate the server.
+Keys are P-256: small in a board's memory and on the wire; docs/tls.md has the cost of others.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited, write_atomic
 
-AUTHORITY_DAYS = 20 * 365  # boards are given it by flashing: it should outlive them
+AUTHORITY_DAYS = 20 * 365  # boards get it by flashing: it should outlive them
 SERVER_DAYS = 825
 DEVICE_DAYS = 20 * 365
 MAX_FILE = 16 * 1024
@@ -68,7 +68,7 @@ class Lifetime:
 
 
 def authority(name: str, lifetime: Lifetime | None = None, key: PrivateKey | None = None) -> Issued:
-    """A new certificate authority, which signs leaves only."""
+    """A new certificate authority, which signs end-entity certificates only."""
     key = key or ec.generate_private_key(ec.SECP256R1())
     subject = _subject(name)
     builder = (
@@ -82,7 +82,7 @@ def authority(name: str, lifetime: Lifetime | None = None, key: PrivateKey | Non
 def issue_server(
     issuer: Issued, names: Sequence[str], lifetime: Lifetime | None = None, key: PrivateKey | None = None
 ) -> Issued:
-    """A server's certificate for these DNS names and IP addresses, which clients compare with where they connect to."""
+    """A server's certificate for these DNS names and IP addresses, which clients compare with what they connect to."""
     if not names:
         raise TidegateError("a server's certificate needs a name", "Name the host or address that devices connect to")
     builder = _leaf(issuer, names[0], lifetime or Lifetime.of(SERVER_DAYS), key := key or _new_key())
@@ -110,7 +110,7 @@ def load(certificate: Path, key: Path) -> Issued:
     return Issued(first, secret)
 
 
-# ------------------------------------------------------------------ what a board is given
+# ------------------------------------------------------------------ the form on a board
 
 
 def authorities_der(file: Path) -> bytes:
@@ -123,7 +123,7 @@ def authorities_der(file: Path) -> bytes:
             constraints = None
         if constraints is None or not constraints.ca:
             raise TidegateError(
-                f"{file} holds the certificate of {certificate.subject.rfc4514_string()}, which is no authority",
+                f"{file} holds the certificate of {certificate.subject.rfc4514_string()}, which is not an authority",
                 "Name the certificate of the authority that issued the server's (such as ca.crt)",
             )
     return b"".join(_der(certificate) for certificate in found)

@@ -2,7 +2,7 @@
 
 The contract (docs/signing.md): the program gets the bytes to be signed on its standard input, to their end, and writes
 the Ed25519 signature of exactly these bytes to its standard output: 64 bytes as they are, or as hex or base64 text.
-What it says on standard error is shown. Nothing is believed: a signature counts only if the public key verifies it.
+Its standard error is shown. A signature counts only if the public key verifies it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tidegate.errors import TidegateError
 from tidegate.trust.keys import Key
 from tidegate.wire import cose
 
-TIMEOUT_S = 120  # somebody may have to touch a token first
+TIMEOUT_S = 120  # a person may have to touch a token first
 MAX_ANSWER = 1024  # bytes; base64 of a signature has 88
 KEY_VARIABLE = "TIDEGATE_KEY_ID"
 _HEX = re.compile(r"[0-9a-fA-F]{128}\Z")
@@ -30,7 +30,7 @@ _CONTRACT = "It must write an Ed25519 signature of its standard input, as 64 byt
 
 
 def external(public: Key, command: str, timeout_s: float = TIMEOUT_S) -> Key:
-    """The key whose public half is `public` and whose signatures `command` makes.
+    """A key with the public half `public` whose signatures `command` makes.
 
     The command is a program and its arguments, quoted as for a shell; no shell runs it.
     """
@@ -56,13 +56,13 @@ class _Program:
         signature = _read_signature(self._answer(message), self._name)
         if not cose.Signature(self._key.kid, message, signature).by(self._key.public):
             raise TidegateError(
-                f"what the signer {self._name} wrote is no signature by key {self._key.kid.hex()}",
+                f"what the signer {self._name} wrote is not a signature by key {self._key.kid.hex()}",
                 "Does --public belong to its key, and does it sign the bytes themselves (Ed25519, not Ed25519ph)?",
             )
         return signature
 
     def _answer(self, message: bytes) -> bytes:
-        with tempfile.TemporaryFile() as file:  # not a pipe: openssl wants to know its input's size
+        with tempfile.TemporaryFile() as file:  # not a pipe: openssl needs to know its input's size
             file.write(message)
             file.seek(0)
             try:
@@ -87,7 +87,7 @@ class _Program:
         end = time.monotonic() + self._timeout_s
         stdout = process.stdout
         if stdout is None:
-            raise TidegateError("there is no pipe from the signer")
+            raise TidegateError("the signer has no output pipe")
         answer = b""
         while True:
             ready, _, _ = select.select([stdout], [], [], max(0.0, end - time.monotonic()))
@@ -122,4 +122,4 @@ def _read_signature(answer: bytes, name: str) -> bytes:
         data = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
         if len(data) == cose.SIGNATURE_SIZE:
             return data
-    raise TidegateError(f"the signer {name} wrote {len(answer)} bytes, which are no signature", _CONTRACT)
+    raise TidegateError(f"the signer {name} wrote {len(answer)} bytes, which are not a signature", _CONTRACT)

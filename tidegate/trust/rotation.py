@@ -1,4 +1,4 @@
-"""From one version of the trust store to the next: propose it, have it signed, judge it as a device does.
+"""Rotates the trust store: propose the next version, have it signed, verify it as a device does.
 
 A trust update (docs/wire.cddl) is the next store, signed by the root keys of the store before it and by its own,
 as The Update Framework rotates its root. A proposal is the same document with fewer signatures: it travels
@@ -36,9 +36,9 @@ def succeed(
     for kid in gone:
         if kid not in known:
             raise TidegateError(f"key {kid.hex()} is not in the trust store", "`tidegate trust show` names its keys")
-    kept = [key for key in old.keys if key.kid not in gone]
+    left = [key for key in old.keys if key.kid not in gone]
     new = trust_store.make(
-        [*kept, *add], old.version + 1, {**old.thresholds, **(thresholds or {})}, (*old.revoked, *gone)
+        [*left, *add], old.version + 1, {**old.thresholds, **(thresholds or {})}, (*old.revoked, *gone)
     )
     for role in ("root", "release"):
         if not new.role(role):
@@ -49,7 +49,7 @@ def succeed(
 
 
 def propose(store: TrustStore) -> bytes:
-    """An update to `store` that nobody has signed yet."""
+    """An unsigned update to `store`."""
     return cose.sign([], trust_store.encode(store), _HEADERS)
 
 
@@ -66,11 +66,11 @@ def sign(update: bytes, keys: Sequence[Key]) -> bytes:
     return cose.sign([key.signer_for("root") for key in keys], document.payload, _HEADERS, document.signatures)
 
 
-def judge(update: bytes, old: TrustStore) -> TrustStore:
-    """The store that `update` puts in the place of `old`; Refused with the reason of a device.
+def verify(update: bytes, old: TrustStore) -> TrustStore:
+    """The store that replaces `old` by `update`; Refused with the reason that a device would give.
 
-    The order: size, form, the old quorum over bytes not yet looked into, then the new store, its version, its own
-    quorum, and that it revokes what it drops.
+    Checked in this order: size, form, the old quorum over bytes that are not decoded yet, then the new store, its
+    version, its own quorum, and that it revokes what it drops.
     """
     document = _open(update)
     old.quorum("root", document.signatures, _WHAT)
@@ -79,13 +79,13 @@ def judge(update: bytes, old: TrustStore) -> TrustStore:
         raise Refused(
             "version",
             f"trust store version {new.version} does not follow version {old.version}",
-            f"Versions are taken one by one: bring version {old.version + 1}",
+            f"Versions follow one by one: publish version {old.version + 1} first",
         )
     if not new.role("release"):
         raise Refused("malformed", "the new trust store has no release key, so no update could be accepted")
     new.quorum("root", document.signatures, _WHAT)
-    kept = {(key.role, key.kid) for key in new.keys}
-    dropped = [key.kid for key in old.keys if (key.role, key.kid) not in kept]
+    present = {(key.role, key.kid) for key in new.keys}
+    dropped = [key.kid for key in old.keys if (key.role, key.kid) not in present]
     for kid in (*old.revoked, *dropped):
         if kid not in new.revoked:
             raise Refused("revoked", f"key {kid.hex()} is dropped, but not listed as revoked")
@@ -104,12 +104,12 @@ def missing(update: bytes, old: TrustStore) -> dict[str, int]:
 
 
 def store_of(update: bytes) -> TrustStore:
-    """The store inside an update whose signatures nobody has checked."""
+    """The store in an update; its signatures are not checked."""
     return trust_store.decode(_open(update, least=0).payload)
 
 
 def signers(update: bytes) -> list[bytes]:
-    """Ids of the keys that an update says have signed it; not checked."""
+    """Ids of the keys that an update claims to be signed by; not checked."""
     return [signature.kid for signature in _open(update, least=0).signatures]
 
 

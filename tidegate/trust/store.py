@@ -26,7 +26,7 @@ _ROLE_NAMES = {number: name for name, number in ROLES.items()}
 
 @dataclass(frozen=True)
 class TrustStore:
-    """One version: its keys (public halves), how many of a role must sign (1 where `thresholds` is silent), and the
+    """One version: its keys (public halves), how many of a role must sign (1 where `thresholds` says nothing), and the
     ids of keys that are never accepted again."""
 
     version: int
@@ -60,8 +60,8 @@ class TrustStore:
     def quorum(self, role: str, signatures: Sequence[cose.Signature], what: str) -> list[Key]:
         """The role's keys that signed `what`; Refused if they are too few.
 
-        A signature by an unknown key is passed over, so that a message may be signed for the stores before and after
-        a rotation; a wrong one by a known key is refused whatever the others are, as on the device.
+        A signature by an unknown key is ignored, so that a message may be signed for the stores before and after
+        a rotation; a wrong one by a known key is always refused, as on the device.
         """
         good: list[Key] = []
         unknown: list[Refused] = []
@@ -95,8 +95,8 @@ def make(
 ) -> TrustStore:
     """A store of the public halves of `keys`, by role; every key once and in one role only."""
     ordered = sorted((key.public_only() for key in keys), key=lambda key: ROLES[key.role])
-    asked = {role: number for role, number in (thresholds or {}).items() if number != 1}
-    store = TrustStore(version, tuple(ordered), asked, tuple(revoked))
+    raised = {role: number for role, number in (thresholds or {}).items() if number != 1}
+    store = TrustStore(version, tuple(ordered), raised, tuple(revoked))
     check(store)
     return store
 
@@ -133,14 +133,14 @@ def decode(data: bytes) -> TrustStore:
         keys += [_key(_ROLE_NAMES[number], item) for item in entry[1]]
     try:
         store = make(keys, version, thresholds, revoked)
-        for name in thresholds:  # make() is silent about those of 1, and about roles without keys
+        for name in thresholds:  # make() drops thresholds of 1, also of roles without keys
             if not store.role(name):
                 raise _bad(f"has the role {name} without keys")
     except Refused:
         raise
     except TidegateError as error:
         raise Refused("malformed", error.message, error.remedy) from error
-    if encode(store) != data:  # true passes for 1 in every comparison above
+    if encode(store) != data:  # True equals 1 in every comparison above
         raise _bad("has a value of the wrong type")
     return store
 
@@ -168,7 +168,7 @@ def check(store: TrustStore) -> None:
     seen: set[bytes] = set()
     for key in store.keys:
         if key.kid in seen:
-            raise TidegateError(f"key {key.kid.hex()} is there twice", "A key has one role; make a key for each role")
+            raise TidegateError(f"key {key.kid.hex()} is given twice", "A key has one role; make a key for each role")
         seen.add(key.kid)
     for role, number in store.thresholds.items():
         there = len(store.role(role))

@@ -35,7 +35,7 @@ def test_from_a_claim_to_a_revoked_device(cli: Cli, server: Running, key_folder:
     assert "good for one board until" in made.stdout and str(out) in made.stdout
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     claim = enrolment.parse(out.read_text())
-    assert claim.trust == enrolment.trust_print(store.read_bytes())
+    assert claim.trust == enrolment.trust_fingerprint(store.read_bytes())
     assert out.read_text().strip() not in made.stdout
     shown = json.loads(cli("device", "claim", "--json", "--board", "unix", *words).stdout)
     other = enrolment.parse(shown["claim"])

@@ -67,7 +67,7 @@ def test_everything_a_file_can_say(tmp_path: Path) -> None:
         ("product: p\n", 1, "no groups"),
         ("groups: {}\nversion: 1\n", 2, "no 'version'"),
         ("groups:\n  a:\n    chanel: x\n", 3, "no 'chanel'"),
-        ("groups:\n  a: {}\n  b: {}\n  a: {}\n", 4, "a is there twice, first in line 2"),
+        ("groups:\n  a: {}\n  b: {}\n  a: {}\n", 4, "a is given twice, first in line 2"),
         ("groups:\n  a:\n    channel: x\n    channel: x\n", 4, "twice, first in line 3"),
         ("groups:\n  Big One: {}\n", 2, "not a valid group name"),
         ("groups:\n  a: [1]\n", 2, "group a must be a mapping"),
@@ -79,8 +79,8 @@ def test_everything_a_file_can_say(tmp_path: Path) -> None:
         ("groups:\n  a:\n    channel: x\n    release: '1.0'\n", 4, "a channel and a release"),
         ("groups:\n  a:\n    devices: gate-1\n", 3, "must be a list"),
         ("groups:\n  a:\n    devices:\n    - g\n    - 7\n", 5, "7 is not. Put it in quotes"),
-        ("groups:\n  a:\n    devices:\n    - g\n    - g\n", 5, "listed before, in group a"),
-        ("groups:\n  a:\n    devices: [g]\n  b:\n    devices:\n    - g\n", 6, "listed before, in group a"),
+        ("groups:\n  a:\n    devices:\n    - g\n    - g\n", 5, "listed already, in group a"),
+        ("groups:\n  a:\n    devices: [g]\n  b:\n    devices:\n    - g\n", 6, "listed already, in group a"),
         ("groups:\n  default:\n    devices: [g]\n", 3, "group default has no list"),
         ("groups:\n  a:\n    settings:\n      log_level: loud\n", 4, "one of error, info, debug"),
         ("groups:\n  a:\n    settings:\n      log_level: [debug]\n", 4, "one of error, info, debug"),
@@ -89,8 +89,8 @@ def test_everything_a_file_can_say(tmp_path: Path) -> None:
         ("groups:\n  a:\n    settings:\n      telemetry_period_s: 0\n", 4, "a whole number"),
         ("groups:\n  a:\n    settings:\n      streams: {env: {over: {t: .nan}}}\n", 4, "must be a number"),
         ("groups:\n  a:\n    settings:\n      streams: {env: {over: {t: .inf}}}\n", 4, "must be a number"),
-        ("groups:\n  a:\n    settings:\n      mqtt: {host: evil}\n", 4, "mqtt.host is no setting"),
-        ("groups:\n  a:\n    settings:\n      dangerous: true\n", 4, "dangerous is no setting"),
+        ("groups:\n  a:\n    settings:\n      mqtt: {host: evil}\n", 4, "mqtt.host is not a setting"),
+        ("groups:\n  a:\n    settings:\n      dangerous: true\n", 4, "dangerous is not a setting"),
         ("groups:\n  a:\n    settings:\n      store: {drop: a}\n      store.drop: b\n", 5, "first in line 4"),
         ("groups:\n  a: &x {}\n  b: *x\n", 3, "aliases"),
         ("groups:\n  a:\n    channel: !!python/name:os.system x\n", 3, "cannot be read"),
@@ -158,7 +158,7 @@ DEFAULT = {"name": "default", "channel": "stable", "release": None, "settings": 
 def test_devices_named_twice_by_id_and_name_or_not_known(tmp_path: Path) -> None:
     api = Reading([DEFAULT], [device("gate-1", name="Roof")])
     file = read(tmp_path, "groups:\n  a:\n    devices:\n    - gate-1\n    - Roof\n")
-    with pytest.raises(TidegateError, match=r"line 5: Roof is device gate-1, which is listed before, in group a"):
+    with pytest.raises(TidegateError, match=r"line 5: Roof is device gate-1, which is listed already, in group a"):
         make_plan(file, api, "p")  # type: ignore[arg-type]
     file = read(tmp_path, "groups:\n  a:\n    devices:\n    - gate-9\n")
     with pytest.raises(TidegateError, match="line 4: the server does not know a device gate-9"):

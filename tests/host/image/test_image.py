@@ -84,7 +84,7 @@ def test_an_image_larger_than_the_slot_is_refused() -> None:
 def test_unknown_boards_are_named() -> None:
     with pytest.raises(TidegateError, match=r"no board nonesuch .*Boards here: .*qemu_mps2"):
         boards.load(ROOT, "nonesuch")
-    with pytest.raises(TidegateError, match="not a board name"):
+    with pytest.raises(TidegateError, match="not a valid board name"):
         boards.load(ROOT, "../boards/qemu_mps2")
 
 

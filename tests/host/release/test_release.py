@@ -304,7 +304,7 @@ def test_inspect(cli: Cli, built: Path, key_folder: Path) -> None:
         assert result.exit_code == 0, result.stderr
         assert json.loads(result.stdout)["kind"] == kind
         assert kind in cli("release", "inspect", path).stdout
-    refused(cli("release", "inspect", key_folder / "release.jwk"), "none of Tidegate's files")
+    refused(cli("release", "inspect", key_folder / "release.jwk"), "not one of Tidegate's files")
     refused(cli("release", "inspect", key_folder / "nothing"), "does not exist")
 
 

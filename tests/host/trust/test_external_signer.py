@@ -40,19 +40,19 @@ ANSWERS = {
     "base64url without padding": "base64.urlsafe_b64encode(signature).rstrip(b'=')",
 }
 WRONG = {
-    "nothing": ("b''", "0 bytes, which are no signature"),
-    "a byte short": ("signature[:-1]", "63 bytes, which are no signature"),
-    "a byte more": ("signature + b'x'", "65 bytes, which are no signature"),
-    "of another message": ("nacl.signing.SigningKey(seed).sign(message + b'x').signature", "no signature by key"),
+    "nothing": ("b''", "0 bytes, which are not a signature"),
+    "a byte short": ("signature[:-1]", "63 bytes, which are not a signature"),
+    "a byte more": ("signature + b'x'", "65 bytes, which are not a signature"),
+    "of another message": ("nacl.signing.SigningKey(seed).sign(message + b'x').signature", "not a signature by key"),
     "of its hash": (
         "nacl.signing.SigningKey(seed).sign(__import__('hashlib').sha512(message).digest()).signature",
-        "no signature by key",
+        "not a signature by key",
     ),
-    "by another key": ("nacl.signing.SigningKey.generate().sign(message).signature", "no signature by key"),
-    "zeros": ("bytes(64)", "no signature by key"),
+    "by another key": ("nacl.signing.SigningKey.generate().sign(message).signature", "not a signature by key"),
+    "zeros": ("bytes(64)", "not a signature by key"),
     "too much": ("b'A' * 100_000", "more than 1024 bytes"),
     "signature, then failure": ("(sys.stdout.buffer.write(signature), sys.exit(7))", "failed with exit code 7"),
-    "the message back": ("message", "no signature"),
+    "the message back": ("message", "not a signature"),
 }
 
 
@@ -120,7 +120,7 @@ def test_the_same_bytes_as_with_the_key_file(cli, tmp_path, unsigned, key_folder
     command = program(tmp_path, key_folder / "root.jwk", "signature")
     done = cli("trust", "sign", update, "--signer", command, "--public", key_folder / "root.jwk.pub")
     assert done.exit_code == 0, done.stderr
-    assert rotation.judge(update.read_bytes(), store).version == 2
+    assert rotation.verify(update.read_bytes(), store).version == 2
 
 
 def test_a_program_and_a_file_together(cli, tmp_path, unsigned, key_folder):
@@ -142,10 +142,10 @@ def test_a_program_and_a_file_together(cli, tmp_path, unsigned, key_folder):
         ("no-such-program --flag SECRET", "the signer no-such-program cannot be run"),
         ("/", "cannot be run"),
         ("false", "failed with exit code 1"),
-        ("true", "0 bytes, which are no signature"),
+        ("true", "0 bytes, which are not a signature"),
         ("sh -c 'kill -9 $$'", "was ended by signal 9"),
-        ("sh -c 'echo; cat'", "no signature"),
-        ("echo $(id) && true", "no signature"),
+        ("sh -c 'echo; cat'", "not a signature"),
+        ("echo $(id) && true", "not a signature"),
     ],
 )
 def test_programs_that_do_not_sign(command, says, key_folder):

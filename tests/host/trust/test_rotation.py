@@ -42,10 +42,10 @@ def test_rotation(case: dict[str, Any]) -> None:
     for step in case["updates"]:
         update = bytes.fromhex(step["update"])
         if step["verdict"] == "accept":
-            now = rotation.judge(update, now)
+            now = rotation.verify(update, now)
             continue
         with pytest.raises(Refused) as refusal:
-            rotation.judge(update, now)
+            rotation.verify(update, now)
         assert refusal.value.reason == step["verdict"]
         assert refusal.value.message
     assert now.version == case["end"]
@@ -85,12 +85,12 @@ def test_no_flipped_bit_passes() -> None:
     old = trust_store.make([ROOT, second, RELEASE], 1, {"root": 2})
     new = rotation.succeed(old, [keys.new("release")], [RELEASE.kid])
     update = rotation.sign(rotation.propose(new), [ROOT, second])
-    assert rotation.judge(update, old).version == 2
+    assert rotation.verify(update, old).version == 2
     for bit in range(8 * len(update)):
         damaged = bytearray(update)
         damaged[bit // 8] ^= 1 << bit % 8
         with pytest.raises(Refused):
-            rotation.judge(bytes(damaged), old)
+            rotation.verify(bytes(damaged), old)
 
 
 OLD = trust_store.make([ROOT, RELEASE])
@@ -105,7 +105,7 @@ def test_a_signed_store_that_is_wrong(data: st.DataObject) -> None:
     payload = cbor.dumps(value)
     update = cose.sign([ROOT.private or b""], payload, {16: rotation.TYP})
     try:
-        new = rotation.judge(update, OLD)
+        new = rotation.verify(update, OLD)
     except Refused as refusal:
         assert refusal.reason and refusal.message
         return
@@ -138,7 +138,7 @@ def test_what_cannot_be_proposed() -> None:
         (lambda: rotation.succeed(OLD, remove=[bytes(8)]), "is not in the trust store"),
         (lambda: rotation.succeed(OLD, remove=[ROOT.kid]), "no root key"),
         (lambda: rotation.succeed(OLD, remove=[RELEASE.kid]), "no release key"),
-        (lambda: rotation.succeed(OLD, [ROOT]), "is there twice"),
+        (lambda: rotation.succeed(OLD, [ROOT]), "is given twice"),
         (lambda: rotation.succeed(OLD, thresholds={"release": 2}), "threshold of release is 2"),
         (lambda: rotation.succeed(dataclasses.replace(OLD, version=2**32 - 1)), "version is 1 to"),
     ):
@@ -153,7 +153,7 @@ def test_what_cannot_be_proposed() -> None:
 def test_what_is_too_large_is_not_looked_into() -> None:
     update = rotation.sign(rotation.propose(rotation.succeed(OLD)), [ROOT])
     with pytest.raises(Refused) as refusal:
-        rotation.judge(update + bytes(2048), OLD)
+        rotation.verify(update + bytes(2048), OLD)
     assert refusal.value.reason == "too-large"
 
 
@@ -165,7 +165,7 @@ def test_signed_in_turn() -> None:
     update = rotation.sign(update, [ROOT])
     assert rotation.missing(update, old) == {"old": 1, "new": 1}
     with pytest.raises(Refused) as refusal:
-        rotation.judge(update, old)
+        rotation.verify(update, old)
     assert refusal.value.reason == "threshold"
     with pytest.raises(TidegateError, match="has signed already"):
         rotation.sign(update, [ROOT])
@@ -173,7 +173,7 @@ def test_signed_in_turn() -> None:
         rotation.sign(update, [RELEASE])
     update = rotation.sign(update, [second])
     assert rotation.missing(update, old) == {"old": 0, "new": 0}
-    assert rotation.judge(update, old).version == 2
+    assert rotation.verify(update, old).version == 2
 
 
 # ---------------------------------------------------------------- the command line

@@ -170,7 +170,7 @@ def test_damaged_key_files(tmp_path: Path, change: dict[str, object], says: str)
 
 def test_trust_stores_hold_a_key_once() -> None:
     other_role = keys.from_seed("root", bytes(range(32)))
-    with pytest.raises(TidegateError, match="there twice"):
+    with pytest.raises(TidegateError, match="given twice"):
         trust_store.make([KEY, other_role])
     with pytest.raises(TidegateError, match="1 to 8 keys"):
         trust_store.make([])

@@ -64,7 +64,7 @@ def test_what_is_no_claim(change: str) -> None:
 def test_a_claim_is_completed_on_the_operators_machine() -> None:
     store = trust_store.encode(trust_store.make([keys.new("release"), keys.new("command")]))
     claim = enrolment.complete(enrolment.offered(bytes(8), bytes(range(32))), store)
-    assert claim.trust == enrolment.trust_print(store) and enrolment.parse(claim.text) == claim
+    assert claim.trust == enrolment.trust_fingerprint(store) and enrolment.parse(claim.text) == claim
     with pytest.raises(TidegateError):
         enrolment.complete(enrolment.offered(bytes(8), bytes(32)), b"no trust store")
     with pytest.raises(TidegateError, match="not a claim"):
@@ -85,7 +85,7 @@ def test_requests(case: dict[str, Any]) -> None:
     assert asked.claim_id == claim.id and asked.holds(claim.secret)
     request = asked.open()
     assert enrolment.device_id(request.public) == case["device"]
-    assert request.hardware == enrolment.hardware_print(bytes.fromhex(case["unique_id"]))
+    assert request.hardware == enrolment.hardware_fingerprint(bytes.fromhex(case["unique_id"]))
     assert (request.board, request.product, request.nonce.hex()) == (case["board"], case["product"], case["nonce"])
     assert request.trust == (claim.trust if case["wants"] else None)
     assert enrolment.encode_request(request, bytes.fromhex(case["seed"]), claim.secret) == data

@@ -27,7 +27,7 @@ class Board:
 
     def __init__(self, unique_id: bytes | None = None, board: str = BOARD, product: str = PRODUCT):
         self.key = keys.from_seed("release", secrets.token_bytes(32))
-        self.hardware = enrolment.hardware_print(unique_id or os.urandom(6))
+        self.hardware = enrolment.hardware_fingerprint(unique_id or os.urandom(6))
         self.board, self.product = board, product
 
     @property
