@@ -127,9 +127,9 @@ class Process:
 
 
 def _words(texts):
-    """(a NULL-terminated array of C strings, the strings, which must be kept)."""
-    kept = [text.encode() + b"\0" for text in texts]
-    return array("L", [uctypes.addressof(text) for text in kept] + [0]), kept
+    """(a NULL-terminated array of C strings, the strings, which must outlive it)."""
+    strings = [text.encode() + b"\0" for text in texts]
+    return array("L", [uctypes.addressof(text) for text in strings] + [0]), strings
 
 
 def _become(path, argv, envp, out, cpu_s, memory):

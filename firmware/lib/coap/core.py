@@ -22,7 +22,7 @@ def core(resources, request):
     return Reply(205, ",".join(links).encode(), format=40)
 
 
-def _matches(resource, name, wanted):
+def _matches(resource, name, pattern):
     if name == "href":
         values = (resource.path,)
     else:
@@ -34,6 +34,6 @@ def _matches(resource, name, wanted):
                 # These two are lists; of the others the whole is compared.
                 values = value.split() if name in ("rt", "if", "rel") else (value,)
     for value in values:
-        if value == wanted or (wanted.endswith("*") and value.startswith(wanted[:-1])):
+        if value == pattern or (pattern.endswith("*") and value.startswith(pattern[:-1])):
             return True
     return False

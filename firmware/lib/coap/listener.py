@@ -10,7 +10,7 @@ from coap.udp import open_socket, readable, send, sleep_ms
 
 _OVERHEAD = const(128)  # bytes of a message beside its block
 _RECENT = const(16)  # messages remembered to recognise duplicates
-_KEPT = const(64)  # bytes of an answer that are kept where the request may be handled again
+_STORED = const(64)  # bytes of the largest answer stored to a request that may be handled again
 _MAX_TASKS = const(4)  # async handlers under way
 _MAX_WAITING = const(12)  # own messages not acknowledged, before no async handler is begun
 _TICK_MS = const(200)
@@ -142,7 +142,7 @@ class Listener:
             view[0] = view[0] & 0xCF | _ACK << 4
             view[2] = message.mid >> 8
             view[3] = message.mid & 255
-            again = message.code not in (2, 6) and len(view) > _KEPT
+            again = message.code not in (2, 6) and len(view) > _STORED
             entry[3] = False if again else bytes(view)
         send(self._sock, view, peer)
 

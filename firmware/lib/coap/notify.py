@@ -5,7 +5,7 @@ from coap.resource import Reply, Request
 from coap.udp import ticks_diff, ticks_ms
 
 _MAX_OBSERVERS = const(8)
-_MAX_REQUEST = const(128)  # bytes of a request to observe: it is kept
+_MAX_REQUEST = const(128)  # bytes of a request to observe, which is stored
 _OBSERVE = const(6)
 _ACKED = const(0)  # as in coap.exchange
 _CONFIRM_EVERY = const(8)  # notifications: a silent observer is noticed by those it must answer
@@ -18,7 +18,7 @@ class Observers:
         self._all = []
         self._sequence = 1
 
-    def asked(self, request, reply, data):
+    def register(self, request, reply, data):
         """Adds or removes an observer; returns the sequence number to answer with, or None."""
         token = request.message.token()
         for observer in self._all:

@@ -96,7 +96,7 @@ class Observation:
         await self._ask(Body(None, 0, self._max_size, None, self._client.szx, True), 1)
 
     def close(self):
-        """Stops without a word; the peer is told when it next notifies."""
+        """Stops; the peer's next notification is answered with a reset."""
         self.active = False
         self._error = CoapError("closed", "the observation was closed")
         self._changed.set()
@@ -104,7 +104,7 @@ class Observation:
             self._client.observations.remove(self)
 
     def lapse(self):
-        """Has next() ask: the peer may notify where nobody listens, or what it said was lost."""
+        """Makes next() register again: notifications may have been lost."""
         self._age = -self.slack_s
         self._changed.set()
 

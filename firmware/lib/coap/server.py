@@ -143,8 +143,8 @@ class Server(Listener):
     def compose(self, request, reply, data=None, sequence=None):
         """The message that answers, a view of the server's buffer: non-confirmable, a new mid.
 
-        None if the peer wants none (RFC 7967). data: the request, to be kept if it registers an
-        observer. sequence: of a notification.
+        None if the peer wishes no response (RFC 7967). data: the request, stored if it registers
+        an observer. sequence: of a notification.
         """
         try:
             return self._compose(request, reply, data, sequence)
@@ -167,11 +167,11 @@ class Server(Listener):
             insert(options, _BLOCK1, min(block1 & 7, self.szx) | block1 & ~7)
         if 1 << reply.code // 100 - 1 & message.uint(_NO_RESPONSE, 0):
             return None
-        asked = message.uint(_BLOCK2)
-        szx = self.szx if asked is None else min(asked & 7, self.szx)
-        start = 0 if asked is None else asked >> 4 << (asked & 7) + 4
+        requested = message.uint(_BLOCK2)
+        szx = self.szx if requested is None else min(requested & 7, self.szx)
+        start = 0 if requested is None else requested >> 4 << (requested & 7) + 4
         size = min(reply.size - start, 16 << szx)
-        if asked is not None and (asked & 7 == 7 or (start and size <= 0)):
+        if requested is not None and (requested & 7 == 7 or (start and size <= 0)):
             reply, options, start, size = Reply(400), [], 0, 0
         elif reply.size > size:
             from coap.assembly import prepare
@@ -197,4 +197,4 @@ class Server(Listener):
             from coap.notify import Observers
 
             self.observers = Observers(self)
-        return self.observers.asked(request, reply, data)
+        return self.observers.register(request, reply, data)

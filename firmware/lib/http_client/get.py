@@ -1,6 +1,8 @@
 """HTTP/1.1 GET into a caller's buffer, resumable with Range (RFC 9110 section 14).
 
-A body is handed on piece by piece and never held.
+A body is passed on piece by piece and never stored.
+
+    size = await get("192.0.2.7", 80, "/p/1f", 0, file.write, bytearray(1024), 1_000_000)
 """
 
 import asyncio
@@ -8,12 +10,12 @@ import asyncio
 from aiotcp import connect, const, first, sleep_ms, ticks_diff, ticks_ms
 
 MAX_HEADER = const(1024)  # bytes of status line and header fields; less if the buffer is smaller
-MIN_RATE = const(64)  # bytes a second over the body, after one timeout: a trickle is no transfer
-TICK_MS = const(500)  # how often the deadlines are looked at
+MIN_RATE = const(64)  # bytes a second over the body, after one timeout
+TICK_MS = const(500)  # how often the deadlines are checked
 
 
 class HttpError(Exception):
-    """Why a GET failed. status: HTTP's, or 0 if the answer is missing, cut short or nonsense."""
+    """A request failed. status: HTTP's, or 0 if the answer is missing, cut short or malformed."""
 
     def __init__(self, status, text):
         super().__init__(("HTTP %d: " % status if status else "") + text)
@@ -21,15 +23,16 @@ class HttpError(Exception):
 
 
 async def get(host, port, path, offset, sink, buf, max_size, timeout_s=30, etag=None, ssl=None):
-    """Fetches what is at path from byte `offset` on; returns its total size in bytes.
+    """Fetches the resource at path from byte `offset` on; returns its total size in bytes.
 
     sink(view: memoryview) takes the bytes in order, each view valid only until it returns.
     buf: the caller's bytearray, 256 bytes or more, used for everything received.
-    max_size: the largest total size accepted. timeout_s: for the connection, for the whole header,
-    and between two pieces of the body. etag: resume only if the server's copy is still this one.
+    max_size: bytes of the largest body accepted. timeout_s: seconds for the connection, for the
+    whole header, and between two pieces of the body. etag: resume only if the server's copy is
+    still this one.
 
-    To resume, call again with offset = what the sink has taken; at the very end that is harmless.
-    Raises HttpError; what the sink raises passes through. Redirects are not followed.
+    To resume, call again with offset = the bytes that the sink has taken, also at the very end.
+    Raises HttpError; exceptions of the sink pass through. Redirects are not followed.
     """
     if len(buf) < 256:
         raise ValueError("the buffer must hold at least 256 bytes")
@@ -43,8 +46,8 @@ async def get(host, port, path, offset, sink, buf, max_size, timeout_s=30, etag=
 
 
 async def exchange(host, port, buf, timeout_s, ssl, run, kind=None):
-    """One connection: what run(transfer) returns, a coroutine function. kind: Transfer, or a
-    class made of it. Raises HttpError.
+    """Opens one connection and returns the result of the coroutine function run(transfer). kind:
+    Transfer or a class derived from it. Raises HttpError.
     """
     try:
         stream = await connect(host, port, int(timeout_s * 1000), ssl)
@@ -78,7 +81,7 @@ def head(method, host, port, path, fields):
 
 
 class Transfer:
-    """One request and its answer. sinking: inside the caller's sink."""
+    """One request and its answer. sinking: inside the sink, whose exceptions pass through."""
 
     def __init__(self, stream, view, timeout_ms):
         self._stream = stream
@@ -87,7 +90,7 @@ class Transfer:
         self._began = ticks_ms()
         self._body_at = None  # when the body began, ticks
         self._taken = 0  # bytes of the body
-        self.sinking = False  # inside the sink: what is raised now is the sink's
+        self.sinking = False
 
     async def run(self, request, offset, sink, max_size):
         status, fields, at, have = await self._ask(request)
@@ -169,7 +172,7 @@ def parse(head):
     version, _, rest = lines[0].partition(b" ")
     status = rest.split(b" ")[0]
     if not version.startswith(b"HTTP/1.") or len(status) != 3 or not status.isdigit():
-        raise HttpError(0, "no HTTP/1 answer")
+        raise HttpError(0, "not an HTTP/1 answer")
     fields = {}
     for line in lines[1:]:
         name, colon, value = line.partition(b":")
@@ -185,12 +188,12 @@ def parse(head):
 
 
 def _judge(status, fields, offset, max_size):
-    """(bytes to come, total size, nothing left to fetch); HttpError if it is not an answer."""
+    """(bytes to come, total size, whether nothing is left to fetch). Raises HttpError."""
     span = fields.get(b"content-range")
     if status == 416 and offset and span == b"bytes */%d" % offset:
         return 0, offset, True  # everything was there already
     if status not in (200, 206):
-        raise HttpError(status, "not what was asked for")
+        raise HttpError(status, "unexpected status")
     coding = fields.get(b"content-encoding", b"identity")
     if b"transfer-encoding" in fields or coding != b"identity":
         raise HttpError(status, "an encoded body")
@@ -207,7 +210,7 @@ def _judge(status, fields, offset, max_size):
         last = number(status, last_at, "Content-Range")
         total = number(status, whole, "Content-Range")
         if unit != b"bytes" or start != offset or last + 1 != total or length != total - offset:
-            raise HttpError(206, "not the range that was asked for")
+            raise HttpError(206, "not the requested range")
     if total > max_size:
         raise HttpError(status, "%d bytes, more than the %d allowed" % (total, max_size))
     return length, total, False
@@ -216,5 +219,5 @@ def _judge(status, fields, offset, max_size):
 def number(status, text, name):
     """The value of a header field that is a number; raises HttpError."""
     if not text or len(text) > 9 or not text.isdigit():
-        raise HttpError(status, "no usable " + name)
+        raise HttpError(status, "missing or malformed " + name)
     return int(text)

@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 POST whose answer is read whole, whatever its status; see http_client.get."""
+"""A small HTTP/1.1 POST that reads the whole answer, whatever its status; see http_client.get."""
 
 from http_client.get import HttpError, Transfer, exchange, head, number
 
@@ -6,9 +6,9 @@ from http_client.get import HttpError, Transfer, exchange, head, number
 async def post(host, port, path, kind, body, buf, timeout_s=30, ssl=None):
     """Posts body (bytes) of the media type `kind`; returns (status, answer: memoryview in buf).
 
-    buf: the caller's bytearray, which the header and the body of the answer must fit in together.
-    timeout_s: for the connection, the answer's header, and between two pieces of the answer.
-    Raises HttpError. Redirects are not followed.
+    buf: the caller's bytearray for the header and the body of the answer together. timeout_s:
+    seconds for the connection, the answer's header, and between two pieces of the answer. Raises
+    HttpError. Redirects are not followed.
     """
     fields = ["Content-Type: " + kind, "Content-Length: %d" % len(body)]
     request = head("POST", host, port, path, fields) + body

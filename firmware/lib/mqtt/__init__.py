@@ -38,18 +38,10 @@ _BACKOFF_BASE_MS = const(1_000)  # a pause before reconnecting is 0..this, then 
 _BACKOFF_CAP_MS = const(60_000)
 _STABLE_MS = const(10_000)  # a connection that lasted so long starts the pauses over
 
+# One text: as a tuple the names would be in RAM.
 _OPTIONS = (
-    "on_message",
-    "on_connect",
-    "on_large",
-    "link",
-    "log",
-    "rng",
-    "connect_ms",
-    "reply_ms",
-    "ping_ms",
-    "backoff_base_ms",
-    "backoff_cap_ms",
+    "on_message on_connect on_large link log rng "
+    "connect_ms reply_ms ping_ms backoff_base_ms backoff_cap_ms"
 )
 
 
@@ -109,7 +101,7 @@ class Client(Session):
         self.backoff_base_ms = _BACKOFF_BASE_MS
         self.backoff_cap_ms = _BACKOFF_CAP_MS
         for name, value in options.items():
-            if name not in _OPTIONS:
+            if name not in _OPTIONS.split():
                 raise TypeError("mqtt.Client has no option %s" % name)
             setattr(self, name, value)
         more = ()
