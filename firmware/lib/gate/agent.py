@@ -130,7 +130,7 @@ class Agent:
         self.outbox = Outbox(self.link, state)
         self._reporter = Reporter(self._nonce, self.outbox, self.link.refresh)
         alarms = self.alarms = Alarms(self.outbox, self.uptime)
-        self.updater = Updater(boot, state, device, self._reporter, alarms, self.outbox)
+        self.updater = Updater(boot, state, device, self._reporter, alarms, self._leave)
         self.data = None
         if self._takers:
             from gate.update.data_offers import Data  # RAM is spent only where it is wanted
@@ -158,7 +158,6 @@ class Agent:
             commands.signed_at = self._know_time
         commands.answer_interrupted(boot.reset_cause)
         self.telemetry = self._measure(config, alarms)
-        self.updater.leave = self._leave
         self._rotation = Rotation(device, alarms, self._trust_changed)
         self.supervisor = Supervisor(boot.watchdog, self.log.poll, self._stuck)
         self.link.introduce(self._birth, self._online)
@@ -291,15 +290,17 @@ class Agent:
     async def _update(self, beat):
         """First the end of the last update, then the next one."""
         with ondemand.modules:
-            await self._end_trial(beat)
-        await self.updater.run(beat)
+            settled = await self._end_trial(beat)
+        await self.updater.run(beat, settled)
 
     async def _end_trial(self, beat):
+        """Returns the digest of the image whose end was reported, or None."""
         trial = self._trial()
-        self.updater.settled = trial.report_outcome()
+        settled = trial.report_outcome()
         if self.boot.trial:
             await trial.prove(self.link, self._health, self.trial_timeout_s, beat)
-            self.updater.settled = trial.report_outcome()
+            settled = trial.report_outcome()
+        return settled
 
     def _trial(self):
         """Only inside `with ondemand.modules`."""

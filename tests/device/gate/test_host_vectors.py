@@ -12,7 +12,7 @@ from gate import identity
 from gate.commands import executor, registry
 from gate.files import SmallFiles
 from gate.trust import store as trust_store
-from gate.update import failures, install, offers
+from gate.update import failures, install
 from sim_commands import Device
 
 HEAP = "512k"
@@ -65,9 +65,9 @@ def decide(data, setup):
         vendor,
         identity.class_id(vendor, setup["product"], setup["board"]),
     )
-    machine = offers.Updater(boot, None, device, Reporter(), None, None)
+    run = install.Install(boot, None, device, Reporter(), None, None, None, None)
     try:
-        found = install.Install(machine, data, False, None).decide()
+        found = run._decide(data)
     except failures.Failure as failure:
         return "refuse", failure
     return ("current", None) if found is None else ("accept", found)

@@ -1,6 +1,6 @@
 """Data components: files beside the image that are updated alone and without a restart, such as a
 calibration table or a model. Here: their offers, taken one at a time;
-gate.update.data_component does the work.
+gate.update.data_component carries them out.
 """
 
 import asyncio
@@ -10,18 +10,10 @@ import hashlib
 from gate import console, ondemand
 from gate.clock import const
 from gate.reporting import alarms
-
-# keys of a component's record
-FLOOR = const(1)  # sequence number of the newest content that was current, or refused
-CURRENT = const(2)  # [sequence, SHA-256, size]
-TRIAL = const(3)  # [sequence, attempts]: content that the application is being shown
+from gate.update import CURRENT, Superseded
 
 _MEMORY_ATTEMPTS = const(3)
 _MEMORY_PAUSE_S = const(5)
-
-
-class Superseded(Exception):
-    """A newer offer of the component came."""
 
 
 class Data:
@@ -29,39 +21,39 @@ class Data:
 
     def __init__(self, takers, state, device, reporter, alarms_):
         """takers: {name: function(path)}, called with the path of verified content, at each start
-        and when it changed, or with None if there is none. It refuses by returning False or
+        and after each change, or with None if there is none. It refuses by returning False or
         raising. state: SmallFiles of a folder for the components alone; device:
         gate.device.Device.
         """
         self._takers = takers
         self._state = state
-        self.device = device
-        self.reporter = reporter
-        self.alarms = alarms_
+        self._device = device
+        self._reporter = reporter
+        self._alarms = alarms_
         self._inbox = {}
         self._arrived = asyncio.Event()
         self._answered = {}  # name -> hash of the last envelope that came to an end
 
-    def component(self, name):
+    def _component(self, name):
         """The gate.update.data_component.Component. Only inside `with ondemand.modules`."""
         from gate.update.data_component import Component
 
-        return Component(name, self._takers[name], self._state, self.device.feed)
+        return Component(name, self._takers[name], self._state, self._device.feed)
 
     def open(self):
         """Shows the application what is here; call once, before run()."""
         with ondemand.modules:
             for name in self._takers:
-                for reason, detail in self.component(name).open():
-                    self.alarms.raise_(alarms.DATA_REFUSED, reason, detail)
+                for reason, detail in self._component(name).open():
+                    self._alarms.raise_(alarms.DATA_REFUSED, reason, detail)
 
     def held(self):
         """{name: [sequence, SHA-256]} of what is current."""
         held = {}
         for name in self._takers:
-            kept = self._state.load(name)
-            if isinstance(kept, dict) and CURRENT in kept:
-                held[name] = kept[CURRENT][:2]
+            record = self._state.load(name)
+            if isinstance(record, dict) and CURRENT in record:
+                held[name] = record[CURRENT][:2]
         return held
 
     def handlers(self):
@@ -76,11 +68,11 @@ class Data:
         return offered
 
     def trust_changed(self):
-        """Other keys count from now on: what was refused may be offered again."""
+        """The trust store has changed: a refused offer may come again."""
         self._answered = {}
 
     async def run(self, beat):
-        """The task: one offer after the other."""
+        """The task: carries out one offer after the other."""
         while True:
             if not self._inbox:
                 self._arrived.clear()
@@ -90,36 +82,38 @@ class Data:
             seen = hashlib.sha256(data).digest()
             if self._answered.get(name) == seen:
                 continue
-            while self.device.heavy:
+            while self._device.heavy:
                 await beat.sleep(1)
-            self.device.updating += 1
+            self._device.updating += 1
             try:
                 await self._carry_out(name, data, beat)
                 self._answered[name] = seen
             except Superseded:
-                console.info("another offer for data %s came", name)
+                console.info("a newer offer for data %s arrived", name)
             finally:
-                self.device.updating -= 1
-
-    async def pause(self, name, seconds, beat):
-        """Sleeps; a newer offer of the component ends it by Superseded."""
-        for _ in range(seconds):
-            if name in self._inbox:
-                raise Superseded
-            await beat.sleep(1)
+                self._device.updating -= 1
 
     async def _carry_out(self, name, data, beat):
         for attempt in range(_MEMORY_ATTEMPTS):
             gc.collect()
             try:
                 with ondemand.modules:
-                    await self._offer(name, data, beat, attempt + 1 == _MEMORY_ATTEMPTS)
+                    await self._run(name, data, beat, attempt + 1 == _MEMORY_ATTEMPTS)
                 return
             except MemoryError:  # often a matter of what else goes on in this moment
                 console.info("data %s: out of memory; again in %d s", name, _MEMORY_PAUSE_S)
             await beat.sleep(_MEMORY_PAUSE_S)
 
-    async def _offer(self, name, data, beat, last):
-        from gate.update.data_component import Offer
+    async def _run(self, name, data, beat, last):
+        from gate.update.data_component import DataUpdate
 
-        await Offer(self, name, beat).carry_out(data, last)
+        async def wait(seconds, beat):
+            for _ in range(seconds):
+                if name in self._inbox:
+                    raise Superseded
+                await beat.sleep(1)
+
+        update = DataUpdate(
+            self._component(name), self._device, self._reporter, self._alarms, wait, beat
+        )
+        await update.run(data, last)

@@ -1,5 +1,5 @@
-"""Payloads on their way: fetched into one file, resumed where it stopped, checked before anybody
-parses a byte.
+"""Fetches payloads: into one file, resumed where an earlier attempt stopped, verified before
+anything parses a byte.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ _NO_RESUME = (200, 206, 416)  # an answer, but not to a resumed request: from th
 
 
 class _Refused(Exception):
-    """The server's answer was none to go on with. status: HTTP's, CoAP's is alike."""
+    """The server refuses. status: of HTTP, or the matching one of CoAP."""
 
     def __init__(self, status, error):
         super().__init__(str(error))
@@ -30,7 +30,7 @@ class _Refused(Exception):
 
 
 class Interrupted(Exception):
-    """The connection failed; what arrived is kept, and the same call goes on from there."""
+    """The connection failed; what arrived stays, and the same call resumes from there."""
 
 
 def forget(state, keep=None):
@@ -53,13 +53,13 @@ class Staging:
         self._buffer = bytearray(_BUFFER)
 
     async def fetch(self, digest, size, progress):
-        """The path of the file that holds the payload, whole and checked.
+        """Returns the path of the file with the payload, complete and verified.
 
         digest: its SHA-256 and name; size: bytes; progress(done) is called as bytes arrive. Raises
-        Interrupted, or Failure when there is no use in trying again.
+        Interrupted, or Failure when there is no point in trying again.
         """
         if self._device.fetching:
-            raise Interrupted("another payload is on its way")
+            raise Interrupted("another payload is being fetched")
         self._device.fetching = True
         try:
             return await self._fetch(digest, size, progress)
@@ -67,7 +67,7 @@ class Staging:
             self._device.fetching = False
 
     async def _fetch(self, digest, size, progress):
-        name = _PREFIX + _hex(digest)[:16]
+        name = _PREFIX + digest[:8].hex()
         forget(self._state, keep=name)
         have = self._state.size(name)
         if have > size:
@@ -85,7 +85,7 @@ class Staging:
 
     async def _get_rest(self, name, digest, have, size, progress):
         scheme, host, port, path = self._device.payloads
-        path += "p/" + _hex(digest)
+        path += "p/" + digest.hex()
         get = self._over_coap if scheme == "coap" else self._over_http
         try:
             with open(self._state.path(name), "ab") as file:
@@ -161,7 +161,3 @@ class _Sink:
             self._file.flush()
             self._synced = self._done
         self._progress(self._done)
-
-
-def _hex(data):
-    return "".join("%02x" % byte for byte in data)

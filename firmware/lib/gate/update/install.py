@@ -1,8 +1,8 @@
-"""From one offered envelope to a trial: decide, fetch, apply, check, switch.
+"""The update of the image: decide, fetch, apply to the other slot, check, switch.
 
-What has been accepted is one file (the envelope) and what has arrived is another (the payload), so
-a reset at any moment finds the way again: the envelope is verified anew, the fetch resumes,
-applying starts over into the same slot.
+The accepted envelope is one file and the payload so far another, so that a reset at any moment
+resumes: the envelope is verified again, the fetch continues, applying starts over into the same
+slot.
 """
 
 import gc
@@ -11,161 +11,94 @@ import bspatch
 
 from gate import console
 from gate.clock import const, ticks_diff, ticks_ms
-from gate.reporting import alarms, reports
-from gate.trust import storage
-from gate.update import download, failures, suit_envelope
+from gate.reporting import reports
+from gate.update import OFFER, accepted, download, failures
 from gate.update.failures import Failure
-from gate.update.offers import OFFER, UPDATE
+from gate.update.offer_run import OfferRun
 from gate.update.plan import Identity, Plan
 
-_BACKOFF_S = const(2)  # pause after a failed fetch, doubled each time
-_BACKOFF_MOST_S = const(300)
 _PROGRESS_MS = const(3000)  # between two progress reports
-_FLUSH_S = const(5)  # for the last reports before the reset
 _COPY = const(1024)  # bytes
 
 
-class Install:
-    """One offer."""
+class Install(OfferRun):
+    """One offer of an image. keys_changed: the trust store changed since it was verified; settled:
+    digest of an image whose end this boot has already reported, or None.
+    """
 
-    def __init__(self, updater, data, resumed, beat):
-        """updater: the gate.update.offers.Updater that took the envelope `data` (bytes); resumed:
-        whether it was accepted before a reset.
+    def __init__(self, boot, state, device, reporter, alarms, wait, leave, beat):
+        """boot: boot.api.Boot; state: SmallFiles of the agent's state; leave(beat), or None: a
+        coroutine function to finish what the reset would interrupt. The rest: OfferRun.
         """
-        self._updater = updater
-        self._boot = updater.boot
-        self._state = updater.state
-        self._data = data
-        self._resumed = resumed
-        self._beat = beat
-        self._manifest = None  # once it is authentic
-        self._image = None  # digest of its image
-        self._accepted = False
+        super().__init__(device, state, reporter, alarms, wait, beat)
+        self._boot = boot
+        self._leave = leave
+        self._resumed = False
+        self._image = None  # digest of the manifest's image
+        self.settled = None
+        self.keys_changed = False
 
-    async def run(self):
-        """Brings the offer to its end, which resets the board if it is a trial. False: refused, or
-        nothing new.
-        """
-        try:
-            plan = self.decide()
-            if plan:
-                self._accepted = True
-                await self._carry_out(plan)
-            else:
-                self._clear()
-        except Failure as failure:
-            self._fail(failure)
-        except MemoryError as error:
-            self._fail(Failure(failures.MEMORY, "out of memory: %s" % error))
-        except OSError as error:
-            self._fail(Failure(failures.STORAGE, "%r" % error))
-        return self._accepted
+    def resume(self):
+        """Marks the offer as accepted before a reset."""
+        self._resumed = True
 
-    # ------------------------------------------------------------ decide
-
-    def decide(self):
+    def decide(self, manifest):
         """The Plan, or None if the image runs already; raises Failure."""
-        try:
-            manifest = self._manifest = self._authenticate()
-            plan = Plan(manifest, Identity(self._boot, self._updater.device))
-        except (Failure, MemoryError):
-            raise
-        except Exception as error:
-            # A retained offer comes back after each reset: whatever it does to us, it is only
-            # refused.
-            raise Failure(failures.MALFORMED, "%s: %s" % (type(error).__name__, error))
+        plan = Plan(manifest, Identity(self._boot, self._device))
         self._image = plan.digest
         if plan.digest != self._boot.running.digest:
             plan.check(self._boot)
             return plan
-        # An old image under a new number (a rollback) shuts the way to what lies between.
+        # An old image under a new number (a rollback) rules out what lies between.
         self._boot.raise_floor(manifest.sequence)
-        if plan.digest != self._updater.settled:
-            self._report(reports.CURRENT)
+        if plan.digest != self.settled:
+            self.report(reports.CURRENT)
         return None
 
-    def _authenticate(self):
-        device = self._updater.device
-        return suit_envelope.authenticate(self._data, storage.open(device), device.feed)
+    def discard(self):
+        self._files.remove(OFFER)
+        download.forget(self._files)
 
-    def _fail(self, failure):
-        """Reports why it goes no further: refused before anything was changed, failed after."""
-        if self._accepted:
-            console.error("update failed: %s: %s", failure.word, failure.detail)
-            self._clear()
-            self._report(reports.FAILED, failure=failure)
+    def fail(self, failure):
+        if self._accepted or self._resumed:
+            self.discard()
+        if not self._accepted and failure.code == failures.FAILED_BEFORE:
+            # It stays rolled back; one report per boot is enough.
+            if self._image != self.settled:
+                self.report(reports.ROLLED_BACK, failure=failure)
             return
-        if self._resumed:
-            self._clear()
-        if failure.code == failures.FAILED_BEFORE:
-            # Its end is known: it stays rolled back, and to say so once a boot is enough.
-            if self._image != self._updater.settled:
-                self._report(reports.ROLLED_BACK, failure=failure)
-            return
-        console.info("offer refused: %s: %s", failure.word, failure.detail)
-        self._report(reports.REFUSED, failure=failure)
-        self._updater.alarms.raise_(alarms.OFFER_REFUSED, failure.word, failure.detail)
+        super().fail(failure)
 
-    def _report(self, phase, **more):
-        """A report about the manifest at work; sequence number 0 if it could not be read."""
-        manifest = self._manifest
-        sequence, digest = (manifest.sequence, manifest.digest) if manifest else (0, None)
-        self._updater.reporter.report(phase, sequence, digest, **more)
-
-    # ------------------------------------------------------------ carry out
-
-    async def _carry_out(self, plan):
+    async def apply(self, plan, data):
+        """Ends with a reset into the trial."""
         sequence = self._manifest.sequence
         what = "patch" if plan.is_patch else "image"
         if self._resumed:
-            console.info("going on with the update to sequence %d", sequence)
+            console.info("resuming the update to sequence %d", sequence)
         else:
-            self._state.store(UPDATE, [self._manifest.digest, sequence])
-            self._state.write(OFFER, self._data)
+            accepted.store(self._files, self._manifest, data)
             console.info("sequence %d offered, %s of %d bytes", sequence, what, plan.payload_size)
-            self._report(reports.OFFERED, detail=what)
-        path = await self._bring(plan)
-        self._report(reports.APPLYING, detail=what)
+            self.report(reports.OFFERED, detail=what)
+        progress = _Progress(self.report, plan.payload_size, self._beat)
+        path = await self.fetch(plan.payload, plan.payload_size, progress.at)
+        self.report(reports.APPLYING, detail=what)
         await self._beat.sleep(0)
         gc.collect()
         self._write_slot(plan, path)
         self._beat()
         plan.finish()
-        if self._updater.doubt:  # a key that signed this may have been dropped since
-            self._authenticate()
-        self._boot.arm_trial(plan.size, plan.digest, sequence, self._data)
-        download.forget(self._state)
+        if self.keys_changed:  # the store may have dropped a key that signed this
+            self.verify(data)
+        self._boot.arm_trial(plan.size, plan.digest, sequence, data)
+        download.forget(self._files)
         console.info("sequence %d installed; restart for its trial", sequence)
-        self._report(reports.INSTALLED)
-        await self._updater.outbox.flush(_FLUSH_S)
-        if self._updater.leave:
-            await self._updater.leave(self._beat)
+        self.report(reports.INSTALLED)
+        if self._leave:
+            await self._leave(self._beat)
         self._boot.reset()
 
-    async def _bring(self, plan):
-        """The path of the staged payload. Waits out a network that is away; leaves when another
-        offer comes.
-        """
-        pause = _BACKOFF_S
-        mistakes = 0
-        progress = _Progress(self._report, plan.payload_size, self._beat)
-        fetcher = download.Staging(self._state, self._updater.device)
-        self._report(reports.FETCHING)
-        while True:
-            try:
-                return await fetcher.fetch(plan.payload, plan.payload_size, progress.at)
-            except Failure as failure:
-                mistakes += 1
-                # Once more from the start: what is wrong may be what an earlier attempt left.
-                if failure.code != failures.PAYLOAD_DIGEST or mistakes > 1:
-                    raise
-            except download.Interrupted as error:
-                console.info("fetch interrupted: %s; again in %d s", error, pause)
-                await self._updater.pause(pause, self._beat)
-                pause = min(2 * pause, _BACKOFF_MOST_S)
-
     def _write_slot(self, plan, path):
-        """Makes the new image in the other slot, from the patch or from the staged image."""
+        """Writes the new image to the other slot, from the patch or from the staged image."""
         running = self._boot.running
         try:
             writer = self._boot.slot_writer(plan.size)
@@ -183,13 +116,9 @@ class Install:
         except self._boot.SlotError as error:
             raise Failure(failures.IMAGE_DIGEST, str(error))
 
-    def _clear(self):
-        self._state.remove(OFFER)
-        download.forget(self._state)
-
 
 class _Progress:
-    """Checks in and reports as bytes arrive, every few seconds."""
+    """Checks in as bytes arrive, and reports every few seconds."""
 
     def __init__(self, report, total, beat):
         self._report = report
@@ -205,8 +134,8 @@ class _Progress:
 
 
 def _check_header(header, running, plan):
-    """The patch's own word on its images; the signed manifest has decided already, this tells a
-    mix-up apart.
+    """Compares the patch's header with the images; the signed manifest has decided already, this
+    detects a mix-up. Raises bspatch.PatchError.
     """
     if header.old_size != running.size or header.old_check != running.digest[:4]:
         raise bspatch.PatchError("made for another base")

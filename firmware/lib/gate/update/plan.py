@@ -1,5 +1,5 @@
-"""What an authentic manifest comes to on this device: one payload to fetch, one image to make of
-it.
+"""Turns a verified manifest into a plan for this device: the payload to fetch and the image to
+make from it.
 """
 
 import cbor
@@ -11,13 +11,18 @@ from gate.update.suit_processor import Processor
 
 _NEXT = [b"next"]
 _RUN = [b"run"]
-_PAYLOADS = "p/"  # folder of the payloads, relative to the configured server
+# keys of patch-fetch, docs/wire.cddl
+_FORMAT = const(1)
+_BASE = const(2)
+_SIZE = const(3)
+_DIGEST = const(4)
+
 _PATCH_FORMAT = const(1)
 _RUNNING_INDEX = const(1)
 
 
 class Identity:
-    """What this device is to a manifest: the target of suit.Processor."""
+    """This device as the target of suit_processor.Processor."""
 
     components = (_NEXT, _RUN)
 
@@ -38,11 +43,11 @@ class Plan:
     """A manifest whose install section was run up to its fetch.
 
     digest, size: of the image; payload, payload_size: SHA-256 and size of what is fetched;
-    is_patch: whether that is a patch for the image that runs.
+    is_patch: whether that is a patch to the running image.
     """
 
     def __init__(self, manifest, identity):
-        """Raises Failure if a condition fails, or if it is more than the profile allows."""
+        """Raises Failure if a condition fails or the manifest exceeds the profile."""
         self.manifest = manifest
         self._processor = Processor(manifest, identity)
         self._steps = self._processor.install()
@@ -56,14 +61,10 @@ class Plan:
         self.is_patch = fetch.arguments is not None
         if self.is_patch:
             self.payload, self.payload_size = _patch_arguments(fetch.arguments)
-            address = _PAYLOADS  # the arguments complete it: docs/decisions/0005
+            fetch.check_address("")  # the arguments complete it: docs/decisions/0005
         else:
             self.payload, self.payload_size = fetch.digest, fetch.size
-            address = _PAYLOADS + "".join("%02x" % byte for byte in self.payload)
-        if fetch.uri != address:
-            raise Failure(
-                failures.UNSUPPORTED, "a payload is named by its digest", failures.SUIT_PARAMETER
-            )
+            fetch.check_address(self.payload.hex())
 
     def check(self, boot):
         """Raises Failure if this device must not install it now."""
@@ -81,9 +82,7 @@ class Plan:
             )
 
     def finish(self):
-        """Goes on after the fetch, when the slot holds the image; raises Failure if it is not
-        right.
-        """
+        """Continues once the slot holds the image; raises Failure if it is wrong."""
         if next(self._steps, None) is not None:
             raise Failure(failures.UNSUPPORTED, "one fetch a manifest", failures.SUIT_COMMAND)
         self._processor.validate()
@@ -95,13 +94,15 @@ def _patch_arguments(data):
         values = cbor.loads(data)
     except cbor.CborError as error:
         raise Failure(failures.MALFORMED, "fetch arguments: %s" % error, failures.SUIT_PARAMETER)
-    if not isinstance(values, dict) or set(values) != {1, 2, 3, 4}:
+    if not isinstance(values, dict) or set(values) != {_FORMAT, _BASE, _SIZE, _DIGEST}:
         raise Failure(
             failures.UNSUPPORTED, "fetch arguments of another form", failures.SUIT_PARAMETER
         )
-    size, digest = values[3], values[4]
-    if values[1] != _PATCH_FORMAT or values[2] != _RUNNING_INDEX:
-        raise Failure(failures.UNSUPPORTED, "patch format %r" % values[1], failures.SUIT_PARAMETER)
+    size, digest = values[_SIZE], values[_DIGEST]
+    if values[_FORMAT] != _PATCH_FORMAT or values[_BASE] != _RUNNING_INDEX:
+        raise Failure(
+            failures.UNSUPPORTED, "patch format %r" % values[_FORMAT], failures.SUIT_PARAMETER
+        )
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise Failure(failures.MALFORMED, "patch size %r" % size, failures.SUIT_PARAMETER)
     if not isinstance(digest, bytes) or len(digest) != 32:

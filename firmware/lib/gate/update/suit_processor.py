@@ -1,10 +1,9 @@
 """The SUIT command interpreter, for the profile in docs/wire.cddl (draft-ietf-suit-manifest
 section 6).
 
-A section is run as a generator: it goes as far as it can and yields a Fetch where bytes must be
-brought, so that the same interpreter decides before anything is fetched, and goes on after a fetch
-that took an hour or a reset. Commands, parameters and components beyond the profile are refused,
-never skipped.
+A section runs as a generator that yields a Fetch where bytes must be fetched, so that the same
+interpreter decides before anything is fetched, and continues after a fetch that took an hour or a
+reset. Commands, parameters and components beyond the profile are refused, never skipped.
 """
 
 from gate.clock import const
@@ -33,6 +32,7 @@ _P_ARGUMENTS = const(25)
 _COMPONENTS = const(2)
 _SHARED = const(4)
 _MAX_COMPONENTS = const(4)
+_PAYLOADS = "p/"  # folder of the payloads, relative to the configured server
 _MAX_NESTING = const(2)  # try-each in try-each
 _MAX_BRANCHES = const(9)
 _MAX_URI = const(128)
@@ -40,8 +40,8 @@ _MAX_POLICY = const(15)
 
 
 class ConditionFailed(Exception):
-    """A condition does not hold; in a try-each the next branch is tried. failure: what it means if
-    none is left.
+    """A condition does not hold; in a try-each the next branch is tried. failure: the Failure to
+    raise if no branch is left.
     """
 
     def __init__(self, failure):
@@ -50,8 +50,8 @@ class ConditionFailed(Exception):
 
 
 class Fetch:
-    """Bytes to bring into a component. component: its id; arguments: bytes or None; digest, size:
-    of what it holds after.
+    """Bytes to fetch into a component. component: its id; uri: relative address; arguments: bytes
+    or None; digest, size: of the component's content afterwards.
     """
 
     def __init__(self, component, parameters):
@@ -61,13 +61,20 @@ class Fetch:
         self.digest = parameters.get(_P_DIGEST)
         self.size = parameters.get(_P_SIZE)
 
+    def check_address(self, name):
+        """Raises Failure unless the payload's address is the folder of payloads and `name`."""
+        if self.uri != _PAYLOADS + name:
+            raise Failure(
+                failures.UNSUPPORTED, "a payload is named by its digest", failures.SUIT_PARAMETER
+            )
+
 
 class Processor:
     """Runs the sections of one manifest against a target.
 
-    The target says what this device is: vendor_id, class_id (bytes); components: list of component
-    ids, each a list of bytes; matches(component, digest, size) -> bool compares what a component
-    holds.
+    The target describes this device: vendor_id, class_id (bytes); components: list of component
+    ids, each a list of bytes; matches(component, digest, size) -> bool compares a component's
+    content.
     """
 
     def __init__(self, manifest, target):
@@ -89,13 +96,11 @@ class Processor:
         self._fetched = []
 
     def install(self):
-        """A generator of Fetch; raises Failure. What it yielded must be done before it is asked
-        on.
-        """
+        """A generator of Fetch; raises Failure. Carry out each Fetch before resuming it."""
         return self._section(self._manifest.install, "install")
 
     def validate(self):
-        """Runs the validate section; raises Failure if the new image is not right."""
+        """Runs the validate section; raises Failure if the new content is wrong."""
         for _ in self._section(self._manifest.validate, "validate"):
             raise Failure(failures.UNSUPPORTED, "validate may not fetch", failures.SUIT_COMMAND)
 
@@ -121,13 +126,13 @@ class Processor:
 
     def _run(self, data, name, nesting):
         if not isinstance(data, bytes):
-            raise Failure(failures.MALFORMED, name + " is no byte string")
+            raise Failure(failures.MALFORMED, name + " is not a byte string")
         sequence = decode(data, name)
         if not isinstance(sequence, list) or len(sequence) % 2:
             raise Failure(failures.MALFORMED, name + " is not pairs of command and argument")
         for at in range(0, len(sequence), 2):
             command, argument = sequence[at], sequence[at + 1]
-            if not _is_uint(command):  # true is no 1
+            if not _is_uint(command):  # true == 1 in Python
                 raise Failure(failures.UNSUPPORTED, "command %r" % command, failures.SUIT_COMMAND)
             if command == _TRY_EACH:
                 yield from self._try_each(argument, nesting)

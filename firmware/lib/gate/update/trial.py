@@ -3,9 +3,8 @@
 from gate import LinkError, console
 from gate.clock import ticks_diff, ticks_ms
 from gate.reporting import alarms, crash, reports
-from gate.update import download, failures
+from gate.update import accepted, download, failures
 from gate.update.failures import TRIAL_REASONS, Failure
-from gate.update.offers import OFFER, UPDATE
 
 TIMEOUT = TRIAL_REASONS.index("timeout")
 _EXPLAINED = (
@@ -54,8 +53,7 @@ class Trial:
             self._alarms.raise_(alarms.ROLLED_BACK, outcome.reason, failure.detail, None, trace)
         self._outbox.save()  # until now only the record knows how it ended
         crash.forget(self._state)
-        for name in (OFFER, UPDATE):
-            self._state.remove(name)
+        accepted.forget(self._state)
         download.forget(self._state)
         self._boot.clear_outcome()
         return outcome.digest
@@ -91,8 +89,6 @@ class Trial:
         self._boot.reset()
 
     def _manifest_digest(self, sequence):
-        """Of the manifest that brought this sequence number, if it is the last one accepted."""
-        known = self._state.load(UPDATE)
-        if isinstance(known, list) and len(known) == 2 and known[1] == sequence:
-            return known[0]
-        return None
+        """The digest of the manifest with this sequence number, if it was accepted last."""
+        digest, accepted_sequence = accepted.load(self._state)
+        return digest if accepted_sequence == sequence else None

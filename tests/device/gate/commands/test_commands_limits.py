@@ -322,8 +322,8 @@ def test_an_update_waits_for_a_heavy_command():
                 device.heavy = None
 
     class Waits(Updater):
-        async def _bring_to_its_end(self, data, resumed, beat):
-            seen.append((self.device.heavy, self.device.updating))
+        async def _run(self, data, resumed, beat):
+            seen.append((device.heavy, device.updating))
             raise ValueError
 
     taken = fresh()

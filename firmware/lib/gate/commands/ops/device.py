@@ -35,7 +35,7 @@ def info(call):
         "connected": agent.link.connected,
         "sessions": agent.link.sessions,
         "trust_version": agent.trust_version,
-        "settings": (agent.settings or b"").hex(),
+        "settings": agent.settings.hex() if agent.settings else "",
         "messages_waiting": len(agent.outbox.queue),
         "messages_dropped": agent.outbox.dropped,
         "log_lost": agent.log.lost,

@@ -20,10 +20,10 @@ def reset(call, key):
 
 
 def _answer(agent):
-    digest = agent.settings or b""
+    # MicroPython's b"".hex() is b"", so an empty digest is written out.
     return {
         "settings": overrides.effective(agent),
         "changed": overrides.load(agent.state),
-        "digest": digest.hex(),
+        "digest": agent.settings.hex() if agent.settings else "",
         "restart": agent.restart_wanted,
     }

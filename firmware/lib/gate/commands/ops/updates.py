@@ -1,6 +1,6 @@
 """Opcodes about updates and slots."""
 
-from gate.update.offers import OFFER, UPDATE
+from gate.update import OFFER, accepted
 
 _PHASES = ("idle", "downloading", "downloaded", "updating")
 
@@ -21,9 +21,9 @@ def status(call):
         "offer_bytes": state.size(OFFER),
         "busy": bool(agent.device.updating),
     }
-    known = state.load(UPDATE)
-    if answer["offer_bytes"] and isinstance(known, list) and len(known) == 2:
-        answer["offered_sequence"] = known[1]
+    sequence = accepted.load(state)[1]
+    if answer["offer_bytes"] and sequence is not None:
+        answer["offered_sequence"] = sequence
     outcome = boot.outcome
     if outcome is not None:
         answer["outcome"] = outcome.reason if not outcome.confirmed else "confirmed"

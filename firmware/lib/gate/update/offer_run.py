@@ -1,0 +1,117 @@
+"""One offer, of an image or of a data component, from its verification to its end: what both have
+in common.
+"""
+
+import gc
+
+from gate import console
+from gate.clock import const
+from gate.reporting import alarms, reports
+from gate.trust import storage
+from gate.update import download, failures, suit_envelope
+from gate.update.failures import Failure
+
+_BACKOFF_S = const(2)  # pause after a failed fetch, doubled each time
+_BACKOFF_MOST_S = const(300)
+
+
+class OfferRun:
+    """One offer. A subclass has decide(manifest), which returns a plan, or None for an offer that
+    brings nothing new, and raises Failure; and the coroutine function apply(plan, data), which
+    fetches the payload and puts it to use, and raises Failure, OSError or MemoryError.
+    """
+
+    component = None  # name of the data component; None: the image
+
+    def __init__(self, device, files, reporter, alarms, wait, beat):
+        """device: gate.device.Device; files: SmallFiles of the folder to stage the payload in;
+        wait(seconds, beat): sleeps, and raises Superseded if a newer offer arrived.
+        """
+        self._device = device
+        self._files = files
+        self._reporter = reporter
+        self._alarms = alarms
+        self._wait = wait
+        self._beat = beat
+        self._manifest = None  # the suit_envelope.Manifest, once it is verified
+        self._accepted = False
+
+    async def run(self, data, last=True):
+        """Carries the offer `data` (bytes of an envelope) to its end. Returns False if it was
+        refused, or brings nothing new.
+
+        last: whether a lack of memory is reported; else raises MemoryError, for another attempt.
+        """
+        try:
+            plan = self._decide(data)
+            if plan:
+                self._accepted = True
+                await self.apply(plan, data)
+            else:
+                self.discard()
+        except Failure as failure:
+            self.fail(failure)
+        except MemoryError as error:
+            if not last:
+                raise
+            self.fail(Failure(failures.MEMORY, "out of memory: %s" % error))
+        except OSError as error:
+            self.fail(Failure(failures.STORAGE, "%r" % error))
+        return self._accepted
+
+    def discard(self):
+        """Removes what was stored of an offer that ends here."""
+
+    def fail(self, failure):
+        """Reports that it is refused, before anything was changed, or has failed after that."""
+        what = "data " + self.component if self.component else "update"
+        if self._accepted:
+            console.error("%s failed: %s: %s", what, failure.word, failure.detail)
+            self.report(reports.FAILED, failure=failure)
+            return
+        console.info("%s refused: %s: %s", what, failure.word, failure.detail)
+        self.report(reports.REFUSED, failure=failure)
+        self._alarms.raise_(alarms.OFFER_REFUSED, failure.word, failure.detail)
+
+    def report(self, phase, **more):
+        """Reports about the manifest; with sequence number 0 if it could not be verified."""
+        manifest = self._manifest
+        sequence, digest = (manifest.sequence, manifest.digest) if manifest else (0, None)
+        self._reporter.report(phase, sequence, digest, component=self.component, **more)
+
+    def verify(self, data):
+        """The verified Manifest of an envelope; raises Failure."""
+        device = self._device
+        return suit_envelope.authenticate(data, storage.open(device), device.feed)
+
+    async def fetch(self, digest, size, progress):
+        """Returns the path of the staged payload. Waits while the network is down; raises
+        Failure, or Superseded if a newer offer arrives meanwhile. progress(done): bytes so far.
+        """
+        gc.collect()  # the verifier's garbage, before anything lasting lies above it
+        pause = _BACKOFF_S
+        mismatches = 0
+        staging = download.Staging(self._files, self._device)
+        self.report(reports.FETCHING)
+        while True:
+            try:
+                return await staging.fetch(digest, size, progress)
+            except Failure as failure:
+                mismatches += 1
+                # Once more from the start: an earlier attempt may have left wrong bytes.
+                if failure.code != failures.PAYLOAD_DIGEST or mismatches > 1:
+                    raise
+            except download.Interrupted as error:
+                console.info("fetch interrupted: %s; again in %d s", error, pause)
+                await self._wait(pause, self._beat)
+                pause = min(2 * pause, _BACKOFF_MOST_S)
+
+    def _decide(self, data):
+        try:
+            self._manifest = self.verify(data)
+            return self.decide(self._manifest)
+        except (Failure, MemoryError, OSError):
+            raise
+        except Exception as error:
+            # A retained offer comes again after each reset: whatever is wrong, it is refused.
+            raise Failure(failures.MALFORMED, "%s: %s" % (type(error).__name__, error))
