@@ -1,8 +1,8 @@
-"""The loader's entry, where the loader is kept in files."""
+"""The loader's entry, on boards that store the loader in files."""
 
 import os
 
-# A new loader that flashing brought, whole and checked, before it puts it in the place of the old.
+# A new loader from flashing, whole and checked; it replaces the old one at the next start.
 _NEXT = "boot.next"
 
 
@@ -16,19 +16,19 @@ def _drop(path):
     os.rmdir(path)
 
 
-def _put_in_place():
+def _replace_loader():
     try:
         os.stat(_NEXT)
     except OSError:  # as nearly always
         return
     try:
         _drop("boot")
-    except OSError:  # it was gone already
+    except OSError:  # it was removed before
         pass
     os.rename(_NEXT, "boot")
 
 
-_put_in_place()
+_replace_loader()
 try:
     from boot import loader
 except ImportError as error:

@@ -146,14 +146,14 @@ def _become(path, argv, envp, out, cpu_s, memory):
         _chdir("/")
         _umask(0o77)
         good = True
-        for kind, most in (
+        for kind, limit in (
             (_RLIMIT_CPU, cpu_s),
             (_RLIMIT_FSIZE, 0),
             (_RLIMIT_CORE, 0),
             (_RLIMIT_NOFILE, 64),
             (_RLIMIT_AS, memory),
         ):
-            good = good and _setrlimit(kind, array("L", (most, most))) == 0
+            good = good and _setrlimit(kind, array("L", (limit, limit))) == 0
         if good:
             _execve(path, argv, envp)
     finally:

@@ -119,8 +119,9 @@ def decode_sign1(buf, tagged=True, max_size=_MAX_SIZE):
     return Sign1(protected, headers, unprotected, payload, signature)
 
 
-def decode_sign(buf, most, max_size=_MAX_SIZE):
-    """The Sign with tag 98 that buf (bytes-like) holds, of 1 to `most` signers. Raises CoseError.
+def decode_sign(buf, max_signers, max_size=_MAX_SIZE):
+    """The Sign with tag 98 that buf (bytes-like) holds, of 1 to max_signers signers. Raises
+    CoseError.
 
     Stricter than decode_sign1: the payload is inside, nothing is unprotected but each signer's
     key id, and each signer's protected header is the algorithm Ed25519 alone.
@@ -142,8 +143,8 @@ def decode_sign(buf, most, max_size=_MAX_SIZE):
         raise CoseError("COSE headers of the wrong type")
     if CRIT in headers:
         raise CoseError("a critical COSE header that is not known")
-    if not isinstance(signers, list) or not 1 <= len(signers) <= most:
-        raise CoseError("a COSE_Sign has 1 to %d signers here" % most)
+    if not isinstance(signers, list) or not 1 <= len(signers) <= max_signers:
+        raise CoseError("a COSE_Sign has 1 to %d signers here" % max_signers)
     return Sign(protected, headers, payload, [_signer(entry) for entry in signers])
 
 

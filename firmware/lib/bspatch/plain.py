@@ -104,10 +104,10 @@ def _number(core, model, data, base):
     return _plain(core, data, value, size - 1) - 1
 
 
-def _ones(core, model, data, base, most):
-    """How many decisions are 1 before one is 0, at most `most`."""
+def _ones(core, model, data, base, limit):
+    """How many decisions are 1 before one is 0, at most `limit`."""
     ones = 0
-    while ones < most and _decide(core, model, data, base + min(ones, _LATER)):
+    while ones < limit and _decide(core, model, data, base + min(ones, _LATER)):
         ones += 1
     return ones
 

@@ -54,12 +54,12 @@ class Listener:
         sock = self._sock = open_socket(self._where[0], self._where[1], True)
         self.outbox = Outbox(sock, self._ack_timeout)
         clock = asyncio.create_task(self._clock())
-        most = len(self._out) + 1
+        limit = len(self._out) + 1
         try:
             while True:
                 await readable(sock)
                 try:
-                    data, peer = sock.recvfrom(most)
+                    data, peer = sock.recvfrom(limit)
                 except OSError:
                     await sleep_ms(_TICK_MS)  # what an earlier datagram met; none came
                 else:

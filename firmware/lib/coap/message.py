@@ -62,9 +62,9 @@ def encode(buf, kind, code, mid, token, options, payload=None):
     Raises ValueError if buf is too short (some options may be refused up to four bytes early) or
     the options are out of order.
     """
-    most = len(buf)
-    if most < 4 + len(token):
-        raise ValueError("no room for a CoAP header in %d bytes" % most)
+    limit = len(buf)
+    if limit < 4 + len(token):
+        raise ValueError("no room for a CoAP header in %d bytes" % limit)
     buf[0] = 0x40 | kind << 4 | len(token)
     buf[1] = code // 100 << 5 | code % 100
     buf[2] = mid >> 8
@@ -84,11 +84,11 @@ def encode(buf, kind, code, mid, token, options, payload=None):
                 size += 1
         else:
             size = len(value)
-        if at + 5 + size > most or number < last:
+        if at + 5 + size > limit or number < last:
             raise ValueError(
                 "options out of order"
                 if number < last
-                else "a CoAP message that does not fit its buffer of %d bytes" % most
+                else "a CoAP message that does not fit its buffer of %d bytes" % limit
             )
         head = at
         at = _put_extended(buf, head, at + 1, number - last, 4)
@@ -105,8 +105,8 @@ def encode(buf, kind, code, mid, token, options, payload=None):
         last = number
     if payload is not None and len(payload):
         size = at + 1 + len(payload)
-        if size > most:
-            raise ValueError("a CoAP message of %d bytes for a buffer of %d" % (size, most))
+        if size > limit:
+            raise ValueError("a CoAP message of %d bytes for a buffer of %d" % (size, limit))
         buf[at] = 0xFF
         buf[at + 1 : size] = payload
         at = size

@@ -126,7 +126,7 @@ class Transfer:
     async def _header(self):
         """(where the body starts, bytes received) once the empty line is there."""
         view = self._view
-        most = min(MAX_HEADER, len(view))
+        limit = min(MAX_HEADER, len(view))
         have = state = 0
         while True:
             size = await self._stream.readinto(view[have:])
@@ -138,14 +138,14 @@ class Transfer:
                 if byte == (10 if state & 1 else 13):
                     state += 1
                     if state == 4:
-                        if at >= most:
+                        if at >= limit:
                             break
                         return at + 1, have + size
                 else:
                     state = 1 if byte == 13 else 0
             have += size
-            if have >= most:
-                raise HttpError(0, "a header of more than %d bytes" % most)
+            if have >= limit:
+                raise HttpError(0, "a header of more than %d bytes" % limit)
 
     async def watch(self):
         while True:
