@@ -1,8 +1,8 @@
-"""The errors this library raises on purpose: they name the thing that is wrong and what to do about it."""
+"""The errors that this library raises: each names the thing that is wrong and the remedy."""
 
 
 class TidegateError(Exception):
-    """Something a person can act on. `message` names the thing, `remedy` says what to do."""
+    """An error that a person can act on. `message` names the thing, `remedy` says what to do."""
 
     def __init__(self, message: str, remedy: str = ""):
         super().__init__(message)

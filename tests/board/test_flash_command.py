@@ -226,7 +226,7 @@ def test_settings_of_another_board_and_a_wrong_claim(bench: Bench, flashed: LabB
     assert "is for a board 'unix', this one is a qemu_mps2" in refused(bench, flashed, "--config", wrong)
     wrong.write_text('{"board": "qemu_mps2", "product": "another", "vendor": "tidegate.example"}')
     assert "has the product 'another', the release 'p'" in refused(bench, flashed, "--config", wrong)
-    assert "json is no trust store: " in refused(bench, flashed, "--trust", wrong)
+    assert "json is not a trust store: " in refused(bench, flashed, "--trust", wrong)
     wrong.write_text("tgc1_mistyped")
     assert "config.json: this is not a claim" in refused(bench, flashed, "--claim", wrong)
     assert "gates/{name}.json has {name} in its name" in refused(bench, flashed, "--config", "gates/{name}.json")
@@ -247,7 +247,7 @@ def test_a_full_file_system(bench: Bench, board: LabBoard) -> None:
             timeout=60,
         )
     said = refused(bench, board, *everything(bench))
-    assert "bytes free, flashing this takes" in said and "mpremote rm" in said
+    assert "bytes free, flashing this needs" in said and "mpremote rm" in said
     with Session(board.pty) as session:
         session.remove("/ballast")
     assert tidegate_flash(bench, board.pty, *everything(bench)).exit_code == 0

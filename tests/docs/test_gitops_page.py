@@ -23,10 +23,10 @@ def test_the_page_on_fleets_from_top_to_bottom(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     for expected in (
         "gate-1: now in group canary, which follows channel candidate",
-        "tidegate-gateway 1.0.0 (sequence 1) is on its way to channel stable",
+        "tidegate-gateway 1.0.0 (sequence 1) is rolled out to channel stable",
         "+ group held",
         "~ device gate-2: group default -> held",
-        "~ device gate-1, in canary (not online: it waits)",
+        "~ device gate-1, in canary (offline: it waits)",
         "The groups are as the file says.",
         "gate-1: waits: it is not online",
         "release 1.0.0 of tidegate-gateway (pinned; channel stable)",

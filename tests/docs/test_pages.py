@@ -57,7 +57,7 @@ def run_page(name: str | Path, folder: Path) -> str:
 @pytest.mark.server
 def test_the_walkthrough_from_top_to_bottom(tmp_path: Path) -> None:
     printed = run_page("walkthrough.md", tmp_path)
-    for expected in ("gate-1 is registered", "slot A boots", "1.0.1", "gate-1 answers info", "No alarm was raised"):
+    for expected in ("gate-1 is registered", "slot A boots", "1.0.1", "gate-1 answers info", "There are no alarms"):
         assert expected in printed, f"{expected!r} is missing in:\n{printed}"
 
 
@@ -65,7 +65,7 @@ def test_the_walkthrough_from_top_to_bottom(tmp_path: Path) -> None:
 @pytest.mark.server
 def test_the_page_on_enrolment_from_top_to_bottom(tmp_path: Path) -> None:
     printed = run_page("enrolment.md", tmp_path)
-    for expected in ("good for one board until", "answers info", "is called Pump.7", "is revoked", "is on the board"):
+    for expected in ("valid for one board until", "answers info", "is called Pump.7", "is revoked", "is on the board"):
         assert expected in printed, f"{expected!r} is missing in:\n{printed}"
 
 
@@ -74,7 +74,7 @@ def test_the_page_on_enrolment_from_top_to_bottom(tmp_path: Path) -> None:
 def test_the_page_on_trust_from_top_to_bottom(tmp_path: Path) -> None:
     printed = run_page("trust.md", tmp_path)
     for version in range(2, 6):
-        assert f"boards with version {version - 1} will take version {version}" in printed
+        assert f"boards with version {version - 1} will accept version {version}" in printed
         assert f"trust store version {version} is published" in printed
 
 

@@ -35,7 +35,7 @@ _BUILT_IN = {
 
 
 class Commands(click.Group):
-    """The top group: finds commands by name and turns errors on purpose into one line and exit code 1."""
+    """The top group: finds commands by name and turns expected errors into one line and exit code 1."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*_BUILT_IN, *entry_points(group="tidegate.commands").names})
@@ -64,7 +64,7 @@ class Commands(click.Group):
 
 
 def _unavailable(name: str, error: ImportError) -> click.Command:
-    """Stands in for a command whose package is incomplete, so that the others still work."""
+    """A substitute for a command that cannot be imported, so that the others still work."""
 
     @click.command(name, help=f"(cannot be loaded: {error})", context_settings={"ignore_unknown_options": True})
     @click.argument("rest", nargs=-1)
@@ -89,7 +89,7 @@ Examples:
 )
 @click.version_option(tidegate.__version__, prog_name="tidegate")
 def main() -> None:
-    """Keep MicroPython gateways up to date and answerable.
+    """Keep MicroPython gateways up to date and under control.
 
     Builds, signs and publishes releases, flashes boards, and sends signed commands.
     """

@@ -1,4 +1,4 @@
-"""Commands and their answers as text: what `tidegate cmd` reads and prints."""
+"""Commands and their answers as text, as `tidegate cmd` reads and prints them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tidegate.commands.send import is_open
 from tidegate.errors import TidegateError
 from tidegate.wire.opcodes import ROLES
 
-_WAITS = {"pending": "waits for its signature to be checked", "verified": "waits for the device to be there"}
+_WAITS = {"pending": "waits for its signature to be checked", "verified": "waits for the device to be online"}
 _BRIEF = 100  # characters of an answer in a table
 
 
@@ -40,46 +40,46 @@ class Stream:
         self.quiet = quiet
         self.printed = 0
 
-    def show(self, told: dict[str, Any]) -> None:
-        output = told.get("output") or ""
+    def show(self, command: dict[str, Any]) -> None:
+        output = command.get("output") or ""
         if not self.quiet and len(output) > self.printed:
             click.echo(output[self.printed :], nl=False)
             self.printed = len(output)
 
 
-def state(told: dict[str, Any]) -> str:
-    """One word for how it stands: the outcome once there is one."""
-    return told.get("outcome") or told["state"]
+def state(command: dict[str, Any]) -> str:
+    """One word for the state of a command: its outcome once it has one."""
+    return command.get("outcome") or command["state"]
 
 
-def ended(told: dict[str, Any], printed: int) -> None:
+def ended(command: dict[str, Any], printed: int) -> None:
     """How one command ended, after `printed` characters of its output."""
-    output, opcode, device = told.get("output") or "", told["opcode"], told["device"]
+    output, opcode, device = command.get("output") or "", command["opcode"], command["device"]
     if output[printed:]:
         say(output[printed:].rstrip("\n"))
     elif printed and not output.endswith("\n"):
         say("")
-    if told.get("missing_parts"):
-        say(f"{len(told['missing_parts'])} parts of the output did not arrive.")
-    if is_open(told):
-        say(f"{opcode} {_WAITS.get(told['state'], 'is on its way')}: {device} has not answered.")
-        say(f"Look again: tidegate cmd show {told['cti']}")
-        if told["state"] != "uplinked":
-            say(f"Take it back: tidegate cmd cancel {told['cti']}")
-        else:  # what fails before its counter is judged is not answered, but raises an alarm (docs/commands.md)
+    if command.get("missing_parts"):
+        say(f"{len(command['missing_parts'])} parts of the output did not arrive.")
+    if is_open(command):
+        say(f"{opcode} {_WAITS.get(command['state'], 'is on its way')}: {device} has not answered.")
+        say(f"Look again: tidegate cmd show {command['cti']}")
+        if command["state"] != "uplinked":
+            say(f"Withdraw it: tidegate cmd cancel {command['cti']}")
+        else:  # what fails before the counter is checked is not answered, but raises an alarm (docs/commands.md)
             say("If the device refused it unanswered, it says why in: tidegate alarms list")
-    elif told["outcome"] == "done":
-        answer = (told["result"] or {}).get("answer")
+    elif command["outcome"] == "done":
+        answer = (command["result"] or {}).get("answer")
         if answer or not output:
             facts(answer or {"answer": "done"}, title=f"{device} answers {opcode}")
-        if "back" in told:
-            say(_returned(device, told["back"]))
-    elif told["outcome"] == "failed":
-        say(f"{device} failed at {opcode}: {told['why'] or 'no reason given'}")
-    elif told["state"] == "refused":
-        say(f"{opcode} was refused by {told['history'][-1]['by'].removeprefix('device ')}: {told['why']}")
+        if "back" in command:
+            say(_returned(device, command["back"]))
+    elif command["outcome"] == "failed":
+        say(f"{device} failed at {opcode}: {command['why'] or 'no reason given'}")
+    elif command["state"] == "refused":
+        say(f"{opcode} was refused by {command['history'][-1]['by'].removeprefix('device ')}: {command['why']}")
     else:
-        say(f"{opcode} for {device} has {told['state']}: {told['why'] or 'no reason given'}")
+        say(f"{opcode} for {device} has {command['state']}: {command['why'] or 'no reason given'}")
 
 
 def _returned(device: str, back: dict[str, Any] | None) -> str:
@@ -90,22 +90,24 @@ def _returned(device: str, back: dict[str, Any] | None) -> str:
 
 
 def not_awaited(devices: Iterable[str]) -> str:
-    """What to do about devices whose restart nobody waits for any more."""
+    """What to do about devices whose restart is no longer waited for."""
     lines = [f"  {name}: tidegate device show {name}" for name in devices]
     return "\n".join([f"Stopped waiting. {len(lines)} device{'s' * (len(lines) != 1)} may still restart:", *lines])
 
 
-def left_behind(asked: Sequence[dict[str, Any]]) -> str:
-    """What to do about commands that nobody waits for any more."""
-    waiting = [told for told in asked if is_open(told)]
+def left_behind(commands: Sequence[dict[str, Any]]) -> str:
+    """What to do about commands that are no longer waited for."""
+    waiting = [command for command in commands if is_open(command)]
     lines = [f"Stopped waiting. {len(waiting)} command{'s' * (len(waiting) != 1)} may still be carried out:"]
-    for told in waiting:
-        lines.append(f"  {told['device']}: tidegate cmd show {told['cti']}   tidegate cmd cancel {told['cti']}")
+    for command in waiting:
+        lines.append(
+            f"  {command['device']}: tidegate cmd show {command['cti']}   tidegate cmd cancel {command['cti']}"
+        )
     return "\n".join(lines)
 
 
-def group(told: Sequence[dict[str, Any]], opcode: str) -> None:
-    """A line for each device, then what those put out that answered at length."""
+def group(commands: Sequence[dict[str, Any]], opcode: str) -> None:
+    """A line for each device, then the output of those that printed some."""
     table = [
         {
             "device": one["device"],
@@ -113,43 +115,43 @@ def group(told: Sequence[dict[str, Any]], opcode: str) -> None:
             "cti": one.get("cti"),
             "answer": brief(one),
         }
-        for one in told
+        for one in commands
     ]
-    rows(table, {"device": "DEVICE", "state": "STATE", "cti": "CTI", "answer": opcode.upper()}, "Nobody was asked.")
-    for one in told:
+    rows(table, {"device": "DEVICE", "state": "STATE", "cti": "CTI", "answer": opcode.upper()}, "Nothing was sent.")
+    for one in commands:
         if one.get("output"):
             say(f"\n{one['device']}:")
             say(one["output"].rstrip("\n"))
-    good = sum(one.get("outcome") == "done" for one in told)
-    say(f"\n{good} of {len(told)} done.")
+    good = sum(one.get("outcome") == "done" for one in commands)
+    say(f"\n{good} of {len(commands)} done.")
 
 
-def brief(told: dict[str, Any]) -> str:
-    """The answer in one line, or why there is none."""
-    if "error" in told:
-        return told["error"]
-    if told["outcome"] == "done":
-        answer = (told["result"] or {}).get("answer") or {}
+def brief(command: dict[str, Any]) -> str:
+    """The answer in one line, or the reason without one."""
+    if "error" in command:
+        return command["error"]
+    if command["outcome"] == "done":
+        answer = (command["result"] or {}).get("answer") or {}
         line = ", ".join(f"{name}={text(value)}" for name, value in answer.items())
-        if told.get("output_size"):
-            line = f"{told['output_size']} bytes of output" + (f", {line}" if line else "")
-        if "back" in told:
-            back = told["back"]
+        if command.get("output_size"):
+            line = f"{command['output_size']} bytes of output" + (f", {line}" if line else "")
+        if "back" in command:
+            back = command["back"]
             line += ", not back in time" if back is None else f", back after {back['after_s']:.0f} s"
         line = " ".join((line or "done").split())
         return line if len(line) <= _BRIEF else line[: _BRIEF - 1] + "…"
-    if is_open(told):
-        return _WAITS.get(told["state"], "has not answered")
-    return told["why"] or ""
+    if is_open(command):
+        return _WAITS.get(command["state"], "has not answered")
+    return command["why"] or ""
 
 
-def line(told: dict[str, Any]) -> dict[str, Any]:
+def line(command: dict[str, Any]) -> dict[str, Any]:
     """One command among many facts."""
-    way = " → ".join(step["state"] for step in told["history"])
-    return {"cti": told["cti"], "opcode": told["opcode"], "way": way, "answer": brief(told)}
+    way = " → ".join(step["state"] for step in command["history"])
+    return {"cti": command["cti"], "opcode": command["opcode"], "way": way, "answer": brief(command)}
 
 
-def listed(told: Sequence[dict[str, Any]]) -> None:
+def listed(commands: Sequence[dict[str, Any]]) -> None:
     columns = {
         "cti": "CTI",
         "device": "DEVICE",
@@ -159,42 +161,42 @@ def listed(told: Sequence[dict[str, Any]]) -> None:
         "created": "CREATED",
         "answer": "ANSWER",
     }
-    rows([{**one, "answer": brief(one)} for one in told], columns, "No command was sent.")
+    rows([{**one, "answer": brief(one)} for one in commands], columns, "No command was sent.")
 
 
-def whole(told: dict[str, Any]) -> None:
+def whole(command: dict[str, Any]) -> None:
     """One command with its history and its answer."""
     names = ("device", "opcode", "arguments", "state", "outcome", "role", "kids", "created", "expires", "why")
-    facts({name: told[name] for name in names if told.get(name) is not None}, title=f"Command {told['cti']}")
+    facts({name: command[name] for name in names if command.get(name) is not None}, title=f"Command {command['cti']}")
     say("")
-    rows(told["history"], {"at": "WHEN", "state": "STATE", "by": "BY", "why": "WHY"}, "It has no history.")
-    if told.get("output") is not None:
+    rows(command["history"], {"at": "WHEN", "state": "STATE", "by": "BY", "why": "WHY"}, "It has no history.")
+    if command.get("output") is not None:
         say("\nOutput:")
-        say(told["output"].rstrip("\n"))
-    answer = (told["result"] or {}).get("answer")
+        say(command["output"].rstrip("\n"))
+    answer = (command["result"] or {}).get("answer")
     if answer:
         say("")
         facts(answer, title="Answer")
 
 
-def offered(told: dict[str, Any]) -> dict[str, Any]:
+def offered(command: dict[str, Any]) -> dict[str, Any]:
     """{opcode: [role, limit in s, heavy, {argument: [type, least, most, default]}]} in an answer to `ops`. What is
     too long for one message comes in parts: a JSON object a line."""
-    found = dict((told["result"] or {}).get("answer") or {})
+    found = dict((command["result"] or {}).get("answer") or {})
     try:
-        for line in (told.get("output") or "").splitlines():
+        for line in (command.get("output") or "").splitlines():
             found.update(json.loads(line))
     except (ValueError, TypeError) as error:
         raise TidegateError(
-            f"the answer of {told['device']} to ops cannot be read: {error}",
-            f"Look at it: tidegate cmd show {told['cti']}",
+            f"the answer of {command['device']} to ops cannot be read: {error}",
+            f"Look at it: tidegate cmd show {command['cti']}",
         ) from None
     return {name: entry for name, entry in sorted(found.items()) if isinstance(entry, list) and len(entry) == 4}
 
 
 def opcodes(value: dict[str, Any]) -> None:
     if value["source"] == "server":
-        say(f"What {value['device']} answered on {value['at']}, as the server has kept it:\n")
+        say(f"What {value['device']} answered on {value['at']}, from the server's copy:\n")
     lines = [
         {
             "opcode": name,
@@ -209,11 +211,11 @@ def opcodes(value: dict[str, Any]) -> None:
 
 
 def _spec(name: str, spec: Sequence[Any]) -> str:
-    """One argument as it is to be given: percent=0..100, text=str 1..8, [n=20]."""
+    """One argument as people must give it: percent=0..100, text=str 1..8, [n=20]."""
     kind, bounds = spec[0], spec[1:]
     if name == "*":
         return "NAME=VALUE..."
     if kind == "bool":
         return f"[{name}={text(bounds[0])}]" if bounds else f"{name}=true|false"
-    wanted = f"{bounds[0]}..{bounds[1]}" if kind in ("int", "float") else f"{kind} of {bounds[0]} to {bounds[1]}"
-    return f"[{name}={json.dumps(bounds[2])}: {wanted}]" if len(bounds) == 3 else f"{name}={wanted}"
+    allowed = f"{bounds[0]}..{bounds[1]}" if kind in ("int", "float") else f"{kind} of {bounds[0]} to {bounds[1]}"
+    return f"[{name}={json.dumps(bounds[2])}: {allowed}]" if len(bounds) == 3 else f"{name}={allowed}"

@@ -1,4 +1,4 @@
-"""What all commands share: options, output for people and for programs, progress, errors."""
+"""Shared by all commands: options, output for people and programs, progress, errors."""
 
 from __future__ import annotations
 
@@ -88,15 +88,15 @@ def connect(server: str, token_file: Path | None) -> Server:
     return Server(server, read_token(token_file))
 
 
-yes_option = click.option("--yes", is_flag=True, help="Do not ask; needed where nobody can be asked (CI).")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask; needed without a terminal (CI).")
 
 
 def confirm(question: str, yes: bool, as_json: bool) -> None:
-    """Ask before something changes. Without a terminal nobody can answer: then it needs --yes, or nothing happens."""
+    """Ask before something changes. Without a terminal nobody can answer: then --yes is needed, or nothing happens."""
     if yes:
         return
     if as_json or not sys.stdin.isatty():
-        raise TidegateError("nobody can be asked here, and nothing was changed", "If it is what you want, add --yes")
+        raise TidegateError("there is no terminal to ask at, and nothing was changed", "To go ahead, add --yes")
     click.confirm(question, abort=True, err=True)
 
 

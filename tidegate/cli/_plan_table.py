@@ -15,7 +15,7 @@ def show_plan(plan: Sequence[dict[str, Any]], product: str) -> None:
     if any("ids" in row for row in lines):
         lines = [{**row, "ids": _named(row)} for row in lines]
         columns["ids"] = "WHICH"
-    rows(lines, columns, f"The server knows no device of {product}.")
+    rows(lines, columns, f"The server has no devices of {product}.")
 
 
 def _gets(row: dict[str, Any]) -> str:

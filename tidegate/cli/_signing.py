@@ -1,4 +1,4 @@
-"""The options by which a command learns who signs: key files, or a program that has the key."""
+"""The options that say who signs: key files, or a program that has the key."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tidegate.cli._common import FILE
 from tidegate.trust import external_signer, keys
 
 
-def signing_options(whose: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """--key, --signer and --public, as `signers`: a list of Key. `whose`: the role, for the help."""
+def signing_options(role: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """--key, --signer and --public, as `signers`: a list of Key. `role`: of the keys, for the help."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
@@ -34,7 +34,7 @@ def signing_options(whose: str) -> Callable[[Callable[..., Any]], Callable[..., 
                 multiple=True,
                 help="Program that signs its standard input, in place of --key; with --public.",
             ),
-            click.option("--key", "key_files", type=FILE, multiple=True, help=f"{whose} key; repeat it for several."),
+            click.option("--key", "key_files", type=FILE, multiple=True, help=f"{role} key; repeat it for several."),
         ):
             wrapped = option(wrapped)
         return wrapped

@@ -1,4 +1,4 @@
-"""`tidegate alarms`: what devices raised."""
+"""`tidegate alarms`: alarms of devices."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Examples:
 )
 @click.option("--device", "device_id", metavar="ID", help="Only those of one device.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many.")
-@click.option("--trace", is_flag=True, help="Show what crashed devices kept of it: trace, task, last log lines.")
+@click.option("--trace", is_flag=True, help="Show what crashed devices saved: trace, task, last log lines.")
 @server_options
 @json_option
 def list_(device_id: str | None, limit: int, trace: bool, server: str, token_file: Path | None, as_json: bool) -> None:
@@ -37,7 +37,7 @@ def list_(device_id: str | None, limit: int, trace: bool, server: str, token_fil
         answer = api.records(device_id, "alarms", limit) if device_id else api.alarms(limit)
 
     def show(value: Any) -> None:
-        rows(value["alarms"], _COLUMNS, "No alarm was raised.")
+        rows(value["alarms"], _COLUMNS, "There are no alarms.")
         traced = [one for one in value["alarms"] if one.get("trace")]
         if traced and not trace:
             say(f"\n{len(traced)} of them came with a trace: --trace shows it.")

@@ -1,4 +1,4 @@
-"""`tidegate device claim` and its kin: how a board becomes a device, and how it stops being one."""
+"""`tidegate device claim` and related commands: how a board becomes a device, and how it stops being one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Seconds(click.ParamType):
             return value
         found = re.fullmatch(r"([0-9]{1,9})([smhd]?)", value)
         if found is None:
-            self.fail(f"{value!r} is no time; write 90s, 30m, 12h or 7d", param, ctx)
+            self.fail(f"{value!r} is not a time span; write 90s, 30m, 12h or 7d", param, ctx)
         return int(found[1]) * _UNITS[found[2] or "s"]
 
 
@@ -47,16 +47,14 @@ Examples:
   tidegate device claim --trust trust.cbor --out pump.claim --group pumps --board qemu_mps2 --expires 12h
   tidegate device claim --trust trust.cbor --out again.claim --device gate-7"""
 )
-@click.option(
-    "--trust", "trust_file", type=FILE, required=True, help="The trust store the board may take, and no other."
-)
+@click.option("--trust", "trust_file", type=FILE, required=True, help="The only trust store that the board may accept.")
 @click.option("--out", type=FILE, help="Write the claim there (0600) instead of showing it.")
 @click.option("--device", metavar="ID", help="Only for this device: new credentials, or back after a revocation.")
-@click.option("--name", help="What the device is called. Default: nothing but its id.")
+@click.option("--name", help="The device's name. Default: none but its id.")
 @click.option("--group", help="The device's group. Default: default.")
 @click.option("--board", help="Only for boards of this kind.")
 @click.option("--product", help="Only for this product.")
-@click.option("--expires", "expires_s", type=Seconds(), default="7d", show_default=True, help="How long it is good.")
+@click.option("--expires", "expires_s", type=Seconds(), default="7d", show_default=True, help="How long it is valid.")
 @server_options
 @json_option
 def claim(
@@ -66,7 +64,7 @@ def claim(
     server: str,
     token_file: Path | None,
     as_json: bool,
-    **wanted: Any,
+    **restrictions: Any,
 ) -> None:
     """Make a claim: the right of one board to become a device, once.
 
@@ -76,7 +74,7 @@ def claim(
     trust_store.decode(store)
     if out:
         check_folder(out)
-    given = {name: value for name, value in wanted.items() if value is not None}
+    given = {name: value for name, value in restrictions.items() if value is not None}
     with connect(server, token_file) as api:
         answer = api.new_claim({**given, "expires_s": expires_s})
     text = enrolment.complete(answer.pop("claim"), store).text
@@ -85,7 +83,7 @@ def claim(
             write_atomic(out, text.encode() + b"\n", mode=0o600)
         except TidegateError as error:
             raise TidegateError(
-                f"{error.message}, so nobody has the claim {answer['id']}",
+                f"{error.message}, so the claim {answer['id']} is lost",
                 f"Revoke it with `tidegate device unclaim {answer['id']}` and make another",
             ) from error
         answer["file"] = str(out)
@@ -93,8 +91,8 @@ def claim(
         answer["claim"] = text
 
     def show(value: dict[str, Any]) -> None:
-        whose = f" of {value['device']}" if value["device"] else ""
-        say(f"Claim {value['id']}{whose}, good for one board until {value['expires']}")
+        owner = f" of {value['device']}" if value["device"] else ""
+        say(f"Claim {value['id']}{owner}, valid for one board until {value['expires']}")
         say(f"Claim file: {out}" if out else f"Claim, shown only now: {text}")
 
     emit(answer, as_json, show)
@@ -144,9 +142,9 @@ Examples:
 @server_options
 @json_option
 def revoke(device_id: str, server: str, token_file: Path | None, as_json: bool) -> None:
-    """Put device ID out at once: its connection is cut, its credentials, offers and waiting commands are void.
+    """Revoke device ID at once: its connection is cut, its credentials, offers and waiting commands are void.
 
-    It stays on the list. `device claim --device ID` takes it back.
+    It stays on the list. `device claim --device ID` admits it again.
     """
     with connect(server, token_file) as api:
         answer = api.revoke_device(device_id)
@@ -164,7 +162,7 @@ Examples:
 @server_options
 @json_option
 def rename(device_id: str, name: str, server: str, token_file: Path | None, as_json: bool) -> None:
-    """Call device ID by NAME, which is then as good as its id. An empty NAME takes the name away."""
+    """Give device ID the name NAME, which may be used like its id. An empty NAME removes the name."""
     with connect(server, token_file) as api:
         answer = api.rename_device(device_id, name or None)
     emit(answer, as_json, lambda value: say(f"{value['id']} is called {value['name'] or 'by its id'}"))

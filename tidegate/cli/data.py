@@ -33,7 +33,7 @@ Examples:
 @click.option("--version", required=True, help="For people, like 1.4.0.")
 @click.option("--sequence", type=int, required=True, help="Decides what is newer: higher than any before of this NAME.")
 @click.option("--out", type=FOLDER, required=True, help="New folder for the data release.")
-@click.option("--product", default=DEFAULT_PRODUCT, show_default=True, help="What the devices are.")
+@click.option("--product", default=DEFAULT_PRODUCT, show_default=True, help="The devices' product.")
 @click.option("--vendor", default=DEFAULT_VENDOR, show_default=True, help="The vendor's domain.")
 @json_option
 def build(

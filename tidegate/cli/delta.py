@@ -16,7 +16,7 @@ from tidegate.release.inspect import patch_facts
 
 @click.group()
 def delta() -> None:
-    """Make, apply and look into patches, and make them smaller. The format: docs/patch-format.md."""
+    """Make, apply and inspect patches, and make them smaller. The format: docs/patch-format.md."""
 
 
 @delta.command(
@@ -29,7 +29,7 @@ Examples:
 @click.argument("patch", type=FILE)
 @json_option
 def make(old: Path, new: Path, patch: Path, as_json: bool) -> None:
-    """Write to PATCH what turns OLD into NEW."""
+    """Write the patch that turns OLD into NEW to PATCH."""
     before = read_limited(old, patches.MAX_SIZE, "old file")
     after = read_limited(new, patches.MAX_SIZE, "new file")
     with progress("making", quiet=as_json) as tell:
@@ -58,7 +58,7 @@ Examples:
 @click.argument("new", type=FILE)
 @json_option
 def apply(old: Path, patch: Path, new: Path, as_json: bool) -> None:
-    """Write to NEW what PATCH makes of OLD. A patch that does not fit exactly leaves no NEW."""
+    """Apply PATCH to OLD and write NEW. A patch that does not fit exactly leaves no NEW."""
     before = read_limited(old, patches.MAX_SIZE, "old file")
     data = read_limited(patch, patches.MAX_SIZE, "patch")
     with progress("applying", quiet=as_json) as tell:
@@ -75,7 +75,7 @@ Examples:
 @click.argument("patch", type=FILE)
 @json_option
 def info(patch: Path, as_json: bool) -> None:
-    """Show what PATCH is between and what its operations do."""
+    """Show the files that PATCH is between, and what its operations do."""
     data = read_limited(patch, patches.MAX_SIZE, "patch")
     emit({"size": len(data), **patch_facts(data)}, as_json, facts)
 

@@ -1,4 +1,4 @@
-"""`tidegate device`: the boards a server knows."""
+"""`tidegate device`: the devices of a server."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ def list_(server: str, token_file: Path | None, as_json: bool) -> None:
             }
             for entry in value["devices"]
         ]
-        rows(lines, _COLUMNS, "No device is known. Make a claim for one: `tidegate device claim`.")
+        rows(lines, _COLUMNS, "There are no devices. Make a claim for one: `tidegate device claim`.")
 
     emit(answer, as_json, show)
 
 
 def _presence(entry: dict[str, Any]) -> str:
-    """Whether it is there; and what a person should look into."""
+    """Whether it is online, and what a person should check."""
     if entry.get("revoked"):
         return "revoked"
     there = "yes" if entry.get("online") else "no"
@@ -92,7 +92,7 @@ Examples:
 @server_options
 @json_option
 def show(device_id: str, server: str, token_file: Path | None, as_json: bool) -> None:
-    """Show all the server knows of device ID: version, update, reports, telemetry, alarms."""
+    """Show all that the server knows about device ID: version, update, reports, telemetry, alarms."""
     with connect(server, token_file) as api:
         answer = api.device(device_id)
     emit(
@@ -116,7 +116,7 @@ Examples:
 def add(
     device_id: str, board: str, product: str, out: Path | None, server: str, token_file: Path | None, as_json: bool
 ) -> None:
-    """Register device ID and get its MQTT password and CoAP key, which the server tells only this once."""
+    """Register device ID and get its MQTT password and CoAP key, which the server shows only this once."""
     if out:
         check_folder(out)
     with connect(server, token_file) as api:

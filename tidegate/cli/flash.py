@@ -48,7 +48,7 @@ Examples:
 @click.argument("names", metavar="[PORT]...", nargs=-1)
 @click.option("--auto", is_flag=True, help="The only board on USB that fits; refused when there are several.")
 @click.option("--all", "every", is_flag=True, help="Every board on USB that fits, all at once.")
-@click.option("--board", "board_name", required=True, help="What board it is; another one is refused.")
+@click.option("--board", "board_name", required=True, help="The board; any other is refused.")
 @click.option("--release", "release_dir", type=FOLDER, help="Release whose image to install.")
 @click.option("--trust", "trust_file", type=FILE, help="Trust store: the keys the board accepts.")
 @click.option("--config", "config_file", type=FILE, help="Settings, JSON (docs/config.md).")
@@ -60,12 +60,12 @@ Examples:
 @click.option("--client-cert", type=FILE, help="The gateway's own certificate, where the broker asks for one.")
 @click.option("--client-key", type=FILE, help="Its private key.")
 @click.option(
-    "--slots", type=click.Choice(KINDS), help="Where images are kept. Default: as before, or the board's way."
+    "--slots", type=click.Choice(KINDS), help="Where images are stored. Default: as before, or the board's default."
 )
 @click.option(
     "--verify", type=click.Choice(VERIFY), help="What a slot must have at every boot. Default: as before, or digest."
 )
-@click.option("--wipe", is_flag=True, help="Forget counters, staged updates and kept reports.")
+@click.option("--wipe", is_flag=True, help="Erase counters, staged updates and stored reports.")
 @click.option("--verify-only", is_flag=True, help="Change nothing; exit code 1 if the board differs.")
 @click.option("--source", type=FOLDER, help="Project folder with firmware/ and boards/. Default: around here.")
 @json_option
@@ -91,8 +91,8 @@ def flash(
 ) -> None:
     """Put loader, trust store, settings and image on the board at PORT, and reset it.
 
-    Everything is read back and compared; what is right already stays as it is. If the cable is pulled, run it again:
-    it continues. Until the end the board boots what it booted before.
+    Everything is read back and compared; what the board has already is not written again. If the cable is pulled, run
+    it again: it continues. Until the end the board boots what it booted before.
     """
     if (client_cert is None) != (client_key is None):
         raise click.UsageError("--client-cert and --client-key go together")
@@ -155,12 +155,12 @@ def _several(names: list[str], request: Request, verify_only: bool, as_json: boo
             say(f"{done.port}: {_in_short(done)}")
 
     def work(port: str) -> Any:
-        def told(what: str, done: int, total: int) -> None:
+        def report(what: str, done: int, total: int) -> None:
             stop.check()
             tell(port, what, done, total)
 
         stop.check()
-        return verify_board(port, request) if verify_only else flash_board(port, request, told)
+        return verify_board(port, request) if verify_only else flash_board(port, request, report)
 
     with lines(names, quiet=as_json) as tell:
         results = many.each(names, work, ended, stop)
@@ -171,8 +171,8 @@ def _several(names: list[str], request: Request, verify_only: bool, as_json: boo
     emit({"boards": [_plain(done) for done in results], "failed": len(bad)}, as_json, lambda _: _table(results))
     if bad:
         raise TidegateError(
-            f"{len(bad)} of {len(results)} boards {'are not as asked' if verify_only else 'failed'}: {', '.join(bad)}",
-            "Put right what is said of them and run the command again; what is done already is not done twice",
+            f"{len(bad)} of {len(results)} boards {'differ' if verify_only else 'failed'}: {', '.join(bad)}",
+            "Correct that and run the command again; what is done already is not done twice",
         )
 
 
@@ -180,7 +180,7 @@ def _in_short(done: Done) -> str:
     if done.failed:
         return f"{done.error}. {done.remedy}"
     if isinstance(done.answer, list):
-        return "; ".join(done.answer) or "as asked"
+        return "; ".join(done.answer) or "no differences"
     return f"done in {done.seconds:.0f} s, {len(done.answer.written)} written, {len(done.answer.kept)} unchanged"
 
 
@@ -222,6 +222,6 @@ def _show(outcome: Outcome) -> None:
 def _verify(port: str, request: Request, as_json: bool) -> None:
     differences = verify_board(port, request)
     answer = {"port": port, "differences": differences}
-    emit(answer, as_json, lambda _: say("\n".join(f"{port}: {line}" for line in differences or ["as asked"])))
+    emit(answer, as_json, lambda _: say("\n".join(f"{port}: {line}" for line in differences or ["no differences"])))
     if differences:
-        raise TidegateError(f"{port} is not as asked", "Flash it without --verify-only")
+        raise TidegateError(f"{port} differs", "Flash it without --verify-only")

@@ -1,4 +1,4 @@
-"""`tidegate diff` and `tidegate apply`: a fleet as a file says (docs/gitops.md)."""
+"""`tidegate diff` and `tidegate apply`: compare a fleet with a file, and make it so (docs/gitops.md)."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ Examples:
   tidegate diff -f fleet.yaml --json
 
 \b
-Exit codes: 0 no difference, 3 there are differences, 1 it could not be found out, 2 wrong usage."""
+Exit codes: 0 no difference, 3 there are differences, 1 the comparison failed, 2 wrong usage."""
 )
 @_FILE
 @_PRODUCT
 @server_options
 @json_option
 def diff(path: Path, product: str, server: str, token_file: Path | None, as_json: bool) -> None:
-    """Show what is different from the file: groups, what they follow, who is in them, and settings of devices.
+    """Show what differs from the file: groups, what they follow, their devices, and settings of devices.
 
     Needs a token with the scope read, and changes nothing.
     """
@@ -82,7 +82,7 @@ def apply(
     token_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Show what is different from the file, ask, and make it so. Doing it again changes nothing.
+    """Show what differs from the file, ask, and change it. Repeating it changes nothing.
 
     Groups are changed on the server, all at once; the token needs the scopes read and rollout, and command for
     settings, which are signed here with --key and set by each device as a whole or not at all.
@@ -126,7 +126,7 @@ def _show_ends(ended: list[Outcome]) -> None:
     waiting = [one.device for one in ended if one.state == "waiting"]
     wrong = [one.device for one in ended if one.state in ("refused", "failed")]
     if waiting:
-        say(f"{len(waiting)} wait; apply again when they are there: {' '.join(waiting)}")
+        say(f"{len(waiting)} wait; apply again when they are online: {' '.join(waiting)}")
     if wrong:
         say(f"{len(wrong)} are not as the file says: {' '.join(wrong)}")
 
@@ -160,14 +160,14 @@ def _show(plan: Plan, path: Path) -> None:
         else:
             say(f"~ {whose}: {change['what']} {_text(change['from'])} -> {_text(change['to'])}")
     for one in plan.settings:
-        there = "" if one.online else " (not online: it waits)"
+        there = "" if one.online else " (offline: it waits)"
         say(f"~ device {one.device}, in {one.group}{there}:")
         for key, (old, new) in one.keys.items():
             say(f"    {key}: {'not known' if old is None else old} -> {new}")
 
 
 def _show_settings(whose: str, old: dict[str, Any], new: dict[str, Any]) -> None:
-    """What is declared, as the server keeps it for people to see."""
+    """The declared settings, which the server stores for people."""
     for key in sorted(set(old) | set(new)):
         if old.get(key) != new.get(key):
             to = new.get(key, "not declared any more; devices keep what they have")

@@ -1,4 +1,4 @@
-"""`tidegate group`: devices that are looked after alike."""
+"""`tidegate group`: groups of devices."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def list_(server: str, token_file: Path | None, as_json: bool) -> None:
     def show(value: list[dict[str, Any]]) -> None:
         lines = [{**one, "follows": follows(one), "settings": len(one["settings"])} for one in value]
         columns = {"name": "GROUP", "follows": "FOLLOWS", "devices": "DEVICES", "settings": "SETTINGS"}
-        rows(lines, columns, "There is no group.")
+        rows(lines, columns, "There are no groups.")
 
     emit(answer, as_json, show)
 
@@ -60,7 +60,7 @@ def show(name: str, server: str, token_file: Path | None, as_json: bool) -> None
         lines = [{**one, "offer": _offer(one)} for one in value["members"]]
         columns = {"id": "DEVICE", "name": "NAME", "board": "BOARD", "online": "ONLINE"}
         columns |= {"version": "RUNS", "offer": "OFFER"}
-        rows(lines, columns, "No device is in it.")
+        rows(lines, columns, "It has no devices.")
 
     emit({**found, "members": members}, as_json, display)
 
@@ -75,8 +75,8 @@ Examples:
 )
 @click.argument("name")
 @click.option("--channel", help="Follow this channel.")
-@click.option("--release", "version", help="Pin it to this version, whatever the channel holds.")
-@click.option("--follow", is_flag=True, help="Pin it no more: what the channel holds counts again.")
+@click.option("--release", "version", help="Pin it to this version, whatever its channel has.")
+@click.option("--follow", is_flag=True, help="Unpin it: it follows its channel again.")
 @click.option("--product", default=DEFAULT_PRODUCT, show_default=True, help="The product of --release.")
 @server_options
 @json_option
@@ -109,11 +109,11 @@ Examples:
   tidegate device move gate-7 gate-8 --group canary"""
 )
 @click.argument("device_ids", metavar="ID...", nargs=-1, required=True)
-@click.option("--group", "name", required=True, help="The group they come into.")
+@click.option("--group", "name", required=True, help="Their new group.")
 @server_options
 @json_option
 def move(device_ids: tuple[str, ...], name: str, server: str, token_file: Path | None, as_json: bool) -> None:
-    """Put devices into another group; what they are offered follows from it. Needs a token with the scope rollout."""
+    """Move devices to another group, which decides what they are offered. Needs a token with the scope rollout."""
     with connect(server, token_file) as api:
         answer = api.change_groups(None, {}, dict.fromkeys(device_ids, name))
     found = next(one for one in answer["groups"] if one["name"] == name)
@@ -121,7 +121,7 @@ def move(device_ids: tuple[str, ...], name: str, server: str, token_file: Path |
 
 
 def follows(entry: dict[str, Any]) -> str:
-    """What decides the offers of a group's devices, for people."""
+    """What a group's devices are offered, for people."""
     release = entry["release"]
     if release:
         return f"release {release['version']} of {release['product']} (pinned; channel {entry['channel']})"

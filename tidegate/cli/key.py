@@ -16,7 +16,7 @@ from tidegate.trust import keys
 def key() -> None:
     """Make and show signing keys.
 
-    A key has one role: a release key signs what boards install, a command key signs what they are asked,
+    A key has one role: a release key signs what boards install, a command key signs what they execute,
     a root key signs changes of the trust store.
     """
 

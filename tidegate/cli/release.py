@@ -48,7 +48,7 @@ _PREVIOUS = click.option(
 
 @click.group()
 def release() -> None:
-    """Build, sign, verify, look into, publish and fetch releases."""
+    """Build, sign, verify, inspect, publish and fetch releases."""
 
 
 @release.command(
@@ -113,7 +113,7 @@ Examples:
   tidegate release publish releases/1.0.0-again"""
 )
 @click.argument("old", metavar="OLD_DIR", type=FOLDER)
-@click.option("--sequence", type=int, required=True, help="Higher than any before: going back is going on.")
+@click.option("--sequence", type=int, required=True, help="Higher than any before, although the image is old.")
 @click.option(
     "--previous", "previous_dirs", type=FOLDER, multiple=True, help="What devices run now, for patches; newest first."
 )
@@ -122,8 +122,8 @@ Examples:
 def rollback(old: Path, sequence: int, previous_dirs: tuple[Path, ...], out: Path, as_json: bool) -> None:
     """Make a release of the old images in OLD_DIR, byte for byte, under a newer sequence number.
 
-    Devices refuse anything older than what they confirmed. So the way back is the old image under a new number,
-    signed and published as any release; what lies between is refused from then on.
+    Devices refuse anything older than what they confirmed. So to go back, publish the old image under a new number,
+    signed like any release; devices then refuse the releases in between.
     """
     notes: list[str] = []
     made = rollback_release(
@@ -155,7 +155,7 @@ Examples:
 def sign(folder: Path, signers: list[keys.Key], as_json: bool) -> None:
     """Sign the release in DIR: one manifest for each board. The key stays where it is.
 
-    A key that no file holds signs by a program: --signer 'COMMAND' gets what is to be signed on its standard input and
+    For a key that is not in a file, a program signs: --signer 'COMMAND' gets what to sign on its standard input and
     writes the signature to its standard output (docs/signing.md). It is verified before anything is written.
     """
     found = load_release(folder)
@@ -205,7 +205,7 @@ Examples:
   tidegate release verify releases/1.1.0 --trust trust.cbor --previous releases/1.0.0"""
 )
 @click.argument("folder", metavar="DIR", type=FOLDER)
-@click.option("--trust", "trust_file", type=FILE, required=True, help="The trust store that boards hold.")
+@click.option("--trust", "trust_file", type=FILE, required=True, help="The trust store of the boards.")
 @_PREVIOUS
 @json_option
 def verify(folder: Path, trust_file: Path, previous_dirs: tuple[Path, ...], as_json: bool) -> None:
@@ -235,7 +235,7 @@ Examples:
 @click.argument("file", type=ANY_PATH)
 @json_option
 def inspect(file: Path, as_json: bool) -> None:
-    """Show what FILE is and says: a release folder, manifest, image, patch, trust store or command."""
+    """Show what FILE is and contains: a release folder, manifest, image, patch, trust store or command."""
     emit(inspect_file(file), as_json, facts)
 
 
@@ -262,7 +262,7 @@ def publish(
 ) -> None:
     """Show what devices would get, ask, upload the signed release in DIR; the server offers it to them.
 
-    Repeating it is harmless, and goes on where it was cut off: what the server has is not sent again.
+    Repeating it is harmless, and continues where it was cut off: what the server has is not sent again.
     """
     found = load_release(folder)
     if trust_file:
@@ -324,7 +324,7 @@ def fetch(
 ) -> None:
     """Download published releases, to build the next one against: `release build --previous OUT/1`.
 
-    It needs the scope publish. Where nothing was published yet, OUT is an empty folder.
+    Needs a token with the scope publish. If nothing was published yet, OUT is an empty folder.
     """
     trust = stores.load(trust_file) if trust_file else None
     with connect(server, token_file) as api, progress("downloading", quiet=as_json) as tell:
@@ -338,7 +338,7 @@ def fetch(
             trust=trust,
             progress=tell,
         )
-    told = [{"folder": str(one.folder), "version": one.version, "sequence": one.sequence} for one in found]
+    answer = [{"folder": str(one.folder), "version": one.version, "sequence": one.sequence} for one in found]
 
     def show(value: list[dict[str, Any]]) -> None:
         for one in value:
@@ -346,4 +346,4 @@ def fetch(
         if not value:
             say(f"no such release of {product} is published on {server}; {out} is empty")
 
-    emit(told, as_json, show)
+    emit(answer, as_json, show)

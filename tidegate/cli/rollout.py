@@ -1,4 +1,4 @@
-"""`tidegate rollout`: bring a published release to the devices of a channel or a group."""
+"""`tidegate rollout`: roll a published release out to the devices of a channel or a group."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _GROUP = click.option("--group", "group_name", help="One group instead, which is
 
 @click.group()
 def rollout() -> None:
-    """Bring a published release to devices, see how far it is, stop it."""
+    """Roll a published release out to devices, watch it, stop it."""
 
 
 @rollout.command(
@@ -69,7 +69,7 @@ def start(
 
     def show(value: dict[str, Any]) -> None:
         again = "" if value["started"] else " already"
-        say(f"{product} {version} (sequence {value['sequence']}) is on its way to {_named(where)}{again}")
+        say(f"{product} {version} (sequence {value['sequence']}) is rolled out to {_named(where)}{again}")
         _show_counts(value)
 
     emit({**answer, "plan": plan}, as_json, show)
@@ -86,7 +86,7 @@ Examples:
 @server_options
 @json_option
 def status(version: str | None, product: str, server: str, token_file: Path | None, as_json: bool) -> None:
-    """Show what is on its way to whom; with VERSION, how each device stands: waiting, offered, running or failed."""
+    """Show what is rolled out to whom; with VERSION, the state of each device: waiting, offered, running or failed."""
     with connect(server, token_file) as api:
         answer: Any = api.rollout(product, version) if version else api.rollouts(product)
 
@@ -97,12 +97,12 @@ def status(version: str | None, product: str, server: str, token_file: Path | No
         ]
         columns = {"version": "VERSION", "sequence": "SEQUENCE", "channels": "CHANNELS", "groups": "PINNED GROUPS"}
         columns |= {"waiting": "WAITING", "offered": "OFFERED", "running": "RUNNING", "failed": "FAILED"}
-        rows(lines, columns, f"No release of {product} is on its way to any device.")
+        rows(lines, columns, f"No release of {product} is rolled out to any device.")
 
     def show_one(value: dict[str, Any]) -> None:
         places = [f"channel {name}" for name in value["channels"]] + [f"group {name}" for name in value["groups"]]
-        say(f"{product} {version} (sequence {value['sequence']}): {', '.join(places) or 'offered to nobody'}")
-        rows(value["devices"], _COLUMNS, "It concerns no device.")
+        say(f"{product} {version} (sequence {value['sequence']}): {', '.join(places) or 'not offered to any device'}")
+        rows(value["devices"], _COLUMNS, "It has no devices.")
         _show_counts(value)
 
     emit(answer, as_json, show_one if version else show_all)
@@ -131,10 +131,10 @@ def stop(
     token_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Offer VERSION to nobody more by way of the group or channel.
+    """Stop offering VERSION through the group or channel.
 
-    Devices that run it keep it, and one that is at it may finish: to bring them back, make a release of the old image
-    (`tidegate release rollback`).
+    Devices that run it keep it, and one that is updating may finish: to bring them back, make a release of the old
+    image (`tidegate release rollback`).
     """
     where = _where(group_name, channel)
     with connect(server, token_file) as api:
@@ -142,7 +142,7 @@ def stop(
         answer = api.change_rollout("stop", product, version, where)
 
     def show(value: dict[str, Any]) -> None:
-        say(f"{product} {version} is no more on its way to {_named(where)}")
+        say(f"{product} {version} is no longer rolled out to {_named(where)}")
         _show_counts(value)
 
     emit(answer, as_json, show)
@@ -160,6 +160,6 @@ def _named(where: dict[str, str]) -> str:
 
 def _show_counts(value: dict[str, Any]) -> None:
     counts = value["counts"]
-    told = ", ".join(f"{count} {state}" for state, count in counts.items() if state != "none")
-    others = f"; {counts['none']} offered nothing of it" if counts["none"] else ""
-    say(f"devices: {told}{others}")
+    states = ", ".join(f"{count} {state}" for state, count in counts.items() if state != "none")
+    others = f"; {counts['none']} not offered it" if counts["none"] else ""
+    say(f"devices: {states}{others}")

@@ -1,4 +1,4 @@
-"""`tidegate device telemetry`: what a device measured."""
+"""`tidegate device telemetry`: a device's measurements."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ Examples:
 @click.option("--until", type=Moment(), help="Before this.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="At most so many values.")
 @click.option("--last", is_flag=True, help="The newest value of each measurement, and what the streams lost.")
-@click.option("--follow", is_flag=True, help="Go on with what comes in, until Ctrl-C; with --json one object a line.")
+@click.option(
+    "--follow", is_flag=True, help="Print values as they arrive, until Ctrl-C; with --json one object a line."
+)
 @server_options
 @json_option
 def telemetry(
@@ -75,11 +77,11 @@ def telemetry(
     token_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Show what device ID measured, newest first."""
+    """Show the measurements of device ID, newest first."""
     if follow and (last or until):
-        raise click.UsageError("--follow goes on for ever: use it without --last and --until")
-    wanted = {"stream": stream, "name": name, "since": since, "until": until}
-    query = {key: value for key, value in wanted.items() if value is not None}
+        raise click.UsageError("--follow never ends: use it without --last and --until")
+    filters = {"stream": stream, "name": name, "since": since, "until": until}
+    query = {key: value for key, value in filters.items() if value is not None}
     with connect(server, token_file) as api:
         if last:
             emit(api.telemetry_last(device_id, query), as_json, _show_last)
@@ -87,11 +89,15 @@ def telemetry(
             _follow(api, device_id, query, limit, as_json)
         else:
             found = list(api.telemetry(device_id, query, limit))
-            emit({"telemetry": found}, as_json, lambda _: rows(found, _COLUMNS, "Nothing was measured in that time."))
+            emit(
+                {"telemetry": found},
+                as_json,
+                lambda _: rows(found, _COLUMNS, "There are no measurements then."),
+            )
 
 
 def _show_last(value: dict[str, Any]) -> None:
-    rows(value["last"], _COLUMNS, "Nothing was measured yet.")
+    rows(value["last"], _COLUMNS, "There are no measurements yet.")
     if value["streams"]:
         say("")
         rows(value["streams"], _STREAMS, "")

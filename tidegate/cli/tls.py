@@ -19,16 +19,16 @@ _folder = click.option(
     type=FOLDER,
     default="tls",
     show_default=True,
-    help="Folder with the authority's ca.crt and ca.key; what is made goes there too.",
+    help="Folder with the authority's ca.crt and ca.key; new files are written there, too.",
 )
 
 
 @click.group()
 def tls() -> None:
-    """Make the certificates that gateways and server know each other by.
+    """Make the certificates by which gateways and server authenticate each other.
 
-    One authority of your own issues the server's certificate, and if you want them the gateways'. Boards are flashed
-    with the authority's certificate (tidegate flash --ca) and trust nobody else.
+    Your own authority issues the server's certificate and, if you like, those of the gateways. Boards are flashed with
+    the authority's certificate (tidegate flash --ca) and trust no other.
     """
 
 
@@ -38,7 +38,7 @@ Examples:
   tidegate tls authority --dir tls"""
 )
 @_folder
-@click.option("--name", default="Tidegate fleet", show_default=True, help="What it calls itself.")
+@click.option("--name", default="Tidegate fleet", show_default=True, help="Its common name.")
 @click.option(
     "--days",
     type=click.IntRange(1, 36500),
@@ -48,7 +48,7 @@ Examples:
 )
 @json_option
 def authority(folder: Path, name: str, days: int, as_json: bool) -> None:
-    """Make an authority: ca.crt for everybody, ca.key for nobody but you."""
+    """Make an authority: ca.crt is public, ca.key stays with you."""
     made = certificates.authority(name, certificates.Lifetime.of(days))
     _save(made, folder, AUTHORITY, as_json, "keep the key off the server")
 
@@ -92,7 +92,7 @@ Examples:
 )
 @json_option
 def device(folder: Path, device: str, days: int, as_json: bool) -> None:
-    """Issue DEVICE.crt and DEVICE.key for a gateway, for brokers that ask for a client certificate."""
+    """Issue DEVICE.crt and DEVICE.key for a gateway, for brokers that require a client certificate."""
     if device in (AUTHORITY, "server") or not DEVICE_ID.fits(device):
         raise click.BadParameter(f"{DEVICE_ID.refusal(device)}; use {DEVICE_ID.rule}", param_hint="DEVICE")
     made = certificates.issue_device(_load(folder), device, certificates.Lifetime.of(days))

@@ -1,4 +1,4 @@
-"""`tidegate trust`: the trust store that boards and the server hold, and how it is changed over the air."""
+"""`tidegate trust`: the trust store of boards and server, and how it is changed over the air."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class _Threshold(click.ParamType):
 _THRESHOLDS = click.option(
     "--threshold", "thresholds", type=_Threshold(), multiple=True, help="How many keys of a role must sign; repeat it."
 )
-_OLD = click.option("--old", "old_file", type=FILE, required=True, help="The trust store that boards hold now.")
+_OLD = click.option("--old", "old_file", type=FILE, required=True, help="The trust store of the boards now.")
 
 
 @click.group()
 def trust() -> None:
     """Make, show and change trust stores: the public keys a board accepts, each with its role.
 
-    A board takes a new store over the air when the root keys of the old one and of the new one signed it.
+    A board accepts a new store over the air if the root keys of the old store and of the new one signed it.
     """
 
 
@@ -108,7 +108,7 @@ def rotate(
     out: Path,
     as_json: bool,
 ) -> None:
-    """Propose the version after the trust store OLD. Nobody has signed it yet: `tidegate trust sign` does."""
+    """Propose the version after the trust store OLD, unsigned; `tidegate trust sign` adds signatures."""
     if not added and not removed and not thresholds:
         raise click.UsageError("Nothing would change: name what with --add, --remove or --threshold.")
     if out.exists():
@@ -120,7 +120,7 @@ def rotate(
     store = rotation.succeed(old, [keys.load(file) for file in added], map(_kid, removed), dict(thresholds))
     update = rotation.propose(store)
     write_atomic(out, update)
-    _tell(update, old, out, as_json)
+    _show_proposal(update, old, out, as_json)
 
 
 @trust.command(
@@ -134,7 +134,7 @@ Examples:
 @signing_options("Root")
 @json_option
 def sign(file: Path, signers: list[keys.Key], as_json: bool) -> None:
-    """Add root signatures to UPDATE. The file may travel from one key's holder to the next."""
+    """Add root signatures to UPDATE. The file may travel from one key holder to the next."""
     update = rotation.sign(rotation.load(file), signers)
     write_atomic(file, update)
     signed = [kid.hex() for kid in rotation.signers(update)]
@@ -157,14 +157,14 @@ Examples:
 @click.option("--out", type=FILE, help="Write the new trust store here: for new boards, and for the next rotation.")
 @json_option
 def verify(file: Path, old_file: Path, out: Path | None, as_json: bool) -> None:
-    """Check UPDATE as a board will that has the old trust store."""
+    """Check UPDATE as a board with the old trust store will."""
     store = rotation.verify(rotation.load(file), stores.load(old_file))
     if out is not None:
         write_atomic(out, stores.encode(store))
     emit(
         trust_facts(store),
         as_json,
-        lambda _: say(f"{file}: boards with version {store.version - 1} will take version {store.version}"),
+        lambda _: say(f"{file}: boards with version {store.version - 1} will accept version {store.version}"),
     )
 
 
@@ -177,7 +177,7 @@ Examples:
 @server_options
 @json_option
 def publish(file: Path, server: str, token_file: Path | None, as_json: bool) -> None:
-    """Give UPDATE to the server, which checks it and hands it to the boards. Repeating it is harmless."""
+    """Give UPDATE to the server, which checks it and sends it to the boards. Repeating it is harmless."""
     update = rotation.load(file)
     with connect(server, token_file) as api:
         answer = api.publish_trust(update)
@@ -186,7 +186,7 @@ def publish(file: Path, server: str, token_file: Path | None, as_json: bool) -> 
         say(f"trust store version {value['version']} is published on {server}")
         for offer in value["withdrawn"]:
             say(f"  {offer['product']} {offer['version']} for {offer['board']} is no longer offered: too few of its")
-            say("  signatures are by keys that are left; sign and publish a release with a newer sequence number")
+            say("  signatures are by remaining keys; sign and publish a release with a newer sequence number")
 
     emit(answer, as_json, show)
 
@@ -202,7 +202,7 @@ def _kid(text: str) -> bytes:
     return keys.load(text).kid
 
 
-def _tell(update: bytes, old: stores.TrustStore, out: Path, as_json: bool) -> None:
+def _show_proposal(update: bytes, old: stores.TrustStore, out: Path, as_json: bool) -> None:
     store, missing = rotation.store_of(update), rotation.missing(update, old)
 
     def show(_: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ def test_from_a_claim_to_a_revoked_device(cli: Cli, server: Running, key_folder:
     words = ("--trust", store, *server.options)
     made = cli("device", "claim", "--name", "gate-7", "--expires", "12h", "--out", out, *words)
     assert made.exit_code == 0, made.stderr
-    assert "good for one board until" in made.stdout and str(out) in made.stdout
+    assert "valid for one board until" in made.stdout and str(out) in made.stdout
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     claim = enrolment.parse(out.read_text())
     assert claim.trust == enrolment.trust_fingerprint(store.read_bytes())

@@ -104,7 +104,7 @@ def test_the_command_line_shows_history(filled):
     assert 28 <= len(rows["telemetry"]) <= 30
     last = run(filled, "t-api", "--last")
     assert "PACKS LOST" in last.stdout and "open" in last.stdout
-    assert "Nothing was measured" in run(filled, "t-api", "--name", "none").stdout
+    assert "There are no measurements" in run(filled, "t-api", "--name", "none").stdout
     assert json.loads(run(filled, "t-api", "--last", "--json").stdout)["streams"]
     for wrong in (["--since", "soon"], ["--follow", "--last"], ["--limit", "0"]):
         assert run(filled, "t-api", *wrong).returncode == 2

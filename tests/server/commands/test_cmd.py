@@ -177,7 +177,7 @@ def test_what_a_device_offers(fleet):
     assert "log.tail" in said and "[n=20: 1..200]" in said and "operate" in said and "10 s, heavy" in said
     assert "percent=0..100" in said and "now=true|false" in said and "name=str of 1 to 8" in said
     kept = run(fleet, "cmd", "ops", "gw-2")
-    assert "as the server has kept it" in kept and "valve.set" in kept
+    assert "from the server's copy" in kept and "valve.set" in kept
     told = json.loads(run(fleet, "cmd", "ops", "gw-2", "--json"))
     assert (told["source"], told["opcodes"]) == ("server", OPS)
     assert json.loads(run(fleet, "cmd", "ops", "gw-2", "--key", "command.jwk", "--json"))["source"] == "device"

@@ -51,14 +51,14 @@ def test_a_canary_group_from_its_making_to_the_rollout_for_all(start, ring):
     assert "canary" in run(server, "group", "list") and "channel candidate" in run(server, "group", "list")
 
     server.publish(second)
-    assert "no more on its way to channel stable" in run(
+    assert "no longer rolled out to channel stable" in run(
         server, "rollout", "stop", "1.1.0", "--channel", "stable", "--yes"
     )
     assert "add --yes" in run(server, "rollout", "start", "1.1.0", "--group", "canary", code=1)
     said = run(server, "rollout", "start", "1.1.0", "--group", "canary", "--yes")
     patch = len(next(data for data in second["payloads"].values() if data != second["image"]))
     assert f"a patch of {patch} bytes" in said and "nothing: its group follows the channel stable" in said
-    assert "on its way to group canary" in said
+    assert "rolled out to group canary" in said
     shown = run(server, "group", "show", "canary")
     assert "release 1.1.0 of tidegate-gateway (pinned; channel candidate)" in shown and "gw-1" in shown
     assert "gw-2" not in shown and "1.1.0 " in shown
@@ -75,11 +75,11 @@ def test_a_canary_group_from_its_making_to_the_rollout_for_all(start, ring):
     assert "name one" in run(server, "group", "set", "canary", "--follow", "--release", "1.0.0", code=2)
     assert "not both" in run(server, "rollout", "start", "1.1.0", "--group", "a", "--channel", "b", "--yes", code=2)
 
-    assert "on its way to channel stable" in run(server, "rollout", "start", "1.1.0", "--yes")
+    assert "rolled out to channel stable" in run(server, "rollout", "start", "1.1.0", "--yes")
     told = asked(server, "rollout", "start", "1.1.0", "--channel", "stable", "--yes")
     assert told["started"] is False and {row["gets"] for row in told["plan"]} == {"patch", "nothing"}
     everything = {one["version"]: one for one in asked(server, "rollout", "status")}
     assert everything["1.1.0"]["channels"] == ["stable"] and everything["1.1.0"]["sequence"] == 2
     assert "1.1.0" in run(server, "rollout", "status")
-    assert "No release of other is on its way" in run(server, "rollout", "status", "--product", "other")
+    assert "No release of other is rolled out" in run(server, "rollout", "status", "--product", "other")
     assert "not published" in run(server, "rollout", "status", "7.7.7", code=1)
