@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from lab import Installation
-from shared_board import BOARD, CHANGES, DEVICE
+from shared_board import BOARD, DEVICE
 
 UPDATE_S = 60
 TABLE = '{"temperature": [[0, %s], [4095, %s]]}'  # readings and what they stand for, in Cel
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """A board with the example application, which takes a table; 1.1.0 is built and signed, not published."""
-    with Installation(tmp_path_factory.mktemp("e2e") / "place") as made:
-        made.make_keys()
-        made.start_server()
-        made.copy_source()
-        made.build("1.0.0", 1)
-        made.flash(made.add_board(DEVICE), DEVICE, "1.0.0")
-        made.wait_running(DEVICE, "1.0.0", 60)
-        made.change(CHANGES / "1.1.0.diff")
-        made.build("1.1.0", 2, previous="1.0.0")
-        yield made
 
 
 def release(place: Installation, sequence: int, table: str) -> Path:

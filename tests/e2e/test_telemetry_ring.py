@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cbor2
+import counter_app
 import paho.mqtt.client as mqtt
 import programs
 import pytest
@@ -27,36 +28,6 @@ from tidegate.flash.serial_session import Session
 
 CUTS_AWAY = int(os.environ.get("TIDEGATE_CUTS", "4"))  # while the broker is away
 CUTS_SENDING = max(2, CUTS_AWAY // 3)  # while the board sends what it kept
-COUNTER = '''"""Counts: {boot} * 100000 + n, n from 0 at each start."""
-
-from gate.agent import Agent
-from gate.telemetry.streams import Measure, Stream
-
-_next = [0]
-
-
-def _boot():
-    try:
-        with open("/boots") as file:
-            boot = int(file.read()) + 1
-    except OSError:
-        boot = 1
-    with open("/boots", "w") as file:
-        file.write(str(boot))
-    return boot
-
-
-def count():
-    value = _next[0]
-    _next[0] += 1
-    print("counted", value)
-    return value
-
-
-def start(boot):
-    _next[0] = _boot() * 100000
-    Agent(boot, (Stream("count", Measure("n", "count", count), period_ms=100),)).run()
-'''
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +120,7 @@ def test_what_was_on_flash_arrives_whatever_is_cut(place: Installation, record_p
     print(f"seed {seed} (TIDEGATE_SEED={seed} repeats the moments)")
     record_property("seed", seed)
     moments = random.Random(seed)
-    place.put_application(COUNTER)
+    place.put_application(counter_app.source())
     place.build("2.0.0", 9)
     port = free_port()
     mqtt_host = json.loads((place.folder / f"{DEVICE}.config.json").read_text())["mqtt"]["host"]

@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
+import counter_app
 import pytest
 from lab import Installation, attacker
 from lab.processes import ROOT
@@ -22,37 +23,6 @@ from shared_board import DEVICE
 
 OLD = "5d1d285"  # the last one whose agent is imported as `tidegate`
 WAIT_S = 120
-# Counts: boot * 100000 + n, n from 0 at each start. {package}: how the agent is imported.
-COUNTER = """
-from {package}.agent import Agent
-from {streams} import Measure, Stream
-
-_next = [0]
-
-
-def _boot():
-    try:
-        with open("/boots") as file:
-            boot = int(file.read()) + 1
-    except OSError:
-        boot = 1
-    with open("/boots", "w") as file:
-        file.write(str(boot))
-    return boot
-
-
-def count():
-    value = _next[0]
-    _next[0] += 1
-    print("counted", value)
-    return value
-
-
-def start(boot):
-    _next[0] = _boot() * 100000
-    print("agent", {package!r}, {version!r})
-    Agent(boot, (Stream("count", Measure("n", "count", count), period_ms=50),), health=lambda: {healthy}).run()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +33,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         made.make_keys()
         made.start_server()
         made.copy_source()
-        made.put_application(
-            COUNTER.format(package="tidegate", streams="tidegate.streams", version="1.0.0", healthy=True)
-        )
+        made.put_application(counter_app.source(period_ms=50, before_rooms=True))
         made.build("1.0.0", 1)
         board = made.add_board(DEVICE, firmware=root / "build/qemu_mps2/firmware.elf")
         made.flash(board, DEVICE, "1.0.0")
@@ -115,8 +83,7 @@ def publish(
     place: Installation, version: str, sequence: int, previous: tuple[str, ...] = (), healthy: bool = True
 ) -> None:
     """Build, sign and publish a release of this tree."""
-    names = {"package": "gate", "streams": "gate.telemetry.streams"}
-    place.put_application(COUNTER.format(**names, version=version, healthy=healthy))
+    place.put_application(counter_app.source(version, period_ms=50, healthy=healthy))
     place.build(version, sequence, previous=previous)
     place.publish(version)
 

@@ -1,12 +1,11 @@
 """What the MQTT tests share: clients, the control port, and waiting for something to happen."""
 
 import asyncio
-import socket
 
-from check import Skip, equal, ground, network, settings, true
+from check import Skip, ground, network, settings, true
 from mqtt import Client, MqttError
+from peer_control import HOST, control
 
-HOST = settings.get("host")
 PROGRAM_S = 40  # no test takes longer; a client that hangs fails instead
 
 
@@ -19,25 +18,6 @@ def run(coroutine):
     finally:
         if hasattr(asyncio, "sleep_ms"):  # MicroPython keeps the tasks of a loop that ended with an error
             asyncio.new_event_loop()
-
-
-def control(line):
-    """One order to the host's side of the test; returns its answer."""
-    link = socket.socket()
-    try:
-        link.connect(socket.getaddrinfo(HOST, int(settings["control"]))[0][-1])
-        link.send(line.encode() + b"\n")
-        answer = b""
-        while not answer.endswith(b"\n"):
-            part = link.recv(256)
-            if not part:
-                break
-            answer += part
-    finally:
-        link.close()
-    verdict, _, text = answer.decode().strip().partition(" ")
-    equal(verdict, "ok", "control's answer to %r: %r" % (line, text))
-    return text
 
 
 def client(name, broker="mosquitto", password=None, **options):

@@ -1,15 +1,15 @@
 """A board that is to enrol, and what the enrolment tests ask of the host's side."""
 
 import json
-import socket
 
+import peer_control
 from check import equal, network, settings, skip
 from gate import console
 from gate.enrolment import enrol
 from gate.settings.config import Config
+from peer_control import HOST
 from sim_board import Reset
 
-HOST = settings.get("host")
 lines = []  # what the console said
 
 
@@ -77,21 +77,7 @@ def control(line):
     if not HOST:
         skip("needs the peers that conftest.py starts")
     network()
-    link = socket.socket()
-    try:
-        link.connect(socket.getaddrinfo(HOST, int(settings["control"]))[0][-1])
-        link.send(line.encode() + b"\n")
-        answer = b""
-        while not answer.endswith(b"\n"):
-            part = link.recv(256)
-            if not part:
-                break
-            answer += part
-    finally:
-        link.close()
-    verdict, _, text = answer.decode().strip().partition(" ")
-    equal(verdict, "ok", "control's answer to %r: %r" % (line, text))
-    return text
+    return peer_control.control(line)
 
 
 def put(folder, name, data):

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import databases
 import pytest
 import sqlalchemy as sa
 from alembic import command as alembic_command
@@ -22,30 +21,10 @@ CTI = bytes(7) + b"\x01"
 HOUR_MS = 3_600_000
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    with databases.postgresql() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path) -> str:
-    """Of an empty database."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'tidegate.db'}"
-    found = request.getfixturevalue("cluster")
-    admin = sa.create_engine(found)
-    with admin.begin() as connection:
-        connection.execute(sa.text("DROP SCHEMA public CASCADE"))
-        connection.execute(sa.text("CREATE SCHEMA public"))
-    admin.dispose()
-    return found
-
-
 @pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    migrate(url)
-    store = Store(url)
+def store(empty: str) -> Iterator[Store]:
+    migrate(empty)
+    store = Store(empty)
     with store.write() as session:
         session.add(Device(id="gw-1", board="unix", product="p", password_hash="x", online=True))
     yield store
@@ -396,10 +375,10 @@ def test_old_ones_are_forgotten_with_all_that_belongs_to_them(store, monkeypatch
         assert session.scalar(sa.select(sa.func.count()).select_from(CommandPart)) == 3
 
 
-def test_commands_of_older_versions_are_taken_along_and_back(url):
+def test_commands_of_older_versions_are_taken_along_and_back(empty):
     config = AlembicConfig()
     config.set_main_option("script_location", str(engine.Path(engine.__file__).parent / "migrations"))
-    database = engine._make_engine(url, foreign_keys=False)  # as `migrate` does
+    database = engine._make_engine(empty, foreign_keys=False)  # as `migrate` does
 
     def go(where: str, back: bool = False) -> None:
         with database.execution_options(tidegate_write=True).begin() as connection:
@@ -424,9 +403,9 @@ def test_commands_of_older_versions_are_taken_along_and_back(url):
             connection.execute(
                 tables.tables["command"].insert().values(**told, state=state, created_at=at, expires_at=2**50)
             )
-    migrate(url)
-    migrate(url)
-    store = Store(url)
+    migrate(empty)
+    migrate(empty)
+    store = Store(empty)
     with store.read() as session:
         rows = session.scalars(sa.select(Command).order_by(Command.id)).all()
         assert [row.state for row in rows] == ["pending", "uplinked", "confirmed", "confirmed", "refused", "expired"]
@@ -442,5 +421,5 @@ def test_commands_of_older_versions_are_taken_along_and_back(url):
     with database.begin() as connection:
         found = connection.execute(sa.text("SELECT state, message FROM command ORDER BY id")).all()
     assert [row[0] for row in found] == [*states, "expired"] and bytes(found[-1][1]) == b""
-    migrate(url)
+    migrate(empty)
     database.dispose()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from at_once import together
 from sqlalchemy import select
 
 from ota_server.run import device_login
@@ -28,23 +27,6 @@ def test_the_migrations_make_the_models(url):
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
-
-
-def together(count: int, work) -> None:
-    errors = []
-
-    def run(number: int) -> None:
-        try:
-            work(number)
-        except Exception as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(n,)) for n in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
 
 
 def test_counters_are_exact_and_the_chain_is_whole_with_many_writers(url):

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from typing import Any
 
-import databases
 import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
+from at_once import together
 
 from ota_server.security import audit
 from ota_server.store import Store, alarms, commands, engine, migrate, now_ms, retention, telemetry
@@ -23,26 +22,6 @@ from tidegate.wire.cbor import dumps
 
 BASE = "urn:dev:org:tidegate:gw-1:"
 DAY_MS = 86_400_000
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    with databases.postgresql() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def empty(request: pytest.FixtureRequest, tmp_path) -> str:
-    """The URL of a database without tables."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'tidegate.db'}"
-    url = request.getfixturevalue("cluster")
-    admin = sa.create_engine(url)
-    with admin.begin() as connection:
-        connection.execute(sa.text("DROP SCHEMA public CASCADE"))
-        connection.execute(sa.text("CREATE SCHEMA public"))
-    admin.dispose()
-    return url
 
 
 @pytest.fixture
@@ -271,23 +250,6 @@ def test_retention_by_age_and_by_rows_in_batches(store):
         assert {row.name: row.points for row in telemetry.series(session, "gw-1")} == {"old": 0, "new": 7}
     take(store, [{-2: BASE, 0: "new", 2: 99.0}])
     assert values(store)[-1] == 99.0
-
-
-def together(count: int, work) -> None:
-    errors: list[Exception] = []
-
-    def run(number: int) -> None:
-        try:
-            work(number)
-        except Exception as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(n,)) for n in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
 
 
 def test_many_workers_file_each_pack_once(store):
