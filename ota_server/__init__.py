@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from flask import Flask, Response, request
 
-from ota_server import api, errors, web
+from ota_server import api, web
 from ota_server.config import MAX_JSON_BODY, Config
 from ota_server.releases.payloads import Payloads
 from ota_server.security.credentials import Keys
@@ -25,7 +25,7 @@ def create_app(
     """The WSGI application. Makes the data folder and the database tables if they are not there.
 
     `wake` is set whenever the API leaves work for the MQTT worker; a worker in another process finds it by itself, a
-    little later. `dismiss(device id)` cuts the device's connection to the broker inside, if there is one.
+    little later. `dismiss(device id)` closes the device's connection to the embedded broker, if there is one.
     """
     config.data.mkdir(parents=True, exist_ok=True)
     if store is None:
@@ -39,9 +39,8 @@ def create_app(
     app.extensions["payloads"] = Payloads(config.payloads, config.max_payload)
     app.extensions["coap_keys"] = Keys(config.coap_secret)
     app.extensions["dismiss"] = dismiss
-    app.extensions["enrol_limit"] = api.enrol.init_limit()
+    app.extensions["enrol_limit"] = api.enrol.make_limit()
     app.extensions["wake"] = wake or threading.Event()
-    errors.init_app(app)
     api.init_app(app)
     web.init_app(app)
     app.after_request(_harden)

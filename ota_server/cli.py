@@ -1,4 +1,4 @@
-"""Commands of `tidegate` that run or look after a server. They work on its data folder, on the server's own machine."""
+"""Commands of `tidegate` that run or manage a server. They work on its data folder, on the server's own machine."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command()
 @data_option
 @click.option("--http", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="API and status page.")
-@click.option("--mqtt", default="127.0.0.1:1883", show_default=True, metavar="HOST:PORT", help="The broker inside.")
-@click.option("--coap", metavar="HOST:PORT", help="Speak CoAP there too (UDP; its own port is 5683). Off without it.")
+@click.option("--mqtt", default="127.0.0.1:1883", show_default=True, metavar="HOST:PORT", help="The embedded broker.")
+@click.option("--coap", metavar="HOST:PORT", help="Speak CoAP there too (UDP; the usual port is 5683). Off by default.")
 @click.option(
     "--broker",
     metavar="URL",
     envvar="TIDEGATE_BROKER_URL",
-    help="Use this broker (mqtt://USER@HOST:PORT, mqtts:// for TLS) and none inside. Give a password in the environment"
-    " variable TIDEGATE_BROKER_URL or by --broker-password-file, not here, where others see it.",
+    help="Use this broker (mqtt://USER@HOST:PORT, mqtts:// for TLS) in place of the embedded one. Give a password in"
+    " the environment variable TIDEGATE_BROKER_URL or by --broker-password-file, not here, where other users see it.",
 )
 @click.option(
     "--broker-password-file",
@@ -63,13 +63,13 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
     "mosquitto_dir",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Keep mosquitto's password and access files in DIR current as devices are registered.",
+    help="Update mosquitto's password and access files in DIR as devices are registered.",
 )
 @click.option(
     "--dynamic",
     is_flag=True,
-    help="--broker is mosquitto with its dynamic security plugin: keep its users current over MQTT. With --mosquitto"
-    " DIR the plugin's file there is written again if it is lost.",
+    help="--broker is mosquitto with its dynamic security plugin: update its users over MQTT. With --mosquitto"
+    " DIR the plugin's file is written there again if it is lost.",
 )
 @click.option(
     "--trust",
@@ -88,19 +88,15 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.IntRange(1, 10**9),
     default=KEEP_TELEMETRY,
     show_default=True,
-    help="Values kept of each device; the oldest go first.",
+    help="Values stored per device; the oldest are deleted first.",
 )
-@click.option(
-    "--tls-cert", type=FILE, help="PEM: --http and --mqtt speak TLS, and nothing else. `tidegate tls server` makes one."
-)
+@click.option("--tls-cert", type=FILE, help="PEM: --http and --mqtt speak only TLS. `tidegate tls server` makes one.")
 @click.option("--tls-key", type=FILE, help="Its private key.")
 @click.option(
-    "--tls-client-ca", type=FILE, help="Gateways must show the broker inside a certificate of this authority."
+    "--tls-client-ca", type=FILE, help="Gateways must show the embedded broker a certificate of this authority."
 )
-@click.option(
-    "--broker-ca", type=FILE, help="The authority behind --broker mqtts://..., if it is none the system knows."
-)
-@click.option("--verbose", is_flag=True, help="Log what happens, not only what goes wrong.")
+@click.option("--broker-ca", type=FILE, help="The authority of --broker mqtts://..., if the system does not trust it.")
+@click.option("--verbose", is_flag=True, help="Log every event, not only problems.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
 def serve(
     data: Path,
@@ -121,7 +117,7 @@ def serve(
     verbose: bool,
     as_json: bool,
 ) -> None:
-    """Run the server: HTTP API, status page, MQTT worker, and a broker of its own unless --broker names one.
+    """Run the server: HTTP API, status page, MQTT worker, and an embedded broker unless --broker names another.
 
     The first start makes the database and an admin token (DATA/admin.token). Port 0 takes any free port; the real
     addresses are printed and written to DATA/serve.json. Ctrl-C stops it.
@@ -139,11 +135,9 @@ def serve(
         stream=sys.stderr,
     )
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    os.umask(0o077)  # database, payloads and secrets are nobody else's business
+    os.umask(0o077)  # other users must not read the database, payloads and secrets
     if dynamic and broker is None:
-        raise TidegateError(
-            "--dynamic needs --broker", "Or leave it out: the broker inside looks after its users itself"
-        )
+        raise TidegateError("--dynamic needs --broker", "Leave it out: the embedded broker manages its users itself")
     keep: dict[str, Any] = {"keep_days": keep_days, "keep_rows": keep_rows}
     config = Config(data=data, mosquitto_dir=mosquitto_dir, dynamic=dynamic, **keep)
     listen = Address.parse(http), Address.parse(mqtt)
@@ -164,7 +158,7 @@ def serve(
             click.echo(json.dumps(addresses))
         else:
             click.echo(f"http  {addresses['http']}   status page: {addresses['http']}/#token=TOKEN")
-            click.echo(f"mqtt  {addresses['mqtt']}" + ("" if broker is None else "   (not ours)"))
+            click.echo(f"mqtt  {addresses['mqtt']}" + ("" if broker is None else "   (external broker)"))
             if "coap" in addresses:
                 click.echo(f"coap  {addresses['coap']}")
             click.echo(f"admin token: {config.admin_token}")
@@ -211,7 +205,7 @@ def token() -> None:
 )
 @click.option("--out", type=FILE, help="Write it to this file (0600), print nothing.")
 def token_new(data: Path, name: str, scopes: tuple[str, ...], channels: tuple[str, ...], out: Path | None) -> None:
-    """Make a token and show it, this once.
+    """Make a token and show it: this is the only time that it is readable.
 
     \b
     Examples:
@@ -234,7 +228,7 @@ def token_new(data: Path, name: str, scopes: tuple[str, ...], channels: tuple[st
 @data_option
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 def token_list(data: Path, as_json: bool) -> None:
-    """Show names and scopes; the tokens themselves are not kept.
+    """Show names and scopes; the tokens themselves are not stored.
 
     \b
     Example:
@@ -263,7 +257,7 @@ def token_list(data: Path, as_json: bool) -> None:
 @data_option
 @click.argument("number", type=int)
 def token_revoke(data: Path, number: int) -> None:
-    """Make the token with this number (see `token list`) useless at once.
+    """Revoke the token with this number (see `token list`), at once.
 
     \b
     Example:
@@ -272,7 +266,7 @@ def token_revoke(data: Path, number: int) -> None:
     with prepare(Config(data=data)).write() as session:
         row = session.get(Token, number)
         if row is None or row.revoked_at is not None:
-            raise TidegateError(f"there is no live token {number}", "See: tidegate token list")
+            raise TidegateError(f"token {number} does not exist or was revoked", "See: tidegate token list")
         row.revoked_at = now_ms()
         log_of_acts.record(session, _me(), "token.revoke", row.name, id=number)
     click.echo(f"token {number} is revoked")
@@ -280,16 +274,14 @@ def token_revoke(data: Path, number: int) -> None:
 
 @click.command()
 @data_option
-@click.option(
-    "--dynamic", is_flag=True, help="For mosquitto's dynamic security plugin, which the server then commands."
-)
-@click.option("--plugin", type=FILE, help="With --dynamic: the plugin, if it is not where packages put it.")
+@click.option("--dynamic", is_flag=True, help="For mosquitto's dynamic security plugin, which the server then manages.")
+@click.option("--plugin", type=FILE, help="With --dynamic: the plugin's path, if it is not where packages install it.")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 def mosquitto(data: Path, dynamic: bool, plugin: Path | None, folder: Path) -> None:
-    """Write what mosquitto needs in place of the broker inside: users, access list, and a configuration to start from.
+    """Write what mosquitto needs to replace the embedded broker: users, access list, and a configuration to start from.
 
-    With --dynamic the users are in a file of mosquitto's plugin. It is written only where there is none: all devices
-    with their passwords' hashes. From then on the plugin keeps it, and `tidegate serve --dynamic` what is in it.
+    With --dynamic the users are in a file of mosquitto's plugin: all devices with the hashes of their passwords. An
+    existing file is not overwritten. From then on the plugin owns it, and `tidegate serve --dynamic` updates it.
 
     \b
     Examples:
@@ -304,13 +296,13 @@ def mosquitto(data: Path, dynamic: bool, plugin: Path | None, folder: Path) -> N
     elif broker_files.write_dynamic(folder, config, prepare(config), plugin):
         click.echo(f"wrote {folder}/{broker_files.PLUGIN_FILE}; {start}")
     else:
-        click.echo(f"kept {folder}/{broker_files.PLUGIN_FILE}, which is the plugin's; to have it anew, delete it first")
+        click.echo(f"{folder}/{broker_files.PLUGIN_FILE} exists and was not changed; delete it first to write it again")
 
 
 @click.command()
 @data_option
 def audit(data: Path) -> None:
-    """Check the audit log: whether each entry still follows from the one before it.
+    """Check the audit log: that each entry follows from the one before it.
 
     \b
     Example:

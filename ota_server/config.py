@@ -1,4 +1,4 @@
-"""What a server is told at start, and the limits it holds everyone to."""
+"""What a server is configured with at its start, and its limits."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ MAX_COMMAND = 1024  # docs/wire.cddl
 MAX_PAGE = 500  # rows in one answer
 DEFAULT_PAGE = 50
 
-KEEP_TELEMETRY = 20_000  # values a device
+KEEP_TELEMETRY = 20_000  # values of a device
 KEEP_TELEMETRY_DAYS = 90.0  # both are only defaults: `tidegate serve --keep-days`, `--keep-rows`
 KEEP_REPORTS = 1_000
 KEEP_ALARMS = 500
 KEEP_COMMANDS = 500
 
-DATABASE_URL = "TIDEGATE_DATABASE_URL"  # in the environment, since it has a password in it
+DATABASE_URL = "TIDEGATE_DATABASE_URL"  # an environment variable, since it contains a password
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Config:
     max_payload_store: int = MAX_PAYLOAD_STORE
     keep_days: float = KEEP_TELEMETRY_DAYS
     keep_rows: int = KEEP_TELEMETRY
-    mosquitto_dir: Path | None = None  # where password and access files of an outside broker are kept current
-    dynamic: bool = False  # the outside broker is mosquitto with its dynamic security plugin, which we command
+    mosquitto_dir: Path | None = None  # where password and access files of an outside broker are updated
+    dynamic: bool = False  # that broker is mosquitto with its dynamic security plugin, which this server manages
 
     def __post_init__(self) -> None:
         # Flask takes a relative path as one below its own package, everything else as one below the working folder.
@@ -63,10 +63,10 @@ class Config:
 
     @property
     def coap_secret(self) -> Path:
-        """What the CoAP keys of all devices are derived from, with what the database has of each."""
+        """The secret from which, with a salt from the database, each device's CoAP key is derived."""
         return self.data / "coap.secret"
 
     @property
     def addresses(self) -> Path:
-        """Where a running server writes the addresses it really listens on."""
+        """Where a running server writes the real addresses that it listens on."""
         return self.data / "serve.json"

@@ -20,18 +20,20 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ota_server import create_app
 from ota_server.broker import Access, EmbeddedBroker
-from ota_server.coap import CoapServer, Keys
-from ota_server.commands.policy import Relay
+from ota_server.coap import CoapServer
+from ota_server.commands.policy import CommandPolicy
 from ota_server.config import Config
 from ota_server.errors import is_storage_full
 from ota_server.http.server import HttpServer
-from ota_server.mqtt import mosquitto_files
+from ota_server.mqtt import client, mosquitto_files
 from ota_server.mqtt.dynsec_worker import Accounts
-from ota_server.mqtt.worker import BrokerUrl, MqttWorker, client_id
+from ota_server.mqtt.url import BrokerUrl
+from ota_server.mqtt.worker import MqttWorker
 from ota_server.releases import trust as releases_trust
 from ota_server.releases.payloads import Payloads
 from ota_server.security import audit, passwords, tokens
-from ota_server.store import Store, devices, migrate
+from ota_server.security.credentials import Keys
+from ota_server.store import Store, downlink, migrate
 from ota_server.store.models import Device, Token
 from ota_server.store.retention import Keep
 from ota_server.tls_context import Tls, client_of
@@ -99,7 +101,7 @@ def install_trust(config: Config, file: Path) -> None:
 
 
 def device_login(store: Store, user: str, password: bytes) -> bool:
-    """Whether this is a registered device with its password. An unknown or revoked one takes as long to refuse."""
+    """Whether this is a registered device with its password. Refusing an unknown or revoked device takes as long."""
     with store.read() as session:
         known = select(Device.password_hash).where(Device.id == user, Device.revoked_at.is_(None))
         stored = session.scalar(known)
@@ -136,8 +138,10 @@ class Server:
         self._web: HttpServer | None = None
 
     def start(self) -> dict[str, str]:
-        """Open everything; returns {"http": url, "mqtt": url} with the real ports, also written to serve.json. There is
-        "coap" too where it was asked for."""
+        """Open everything and return the addresses, which serve.json has too.
+
+        They are {"http": url, "mqtt": url} with the real ports, and "coap" if it was requested.
+        """
         signal.signal(signal.SIGTERM, _leave)
         store = self._store = prepare(self._config)
         self._lock = _only_one(self._config.data)
@@ -147,19 +151,19 @@ class Server:
             scheme, tls = ("mqtts", self._tls.own_client()) if self._tls else ("mqtt", None)
             broker = BrokerUrl(f"{scheme}://{mosquitto_files.SERVER_USER}@{self._start_broker(store, own)}", own, tls)
             with store.write() as session:
-                devices.forget_sent_offers(session)  # a broker that just started remembers none
+                downlink.forget_sent(session)  # a broker that has just started has no retained messages
         else:
             broker = BrokerUrl(self._broker_url, own, client_of(self._broker_ca))
             mosquitto_files.refresh(self._config, store)
         if self._config.dynamic:
             keys = Keys(self._config.coap_secret)
-            self._accounts = Accounts(store, keys, broker, client_id(own, "access"))
+            self._accounts = Accounts(store, keys, broker, client.id_of(own, "access"))
             self._accounts.start()
         keep = Keep(self._config.keep_days, self._config.keep_rows)
-        self._worker = MqttWorker(store, broker, wake, client_id(own), Relay(self._config), keep)
+        self._worker = MqttWorker(store, broker, wake, client.id_of(own), CommandPolicy(self._config), keep)
         self._worker.start()
         if not self._worker.wait_ready(BROKER_WAIT_S):
-            log.warning("the broker at %s is not there yet; trying on", broker)
+            log.warning("the broker at %s is not reachable yet; the server tries again and again", broker)
         coap = {} if self._coap_address is None else {"coap": self._start_coap(store, wake, self._coap_address)}
         self._web = self._start_web(store, wake)
         address = f"{self._web.scheme}://{Address(*self._web.address)}"
@@ -214,8 +218,8 @@ class Server:
 
     def _start_coap(self, store: Store, wake: threading.Event, address: Address) -> str:
         payloads = Payloads(self._config.payloads, self._config.max_payload)
-        keys, relay = Keys(self._config.coap_secret), Relay(self._config)
-        coap = CoapServer(store, payloads, keys, relay, (address.host, address.port), wake.set)
+        keys, policy = Keys(self._config.coap_secret), CommandPolicy(self._config)
+        coap = CoapServer(store, payloads, keys, policy, (address.host, address.port), wake.set)
         try:
             listening = coap.start()
         except OSError as error:

@@ -15,8 +15,11 @@ CIPHERS = "ECDHE+CHACHA20:ECDHE+AESGCM"  # of TLS 1.2; those of 1.3 are all good
 
 @dataclass(frozen=True)
 class Tls:
-    """Files in PEM. certificate: the server's, those between it and its authority below it. client_ca: gateways must
-    show a certificate of this authority, with their id as its common name."""
+    """The certificate and key of the server, files in PEM.
+
+    certificate: the server's, with those between it and its authority below it. client_ca: gateways must show a
+    certificate of this authority, with their id as its common name.
+    """
 
     certificate: Path
     key: Path

@@ -13,7 +13,9 @@ from ota_server.api import (
     enrol,
     groups,
     health,
+    openapi,
     payloads,
+    problems,
     releases,
     rollouts,
     status,
@@ -23,7 +25,9 @@ from ota_server.api import (
 
 
 def init_app(app: Flask) -> None:
+    problems.init_app(app)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(payloads.blueprint)
+    app.register_blueprint(openapi.blueprint, url_prefix="/api/v1")
     for module in (releases, rollouts, groups, data, trust, devices, enrol, telemetry, commands, alarms, audit, status):
         app.register_blueprint(module.blueprint, url_prefix="/api/v1")

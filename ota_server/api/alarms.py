@@ -7,7 +7,9 @@ from typing import Any
 from flask import Blueprint
 
 from ota_server.api import context, serialize
-from ota_server.security.tokens import requires
+from ota_server.api.auth import requires
+from ota_server.api.shapes import Page
+from ota_server.api.validate import takes
 from ota_server.store import alarms
 
 blueprint = Blueprint("alarms", __name__)
@@ -15,7 +17,9 @@ blueprint = Blueprint("alarms", __name__)
 
 @blueprint.get("/alarms")
 @requires("read")
-def list_alarms() -> dict[str, Any]:
+@takes(query=Page)
+def list_alarms(query: Page) -> dict[str, Any]:
+    """Alarms of all devices and of the server, newest first, and the counters."""
     with context.store().read() as session:
-        rows = alarms.listed(session, context.limit(), since=context.since())
+        rows = alarms.listed(session, query.rows, since=query.since)
         return {"alarms": [serialize.alarm(row) for row in rows], "counters": alarms.counters(session)}

@@ -8,8 +8,10 @@ from flask import Blueprint
 from sqlalchemy import select
 
 from ota_server.api import context, serialize
+from ota_server.api.auth import requires
+from ota_server.api.shapes import Page
+from ota_server.api.validate import takes
 from ota_server.security import audit
-from ota_server.security.tokens import requires
 from ota_server.store.models import Audit
 
 blueprint = Blueprint("audit", __name__)
@@ -17,9 +19,11 @@ blueprint = Blueprint("audit", __name__)
 
 @blueprint.get("/audit")
 @requires("admin")
-def show() -> dict[str, Any]:
+@takes(query=Page)
+def show(query: Page) -> dict[str, Any]:
+    """The log of privileged acts, newest first, and whether its chain is whole."""
     with context.store().read() as session:
-        wanted = select(Audit).where(Audit.id > context.since()).order_by(Audit.id.desc()).limit(context.limit())
+        rows = select(Audit).where(Audit.id > query.since).order_by(Audit.id.desc()).limit(query.rows)
         broken = audit.first_break(session)
         return {
             "whole": broken is None,
@@ -34,6 +38,6 @@ def show() -> dict[str, Any]:
                     "detail": row.detail,
                     "hash": row.hash,
                 }
-                for row in session.scalars(wanted)
+                for row in session.scalars(rows)
             ],
         }

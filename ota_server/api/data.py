@@ -7,8 +7,11 @@ from typing import Any
 from flask import Blueprint, g
 
 from ota_server.api import context, serialize
-from ota_server.releases import accept_data
-from ota_server.security.tokens import requires
+from ota_server.api.auth import requires
+from ota_server.api.shapes import Limit, PublishData
+from ota_server.api.validate import takes
+from ota_server.releases.accept import accept
+from ota_server.releases.data import DataCandidate
 from ota_server.store import data as stored
 
 blueprint = Blueprint("data", __name__)
@@ -16,20 +19,24 @@ blueprint = Blueprint("data", __name__)
 
 @blueprint.post("/data")
 @requires("publish")
-def publish() -> tuple[dict[str, Any], int]:
-    wanted = accept_data.read(context.any_json())
-    outcome = accept_data.accept(context.store(), context.payloads(), context.config(), wanted, g.actor)
+@takes(PublishData, success=201)
+def publish(body: PublishData) -> tuple[dict[str, Any], int]:
+    """Publish data for a component: 201; 200 if the same was published before."""
+    candidate = DataCandidate(body.product, body.vendor, body.version, body.sequence, body.envelopes(), body.name)
+    publication = accept(context.store(), context.payloads(), context.config(), candidate, g.actor)
     context.wake_worker()
-    body = {
-        "targets": [serialize.data_target(target) for target in outcome.targets],
-        "published": outcome.created,
-        "offered": outcome.offered,
+    answer = {
+        "targets": [serialize.data_target(target) for target in publication.stored],
+        "published": publication.created,
+        "offered": publication.offered,
     }
-    return body, 201 if outcome.created else 200
+    return answer, 201 if publication.created else 200
 
 
 @blueprint.get("/data")
 @requires("read")
-def list_data() -> dict[str, Any]:
+@takes(query=Limit)
+def list_data(query: Limit) -> dict[str, Any]:
+    """What was published for data components, newest first."""
     with context.store().read() as session:
-        return {"data": [serialize.data_target(row) for row in stored.listed(session, context.limit())]}
+        return {"data": [serialize.data_target(row) for row in stored.listed(session, query.rows)]}

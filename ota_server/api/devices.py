@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, g, request
+from flask import Blueprint, g
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ota_server.api import context, serialize
-from ota_server.errors import Problem
+from ota_server.api.auth import requires
+from ota_server.api.shapes import Devices, Page, RegisterDevice, RenameDevice
+from ota_server.api.validate import takes
+from ota_server.errors import Conflict, NotFound, Problem
 from ota_server.fleet import enrolment
 from ota_server.security import audit, passwords
-from ota_server.security.tokens import requires
 from ota_server.store import alarms, commands, devices, identity, telemetry, trust_updates
 from ota_server.store.models import Device, Report
-from tidegate.names import BOARD, DEVICE_ID, DEVICE_NAME, PRODUCT
 
 blueprint = Blueprint("devices", __name__)
 
@@ -24,31 +25,28 @@ _RECENT = 20
 
 @blueprint.post("/devices")
 @requires("devices")
-def register() -> tuple[dict[str, Any], int]:
-    body = context.json_body("id", "board", "product")
-    for member, name in (("id", DEVICE_ID), ("board", BOARD), ("product", PRODUCT)):
-        if not name.fits(body[member]):
-            raise Problem(400, "invalid-device", name.refusal(body[member]), name.remedy)
+@takes(RegisterDevice, success=201)
+def register(body: RegisterDevice) -> tuple[dict[str, Any], int]:
+    """Register a device; the answer has its MQTT password and CoAP key, which are shown only now."""
     with context.store().write() as session:
-        if session.get(Device, body["id"]) is not None:
-            raise Problem(
-                409,
+        if session.get(Device, body.id) is not None:
+            raise Conflict(
                 "device-exists",
-                f"device {body['id']} is already registered",
-                f"For a new password: POST /api/v1/devices/{body['id']}/credentials",
+                f"device {body.id} is already registered",
+                f"For a new password: POST /api/v1/devices/{body.id}/credentials",
             )
-        if not enrolment.name_is_free(session, body["id"]):
-            raise name_taken(body["id"])
-        target = devices.newest_target(session, body["product"], body["board"])
-        device = Device(**body, password_hash=passwords.NOBODY, offer_id=target.id if target else None)
+        if not enrolment.name_is_free(session, body.id):
+            raise name_taken(body.id)
+        target = devices.newest_target(session, body.product, body.board)
+        device = Device(**body.model_dump(), password_hash=passwords.NOBODY, offer_id=target.id if target else None)
         session.add(device)
         session.flush()
-        key, password = context.coap_keys().issue(session, body["id"])
+        key, password = context.coap_keys().issue(session, body.id)
         device.password_hash = passwords.hashed(password)
-        audit.record(session, g.actor, "device.register", body["id"], board=body["board"], product=body["product"])
-    context.access_changed(body["id"])
+        audit.record(session, g.actor, "device.register", body.id, board=body.board, product=body.product)
+    context.access_changed(body.id)
     context.wake_worker()
-    return {**body, **_secrets(body["id"], password, key)}, 201
+    return {**body.model_dump(), **_secrets(body.id, password, key)}, 201
 
 
 @blueprint.post("/devices/<device_id>/credentials")
@@ -58,8 +56,7 @@ def new_credentials(device_id: str) -> dict[str, Any]:
     with context.store().write() as session:
         row = get(session, device_id)
         if row.revoked_at is not None:
-            raise Problem(
-                409,
+            raise Conflict(
                 "device-revoked",
                 f"device {row.id} is revoked",
                 f"To take it back: tidegate device claim --device {row.id}",
@@ -75,11 +72,11 @@ def new_credentials(device_id: str) -> dict[str, Any]:
 @blueprint.post("/devices/<device_id>/revoke")
 @requires("devices")
 def revoke(device_id: str) -> dict[str, Any]:
-    """Put the device out: no login, no message, no offer, no command and no claim of it counts any more."""
+    """Revoke the device: its logins, messages, offers, commands and claims become void."""
     with context.store().write() as session:
         row = get(session, device_id)
         withdrawn = enrolment.withdraw(session, row.id)
-        session.get(Device, row.id, with_for_update=True)  # one of them may just have taken it back
+        session.get(Device, row.id, with_for_update=True)  # one of the claims may just have enrolled it again
         if row.revoked_at is None:
             devices.revoke(session, row, g.actor)
             row.password_hash = passwords.hashed(passwords.generate())
@@ -95,10 +92,10 @@ def revoke(device_id: str) -> dict[str, Any]:
 
 @blueprint.patch("/devices/<device_id>")
 @requires("devices")
-def rename(device_id: str) -> dict[str, Any]:
-    name = context.json_body("name")["name"]
-    if name is not None and not DEVICE_NAME.fits(name):
-        raise Problem(400, "invalid-name", DEVICE_NAME.refusal(name), DEVICE_NAME.remedy)
+@takes(RenameDevice)
+def rename(device_id: str, body: RenameDevice) -> dict[str, Any]:
+    """Give the device a name, or take it away."""
+    name = body.name
     with context.store().write() as session:
         row = get(session, device_id)
         if name not in (None, row.name, row.id) and not enrolment.name_is_free(session, name):
@@ -111,9 +108,11 @@ def rename(device_id: str) -> dict[str, Any]:
 
 @blueprint.get("/devices")
 @requires("read")
-def list_devices() -> dict[str, Any]:
+@takes(query=Devices)
+def list_devices(query: Devices) -> dict[str, Any]:
+    """Devices by id, after the id `after`."""
     with context.store().read() as session:
-        rows = devices.listed(session, context.limit(), request.args.get("after", "")[:32])
+        rows = devices.listed(session, query.rows, query.after[:32])
         newest = trust_updates.newest_version(session)
         return {"devices": [{**serialize.device(row), "trust": serialize.trust(row, newest)} for row in rows]}
 
@@ -121,6 +120,7 @@ def list_devices() -> dict[str, Any]:
 @blueprint.get("/devices/<device_id>")
 @requires("read")
 def show(device_id: str) -> dict[str, Any]:
+    """Everything that is known of one device."""
     with context.store().read() as session:
         row = get(session, device_id)
         return {
@@ -138,42 +138,46 @@ def show(device_id: str) -> dict[str, Any]:
 
 @blueprint.get("/devices/<device_id>/reports")
 @requires("read")
-def reports(device_id: str) -> dict[str, Any]:
+@takes(query=Page)
+def reports(device_id: str, query: Page) -> dict[str, Any]:
+    """The device's reports of updates, newest first."""
     with context.store().read() as session:
         row = get(session, device_id)
-        return {"reports": [serialize.report(r) for r in _reports(session, row.id, context.limit(), context.since())]}
+        return {"reports": [serialize.report(r) for r in _reports(session, row.id, query.rows, query.since)]}
 
 
 @blueprint.get("/devices/<device_id>/alarms")
 @requires("read")
-def device_alarms(device_id: str) -> dict[str, Any]:
+@takes(query=Page)
+def device_alarms(device_id: str, query: Page) -> dict[str, Any]:
+    """Alarms of the device and about it, newest first."""
     with context.store().read() as session:
         row = get(session, device_id)
-        rows = alarms.listed(session, context.limit(), row.id, context.since())
+        rows = alarms.listed(session, query.rows, row.id, query.since)
         return {"alarms": [serialize.alarm(alarm) for alarm in rows]}
 
 
 def get(session: Session, device_id: str) -> Device:
-    """The device with this id or name, or a problem that says there is none."""
+    """The device with this id or name, or raises NotFound."""
     row = devices.find(session, device_id)
     if row is None:
-        raise Problem(
-            404, "no-such-device", f"there is no device {device_id[:64]}", "tidegate device list shows the devices"
+        raise NotFound(
+            "no-such-device", f"there is no device {device_id[:64]}", "tidegate device list shows the devices"
         )
     return row
 
 
 def name_taken(name: str) -> Problem:
-    return Problem(
-        409, "name-taken", f"{name} is the name or id of another device, or promised to one", "Choose another"
+    return Conflict(
+        "name-taken", f"{name} is the name or id of another device, or reserved by a claim", "Choose another"
     )
 
 
 def _secrets(device_id: str, password: str, key: bytes) -> dict[str, Any]:
-    """What is told this once."""
+    """The credentials, which only this answer has."""
     return {"mqtt": {"user": device_id, "password": password}, "coap": {"key": key.hex()}}
 
 
 def _reports(session: Session, device_id: str, limit: int, since: int) -> list[Report]:
-    wanted = select(Report).where(Report.device_id == device_id, Report.id > since)
-    return list(session.scalars(wanted.order_by(Report.id.desc()).limit(limit)))
+    statement = select(Report).where(Report.device_id == device_id, Report.id > since)
+    return list(session.scalars(statement.order_by(Report.id.desc()).limit(limit)))

@@ -12,6 +12,7 @@ blueprint = Blueprint("health", __name__)
 
 @blueprint.get("/healthz")
 def healthz() -> dict[str, bool]:
+    """Whether this process and its database can answer."""
     with context.store().read() as session:
         session.execute(text("SELECT 1"))
     return {"ok": True}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from flask import Blueprint, Response, g, request, send_file
 
 from ota_server.api import context
-from ota_server.errors import Problem, StorageFull
+from ota_server.api.auth import requires
+from ota_server.api.validate import takes
+from ota_server.errors import NotFound, StorageFull, TooLarge
 from ota_server.security import audit
-from ota_server.security.tokens import requires
 from ota_server.store import releases
 from ota_server.store.models import Payload
 
@@ -15,10 +16,12 @@ blueprint = Blueprint("payloads", __name__)
 
 
 @blueprint.get("/p/<name>")
+@takes(answer="application/octet-stream")
 def fetch(name: str) -> Response:
+    """The payload with this SHA-256; it never changes."""
     path = context.payloads().path(name)
     if not path.is_file():
-        raise Problem(404, "no-such-payload", f"there is no payload {name}", "Check the digest; was it published here?")
+        raise NotFound("no-such-payload", f"there is no payload {name}", "Check the digest; was it published here?")
     response = send_file(path, mimetype="application/octet-stream", conditional=True, etag=name, max_age=31_536_000)
     response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
     response.headers["Accept-Ranges"] = "bytes"
@@ -29,14 +32,15 @@ def fetch(name: str) -> Response:
 
 @blueprint.put("/api/v1/payloads/<name>")
 @requires("publish", in_channel=True)
+@takes(raw="application/octet-stream", success=201)
 def upload(name: str) -> tuple[dict[str, object], int]:
+    """Store a payload under its SHA-256: 201; 200 if it was there."""
     payloads = context.payloads()
     path = payloads.path(name)
     request.max_content_length = payloads.max_size
     declared = request.content_length
     if declared is not None and declared > payloads.max_size:
-        raise Problem(
-            413,
+        raise TooLarge(
             "too-large",
             f"a payload has at most {payloads.max_size} bytes, this one has {declared}",
             "Is it the right file?",

@@ -5,14 +5,18 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from flask import Blueprint, g, request
+from flask import Blueprint, g
 from sqlalchemy.orm import Session
 
 from ota_server.api import context, serialize
-from ota_server.releases import accept, trust
+from ota_server.api.auth import requires
+from ota_server.api.shapes import FetchReleases, PublishRelease, Releases
+from ota_server.api.validate import takes
 from ota_server.releases import plan as releases_plan
+from ota_server.releases import trust
+from ota_server.releases.accept import accept
+from ota_server.releases.images import ImageCandidate
 from ota_server.security import tokens
-from ota_server.security.tokens import requires
 from ota_server.store import groups
 from ota_server.store import releases as stored
 from ota_server.store.models import Release
@@ -24,48 +28,54 @@ _MOST_FETCHED = 8  # releases in one answer, with their envelopes
 
 @blueprint.post("/releases")
 @requires("publish", in_channel=True)
-def publish() -> tuple[dict[str, Any], int]:
-    wanted = _wanted()
-    outcome = accept.accept(context.store(), context.payloads(), context.config(), wanted, g.actor)
+@takes(PublishRelease, success=201)
+def publish(body: PublishRelease) -> tuple[dict[str, Any], int]:
+    """Publish a release: 201; 200 if the same was published before."""
+    publication = accept(context.store(), context.payloads(), context.config(), _candidate(body), g.actor)
     context.wake_worker()
-    body = {
-        **serialize.release(outcome.release),
-        "published": outcome.created,
-        "offered": outcome.offered,
-        "warnings": outcome.warnings,
+    answer = {
+        **serialize.release(publication.stored),
+        "published": publication.created,
+        "offered": publication.offered,
+        "warnings": publication.warnings,
     }
-    return body, 201 if outcome.created else 200
+    return answer, 201 if publication.created else 200
 
 
 @blueprint.post("/releases/plan")
 @requires("publish", in_channel=True)
-def plan() -> dict[str, Any]:
-    """What publishing the release would do, which it does not."""
-    wanted = _wanted()
+@takes(PublishRelease)
+def plan(body: PublishRelease) -> dict[str, Any]:
+    """The dry run of publishing a release: missing payloads, and what devices would get."""
+    candidate = _candidate(body)
     with context.store().read() as session:
         keys = trust.current(session, context.config())
         return releases_plan.plan(
-            session, wanted, keys, context.payloads(), name_devices=tokens.allowed(g.token, "read")
+            session, candidate, keys, context.payloads(), name_devices=tokens.allowed(g.token, "read")
         )
 
 
 @blueprint.get("/releases")
 @requires("read")
-def list_releases() -> dict[str, Any]:
+@takes(query=Releases)
+def list_releases(query: Releases) -> dict[str, Any]:
+    """Releases, newest first."""
     with context.store().read() as session:
-        rows = stored.listed(session, context.limit(), request.args.get("product"))
+        rows = stored.listed(session, query.rows, query.product)
         return {"releases": [{**serialize.release(row), "channels": groups.channels(session, row.id)} for row in rows]}
 
 
 @blueprint.get("/releases/<product>/fetch")
 @requires("publish", in_channel=True)
-def fetch(product: str) -> dict[str, Any]:
-    """The newest releases of a product with their envelopes, newest first, below the number `before` if that is given:
-    what new ones are linked and diffed against. Their payloads are at /p/."""
-    most = min(max(1, context.number("limit", 1, 2**31)), _MOST_FETCHED)
-    before = context.number("before", 0, 2**53) or 2**53
+@takes(query=FetchReleases)
+def fetch(product: str, query: FetchReleases) -> dict[str, Any]:
+    """The newest releases of a product with their envelopes, newest first.
+
+    New ones are linked and diffed against them. Their payloads are at /p/.
+    """
+    most = min(max(1, query.limit), _MOST_FETCHED)
     with context.store().read() as session:
-        rows = stored.before(session, product, before, most, request.args.get("version"))
+        rows = stored.before(session, product, query.before or 2**53, most, query.version)
         return {
             "releases": [
                 {**serialize.release(row), "envelopes": _envelopes(row), "bases": _bases(session, row)} for row in rows
@@ -84,6 +94,10 @@ def _bases(session: Session, row: Release) -> dict[str, dict[str, Any]]:
     return {digest: {"version": base.version, "sequence": base.sequence} for digest, base in found.items() if base}
 
 
-def _wanted() -> accept.Candidate:
-    """The release in the body, if the token may publish it where it is to stand."""
-    return accept.read(context.any_json(), None if g.channels is None else frozenset(g.channels))
+def _candidate(body: PublishRelease) -> ImageCandidate:
+    """The release in the body. Raises Forbidden if the token may not publish into its channel."""
+    only_in = None if g.channels is None else frozenset(g.channels)
+    names = (body.product, body.vendor, body.version, body.sequence)
+    candidate = ImageCandidate(*names, body.envelopes(), body.channel, only_in)
+    candidate.check_reach()
+    return candidate

@@ -4,71 +4,69 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, g, request
+from flask import Blueprint, g
 
 from ota_server.api import context
-from ota_server.errors import Problem
+from ota_server.api.auth import requires
+from ota_server.api.shapes import OfProduct, RolloutTarget
+from ota_server.api.validate import takes
+from ota_server.fleet import rollouts
 from ota_server.releases import plan as releases_plan
-from ota_server.releases import rollouts
-from ota_server.releases.accept import check_channel
 from ota_server.security import tokens
-from ota_server.security.tokens import requires
 
 blueprint = Blueprint("rollouts", __name__)
 
 
 @blueprint.get("/rollouts")
 @requires("read")
-def list_rollouts() -> dict[str, Any]:
+@takes(query=OfProduct)
+def list_rollouts(query: OfProduct) -> dict[str, Any]:
+    """Releases that some group is pinned to or that are the newest of a channel, with counts of devices."""
     with context.store().read() as session:
-        return {"rollouts": rollouts.listed(session, request.args.get("product"))}
+        return {"rollouts": rollouts.listed(session, query.product)}
 
 
 @blueprint.get("/rollouts/<product>/<version>")
 @requires("read")
 def show(product: str, version: str) -> dict[str, Any]:
+    """How far a release has come, device by device."""
     with context.store().read() as session:
         return rollouts.status(session, rollouts.find(session, product, version))
 
 
 @blueprint.post("/rollouts/<product>/<version>/plan")
 @requires("rollout")
-def plan(product: str, version: str) -> dict[str, Any]:
-    """What starting it would bring to whom, which this does not do."""
-    where = _where()
+@takes(RolloutTarget)
+def plan(product: str, version: str, body: RolloutTarget) -> dict[str, Any]:
+    """The dry run of starting a rollout: what devices would get."""
     with context.store().read() as session:
         release = rollouts.find(session, product, version)
-        if where[0] == "group":
-            rollouts.find_group(session, where[1])
+        if body.group is not None:
+            rollouts.find_group(session, body.group)
         named = tokens.allowed(g.token, "read")
-        return {"devices": releases_plan.rollout_plan(session, release, where, name_devices=named)}
+        return {"devices": releases_plan.rollout_plan(session, release, body.where, name_devices=named)}
 
 
 @blueprint.post("/rollouts/<product>/<version>/start")
 @requires("rollout")
-def start(product: str, version: str) -> dict[str, Any]:
-    """Body: {"channel": name} or {"group": name}."""
-    told = rollouts.start(context.store(), product, version, _where(), g.actor)
+@takes(RolloutTarget)
+def start(product: str, version: str, body: RolloutTarget) -> dict[str, Any]:
+    """Bring a published release to a channel or a group."""
+    answer = rollouts.start(context.store(), product, version, body.where, g.actor)
     context.wake_worker()
-    return _for_caller(told)
+    return _for_caller(answer)
 
 
 @blueprint.post("/rollouts/<product>/<version>/stop")
 @requires("rollout")
-def stop(product: str, version: str) -> dict[str, Any]:
-    told = rollouts.stop(context.store(), product, version, _where(), g.actor)
+@takes(RolloutTarget)
+def stop(product: str, version: str, body: RolloutTarget) -> dict[str, Any]:
+    """Offer the release to no more devices of a channel or a group."""
+    answer = rollouts.stop(context.store(), product, version, body.where, g.actor)
     context.wake_worker()
-    return _for_caller(told)
+    return _for_caller(answer)
 
 
-def _for_caller(told: dict[str, Any]) -> dict[str, Any]:
-    """Which devices it concerns is for those who may read; the others get the counts."""
-    return told if tokens.allowed(g.token, "read") else {name: told[name] for name in told if name != "devices"}
-
-
-def _where() -> tuple[str, str]:
-    body = context.any_json()
-    if not isinstance(body, dict) or len(body) != 1 or not set(body) <= {"channel", "group"}:
-        raise Problem(400, "invalid-body", "the body must have the member channel or the member group", "Name one")
-    ((kind, name),) = body.items()
-    return kind, check_channel(name)
+def _for_caller(status: dict[str, Any]) -> dict[str, Any]:
+    """Callers without the scope `read` get counts, but not which devices they are."""
+    return status if tokens.allowed(g.token, "read") else {name: status[name] for name in status if name != "devices"}

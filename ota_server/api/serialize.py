@@ -1,4 +1,4 @@
-"""Rows as JSON. Times are ISO 8601 in UTC; what a device has not said yet is null."""
+"""Rows as JSON. Times are ISO 8601 in UTC; what a device has not reported yet is null."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from ota_server.fleet import offer_state
 from ota_server.store import command_output, commands, data, now_ms, telemetry
 from ota_server.store.models import (
     Alarm,
@@ -16,6 +17,7 @@ from ota_server.store.models import (
     CommandStep,
     DataTarget,
     Device,
+    DeviceData,
     Point,
     Release,
     Report,
@@ -71,20 +73,11 @@ def device(row: Device) -> dict[str, Any]:
 
 
 def offer(row: Device) -> dict[str, Any] | None:
-    """What the device is offered, and how that stands: waiting, offered, running or failed."""
+    """What the device is offered, and the state of that."""
     if row.offer is None:
         return None
-    sequence = row.offer.release.sequence
-    # An old image under a new number may be what the device runs already: then the number it runs under is lower.
-    if (row.digest == row.offer.image_digest or (row.sequence or 0) >= sequence) and not row.trial:
-        state = "running"
-    elif row.failed_sequence is not None and row.failed_sequence >= sequence:
-        state = "failed"  # the device will not try this one again; a newer release is needed
-    elif row.offer_sent_id != row.offer_id:
-        state = "waiting"
-    else:
-        state = "offered"
-    return {"version": row.offer.release.version, "sequence": sequence, "state": state}
+    release = row.offer.release
+    return {"version": release.version, "sequence": release.sequence, "state": offer_state.of_image(row)}
 
 
 def trust(row: Device, newest: int) -> dict[str, Any]:
@@ -105,7 +98,7 @@ def trust_update(row: TrustUpdate) -> dict[str, Any]:
 
 
 def withdrawn(row: Target | DataTarget) -> dict[str, Any]:
-    """What a trust update took back; `name` tells a data component."""
+    """A target that a trust update withdrew; data has a `name`."""
     if isinstance(row, DataTarget):
         return {"product": row.product, "version": row.version, "board": row.board, "name": row.name}
     return {"product": row.release.product, "version": row.release.version, "board": row.board}
@@ -120,7 +113,7 @@ def point(row: Point, series: Series) -> dict[str, Any]:
 
 
 def series(row: Series) -> dict[str, Any]:
-    """The newest value of a series, and how many points of it are kept."""
+    """The newest value of a series, and how many of its points are stored."""
     return {"stream": row.stream, "name": row.name, **value(row), "unit": row.unit, "points": row.points}
 
 
@@ -180,12 +173,12 @@ def alarm(row: Alarm) -> dict[str, Any]:
 
 
 def command(session: Session, row: Command, whole: bool = False) -> dict[str, Any]:
-    """A command, its history, and how much it put out; `whole`: the output itself and what it asks for, too."""
-    told = command_list(session, [row])[0]
+    """A command, its history, and the size of its output; `whole`: also the output itself and the arguments."""
+    answer = command_list(session, [row])[0]
     if whole:
-        told["arguments"] = None if row.message is None else _arguments(row.message)
-        told["output"], told["missing_parts"] = command_output.read(session, row)
-    return told
+        answer["arguments"] = None if row.message is None else _arguments(row.message)
+        answer["output"], answer["missing_parts"] = command_output.read(session, row)
+    return answer
 
 
 def command_list(session: Session, rows: Sequence[Command]) -> list[dict[str, Any]]:
@@ -230,20 +223,16 @@ def data_target(row: DataTarget) -> dict[str, Any]:
 
 
 def device_data(session: Session, device_id: str) -> dict[str, Any]:
-    """The device's data components by name: what it holds, the last report, and the offer's state as in `offer`."""
-    out: dict[str, Any] = {}
-    for row in data.of_device(session, device_id):
-        offered = None
-        if row.offer is not None:
-            if row.digest == row.offer.digest or (row.sequence or 0) >= row.offer.sequence:
-                state = "running"
-            elif (row.failed_sequence or 0) >= row.offer.sequence:
-                state = "failed"
-            else:
-                state = "offered" if row.offer_sent_id == row.offer_id else "waiting"
-            offered = {"version": row.offer.version, "sequence": row.offer.sequence, "state": state}
-        out[row.name] = {"sequence": row.sequence, "digest": row.digest, "update": row.update, "offer": offered}
-    return out
+    """The device's data components by name: what it holds, the last report, and the offer as in `offer`."""
+    return {row.name: _device_data(row) for row in data.of_device(session, device_id)}
+
+
+def _device_data(row: DeviceData) -> dict[str, Any]:
+    offered = None
+    if row.offer is not None:
+        state = offer_state.of_data(row)
+        offered = {"version": row.offer.version, "sequence": row.offer.sequence, "state": state}
+    return {"sequence": row.sequence, "digest": row.digest, "update": row.update, "offer": offered}
 
 
 def release(row: Release) -> dict[str, Any]:

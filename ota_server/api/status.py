@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ota_server.api import context, serialize
-from ota_server.security.tokens import requires
+from ota_server.api.auth import requires
 from ota_server.store import alarms, commands, devices, now_ms, releases, telemetry, trust_updates
 from ota_server.store.models import Device
 
@@ -24,6 +24,7 @@ _MAX_TRENDS = 64  # sparklines in one answer; a fleet larger than this is not re
 @blueprint.get("/status")
 @requires("read")
 def status() -> dict[str, Any]:
+    """Everything that the status page shows."""
     with context.store().read() as session:
         rows = devices.listed(session, _DEVICES)
         newest = trust_updates.newest_version(session)

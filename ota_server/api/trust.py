@@ -7,28 +7,31 @@ from typing import Any
 from flask import Blueprint, g
 
 from ota_server.api import context, serialize
+from ota_server.api.auth import requires
+from ota_server.api.shapes import PublishTrust
+from ota_server.api.validate import takes
 from ota_server.releases import trust
-from ota_server.security.tokens import requires
 from ota_server.store import trust_updates as store_trust_updates
-from tidegate.trust import rotation
 
 blueprint = Blueprint("trust", __name__)
 
 
 @blueprint.post("/trust")
 @requires("publish")
-def publish() -> tuple[dict[str, Any], int]:
-    document = context.decode_base64(context.json_body("update")["update"], "trust update", rotation.MAX_SIZE)
-    outcome = trust.publish(context.store(), context.config(), document, g.actor)
+@takes(PublishTrust, success=201)
+def publish(body: PublishTrust) -> tuple[dict[str, Any], int]:
+    """Publish a signed trust update: 201; 200 if it was published before."""
+    publication = trust.publish(context.store(), context.config(), body.update, g.actor)
     context.wake_worker()
-    body = {**serialize.trust_store(outcome.store), "published": outcome.created}
-    body["withdrawn"] = [serialize.withdrawn(target) for target in outcome.withdrawn]
-    return body, 201 if outcome.created else 200
+    answer = {**serialize.trust_store(publication.store), "published": publication.created}
+    answer["withdrawn"] = [serialize.withdrawn(target) for target in publication.withdrawn]
+    return answer, 201 if publication.created else 200
 
 
 @blueprint.get("/trust")
 @requires("read")
 def show() -> dict[str, Any]:
+    """The trust store that counts, the updates published here, and how many devices have which version."""
     with context.store().read() as session:
         return {
             **serialize.trust_store(trust.current(session, context.config())),

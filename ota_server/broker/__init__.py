@@ -1,6 +1,6 @@
-"""The broker inside `tidegate serve`: MQTT 3.1.1 for a small fleet, with the access rule of docs/wire.cddl built in.
+"""The broker in `tidegate serve`: MQTT 3.1.1 for a small fleet, with the access rule of docs/wire.cddl built in.
 
-Larger installations point `--broker` at mosquitto or a cluster; nothing else in the server knows the difference.
+Larger installations point `--broker` at mosquitto or a cluster; the rest of the server works the same.
 """
 
 from ota_server.broker.access import Access, Principal

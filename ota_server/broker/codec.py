@@ -138,15 +138,15 @@ def publish(flags: int, body: Body) -> tuple[Message, int | None]:
 
 def subscribe(body: Body) -> tuple[int, list[tuple[str, int]]]:
     """Decode SUBSCRIBE to its packet identifier and (filter, qos) pairs."""
-    number, wanted = body.packet_id(), []
+    number, filters = body.packet_id(), []
     while body.left():
         name, qos = body.text(), body.byte()
         if qos > 2:
             raise Malformed("requested QoS above 2")
-        wanted.append((name, qos))
-    if not wanted:
+        filters.append((name, qos))
+    if not filters:
         raise Malformed("SUBSCRIBE without a filter")
-    return number, wanted
+    return number, filters
 
 
 def unsubscribe(body: Body) -> tuple[int, list[str]]:

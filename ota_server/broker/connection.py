@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ota_server.broker import codec
-from ota_server.broker.codec import Malformed, Message
+from ota_server.broker.access import Access, Principal
+from ota_server.broker.codec import Connect, Malformed, Message
 from ota_server.broker.session import MAX_SUBSCRIPTIONS, Session
 from ota_server.broker.topics import valid_filter, valid_name
-
-if TYPE_CHECKING:
-    from ota_server.broker.server import Broker
+from ota_server.token_bucket import TokenBucket
 
 log = logging.getLogger("tidegate.broker")
 
@@ -35,10 +34,30 @@ class Refusal(Exception):
         self.why = why
 
 
+class Router(Protocol):
+    """What a connection needs of the broker that it belongs to."""
+
+    @property
+    def access(self) -> Access: ...
+
+    @property
+    def dismissals(self) -> int: ...
+
+    async def adopt(
+        self, connection: Connection, hello: Connect, principal: Principal
+    ) -> tuple[Session | None, bool]: ...
+
+    def release(self, connection: Connection, session: Session) -> None: ...
+
+    async def route(self, message: Message) -> None: ...
+
+    async def send_retained(self, session: Session, pattern: str, granted: int) -> None: ...
+
+
 class Connection:
     """Reads one client's packets, answers them, and pumps its session's queue out."""
 
-    def __init__(self, broker: Broker, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, broker: Router, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.session: Session | None = None
         self.closed = asyncio.Event()
         self._broker = broker
@@ -46,8 +65,7 @@ class Connection:
         self._writer = writer
         self._will: Message | None = None
         self._read_timeout: float | None = CONNECT_TIMEOUT_S
-        self._tokens = BURST
-        self._refilled = asyncio.get_running_loop().time()
+        self._bucket = TokenBucket(RATE, BURST)
         peer = writer.get_extra_info("peername")
         self.peer = f"{peer[0]}:{peer[1]}" if peer else "?"
 
@@ -162,9 +180,9 @@ class Connection:
         self._writer.write(codec.encode_ack(codec.PUBREC if message.qos == 2 else codec.PUBACK, number))
 
     async def _subscribe(self, session: Session, body: codec.Body) -> None:
-        number, wanted = codec.subscribe(body)
+        number, filters = codec.subscribe(body)
         codes, new = bytearray(), []
-        for pattern, qos in wanted:
+        for pattern, qos in filters:
             full = len(session.subscriptions) >= MAX_SUBSCRIPTIONS and pattern not in session.subscriptions
             if full or not valid_filter(pattern) or not session.principal.may_subscribe(pattern):
                 log.warning("%s: may not subscribe to %s", self._who(), pattern)
@@ -198,13 +216,10 @@ class Connection:
             await self._writer.drain()
 
     async def _throttle(self) -> None:
-        """Token bucket: a flooding device is read more slowly, so TCP pushes back on it and on nobody else."""
-        now = asyncio.get_running_loop().time()
-        self._tokens = min(BURST, self._tokens + (now - self._refilled) * RATE)
-        self._refilled = now
-        self._tokens -= 1
-        if self._tokens < 0:
-            await asyncio.sleep(-self._tokens / RATE)
+        """Read a flooding device more slowly, so that TCP pushes back on it and on nobody else."""
+        wait_s = self._bucket.borrow()
+        if wait_s:
+            await asyncio.sleep(wait_s)
 
     async def _goodbye(self) -> None:
         try:

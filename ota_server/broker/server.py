@@ -1,4 +1,4 @@
-"""The broker: routes messages between sessions, in a thread and an event loop of its own."""
+"""The broker: routes messages between sessions, in an event loop in a thread of its own."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from ota_server.broker.codec import Connect, Message
 from ota_server.broker.connection import Connection
 from ota_server.broker.session import Session
 from ota_server.broker.topics import Retained
+from ota_server.loop_thread import LoopThread
 from ota_server.tls_context import HANDSHAKE_TIMEOUT_S
 
 log = logging.getLogger("tidegate.broker")
 
 MAX_CONNECTIONS = 2000
 MAX_SESSIONS = 4000
-SESSION_EXPIRY_S = 3600  # how long a session without a connection is kept
-START_TIMEOUT_S = 10
+SESSION_EXPIRY_S = 3600  # a session without a connection ends after this
 DISMISS_S = 5  # for connections that are cut off to be gone
 DRAIN_S = 5  # for the server to read what was acknowledged, when it stops
+CLOSE_S = 5
 
 
 class Broker:
@@ -37,7 +38,7 @@ class Broker:
         self._holders: dict[str, Connection] = {}  # client id -> the connection that has the session now
         self._left_at: dict[str, float] = {}
         self._connections: set[Connection] = set()
-        self.dismissals = 0  # so far; a login that was judged before one is judged again
+        self.dismissals = 0  # so far; a login that was checked before one is checked again
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Callback of the listening socket."""
@@ -107,7 +108,7 @@ class Broker:
             await session.put(message._replace(qos=min(granted, message.qos)))
 
     async def dismiss(self, user: str) -> None:
-        """End the user's connections and forget its sessions: its login is not what it was. Its will goes out."""
+        """End the user's connections and sessions, after its login was changed. Its last will is published."""
         self.dismissals += 1
         for session in [one for one in self._sessions.values() if one.principal.user == user]:
             self._sessions.pop(session.client_id, None)
@@ -148,67 +149,43 @@ class EmbeddedBroker:
         """context: for TLS."""
         self._host = host
         self._port = port
-        self._access = access
         self._tls: dict[str, Any] = {"ssl": context, "ssl_handshake_timeout": HANDSHAKE_TIMEOUT_S} if context else {}
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._leave: asyncio.Event | None = None
-        self._holder: Broker | None = None
+        self._broker = Broker(access)
+        self._leave = asyncio.Event()
         self._empty = threading.Event()
-        self._started = threading.Event()
-        self._error: OSError | None = None
-        self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
+        self._thread = LoopThread("broker", self._main)
         self.address: tuple[str, int] = (host, port)
 
     def start(self) -> tuple[str, int]:
         """Listen; returns the real (host, port). Raises OSError when the address cannot be used."""
         self._thread.start()
-        if not self._started.wait(START_TIMEOUT_S):
-            raise OSError("the broker did not start in time")
-        if self._error is not None:
-            raise self._error
         return self.address
 
     def dismiss(self, user: str) -> None:
         """Cut off whoever is connected as this user; returns when it is done."""
-        if self._loop is not None and self._holder is not None and self._thread.is_alive():
-            done = asyncio.run_coroutine_threadsafe(self._holder.dismiss(user), self._loop)
-            try:
-                done.result(DISMISS_S)
-            except TimeoutError:
-                log.warning("%s: its connection is not gone after %d s", user, DISMISS_S)
+        try:
+            self._thread.run(lambda: self._broker.dismiss(user), DISMISS_S)
+        except TimeoutError:
+            log.warning("%s: its connection is not gone after %d s", user, DISMISS_S)
 
     def drain(self) -> None:
         """Take no more connections, let the devices go, and hand the server what was acknowledged to them."""
-        if self._loop is not None and self._leave is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._leave.set)
+        if self._thread.call_soon(self._leave.set):
             self._empty.wait(DRAIN_S + 2)
 
     def stop(self) -> None:
         """Close every connection and end the thread."""
         self.drain()
-        if self._loop is not None and self._stop is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(5)
+        self._thread.stop(CLOSE_S)
 
-    def _run(self) -> None:
-        asyncio.run(self._main())
-
-    async def _main(self) -> None:
-        broker = self._holder = Broker(self._access)
-        self._leave = asyncio.Event()
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        try:
-            server = await asyncio.start_server(broker.accept, self._host, self._port, limit=64 * 1024, **self._tls)
-        except OSError as error:
-            self._error = error
-            self._started.set()
-            return
+    async def _main(self, thread: LoopThread) -> None:
+        broker = self._broker
+        server = await asyncio.start_server(broker.accept, self._host, self._port, limit=64 * 1024, **self._tls)
         self.address = server.sockets[0].getsockname()[:2]
-        self._started.set()
+        thread.ready()
         await self._leave.wait()
         server.close()
         await broker.drain()
         self._empty.set()
-        await self._stop.wait()
+        await thread.stopping.wait()
         await broker.close()

@@ -14,12 +14,12 @@ from ota_server.broker.topics import matches
 WINDOW = 16  # QoS 1 messages sent and not yet acknowledged
 MAX_QUEUED = 256  # messages waiting for a device
 MAX_QUEUED_INTERNAL = 4096  # and for the server itself, which reads all devices
-PATIENCE_S = 10  # how long a publisher waits for the server to make room before its message is dropped
+PUBLISHER_WAIT_S = 10  # how long a publisher waits for the server to make room before its message is dropped
 MAX_SUBSCRIPTIONS = 32
 
 
 class Session:
-    """Survives a connection when the client asked for that (3.1.2.4); else lives and dies with it."""
+    """Outlives its connection if the client requested that (3.1.2.4); else it ends with it."""
 
     def __init__(self, client_id: str, principal: Principal, clean: bool) -> None:
         self.client_id = client_id
@@ -37,7 +37,7 @@ class Session:
         self._limit = MAX_QUEUED_INTERNAL if principal.internal else MAX_QUEUED
 
     def granted(self, topic: str) -> int | None:
-        """The QoS at which this session wants the topic, or None; the highest when filters overlap (3.3.5)."""
+        """The QoS at which this session subscribed to the topic, or None; the highest when filters overlap (3.3.5)."""
         return max((qos for pattern, qos in self.subscriptions.items() if matches(pattern, topic)), default=None)
 
     async def put(self, message: Message) -> None:
@@ -45,7 +45,7 @@ class Session:
         if len(self._queue) >= self._limit and self.principal.internal:
             self._room.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._room.wait(), PATIENCE_S)
+                await asyncio.wait_for(self._room.wait(), PUBLISHER_WAIT_S)
         if len(self._queue) >= self._limit:
             self.dropped += 1
             return

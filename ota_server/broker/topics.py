@@ -29,13 +29,13 @@ def valid_filter(pattern: str) -> bool:
 
 def matches(pattern: str, topic: str) -> bool:
     """Whether a valid filter selects a valid topic. `a/#` also selects `a` (4.7.1.2)."""
-    wanted, have = pattern.split("/"), topic.split("/")
-    for i, level in enumerate(wanted):
+    levels, parts = pattern.split("/"), topic.split("/")
+    for i, level in enumerate(levels):
         if level == "#":
             return True
-        if i >= len(have) or level not in ("+", have[i]):
+        if i >= len(parts) or level not in ("+", parts[i]):
             return False
-    return len(wanted) == len(have)
+    return len(levels) == len(parts)
 
 
 class Retained:

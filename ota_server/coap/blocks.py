@@ -18,7 +18,7 @@ _BODY_S = 93  # MAX_TRANSMIT_WAIT: after that the next block does not come
 
 
 class Reply(Exception):
-    """The answer is `response` already: what was asked for is not to be done, or not yet."""
+    """Ends the request with `response`: it is not carried out, or not yet."""
 
     def __init__(self, response: Message) -> None:
         super().__init__(response.code)
@@ -82,18 +82,18 @@ class Source(NamedTuple):
 
 
 def cut(request: Message, source: Source) -> Message:
-    """The block of `source` that `request` asks for, or all of it if it fits into one."""
+    """The block of `source` that was requested, or all of it if it fits into one."""
     if request.opt.etags and source.etag in request.opt.etags:
         return Message(code=numbers.VALID, etag=source.etag)
-    asked = request.opt.block2
-    number, exponent = (asked.block_number, min(asked.size_exponent, LARGEST)) if asked else (0, LARGEST)
+    requested = request.opt.block2
+    number, exponent = (requested.block_number, min(requested.size_exponent, LARGEST)) if requested else (0, LARGEST)
     start, size = number << exponent + 4, 1 << exponent + 4
-    if asked and asked.size_exponent > LARGEST:  # 7 is for reliable transports (RFC 8323)
+    if requested and requested.size_exponent > LARGEST:  # 7 is for reliable transports (RFC 8323)
         return Message(code=numbers.BAD_REQUEST, payload=b"block size")
     if start >= source.size and number:
         return Message(code=numbers.BAD_REQUEST, payload=b"no such block")
     response = Message(code=numbers.CONTENT, etag=source.etag, payload=source.read(start, size))
-    if asked or source.size > size:
+    if requested or source.size > size:
         response.opt.block2 = Block(number, start + size < source.size, exponent)
         if number == 0:
             response.opt.size2 = source.size

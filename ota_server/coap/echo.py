@@ -1,7 +1,7 @@
 """Echo values (RFC 9175) and the addresses that have returned one.
 
-A value says when and to whom it was given, under a key of the server, so nothing is kept for those that ask and never
-come back. An address that has not returned one gets no answer that is much larger than its request.
+A value says when and to whom it was given, under a key of the server, so nothing is stored for clients that
+never come back. An address that has not returned one gets no answer that is much larger than its request.
 """
 
 from __future__ import annotations

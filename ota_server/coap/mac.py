@@ -1,6 +1,7 @@
-"""What proves that a CoAP request is a device's: COSE_Mac0 (RFC 9052, section 6.2) around what it says, with
-HMAC-SHA-256 cut to 8 bytes (alg 4) and a counter; and for requests without a body, which change nothing, a tag in
-the query.
+"""Authenticates a device's CoAP requests.
+
+A body is in COSE_Mac0 (RFC 9052, section 6.2) with HMAC-SHA-256 cut to 8 bytes (alg 4) and a counter. A request
+without a body, which changes nothing, has a tag in its query.
 
 Both are made under the key of a session. That key comes from the device's key and an Echo value (RFC 9175) which the
 server made a moment before, so no recording of an earlier session fits, and a board needs no clock and no flash.
@@ -74,6 +75,6 @@ def query_verifies(key: bytes, path: str, tag: str) -> bool:
 
 
 def _tag(key: bytes, protected: bytes, path: str, payload: bytes) -> bytes:
-    """Over the MAC_structure; the external data are what is asked for and of whom."""
+    """Over the MAC_structure; the external data are method and path."""
     structure = cbor.dumps(["MAC0", protected, _POST + path.encode(), payload])
     return hmac.digest(key, structure, hashlib.sha256)[:TAG]

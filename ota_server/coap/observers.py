@@ -25,9 +25,11 @@ class Observer:
         self.sent: tuple[Source, int] | None = None
         self._last: tuple[bytes | None, bytes] | None = None
 
-    def told(self, response: Message) -> bool:
-        """Whether this is to be told: the first answer, or another than the last. That no command waits any more is
-        not: the device has it."""
+    def should_send(self, response: Message) -> bool:
+        """Whether to send this notification: the first answer, or one that differs from the last.
+
+        An empty answer after a command is not sent: the device has the command.
+        """
         first, now = self._last is None, (response.opt.etag, response.payload)
         if now == self._last or (self.what == "cmd" and not first and not response.payload):
             return False

@@ -1,7 +1,7 @@
-"""Claims and what boards make of them: issuing, and the one transaction that enrols.
+"""Claims: issuing them, and the one transaction in which a board enrols with one.
 
-A claim's secret is derived from its id and the server's own secret (coap.keys): the database holds neither. Single use
-is the database's to guarantee: the claim's row is locked while a request is judged.
+A claim's secret is derived from its id and the server's own secret (security.credentials): the database holds neither.
+The database guarantees single use: the claim's row is locked while a request is checked.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _NEW_CLAIM = "Make a new one with `tidegate device claim`"
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a request: the answer for the board, or why there is none. changed: whose credentials are new."""
+class Enrolment:
+    """The result of a request: the answer for the board, or why it was refused. changed: whose credentials are new."""
 
     answer: bytes = b""
     changed: str | None = None
@@ -57,22 +57,22 @@ def withdraw(session: Session, device_id: str) -> list[Claim]:
 
     Before the device's row is touched: `enrol` locks the claim first, too.
     """
-    wanted = select(Claim).where(Claim.device_id == device_id, Claim.used_at.is_(None), Claim.revoked_at.is_(None))
-    found = list(session.scalars(wanted.order_by(Claim.id).with_for_update()))
+    statement = select(Claim).where(Claim.device_id == device_id, Claim.used_at.is_(None), Claim.revoked_at.is_(None))
+    found = list(session.scalars(statement.order_by(Claim.id).with_for_update()))
     for claim in found:
         claim.revoked_at = now_ms()
     return found
 
 
-def judge(keys: Keys, asked: ReceivedRequest) -> Request:
-    """The request inside, shown to be by somebody who holds claim and key; asks no database. Raises Refused."""
+def verify(keys: Keys, asked: ReceivedRequest) -> Request:
+    """The request inside, if its sender holds the claim and the key; needs no database. Raises Refused."""
     if not asked.holds(keys.of_claim(asked.claim_id.hex())):
-        # Also for a claim that never was: whoever guesses learns nothing.
+        # The same for a claim that never existed, so that guessing reveals nothing.
         raise Refused("claim-unknown", "this server made no such claim", "Copy all of it, to the board of this server")
     return asked.open()
 
 
-def enrol(session: Session, keys: Keys, request: Request, trust_file: Path) -> Outcome:
+def enrol(session: Session, keys: Keys, request: Request, trust_file: Path) -> Enrolment:
     """Use a claim up. What is refused here changes nothing but, perhaps, alarms: commit in any case."""
     claim = session.get(Claim, request.claim_id.hex(), with_for_update=True)
     try:
@@ -81,10 +81,10 @@ def enrol(session: Session, keys: Keys, request: Request, trust_file: Path) -> O
         store = _trust(session, request, trust_file)
         if claim.used_at is not None:
             device = _again(session, claim, request)
-            return Outcome(_answer(keys, claim, device, request, store))
+            return Enrolment(_answer(keys, claim, device, request, store))
         device = _first(session, claim, request)
     except Refused as refused:
-        return Outcome(refused=refused)
+        return Enrolment(refused=refused)
     claim.salt = secrets.token_bytes(enrolment.SALT)
     secret = keys.of_claim(claim.id)
     device.password_hash = passwords.hashed(enrolment.mqtt_password(secret, claim.salt))
@@ -95,7 +95,7 @@ def enrol(session: Session, keys: Keys, request: Request, trust_file: Path) -> O
     keys.issue(session, device.id, claim.id, claim.salt)
     claim.used_at, claim.used_by, claim.key = now_ms(), device.id, request.public
     audit.record(session, f"claim:{claim.id}", "device.enrol", device.id, board=device.board, product=device.product)
-    return Outcome(_answer(keys, claim, device, request, store), device.id)
+    return Enrolment(_answer(keys, claim, device, request, store), device.id)
 
 
 def _first(session: Session, claim: Claim, request: Request) -> Device:
@@ -104,9 +104,9 @@ def _first(session: Session, claim: Claim, request: Request) -> Device:
         raise Refused("claim-revoked", "the claim was revoked", _NEW_CLAIM)
     if claim.expires_at <= now_ms():
         raise Refused("claim-expired", "the claim has expired", _NEW_CLAIM)
-    for what, wanted, said in (("board", claim.board, request.board), ("product", claim.product, request.product)):
-        if wanted is not None and wanted != said:
-            raise Refused(f"claim-{what}", f"the claim is for the {what} {wanted}, not for {said}", _NEW_CLAIM)
+    for what, expected, said in (("board", claim.board, request.board), ("product", claim.product, request.product)):
+        if expected is not None and expected != said:
+            raise Refused(f"claim-{what}", f"the claim is for the {what} {expected}, not for {said}", _NEW_CLAIM)
     name = enrolment.device_id(request.public)
     device = session.get(Device, claim.device_id or name, with_for_update=True)
     if device is None:
@@ -158,7 +158,7 @@ def _again(session: Session, claim: Claim, request: Request) -> Device:
 def _reused(session: Session, claim: Claim, request: Request, device_id: str | None, reason: str) -> None:
     who = enrolment.device_id(request.public)
     detail = f"claim {claim.id} was shown by {who} on {request.board}, hardware {request.hardware.hex()}"
-    alarms.raise_own(session, device_id, "claim-reused", reason, detail)
+    alarms.raise_server_alarm(session, device_id, "claim-reused", reason, detail)
 
 
 def _trust(session: Session, request: Request, trust_file: Path) -> bytes | None:

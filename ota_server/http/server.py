@@ -42,7 +42,7 @@ class HttpServer:
             raise
 
     def run(self) -> None:
-        """Serve until the process is asked to end."""
+        """Serve until SIGTERM or Ctrl-C."""
         self._web.run()
 
     def close(self) -> None:

@@ -1,8 +1,7 @@
-"""Sends what the database says should be sent: trust updates and offers not yet taken by the broker, commands not
-yet relayed.
+"""Sends what is due to devices: trust updates and offers that the broker does not have yet, and commands.
 
-The database is the only queue. The API writes to it and sets an event; a worker in another process finds the same
-rows a poll later.
+The database is the only queue. The API writes to it and sets an event; a worker in another process finds the same rows
+a poll later.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from ota_server.commands.policy import Relay
-from ota_server.store import Store, commands, data, devices, retention, trust_updates
+from ota_server.commands.policy import CommandPolicy
+from ota_server.store import Store, commands, downlink, retention
 from ota_server.store.models import Command
 
 log = logging.getLogger("tidegate.downlink")
@@ -28,7 +27,7 @@ Publish = Callable[[str, bytes, bool], bool]  # (topic, payload, retain) -> whet
 
 
 class Outbox:
-    """A thread that empties the database of things to say."""
+    """A thread that sends what the database has for devices."""
 
     def __init__(
         self,
@@ -37,10 +36,10 @@ class Outbox:
         publish: Publish,
         ready: Callable[[], bool],
         keep: retention.Keep,
-        relay: Relay,
+        policy: CommandPolicy,
     ) -> None:
         self._store = store
-        self._relay = relay
+        self._policy = policy
         self._wake = wake
         self._publish = publish
         self._ready = ready
@@ -64,16 +63,14 @@ class Outbox:
             try:
                 self._round()
             except Exception:  # the database may be locked or full for a while; this thread must outlive that
-                log.exception("could not work through the outbox; next try in %d s", ERROR_PAUSE_S)
+                log.exception("could not send what is due; next try in %d s", ERROR_PAUSE_S)
                 self._stopping.wait(ERROR_PAUSE_S)
 
     def _round(self) -> None:
         self._housekeeping()
         if self._ready():
-            self._send_trust()
-            self._withdraw_offers()
-            self._send_offers()
-            self._send_data()
+            for queue in downlink.RETAINED:
+                self._publish_retained(queue)
             self._send_commands()
 
     def _housekeeping(self) -> None:
@@ -91,67 +88,23 @@ class Outbox:
                 more = retention.prune_telemetry(session, self._keep) == retention.BATCH
             self._prune_at = time.monotonic() + (PRUNE_AGAIN_S if more else PRUNE_S)
 
-    def _send_trust(self) -> None:
+    def _publish_retained(self, queue: downlink.Queue) -> None:
         with self._store.read() as session:
-            updates = trust_updates.unsent(session, BATCH)
-        for device, version, document in updates:
-            if self._stopping.is_set() or not self._publish(f"tg/{device}/down/trust", document, True):
+            unsent = queue.unsent(session, BATCH)
+        for one in unsent:
+            if self._stopping.is_set() or not self._publish(f"tg/{one.device_id}/down/{one.path}", one.payload, True):
                 return
             with self._store.write() as session:
-                trust_updates.sent(session, device, version)
-            log.info("%s: trust store version %d published", device, version)
-        if len(updates) == BATCH:
-            self._wake.set()
-
-    def _withdraw_offers(self) -> None:
-        with self._store.read() as session:
-            waiting = devices.withdrawn_offers(session, BATCH)
-        for device in waiting:
-            # An empty retained message takes the last one away (MQTT 3.1.1, section 3.3.1.3).
-            if self._stopping.is_set() or not self._publish(f"tg/{device}/down/offer", b"", True):
-                return
-            with self._store.write() as session:
-                devices.offer_sent(session, device, None)
-            log.info("%s: offer withdrawn", device)
-        with self._store.read() as session:
-            gone = data.withdrawn(session, BATCH)
-        for device, name in gone:
-            if self._stopping.is_set() or not self._publish(f"tg/{device}/down/offer/{name}", b"", True):
-                return
-            with self._store.write() as session:
-                data.sent(session, device, name, None)
-            log.info("%s: data %s withdrawn", device, name)
-
-    def _send_offers(self) -> None:
-        with self._store.read() as session:
-            offers = devices.unsent_offers(session, BATCH)
-        for device, target, envelope in offers:
-            if self._stopping.is_set() or not self._publish(f"tg/{device}/down/offer", envelope, True):
-                return
-            with self._store.write() as session:
-                devices.offer_sent(session, device, target)
-            log.info("%s: offer published", device)
-        if len(offers) == BATCH:
-            self._wake.set()
-
-    def _send_data(self) -> None:
-        with self._store.read() as session:
-            offers = data.unsent(session, BATCH)
-        for device, name, target, envelope in offers:
-            # A topic for each component, so that no offer displaces another from the broker's memory.
-            if self._stopping.is_set() or not self._publish(f"tg/{device}/down/offer/{name}", envelope, True):
-                return
-            with self._store.write() as session:
-                data.sent(session, device, name, target)
-            log.info("%s: data %s published", device, name)
-        if len(offers) == BATCH:
+                queue.mark_sent(session, one)
+            log.info("%s: %s %s", one.device_id, one.path, "published" if one.payload else "withdrawn")
+        if len(unsent) == BATCH:
             self._wake.set()
 
     def _check_command(self, row: int) -> None:
-        """Signatures of what could not be judged when it was handed in."""
+        """Check a command that could not be checked when it was handed in."""
         with self._store.write() as session:
             found = session.get(Command, row)
-            role = self._relay.fit(session, found) if found is not None else None
+            role = self._policy.check_stored(session, found) if found is not None else None
             if role is not None:
                 commands.verified(session, row, role)
 
@@ -163,11 +116,11 @@ class Outbox:
                 return
             for row, device in waiting:
                 with self._store.write() as session:
-                    message = self._relay.take(session, row)
+                    message = self._policy.claim(session, row)
                 if message is None:
                     continue
                 if self._stopping.is_set() or not self._publish(f"tg/{device}/down/cmd", message, False):
-                    return  # the broker may have it all the same; if nobody answers it goes out again after the lease
+                    return  # the broker may have it anyway; without an answer it is sent again after the lease
                 with self._store.write() as session:
                     commands.uplinked(session, row, "the broker")
                 log.info("%s: command relayed", device)

@@ -1,7 +1,7 @@
-"""Users and rights in mosquitto's dynamic security plugin: what it should have, and the commands that get it there.
+"""Users and rights in mosquitto's dynamic security plugin: the expected state, and the commands that lead to it.
 
 The plugin keeps them in a file of its own and takes commands over MQTT (topic CONTROL). Up to mosquitto 2.0 it does not
-know %u in a topic, so each device has a role of its own: the two lines of DESIGN section 4 with its id in them.
+know %u in a topic, so each device has a role of its own: the two-line access rule of docs/wire.cddl with its id in it.
 It takes passwords only in clear by command, hashed only in its file.
 """
 
@@ -18,7 +18,7 @@ from tidegate.errors import TidegateError
 CONTROL = "$CONTROL/dynamic-security/v1"
 RESPONSE = f"{CONTROL}/response"
 SERVER_ROLE = "tidegate-server"
-OURS = "tidegate device"  # the text name of a user that is ours to change and to remove
+OURS = "tidegate device"  # the text name of users that this server may change and remove
 PLUGIN = "mosquitto_dynamic_security.so"
 _FOLDERS = ("/usr/lib/*-linux-gnu*", "/usr/lib64", "/usr/lib", "/usr/local/lib", "/opt/homebrew/lib")
 
@@ -38,7 +38,7 @@ def mark(password_hash: str) -> str:
 
 
 def role_name(device_id: str) -> str:
-    """Nobody else's roles are called so."""
+    """The name of a device's role; other roles have no such names."""
     return f"tidegate-device-{device_id}"
 
 
@@ -63,7 +63,7 @@ SERVER_RIGHTS = [
         ("subscribeLiteral", RESPONSE),
     )
 ]
-# What no role allows is refused. Ending a subscription hurts nobody.
+# What no role allows is refused. Unsubscribing is harmless.
 DEFAULTS = {"publishClientSend": False, "publishClientReceive": False, "subscribe": False, "unsubscribe": True}
 
 
@@ -149,8 +149,10 @@ def _as_set(rights: Iterable[Json]) -> set[tuple[Any, ...]]:
 
 
 def give(present: Present, account: Account, password: str | None) -> list[Json]:
-    """Commands that make the user current; without a password it keeps the one it has. Its connection is cut, unless
-    it is new."""
+    """Commands that bring the user up to date; without a password it keeps the one it has.
+
+    Its connection is closed, unless the user is new.
+    """
     role, user = role_name(account.user), account.user
     commands: list[Json] = []
     if role not in present.roles:

@@ -1,8 +1,8 @@
-"""Keeps the users in mosquitto's dynamic security plugin what the database says, over a connection of its own.
+"""Keeps the users in mosquitto's dynamic security plugin as the database has them, over a connection of its own.
 
-The database decides. What the plugin has is read at each connection and every few minutes, and what differs is put
-right; in between, a new entry in the audit log says that somebody registered, revoked or enrolled a device. So nothing
-is lost when the broker or this server was away, and whoever changed the plugin by hand is corrected.
+The database decides. What the plugin has is read at each connection and every few minutes, and differences are
+corrected; in between, a new entry in the audit log says that a device was registered, revoked or enrolled. So nothing
+is lost when the broker or this server was away, and changes by hand are undone.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 from sqlalchemy import func, select
 
-from ota_server.mqtt import dynsec
+from ota_server.mqtt import client, dynsec
 from ota_server.mqtt.dynsec import Account, Present
-from ota_server.mqtt.worker import KEEPALIVE_S, RECONNECT_MAX_S, RECONNECT_MIN_S, BrokerUrl
+from ota_server.mqtt.url import BrokerUrl
 from ota_server.security import passwords
 from ota_server.security.credentials import Keys
 from ota_server.store import Store, alarms
@@ -42,7 +41,7 @@ class NoAnswer(Exception):
 
 
 class Accounts:
-    """A thread that looks after the plugin's users, for ever; `stop` ends it."""
+    """A thread that updates the plugin's users until `stop`."""
 
     def __init__(self, store: Store, keys: Keys, broker: BrokerUrl, client_id: str) -> None:
         self._store = store
@@ -50,17 +49,13 @@ class Accounts:
         self._broker = broker
         self._stopping = threading.Event()
         self._ready = threading.Event()  # connected, and the answers are subscribed to
-        self._news = threading.Condition()
+        self._answered = threading.Condition()
         self._answers: dict[str, dict[str, Any]] = {}
         self._tag = 0
-        self._quiet_until = 0.0
+        self._next_log_at = 0.0
         self._connection = 0
         self._unknown: set[str] = set()  # devices whose password we cannot tell the plugin, as said before
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=True)
-        self._client.username_pw_set(broker.user, broker.password)
-        if broker.tls:
-            self._client.tls_set_context(broker.tls)
-        self._client.reconnect_delay_set(RECONNECT_MIN_S, RECONNECT_MAX_S)
+        self._client = client.make(broker, client_id, clean_session=True)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
@@ -68,15 +63,15 @@ class Accounts:
         self._thread = threading.Thread(target=self._run, name="accounts", daemon=True)
 
     def start(self) -> None:
-        """Begin; an unreachable broker is tried again and again, with a growing pause."""
-        self._client.connect_async(self._broker.host, self._broker.port, KEEPALIVE_S)
+        """Start; an unreachable broker is tried again and again, with growing pauses."""
+        self._client.connect_async(self._broker.host, self._broker.port, client.KEEPALIVE_S)
         self._client.loop_start()
         self._thread.start()
 
     def stop(self) -> None:
         self._stopping.set()
-        with self._news:
-            self._news.notify_all()
+        with self._answered:
+            self._answered.notify_all()
         self._thread.join(10)
         self._client.disconnect()
         self._client.loop_stop()
@@ -95,16 +90,16 @@ class Accounts:
                     present, seen, compared = self._read(), -1, time.monotonic()
                 newest = self._newest_act()
                 if newest != seen:
-                    if self._put_right(present):
+                    if self._correct(present):
                         present = self._read()
                     seen = newest
             except NoAnswer as error:
                 compared = _NEVER
-                self._complain("the users at %s could not be brought up to date: %s", self._broker, error)
+                self._warn("the users at %s could not be brought up to date: %s", self._broker, error)
                 self._stopping.wait(RETRY_S)
             except Exception:  # the database may be locked or full for a while; this thread must outlive that
                 compared = _NEVER
-                log.exception("could not look after the broker's users; next try in %d s", RETRY_S)
+                log.exception("could not update the broker's users; next try in %d s", RETRY_S)
                 self._stopping.wait(RETRY_S)
 
     def _newest_act(self) -> int:
@@ -129,7 +124,7 @@ class Accounts:
             if len(found) < PAGE:
                 return
 
-    def _put_right(self, present: Present) -> bool:
+    def _correct(self, present: Present) -> bool:
         """Make the plugin's users those of the database; whether anything was to be done."""
         with self._store.read() as session:
             known = select(Device.id, Device.password_hash, CoapSession).outerjoin(
@@ -161,10 +156,10 @@ class Accounts:
             return dynsec.give(present, account, password)
         if account.user not in self._unknown:
             self._unknown.add(account.user)
-            detail = "its password is known only as a hash: give it new credentials, or write the plugin's file anew"
+            detail = "its password is known only as a hash: give it new credentials, or write the plugin's file again"
             log.warning("%s cannot log in at the broker: %s", account.user, detail)
             with self._store.write() as session:
-                alarms.raise_own(session, account.user, "broker-account", "password-unknown", detail)
+                alarms.raise_server_alarm(session, account.user, "broker-account", "password-unknown", detail)
         return dynsec.take(present, account.user)  # the password it has there is not its password any more
 
     # -------------------------------------------------------------- asking the plugin
@@ -173,11 +168,11 @@ class Accounts:
         """The data of each command's answer; NoAnswer if one fails. No password gets into an error or a log."""
         tags = [str(self._tag + number) for number in range(1, len(commands) + 1)]
         self._tag += len(commands)
-        with self._news:
+        with self._answered:
             self._answers.clear()
         self._client.publish(dynsec.CONTROL, dynsec.encode(commands, tags), qos=0)  # not again after a new connection
-        with self._news:
-            done = self._news.wait_for(
+        with self._answered:
+            done = self._answered.wait_for(
                 lambda: all(tag in self._answers for tag in tags) or self._stopping.is_set(), ANSWER_S
             )
             if self._stopping.is_set():
@@ -193,7 +188,7 @@ class Accounts:
 
     def _on_connect(self, client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
-            self._complain(
+            self._warn(
                 "the broker at %s refuses this server: %s. If the plugin's file was lost: tidegate mosquitto DIR"
                 " --dynamic, and start mosquitto again",
                 self._broker,
@@ -204,7 +199,7 @@ class Accounts:
 
     def _on_subscribe(self, _client: paho.Client, _data: Any, _mid: int, reasons: list[Any], _properties: Any) -> None:
         if any(reason.is_failure for reason in reasons):
-            self._complain("the broker at %s does not let this server look after its users", self._broker)
+            self._warn("the broker at %s does not allow this server to manage its users", self._broker)
             return
         self._connection += 1
         self._ready.set()
@@ -215,13 +210,13 @@ class Accounts:
             log.info("the connection to %s for its users is gone (%s)", self._broker, reason)
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        with self._news:
+        with self._answered:
             self._answers.update(dynsec.answers(bytes(message.payload)))
-            self._news.notify_all()
+            self._answered.notify_all()
 
-    def _complain(self, text: str, *args: Any) -> None:
+    def _warn(self, text: str, *args: Any) -> None:
         """Once in a while: a broker that is away is tried again and again."""
         now = time.monotonic()
-        if now >= self._quiet_until:
-            self._quiet_until = now + LOG_EVERY_S
+        if now >= self._next_log_at:
+            self._next_log_at = now + LOG_EVERY_S
             log.warning(text, *args)

@@ -1,4 +1,4 @@
-"""Files for mosquitto in place of the broker inside: users, the two-line access list, a configuration to start from.
+"""Files for mosquitto in place of the embedded broker: users, the two-line access list, a configuration to start from.
 
 Two ways. With password and access file the server writes them at each change and mosquitto reads them again. With the
 dynamic security plugin (ota_server.mqtt.dynsec) the plugin's file is written once, and changes go over MQTT.
@@ -25,7 +25,7 @@ from tidegate.files import read_limited, write_atomic
 
 log = logging.getLogger("tidegate.mosquitto")
 
-SERVER_USER = "tidegate_server"  # no device can be called so: ids have no underscore
+SERVER_USER = "tidegate_server"  # cannot be a device's id, which has no underscore
 PLUGIN_FILE = "dynamic-security.json"
 _writing = threading.Lock()  # from reading the users to the file: an older list must not replace a newer one
 
@@ -40,7 +40,7 @@ topic write tg/+/down/#
 """
 
 _BY_FILES = """\
-# A client's id is its user name, so that nobody takes over another's connection by its client id.
+# A client's id is its user name, so that no client can take over another's connection by its client id.
 use_username_as_clientid true
 password_file {folder}/passwords
 acl_file {folder}/access
@@ -61,7 +61,7 @@ max_packet_size 20480
 max_keepalive 600
 persistence true
 persistence_location {folder}/
-# What the server has not read yet is on disk, but for the last message: a broker that is killed has it when it is back.
+# Messages that the server has not read yet are on disk, except the last: a broker that was killed still has them.
 autosave_on_changes true
 autosave_interval 1
 max_queued_messages 20000
@@ -73,7 +73,7 @@ log_type notice
 
 
 def write(folder: Path, config: Config, store: Store) -> None:
-    """Write the users and the access list, and a configuration where there is none."""
+    """Write the users and the access list, and a configuration if there is not one yet."""
     folder.mkdir(parents=True, exist_ok=True)
     with _writing:
         lines = [f"{device_id}:{password_hash}" for device_id, password_hash in _devices(store)]
@@ -85,9 +85,10 @@ def write(folder: Path, config: Config, store: Store) -> None:
 
 
 def write_dynamic(folder: Path, config: Config, store: Store, plugin: Path | None = None) -> bool:
-    """Write the plugin's file and a configuration, each only where there is none: mosquitto keeps the file itself.
+    """Write the plugin's file and a configuration, each only if it does not exist: mosquitto owns the plugin's file.
 
-    Returns whether the plugin's file was written; mosquitto reads it when it starts."""
+    Returns whether the plugin's file was written; mosquitto reads it when it starts.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / PLUGIN_FILE
     main = folder / "mosquitto.conf"
@@ -96,7 +97,7 @@ def write_dynamic(folder: Path, config: Config, store: Store, plugin: Path | Non
         _configure(folder, _DYNAMIC.format(plugin=found, folder=folder.resolve(), file=PLUGIN_FILE))
     elif PLUGIN_FILE not in main.read_text(errors="replace"):
         raise TidegateError(
-            f"{main} is there already, and does not use the plugin",
+            f"{main} exists and does not use the plugin",
             "Move it away to have a new one written, or add `plugin` and `plugin_opt_config_file` to it",
         )
     if file.exists():
@@ -106,7 +107,7 @@ def write_dynamic(folder: Path, config: Config, store: Store, plugin: Path | Non
 
 
 def refresh(config: Config, store: Store) -> None:
-    """After a change of users, if this server looks after a mosquitto's files."""
+    """After a change of users, if this server manages a mosquitto's files."""
     if config.mosquitto_dir is None:
         return
     if not config.dynamic:

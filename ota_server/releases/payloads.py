@@ -9,7 +9,7 @@ import secrets
 from pathlib import Path
 from typing import BinaryIO
 
-from ota_server.errors import Problem, StorageFull, is_storage_full
+from ota_server.errors import NotFound, StorageFull, TooLarge, Unprocessable, is_storage_full
 from tidegate.names import DIGEST
 
 _PIECE = 64 * 1024
@@ -19,8 +19,7 @@ _TEMPORARY = ".part-"
 def check_name(name: str) -> str:
     """The name if it is 64 lower-case hex digits. Anything else can never be a path here."""
     if not DIGEST.fits(name):
-        raise Problem(
-            404,
+        raise NotFound(
             "no-such-payload",
             "a payload is named by 64 lower-case hex digits",
             "Use the SHA-256 of its bytes",
@@ -58,14 +57,13 @@ class Payloads:
         try:
             size, digest = self._copy(stream, temporary)
             if digest != name:
-                raise Problem(
-                    422,
+                raise Unprocessable(
                     "digest",
                     f"the {size} bytes received have SHA-256 {digest}, not {name}",
                     "Send the whole file, and name it by its own digest",
                 )
             if size == 0:
-                raise Problem(422, "empty", "a payload has at least one byte", "Send the file's bytes as the body")
+                raise Unprocessable("empty", "a payload has at least one byte", "Send the file's bytes as the body")
             final.parent.mkdir(exist_ok=True)
             temporary.replace(final)
             _sync_folder(final.parent)
@@ -84,8 +82,7 @@ class Payloads:
             while piece := stream.read(_PIECE):
                 size += len(piece)
                 if size > self.max_size:
-                    raise Problem(
-                        413,
+                    raise TooLarge(
                         "too-large",
                         f"a payload has at most {self.max_size} bytes",
                         "Start the server with a larger limit",

@@ -1,4 +1,4 @@
-"""What publishing a release, or rolling it out, would do: which devices would get what, and which nothing, and why."""
+"""The dry run of publishing a release or rolling it out: which devices would get what, and which nothing, and why."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ota_server.releases.accept import Candidate, precheck, verify
+from ota_server.releases.images import ImageCandidate
 from ota_server.releases.payloads import Payloads
 from ota_server.store import groups
 from ota_server.store.models import Device, Group, Release
@@ -22,26 +22,32 @@ Reach = Callable[[Group], str | None]
 
 
 def plan(
-    session: Session, wanted: Candidate, keys: store.TrustStore, payloads: Payloads, *, name_devices: bool
+    session: Session, candidate: ImageCandidate, keys: store.TrustStore, payloads: Payloads, *, name_devices: bool
 ) -> dict[str, Any]:
-    """Judge the release but for its payloads, and foretell what devices of its product would be offered.
+    """Check the release without its payloads, and predict what devices of its product would be offered.
 
     Raises Problem or Refused as publishing it would. `missing` are the payloads to upload first; `devices` has a row
     for all devices that are alike: board, group, what they run, how many, what they would get.
     """
-    known = precheck(session, wanted)
-    facts = {board: verify(wanted, board, envelope, keys) for board, envelope in sorted(wanted.envelopes.items())}
+    known = candidate.find(session)
+    facts = {board: candidate.verify(board, envelope, keys) for board, envelope in sorted(candidate.envelopes.items())}
     needed = [name for one in facts.values() for name in _payloads(one)]
-    channel = known.channel if known is not None else wanted.channel or groups.STABLE
+    channel = known.channel if known is not None else candidate.channel or groups.STABLE
     standing = {channel} if known is None else set(groups.channels(session, known.id))
+
+    def why_not_reached(group: Group) -> str | None:
+        return _why_not_reached(group, candidate, standing)
+
     return {
-        "product": wanted.product,
-        "version": wanted.version,
-        "sequence": wanted.sequence,
+        "product": candidate.product,
+        "version": candidate.version,
+        "sequence": candidate.sequence,
         "channel": channel,
         "published": known is not None and set(facts) <= {target.board for target in known.targets},
         "missing": [name for name in dict.fromkeys(needed) if not payloads.has(name)],
-        "devices": _devices(session, wanted, facts, lambda group: _kept_from(group, wanted, standing), name_devices),
+        "devices": _devices(
+            session, candidate, facts, lambda group: _why_not_reached(group, candidate, standing), name_devices
+        ),
     }
 
 
@@ -52,18 +58,18 @@ def rollout_plan(
     kind, name = where
     standing = {*groups.channels(session, release.id), *([name] if kind == "channel" else [])}
 
-    def kept_from(group: Group) -> str | None:
+    def why_not_reached(group: Group) -> str | None:
         if kind == "group" and group.name == name:
             return None
-        return _kept_from(group, release, standing)
+        return _why_not_reached(group, release, standing)
 
     facts = {
         target.board: manifest.decode(manifest.open_envelope(target.envelope).manifest) for target in release.targets
     }
-    return _devices(session, release, facts, kept_from, name_devices)
+    return _devices(session, release, facts, why_not_reached, name_devices)
 
 
-def _kept_from(group: Group, what: Candidate | Release, standing: set[str]) -> str | None:
+def _why_not_reached(group: Group, what: ImageCandidate | Release, standing: set[str]) -> str | None:
     if group.release is not None and groups.is_pinned(group, what.product):
         pinned = group.release
         return None if pinned.sequence == what.sequence else f"its group is pinned to {pinned.version}"
@@ -76,15 +82,15 @@ def _payloads(facts: manifest.Manifest) -> list[str]:
 
 def _devices(
     session: Session,
-    wanted: Candidate | Release,
+    what: ImageCandidate | Release,
     facts: Mapping[str, manifest.Manifest],
-    kept_from: Reach,
+    why_not_reached: Reach,
     name_devices: bool,
 ) -> list[dict[str, Any]]:
     known = {group.name: group for group in groups.listed(session)}
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for device in session.scalars(select(Device).where(Device.product == wanted.product).order_by(Device.id)):
-        fate = _fate(device, kept_from(known[device.group]), wanted.sequence, facts.get(device.board))
+    for device in session.scalars(select(Device).where(Device.product == what.product).order_by(Device.id)):
+        fate = _fate(device, why_not_reached(known[device.group]), what.sequence, facts.get(device.board))
         key = (device.board, device.group, device.version, device.sequence, *fate.values())
         row = rows.setdefault(
             key,
@@ -104,9 +110,9 @@ def _devices(
     return sorted(rows.values(), key=lambda row: (row["gets"] == "nothing", row["board"], row["group"]))
 
 
-def _fate(device: Device, kept: str | None, sequence: int, facts: manifest.Manifest | None) -> dict[str, Any]:
+def _fate(device: Device, unreached: str | None, sequence: int, facts: manifest.Manifest | None) -> dict[str, Any]:
     """What the device would get: `gets` is patch, image, nothing or unknown; `bytes` to fetch; `why`."""
-    why = _why_nothing(device, kept, sequence, facts)
+    why = _why_nothing(device, unreached, sequence, facts)
     if why or facts is None:
         return {"gets": "nothing", "bytes": 0, "why": why}
     if device.digest is None:
@@ -117,13 +123,13 @@ def _fate(device: Device, kept: str | None, sequence: int, facts: manifest.Manif
     return {"gets": "image", "bytes": facts.image.size, "why": "no patch from what it runs"}
 
 
-def _why_nothing(device: Device, kept: str | None, sequence: int, facts: manifest.Manifest | None) -> str | None:
+def _why_nothing(device: Device, unreached: str | None, sequence: int, facts: manifest.Manifest | None) -> str | None:
     if device.revoked_at is not None:
         return "is revoked"
     if facts is None:
         return f"the release has no image for {device.board}"
-    if kept is not None:
-        return kept
+    if unreached is not None:
+        return unreached
     if (device.sequence or 0) > sequence:
         return "runs a newer one"
     if device.sequence == sequence or device.digest == facts.image.digest.hex():

@@ -1,4 +1,4 @@
-"""The trust store that this server goes by, and the updates it hands to devices.
+"""The trust store that this server uses, and the updates that it gives to devices.
 
 The store given at the start (--trust) is where it begins; every published update moves it on, in the database, so
 that all processes of a server follow at once.
@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session, selectinload
 
 from ota_server.config import Config
-from ota_server.errors import Problem
+from ota_server.errors import Unavailable
 from ota_server.security import audit
 from ota_server.store import Store, trust_updates
 from ota_server.store.models import DataTarget, Device, DeviceData, Target, TrustUpdate
@@ -23,7 +23,7 @@ from tidegate.trust import store as trust_store
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrustPublication:
     """`created` is false when this version was already here; `withdrawn` are offers that devices would refuse now."""
 
     store: trust_store.TrustStore
@@ -40,8 +40,7 @@ def current(session: Session, config: Config) -> trust_store.TrustStore:
         if published is None or given.version > published.version:
             return given
     if published is None:
-        raise Problem(
-            503,
+        raise Unavailable(
             "no-trust-store",
             f"this server has no trust store ({config.trust_file}), so it can check no release",
             "Start it with --trust FILE, the same file the devices carry",
@@ -59,8 +58,8 @@ def check_given(session: Session, given: trust_store.TrustStore) -> None:
         )
 
 
-def publish(store: Store, config: Config, document: bytes, actor: str) -> Outcome:
-    """Judge a trust update as a device would, keep it, and withdraw offers that devices would now refuse.
+def publish(store: Store, config: Config, document: bytes, actor: str) -> TrustPublication:
+    """Check a trust update as a device would, store it, and withdraw offers that devices would now refuse.
 
     Raises Problem or Refused and then has changed nothing.
     """
@@ -68,7 +67,7 @@ def publish(store: Store, config: Config, document: bytes, actor: str) -> Outcom
         proposed = rotation.store_of(document)
         known = session.get(TrustUpdate, proposed.version)
         if known is not None and known.store == trust_store.encode(proposed):
-            return Outcome(proposed, False, [])
+            return TrustPublication(proposed, False, [])
         new = rotation.verify(document, current(session, config))
         session.add(TrustUpdate(version=new.version, document=document, store=trust_store.encode(new)))
         withdrawn = _withdraw(session, new)
@@ -84,15 +83,15 @@ def publish(store: Store, config: Config, document: bytes, actor: str) -> Outcom
                 for target in withdrawn
             ],
         )
-        return Outcome(new, True, withdrawn)
+        return TrustPublication(new, True, withdrawn)
 
 
 def _withdraw(session: Session, keys: trust_store.TrustStore) -> list[Target | DataTarget]:
     """Take back every release and all data that too few of the keys have signed; what was on offer is returned."""
-    wanted = select(Target).where(Target.withdrawn.is_(False)).options(selectinload(Target.release))
+    statement = select(Target).where(Target.withdrawn.is_(False)).options(selectinload(Target.release))
     taken: list[Target | DataTarget] = [
         target
-        for target in session.scalars(wanted).all()
+        for target in session.scalars(statement).all()
         if _is_orphaned(target, keys) and _free(session, Device, target)
     ]
     content = select(DataTarget).where(DataTarget.withdrawn.is_(False))
@@ -105,7 +104,7 @@ def _withdraw(session: Session, keys: trust_store.TrustStore) -> list[Target | D
 
 
 def _is_orphaned(target: Target | DataTarget, keys: trust_store.TrustStore) -> bool:
-    """Whether the keys do not vouch for it; then it is marked."""
+    """Whether too few of the keys have signed it; then it is marked as withdrawn."""
     try:
         manifest.check_signatures(manifest.open_envelope(target.envelope), keys)
     except Refused:
@@ -114,8 +113,8 @@ def _is_orphaned(target: Target | DataTarget, keys: trust_store.TrustStore) -> b
 
 
 def _free(session: Session, holders: type[Device] | type[DeviceData], target: Target | DataTarget) -> bool:
-    """Offer it to nobody any more; whether anybody had it."""
-    # As sent: the broker may have it, also when a birth has asked for it once more since. The worker takes it back.
+    """Withdraw the offer of `target` from all; returns whether anyone had it."""
+    # As sent: the broker may have it, also if a birth has requested it again since. The worker withdraws it.
     gone = update(holders).where(holders.offer_id == target.id).values(offer_id=None, offer_sent_id=target.id)
     freed = session.execute(gone)
     return bool(freed.rowcount)  # type: ignore[attr-defined]

@@ -1,6 +1,8 @@
-"""Keys that are derived, not kept: the CoAP keys of devices and the secrets of claims. The database has a random salt
-or id for each, a file of the server one secret; only both together give a key, so that neither a copy of the database
-nor the file alone is worth anything."""
+"""Keys that are derived, not stored: the CoAP keys of devices and the secrets of claims.
+
+The database has a random salt or id for each, a file of the server one secret; only both together give a key, so that
+neither a copy of the database nor the file alone is worth anything.
+"""
 
 from __future__ import annotations
 
@@ -46,13 +48,13 @@ class Keys:
         return _derived(self._secret, _FOR_DEVICE + device_id.encode() + b"\0" + salt)
 
     def of_session(self, row: CoapSession) -> bytes:
-        """The device's key: one that we told it, or one that it derived itself when it enrolled."""
+        """The device's key: one that we gave it, or one that it derived itself when it enrolled."""
         if row.claim_id is None:
             return self.of_device(row.device_id, row.salt)
         return enrolment.coap_key(self.of_claim(row.claim_id), row.salt)
 
     def mqtt_password(self, row: CoapSession) -> str:
-        """The device's password at the broker: one that we told it, or one that it derived itself when it enrolled.
+        """The device's password at the broker: one that we gave it, or one that it derived itself when it enrolled.
 
         A device that was registered before passwords were derived has another one: compare this with its hash.
         """
@@ -71,8 +73,10 @@ class Keys:
     def issue(
         self, session: Session, device_id: str, claim_id: str | None = None, salt: bytes | None = None
     ) -> tuple[bytes, str]:
-        """A fresh CoAP key and broker password for the device; the key before, and the session under it, count no more.
-        claim_id, salt: of the claim that the device derives them from itself."""
+        """Make a new CoAP key and broker password for the device; the old key and its session become void.
+
+        claim_id, salt: of the claim that the device derives them from itself.
+        """
         row = session.get(CoapSession, device_id)
         if row is None:
             row = CoapSession(device_id=device_id)

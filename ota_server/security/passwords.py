@@ -1,7 +1,7 @@
-"""MQTT passwords of devices: 192 bits (ota_server.security.credentials), kept in the form of mosquitto's password file.
+"""MQTT passwords of devices: 192 bits (security/credentials), stored in the form of mosquitto's password file.
 
 One form for both brokers, so that a fleet can move to mosquitto without new passwords on its devices. The hash is
-PBKDF2 with mosquitto's own count of 101 rounds: few, and enough, because nobody can guess numbers of 192 bits.
+PBKDF2 with mosquitto's own count of 101 rounds: few, and enough, since numbers of 192 bits cannot be guessed.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def matches(password: bytes, stored: str) -> bool:
         empty, kind, rounds, salt, digest = stored.split("$")
         if empty or kind != "7" or not 0 < int(rounds) <= _MAX_ROUNDS:
             return False
-        raw_salt, wanted = base64.b64decode(salt, validate=True), base64.b64decode(digest, validate=True)
+        raw_salt, expected = base64.b64decode(salt, validate=True), base64.b64decode(digest, validate=True)
     except (ValueError, binascii.Error):
         return False
-    got = hashlib.pbkdf2_hmac("sha512", password, raw_salt, int(rounds), len(wanted) or 1)
-    return hmac.compare_digest(got, wanted)
+    got = hashlib.pbkdf2_hmac("sha512", password, raw_salt, int(rounds), len(expected) or 1)
+    return hmac.compare_digest(got, expected)

@@ -23,12 +23,24 @@ def add(
     count: int,
     trace: str | None = None,
 ) -> None:
-    """An alarm that a device sent; `count` includes those it kept back."""
-    told = {"kind": kind, "reason": reason, "detail": detail, "cti": cti, "count": count, "trace": trace}
-    session.add(Alarm(device_id=device_id, source="device", **told))
+    """An alarm that a device sent; `count` includes those it suppressed."""
+    session.add(
+        Alarm(
+            device_id=device_id,
+            source="device",
+            kind=kind,
+            reason=reason,
+            detail=detail,
+            cti=cti,
+            count=count,
+            trace=trace,
+        )
+    )
 
 
-def raise_own(session: Session, device_id: str | None, kind: str, reason: str, detail: str, count: int = 1) -> None:
+def raise_server_alarm(
+    session: Session, device_id: str | None, kind: str, reason: str, detail: str, count: int = 1
+) -> None:
     """An alarm of the server. A peer that repeats its mistake raises a count, not a flood of rows."""
     now = now_ms()
     same = session.scalar(
@@ -52,10 +64,10 @@ def raise_own(session: Session, device_id: str | None, kind: str, reason: str, d
 
 def listed(session: Session, limit: int, device_id: str | None = None, since: int = 0) -> list[Alarm]:
     """Newest first; `since` is the id of the last alarm already seen."""
-    wanted = select(Alarm).where(Alarm.id > since).order_by(Alarm.id.desc()).limit(limit)
+    statement = select(Alarm).where(Alarm.id > since).order_by(Alarm.id.desc()).limit(limit)
     if device_id is not None:
-        wanted = wanted.where(Alarm.device_id == device_id)
-    return list(session.scalars(wanted))
+        statement = statement.where(Alarm.device_id == device_id)
+    return list(session.scalars(statement))
 
 
 def last_crashes(session: Session, device_ids: Sequence[str]) -> dict[str, Alarm]:

@@ -1,4 +1,4 @@
-"""Answers that come in parts: kept one by one, each once, and joined when somebody reads them."""
+"""Answers that come in parts: each is stored once, and they are joined when they are read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from ota_server.store.models import Command, CommandPart
 
-MOST_OUTPUT = 65_536  # bytes of text kept of one answer
+MOST_OUTPUT = 65_536  # bytes of text stored of one answer
 MOST_PARTS = 1024
 
 
@@ -27,14 +27,16 @@ def add(session: Session, row: Command, number: int, text: str) -> None:
 
 
 def read(session: Session, row: Command) -> tuple[str | None, list[int]]:
-    """(text, numbers of missing parts) of an answer in parts. While it comes, the text up to the first gap; so what
-    was read before is always how it begins. None if there is none."""
-    wanted = select(CommandPart).where(CommandPart.command_id == row.id).order_by(CommandPart.number)
-    found = {part.number: part.text for part in session.scalars(wanted)}
+    """(text, numbers of missing parts) of an answer in parts; the text is None if there is none.
+
+    While parts still come, the text ends at the first gap, so that what was read before is always its beginning.
+    """
+    statement = select(CommandPart).where(CommandPart.command_id == row.id).order_by(CommandPart.number)
+    found = {part.number: part.text for part in session.scalars(statement)}
     if not found and not row.parts:
         return None, []
     total = min(row.parts or 0, MOST_PARTS)
-    if row.truncated:  # after the last that is kept, none is missing: it was too much
+    if row.truncated:  # parts after the last one stored are not missing: they were too much
         total = min(total, max(found, default=-1) + 1)
     missing = [number for number in range(total) if number not in found]
     text, number = [], 0

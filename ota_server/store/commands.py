@@ -23,7 +23,7 @@ from tidegate.wire.command_states import ENDED, OPEN, STATES
 
 MOST_OPEN = 64  # commands that wait for one device
 EXPIRY_GRACE_MS = 10_000  # an answer may still be on its way when the time is over
-LEASE_MS = 30_000  # so long nobody else sends what a worker has begun to send
+LEASE_MS = 30_000  # no other worker sends it for so long after one began to
 MOST_IN_FLIGHT = 4  # commands a device has and has not answered: its queue
 FLIGHT_MS = 120_000  # the longest that a command runs; one without an answer by then blocks no others
 BATCH = 500  # rows in one transaction
@@ -31,24 +31,24 @@ BATCH = 500  # rows in one transaction
 
 def get(session: Session, cti: str, device_id: str | None = None) -> Command | None:
     """The newest command with this counter: it is unique in the commands of one key to one device."""
-    wanted = select(Command).where(Command.cti == cti).order_by(Command.id.desc()).limit(1)
+    statement = select(Command).where(Command.cti == cti).order_by(Command.id.desc()).limit(1)
     if device_id is not None:
-        wanted = wanted.where(Command.device_id == device_id)
-    return session.scalar(wanted)
+        statement = statement.where(Command.device_id == device_id)
+    return session.scalar(statement)
 
 
 def listed(
     session: Session, limit: int, device_id: str | None = None, group: str | None = None, state: str | None = None
 ) -> list[Command]:
     """Newest first."""
-    wanted = select(Command).order_by(Command.id.desc()).limit(limit)
+    statement = select(Command).order_by(Command.id.desc()).limit(limit)
     if device_id is not None:
-        wanted = wanted.where(Command.device_id == device_id)
+        statement = statement.where(Command.device_id == device_id)
     if group is not None:
-        wanted = wanted.join(Device, Device.id == Command.device_id).where(Device.group == group)
+        statement = statement.join(Device, Device.id == Command.device_id).where(Device.group == group)
     if state is not None:
-        wanted = wanted.where(Command.state == state)
-    return list(session.scalars(wanted))
+        statement = statement.where(Command.state == state)
+    return list(session.scalars(statement))
 
 
 def steps(session: Session, rows: Sequence[Command]) -> dict[int, list[CommandStep]]:
@@ -61,13 +61,15 @@ def steps(session: Session, rows: Sequence[Command]) -> dict[int, list[CommandSt
 
 def last_done(session: Session, device_id: str, opcode: str) -> Command | None:
     """The newest that the device carried out."""
-    wanted = select(Command).where(Command.device_id == device_id, Command.opcode == opcode, Command.outcome == "done")
-    return session.scalar(wanted.order_by(Command.id.desc()).limit(1))
+    statement = select(Command).where(
+        Command.device_id == device_id, Command.opcode == opcode, Command.outcome == "done"
+    )
+    return session.scalar(statement.order_by(Command.id.desc()).limit(1))
 
 
 def count_open(session: Session, device_id: str) -> int:
-    wanted = select(func.count(Command.id)).where(Command.device_id == device_id, Command.state.in_(OPEN))
-    return session.scalar(wanted) or 0
+    statement = select(func.count(Command.id)).where(Command.device_id == device_id, Command.state.in_(OPEN))
+    return session.scalar(statement) or 0
 
 
 def add(session: Session, row: Command, by: str) -> None:
@@ -110,21 +112,24 @@ def refused(session: Session, row: int, why: str) -> bool:
 
 
 def cancel(session: Session, row: int, by: str) -> bool:
-    """Take it back, if nobody has begun to send it. The signed message is erased: it would still be good."""
+    """Cancel it, if no worker has begun to send it. The signed message is erased: it would still be valid."""
     unsent = Command.claimed_at.is_(None)
     gone = {"ended_at": now_ms(), "message": None}
     return move(session, row, ("pending", "verified"), "cancelled", by, None, unsent, **gone)
 
 
 def pending(session: Session, limit: int) -> list[Command]:
-    """Those whose signatures nobody has checked yet, oldest first."""
-    wanted = select(Command).where(Command.state == "pending", Command.expires_at > now_ms())
-    return list(session.scalars(wanted.order_by(Command.id).limit(limit)))
+    """Those whose signatures have not been checked yet, oldest first."""
+    statement = select(Command).where(Command.state == "pending", Command.expires_at > now_ms())
+    return list(session.scalars(statement.order_by(Command.id).limit(limit)))
 
 
 def waiting(now: int) -> ColumnElement[bool]:
-    """What may go out: checked, in time, not in another worker's hands, the oldest of its device (counters must rise),
-    and no more than the device's queue can hold."""
+    """The condition for a command to go out.
+
+    It is checked, in time, not in another worker's hands, the oldest of its device (counters must rise), and the
+    device's queue has room.
+    """
     free = or_(Command.claimed_at.is_(None), Command.claimed_at < now - LEASE_MS)
     before, other = aliased(Command), aliased(Command)
     first = ~exists().where(
@@ -150,18 +155,20 @@ def waiting(now: int) -> ColumnElement[bool]:
 
 
 def sendable(session: Session, limit: int) -> list[Command]:
-    """Those that may go out now to devices that are there to hear them, one a device. A device that speaks CoAP
-    fetches its own (`downlink`)."""
-    wanted = (
+    """Commands that may go out now to devices that are online, one per device.
+
+    A device that speaks CoAP fetches its own (`downlink`).
+    """
+    statement = (
         select(Command)
         .join(Device, Device.id == Command.device_id)
         .where(waiting(now_ms()), Device.online, Device.protocol != "coap", Device.revoked_at.is_(None))
     )
-    return list(session.scalars(wanted.order_by(Command.id).limit(limit)))
+    return list(session.scalars(statement.order_by(Command.id).limit(limit)))
 
 
 def claim(session: Session, row: int) -> bool:
-    """Reserve it for sending, so that nobody sends or cancels it meanwhile.
+    """Reserve it for sending, so that it is not sent or cancelled meanwhile.
 
     A worker that dies then has perhaps sent it. The lease runs out and it goes out again: a device carries it out
     once, whatever it hears.
@@ -190,19 +197,21 @@ def unsent(session: Session, device_id: str, message: bytes) -> None:
 
 
 def over(session: Session) -> bool:
-    """Whether `end` would do anything: asked often, so it takes no lock."""
-    wanted = (select(Command.id).where(which).limit(1) for which in (_late(), _missed(), _archivable()))
-    return any(session.scalar(one) is not None for one in wanted)
+    """Whether `end` would do anything: called often, so it takes no lock."""
+    statement = (select(Command.id).where(which).limit(1) for which in (_late(), _missed(), _archivable()))
+    return any(session.scalar(one) is not None for one in statement)
 
 
 def end(session: Session) -> None:
-    """Give up on what is open and late, or was forgotten by its device; archive what was answered and can do
-    nothing any more. What another transaction has in hand is left for the next time: nothing here waits for a row."""
+    """Expire what is open and late, or was forgotten by its device; archive what was answered and has expired.
+
+    Rows that another transaction holds are left for the next time: nothing here waits for a row.
+    """
     for row, state in _taken(session, _late()):
         why = "no answer before it expired" if state == "uplinked" else "it could not be sent before it expired"
         move(session, row, OPEN, "expired", "server", why, ended_at=now_ms(), why=why)
     for row, _ in _taken(session, _missed()):
-        why = "the board started anew before it answered; ask again"
+        why = "the board restarted before it answered; send it again"
         move(session, row, ("uplinked",), "expired", "server", why, ended_at=now_ms(), why=why)
     for row, _ in _taken(session, _archivable()):
         move(session, row, ("confirmed",), "archived", "server", "the signed message is erased", message=None)
@@ -217,8 +226,8 @@ def erase(session: Session) -> None:
 
 def _taken(session: Session, which: ColumnElement[bool]) -> list[tuple[int, str]]:
     """(row, state) of those, locked until the transaction ends."""
-    wanted = select(Command.id, Command.state).where(which).order_by(Command.id).limit(BATCH)
-    return [(row[0], row[1]) for row in session.execute(wanted.with_for_update(skip_locked=True, of=Command))]
+    statement = select(Command.id, Command.state).where(which).order_by(Command.id).limit(BATCH)
+    return [(row[0], row[1]) for row in session.execute(statement.with_for_update(skip_locked=True, of=Command))]
 
 
 def _past() -> ColumnElement[bool]:
@@ -265,8 +274,11 @@ def answered(
 
 
 def declined(session: Session, device_id: str, cti: str, reason: str) -> None:
-    """A device raised an alarm about a command with this counter. Anybody could have made it say so by a forged one,
-    so this ends the waiting, and an answer of the device still counts."""
+    """Note that a device raised an alarm about a command with this counter.
+
+    Anybody could have made it say so by a forged command, so this ends the waiting, and an answer of the device
+    still counts.
+    """
     row = get(session, cti, device_id)
     if row is not None and row.outcome is None:
         move(session, row.id, OPEN, "refused", f"device {device_id}", reason, ended_at=now_ms(), why=reason[:256])

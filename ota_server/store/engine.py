@@ -47,14 +47,14 @@ def migrate(url: str) -> None:
     """Bring the tables to the newest version; safe to call at every start."""
     config = AlembicConfig()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    # SQLite changes a table by making it anew; it could not drop the old one while rows of others point to it.
+    # Changing a table in SQLite replaces it, and the old one could not be dropped while rows of others point to it.
     engine = _make_engine(url, foreign_keys=False)
     try:
         with engine.execution_options(tidegate_write=True).begin() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             if engine.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
-                raise TidegateError("the database has rows that point to nothing", "Go back to a backup of it")
+                raise TidegateError("the database has foreign keys without a row", "Go back to a backup of it")
     finally:
         engine.dispose()
 
@@ -66,7 +66,7 @@ def _make_engine(url: str, *, foreign_keys: bool = True) -> Engine:
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         missing = isinstance(error, ModuleNotFoundError)
         raise TidegateError(
-            f"the database driver is not there: {error}" if missing else "the database's address cannot be used",
+            f"the database driver is not installed: {error}" if missing else "the database's address cannot be used",
             "pip install 'tidegate[postgresql]'"
             if missing
             else "Write it like postgresql+psycopg://USER:PASSWORD@HOST/NAME",

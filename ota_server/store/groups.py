@@ -23,7 +23,7 @@ _LOCK = 0x7469646567726F75  # any number, but always the same
 
 
 def lock(session: Session) -> None:
-    """Let nobody else change groups, channels or releases until this transaction ends. Take it before the audit log's.
+    """Lock groups, channels and releases until this transaction ends. Take this lock before the audit log's.
 
     SQLite has one writer anyway; elsewhere two that do not see each other's work could derive offers from half of it.
     """
@@ -54,26 +54,26 @@ def state_digest(session: Session) -> str:
 
 def channels(session: Session, release_id: int) -> list[str]:
     """The channels a release stands in."""
-    wanted = select(ChannelRelease.channel).where(ChannelRelease.release_id == release_id)
-    return list(session.scalars(wanted.order_by(ChannelRelease.channel)))
+    statement = select(ChannelRelease.channel).where(ChannelRelease.release_id == release_id)
+    return list(session.scalars(statement.order_by(ChannelRelease.channel)))
 
 
 def head(session: Session, channel: str, product: str) -> Release | None:
     """The newest release of the product in the channel, whatever boards it is for."""
-    wanted = select(Release).join(ChannelRelease, ChannelRelease.release_id == Release.id)
-    wanted = wanted.where(ChannelRelease.channel == channel, Release.product == product)
-    return session.scalar(wanted.order_by(Release.sequence.desc()).limit(1))
+    statement = select(Release).join(ChannelRelease, ChannelRelease.release_id == Release.id)
+    statement = statement.where(ChannelRelease.channel == channel, Release.product == product)
+    return session.scalar(statement.order_by(Release.sequence.desc()).limit(1))
 
 
 def target_for(session: Session, group: Group, product: str, board: str) -> Target | None:
     """What the group's devices of this product and board should run; None also when it was withdrawn."""
-    wanted = select(Target).join(Release).where(Release.product == product, Target.board == board)
+    statement = select(Target).join(Release).where(Release.product == product, Target.board == board)
     if is_pinned(group, product):
-        wanted = wanted.where(Release.id == group.release_id)
+        statement = statement.where(Release.id == group.release_id)
     else:
-        wanted = wanted.join(ChannelRelease, ChannelRelease.release_id == Release.id)
-        wanted = wanted.where(ChannelRelease.channel == group.channel)
-    target = session.scalar(wanted.order_by(Release.sequence.desc()).limit(1))
+        statement = statement.join(ChannelRelease, ChannelRelease.release_id == Release.id)
+        statement = statement.where(ChannelRelease.channel == group.channel)
+    target = session.scalar(statement.order_by(Release.sequence.desc()).limit(1))
     return None if target is None or target.withdrawn else target
 
 
@@ -83,25 +83,25 @@ def is_pinned(group: Group, product: str) -> bool:
 
 
 def offer(session: Session, *, product: str | None = None, only: Iterable[str] | None = None) -> int:
-    """Derive the offers anew, of all devices, of a product, or of some groups; returns how many got another one.
+    """Derive the offers again, of all devices, of a product, or of some groups; returns how many got another one.
 
     The caller holds `lock`. The worker publishes what changed.
     """
-    wanted = select(Device.group, Device.product, Device.board).distinct()
+    statement = select(Device.group, Device.product, Device.board).distinct()
     if product is not None:
-        wanted = wanted.where(Device.product == product)
+        statement = statement.where(Device.product == product)
     if only is not None:
-        wanted = wanted.where(Device.group.in_(list(only)))
+        statement = statement.where(Device.group.in_(list(only)))
     known = {group.name: group for group in listed(session)}
     changed = 0
-    for name, of_product, board in session.execute(wanted).all():
+    for name, of_product, board in session.execute(statement).all():
         alike = and_(Device.group == name, Device.product == of_product, Device.board == board)
         changed += _offer(session, alike, target_for(session, known[name], of_product, board))
     return changed
 
 
 def offer_to(session: Session, device: Device) -> None:
-    """Derive the offer of one device anew: after a birth, which says what it runs, or when it came into a group."""
+    """Derive the offer of one device again: after a birth, which says what it runs, or when it came into a group."""
     session.flush()
     group = get(session, device.group)
     target = None if group is None else target_for(session, group, device.product, device.board)
@@ -115,7 +115,7 @@ def _offer(session: Session, alike: ColumnElement[bool], target: Target | None) 
     if target is not None:
         ahead = (func.coalesce(Device.sequence, 0) > target.release.sequence) | Device.revoked_at.is_not(None)
         none &= ahead
-    # As sent: the broker may have it, also when a birth has asked for it once more since. The worker takes it back.
+    # As sent: the broker may have it, also if a birth has requested it again since. The worker withdraws it.
     session.execute(update(Device).where(none).values(offer_id=None, offer_sent_id=Device.offer_id))
     if target is None:
         return 0

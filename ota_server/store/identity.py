@@ -14,9 +14,11 @@ _PAST = 8  # nonces remembered
 _RETURNS = 2
 
 
-def born(session: Session, device: Device, nonce: str, hardware: str | None) -> None:
-    """Judge a live birth, before the device's row is brought up to date with it. A board makes a nonce at every boot,
-    so an old one that comes back is of another board that is still running."""
+def on_birth(session: Session, device: Device, nonce: str, hardware: str | None) -> None:
+    """Check a live birth for clones, before the device's row is updated from it.
+
+    A board makes a nonce at every boot, so an old one that comes back is of another board that is still running.
+    """
     if hardware is not None and device.hardware is None:
         device.hardware = hardware
     elif hardware is not None and hardware != device.hardware:
@@ -37,4 +39,4 @@ def begin(device: Device, hardware: str | None) -> None:
 
 def _cloned(session: Session, device: Device, reason: str, detail: str) -> None:
     device.cloned_at = now_ms()
-    alarms.raise_own(session, device.id, "cloned", reason, detail)
+    alarms.raise_server_alarm(session, device.id, "cloned", reason, detail)

@@ -34,7 +34,7 @@ class Base(DeclarativeBase):
 
 
 class Token(Base):
-    """An API token; only its SHA-256 is kept."""
+    """An API token; only its SHA-256 is stored."""
 
     __tablename__ = "token"
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
@@ -166,7 +166,7 @@ class Device(Base):
 
 
 class Claim(Base):
-    """The right of one board to become a device, once. Its secret is derived (ota_server.fleet.enrolment), not kept."""
+    """The right of one board to become a device, once. Its secret is derived (security/credentials), not stored."""
 
     __tablename__ = "claim"
     __table_args__ = (Index("claim_used_by", "used_by"),)
@@ -247,7 +247,7 @@ class Stream(Base):
 
 
 class Series(Base):
-    """One measurement of one stream: its newest value, and how many points are kept of it."""
+    """One measurement of one stream: its newest value, and how many points it has."""
 
     __tablename__ = "series"
     __table_args__ = (UniqueConstraint("device_id", "stream", "name"),)
@@ -302,7 +302,7 @@ class Alarm(Base):
     detail: Mapped[str | None] = mapped_column(String(256))
     cti: Mapped[str | None] = mapped_column(String(16))
     count: Mapped[int] = mapped_column(BigInteger, default=1)
-    trace: Mapped[str | None] = mapped_column(Text)  # of a crash: what the device kept of it
+    trace: Mapped[str | None] = mapped_column(Text)  # of a crash
 
 
 class Command(Base):
@@ -338,7 +338,7 @@ class Command(Base):
     why: Mapped[str | None] = mapped_column(String(256))
     # what it answered in parts
     parts: Mapped[int | None] = mapped_column(BigInteger)  # how many there are; known at the end
-    output_size: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")  # bytes of text kept
+    output_size: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")  # bytes of text stored
     truncated: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())  # there was more
 
 
@@ -356,7 +356,7 @@ class CommandStep(Base):
 
 
 class CommandPart(Base):
-    """One part of a long answer. It may come twice, and is kept once."""
+    """One part of a long answer. It may come twice, and is stored once."""
 
     __tablename__ = "command_part"
     command_id: Mapped[int] = mapped_column(ForeignKey("command.id", ondelete="CASCADE"), primary_key=True)
@@ -379,7 +379,7 @@ class Audit(Base):
 
 
 class Counter(Base):
-    """What is counted but not kept: messages of unknown devices and the like."""
+    """Counts events that get no row: messages of unknown devices and the like."""
 
     __tablename__ = "counter"
     name: Mapped[str] = mapped_column(String(64), primary_key=True)

@@ -22,10 +22,10 @@ def newest(session: Session, product: str) -> Release | None:
 
 def listed(session: Session, limit: int, product: str | None = None) -> list[Release]:
     """Newest first."""
-    wanted = select(Release).order_by(Release.id.desc()).limit(limit).options(selectinload(Release.targets))
+    statement = select(Release).order_by(Release.id.desc()).limit(limit).options(selectinload(Release.targets))
     if product is not None:
-        wanted = wanted.where(Release.product == product)
-    return list(session.scalars(wanted))
+        statement = statement.where(Release.product == product)
+    return list(session.scalars(statement))
 
 
 def stored_bytes(session: Session) -> int:
@@ -35,12 +35,12 @@ def stored_bytes(session: Session) -> int:
 
 def before(session: Session, product: str, sequence: int, limit: int, version: str | None = None) -> list[Release]:
     """The newest releases with a number below `sequence`, newest first, that were not withdrawn."""
-    wanted = select(Release).where(Release.product == product, Release.sequence < sequence)
+    statement = select(Release).where(Release.product == product, Release.sequence < sequence)
     if version is not None:
-        wanted = wanted.where(Release.version == version)
-    wanted = wanted.where(Release.targets.any(Target.withdrawn.is_(False)))
+        statement = statement.where(Release.version == version)
+    statement = statement.where(Release.targets.any(Target.withdrawn.is_(False)))
     return list(
-        session.scalars(wanted.order_by(Release.sequence.desc()).limit(limit).options(selectinload(Release.targets)))
+        session.scalars(statement.order_by(Release.sequence.desc()).limit(limit).options(selectinload(Release.targets)))
     )
 
 
@@ -52,5 +52,5 @@ def by_version(session: Session, product: str, version: str) -> Release | None:
 
 def by_image(session: Session, product: str, digest: str) -> Release | None:
     """The newest release with this image."""
-    wanted = select(Release).join(Target).where(Release.product == product, Target.image_digest == digest)
-    return session.scalar(wanted.order_by(Release.sequence.desc()).limit(1))
+    statement = select(Release).join(Target).where(Release.product == product, Target.image_digest == digest)
+    return session.scalar(statement.order_by(Release.sequence.desc()).limit(1))

@@ -1,5 +1,7 @@
-"""Keeps the tables bounded: so many rows of each kind for each device, and telemetry no older than so many days. The
-oldest go first, so many in one transaction that nobody waits long for the database."""
+"""Bounds the tables: rows of each kind per device, and the age of telemetry.
+
+The oldest are deleted first, in small transactions, so that other writers never wait long.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ _KEPT: tuple[tuple[type[Report | Alarm], int], ...] = ((Report, KEEP_REPORTS), (
 
 
 class Keep(NamedTuple):
-    """How much telemetry is kept."""
+    """How much telemetry is stored."""
 
     days: float = KEEP_TELEMETRY_DAYS
     rows: int = KEEP_TELEMETRY  # of each device
@@ -48,8 +50,8 @@ def _too_old(session: Session, border: int, batch: int) -> int:
     """Series by series, so that the index on (series, time) is what is read."""
     gone = 0
     for series in session.scalars(select(Series.id).where(Series.points > 0).order_by(Series.id)).all():
-        wanted = select(Point.id).where(Point.series_id == series, Point.at < border).order_by(Point.at)
-        gone += _delete(session, series, list(session.scalars(wanted.limit(batch - gone))))
+        statement = select(Point.id).where(Point.series_id == series, Point.at < border).order_by(Point.at)
+        gone += _delete(session, series, list(session.scalars(statement.limit(batch - gone))))
         if gone == batch:
             break
     return gone
@@ -60,7 +62,7 @@ def _too_many(session: Session, rows: int, batch: int) -> int:
     held = func.sum(Series.points)
     crowded = select(Series.device_id, held).group_by(Series.device_id).having(held > rows)
     for device_id, count in session.execute(crowded.order_by(Series.device_id)).all():
-        wanted = (
+        statement = (
             select(Point.id, Point.series_id)
             .join(Series, Series.id == Point.series_id)
             .where(Series.device_id == device_id)
@@ -68,7 +70,7 @@ def _too_many(session: Session, rows: int, batch: int) -> int:
             .limit(min(int(count) - rows, batch - gone))
         )
         oldest: dict[int, list[int]] = {}
-        for point, series in session.execute(wanted).all():
+        for point, series in session.execute(statement).all():
             oldest.setdefault(series, []).append(point)
         gone += sum(_delete(session, series, points) for series, points in oldest.items())
         if gone == batch:

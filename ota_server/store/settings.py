@@ -1,5 +1,7 @@
-"""What devices are set to: known from their answers to config.get, config.set and config.reset, for as long as the
-digest in their births says it is still so."""
+"""The settings of devices, known from their answers to config.get, config.set and config.reset.
+
+They count for as long as the digest in the device's births is the same.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ def note_answer(session: Session, device: Device, opcode: str, answer: Any) -> N
     device.settings, device.settings_digest = answer["settings"], str(answer.get("digest") or "")[:8]
 
 
-def born(session: Session, device: Device, digest: str | None) -> None:
+def on_birth(session: Session, device: Device, digest: str | None) -> None:
     """A birth: `digest` (hex) is of what was set over the air, None without any. Another one means: not known now."""
     if device.settings_digest is not None and device.settings_digest != (digest or ""):
         device.settings = device.settings_digest = None

@@ -34,8 +34,11 @@ class Value(NamedTuple):
 
 
 class Pack(NamedTuple):
-    """The values of one message. `mark` names it for ever, or is None where nothing tells two alike packs apart;
-    `dropped` is the device's running count of packs it lost, None when it says nothing."""
+    """The values of one message.
+
+    `mark` identifies it, or is None if equal packs cannot be told apart; `dropped` is the device's running count of
+    packs it lost, None if it does not say.
+    """
 
     values: list[Value]
     mark: bytes | None
@@ -75,8 +78,8 @@ def _lost(row: Stream, dropped: int | None) -> int:
 
 
 def _file(session: Session, device_id: str, stream: str, values: Iterable[Value]) -> None:
-    wanted = select(Series).where(Series.device_id == device_id, Series.stream == stream)
-    known = {series.name: series for series in session.scalars(wanted)}
+    statement = select(Series).where(Series.device_id == device_id, Series.stream == stream)
+    known = {series.name: series for series in session.scalars(statement)}
     for value in values:
         series = known.get(value.name)
         if series is None:
@@ -92,13 +95,13 @@ def _file(session: Session, device_id: str, stream: str, values: Iterable[Value]
 
 
 def _room(session: Session, listed: Any, most: int, what: str) -> None:
-    """A device that makes up names without end gets no more rows."""
+    """Bound the rows of a device that invents names. Raises Refused."""
     if len(session.execute(listed.limit(most)).all()) >= most:
         raise Refused("telemetry", f"a device has at most {most} {what}")
 
 
 class Query(NamedTuple):
-    """Which points: `since` and `until` are ms since 1970, the first in, the second out; None asks nothing."""
+    """Which points: `since` and `until` are ms since 1970, the first included, the second not; None means any."""
 
     stream: str | None = None
     name: str | None = None
@@ -110,41 +113,41 @@ def history(
     session: Session, device_id: str, query: Query, limit: int, before: tuple[int, int] | None = None
 ) -> list[tuple[Point, Series]]:
     """Newest first; `before` is (at, id) of the last row of the page before this one."""
-    wanted = _points(device_id, query)
+    statement = _points(device_id, query)
     if before is not None:
         at, row = before
-        wanted = wanted.where((Point.at < at) | ((Point.at == at) & (Point.id < row)))
-    rows = session.execute(wanted.order_by(Point.at.desc(), Point.id.desc()).limit(limit))
+        statement = statement.where((Point.at < at) | ((Point.at == at) & (Point.id < row)))
+    rows = session.execute(statement.order_by(Point.at.desc(), Point.id.desc()).limit(limit))
     return [(row[0], row[1]) for row in rows]
 
 
 def arrived(session: Session, device_id: str, query: Query, limit: int, after: int) -> list[tuple[Point, Series]]:
     """What was filed after row `after`, in the order it came: nothing is missed that was stored and sent late."""
-    wanted = _points(device_id, query).where(Point.id > after)
-    return [(row[0], row[1]) for row in session.execute(wanted.order_by(Point.id).limit(limit))]
+    statement = _points(device_id, query).where(Point.id > after)
+    return [(row[0], row[1]) for row in session.execute(statement.order_by(Point.id).limit(limit))]
 
 
 def _points(device_id: str, query: Query) -> Any:
-    wanted = select(Point, Series).join(Series, Series.id == Point.series_id).where(Series.device_id == device_id)
+    statement = select(Point, Series).join(Series, Series.id == Point.series_id).where(Series.device_id == device_id)
     if query.stream is not None:
-        wanted = wanted.where(Series.stream == query.stream)
+        statement = statement.where(Series.stream == query.stream)
     if query.name is not None:
-        wanted = wanted.where(Series.name == query.name)
+        statement = statement.where(Series.name == query.name)
     if query.since is not None:
-        wanted = wanted.where(Point.at >= query.since)
+        statement = statement.where(Point.at >= query.since)
     if query.until is not None:
-        wanted = wanted.where(Point.at < query.until)
-    return wanted
+        statement = statement.where(Point.at < query.until)
+    return statement
 
 
 def series(session: Session, device_id: str, query: Query = Query()) -> list[Series]:  # noqa: B008
     """The device's series with their newest values, by stream and name; of `query`, stream and name count."""
-    wanted = select(Series).where(Series.device_id == device_id)
+    statement = select(Series).where(Series.device_id == device_id)
     if query.stream is not None:
-        wanted = wanted.where(Series.stream == query.stream)
+        statement = statement.where(Series.stream == query.stream)
     if query.name is not None:
-        wanted = wanted.where(Series.name == query.name)
-    return list(session.scalars(wanted.order_by(Series.stream, Series.name)))
+        statement = statement.where(Series.name == query.name)
+    return list(session.scalars(statement.order_by(Series.stream, Series.name)))
 
 
 def latest(session: Session, device_id: str) -> list[Series]:
@@ -170,10 +173,10 @@ def streams_of(session: Session, device_ids: Sequence[str]) -> dict[str, list[St
 
 def recent_numbers(session: Session, series_id: int, limit: int) -> list[float]:
     """The last numbers of one series, oldest first: a sparkline."""
-    wanted = (
+    statement = (
         select(Point.number)
         .where(Point.series_id == series_id, Point.number.is_not(None))
         .order_by(Point.at.desc(), Point.id.desc())
         .limit(limit)
     )
-    return [n for n in session.scalars(wanted) if n is not None][::-1]
+    return [n for n in session.scalars(statement) if n is not None][::-1]

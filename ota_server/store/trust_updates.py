@@ -28,29 +28,13 @@ def holders(session: Session) -> dict[int, int]:
     return {int(row[0] or 0): row[1] for row in session.execute(counted.group_by(Device.trust_version))}
 
 
-def unsent(session: Session, limit: int) -> list[tuple[str, int, bytes]]:
-    """(device id, version, document) of the next update of each device that is behind and has not been sent it."""
-    wanted = (
-        select(Device.id, TrustUpdate.version, TrustUpdate.document)
-        .join(TrustUpdate, TrustUpdate.version == Device.trust_version + 1)
-        .where(Device.trust_sent.is_distinct_from(TrustUpdate.version), Device.revoked_at.is_(None))
-        .order_by(Device.id)
-        .limit(limit)
-    )
-    return [(row[0], row[1], row[2]) for row in session.execute(wanted)]
-
-
-def sent(session: Session, device_id: str, version: int) -> None:
-    session.execute(update(Device).where(Device.id == device_id).values(trust_sent=version))
-
-
-def born(session: Session, device: Device, version: int) -> bool:
-    """Note the version in a device's birth; returns whether it is one that the updates kept here cannot bring on."""
+def on_birth(session: Session, device: Device, version: int) -> bool:
+    """Note the version in a device's birth; returns whether the update that follows it is missing here."""
     if device.trust_version is not None and version > device.trust_version:
         # Other keys count for it from now on: what it refused before, it may take.
         device.failed_sequence = device.offer_sent_id = None
-        anew = update(DeviceData).where(DeviceData.device_id == device.id, DeviceData.offer_id.is_not(None))
-        session.execute(anew.values(failed_sequence=None, offer_sent_id=None))
+        components = update(DeviceData).where(DeviceData.device_id == device.id, DeviceData.offer_id.is_not(None))
+        session.execute(components.values(failed_sequence=None, offer_sent_id=None))
     device.trust_version = version
     if version >= newest_version(session):
         return False

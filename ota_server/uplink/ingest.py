@@ -1,4 +1,4 @@
-"""Takes in what devices publish. A peer is not trusted: a bad message becomes an alarm and a count, nothing else."""
+"""Files what devices publish. No peer is trusted: a bad message becomes an alarm and a count, nothing else."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ _FAILED = ("rolled-back", "refused", "failed")
 
 
 class Message(NamedTuple):
-    """One message of a device. `retained` is true when a broker had kept it: it says nothing about now."""
+    """One message of a device. `retained`: the broker had stored it, so it says nothing about the present."""
 
     topic: str
     payload: bytes
     retained: bool
-    protocol: str = "mqtt"  # how it came
+    protocol: str = "mqtt"  # the transport
 
 
 # Called with the session and the device before anything is filed, in the same transaction; may raise.
@@ -62,7 +62,7 @@ def take(store: Store, message: Message, admit: Admit | None = None) -> Refused 
     if found is None or found[2] not in _HANDLERS or (found[3] is None) == (found[2] == "tele"):
         with store.write() as session:
             alarms.count(session, "messages on unknown topics")
-        return Refused("topic", "nothing is taken in under this name")
+        return Refused("topic", "devices do not publish under this name")
     device_id, kind, stream = found[1], found[2], found[3]
     with store.write() as session:
         device = session.get(Device, device_id, with_for_update=True)
@@ -84,14 +84,14 @@ def take(store: Store, message: Message, admit: Admit | None = None) -> Refused 
                 _HANDLERS[kind](session, device, message, stream or "")
             return None
         except (Refused, RecursionError, OverflowError) as error:
-            refused = error if isinstance(error, Refused) else Refused("cbor", f"no CBOR that can be kept: {error}")
-        alarms.raise_own(session, device_id, "bad-message", refused.reason, f"{kind}: {clean(str(refused))}")
+            refused = error if isinstance(error, Refused) else Refused("cbor", f"not CBOR that can be stored: {error}")
+        alarms.raise_server_alarm(session, device_id, "bad-message", refused.reason, f"{kind}: {clean(str(refused))}")
     log.warning("%s: bad %s: %s", device_id, kind, refused)
     return refused
 
 
 def clean_line(text: str) -> str:
-    """Without control characters: a device must not write to the terminal of whoever reads this."""
+    """Without control characters: a device must not write to its reader's terminal."""
     return _CONTROL.sub("\ufffd", text)
 
 
@@ -118,14 +118,14 @@ def clean(value: Any, text: Callable[[str], str] = clean_line) -> Any:
 def _numbers_fit(body: dict[str, Any], *names: str) -> None:
     for name in names:
         if body.get(name, 0) > MAX_INTEGER:
-            raise Refused("message", f"{name} {body[name]} is beyond all reason")
+            raise Refused("message", f"{name} {body[name]} is above {MAX_INTEGER}")
 
 
 def _birth(session: Session, device: Device, message: Message, _stream: str) -> None:
     body = messages.birth(message.payload)
     _numbers_fit(body, "sequence", "trust_version")
     if (body["board"], body["product"]) != (device.board, device.product):
-        alarms.raise_own(
+        alarms.raise_server_alarm(
             session,
             device.id,
             "identity",
@@ -134,14 +134,14 @@ def _birth(session: Session, device: Device, message: Message, _stream: str) -> 
             f"{clean(body['board'])}",
         )
     if not message.retained:
-        identity.born(session, device, body["nonce"], body.get("hardware"))
+        identity.on_birth(session, device, body["nonce"], body.get("hardware"))
     if device.nonce != body["nonce"]:
         device.birth_at = now_ms()
     device.version, device.sequence, device.digest = clean(body["version"])[:64], body["sequence"], body["digest"]
     device.nonce, device.reset_cause = body["nonce"], clean(body["reset_cause"])[:16]
     device.trial, device.micropython = body["trial"], clean(body["micropython"])[:64]
-    if trust_updates.born(session, device, body["trust_version"]):
-        alarms.raise_own(
+    if trust_updates.on_birth(session, device, body["trust_version"]):
+        alarms.raise_server_alarm(
             session,
             device.id,
             "trust-behind",
@@ -149,8 +149,8 @@ def _birth(session: Session, device: Device, message: Message, _stream: str) -> 
             f"has trust store version {body['trust_version']}, and version {body['trust_version'] + 1} was never "
             "published here: publish the missing updates in order, or flash the newest store",
         )
-    data.born(session, device, body.get("data", {}))
-    settings.born(session, device, body.get("settings"))
+    data.on_birth(session, device, body.get("data", {}))
+    settings.on_birth(session, device, body.get("settings"))
     groups.offer_to(session, device)
     if not message.retained:
         device.online = True
@@ -176,7 +176,7 @@ def _report(session: Session, device: Device, message: Message, _stream: str) ->
     if message.retained:
         return
     lwm2m = body["lwm2m"]
-    told = {
+    status = {
         "phase": phase,
         "state": lwm2m["state"],
         "result": lwm2m["result"],
@@ -187,9 +187,9 @@ def _report(session: Session, device: Device, message: Message, _stream: str) ->
         "at": now_ms(),
     }
     if "component" in body:
-        data.reported(session, device.id, body["component"], told, phase in _FAILED)
+        data.reported(session, device.id, body["component"], status, phase in _FAILED)
         return
-    device.update = told
+    device.update = status
     if phase in _FAILED:
         device.failed_sequence = max(sequence, device.failed_sequence or 0)
     elif phase == "confirmed":
@@ -197,7 +197,7 @@ def _report(session: Session, device: Device, message: Message, _stream: str) ->
 
 
 def _only_progress(last: dict[str, Any], body: dict[str, Any]) -> bool:
-    """Whether this report says no more than the last one but how far it has come: then it takes its place."""
+    """Whether this report differs from the last one only in its progress: then it replaces it."""
     same = all(last.get(name) == body.get(name) for name in ("phase", "sequence", "nonce", "verdict", "component"))
     return same and "progress" in last and "progress" in body
 
@@ -228,11 +228,11 @@ def _unknown(session: Session) -> None:
 
 
 def _alarm(session: Session, device: Device, message: Message, _stream: str) -> None:
-    told = messages.alarm(message.payload)
-    body = clean(told)
+    alarm = messages.alarm(message.payload)
+    body = clean(alarm)
     kind, reason, cti = body["kind"][:32], body["reason"][:32], body.get("cti")
     count = min(body.get("suppressed", 0) or 0, 1_000_000) + 1 if isinstance(body.get("suppressed", 0), int) else 1
-    detail, trace = body.get("detail"), told.get("trace")
+    detail, trace = body.get("detail"), alarm.get("trace")
     alarms.add(session, device.id, kind, reason, detail and detail[:256], cti, count, trace and clean_text(trace))
     if kind == "command-refused" and cti is not None:
         commands.declined(session, device.id, cti, f"{reason}: {detail}" if detail else reason)
@@ -252,16 +252,18 @@ def _telemetry(session: Session, device: Device, message: Message, stream: str) 
         values.append(_value(record, name[len(prefix) :], now if at is None else at))
     if wrong is not None:
         detail = f"{stream}: a measurement is of {clean(wrong)!r:.40} s since 1970; filed under now"
-        alarms.raise_own(session, device.id, "clock", "impossible-time", detail)
-    kept = [value for value in values if value is not None]
+        alarms.raise_server_alarm(session, device.id, "clock", "impossible-time", detail)
+    usable = [value for value in values if value is not None]
     dropped = 0 if pack.dropped is None and pack.number is not None else pack.dropped
-    lost = telemetry.add(session, device.id, stream, telemetry.Pack(kept, _mark(pack, message), dropped))
+    lost = telemetry.add(session, device.id, stream, telemetry.Pack(usable, _mark(pack, message), dropped))
     if lost:
-        alarms.raise_own(session, device.id, "telemetry-lost", stream[:32], f"{lost} packs of stream {stream}", lost)
+        alarms.raise_server_alarm(
+            session, device.id, "telemetry-lost", stream[:32], f"{lost} packs of stream {stream}", lost
+        )
 
 
 def _mark(pack: senml.Pack, message: Message) -> bytes | None:
-    """What names this pack for ever. Without a number and with relative times, the next may be alike byte for byte."""
+    """What identifies this pack. Without a number and with relative times, two may have the same bytes."""
     if pack.number is not None:
         return b"number %d" % pack.number
     return message.payload if pack.timed else None
@@ -273,7 +275,7 @@ def _time(seconds: float, now: int) -> int | None:
 
 
 def _value(record: dict[str, Any], name: str, at: int) -> telemetry.Value | None:
-    """A resolved SenML record as we keep it; None when it has no value that can be kept."""
+    """A resolved SenML record as the database stores it; None if it has no value that can be stored."""
     unit = clean(record["unit"])[:16] if "unit" in record else None
     for member in ("value", "bool", "sum"):
         if member in record:

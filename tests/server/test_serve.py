@@ -13,7 +13,7 @@ import time
 import pytest
 from server_process import eventually
 
-from ota_server.mqtt.worker import BrokerUrl
+from ota_server.mqtt.url import BrokerUrl
 from ota_server.run import Address
 from tidegate.errors import TidegateError
 

@@ -105,7 +105,11 @@ def signing_role(keys: Sequence[Key]) -> str:
 def check(data: bytes, trust: TrustStore) -> Signed:
     """The command in `data` if enough keys of `trust` signed it, of a role that may ask for such an opcode; else
     Refused. Only the built-in opcodes are known here; who may ask for an application's, the device knows."""
-    command, signatures = decode(data)
+    return check_decoded(*decode(data), trust)
+
+
+def check_decoded(command: Command, signatures: Sequence[cose.Signature], trust: TrustStore) -> Signed:
+    """`check` for what `decode` has returned."""
     role = _role(signatures, trust)
     kids = tuple(key.kid for key in trust.quorum(role, signatures, "command"))
     if role == "diagnose" and command.opcode in opcodes.NOT_READ:

@@ -105,7 +105,7 @@ SERVER = Contract(
     python("ota_server", "ota_server"),
     top_room,
     (
-        ("config", "errors", "tls_context"),
+        ("config", "errors", "loop_thread", "tls_context", "token_bucket"),
         ("store", "broker", "http"),
         ("security",),
         ("releases",),

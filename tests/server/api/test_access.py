@@ -46,7 +46,15 @@ ROUTES = [
     ("POST", "/api/v1/data", "publish"),
     ("PUT", "/api/v1/payloads/" + "0" * 64, "publish"),
 ]
-OPEN = {"/healthz", "/p/<name>", "/api/v1/enrol", "/", "/static/<path:filename>", "/favicon.ico"}
+OPEN = {
+    "/healthz",
+    "/p/<name>",
+    "/api/v1/enrol",
+    "/api/v1/openapi.json",
+    "/",
+    "/static/<path:filename>",
+    "/favicon.ico",
+}
 
 
 def test_every_address_is_in_this_table(tmp_path):

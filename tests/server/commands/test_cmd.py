@@ -134,7 +134,7 @@ def test_a_silent_device_show_list_and_cancel(fleet):
     shown = run(fleet, "cmd", "show", cti)
     assert "gw-silent" in shown and "uplinked" in shown and "taken by the broker" in shown
     refused = run(fleet, "cmd", "cancel", cti, code=1)
-    assert "on its way to gw-silent" in refused and "cannot be taken back" in refused
+    assert "being sent to gw-silent" in refused and "cannot be cancelled" in refused
     assert cti in run(fleet, "cmd", "list", "--device", "gw-silent", "--state", "uplinked")
     assert run(fleet, "cmd", "list", "--device", "gw-silent", "--state", "archived") == "No command was sent.\n"
     listed = json.loads(run(fleet, "cmd", "list", "--limit", "1", "--json"))["commands"]

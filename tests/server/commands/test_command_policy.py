@@ -151,7 +151,7 @@ def test_a_board_that_started_anew_is_spared_what_it_would_refuse(shared, ring):
     eventually(lambda: shared.shown("gw-nonce")["nonce"] == NONCE.hex())
     back.online()
     eventually(lambda: state(shared, 2) == "uplinked")
-    assert state(shared, 1) == "refused" and "started anew" in shown(shared, 1)["why"]
+    assert state(shared, 1) == "refused" and "restarted" in shown(shared, 1)["why"]
     assert [cwt.decode(m)[0].cti for m in back.wait_heard("cmd")] == [cti(2)] and reasons(shared, "gw-nonce") == []
 
 
@@ -193,7 +193,7 @@ def test_taken_back_before_it_goes_out_and_not_after(shared, ring):
     assert [cwt.decode(m)[0].cti for m in heard_in_the_end(shared, device, ring, 71)] == [cti(71)]
     eventually(lambda: state(shared, 71) == "uplinked")
     late = shared.http.post(f"/api/v1/commands/{71:016x}/cancel")
-    assert late.status_code == 409 and "cannot be taken back" in late.json()["remedy"]
+    assert late.status_code == 409 and "cannot be cancelled" in late.json()["remedy"]
     assert shared.http.post("/api/v1/commands/0123/cancel").status_code == 404
     acts = [entry["action"] for entry in shared.api("GET", "/audit")["entries"]]
     assert acts.count("command.cancel") == 1

@@ -20,8 +20,8 @@ from server_process import KeyRing, ServerProcess, eventually
 from sqlalchemy import create_engine, text
 
 import ota_server
-from ota_server.http import ratelimit
 from ota_server.store import Store
+from ota_server.token_bucket import TokenBucket, TokenBuckets
 from ota_server.uplink import ingest
 from tidegate import enrolment
 from tidegate.enrolment import Claim
@@ -225,17 +225,26 @@ def test_too_many_at_once_from_one_address_wait(start):
     assert answer.status_code == 429 and answer.json()["remedy"] and answer.headers["retry-after"] == "10"
 
 
-def test_a_limit_fills_up_again_and_forgets_the_silent(monkeypatch):
+def test_a_limit_fills_up_again_and_forgets_the_silent():
     now = [1000.0]
-    monkeypatch.setattr(ratelimit.time, "monotonic", lambda: now[0])
-    limit = ratelimit.RateLimit(3, 0.5)
+    limit = TokenBuckets(0.5, 3, most=10, clock=lambda: now[0])
     assert [limit.take("a") for _ in range(4)] == [True, True, True, False]
     assert limit.take("b")
     now[0] += 2
     assert [limit.take("a") for _ in range(2)] == [True, False]
-    for number in range(ratelimit._MOST + 5):
+    for number in range(15):
         limit.take(str(number))
-    assert len(limit._buckets) == ratelimit._MOST
+    assert len(limit) == 10
+    assert [limit.take("a") for _ in range(4)] == [True, True, True, False]  # it was forgotten, and so is full again
+
+
+def test_a_token_on_credit_is_waited_for():
+    now = [0.0]
+    bucket = TokenBucket(10, 2, clock=lambda: now[0])
+    assert [bucket.borrow() for _ in range(4)] == pytest.approx([0, 0, 0.1, 0.2])
+    assert not bucket.take()
+    now[0] += 0.35
+    assert bucket.take() and not bucket.take()
 
 
 # ---------------------------------------------------------------- one claim, one device

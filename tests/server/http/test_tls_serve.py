@@ -200,3 +200,10 @@ def test_nothing_stays_behind(start: Callable[..., ServerProcess], files: Files,
     eventually(lambda: list(scratch.glob("tidegate-*/http")))
     assert made.stop() == 0
     assert list(scratch.glob("tidegate-*")) == []
+
+
+def test_an_answer_before_the_end_of_the_request_arrives(server: ServerProcess) -> None:
+    """The server refuses a large body by its header and closes, while the client still sends."""
+    for _ in range(20):
+        answer = server.http.put("/api/v1/payloads/" + "0" * 64, content=bytes(5 << 20))
+        assert answer.status_code == 413

@@ -15,14 +15,15 @@ from mqtt_device import Device
 from server_process import ServerProcess, eventually
 
 from ota_server.mqtt import dynsec, dynsec_worker
-from ota_server.mqtt.worker import BrokerUrl
+from ota_server.mqtt.url import BrokerUrl
 from ota_server.security import passwords
 
 pytestmark = pytest.mark.broker
 
 
 def kept(folder: Path) -> dict:
-    return json.loads((folder / "dynamic-security.json").read_text())
+    """What the plugin has on disk; mosquitto empties the file before it writes it anew."""
+    return json.loads(eventually((folder / "dynamic-security.json").read_text))
 
 
 def users(folder: Path) -> set[str]:

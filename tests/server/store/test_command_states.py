@@ -170,7 +170,7 @@ def test_what_a_reset_made_the_board_forget_is_not_waited_for(store):
         commands.end(session)
         assert not commands.over(session)
     assert [get(store, row).state for row in rows] == ["expired", "uplinked", "uplinked"]
-    assert "started anew" in get(store, rows[0]).why
+    assert "restarted" in get(store, rows[0]).why
     say(store, {1: CTI, 2: 1, 4: "interrupted by a reset (watchdog) before it was answered"})
     assert (get(store, rows[0]).state, get(store, rows[0]).outcome) == ("confirmed", "failed")
 

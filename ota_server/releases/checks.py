@@ -1,24 +1,18 @@
-"""What publishing a release and publishing data have in common: envelopes as they are sent, and what they say."""
+"""Checks of signed manifests and payloads that releases and data have in common."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 from typing import Any, Protocol
 
-from ota_server.config import MAX_ENVELOPE
-from ota_server.errors import Problem
+from ota_server.errors import Conflict, Unprocessable
 from ota_server.releases.payloads import Payloads
 from tidegate import manifest
 from tidegate.errors import Refused
-from tidegate.names import BOARD
-
-_MAX_TARGETS = 64
 
 
-class Said(Protocol):
-    """What the request says is published."""
+class Stated(Protocol):
+    """What the request states that it publishes."""
 
     @property
     def product(self) -> str: ...
@@ -30,8 +24,8 @@ class Said(Protocol):
     def sequence(self) -> int: ...
 
 
-class Signed(Protocol):
-    """What a signed manifest says."""
+class ManifestFacts(Protocol):
+    """What a verified manifest says."""
 
     @property
     def sequence(self) -> int: ...
@@ -43,35 +37,14 @@ class Signed(Protocol):
     def class_id(self) -> bytes: ...
 
 
-def read_envelopes(body: dict[str, Any]) -> dict[str, bytes]:
-    """The envelopes by board in the member "targets" of what is published."""
-    targets = body["targets"]
-    if not isinstance(targets, dict) or not 1 <= len(targets) <= _MAX_TARGETS:
-        raise _invalid(f"targets must hold 1 to {_MAX_TARGETS} boards")
-    return {board: _envelope(board, entry) for board, entry in targets.items()}
-
-
-def _envelope(board: str, entry: Any) -> bytes:
-    if not BOARD.fits(board):
-        raise _invalid(BOARD.refusal(board))
-    if not isinstance(entry, dict) or set(entry) != {"envelope"} or not isinstance(entry["envelope"], str):
-        raise _invalid(f"target {board} must be an object with the member envelope (base64)")
-    if len(entry["envelope"]) > MAX_ENVELOPE * 2:
-        raise Problem(413, "too-large", f"the envelope for {board} has more than {MAX_ENVELOPE} bytes", "")
-    try:
-        return base64.b64decode(entry["envelope"], validate=True)
-    except (binascii.Error, ValueError):
-        raise _invalid(f"the envelope for {board} is not base64") from None
-
-
-def check_same(board: str, signed: Signed, said: Said, names: tuple[str, str] | None = None) -> None:
+def check_same(board: str, facts: ManifestFacts, stated: Stated, names: tuple[str, str] | None = None) -> None:
     """Refused unless the signed manifest is for what the request says it is; names: inside and outside, of data."""
-    vendor = manifest.vendor_id(said.vendor)
+    vendor = manifest.vendor_id(stated.vendor)
     compared: list[tuple[str, Any, Any]] = [
-        ("sequence", signed.sequence, said.sequence),
-        ("version", signed.version, said.version),
-        ("vendor", signed.vendor_id, vendor),
-        ("class", signed.class_id, manifest.class_id(vendor, said.product, board)),
+        ("sequence", facts.sequence, stated.sequence),
+        ("version", facts.version, stated.version),
+        ("vendor", facts.vendor_id, vendor),
+        ("class", facts.class_id, manifest.class_id(vendor, stated.product, board)),
     ]
     if names is not None:
         compared.insert(0, ("name", *names))
@@ -89,8 +62,7 @@ def check_payload(payloads: Payloads, board: str, what: str, digest: bytes, size
     """The stored payload, if it is there and what the manifest says."""
     name = digest.hex()
     if not payloads.has(name):
-        raise Problem(
-            422,
+        raise Unprocessable(
             "missing-payload",
             f"{board}: the {what} {name} is not on this server",
             f"Upload it first: PUT /api/v1/payloads/{name}",
@@ -108,13 +80,8 @@ def check_payload(payloads: Payloads, board: str, what: str, digest: bytes, size
 def check_offered(what: str, withdrawn: bool) -> None:
     """Problem 409 if what is published again was withdrawn."""
     if withdrawn:
-        raise Problem(
-            409,
+        raise Conflict(
             "withdrawn",
             f"{what} was withdrawn: keys that signed it were dropped from the trust store",
             "Sign it with the keys of now, under a newer sequence number",
         )
-
-
-def _invalid(detail: str) -> Problem:
-    return Problem(400, "invalid-targets", detail, "Publish with: tidegate release publish DIR (or data publish DIR)")

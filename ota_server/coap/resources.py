@@ -23,7 +23,7 @@ from ota_server.coap import mac, sessions
 from ota_server.coap.blocks import Bodies, Reply, Source, cut
 from ota_server.coap.echo import AMPLIFICATION, Echoes
 from ota_server.coap.observers import Observer, Observers
-from ota_server.commands.policy import Relay
+from ota_server.commands.policy import CommandPolicy
 from ota_server.errors import Problem
 from ota_server.releases.payloads import Payloads
 from ota_server.security.credentials import Keys
@@ -51,13 +51,15 @@ _OCTETS, _LINK_FORMAT = 42, 40
 _FOREVER = 31_536_000
 
 
-class Site(interfaces.Resource):
-    """Answers requests. Whatever asks the database runs in one of a few threads, never in the event loop."""
+class Resources(interfaces.Resource):
+    """Answers requests. What needs the database runs in one of a few threads, never in the event loop."""
 
-    def __init__(self, store: Store, payloads: Payloads, keys: Keys, relay: Relay, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, store: Store, payloads: Payloads, keys: Keys, policy: CommandPolicy, wake: Callable[[], None]
+    ) -> None:
         super().__init__()
         self.store = store
-        self._relay = relay
+        self._policy = policy
         self.observers = Observers()
         self._payloads = payloads
         self._keys = keys
@@ -67,7 +69,7 @@ class Site(interfaces.Resource):
         self._threads = ThreadPoolExecutor(_THREADS, "coap")
         self._waiting = 0
         self._commands: OrderedDict[str, tuple[float, Source]] = OrderedDict()  # sent lately, by device
-        self.denied = 0  # requests that were not shown to be a device's
+        self.denied = 0  # requests without a valid session
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -94,7 +96,7 @@ class Site(interfaces.Resource):
                 if not response.code.is_successful():
                     pipe.add_response(response, is_last=True)
                     return
-                if observer.told(response):
+                if observer.should_send(response):
                     response.opt.observe = self.observers.number()
                     pipe.add_response(response, is_last=False)
                     if down[2] == "cmd" and response.payload and response.mid != request.mid:
@@ -230,7 +232,7 @@ class Site(interfaces.Resource):
     def _take_command(self, session: Session, device_id: str) -> bytes | None:
         """The oldest command that waits, which from now on counts as the device's."""
         for row in downlink.waiting_commands(session, device_id):
-            message = self._relay.take(session, row)
+            message = self._policy.claim(session, row)
             if message is not None and commands.uplinked(session, row, "the device, over CoAP"):
                 return message
         return None
@@ -262,8 +264,8 @@ class Site(interfaces.Resource):
         self._echo(request)
         if self._echoes.knows(_address(request)):
             return False
-        asked = _HEADERS + 4 + len(request.token) + len(request.opt.encode()) + len(request.payload)
-        return len(response.payload) + 32 + _HEADERS > AMPLIFICATION * asked  # 32: our options are shorter than that
+        received = _HEADERS + 4 + len(request.token) + len(request.opt.encode()) + len(request.payload)
+        return len(response.payload) + 32 + _HEADERS > AMPLIFICATION * received  # 32: our options are shorter than that
 
     async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:
         if self._waiting >= _MOST_WAITING:
@@ -274,14 +276,14 @@ class Site(interfaces.Resource):
         finally:
             self._waiting -= 1
 
-    # ---- what the worker asks
+    # ---- for CoapServer
 
-    def look(self, device_ids: set[str]) -> dict[str, downlink.Standing]:
+    def standings(self, device_ids: set[str]) -> dict[str, downlink.Standing]:
         with self.store.read() as session:
             return downlink.standings(session, device_ids)
 
-    def not_told(self, observer: Observer, gone: bool) -> None:
-        """The device did not take what it was told: a command waits again. `gone`: there was no answer at all."""
+    def not_delivered(self, observer: Observer, gone: bool) -> None:
+        """A notification was not acknowledged: its command waits again. `gone`: the device did not answer at all."""
         sent, observer.sent = observer.sent, None
         try:
             with self.store.write() as session:
@@ -290,7 +292,7 @@ class Site(interfaces.Resource):
                 if sent is not None:
                     commands.unsent(session, observer.device_id, sent[0].read(0, sent[0].size))
         except SQLAlchemyError:
-            log.exception("%s: could not note that it was not told", observer.device_id)
+            log.exception("%s: could not note that its command waits again", observer.device_id)
 
     def count_denied(self) -> None:
         if self.denied:

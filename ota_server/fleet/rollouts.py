@@ -1,6 +1,6 @@
 """Rollouts: a release that was published is brought to a channel, or to one group, and taken from it again.
 
-There are no waves and no percentages: who is to get it is said by groups.
+Groups say who gets it; there are no waves or percentages.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session, joinedload
 
-from ota_server.api import serialize
-from ota_server.errors import Problem
-from ota_server.releases.envelopes import check_offered
+from ota_server.errors import Conflict, NotFound
+from ota_server.fleet import offer_state
+from ota_server.releases.checks import check_offered
 from ota_server.security import audit
 from ota_server.store import Store, groups
 from ota_server.store import releases as stored
@@ -20,11 +20,10 @@ from ota_server.store.models import ChannelRelease, Device, Group, Release, Targ
 
 
 def find(session: Session, product: str, version: str) -> Release:
-    """The newest release of this version, or a problem that says there is none."""
+    """The newest release of this version. Raises NotFound."""
     release = stored.by_version(session, product, version)
     if release is None:
-        raise Problem(
-            404,
+        raise NotFound(
             "no-such-release",
             f"{product} {version} is not published here, or was withdrawn",
             "Publish it first: tidegate release publish DIR",
@@ -35,7 +34,7 @@ def find(session: Session, product: str, version: str) -> Release:
 def find_group(session: Session, name: str) -> Group:
     group = groups.get(session, name)
     if group is None:
-        raise Problem(404, "no-such-group", f"there is no group {name[:64]}", "tidegate group list shows the groups")
+        raise NotFound("no-such-group", f"there is no group {name[:64]}", "tidegate group list shows the groups")
     return group
 
 
@@ -68,7 +67,7 @@ def start(store: Store, product: str, version: str, where: tuple[str, str], acto
 
 
 def stop(store: Store, product: str, version: str, where: tuple[str, str], actor: str) -> dict[str, Any]:
-    """Offer the release to nobody more by way of `where`. What a device has taken it keeps."""
+    """Stop offering the release by way of `where`. Devices that have installed it stay as they are."""
     kind, name = where
     with store.write() as session:
         groups.lock(session)
@@ -85,10 +84,9 @@ def stop(store: Store, product: str, version: str, where: tuple[str, str], actor
                 delete(ChannelRelease).where(ChannelRelease.channel == name, ChannelRelease.release_id == release.id)
             )
         if not stopped:
-            raise Problem(
-                409,
+            raise Conflict(
                 "no-rollout",
-                f"{product} {version} is not on its way to {kind} {name}",
+                f"{product} {version} is not being rolled out to {kind} {name}",
                 "tidegate rollout status shows what is",
             )
         session.flush()
@@ -103,8 +101,7 @@ def _join(session: Session, channel: str, release: Release) -> bool:
         return False
     newest = groups.head(session, channel, release.product)
     if newest is not None and newest.sequence > release.sequence:
-        raise Problem(
-            409,
+        raise Conflict(
             "not-newest",
             f"the channel {channel} has {newest.version} already, which is newer than {release.version}",
             f"Stop that first: tidegate rollout stop {newest.version} --channel {channel}",
@@ -120,19 +117,19 @@ def listed(session: Session, product: str | None) -> list[dict[str, Any]]:
     for channel, of_product in session.execute(pairs.distinct()).all():
         newest = groups.head(session, channel, of_product)
         ids |= {newest.id} if newest is not None else set()
-    wanted = select(Release).where(Release.id.in_(ids)).order_by(Release.id.desc())
+    statement = select(Release).where(Release.id.in_(ids)).order_by(Release.id.desc())
     if product is not None:
-        wanted = wanted.where(Release.product == product)
+        statement = statement.where(Release.product == product)
     rows = []
-    for release in session.scalars(wanted).all():
-        told = status(session, release)
-        del told["devices"]
-        rows.append(told)
+    for release in session.scalars(statement).all():
+        progress = status(session, release)
+        del progress["devices"]
+        rows.append(progress)
     return rows
 
 
 def status(session: Session, release: Release) -> dict[str, Any]:
-    """How far a release has come: where it is on its way to, and the state of each device that it concerns.
+    """How far a release has come: where it is being rolled out, and the state of each device that it concerns.
 
     A device's state is waiting, offered, running, failed, or none with the reason why.
     """
@@ -144,10 +141,10 @@ def status(session: Session, release: Release) -> dict[str, Any]:
         for group in known
         if group.name in pinned or (group.channel in standing and not groups.is_pinned(group, release.product))
     }
-    wanted = select(Device).where(Device.product == release.product, Device.revoked_at.is_(None)).order_by(Device.id)
+    statement = select(Device).where(Device.product == release.product, Device.revoked_at.is_(None)).order_by(Device.id)
     devices = []
     boards = {target.board for target in release.targets}
-    for device in session.scalars(wanted.options(joinedload(Device.offer).joinedload(Target.release))):
+    for device in session.scalars(statement.options(joinedload(Device.offer).joinedload(Target.release))):
         mine = device.offer is not None and device.offer.release_id == release.id
         if not mine and device.sequence != release.sequence and device.group not in reached:
             continue
@@ -167,8 +164,8 @@ def status(session: Session, release: Release) -> dict[str, Any]:
 
 
 def _device(device: Device, release: Release, mine: bool, boards: set[str]) -> dict[str, Any]:
-    offer, why = serialize.offer(device) if mine else None, None
-    state = offer["state"] if offer else "none"
+    state: str = (offer_state.of_image(device) if mine else None) or "none"
+    why = None
     if not mine and device.sequence == release.sequence and not device.trial:
         state = "running"
     elif state == "none":
