@@ -18,6 +18,7 @@ class Answer(NamedTuple):
     options: dict[int, bytes]
     payload: bytes
     size: int  # bytes of the datagram
+    token: bytes
 
 
 def _extended(value: int) -> tuple[int, bytes]:
@@ -52,7 +53,7 @@ def decode(data: bytes) -> Answer:
         number += parts[0]
         options[number] = data[at : at + parts[1]]
         at += parts[1]
-    return Answer(kind, code, mid, options, data[at + 1 :], len(data))
+    return Answer(kind, code, mid, options, data[at + 1 :], len(data), data[4 : 4 + (data[0] & 15)])
 
 
 class Peer:
@@ -64,6 +65,7 @@ class Peer:
         self.socket.settimeout(timeout_s)
         self.socket.connect((host, int(port)))
         self._mids = itertools.count(1)
+        self._token = b""
 
     def send(self, code: int, path: str, payload: bytes = b"", *options: tuple[int, bytes], kind: int = CON) -> int:
         """Returns the size of the datagram."""
@@ -72,7 +74,8 @@ class Peer:
         if query:
             all_options.append((URI_QUERY, query.encode()))
         mid = next(self._mids)
-        datagram = encode(kind, code, mid, mid.to_bytes(2, "big"), all_options, payload)
+        self._token = mid.to_bytes(2, "big")
+        datagram = encode(kind, code, mid, self._token, all_options, payload)
         self.socket.send(datagram)
         return len(datagram)
 
@@ -80,8 +83,15 @@ class Peer:
         return decode(self.socket.recv(2048))
 
     def ask(self, code: int, path: str, payload: bytes = b"", *options: tuple[int, bytes]) -> Answer:
+        """The answer to this request, also a separate one that a busy server sends after an empty acknowledgement."""
         self.send(code, path, payload, *options)
-        return self.receive()
+        while True:
+            answer = self.receive()
+            if answer.token != self._token:
+                continue  # an empty acknowledgement, or a late answer to a request before
+            if answer.type == CON:
+                self.socket.send(encode(ACK, 0, answer.mid, b"", []))
+            return answer
 
     def close(self) -> None:
         self.socket.close()
