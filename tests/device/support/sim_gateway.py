@@ -25,7 +25,9 @@ async def _sleep_ms(ms):
     await asyncio.sleep(0)
 
 
-# Before anything of the agent is imported: it takes its clock from here.
+# Before anything of the agent is imported: it takes its clock from here, and would else wait for real.
+if "gate.clock" in sys.modules:
+    raise ImportError("import sim_gateway before anything of gate")
 aiotcp.ticks_ms = lambda: _now[0]
 aiotcp.ticks_diff = lambda later, earlier: later - earlier
 aiotcp.sleep_ms = _sleep_ms
