@@ -41,8 +41,8 @@ class KeyTables:
             return None
 
     def _make(self, name, public_key):
-        kept = [other for other in self._state.names() if other.startswith(_PREFIX)]
-        for other in kept if len(kept) >= _MOST else ():
+        stored = [other for other in self._state.names() if other.startswith(_PREFIX)]
+        for other in stored if len(stored) >= _MOST else ():
             self._state.remove(other)
         gc.collect()
         data = ed25519.precompute(public_key, self._feed)
