@@ -30,7 +30,7 @@ pytestmark = pytest.mark.server
 
 Cli = Callable[..., Result]
 BOARD, PRODUCT = "qemu_mps2", "tidegate-gateway"
-START_S = 20
+START_S = 90  # a busy machine takes a while to import it all
 PAGE = 50  # devices the server lists at once
 
 
@@ -68,7 +68,7 @@ def server(tmp_path: Path, key_folder: Path) -> Iterator[Running]:
         yield Running(data, process, told["http"], int(told["mqtt"].rpartition(":")[2]))
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(15)
+        process.wait(60)
 
 
 @dataclass
