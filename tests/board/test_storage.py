@@ -25,8 +25,7 @@ def write(offset, data): return vfs.rom_ioctl(4, 0, offset, data)
 def test_files_survive_reset_and_power_cut(board, prompt):
     repl = prompt(board)
     repl.exec("f = open('/kept', 'w'); f.write('tide'); f.close()")
-    repl.start("import machine; machine.reset()")
-    time.sleep(0.3)
+    repl.restart()
     repl = prompt(board)
     assert repl.eval("open('/kept').read()") == "tide"
     board.kill()

@@ -45,6 +45,10 @@ _FORWARD = re.compile(r"(tcp|udp):[0-9.]*:\d{1,5}-[0-9.]*:\d{1,5}\Z")
 class Emulator:
     """One emulated board. Use as a context manager, or call start() and stop().
 
+    The board's time is its own: while it works, each instruction takes 2 ns of it, about what QEMU makes of a core that
+    it has for itself; while it waits, time passes as on the host. On a busy host it works more slowly, and its watchdog
+    and deadlines do not expire because QEMU got no turn.
+
     storage: the flash file, made when absent. mac: the board's address and unique id; give each board its own.
     cpu: "m3" or "m4". hostfwd: QEMU forwards such as "udp:127.0.0.1:5683-:5683", for servers on the board.
     firmware: another ELF. count_instructions: each instruction takes 32 ns of the board's time, whatever the host does
@@ -112,11 +116,12 @@ class Emulator:
         command += ["-chardev", entropy, "-serial", "chardev:entropy"]
         command += ["-chardev", f"socket,id=control,fd={control}", "-mon", "chardev=control,mode=control"]
         command += ["-display", "none", "-monitor", "none"]
+        speed = "shift=1,align=off,sleep=on"
         if self.count_instructions:
-            command += ["-icount", "shift=5,align=off,sleep=off"]
+            speed = "shift=5,align=off,sleep=off"
         elif self.real_speed:
-            command += ["-icount", "shift=5,align=on,sleep=on"]
-        return command
+            speed = "shift=5,align=on,sleep=on"
+        return [*command, "-icount", speed]
 
     def start(self) -> None:
         """Powers the board on and waits until its console exists."""

@@ -7,6 +7,7 @@ import contextlib
 from typing import Any
 
 from mpremote.transport_serial import SerialTransport
+from patience import limit
 
 
 class Prompt:
@@ -30,8 +31,13 @@ class Prompt:
         """Runs code without waiting for its end."""
         self._transport.exec_raw_no_follow(code)
 
+    def restart(self, code: str = "import machine; machine.reset()") -> None:
+        """Runs code that resets the board; returns when the board has started and its prompt is there."""
+        self.start(code)
+        self.read_until(b">>> ")
+
     def read_until(self, ending: bytes, timeout: float = 10) -> bytes:
-        return self._transport.read_until(1, ending, timeout=timeout)
+        return self._transport.read_until(1, ending, timeout=limit(timeout))
 
     def send(self, data: bytes) -> None:
         self._transport.serial.write(data)
