@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from board_prompt import Prompt
+from patience import limit
 
 from tidegate.boards.emulator import Emulator
 
@@ -42,7 +43,7 @@ def mpremote() -> Callable[..., str]:
 
     def run(emulator: Emulator, *words: str) -> str:
         command = [sys.executable, "-m", "mpremote", "connect", emulator.pty, *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit(60))
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from patience import limit
 
 from tidegate import boards
 from tidegate.boards import schema
@@ -90,7 +91,7 @@ def test_board_py_keeps_the_contract(name: str, layout: str, tmp_path: Path) -> 
         network,
         layout,
     ]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=30)
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=limit(30))
     assert done.returncode == 0 and done.stdout.splitlines()[-1] == "all held", done.stdout + done.stderr
     assert "a secret" not in done.stdout
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import limit
 
 from tidegate.boards.emulator import Emulator
 from tidegate.errors import TidegateError
@@ -22,7 +23,7 @@ def is_gone(pid: int) -> bool:
 
 
 def wait_until_gone(pid: int) -> None:
-    end = time.monotonic() + 5
+    end = time.monotonic() + limit(5)
     while not is_gone(pid):
         assert time.monotonic() < end, f"process {pid} lives on"
         time.sleep(0.02)
@@ -42,14 +43,14 @@ def test_stop_and_kill_end_the_process(tmp_path):
 def test_it_dies_with_its_parent(tmp_path):
     program = (
         "import os, signal, sys\n"
-        "from tidegate.emulator import Emulator\n"
+        "from tidegate.boards.emulator import Emulator\n"
         "emulator = Emulator(sys.argv[1])\n"
         "emulator.start()\n"
         "print(emulator.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "flash")], capture_output=True, text=True, timeout=20
+        [sys.executable, "-c", program, str(tmp_path / "flash")], capture_output=True, text=True, timeout=limit(20)
     )
     assert done.returncode == -signal.SIGKILL
     wait_until_gone(int(done.stdout))
@@ -67,7 +68,7 @@ def test_the_command_prints_the_port_and_ends_politely(tmp_path, prompt, how):
         board.pty = pty
         assert prompt(board).eval("__import__('machine').unique_id()[5]") == 0x77
         process.send_signal(how)
-        assert process.wait(10) == 0
+        assert process.wait(limit(10)) == 0
     assert children
     for child in children:
         wait_until_gone(int(child))
@@ -108,7 +109,7 @@ def test_firmware_that_locks_the_core_up_ends_the_emulator(tmp_path):
 
 @pytest.mark.parametrize("forward", ["", "tcp", "tcp::80-:80,restrict=off", "icmp::1-:1"])
 def test_odd_forwards_are_refused(tmp_path, forward):
-    with pytest.raises(TidegateError, match="no forward"):
+    with pytest.raises(TidegateError, match="not a port forward"):
         Emulator(tmp_path / "flash", hostfwd=[forward])
 
 

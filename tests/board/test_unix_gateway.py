@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from patience import limit
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MICROPYTHON = ROOT / "build/unix/micropython"
@@ -28,7 +29,9 @@ def gateway(tmp_path):
         (tmp_path / "boot/__init__.py").touch()
         shutil.copy(ROOT / "boards/unix/board.py", tmp_path / "boot")
         (tmp_path / "main.py").write_text(MAIN + program)
-        done = subprocess.run([ROOT / "boards/unix/gateway", tmp_path], capture_output=True, text=True, timeout=20)
+        done = subprocess.run(
+            [ROOT / "boards/unix/gateway", tmp_path], capture_output=True, text=True, timeout=limit(20)
+        )
         return done.returncode, (done.stdout + done.stderr).splitlines()
 
     assert MICROPYTHON.exists(), "build it: make -C boards/unix"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import limit
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MICROPYTHON = ROOT / "build" / "unix" / "micropython"
@@ -46,7 +47,7 @@ def start(name: str, *arguments: str, cpu_s: int = 5, memory: int = 1 << 28, pat
         env={"PROCESS": asked, "PATH": "/nowhere", "SECRET": "hush"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=limit(30),
     )
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
@@ -100,7 +101,7 @@ process._waitpid = waitpid
     asked = json.dumps(["sleep", ["300"], 5, 1 << 28, 100])
     script = SCRIPT.replace("name, arguments", stuck + "name, arguments", 1)
     done = subprocess.run(
-        [MICROPYTHON, "-c", script], cwd=ROOT, env={"PROCESS": asked}, capture_output=True, text=True, timeout=30
+        [MICROPYTHON, "-c", script], cwd=ROOT, env={"PROCESS": asked}, capture_output=True, text=True, timeout=limit(30)
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["code"] == -9

@@ -33,6 +33,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import limit
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -165,10 +166,10 @@ def _output(command: list[str], timeout_s: int) -> str:
     """Everything the script printed; what it printed before a timeout is kept."""
     with tempfile.TemporaryFile("w+", errors="replace") as out:
         try:
-            subprocess.run(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, timeout=timeout_s)
+            subprocess.run(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, timeout=limit(timeout_s))
             late = ""
         except subprocess.TimeoutExpired:
-            late = f"\n(stopped after {timeout_s} s)"
+            late = f"\n(stopped after {limit(timeout_s):.0f} s)"
         out.seek(0)
         return out.read().replace("\r\n", "\n") + late
 

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from patience import limit
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 UNIX = ROOT / "build" / "unix" / "micropython"
@@ -29,7 +30,7 @@ def test_the_programs_of_a_page_run(page: str) -> None:
         env={**os.environ, "MICROPYPATH": str(ROOT / "firmware/lib")},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=limit(30),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     for expected in PRINTED[page]:

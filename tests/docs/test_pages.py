@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 import pytest
+from patience import limit
 
 from tidegate.cli import main
 
@@ -27,7 +28,7 @@ PAGES = [
     *sorted((ROOT / "boards").glob("*/*.md")),
 ]
 CODE = re.compile(r"`[^`\n]+`|^```sh\n.*?^```", re.DOTALL | re.MULTILINE)
-TIMEOUT_S = 180
+TIMEOUT_S = limit(180)
 
 
 def blocks(page: Path) -> list[str]:

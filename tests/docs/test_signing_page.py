@@ -9,13 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from patience import limit
+
 from tidegate.release import build_release, load_release, verify_release
 from tidegate.trust import keys, rotation
 from tidegate.trust import store as trust_store
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BOARD = "unix"
-TIMEOUT_S = 300
+TIMEOUT_S = limit(300)
 
 
 def place(folder: Path) -> None:

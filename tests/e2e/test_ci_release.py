@@ -21,6 +21,7 @@ import pytest
 import yaml
 from lab import Installation
 from lab.processes import ROOT
+from patience import limit
 
 from tidegate.release import load_release
 
@@ -95,7 +96,7 @@ def shell(script: str, folder: Path, env: dict[str, str], code: int = 0) -> str:
         env={**env, "LANG": "C.UTF-8", "CI": "true"},
         capture_output=True,
         text=True,
-        timeout=STEP_TIMEOUT_S,
+        timeout=limit(STEP_TIMEOUT_S),
         stdin=subprocess.DEVNULL,
     )
     assert done.returncode == code, f"{script}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from patience import limit
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEMO = [ROOT / ".venv" / "bin" / "python", ROOT / "tools" / "demo.py"]
@@ -34,7 +35,10 @@ def processes_of(folder: Path) -> list[str]:
 def test_every_step_of_the_demo_holds(tmp_path: Path, broker: str) -> None:
     folder = tmp_path / "demo"
     done = subprocess.run(
-        [*DEMO, "--exit", "--broker", broker, "--folder", folder], capture_output=True, text=True, timeout=TIMEOUT_S
+        [*DEMO, "--exit", "--broker", broker, "--folder", folder],
+        capture_output=True,
+        text=True,
+        timeout=limit(TIMEOUT_S),
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     sizes = re.search(r"image (\d+) bytes, patch (\d+) bytes", done.stdout)
@@ -71,9 +75,9 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
         assert len(processes_of(folder)) >= 3, "demo, server and emulator run"
     finally:
         os.killpg(demo.pid, signal.SIGINT)  # as the terminal does
-        rest, _ = demo.communicate(timeout=30)
+        rest, _ = demo.communicate(timeout=limit(30))
     assert (demo.returncode, rest.strip().splitlines()[-1:]) == (130, ["demo: stopped"])
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + limit(5)
     while processes_of(folder) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert processes_of(folder) == []

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from lab import Installation, LabBoard
+from patience import limit
 from shared_board import CHANGES
 
 from tidegate.flash.serial_session import Session
@@ -36,7 +37,7 @@ def large_firmware() -> Path:
         f"BUILD={LARGE}",
         f"PYTHON={sys.executable}",
     ]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=BUILD_S)
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=limit(BUILD_S))
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-2000:]
     return LARGE / "firmware.elf"
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from lab import Installation, LabBoard
 from lab.installation import HOST_FROM_BOARD
+from patience import limit
 from shared_board import CHANGES, DEVICE
 
 from tidegate.trust import certificates
@@ -67,7 +68,7 @@ def test_nothing_of_it_was_in_clear(place: Installation) -> None:
         ):
             assert secure.version() in ("TLSv1.2", "TLSv1.3")
         with socket.create_connection(("127.0.0.1", port), 10) as raw:
-            raw.settimeout(10)
+            raw.settimeout(limit(10))
             raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             try:
                 answer = raw.recv(100)

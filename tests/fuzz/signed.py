@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cbor2 import CBORTag
+from patience import limit
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
@@ -148,7 +149,7 @@ def ask(name: str, cases: list[bytes], device: list[str], native: str | None) ->
         file.flush()
         command = [*device, str(ROOT / "tests/device/support/fuzz_signed.py"), str(ROOT), "unix", file.name]
         done = subprocess.run(
-            [*command, *([native] if native else [])], capture_output=True, text=True, timeout=TIMEOUT_S
+            [*command, *([native] if native else [])], capture_output=True, text=True, timeout=limit(TIMEOUT_S)
         )
     said = [line.removeprefix("VERDICT ") for line in done.stdout.splitlines() if line.startswith("VERDICT ")]
     if done.returncode or len(said) != len(cases):

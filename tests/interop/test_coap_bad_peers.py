@@ -15,6 +15,7 @@ import pytest
 from aiocoap import ACK, CON, NON, Code, Message
 from coap_bad_peer import Answer, BadServer, encoded, nonsense
 from coap_processes import answers, device, free_port, serving
+from patience import limit
 
 # A longer run for a night: TIDEGATE_COAP_FUZZ=1000000
 DATAGRAMS = int(os.environ.get("TIDEGATE_COAP_FUZZ", "6000"))
@@ -61,7 +62,7 @@ def test_a_server_bears_bodies_that_never_end(tmp_path: Path) -> None:
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
     ):
         sender.connect(("127.0.0.1", port))
-        sender.settimeout(5)
+        sender.settimeout(limit(5))
         before = heap(port)
         codes = set()
         mid = 0
@@ -85,7 +86,7 @@ def test_a_server_bounds_its_observers(tmp_path: Path) -> None:
             accepted = 0
             for n in range(40):
                 sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-                sock.settimeout(5)
+                sock.settimeout(limit(5))
                 sock.connect(("127.0.0.1", port))
                 sockets.append(sock)
                 sock.send(encoded(Code.GET, mid=n, uri_path=("obs",), observe=0))
@@ -104,7 +105,7 @@ def test_others_cannot_answer_for_the_peer(tmp_path: Path) -> None:
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server, stranger:
         server.bind(("127.0.0.1", 0))
-        server.settimeout(10)
+        server.settimeout(limit(10))
         command = device("coap_device_client.py", "core_12", "127.0.0.1", server.getsockname()[1])
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as client:
             data, peer = server.recvfrom(2048)
@@ -113,7 +114,7 @@ def test_others_cannot_answer_for_the_peer(tmp_path: Path) -> None:
             stranger.sendto(lie, peer)
             time.sleep(0.1)
             server.sendto(encoded(Code.CONTENT, b"true", kind=ACK, mid=request.mid, token=request.token), peer)
-            assert client.communicate(timeout=20)[0].endswith("done\n")
+            assert client.communicate(timeout=limit(20))[0].endswith("done\n")
 
 
 # ---------------------------------------------------------------- bad servers

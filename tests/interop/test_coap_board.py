@@ -18,12 +18,13 @@ import pytest
 from coap_bad_peer import nonsense
 from coap_processes import HERE, ROOT, Serve, answers, free_port
 from coap_relay import Relay
+from patience import limit
 
 from tidegate.boards.emulator import Emulator
 
 CLIENT = ("core_01", "core_05", "core_09", "core_31", "block_01", "block_03", "block_05", "obs_01", "obs_13", "echo")
 SERVER = ("core_01", "core_05", "core_09", "core_22", "core_31", "block_01", "block_03", "block_05", "obs_01", "obs_13")
-TIMEOUT_S = 120
+TIMEOUT_S = limit(120)
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / "build/qemu_mps2/firmware.elf").exists(), reason="no firmware is built: make -C boards/qemu_mps2"
@@ -84,7 +85,7 @@ def board_server(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         command = on_board(board, stage, "serve(5683)")
         running = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + limit(60)
             while not answers(port):
                 assert running.poll() is None and time.monotonic() < deadline, (folder / "output").read_text()
             yield port

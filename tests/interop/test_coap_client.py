@@ -10,12 +10,13 @@ import programs
 import pytest
 from coap_processes import HERE, AtOnce, Serve, device, free_port, serving
 from coap_relay import Packet, Relay
+from patience import limit
 
 AIOCOAP = [case for case in coap_cases.CASES if case not in coap_cases.REASONS[coap_cases.CLIENT_AIOCOAP]]
 LIBCOAP = [case for case in coap_cases.CASES if case not in coap_cases.REASONS[coap_cases.CLIENT_LIBCOAP]]
 BEYOND = ("resumed", "resumed_from_the_beginning", "echo", "no_response", "together")
 ON_CPYTHON = ("core_01", "core_05", "core_09", "core_16", "core_31", "block_02", "block_05", "obs_01", "obs_13")
-TIMEOUT_S = 60
+TIMEOUT_S = limit(60)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import coap_ram
 import mip_packages
 import pytest
 from coap_processes import ROOT, UNIX, free_port
+from patience import limit
 
 # Of the heap that an import takes, a part is the next piece of the table of names: up to a KiB, sooner or later.
 PIECE = 1200
@@ -37,7 +38,7 @@ def test_the_program_runs_where_only_the_package_is_installed(tmp_path: Path) ->
         env={**os.environ, "MICROPYPATH": f"{tmp_path}:.frozen"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=limit(30),
     )
     assert done.stdout.split() == ["b'20'", "b'21'", "b'22'", "b'23'"], done.stdout + done.stderr
 

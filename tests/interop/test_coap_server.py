@@ -16,6 +16,7 @@ import programs
 import pytest
 from coap_processes import AtOnce, Serve, device, free_port, serving
 from coap_relay import Lose, Packet, Relay
+from patience import limit
 
 AIOCOAP = [case for case in coap_cases.CASES if case not in coap_cases.REASONS[coap_cases.SERVER_AIOCOAP]]
 LIBCOAP = [case for case in coap_cases.CASES if case not in coap_cases.REASONS[coap_cases.SERVER_LIBCOAP]]
@@ -36,7 +37,7 @@ ON_CPYTHON = (
 )
 BEYOND = ("together", "echo", "limits", "no_response")
 LARGE = coap_aiocoap_client.LARGE
-TIMEOUT_S = 40
+TIMEOUT_S = limit(40)
 HASTE_S = 0.1  # the server's, so that it gives a silent client up soon
 
 
@@ -189,7 +190,7 @@ def whole(output: Path) -> bytes:
 
 
 def wait_for(condition, may_fail: bool = False) -> None:
-    deadline = time.monotonic() + (1 if may_fail else 20)
+    deadline = time.monotonic() + (1 if may_fail else limit(20))
     while not condition():
         if time.monotonic() > deadline:
             assert may_fail

@@ -15,11 +15,12 @@ from collections.abc import Iterator
 import mqtt_brokers
 import paho.mqtt.client as paho
 import pytest
+from patience import limit
 
 FULL = 50, 10_000  # kills, messages
 LESS = FULL if os.environ.get("TIDEGATE_FULL") else (10, 2_000)
 UNDER_WAY = 16  # messages, ours and the broker's, that nobody has confirmed: so many may come again at each kill
-TIMEOUT_S = 400
+TIMEOUT_S = limit(400)
 NAMES = ("next", "missing", "late", "again", "furthest", "sessions", "kept", "early", "end")
 
 
@@ -39,7 +40,7 @@ def test_nats() -> None:
     """
     with mqtt_brokers.running(mqtt_brokers.Nats) as broker:
         with away(broker) as granted:
-            assert granted.wait(10), "no subscription"
+            assert granted.wait(limit(10)), "no subscription"
         stream(broker, 4, *LESS)
 
 

@@ -11,6 +11,7 @@ import mip_packages
 import mqtt_brokers
 import paho.mqtt.client as paho
 import pytest
+from patience import limit
 
 
 class Open(mqtt_brokers.Mosquitto):
@@ -52,7 +53,7 @@ def test_twenty_lines(tmp_path: Path) -> None:
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=limit(30),
         )
         watcher.loop_stop()
     assert done.returncode == 0, done.stdout + done.stderr

@@ -11,6 +11,7 @@ import sys
 import time
 
 import pytest
+from patience import limit
 from server_process import eventually
 
 from ota_server.mqtt.url import BrokerUrl
@@ -21,7 +22,7 @@ from tidegate.errors import TidegateError
 def serve(data, *arguments: str, **kwargs) -> subprocess.CompletedProcess[str]:
     """`tidegate serve` that is expected to end by itself."""
     command = [sys.executable, "-m", "ota_server", "serve", "--data", str(data), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **kwargs)
+    return subprocess.run(command, capture_output=True, text=True, timeout=limit(120), **kwargs)
 
 
 def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -96,7 +97,7 @@ def test_it_stops_with_people_connected(start, how):
     idle = socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])))
     server.process.send_signal(how)
     began = time.monotonic()
-    assert server.process.wait(60) == 0 and time.monotonic() - began < 40, "an idle connection has 60 s"
+    assert server.process.wait(limit(60)) == 0 and time.monotonic() - began < 40, "an idle connection has 60 s"
     assert not (server.data / "serve.json").exists() and "Traceback" not in server.log.read_text()
     idle.close()
 
@@ -123,5 +124,5 @@ def test_what_it_prints(tmp_path):
     assert told["http"].startswith("http://127.0.0.1:") and told["mqtt"].startswith("mqtt://127.0.0.1:")
     eventually(lambda: (tmp_path / "data" / "serve.json").exists())
     process.terminate()
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=limit(60))
     assert (process.returncode, out, err) == (0, "", "")

@@ -1,10 +1,12 @@
-"""Records what a board prints in a file."""
+"""What a board printed, in a file."""
 
 from __future__ import annotations
 
 import re
 import time
 from pathlib import Path
+
+from patience import limit
 
 from lab.processes import LabError
 
@@ -21,15 +23,17 @@ class RecordedConsole:
         return self._log.read_text(errors="replace").splitlines()
 
     def wait_line(self, pattern: str, timeout_s: float, since: int = 0) -> re.Match[str]:
-        """The first console line from number `since` on that `pattern` is found in."""
-        expected = re.compile(pattern)
-        deadline = time.monotonic() + timeout_s
+        """The first console line from number `since` on that `pattern` is found in. timeout_s: of a quiet machine."""
+        wanted = re.compile(pattern)
+        deadline = time.monotonic() + limit(timeout_s)
         while True:
             lines = self.lines[since:]
             for line in lines:
-                if found := expected.search(line):
+                if found := wanted.search(line):
                     return found
             if time.monotonic() > deadline:
                 seen = "\n  ".join(lines[-12:])
-                raise LabError(f"the console did not show {pattern!r} in {timeout_s:.0f} s; it showed:\n  {seen}")
+                raise LabError(
+                    f"the console did not show {pattern!r} in {limit(timeout_s):.0f} s; it showed:\n  {seen}"
+                )
             time.sleep(0.05)

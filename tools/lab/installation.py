@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from patience import limit
+
 from lab import processes
 from lab.board import LabBoard
 from lab.gateway import LabGateway
@@ -31,8 +33,8 @@ Show = Callable[[str], None]
 class Installation:
     """One installation in `folder`, which must not exist or be empty. Use it as a context manager.
 
-    show: called with every command line that a user could type. broker: "embedded" or "mosquitto". target: the board
-    that releases are built for. tls: "" for none, "server" for TLS everywhere, "mutual" for gateways' certificates too.
+    show: told every command line that a user could type. broker: "embedded" or "mosquitto". target: the board that
+    releases are built for. tls: "" for none, "server" for TLS everywhere, "mutual" for gateways' certificates too.
     uplink: what boards speak with the server, "mqtt", "coap" (they fetch payloads that way, too) or "both".
     root: the tree whose tools, server and sources are used. It may be an older one, and `root` may be set in between.
     """
@@ -137,7 +139,7 @@ class Installation:
         return self.folder / "keys" / f"{role}.jwk"
 
     def make_certificates(self) -> None:
-        """An authority, and a certificate of the server for both names that it is reached by."""
+        """An authority and what it says of the server, under both names that it is reached by."""
         self.tidegate("tls", "authority", "--dir", self.certificates)
         self.tidegate("tls", "server", "--dir", self.certificates, HOST_FROM_BOARD, "127.0.0.1")
 
@@ -169,7 +171,7 @@ class Installation:
         self._process = processes.start(
             [*self._program(), *words], self.folder / "server.log", env={**os.environ, **self._path}
         )
-        deadline = time.monotonic() + SERVER_TIMEOUT_S
+        deadline = time.monotonic() + limit(SERVER_TIMEOUT_S)
         while not addresses.exists():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise LabError(f"the server did not start:\n{(self.folder / 'server.log').read_text()[-2000:]}")
@@ -301,11 +303,11 @@ class Installation:
             )  # fmt: skip
 
     def wait(self, what: str, check: Callable[[], Any], timeout_s: float) -> Any:
-        """Poll until `check` returns something true; a LabError says that `what` did not come."""
-        deadline = time.monotonic() + timeout_s
+        """Ask until `check` gives something true; a LabError says `what` did not come. timeout_s: if all is quiet."""
+        deadline = time.monotonic() + limit(timeout_s)
         while not (found := check()):
             if time.monotonic() > deadline:
-                raise LabError(f"{what} did not come within {timeout_s:.0f} s")
+                raise LabError(f"{what} did not come within {limit(timeout_s):.0f} s")
             time.sleep(0.2)
         return found
 

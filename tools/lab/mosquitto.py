@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import programs
+from patience import limit
 
 from lab import processes
 from lab.processes import LabError
@@ -40,7 +41,7 @@ class Mosquitto:
                 lines += [f"certfile {self.certificates}/server.crt", f"keyfile {self.certificates}/server.key"]
         file.write_text("\n".join(lines) + "\n")
         self._process = processes.start([programs.require("mosquitto"), "-c", file], self.folder / "mosquitto.log")
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline = time.monotonic() + limit(START_TIMEOUT_S)
         while time.monotonic() < deadline:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from patience import limit
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = ROOT / ".venv" / "bin"
 MICROPYTHON = ROOT / "build" / "unix" / "micropython"
@@ -48,7 +50,7 @@ def stop(process: subprocess.Popen[bytes] | None) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
         try:
-            process.wait(STOP_TIMEOUT_S)
+            process.wait(limit(STOP_TIMEOUT_S))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
+from patience import limit
 
 from tidegate.trust import certificates
 from tidegate.trust.certificates import Issued, Lifetime
@@ -84,7 +85,7 @@ class Peer:
             threading.Thread(target=self._handle, args=(client,), daemon=True).start()
 
     def _handle(self, client: socket.socket) -> None:
-        client.settimeout(30)
+        client.settimeout(limit(30))
         with client:
             try:
                 self.serve(client)

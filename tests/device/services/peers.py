@@ -23,6 +23,7 @@ import programs
 from hostile_mqtt import NastyBroker
 from hostile_mqtt5 import Fuzzer, NastyFive
 from http_server import BODY, ETAG, Http
+from patience import limit
 from tcp_server import Served
 
 ROOT = Path(__file__).parents[3]
@@ -52,7 +53,7 @@ class Broker:
         self.process = subprocess.Popen(
             self.command(), stdout=log, stderr=log, cwd=self.folder, env={**os.environ, "PYTHONPATH": str(ROOT)}
         )
-        end = time.monotonic() + START_S
+        end = time.monotonic() + limit(START_S)
         while time.monotonic() < end:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
                 return
@@ -74,7 +75,7 @@ class Broker:
     def _end(self, number: int) -> None:
         if self.process:
             self.process.send_signal(number)
-            self.process.wait(10)
+            self.process.wait(limit(10))
             self.process = None
 
 
@@ -190,16 +191,18 @@ class Foreign:
             command.append("-r")
         data = b"" if payload == "-" else bytes.fromhex(payload)
         if data:
-            subprocess.run(command, input=data, check=True, timeout=10)
+            subprocess.run(command, input=data, check=True, timeout=limit(10))
         else:
             subprocess.run(
-                [*command[: -2 if retain == "1" else -1], *(["-r"] * (retain == "1")), "-n"], check=True, timeout=10
+                [*command[: -2 if retain == "1" else -1], *(["-r"] * (retain == "1")), "-n"],
+                check=True,
+                timeout=limit(10),
             )
 
     def next(self, topic: str) -> str:
         """The next (or the retained) message: `retained qos hex`; `-` if none came within 3 s."""
         command = [programs.require("mosquitto_sub"), *self.login, "-t", topic, "-C", "1", "-W", "3", "-F", "%r %q %x"]
-        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip() or "-"
+        return subprocess.run(command, capture_output=True, text=True, timeout=limit(10)).stdout.strip() or "-"
 
 
 @contextlib.contextmanager

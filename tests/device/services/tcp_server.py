@@ -8,6 +8,8 @@ import socketserver
 import threading
 from collections.abc import Callable
 
+from patience import limit
+
 
 class Served(socketserver.ThreadingTCPServer):
     """A TCP server in a thread; handle(socket) serves one connection."""
@@ -22,7 +24,7 @@ class Served(socketserver.ThreadingTCPServer):
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
                 with contextlib.suppress(OSError, EOFError, UnicodeError):
-                    self.request.settimeout(30)
+                    self.request.settimeout(limit(30))
                     serve(self.request)
 
         super().__init__(("127.0.0.1", 0), Handler)

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from click.testing import Result
+from patience import limit
 from test_with_server import Running, server  # noqa: F401 - a fixture
 
 from tidegate import enrolment
@@ -23,7 +24,7 @@ def enrol(running: Running, claim: enrolment.Claim) -> str:
     key = keys.new("release")
     about = enrolment.Request(key.public, claim.id, "unix", "tidegate-gateway", bytes(8), bytes(16))
     body = enrolment.encode_request(about, key.seed_for("release"), claim.secret)
-    answer = httpx.post(f"{running.http}/api/v1/enrol", content=body, timeout=30)
+    answer = httpx.post(f"{running.http}/api/v1/enrol", content=body, timeout=limit(30))
     return enrolment.open_answer(answer.content, claim.secret, bytes(16)).device
 
 

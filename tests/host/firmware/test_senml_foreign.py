@@ -15,6 +15,7 @@ from typing import Any
 
 import cbor2
 import pytest
+from patience import limit
 from senml import SenmlPack, SenmlRecord
 
 from tidegate.wire import senml as ours
@@ -37,7 +38,9 @@ def device(request: pytest.FixtureRequest) -> Any:
 
     def run(*arguments: str) -> list[str]:
         command = [program, str(DEVICE), str(ROOT / "firmware/lib"), *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.splitlines()
+        return subprocess.run(
+            command, check=True, capture_output=True, text=True, timeout=limit(30)
+        ).stdout.splitlines()
 
     return run
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import limit
 from projects import ROOT
 
 from tidegate.flash.serial_session import ON_BOARD
@@ -22,7 +23,7 @@ def run(folder: Path, *expressions: str, before: str = "") -> list[Any]:
     """The values of the expressions on a board whose root is `folder`, evaluated one after the other."""
     prints = "\n".join(f"print(repr({expression}))" for expression in expressions)
     program = f"{ON_BOARD}\nos.chdir({str(folder)!r})\n{before}\n{prints}\n"
-    done = subprocess.run([UNIX, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([UNIX, "-c", program], capture_output=True, text=True, timeout=limit(60))
     assert done.returncode == 0, done.stderr + done.stdout
     return [ast.literal_eval(line) for line in done.stdout.splitlines()]
 

@@ -15,6 +15,7 @@ import pytest
 from click.testing import Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import limit
 from projects import ROOT, write_app
 
 from tidegate import boards, delta
@@ -304,7 +305,7 @@ def disassembly(modules: list[bytes], scratch: Path) -> list[tuple[list[str], li
     for number, module in enumerate(modules):
         paths.append(scratch / f"shown{number}.mpy")
         paths[-1].write_bytes(module)
-    done = subprocess.run([sys.executable, MPY_TOOL, "-d", *paths], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, MPY_TOOL, "-d", *paths], capture_output=True, text=True, timeout=limit(120))
     assert done.returncode == 0, done.stderr
     shown = done.stdout.split("mpy_source_file: ")[1:]
     assert len(shown) == len(modules)
@@ -329,6 +330,6 @@ def run(module: bytes, scratch: Path) -> str:
         pytest.skip("needs build/unix/micropython (python tools/setup.py)")
     (scratch / "module.mpy").write_bytes(module)
     script = "import module; module.main()"
-    done = subprocess.run([UNIX, "-c", script], cwd=scratch, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([UNIX, "-c", script], cwd=scratch, capture_output=True, text=True, timeout=limit(60))
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

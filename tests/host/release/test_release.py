@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from patience import limit
 from projects import ROOT, write_app
 
 from tidegate import delta
@@ -162,12 +163,12 @@ def test_ctrl_c_stops_cleanly(project: Path, tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         start_new_session=True,
     )
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + limit(20)
     while not list((tmp_path / "out").glob(".1.*")) and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(0.2)
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=limit(20))
     assert process.returncode == 1
     assert "Traceback" not in errors and "Aborted" in errors
     assert list((tmp_path / "out").iterdir()) == []

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import programs
 import pytest
+from patience import limit
 from projects import ROOT
 
 from tidegate.errors import TidegateError
@@ -205,7 +206,7 @@ def test_openssl_signs(tmp_path, unsigned, key_folder, cli):
 
 def sign_release(*arguments: object, python: tuple[str, ...] = (sys.executable,)) -> subprocess.CompletedProcess[str]:
     command = [*python, str(ROOT / "tools" / "sign_release.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=limit(60))
 
 
 def test_the_script_needs_two_packages_and_says_so(tmp_path, unsigned, key_folder):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from aiocoap import Message
 from coap_relay import Lose, Packet, Relay
+from patience import limit
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "coap.md"
 BEGIN, END = "<!-- table: tests/interop/support/coap_cases.py -->", "<!-- end of table -->"
@@ -305,7 +306,7 @@ SEEN: dict[str, Check] = {
 def look(case: str, relay: Relay) -> None:
     """What passed is what the case is about; the last packet may still be on its way when a peer has ended."""
     check = SEEN.get(case)
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + limit(2)
     while check:
         try:
             check(list(relay.packets))

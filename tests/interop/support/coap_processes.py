@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from patience import limit
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
@@ -53,7 +54,7 @@ def serving(command: list[str], port: int, output: Path) -> Iterator[subprocess.
     with output.open("w") as file:
         server = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT)
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + limit(30)
             while not answers(port):
                 assert server.poll() is None and time.monotonic() < deadline, output.read_text()
             yield server

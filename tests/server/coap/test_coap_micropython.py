@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import signed_releases as releases
 from device_commands import send, signed
+from patience import limit
 from server_process import BOARD, PRODUCT, ServerProcess, eventually
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -34,7 +35,7 @@ def test_a_gateway_in_micropython(tmp_path, ring):
         eventually(lambda: server.shown("gw-coap")["online"] or process.poll() is not None, SLOW_S)
         message = signed(ring, "gw-coap", 9300)
         assert send(server, "gw-coap", message).status_code == 202
-        told, _ = process.communicate(timeout=SLOW_S)
+        told, _ = process.communicate(timeout=limit(SLOW_S))
         assert told.splitlines() == [
             "state True",
             "telemetry True",

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from mqtt_device import Device
+from patience import limit
 from server_process import KeyRing, ServerProcess, eventually
 
 from tidegate.commands import cwt
@@ -102,7 +103,7 @@ def start(fleet: tuple[ServerProcess, Path], *words: str) -> subprocess.Popen[st
 
 def run(fleet: tuple[ServerProcess, Path], *words: str, code: int = 0) -> str:
     process = start(fleet, *words)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=limit(120))
     assert process.returncode == code, out + err
     assert "Traceback" not in err
     return out if code != 2 and out else err
@@ -164,7 +165,7 @@ def test_ctrl_c_leaves_the_command_and_says_how_to_go_on(fleet):
     eventually(lambda: len(server.api("GET", "/commands", params=query)["commands"]) > before or process.poll())
     newest = eventually(lambda: (c := server.api("GET", "/commands", params=query)["commands"][0])["uplinked"] and c)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=limit(60))
     assert process.returncode == 130 and "Traceback" not in err
     assert f"tidegate cmd show {newest['cti']}" in err and f"tidegate cmd cancel {newest['cti']}" in err
     assert server.api("GET", f"/commands/{newest['cti']}")["state"] == "uplinked"

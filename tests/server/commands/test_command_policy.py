@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from device_commands import send
+from patience import limit
 from server_process import KeyRing, ServerProcess, eventually
 
 from tidegate.commands import cwt
@@ -279,7 +280,7 @@ def test_the_server_starts_anew_between_any_two_steps(start, ring, how):
             device.leave()
         server.http.close()
         server.process.send_signal(how)
-        server.process.wait(60)
+        server.process.wait(limit(60))
         server.process.stdout.close()
         (server.data / "serve.json").unlink(missing_ok=True)
         return start(data=server.data)

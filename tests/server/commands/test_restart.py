@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from mqtt_device import Device
+from patience import limit
 from server_process import KeyRing, ServerProcess, eventually
 
 from tidegate.cli import main
@@ -98,7 +99,7 @@ class Place:
     def send(self, *words: str, code: int = 0) -> str:
         """What `tidegate cmd send` printed; on stderr if nothing else."""
         process = self.start(*words)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=limit(120))
         assert process.returncode == code, out + err
         assert "Traceback" not in err
         return out or err
@@ -149,7 +150,7 @@ def test_a_device_that_does_not_come_back(place):
     time.sleep(1)
     assert process.poll() is None
     board.comes_back()
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=limit(120))
     assert process.returncode == 0, out + err
     assert board.asked[-1].opcode == "info" and board.asked[-1].nonce == board.nonce
 

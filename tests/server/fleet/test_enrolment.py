@@ -16,6 +16,7 @@ from alembic.config import Config as AlembicConfig
 from board_with_claim import KIND, Board, new_claim, post, print_of, reason
 from coap_device import CoapDevice, Loop
 from device_commands import send, signed
+from patience import limit
 from server_process import KeyRing, ServerProcess, eventually
 from sqlalchemy import create_engine, text
 
@@ -217,7 +218,7 @@ def test_claims_that_cannot_be(server, wanted):
 
 def test_too_many_at_once_from_one_address_wait(start):
     server = start()
-    with httpx.Client(base_url=server.url, headers=KIND, timeout=60) as client:
+    with httpx.Client(base_url=server.url, headers=KIND, timeout=limit(60)) as client:
         for _ in range(100_000):
             answer = client.post("/api/v1/enrol", content=b"\xa0")
             if answer.status_code != 422:
@@ -330,7 +331,7 @@ def test_a_revoked_device_is_out_at_once_and_comes_back_by_a_claim_for_it(server
     device.client.on_disconnect = lambda *_: gone.set()
     shown = server.api("POST", f"/devices/{board.id}/revoke")
     assert shown["revoked"] and not shown["online"]
-    assert gone.wait(30), "its connection is cut"
+    assert gone.wait(limit(30)), "its connection is cut"
     device.leave()
     assert not broker_takes(server, board.id, password)
     assert board.refused(server, claim) == "claim-used"

@@ -9,6 +9,7 @@ import databases
 import httpx
 import pytest
 import signed_releases as releases
+from patience import limit
 from server_process import ServerProcess, document, eventually
 
 PRODUCT = releases.PRODUCT
@@ -35,7 +36,9 @@ def test_many_at_once(start, ring, environment):
     wrong: list[str] = []
 
     def call(method: str, path: str, fine: tuple[int, ...], **kwargs: object) -> None:
-        with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {server.token}"}, timeout=60) as http:
+        with httpx.Client(
+            base_url=server.url, headers={"Authorization": f"Bearer {server.token}"}, timeout=limit(60)
+        ) as http:
             answer = http.request(method, f"/api/v1{path}", **kwargs)  # type: ignore[arg-type]
             if answer.status_code not in fine:
                 wrong.append(answer.text)

@@ -18,6 +18,7 @@ import httpx
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
+from patience import limit
 from server_process import ServerProcess, eventually
 
 from tidegate.trust import certificates
@@ -64,7 +65,9 @@ def server(tmp_path_factory: pytest.TempPathFactory, files: Files) -> Iterator[S
     """One that wants certificates from gateways."""
     ca = str(files.folder / "ca.crt")
     made = ServerProcess(tmp_path_factory.mktemp("s") / "data", *files.options(), "--tls-client-ca", ca)
-    made.http = httpx.Client(base_url=made.url, headers=dict(made.http.headers), verify=files.client(), timeout=60)
+    made.http = httpx.Client(
+        base_url=made.url, headers=dict(made.http.headers), verify=files.client(), timeout=limit(60)
+    )
     yield made
     assert made.stop() == 0
     assert "Traceback" not in made.log.read_text()
@@ -160,7 +163,9 @@ def test_a_gateway_needs_its_own_certificate_and_its_password(server: ServerProc
 
 def test_without_a_client_authority_the_password_is_enough(start: Callable[..., ServerProcess], files: Files) -> None:
     made = start(*files.options())
-    made.http = httpx.Client(base_url=made.url, headers=dict(made.http.headers), verify=files.client(), timeout=60)
+    made.http = httpx.Client(
+        base_url=made.url, headers=dict(made.http.headers), verify=files.client(), timeout=limit(60)
+    )
     assert login(made, files.client(), "gate-1", made.register("gate-1")) == 0
 
 
@@ -168,11 +173,11 @@ def test_the_command_line_trusts_whom_it_is_told(server: ServerProcess, files: F
     words = [sys.executable, "-c", "from tidegate.cli import main; main()", "device", "list", "--server", server.url]
     environment = {**os.environ, "TIDEGATE_TOKEN_FILE": str(server.data / "admin.token")}
     environment.pop("TIDEGATE_CA", None)
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=limit(60))
     assert done.returncode == 1
     assert "certificate" in done.stderr and "TIDEGATE_CA" in done.stderr
     environment["TIDEGATE_CA"] = str(files.folder / "ca.crt")
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=limit(60))
     assert done.returncode == 0, done.stderr
 
 
@@ -188,7 +193,7 @@ def test_unusable_files_are_said_in_one_line(tmp_path: Path, files: Files) -> No
     ):
         command = [sys.executable, "-m", "ota_server", "serve", "--data", str(tmp_path / "d")]
         command += ["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", *options]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit(60))
         assert done.returncode == 1, done
         assert word in done.stderr and "Traceback" not in done.stderr, done.stderr
 

@@ -18,6 +18,7 @@ from device_commands import send, signed
 from mosquitto_process import Mosquitto, connected, free_port, write_files
 from mqtt_device import Device
 from paho_client import Client
+from patience import limit
 from server_process import KeyRing, ServerProcess, eventually
 
 from ota_server.mqtt.dynsec import CONTROL
@@ -187,7 +188,7 @@ def test_nobody_comes_in_without_a_password_of_their_own(place):
         ("+", place.password_of(mine)),
     ):
         assert Client(port, user, password, client_id=f"c{next(_counter)}").code, user
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", port), timeout=limit(10)) as sock:
         sock.sendall(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a")  # CONNECT without user and password
         assert sock.recv(4)[3:] not in (b"", b"\0")
 
@@ -214,7 +215,7 @@ def test_the_servers_user_can_do_what_it_needs_and_no_more(place):
     eventually(lambda: place.server.shown(mine.id)["online"])
     if place.way != "inside":
         place.server.process.terminate()
-        place.server.process.wait(60)
+        place.server.process.wait(limit(60))
     password = (place.server.data / "broker.password").read_text().strip()
     own = Client(place.server.mqtt_port, "tidegate_server", password, client_id="spare")
     assert own.code == 0

@@ -10,6 +10,7 @@ import signed_releases as releases
 from device_commands import send, signed
 from mosquitto_process import Mosquitto, connected, free_port, write_files
 from mqtt_device import Device
+from patience import limit
 from server_process import eventually
 
 from ota_server import run
@@ -97,7 +98,7 @@ def test_what_devices_said_while_the_server_was_away_is_filed(fleet, start):
     device.born("1.0.0", 1)
     eventually(lambda: server.shown("gw-1")["online"])
     server.process.terminate()
-    server.process.wait(60)
+    server.process.wait(limit(60))
     for number in range(200):
         pack = [{-2: "urn:dev:org:tidegate:gw-1:", 0: "n", 2: number, -257: 1000 + number}]
         device.say("tele/count", pack)

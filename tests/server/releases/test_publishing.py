@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import signed_releases as releases
 from click.testing import CliRunner
+from patience import limit
 from server_process import KeyRing, ServerProcess
 
 from tidegate.cli import main
@@ -74,7 +75,7 @@ def at_a_terminal(server: ServerProcess, answer: str, *words: str | Path) -> tup
         [*TIDEGATE, *map(str, words)], env=environment(server), stdin=theirs, stdout=theirs, stderr=theirs
     )
     os.close(theirs)
-    said, answered, deadline = "", False, time.monotonic() + 60
+    said, answered, deadline = "", False, time.monotonic() + limit(60)
     while time.monotonic() < deadline:
         if not select.select([ours], [], [], 0.2)[0]:
             continue
@@ -89,7 +90,7 @@ def at_a_terminal(server: ServerProcess, answer: str, *words: str | Path) -> tup
             answered = True
             os.write(ours, f"{answer}\n".encode())
     os.close(ours)
-    return process.wait(30), said
+    return process.wait(limit(30)), said
 
 
 def stored(server: ServerProcess) -> list[str]:

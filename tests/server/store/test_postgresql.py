@@ -11,6 +11,7 @@ import databases
 import pytest
 import signed_releases as releases
 from device_commands import send, signed
+from patience import limit
 from server_process import eventually
 
 
@@ -65,7 +66,7 @@ def test_a_database_that_is_not_there(tmp_path, address, words):
     command = [sys.executable, "-m", "ota_server", "serve", "--data", str(tmp_path / "data"), "--http", "127.0.0.1:0"]
     environment = {**os.environ, "TIDEGATE_DATABASE_URL": address}
     done = subprocess.run(
-        [*command, "--mqtt", "127.0.0.1:0"], capture_output=True, text=True, timeout=120, env=environment
+        [*command, "--mqtt", "127.0.0.1:0"], capture_output=True, text=True, timeout=limit(120), env=environment
     )
     assert done.returncode == 1 and done.stderr.startswith("Error: "), done.stderr
     assert words in done.stderr and "Traceback" not in done.stderr and "hidden-secret" not in done.stderr

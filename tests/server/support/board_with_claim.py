@@ -8,6 +8,7 @@ import secrets
 from typing import Any
 
 import httpx
+from patience import limit
 from server_process import BOARD, PRODUCT, ServerProcess
 
 from tidegate import enrolment
@@ -51,7 +52,7 @@ class Board:
 
 
 def post(server: ServerProcess, body: bytes) -> httpx.Response:
-    return httpx.post(f"{server.url}/api/v1/enrol", content=body, headers=KIND, timeout=60)
+    return httpx.post(f"{server.url}/api/v1/enrol", content=body, headers=KIND, timeout=limit(60))
 
 
 def reason(answer: httpx.Response) -> str:

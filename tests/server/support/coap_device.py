@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 
 import aiocoap
 from aiocoap import GET, POST, Message
+from patience import limit
 
 from tidegate.wire.cbor import dumps
 
 T = TypeVar("T")
-WAIT_S = 60
+WAIT_S = limit(60)
 
 
 def mac(key: bytes, text: bytes) -> bytes:

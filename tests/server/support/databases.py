@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import programs
+from patience import limit
 
 
 @contextlib.contextmanager
@@ -24,16 +25,16 @@ def postgresql() -> Iterator[str]:
     data = folder / "data"
     try:
         initdb = [*as_user, programs.require("initdb"), "-D", str(data), "-U", "tidegate", "-A", "trust", "--no-sync"]
-        subprocess.run([*initdb, "-E", "UTF8", "--locale=C"], check=True, capture_output=True, timeout=120)
+        subprocess.run([*initdb, "-E", "UTF8", "--locale=C"], check=True, capture_output=True, timeout=limit(120))
         control = [*as_user, programs.require("pg_ctl"), "-D", str(data), "-w", "-t", "60"]
         options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off -c max_connections=40"
         start = [*control, "-o", options, "-l", str(folder / "log"), "start"]
         # Its own output, not ours: the server would hold a pipe of ours open.
-        subprocess.run(start, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=90)
+        subprocess.run(start, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=limit(90))
         try:
             yield f"postgresql+psycopg://tidegate@/postgres?host={folder}"
         finally:
             stop = [*control, "-m", "immediate", "stop"]
-            subprocess.run(stop, check=False, capture_output=True, timeout=90)
+            subprocess.run(stop, check=False, capture_output=True, timeout=limit(90))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

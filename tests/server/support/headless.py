@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import programs
+from patience import limit
 
 QUIET = ("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
-ANSWER_S = 20
+ANSWER_S = limit(20)
 
 
 class Browser:
@@ -63,7 +64,7 @@ class Browser:
 
     def wait(self, words: str, timeout_s: float = 40) -> str:
         """The page's text once it contains `words`."""
-        end = time.monotonic() + timeout_s
+        end = time.monotonic() + limit(timeout_s)
         while words not in (text := self.text()):
             if time.monotonic() > end:
                 raise AssertionError(f"{words!r} is not on the page:\n{text}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import programs
 from mqtt_device import Device
+from patience import limit
 from server_process import ServerProcess, eventually
 
 
@@ -21,7 +22,7 @@ def free_port() -> int:
 
 def write_files(folder: Path, data: Path, *options: str) -> str:
     command = [sys.executable, "-m", "ota_server", "mosquitto", str(folder), "--data", str(data), *options]
-    return subprocess.run(command, check=True, timeout=120, capture_output=True, text=True).stdout
+    return subprocess.run(command, check=True, timeout=limit(120), capture_output=True, text=True).stdout
 
 
 class Mosquitto:
@@ -46,7 +47,7 @@ class Mosquitto:
     def stop(self) -> None:
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(30)
+            self.process.wait(limit(30))
         self.log.close()
 
 

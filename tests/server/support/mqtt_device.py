@@ -7,6 +7,7 @@ from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
+from patience import limit
 
 from tidegate.wire.cbor import dumps
 
@@ -31,7 +32,7 @@ class Device:
         self.client.on_message = self._on_message
         self.client.connect("127.0.0.1", port, keepalive=20)
         self.client.loop_start()
-        self._connected.wait(WAIT_S)
+        self._connected.wait(limit(WAIT_S))
         if listen and self.refused is None:
             self.subscribe(f"tg/{device_id}/down/#")
 
@@ -45,13 +46,13 @@ class Device:
 
         self.client.on_subscribe = on_subscribe
         self.client.subscribe(pattern, qos=1)
-        assert answered.wait(WAIT_S)
+        assert answered.wait(limit(WAIT_S))
         return codes
 
     def say(self, topic: str, message: Any, *, qos: int = 1, retain: bool = False) -> None:
         """Publish below up/; waits for the acknowledgement. Bytes go out as they are, all else as CBOR."""
         payload = message if isinstance(message, bytes) else dumps(message)
-        self.client.publish(f"tg/{self.id}/up/{topic}", payload, qos=qos, retain=retain).wait_for_publish(WAIT_S)
+        self.client.publish(f"tg/{self.id}/up/{topic}", payload, qos=qos, retain=retain).wait_for_publish(limit(WAIT_S))
 
     def online(self) -> None:
         self.say("state", {1: True}, retain=True)
@@ -93,7 +94,7 @@ class Device:
             return [payload for name, payload, _ in self.heard if name == wanted]
 
         with self._news:
-            assert self._news.wait_for(lambda: len(found()) >= count, timeout_s), f"nothing on {wanted}"
+            assert self._news.wait_for(lambda: len(found()) >= count, limit(timeout_s)), f"nothing on {wanted}"
             return found()
 
     def vanish(self) -> None:

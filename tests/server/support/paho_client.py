@@ -6,6 +6,7 @@ import threading
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
+from patience import limit
 
 
 class Client:
@@ -50,7 +51,7 @@ class Client:
             answered.set(),
         )
         self.client.subscribe(pattern, qos)
-        assert answered.wait(30)
+        assert answered.wait(limit(30))
         return codes
 
     def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 from mqtt_device import Device
+from patience import limit, until
 
 from tidegate.trust import keys, store
 
@@ -23,15 +24,8 @@ PRODUCT, VENDOR, BOARD = "tidegate-gateway", "tidegate.example", "unix"
 
 
 def eventually(check: Callable[[], Any], timeout_s: float = 30, pause_s: float = 0.05) -> Any:
-    """The first true value of `check`; fails with its last value after the timeout."""
-    end = time.monotonic() + timeout_s
-    while True:
-        value = check()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError(f"did not become true in {timeout_s} s; last: {value!r}")
-        time.sleep(pause_s)
+    """The first true value of `check`; fails with its last value after the timeout (of a quiet machine)."""
+    return until("what is waited for", check, timeout_s, pause_s)
 
 
 class ServerProcess:
@@ -48,7 +42,7 @@ class ServerProcess:
             )
         started = time.monotonic()
         while not (data / "serve.json").exists():
-            if self.process.poll() is not None or time.monotonic() - started > START_S:
+            if self.process.poll() is not None or time.monotonic() - started > limit(START_S):
                 self.process.kill()
                 raise RuntimeError(f"the server did not start: {self.log.read_text()}")
             time.sleep(0.02)
@@ -56,7 +50,9 @@ class ServerProcess:
         self.url, self.mqtt, self.coap = told["http"], told["mqtt"], told.get("coap")
         self.mqtt_port = int(self.mqtt.rpartition(":")[2])
         self.token = (data / "admin.token").read_text().strip()
-        self.http = httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=60)
+        self.http = httpx.Client(
+            base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=limit(60)
+        )
         self._devices: list[Device] = []
 
     def stop(self) -> int:
@@ -66,7 +62,7 @@ class ServerProcess:
         self.http.close()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(60)
+        code = self.process.wait(limit(60))
         self.process.stdout.close()
         return code
 
@@ -84,7 +80,7 @@ class ServerProcess:
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "ota_server", *arguments, "--data", str(self.data)]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=limit(120))
 
     def register(self, device_id: str, board: str = BOARD, product: str = PRODUCT) -> str:
         """Register a device; returns its MQTT password."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from patience import limit
 from server_process import eventually
 
 from tidegate.wire.cbor import dumps
@@ -31,7 +32,7 @@ def test_what_was_acknowledged_before_a_stop_is_filed(start):
     sender.start()
     eventually(lambda: sum(map(taken, pending)) > 50)
     server.process.terminate()
-    assert server.process.wait(60) == 0
+    assert server.process.wait(limit(60)) == 0
     stopped.set()
     sender.join()
     acknowledged = {number for number, info in enumerate(pending) if taken(info)}

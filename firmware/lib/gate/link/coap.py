@@ -1,8 +1,9 @@
-"""The device's connection when it is CoAP (docs/coap-uplink.md), with the methods of
-gate.link.mqtt.
+"""The device's one connection when it is CoAP (docs/coap-uplink.md): what gate.link.mqtt is for
+MQTT, with the same methods.
 
-CoAP has no connection. It has a session with the server, which outlives silence and changed
-addresses until the server asks for another; `connected` says that the last message was answered.
+There is no connection as such. There is a session with the server, which lasts over silence and
+changed addresses until the server wants another one; `connected` says that the last message was
+answered.
 """
 
 import asyncio
@@ -27,11 +28,13 @@ _ALIVE_S = const(300)  # between two signs of life; the server waits for 900 s
 class CoapLink:
     """announced: the server has this boot's birth; sessions: how many were begun."""
 
-    def __init__(self, config, board):
-        """config: gate.settings.config.Config."""
+    def __init__(self, config, board, handlers):
+        """handlers: {name below down/: function(bytes)}, called for each message that comes; must
+        be quick.
+        """
         self._base = "tg/%s/" % config.device
         self._key = config.coap_key
-        self._handlers = {}
+        self._handlers = handlers
         self._board = board
         self._birth = None
         self._state = None
@@ -46,29 +49,19 @@ class CoapLink:
         self.connected = False
         self.sessions = 0
 
-    def facts(self):
-        """The session, for the opcode mqtt."""
-        return {"coap": {"connected": self.connected, "sessions": self.sessions}}
-
-    def subscribe(self, handlers):
-        """handlers: {name below down/: function(bytes)}, called for each message that comes; must
-        be quick. Call it before run().
-        """
-        self._handlers = handlers
-
     def introduce(self, birth, state):
-        """birth(), state() -> bytes: sent when a session begins."""
+        """What is said when a session begins. birth(), state() -> bytes."""
         self._birth = birth
         self._state = state
 
     def refresh(self):
-        """Sends state and birth, which have changed, again if there is a connection."""
+        """State and birth have changed: says them again, if there is a connection."""
         if self.announced:
             self._joined.set()
 
     async def publish(self, topic, payload, qos=0, retain=False, timeout_s=None):
-        """POSTs under the device's up/; raises LinkError. A message that the server calls
-        malformed is logged and not sent again.
+        """POSTs under the device's up/; raises LinkError. What is malformed in the server's eyes
+        is not sent again.
         """
         if not self._session:
             raise LinkError("no session")
@@ -94,7 +87,7 @@ class CoapLink:
             self._unanswered = [entry for entry in self._unanswered if entry[1] != counter]
 
     async def round_trip(self):
-        """Returns when the server has answered a message of this session; raises LinkError."""
+        """Returns when the server has answered to something of this session; raises LinkError."""
         await self.publish("state", self._state())
 
     async def run(self):
@@ -133,7 +126,7 @@ class CoapLink:
         self.connected = False
 
     async def announce(self, beat):
-        """The task that sends birth and state when a session begins."""
+        """The task that says birth and state when a session begins."""
         while True:
             await beat.wait(self._joined)
             try:
@@ -171,7 +164,7 @@ class CoapLink:
         self.sessions += 1
 
     def _failed(self, error, session):
-        """A message under `session` failed: begins another session, or tries again later."""
+        """A message under `session` came to nothing; another session, or another attempt later."""
         if session is not self._session:
             return
         if error.echo:
