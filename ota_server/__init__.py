@@ -10,7 +10,7 @@ from flask import Flask, Response, request
 from ota_server import api, web
 from ota_server.config import MAX_JSON_BODY, Config
 from ota_server.releases.payloads import Payloads
-from ota_server.security.credentials import Keys
+from ota_server.security.device_credentials import Keys
 from ota_server.store import Store, migrate
 
 __all__ = ["Config", "create_app"]

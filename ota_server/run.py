@@ -31,9 +31,9 @@ from ota_server.mqtt.url import BrokerUrl
 from ota_server.mqtt.worker import MqttWorker
 from ota_server.releases import trust as releases_trust
 from ota_server.releases.payloads import Payloads
-from ota_server.security import audit, passwords, tokens
-from ota_server.security.credentials import Keys
-from ota_server.store import Store, downlink, migrate
+from ota_server.security import audit, password_hashes, tokens
+from ota_server.security.device_credentials import Keys
+from ota_server.store import Store, downlink_queue, migrate
 from ota_server.store.models import Device, Token
 from ota_server.store.retention import Keep
 from ota_server.tls_context import Tls, client_of
@@ -105,7 +105,7 @@ def device_login(store: Store, user: str, password: bytes) -> bool:
     with store.read() as session:
         known = select(Device.password_hash).where(Device.id == user, Device.revoked_at.is_(None))
         stored = session.scalar(known)
-    right = passwords.matches(password, stored or passwords.NOBODY)
+    right = password_hashes.matches(password, stored or password_hashes.NOBODY)
     return right and stored is not None
 
 
@@ -151,7 +151,7 @@ class Server:
             scheme, tls = ("mqtts", self._tls.own_client()) if self._tls else ("mqtt", None)
             broker = BrokerUrl(f"{scheme}://{mosquitto_files.SERVER_USER}@{self._start_broker(store, own)}", own, tls)
             with store.write() as session:
-                downlink.forget_sent(session)  # a broker that has just started has no retained messages
+                downlink_queue.forget_sent(session)  # a broker that has just started has no retained messages
         else:
             broker = BrokerUrl(self._broker_url, own, client_of(self._broker_ca))
             mosquitto_files.refresh(self._config, store)

@@ -7,7 +7,7 @@ from flask import current_app
 from ota_server.config import Config
 from ota_server.mqtt import mosquitto_files
 from ota_server.releases.payloads import Payloads
-from ota_server.security.credentials import Keys
+from ota_server.security.device_credentials import Keys
 from ota_server.store import Store
 
 

@@ -14,8 +14,8 @@ from ota_server.api.shapes import Devices, Page, RegisterDevice, RenameDevice
 from ota_server.api.validate import takes
 from ota_server.errors import Conflict, NotFound, Problem
 from ota_server.fleet import enrolment
-from ota_server.security import audit, passwords
-from ota_server.store import alarms, commands, devices, identity, telemetry, trust_updates
+from ota_server.security import audit, password_hashes
+from ota_server.store import alarms, clone_detection, commands, devices, telemetry, trust_updates
 from ota_server.store.models import Device, Report
 
 blueprint = Blueprint("devices", __name__)
@@ -38,11 +38,13 @@ def register(body: RegisterDevice) -> tuple[dict[str, Any], int]:
         if not enrolment.name_is_free(session, body.id):
             raise name_taken(body.id)
         target = devices.newest_target(session, body.product, body.board)
-        device = Device(**body.model_dump(), password_hash=passwords.NOBODY, offer_id=target.id if target else None)
+        device = Device(
+            **body.model_dump(), password_hash=password_hashes.NOBODY, offer_id=target.id if target else None
+        )
         session.add(device)
         session.flush()
         key, password = context.coap_keys().issue(session, body.id)
-        device.password_hash = passwords.hashed(password)
+        device.password_hash = password_hashes.hashed(password)
         audit.record(session, g.actor, "device.register", body.id, board=body.board, product=body.product)
     context.access_changed(body.id)
     context.wake_worker()
@@ -62,8 +64,8 @@ def new_credentials(device_id: str) -> dict[str, Any]:
                 f"To take it back: tidegate device claim --device {row.id}",
             )
         key, password = context.coap_keys().issue(session, row.id)
-        row.password_hash = passwords.hashed(password)
-        identity.begin(row, None)
+        row.password_hash = password_hashes.hashed(password)
+        clone_detection.begin(row, None)
         audit.record(session, g.actor, "device.credentials", row.id)
     context.access_changed(row.id)
     return {"id": row.id, **_secrets(row.id, password, key)}
@@ -79,7 +81,7 @@ def revoke(device_id: str) -> dict[str, Any]:
         session.get(Device, row.id, with_for_update=True)  # one of the claims may just have enrolled it again
         if row.revoked_at is None:
             devices.revoke(session, row, g.actor)
-            row.password_hash = passwords.hashed(passwords.generate())
+            row.password_hash = password_hashes.hashed(password_hashes.generate())
             context.coap_keys().issue(session, row.id)
             audit.record(session, g.actor, "device.revoke", row.id)
         for claim in withdrawn:

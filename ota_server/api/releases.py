@@ -12,7 +12,7 @@ from ota_server.api import context, serialize
 from ota_server.api.auth import requires
 from ota_server.api.shapes import FetchReleases, PublishRelease, Releases
 from ota_server.api.validate import takes
-from ota_server.releases import plan as releases_plan
+from ota_server.releases import dry_run as releases_plan
 from ota_server.releases import trust
 from ota_server.releases.accept import accept
 from ota_server.releases.images import ImageCandidate

@@ -11,7 +11,7 @@ from ota_server.api.auth import requires
 from ota_server.api.shapes import OfProduct, RolloutTarget
 from ota_server.api.validate import takes
 from ota_server.fleet import rollouts
-from ota_server.releases import plan as releases_plan
+from ota_server.releases import dry_run as releases_plan
 from ota_server.security import tokens
 
 blueprint = Blueprint("rollouts", __name__)

@@ -26,8 +26,8 @@ from ota_server.coap.observers import Observer, Observers
 from ota_server.commands.policy import CommandPolicy
 from ota_server.errors import Problem
 from ota_server.releases.payloads import Payloads
-from ota_server.security.credentials import Keys
-from ota_server.store import Store, alarms, commands, downlink
+from ota_server.security.device_credentials import Keys
+from ota_server.store import Store, alarms, commands, downlink_queue
 from ota_server.store.models import CoapSession, Device
 from ota_server.uplink import ingest
 from tidegate.errors import Refused
@@ -201,11 +201,11 @@ class Resources(interfaces.Resource):
             if len(tags) != 1 or not sessions.may_read(session, self._keys, device_id, path, tags[0]):
                 raise sessions.Denied
             if what == "offer":
-                return _source(downlink.offer(session, device_id))
+                return _source(downlink_queue.offer(session, device_id))
             if what == "trust":
-                return _source(downlink.trust_update(session, device_id))
+                return _source(downlink_queue.trust_update(session, device_id))
             if name is not None:
-                return _source(downlink.data_offer(session, device_id, name))
+                return _source(downlink_queue.data_offer(session, device_id, name))
         return self._command(device_id, further)
 
     def _command(self, device_id: str, further: bool) -> Source:
@@ -214,7 +214,7 @@ class Resources(interfaces.Resource):
         if further and last is not None and time.monotonic() - last[0] < _COMMAND_S:
             return last[1]
         with self.store.read() as session:
-            waiting = downlink.standings(session, [device_id])[device_id].command is not None
+            waiting = downlink_queue.standings(session, [device_id])[device_id].command is not None
         if not waiting:
             return _source(b"")
         with self.store.write() as session:
@@ -231,7 +231,7 @@ class Resources(interfaces.Resource):
 
     def _take_command(self, session: Session, device_id: str) -> bytes | None:
         """The oldest command that waits, which from now on counts as the device's."""
-        for row in downlink.waiting_commands(session, device_id):
+        for row in downlink_queue.waiting_commands(session, device_id):
             message = self._policy.claim(session, row)
             if message is not None and commands.uplinked(session, row, "the device, over CoAP"):
                 return message
@@ -278,9 +278,9 @@ class Resources(interfaces.Resource):
 
     # ---- for CoapServer
 
-    def standings(self, device_ids: set[str]) -> dict[str, downlink.Standing]:
+    def standings(self, device_ids: set[str]) -> dict[str, downlink_queue.Standing]:
         with self.store.read() as session:
-            return downlink.standings(session, device_ids)
+            return downlink_queue.standings(session, device_ids)
 
     def not_delivered(self, observer: Observer, gone: bool) -> None:
         """A notification was not acknowledged: its command waits again. `gone`: the device did not answer at all."""
@@ -288,7 +288,7 @@ class Resources(interfaces.Resource):
         try:
             with self.store.write() as session:
                 if gone:
-                    downlink.gone(session, observer.device_id)
+                    downlink_queue.gone(session, observer.device_id)
                 if sent is not None:
                     commands.unsent(session, observer.device_id, sent[0].read(0, sent[0].size))
         except SQLAlchemyError:

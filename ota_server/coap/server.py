@@ -16,8 +16,8 @@ from ota_server.coap.resources import Resources, address_of
 from ota_server.commands.policy import CommandPolicy
 from ota_server.loop_thread import LoopThread
 from ota_server.releases.payloads import Payloads
-from ota_server.security.credentials import Keys
-from ota_server.store import Store, downlink, now_ms
+from ota_server.security.device_credentials import Keys
+from ota_server.store import Store, downlink_queue, now_ms
 from ota_server.token_bucket import TokenBuckets
 from tidegate.errors import TidegateError
 
@@ -84,7 +84,7 @@ class CoapServer:
 
     async def _notify(self, resources: Resources, stopping: asyncio.Event) -> None:
         """Notify observers of what changed, until `stopping` is set."""
-        known: dict[str, downlink.Standing] = {}
+        known: dict[str, downlink_queue.Standing] = {}
         clean_at = time.monotonic() + HOUSEKEEPING_S
         while not stopping.is_set():
             try:
@@ -100,7 +100,9 @@ class CoapServer:
                 continue
 
     @staticmethod
-    async def _round(resources: Resources, known: dict[str, downlink.Standing]) -> dict[str, downlink.Standing]:
+    async def _round(
+        resources: Resources, known: dict[str, downlink_queue.Standing]
+    ) -> dict[str, downlink_queue.Standing]:
         observed = resources.observers.devices()
         if not observed:
             return {}
@@ -115,7 +117,7 @@ class CoapServer:
 def _clean(resources: Resources) -> None:
     resources.count_denied()
     with resources.store.write() as session:
-        downlink.silent(session, now_ms() - SILENT_MS)
+        downlink_queue.silent(session, now_ms() - SILENT_MS)
 
 
 def _guard(manager: Any, resources: Resources, loop: asyncio.AbstractEventLoop) -> None:

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from ota_server.coap import echo as echoes
 from ota_server.coap import mac
-from ota_server.security.credentials import Keys
+from ota_server.security.device_credentials import Keys
 from ota_server.store.models import CoapSession
 
 WINDOW = 32  # how far messages may overtake each other

@@ -13,9 +13,9 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ota_server.security import audit, passwords
-from ota_server.security.credentials import Keys
-from ota_server.store import alarms, devices, identity, now_ms
+from ota_server.security import audit, password_hashes
+from ota_server.security.device_credentials import Keys
+from ota_server.store import alarms, clone_detection, devices, now_ms
 from ota_server.store.models import Claim, Device, TrustUpdate
 from tidegate import enrolment
 from tidegate.enrolment import Answer, ReceivedRequest, Request
@@ -87,9 +87,9 @@ def enrol(session: Session, keys: Keys, request: Request, trust_file: Path) -> E
         return Enrolment(refused=refused)
     claim.salt = secrets.token_bytes(enrolment.SALT)
     secret = keys.of_claim(claim.id)
-    device.password_hash = passwords.hashed(enrolment.mqtt_password(secret, claim.salt))
+    device.password_hash = password_hashes.hashed(enrolment.mqtt_password(secret, claim.salt))
     device.key, device.revoked_at = request.public, None
-    identity.begin(device, request.hardware.hex())
+    clone_detection.begin(device, request.hardware.hex())
     session.add(device)
     session.flush()
     keys.issue(session, device.id, claim.id, claim.salt)

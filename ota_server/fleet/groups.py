@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 
 from ota_server.errors import Conflict, NotFound
 from ota_server.fleet import rollouts
-from ota_server.releases.checks import check_offered
+from ota_server.releases.manifest_checks import check_offered
 from ota_server.security import audit
-from ota_server.store import Store, devices, groups
+from ota_server.store import Store, devices, groups, offers
 from ota_server.store.models import Group
 
 MAX_SETTINGS = 4096  # bytes of JSON; a device's config.json may not be longer
@@ -54,7 +54,7 @@ def apply(store: Store, change: Change, actor: str) -> dict[str, Any]:
         acts = [act for act in done + moved if act]
         if acts:
             touched = {act[1] for act in acts if act[0] == "group.set"} | set(change.devices.values())
-            groups.offer(session, only=touched)
+            offers.derive(session, only=touched)
         for action, subject, detail in acts:
             audit.record(session, actor, action, subject, **detail)
         return view(session)

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session, joinedload
 
 from ota_server.errors import Conflict, NotFound
 from ota_server.fleet import offer_state
-from ota_server.releases.checks import check_offered
+from ota_server.releases.manifest_checks import check_offered
 from ota_server.security import audit
-from ota_server.store import Store, groups
+from ota_server.store import Store, groups, offers
 from ota_server.store import releases as stored
 from ota_server.store.models import ChannelRelease, Device, Group, Release, Target
 
@@ -52,7 +52,7 @@ def start(store: Store, product: str, version: str, where: tuple[str, str], acto
         else:
             started = _join(session, name, release)
         session.flush()
-        offered = groups.offer(session, product=product) if started else 0
+        offered = offers.derive(session, product=product) if started else 0
         if started:
             audit.record(
                 session,
@@ -90,7 +90,7 @@ def stop(store: Store, product: str, version: str, where: tuple[str, str], actor
                 "tidegate rollout status shows what is",
             )
         session.flush()
-        groups.offer(session, product=product)
+        offers.derive(session, product=product)
         audit.record(session, actor, "rollout.stop", f"{product} {version}", sequence=release.sequence, **{kind: name})
         return {**status(session, release), "stopped": True, kind: name}
 
@@ -99,7 +99,7 @@ def _join(session: Session, channel: str, release: Release) -> bool:
     """Put the release into the channel; whether it was not there."""
     if session.get(ChannelRelease, (channel, release.id)) is not None:
         return False
-    newest = groups.head(session, channel, release.product)
+    newest = offers.head(session, channel, release.product)
     if newest is not None and newest.sequence > release.sequence:
         raise Conflict(
             "not-newest",
@@ -115,7 +115,7 @@ def listed(session: Session, product: str | None) -> list[dict[str, Any]]:
     ids = set(session.scalars(select(Group.release_id).where(Group.release_id.is_not(None))))
     pairs = select(ChannelRelease.channel, Release.product).join(Release, Release.id == ChannelRelease.release_id)
     for channel, of_product in session.execute(pairs.distinct()).all():
-        newest = groups.head(session, channel, of_product)
+        newest = offers.head(session, channel, of_product)
         ids |= {newest.id} if newest is not None else set()
     statement = select(Release).where(Release.id.in_(ids)).order_by(Release.id.desc())
     if product is not None:
@@ -139,7 +139,7 @@ def status(session: Session, release: Release) -> dict[str, Any]:
     reached = {
         group.name
         for group in known
-        if group.name in pinned or (group.channel in standing and not groups.is_pinned(group, release.product))
+        if group.name in pinned or (group.channel in standing and not offers.is_pinned(group, release.product))
     }
     statement = select(Device).where(Device.product == release.product, Device.revoked_at.is_(None)).order_by(Device.id)
     devices = []

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from ota_server.commands.policy import CommandPolicy
-from ota_server.store import Store, commands, downlink, retention
+from ota_server.store import Store, commands, downlink_queue, retention
 from ota_server.store.models import Command
 
 log = logging.getLogger("tidegate.downlink")
@@ -26,7 +26,7 @@ ERROR_PAUSE_S = 5
 Publish = Callable[[str, bytes, bool], bool]  # (topic, payload, retain) -> whether the broker acknowledged it
 
 
-class Outbox:
+class Downlink:
     """A thread that sends what the database has for devices."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Outbox:
         self._keep = keep
         self._stopping = threading.Event()
         self._prune_at = 0.0
-        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="downlink", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -69,7 +69,7 @@ class Outbox:
     def _round(self) -> None:
         self._housekeeping()
         if self._ready():
-            for queue in downlink.RETAINED:
+            for queue in downlink_queue.RETAINED:
                 self._publish_retained(queue)
             self._send_commands()
 
@@ -88,7 +88,7 @@ class Outbox:
                 more = retention.prune_telemetry(session, self._keep) == retention.BATCH
             self._prune_at = time.monotonic() + (PRUNE_AGAIN_S if more else PRUNE_S)
 
-    def _publish_retained(self, queue: downlink.Queue) -> None:
+    def _publish_retained(self, queue: downlink_queue.Queue) -> None:
         with self._store.read() as session:
             unsent = queue.unsent(session, BATCH)
         for one in unsent:

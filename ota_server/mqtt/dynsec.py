@@ -85,7 +85,7 @@ def file(server_user: str, server_hash: str, devices: Iterable[tuple[str, str]])
 
 
 def _client(user: str, kind: str, password_hash: str, role: str) -> Json:
-    # Our hashes are PBKDF2-HMAC-SHA512, which is also what the plugin makes (ota_server.security.passwords).
+    # Our hashes are PBKDF2-HMAC-SHA512, which is also what the plugin makes (ota_server.security.password_hashes).
     _, _, rounds, salt, digest = password_hash.split("$")
     return {
         "username": user,

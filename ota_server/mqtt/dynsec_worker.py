@@ -19,8 +19,8 @@ from sqlalchemy import func, select
 from ota_server.mqtt import client, dynsec
 from ota_server.mqtt.dynsec import Account, Present
 from ota_server.mqtt.url import BrokerUrl
-from ota_server.security import passwords
-from ota_server.security.credentials import Keys
+from ota_server.security import password_hashes
+from ota_server.security.device_credentials import Keys
 from ota_server.store import Store, alarms
 from ota_server.store.models import Audit, CoapSession, Device
 
@@ -151,7 +151,7 @@ class Accounts:
         if dynsec.has_password(present, account):
             return dynsec.give(present, account, None)
         password = None if credential is None else self._keys.mqtt_password(credential)
-        if password is not None and passwords.matches(password.encode(), password_hash):
+        if password is not None and password_hashes.matches(password.encode(), password_hash):
             self._unknown.discard(account.user)
             return dynsec.give(present, account, password)
         if account.user not in self._unknown:

@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from ota_server.config import Config
 from ota_server.mqtt import dynsec
-from ota_server.security import passwords
+from ota_server.security import password_hashes
 from ota_server.store import Store
 from ota_server.store.models import Device
 from tidegate.errors import TidegateError
@@ -127,7 +127,7 @@ def _devices(store: Store) -> list[tuple[str, str]]:
 
 
 def _own_hash(config: Config) -> str:
-    return passwords.hashed(read_limited(config.broker_password, 256, "broker password").decode().strip())
+    return password_hashes.hashed(read_limited(config.broker_password, 256, "broker password").decode().strip())
 
 
 def _configure(folder: Path, access: str) -> None:

@@ -1,4 +1,4 @@
-"""The server's MQTT client: subscribes to all devices, hands their messages to `ingest`, publishes for `outbox`."""
+"""The server's MQTT client: subscribes to all devices, hands their messages to `ingest`, publishes for `downlink`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import paho.mqtt.client as paho
 
 from ota_server.commands.policy import CommandPolicy
 from ota_server.mqtt import client
-from ota_server.mqtt.downlink import Outbox
+from ota_server.mqtt.downlink import Downlink
 from ota_server.mqtt.url import BrokerUrl
 from ota_server.store import Store, alarms, devices
 from ota_server.store.retention import Keep
@@ -58,17 +58,17 @@ class MqttWorker:
         self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
-        self._outbox = Outbox(store, wake, self._publish, self._subscribed.is_set, keep, policy)
+        self._downlink = Downlink(store, wake, self._publish, self._subscribed.is_set, keep, policy)
 
     def start(self) -> None:
         """Begin; an unreachable broker is tried again and again, with a growing pause."""
         self._client.connect_async(self._broker.host, self._broker.port, client.KEEPALIVE_S)
         self._client.loop_start()
-        self._outbox.start()
+        self._downlink.start()
 
     def stop(self) -> None:
         self._stopping.set()
-        self._outbox.stop()
+        self._downlink.stop()
         self._client.disconnect()
         self._client.loop_stop()
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from ota_server.errors import Conflict
 from ota_server.releases.accept import Candidate
-from ota_server.releases.checks import check_offered, check_payload, check_same
+from ota_server.releases.manifest_checks import check_offered, check_payload, check_same
 from ota_server.releases.payloads import Payloads
 from ota_server.store import data as table
 from ota_server.store.models import DataTarget

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 
 from ota_server.errors import Conflict, Forbidden
 from ota_server.releases.accept import Candidate
-from ota_server.releases.checks import check_offered, check_payload, check_same
+from ota_server.releases.manifest_checks import check_offered, check_payload, check_same
 from ota_server.releases.payloads import Payloads
-from ota_server.store import groups
+from ota_server.store import groups, offers
 from ota_server.store import releases as table
 from ota_server.store.models import ChannelRelease, Release, Target
 from tidegate import delta, manifest
@@ -125,7 +125,7 @@ class ImageCandidate(Candidate[Target, Release]):
         if stored is None:
             session.add(ChannelRelease(channel=release.channel, release_id=release.id))
             session.flush()
-        return release, groups.offer(session, product=self.product)
+        return release, offers.derive(session, product=self.product)
 
     def audit_detail(self, stored: Release, added: list[Target]) -> dict[str, Any]:
         return {"channel": stored.channel, "boards": {target.board: target.manifest_digest for target in added}}

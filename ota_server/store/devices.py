@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, joinedload
 
-from ota_server.store import commands, groups
+from ota_server.store import commands, groups, offers
 from ota_server.store.models import Command, Device, DeviceData, Target, now_ms
 
 
@@ -53,7 +53,7 @@ def revoke(session: Session, device: Device, by: str) -> None:
 def newest_target(session: Session, product: str, board: str, group: str = groups.DEFAULT) -> Target | None:
     """What a new device of this product, board and group should run."""
     found = groups.get(session, group)
-    return None if found is None else groups.target_for(session, found, product, board)
+    return None if found is None else offers.target_for(session, found, product, board)
 
 
 def all_offline(session: Session) -> None:

@@ -14,12 +14,12 @@ from sqlalchemy.orm import Session
 from ota_server.store import (
     Store,
     alarms,
+    clone_detection,
     command_output,
     commands,
     data,
-    groups,
-    identity,
     now_ms,
+    offers,
     settings,
     telemetry,
     trust_updates,
@@ -134,7 +134,7 @@ def _birth(session: Session, device: Device, message: Message, _stream: str) -> 
             f"{clean(body['board'])}",
         )
     if not message.retained:
-        identity.on_birth(session, device, body["nonce"], body.get("hardware"))
+        clone_detection.on_birth(session, device, body["nonce"], body.get("hardware"))
     if device.nonce != body["nonce"]:
         device.birth_at = now_ms()
     device.version, device.sequence, device.digest = clean(body["version"])[:64], body["sequence"], body["digest"]
@@ -151,7 +151,7 @@ def _birth(session: Session, device: Device, message: Message, _stream: str) -> 
         )
     data.on_birth(session, device, body.get("data", {}))
     settings.on_birth(session, device, body.get("settings"))
-    groups.offer_to(session, device)
+    offers.derive_for(session, device)
     if not message.retained:
         device.online = True
     offered = device.offer.release.sequence if device.offer is not None else 0

@@ -14,7 +14,7 @@ WHO = {"READ": "diagnose", "OPERATE": "command", "DANGEROUS": "dangerous"}
 def catalog() -> dict[str, tuple[str, list[str]]]:
     """{opcode: (who may, its arguments)} as the device has it."""
     known: dict[str, Any] = {}
-    tree = ast.parse((ROOT / "firmware/lib/gate/commands/catalog.py").read_text())
+    tree = ast.parse((ROOT / "firmware/lib/gate/commands/builtin_opcodes.py").read_text())
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             known[node.targets[0].id] = node.value

@@ -31,7 +31,7 @@ APPLICATION = '''"""Counts from 1 as far as it was told, one message each."""
 import gc
 
 from gate.agent import Agent
-from gate.commands.registry import OPERATE, READ, opcode
+from gate.commands.application_opcodes import OPERATE, READ, opcode
 from gate.telemetry.streams import Measure, Stream
 
 _count = [0, 0]  # so far, and where it ends

@@ -11,7 +11,7 @@ import click
 from tidegate.cli._common import facts, rows, say, text
 from tidegate.commands.send import is_open
 from tidegate.errors import TidegateError
-from tidegate.wire.opcodes import ROLES
+from tidegate.wire.opcode_roles import ROLES
 
 _WAITS = {"pending": "waits for its signature to be checked", "verified": "waits for the device to be online"}
 _BRIEF = 100  # characters of an answer in a table

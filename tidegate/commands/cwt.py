@@ -22,7 +22,7 @@ from tidegate.errors import Refused, TidegateError
 from tidegate.files import read_limited, write_atomic
 from tidegate.trust.keys import Key
 from tidegate.trust.store import TrustStore
-from tidegate.wire import cbor, cose, opcodes
+from tidegate.wire import cbor, cose, opcode_roles
 
 MAX_SIZE = 1024
 MAX_LIFETIME = 24 * 3600  # s; exp - iat
@@ -112,7 +112,7 @@ def check_decoded(command: Command, signatures: Sequence[cose.Signature], trust:
     """`check` for what `decode` has returned."""
     role = _role(signatures, trust)
     kids = tuple(key.kid for key in trust.quorum(role, signatures, "command"))
-    if role == "diagnose" and command.opcode in opcodes.NOT_READ:
+    if role == "diagnose" and command.opcode in opcode_roles.NOT_READ:
         raise Refused(
             "role",
             f"{command.opcode} changes something, and a diagnose key may only read",

@@ -9,7 +9,7 @@ import scratch
 from check import equal, true, vectors
 from fake_device import Signed
 from gate import identity
-from gate.commands import executor, registry
+from gate.commands import application_opcodes, executor
 from gate.files import SmallFiles
 from gate.trust import store as trust_store
 from gate.update import failures, install
@@ -128,14 +128,14 @@ def test_commands():
 
             @staticmethod
             def find(name, function=function):
-                return registry.Opcode(function(name), registry.READ, 10, False, {})
+                return application_opcodes.Opcode(function(name), application_opcodes.READ, 10, False, {})
 
         store = trust_store.parse(unhexlify(setup["trust"]))
         nonce = unhexlify(setup["nonce"])
         device = Device(SmallFiles(scratch.folder()), Signed(setup["device"], store), nonce, clock=entry["now"])
         device.commands._counters[unhexlify(setup["last"]["kid"])] = int(setup["last"]["cti"], 16)
-        executor.catalog, usual = Every, (executor.catalog, registry.check)
-        registry.check = lambda specs, given: given
+        executor.catalog, usual = Every, (executor.catalog, application_opcodes.check)
+        application_opcodes.check = lambda specs, given: given
         try:
             data = unhexlify(entry["command"])
             if entry.get("reason") == "too-large":
@@ -143,7 +143,7 @@ def test_commands():
             else:
                 device.handle_at_once(data)
         finally:
-            executor.catalog, registry.check = usual
+            executor.catalog, application_opcodes.check = usual
         name = entry["name"]
         reason = entry.get("device_reason") or entry.get("reason")
         equal(device.outbox.reasons(), [reason] if reason else [], name)

@@ -7,8 +7,8 @@ import cbor
 import check
 from fake_device import Signed
 from gate import LinkError, commands
+from gate.commands.application_opcodes import Opcode
 from gate.commands.queue import Commands
-from gate.commands.registry import Opcode
 from gate.reporting.alarms import Alarms
 from gate.supervisor import Beat
 from gate.trust import store as trust_store

@@ -48,7 +48,7 @@ def test_all_commands_are_there() -> None:
 
 
 def test_commands_of_other_packages_join() -> None:
-    for point in entry_points(group="gate.commands.queue"):
+    for point in entry_points(group="tidegate.commands"):
         assert isinstance(main.get_command(click.Context(main), point.name), click.Command)
 
 

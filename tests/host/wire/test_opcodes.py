@@ -6,9 +6,9 @@ import ast
 
 from projects import ROOT
 
-from tidegate.wire import opcodes
+from tidegate.wire import opcode_roles
 
-TABLE = ROOT / "firmware" / "lib" / "gate" / "commands" / "catalog.py"
+TABLE = ROOT / "firmware" / "lib" / "gate" / "commands" / "builtin_opcodes.py"
 
 
 def roles() -> dict[str, str]:
@@ -24,4 +24,4 @@ def roles() -> dict[str, str]:
 def test_what_does_more_than_read() -> None:
     found = roles()
     assert {"ping", "reboot"} <= set(found) and set(found.values()) <= {"READ", "OPERATE", "DANGEROUS"}
-    assert {name for name, role in found.items() if role != "READ"} == set(opcodes.NOT_READ)
+    assert {name for name, role in found.items() if role != "READ"} == set(opcode_roles.NOT_READ)

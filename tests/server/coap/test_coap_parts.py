@@ -18,7 +18,7 @@ from patience import limit
 from ota_server.coap import echo, mac
 from ota_server.coap.blocks import Bodies, Reply, Source, cut
 from ota_server.coap.observers import Observers
-from ota_server.security.credentials import Keys
+from ota_server.security.device_credentials import Keys
 from tidegate.errors import TidegateError
 
 VECTORS = Path(__file__).parents[2] / "vectors"

@@ -16,7 +16,7 @@ from server_process import ServerProcess, eventually
 
 from ota_server.mqtt import dynsec, dynsec_worker
 from ota_server.mqtt.url import BrokerUrl
-from ota_server.security import passwords
+from ota_server.security import password_hashes
 
 pytestmark = pytest.mark.broker
 
@@ -167,12 +167,12 @@ def test_what_is_changed_by_hand_is_put_right(fleet):
 def test_a_password_known_only_as_a_hash(start, tmp_path):
     """Devices of before have one. The plugin's file takes the hash; a command would need the password."""
     server = start()
-    old = passwords.generate()
+    old = password_hashes.generate()
     server.register("gw-1")
     assert server.stop() == 0
     database = sqlite3.connect(server.data / "tidegate.db")
     with database:
-        database.execute("UPDATE device SET password_hash = ?", (passwords.hashed(old),))
+        database.execute("UPDATE device SET password_hash = ?", (password_hashes.hashed(old),))
     database.close()
     write_files(tmp_path / "mosquitto", server.data, "--dynamic")
     fleet = Fleet(start, tmp_path / "mosquitto")

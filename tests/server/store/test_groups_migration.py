@@ -9,7 +9,7 @@ from alembic.config import Config
 from sqlalchemy import text
 
 import ota_server.store
-from ota_server.store import Store, groups, migrate
+from ota_server.store import Store, groups, migrate, offers
 from ota_server.store.engine import _make_engine
 from ota_server.store.models import Device
 
@@ -43,7 +43,7 @@ def test_what_was_published_before_stays_on_offer(tmp_path: Path) -> None:
         )
     migrate(url)
     with store.write() as session:
-        assert groups.offer(session) == 1
+        assert offers.derive(session) == 1
         device = session.get(Device, "g")
         assert device is not None and device.group == "default" and device.offer_id == 2
         assert groups.channels(session, 1) == groups.channels(session, 2) == ["stable"]

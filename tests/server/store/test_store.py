@@ -9,7 +9,7 @@ from at_once import together
 from sqlalchemy import select
 
 from ota_server.run import device_login
-from ota_server.security import audit, passwords
+from ota_server.security import audit, password_hashes
 from ota_server.store import Store, alarms, commands, migrate
 from ota_server.store.models import Audit, Base, Command, Device
 
@@ -75,19 +75,19 @@ def test_a_write_that_fails_leaves_nothing(url):
 
 
 def test_passwords_have_mosquittos_form():
-    stored = passwords.hashed("secret")
-    assert stored.startswith("$7$101$") and passwords.matches(b"secret", stored)
-    assert not passwords.matches(b"Secret", stored) and not passwords.matches(b"", stored)
+    stored = password_hashes.hashed("secret")
+    assert stored.startswith("$7$101$") and password_hashes.matches(b"secret", stored)
+    assert not password_hashes.matches(b"Secret", stored) and not password_hashes.matches(b"", stored)
     for broken in ("", "x", "$6$a$b", "$7$0$YQ==$YQ==", "$7$x$YQ==$YQ==", "$7$101$!$!", "$7$99999999999$YQ==$YQ=="):
-        assert not passwords.matches(b"secret", broken)
-    assert len({passwords.generate() for _ in range(100)}) == 100 and len(passwords.generate()) == 32
+        assert not password_hashes.matches(b"secret", broken)
+    assert len({password_hashes.generate() for _ in range(100)}) == 100 and len(password_hashes.generate()) == 32
 
 
 def test_a_revoked_device_does_not_log_in_whatever_password_it_has(url):
     """Also one that got new credentials in the same moment."""
     store = Store(url)
     with store.write() as session:
-        session.add(Device(id="gw-1", board="unix", product="p", password_hash=passwords.hashed("secret")))
+        session.add(Device(id="gw-1", board="unix", product="p", password_hash=password_hashes.hashed("secret")))
     assert device_login(store, "gw-1", b"secret") and not device_login(store, "gw-2", b"secret")
     with store.write() as session:
         session.get(Device, "gw-1").revoked_at = 1

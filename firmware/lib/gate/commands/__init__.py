@@ -4,7 +4,7 @@ and the application's opcodes share.
 
 from gate.clock import const
 
-offered = {}  # name: gate.commands.registry.Opcode, of the application's opcodes
+offered = {}  # name: gate.commands.application_opcodes.Opcode, of the application's opcodes
 
 # result-code in docs/wire.cddl
 DONE = const(0)

@@ -9,8 +9,8 @@ import cbor
 
 from gate import LinkError, commands
 from gate.clock import const
+from gate.commands import application_opcodes, builtin_opcodes
 from gate.commands import call as commands_call
-from gate.commands import catalog, registry
 from gate.reporting.reports import shorten
 
 # keys of a result, docs/wire.cddl
@@ -56,7 +56,7 @@ class Execution:
         if not entry:
             return
         try:
-            arguments = registry.check(entry.arguments, self._arguments)
+            arguments = application_opcodes.check(entry.arguments, self._arguments)
         except ValueError as error:
             self._refuse("arguments", str(error))
             return
@@ -85,12 +85,12 @@ class Execution:
 
     def _find(self, rest_s):
         """The registry.Opcode, if its signers may call it now; else refuses and returns None."""
-        entry = catalog.find(self._opcode) or commands.offered.get(self._opcode)
+        entry = builtin_opcodes.find(self._opcode) or commands.offered.get(self._opcode)
         if not entry:
             self._refuse("opcode", "%s is not offered here; send ops for a list" % self._opcode)
-        elif self._reads_only and entry.role != registry.READ:
+        elif self._reads_only and entry.role != application_opcodes.READ:
             self._refuse("role", "%s needs a command key, not a diagnose key" % self._opcode)
-        elif entry.role == registry.DANGEROUS and not self._dangerous:
+        elif entry.role == application_opcodes.DANGEROUS and not self._dangerous:
             self._refuse("dangerous", 'config.json does not say "dangerous": true')
         elif rest_s > 0:
             self._refuse(

@@ -269,10 +269,10 @@ def _result(cti, code, why):
 def _report_shadowed():
     """Logs the application's opcodes whose names are built in."""
     with ondemand.modules:
-        from gate.commands import catalog
+        from gate.commands import builtin_opcodes
 
         for name in commands.offered:
-            if name in catalog.TABLE:
+            if name in builtin_opcodes.TABLE:
                 console.error("opcode %s is built in; the application's is not used", name)
 
 

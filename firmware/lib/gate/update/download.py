@@ -1,5 +1,5 @@
-"""Fetches payloads: into one file, resumed where an earlier attempt stopped, verified before
-anything parses a byte.
+"""Fetches payloads: into one file, retried until the network is back, resumed where an earlier
+attempt stopped, verified before anything parses a byte.
 """
 
 import hashlib
@@ -10,6 +10,8 @@ from gate.clock import const
 from gate.update import failures
 from gate.update.failures import Failure
 
+_BACKOFF_S = const(2)  # pause after a failed attempt, doubled each time
+_BACKOFF_MOST_S = const(300)
 _PREFIX = "payload-"
 _BUFFER = const(1024)  # bytes; for the network and for hashing
 _SYNC = const(4096)  # bytes after which what arrived is made durable: a reset loses no more
@@ -31,6 +33,26 @@ class _Refused(Exception):
 
 class Interrupted(Exception):
     """The connection failed; what arrived stays, and the same call resumes from there."""
+
+
+async def persist(staging, digest, size, progress, pause):
+    """Staging.fetch, retried for as long as the network is down. pause(seconds): sleeps, and ends
+    the waiting by raising. Raises Failure when there is no point in trying again.
+    """
+    pause_s = _BACKOFF_S
+    mismatches = 0
+    while True:
+        try:
+            return await staging.fetch(digest, size, progress)
+        except Failure as failure:
+            mismatches += 1
+            # Once more from the start: an earlier attempt may have left wrong bytes.
+            if failure.code != failures.PAYLOAD_DIGEST or mismatches > 1:
+                raise
+        except Interrupted as error:
+            console.info("fetch interrupted: %s; again in %d s", error, pause_s)
+            await pause(pause_s)
+            pause_s = min(2 * pause_s, _BACKOFF_MOST_S)
 
 
 def forget(state, keep=None):

@@ -5,14 +5,10 @@ in common.
 import gc
 
 from gate import console
-from gate.clock import const
 from gate.reporting import alarms, reports
 from gate.trust import storage
 from gate.update import download, failures, suit_envelope
 from gate.update.failures import Failure
-
-_BACKOFF_S = const(2)  # pause after a failed fetch, doubled each time
-_BACKOFF_MOST_S = const(300)
 
 
 class OfferRun:
@@ -89,22 +85,12 @@ class OfferRun:
         Failure, or Superseded if a newer offer arrives meanwhile. progress(done): bytes so far.
         """
         gc.collect()  # the verifier's garbage, before anything lasting lies above it
-        pause = _BACKOFF_S
-        mismatches = 0
         staging = download.Staging(self._files, self._device)
         self.report(reports.FETCHING)
-        while True:
-            try:
-                return await staging.fetch(digest, size, progress)
-            except Failure as failure:
-                mismatches += 1
-                # Once more from the start: an earlier attempt may have left wrong bytes.
-                if failure.code != failures.PAYLOAD_DIGEST or mismatches > 1:
-                    raise
-            except download.Interrupted as error:
-                console.info("fetch interrupted: %s; again in %d s", error, pause)
-                await self._wait(pause, self._beat)
-                pause = min(2 * pause, _BACKOFF_MOST_S)
+        return await download.persist(staging, digest, size, progress, self._pause)
+
+    async def _pause(self, seconds):
+        await self._wait(seconds, self._beat)
 
     def _decide(self, data):
         try:

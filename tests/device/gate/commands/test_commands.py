@@ -7,7 +7,7 @@ import scratch
 from check import equal, true
 from gate import commands
 from gate.commands import queue
-from gate.commands.registry import OPERATE
+from gate.commands.application_opcodes import OPERATE
 from gate.files import SmallFiles
 from sim_commands import OFFERED, data, device, offering
 

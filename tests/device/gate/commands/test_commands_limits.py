@@ -8,9 +8,9 @@ import scratch
 from check import equal, raises, true
 from gate import commands
 from gate.clock import sleep_ms, ticks_ms
-from gate.commands import executor, registry, verify
-from gate.commands.registry import DANGEROUS, OPERATE, READ, opcode
-from gate.commands.registry import check as check_arguments
+from gate.commands import application_opcodes, executor, verify
+from gate.commands.application_opcodes import DANGEROUS, OPERATE, READ, opcode
+from gate.commands.application_opcodes import check as check_arguments
 from gate.files import SmallFiles
 from gate.update.offers import Updater
 from sim_commands import device, offering
@@ -415,7 +415,7 @@ def test_the_decorator():
         wire = [entry for entry in check.vectors("wire_commands") if entry.get("name") == "argument"]
         taken.handle_at_once(bytes.fromhex(wire[0]["data"]))
         equal(taken.outbox.results()[0][3], {"percent": 40, "slow": False})
-        described = registry.describe(commands.offered["valve.set"])
+        described = application_opcodes.describe(commands.offered["valve.set"])
         equal(described, [2, 5, False, {"percent": ["int", 0, 100], "slow": ["bool", False]}])
         for bad in (
             ("valve.set", OPERATE),  # twice
@@ -439,7 +439,7 @@ def test_the_engine_keeps_nothing():
 
     taken = fresh()
     before = set(sys.modules)
-    names = ("gate.commands.verify", "gate.commands.call", "gate.commands.catalog")
+    names = ("gate.commands.verify", "gate.commands.call", "gate.commands.builtin_opcodes")
     if any(name in before for name in names[:1]):
         check.skip("another script has imported them for itself")
     ask(lambda call: {}, taken=taken)

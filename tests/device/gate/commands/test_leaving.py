@@ -6,7 +6,7 @@ import asyncio
 import scratch
 from check import equal, true
 from gate.agent import Agent
-from gate.commands.registry import OPERATE
+from gate.commands.application_opcodes import OPERATE
 from gate.files import SmallFiles
 from gate.supervisor import Beat
 from sim_commands import data, device, offering

@@ -8,7 +8,7 @@ import check
 import scratch
 from check import equal, raises, true
 from fake_agent import Agent, Call, ask
-from gate.commands import catalog, registry
+from gate.commands import application_opcodes, builtin_opcodes
 from gate.commands.ops import bench, device, dns, execute, files, memory, network, sensors
 from gate.supervisor import Supervisor
 from gate.telemetry.streams import Measure, Stream
@@ -28,15 +28,15 @@ def streams():
 
 
 def test_every_entry_has_a_function_and_sound_specifications():
-    for name, entry in catalog.TABLE.items():
-        registry._check_name(name)
-        found = catalog.find(name)
+    for name, entry in builtin_opcodes.TABLE.items():
+        application_opcodes._check_name(name)
+        found = builtin_opcodes.find(name)
         true(callable(found.function), name)
-        true(found.role in (registry.READ, registry.OPERATE, registry.DANGEROUS), name)
-        true(1 <= found.limit_s <= registry.MOST_S, name)
+        true(found.role in (application_opcodes.READ, application_opcodes.OPERATE, application_opcodes.DANGEROUS), name)
+        true(1 <= found.limit_s <= application_opcodes.MOST_S, name)
         for key, spec in entry.arguments.items():
-            true(registry._is_spec(spec), "%s %s" % (name, key))
-    equal(catalog.find("nothing"), None)
+            true(application_opcodes._is_spec(spec), "%s %s" % (name, key))
+    equal(builtin_opcodes.find("nothing"), None)
 
 
 def test_ops_fits_one_answer_and_names_what_is_here():

@@ -1,3 +1,1 @@
-"""The functions behind the opcodes of gate.commands.catalog: function(call, **arguments) ->
-answer.
-"""
+"""The functions behind the built-in opcodes: function(call, **arguments) -> answer."""

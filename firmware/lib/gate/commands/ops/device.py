@@ -6,7 +6,7 @@ import sys
 
 from gate import commands
 from gate.clock import ticks_diff, ticks_ms
-from gate.commands import catalog, registry
+from gate.commands import application_opcodes, builtin_opcodes
 
 
 def info(call):
@@ -49,11 +49,11 @@ def ops(call):
     """{name: [role, limit in s, heavy, {argument: [type, least, most, default]}]}."""
     board = call.agent.boot.board
     offered = {}
-    for name, entry in catalog.TABLE.items():
+    for name, entry in builtin_opcodes.TABLE.items():
         if not entry.function.startswith("host.") or hasattr(board, "spawn"):
-            offered[name] = registry.describe(entry)
+            offered[name] = application_opcodes.describe(entry)
     for name, entry in commands.offered.items():
-        offered.setdefault(name, registry.describe(entry))
+        offered.setdefault(name, application_opcodes.describe(entry))
     return offered
 
 

@@ -4,7 +4,7 @@ command arrives, and released after it.
 
 import sys
 
-from gate.commands.registry import DANGEROUS, OPERATE, READ, Opcode
+from gate.commands.application_opcodes import DANGEROUS, OPERATE, READ, Opcode
 
 _PATH = (str, 1, 128)
 _HOST = (str, 1, 128)

@@ -1,4 +1,4 @@
-"""MQTT passwords of devices: 192 bits (security/credentials), stored in the form of mosquitto's password file.
+"""Hashes of MQTT passwords, in the form of mosquitto's password file.
 
 One form for both brokers, so that a fleet can move to mosquitto without new passwords on its devices. The hash is
 PBKDF2 with mosquitto's own count of 101 rounds: few, and enough, since numbers of 192 bits cannot be guessed.

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from ota_server.releases.images import ImageCandidate
 from ota_server.releases.payloads import Payloads
-from ota_server.store import groups
+from ota_server.store import groups, offers
 from ota_server.store.models import Device, Group, Release
 from tidegate import manifest
 from tidegate.trust import store
@@ -70,7 +70,7 @@ def rollout_plan(
 
 
 def _why_not_reached(group: Group, what: ImageCandidate | Release, standing: set[str]) -> str | None:
-    if group.release is not None and groups.is_pinned(group, what.product):
+    if group.release is not None and offers.is_pinned(group, what.product):
         pinned = group.release
         return None if pinned.sequence == what.sequence else f"its group is pinned to {pinned.version}"
     return None if group.channel in standing else f"its group follows the channel {group.channel}"

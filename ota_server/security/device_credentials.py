@@ -1,4 +1,4 @@
-"""Keys that are derived, not stored: the CoAP keys of devices and the secrets of claims.
+"""Credentials of devices that are derived, not stored: MQTT passwords, CoAP keys, the secrets of claims.
 
 The database has a random salt or id for each, a file of the server one secret; only both together give a key, so that
 neither a copy of the database nor the file alone is worth anything.

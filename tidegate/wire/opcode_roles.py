@@ -1,7 +1,7 @@
 """What the opcodes that every device brings along need, for those who only pass commands on.
 
-The devices' own table is firmware/lib/gate/commands/catalog.py; tests/host/wire/test_opcodes.py compares. An opcode
-that is not here may be an application's: nobody but the device knows what it needs.
+The devices' own table is firmware/lib/gate/commands/builtin_opcodes.py; tests/host/wire/test_opcodes.py compares. An
+opcode that is not here may be an application's: nobody but the device knows what it needs.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """Opcodes: the operations that signed commands may call. An application adds its own with a
 decorator:
 
-    from gate.commands.registry import OPERATE, opcode
+    from gate.commands.application_opcodes import OPERATE, opcode
 
     @opcode("valve.set", OPERATE, limit_s=10, percent=(int, 0, 100))
     def set_valve(call, percent):
         valve.move_to(percent)
         return {"percent": percent}
 
-docs/commands.md has the rules. The built-in opcodes are in gate.commands.catalog.
+docs/commands.md has the rules. The built-in opcodes are in gate.commands.builtin_opcodes.
 """
 
 from collections import namedtuple

@@ -1,0 +1,81 @@
+"""What each device is offered, derived from its group.
+
+A group that is pinned to a release of a product has its devices offered that one. Every other group follows a
+channel: the newest release that stands in it and has an image for the board. A device is never offered a release that
+is older than what it runs, because it would refuse it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy.orm import Session
+
+from ota_server.store import groups
+from ota_server.store.models import ChannelRelease, Device, Group, Release, Target
+
+
+def head(session: Session, channel: str, product: str) -> Release | None:
+    """The newest release of the product in the channel, whatever boards it is for."""
+    statement = select(Release).join(ChannelRelease, ChannelRelease.release_id == Release.id)
+    statement = statement.where(ChannelRelease.channel == channel, Release.product == product)
+    return session.scalar(statement.order_by(Release.sequence.desc()).limit(1))
+
+
+def target_for(session: Session, group: Group, product: str, board: str) -> Target | None:
+    """What the group's devices of this product and board should run; None also when it was withdrawn."""
+    statement = select(Target).join(Release).where(Release.product == product, Target.board == board)
+    if is_pinned(group, product):
+        statement = statement.where(Release.id == group.release_id)
+    else:
+        statement = statement.join(ChannelRelease, ChannelRelease.release_id == Release.id)
+        statement = statement.where(ChannelRelease.channel == group.channel)
+    target = session.scalar(statement.order_by(Release.sequence.desc()).limit(1))
+    return None if target is None or target.withdrawn else target
+
+
+def is_pinned(group: Group, product: str) -> bool:
+    """Whether a release is set for the group's devices of this product, whatever the channel holds."""
+    return group.release is not None and group.release.product == product
+
+
+def derive(session: Session, *, product: str | None = None, only: Iterable[str] | None = None) -> int:
+    """Derive the offers again, of all devices, of a product, or of some groups; returns how many got another one.
+
+    The caller holds `groups.lock`. The worker publishes what changed.
+    """
+    statement = select(Device.group, Device.product, Device.board).distinct()
+    if product is not None:
+        statement = statement.where(Device.product == product)
+    if only is not None:
+        statement = statement.where(Device.group.in_(list(only)))
+    known = {group.name: group for group in groups.listed(session)}
+    changed = 0
+    for name, of_product, board in session.execute(statement).all():
+        alike = and_(Device.group == name, Device.product == of_product, Device.board == board)
+        changed += _offer(session, alike, target_for(session, known[name], of_product, board))
+    return changed
+
+
+def derive_for(session: Session, device: Device) -> None:
+    """Derive the offer of one device again: after a birth, which says what it runs, or when it came into a group."""
+    session.flush()
+    group = groups.get(session, device.group)
+    target = None if group is None else target_for(session, group, device.product, device.board)
+    _offer(session, Device.id == device.id, target)
+    session.refresh(device, ["offer_id", "offer_sent_id", "offer"])
+
+
+def _offer(session: Session, alike: ColumnElement[bool], target: Target | None) -> int:
+    """Offer `target` to the devices that are `alike`, and nothing to those that run something newer."""
+    none = alike & Device.offer_id.is_not(None)
+    if target is not None:
+        ahead = (func.coalesce(Device.sequence, 0) > target.release.sequence) | Device.revoked_at.is_not(None)
+        none &= ahead
+    # As sent: the broker may have it, also if a birth has requested it again since. The worker withdraws it.
+    session.execute(update(Device).where(none).values(offer_id=None, offer_sent_id=Device.offer_id))
+    if target is None:
+        return 0
+    new = update(Device).where(alike, ~ahead, Device.offer_id.is_distinct_from(target.id)).values(offer_id=target.id)
+    return session.execute(new).rowcount  # type: ignore[attr-defined]
