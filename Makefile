@@ -7,8 +7,8 @@
 #   make hooks                  git then checks code and message of each commit
 #   make soak                   what only repeats itself: the tests that count, with their large counts
 #   make fresh [FRESH_RUN="make check"]   the README on a bare Debian (root)
-# More: make bench, bench-delta, bench-tls, bench-wear, bench-wire, and make fuzz [N=200000] [ARGS="--seed 1"], changed input by the
-# hundred thousand.
+# More: make bench, bench-delta, bench-rest, bench-tls, bench-wear, bench-wire, and make fuzz [N=200000] [ARGS="--seed 1"],
+# changed input by the hundred thousand.
 PYTHON ?= python3
 ARGS ?=
 JOBS ?= 2
@@ -19,8 +19,8 @@ K ?=
 PYTEST = .venv/bin/python -m pytest
 AT_ONCE = --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check test-device soak lint environment hooks bench bench-delta bench-tls bench-wear bench-wire fuzz fresh \
-	setup clean
+.PHONY: demo test check test-device soak lint environment hooks bench bench-delta bench-rest bench-tls bench-wear bench-wire \
+	fuzz fresh setup clean
 
 demo:
 	@$(PYTHON) tools/setup.py --for demo
@@ -62,6 +62,9 @@ bench-delta: setup
 
 bench-wear: setup
 	@.venv/bin/python bench/wear.py --emulated $(ARGS)
+
+bench-rest: setup
+	@.venv/bin/python bench/rest.py $(ARGS)
 
 bench-wire: setup
 	@.venv/bin/python bench/wire.py $(ARGS)

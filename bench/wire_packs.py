@@ -8,8 +8,7 @@ env: one window of the example application's stream `env`. features: one window 
 import json
 
 import senml_cbor
-from gate.telemetry.features import DEV, MAX, MEAN, MIN, OVER, RATE
-from gate.telemetry.streams import Measure, Stream
+from gate.telemetry.streams import DEV, MAX, MEAN, MIN, OVER, RATE, Measure, Stream
 
 BASE = "urn:dev:org:tidegate:gate-7:"
 WINDOW, PERIOD_MS = 50, 200

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The whole way of an update, on an emulated Cortex-M3 board: `make demo`.
+"""The whole path of an update, on an emulated Cortex-M3 board: `make demo`.
 
-Every step runs the commands a user would type, and checks what came of it. Exit code 0 only if every step held.
+Every step runs the commands that a user would type, and checks the result. Exit code 0 only if every step held.
 """
 
 from __future__ import annotations
@@ -70,88 +70,87 @@ def main() -> int:
 
 
 def _run(options: argparse.Namespace, story: Story) -> int:
-    with Installation(options.folder, story.command, options.broker) as place:
-        tell(story, place)
+    with Installation(options.folder, story.command, options.broker) as lab:
+        board = tell(story, lab)
         story.step("The status page")
-        address = _status_page(place)
+        address = _status_page(lab)
         story.say(f"Every step held, in {story.seconds:.0f} s.")
         story.say(f"Status page:  {address}")
         if not options.exit:
-            story.say(f"Board's console:  mpremote connect {place.boards[0].pty}      Stop everything:  Ctrl-C")
+            story.say(f"Board's console:  mpremote connect {board.pty}      Stop everything:  Ctrl-C")
             _wait_for_ctrl_c()
     return 0
 
 
-def tell(story: Story, place: Installation) -> None:
-    """Steps 1 to 7."""
+def tell(story: Story, lab: Installation) -> LabBoard:
+    """Steps 1 to 7; returns the board."""
     story.step("Keys on your machine, a server with its own broker and database")
-    place.make_keys()
-    place.start_server()
-    story.say(
-        f"server {place.url}, broker 127.0.0.1:{place.mqtt_port} ({'mosquitto' if place.mosquitto else 'inside'})"
-    )
+    lab.make_keys()
+    lab.start_server()
+    story.say(f"server {lab.url}, broker 127.0.0.1:{lab.mqtt_port} ({'mosquitto' if lab.mosquitto else 'inside'})")
 
     story.step("Release 1.0.0, signed where the key is")
-    place.copy_source()
-    place.build("1.0.0", 1)
-    image = place.index("1.0.0")["image"]
+    lab.copy_source()
+    lab.build("1.0.0", 1)
+    image = lab.index("1.0.0")["image"]
     story.say(f"image of {image['size']} bytes, SHA-256 {image['digest'][:16]}…")
 
     story.step("An emulated Cortex-M3 with blank storage, flashed over its serial port")
-    board = place.add_board(DEVICE)
-    story.say(place.flash(board, DEVICE, "1.0.0"))
-    place.publish("1.0.0")
+    board = lab.add_board(DEVICE)
+    story.say(lab.flash(board, DEVICE, "1.0.0"))
+    lab.publish("1.0.0")
 
     story.step("It boots, connects, and sends telemetry")
-    born = place.wait_running(DEVICE, "1.0.0", BOOT_TIMEOUT_S)
+    born = lab.wait_running(DEVICE, "1.0.0", BOOT_TIMEOUT_S)
     story.say(f"{born['id']} runs {born['version']} over {born['protocol']}, last seen {born['last_seen']}")
-    told = place.wait("telemetry", lambda: place.api.device(DEVICE)["telemetry"], 30)
+    telemetry = lab.wait("telemetry", lambda: lab.api.device(DEVICE)["telemetry"], 30)
     story.say(
-        "telemetry: " + ", ".join(f"{name} {entry['value']} {entry['unit'] or ''}" for name, entry in told.items())
+        "telemetry: " + ", ".join(f"{name} {entry['value']} {entry['unit'] or ''}" for name, entry in telemetry.items())
     )
 
     story.step("1.1.0 changes the application; the board takes the patch, tries it, keeps it")
-    place.change(CHANGES / "1.1.0.diff")
-    place.build("1.1.0", 2, previous="1.0.0")
-    _show_sizes(story, place, "1.1.0")
-    with _reports(story, place) as seen:
-        place.publish("1.1.0")
+    lab.change(CHANGES / "1.1.0.diff")
+    lab.build("1.1.0", 2, previous="1.0.0")
+    _show_sizes(story, lab, "1.1.0")
+    with _reports(story, lab) as seen:
+        lab.publish("1.1.0")
         seen.until("confirmed", 2)
-    _took_the_patch(story, place)
-    place.wait_running(DEVICE, "1.1.0", BOOT_TIMEOUT_S)
-    humidity = place.wait("the new measurement", lambda: place.api.device(DEVICE)["telemetry"].get("humidity"), 30)
+    _took_the_patch(story, lab)
+    lab.wait_running(DEVICE, "1.1.0", BOOT_TIMEOUT_S)
+    humidity = lab.wait("the new measurement", lambda: lab.api.device(DEVICE)["telemetry"].get("humidity"), 30)
     story.say(f"confirmed; the new measurement arrives: humidity {humidity['value']} {humidity['unit']}")
 
     story.step("1.2.0 hangs after it boots; the watchdog brings 1.1.0 back")
-    place.change(CHANGES / "1.2.0.diff")
-    place.build("1.2.0", 3, previous="1.1.0")
+    lab.change(CHANGES / "1.2.0.diff")
+    lab.build("1.2.0", 3, previous="1.1.0")
     mark = len(board.lines)
-    with _reports(story, place) as seen:
-        place.publish("1.2.0")
+    with _reports(story, lab) as seen:
+        lab.publish("1.2.0")
         why = seen.until("rolled-back", 3)
-    shown = place.wait_running(DEVICE, "1.1.0", BOOT_TIMEOUT_S)
+    shown = lab.wait_running(DEVICE, "1.1.0", BOOT_TIMEOUT_S)
     _show_console(story, board, mark)
     story.say(f"rolled back: {why.get('detail')}; the server shows {shown['version']}, offer {shown['offer']['state']}")
     if shown["offer"]["state"] != "failed":
         raise LabError(f"the server shows the offer of 1.2.0 as {shown['offer']['state']}, not as failed")
 
     story.step("A signed command, a forged one, and a replayed one")
-    story.say(place.tidegate("cmd", "send", DEVICE, "info", "--key", place.key("command")))
-    _attack(story, place)
+    story.say(lab.tidegate("cmd", "send", DEVICE, "info", "--key", lab.key("command")))
+    _attack(story, lab)
+    return board
 
 
-# ------------------------------------------------------------------ what the steps look at
+# ------------------------------------------------------------------ the checks of the steps
 
 
-def _show_sizes(story: Story, place: Installation, version: str) -> None:
-    target = place.index(version)
+def _show_sizes(story: Story, lab: Installation, version: str) -> None:
+    target = lab.index(version)
     image, patch = target["image"]["size"], target["patches"][0]["size"]
     story.say(f"image {image} bytes, patch {patch} bytes: {100 * patch / image:.1f} % of the image")
 
 
-def _took_the_patch(story: Story, place: Installation) -> None:
-    """The board says for itself which way it chose."""
-    applied = [report for report in place.reports(DEVICE) if report["sequence"] == 2 and report["phase"] == "applying"]
+def _took_the_patch(story: Story, lab: Installation) -> None:
+    """Check by the board's own report that it chose the patch."""
+    applied = [report for report in lab.reports(DEVICE) if report["sequence"] == 2 and report["phase"] == "applying"]
     if [report.get("detail") for report in applied] != ["patch"]:
         raise LabError(f"the board did not apply the patch: {applied}")
     story.say("the board took the patch, not the image")
@@ -160,16 +159,16 @@ def _took_the_patch(story: Story, place: Installation) -> None:
 class _Follower:
     """Prints the device's reports as they come."""
 
-    def __init__(self, story: Story, place: Installation) -> None:
+    def __init__(self, story: Story, lab: Installation) -> None:
         self._story = story
-        self._place = place
-        self._shown = {(report["id"], report["phase"]) for report in place.reports(DEVICE)}
+        self._lab = lab
+        self._shown = {(report["id"], report["phase"]) for report in lab.reports(DEVICE)}
 
     def until(self, phase: str, sequence: int) -> dict[str, Any]:
         """The report that `sequence` reached `phase`; a LabError if it ended otherwise."""
 
         def check() -> dict[str, Any] | None:
-            for report in self._place.reports(DEVICE):
+            for report in self._lab.reports(DEVICE):
                 key = (report["id"], report["phase"])
                 if key in self._shown:
                     continue
@@ -181,11 +180,11 @@ class _Follower:
                     raise LabError(f"{DEVICE} reports {report['phase']}: {report.get('detail')}")
             return None
 
-        return self._place.wait(f"the report {phase}", check, UPDATE_TIMEOUT_S)
+        return self._lab.wait(f"the report {phase}", check, UPDATE_TIMEOUT_S)
 
 
 def _line(report: dict[str, Any]) -> str:
-    """A report in words: phase, sequence, LwM2M state and result, and what else it says."""
+    """A report in words: phase, sequence, LwM2M state and result, progress and detail."""
     lwm2m = report["lwm2m"]
     more = [f"sequence {report['sequence']}", f"state {lwm2m['state']}, result {lwm2m['result']}"]
     if progress := report.get("progress"):
@@ -196,8 +195,8 @@ def _line(report: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _reports(story: Story, place: Installation) -> Iterator[_Follower]:
-    yield _Follower(story, place)
+def _reports(story: Story, lab: Installation) -> Iterator[_Follower]:
+    yield _Follower(story, lab)
 
 
 def _show_console(story: Story, board: LabBoard, since: int) -> None:
@@ -206,9 +205,9 @@ def _show_console(story: Story, board: LabBoard, since: int) -> None:
             story.say(f"console: {line}")
 
 
-def _attack(story: Story, place: Installation) -> None:
+def _attack(story: Story, lab: Installation) -> None:
     """With the broker's password but without the command key: forge a command, and repeat a real one."""
-    device = place.api.device(DEVICE)
+    device = lab.api.device(DEVICE)
     now = int(time.time())
 
     def signed_by(key: keys.Key, cti: bytes) -> bytes:
@@ -217,35 +216,35 @@ def _attack(story: Story, place: Installation) -> None:
 
     forger = keys.new("command")
     story.say("somebody with the broker's password publishes a command signed with another key …")
-    attacker.publish(place, f"tg/{DEVICE}/down/cmd", signed_by(forger, cwt.next_counter(place.key("command"))))
-    _alarm(story, place, "command-refused", "unknown-key")
+    attacker.publish(lab, f"tg/{DEVICE}/down/cmd", signed_by(forger, cwt.next_counter(lab.key("command"))))
+    _alarm(story, lab, "command-refused", "unknown-key")
 
     story.say("… and repeats a command that was carried out before")
-    key = keys.load(place.key("command"))
+    key = keys.load(lab.key("command"))
     request = cwt.Command(
-        DEVICE, "info", {}, cwt.next_counter(place.key("command")), now, now + 60, bytes.fromhex(device["nonce"])
+        DEVICE, "info", {}, cwt.next_counter(lab.key("command")), now, now + 60, bytes.fromhex(device["nonce"])
     )
     message = cwt.make(key, request)
-    place.api.send_command(DEVICE, message)
-    place.wait("the answer", lambda: place.api.command(request.cti.hex())["outcome"] == "done", 30)
-    attacker.publish(place, f"tg/{DEVICE}/down/cmd", message)
-    _alarm(story, place, "command-refused", "replay")
+    lab.api.send_command(DEVICE, message)
+    lab.wait("the answer", lambda: lab.api.command(request.cti.hex())["outcome"] == "done", 30)
+    attacker.publish(lab, f"tg/{DEVICE}/down/cmd", message)
+    _alarm(story, lab, "command-refused", "replay")
 
 
-def _alarm(story: Story, place: Installation, kind: str, reason: str) -> None:
+def _alarm(story: Story, lab: Installation, kind: str, reason: str) -> None:
     def check() -> dict[str, Any] | None:
-        alarms = place.api.alarms(50)["alarms"]
+        alarms = lab.api.alarms(50)["alarms"]
         return next((alarm for alarm in alarms if (alarm["kind"], alarm["reason"]) == (kind, reason)), None)
 
-    alarm = place.wait(f"the alarm {kind} ({reason})", check, 30)
+    alarm = lab.wait(f"the alarm {kind} ({reason})", check, 30)
     story.say(f"alarm at the server: {alarm['device']}: {alarm['kind']}: {alarm['reason']}: {alarm['detail']}")
 
 
-def _status_page(place: Installation) -> str:
+def _status_page(lab: Installation) -> str:
     """Its address, with a token that may only read."""
-    file = place.folder / "status.token"
-    place.tidegate("token", "new", "--data", place.data, "--scope", "read", "--name", "status page", "--out", file)
-    return f"{place.url}/#token={file.read_text().strip()}"
+    file = lab.folder / "status.token"
+    lab.tidegate("token", "new", "--data", lab.data, "--scope", "read", "--name", "status page", "--out", file)
+    return f"{lab.url}/#token={file.read_text().strip()}"
 
 
 # ------------------------------------------------------------------ running it
@@ -283,7 +282,7 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     options.folder = options.folder.resolve()
     if options.folder.exists() and not (options.folder / "keys").is_dir() and any(options.folder.iterdir()):
-        parser.error(f"{options.folder} holds something else; name another --folder")
+        parser.error(f"{options.folder} is not a demo folder; name another --folder")
     return options
 
 

@@ -9,11 +9,20 @@ agent samples it, checks it, and sends what it says.
 
 import gc
 
-from gate.agent import Agent
-from gate.clock import Uptime
-from gate.telemetry.e2e_frame import Frame
-from gate.telemetry.features import DEV, MAX, MEAN, MIN, OVER, RATE
-from gate.telemetry.streams import Measure, Stream, calibrator
+from gate import (
+    DEV,
+    MAX,
+    MEAN,
+    MIN,
+    OVER,
+    RATE,
+    Agent,
+    Frame,
+    Measure,
+    Stream,
+    Uptime,
+    calibrator,
+)
 
 from app import bus
 

@@ -7,20 +7,13 @@ import socketserver
 import threading
 from collections.abc import Iterator
 
+import board_network
 import pytest
 from patience import limit
 
 from tidegate.boards.emulator import Emulator
 
-UP = """
-import network, time, socket
-lan = network.LAN()
-lan.active(True)
-start = time.ticks_ms()
-while not lan.isconnected():
-    if time.ticks_diff(time.ticks_ms(), start) > 5000: raise OSError('no address')
-    time.sleep_ms(5)
-"""
+UP = board_network.UP + "import socket\n"
 
 
 class Echo(socketserver.BaseRequestHandler):

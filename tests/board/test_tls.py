@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import board_network
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from tls_peers import HOST, NAME, Peer, Pki, between, closing, der, hang_up, key_der, plain, secured
@@ -16,20 +17,12 @@ from tls_peers import HOST, NAME, Peer, Pki, between, closing, der, hang_up, key
 from tidegate.boards.emulator import Emulator
 from tidegate.trust import certificates
 
-UP = """
-import gc, hashlib, mps2, network, socket, ssl, time
-lan = network.LAN()
-lan.active(True)
-start = time.ticks_ms()
-while not lan.isconnected():
-    if time.ticks_diff(time.ticks_ms(), start) > 5000: raise OSError('no address')
-    time.sleep_ms(5)
+UP = (
+    board_network.UP
+    + board_network.TRUST
+    + """
+import gc, hashlib, mps2, socket, ssl
 
-def trust(ca, *pair):
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    made.load_verify_locations(ca)
-    if pair: made.load_cert_chain(*pair)
-    return made
 
 def talk(context, port, name, text=b'hello'):
     s = socket.socket()
@@ -45,6 +38,7 @@ def talk(context, port, name, text=b'hello'):
     finally:
         s.close()
 """
+)
 
 
 @pytest.fixture(scope="module")

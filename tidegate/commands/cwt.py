@@ -1,10 +1,10 @@
-"""Commands to devices: CWTs (RFC 8392), each for one device, expiring and good for once.
+"""Commands to devices: CWTs (RFC 8392), each for one device, with an expiry, executed once.
 
-One signer makes a COSE_Sign1, several (where the trust store wants more than one) a COSE_Sign.
+One signer makes a COSE_Sign1, several (if the trust store requires more than one) a COSE_Sign.
 
-The claim cti is a counter: microseconds since 1970, pushed up where that would not rise. A device
-remembers the highest it has seen from a key and refuses anything not above it, so the last one used is
-kept in a file beside the key and never goes back, even if the clock does.
+The claim cti is a counter: microseconds since 1970, raised where that would not increase. A device
+stores the highest it has seen from a key and refuses anything not above it, so the last one used is in a file beside
+the key and never decreases, even if the clock does.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Signed:
-    """A command whose signatures are right: what it says, the role that vouches for it, the keys that do."""
+    """A command with verified signatures: its content, the role and the ids of the keys that signed it."""
 
     command: Command
     role: str
@@ -95,7 +95,7 @@ def make(key: Key | Sequence[Key], command: Command) -> bytes:
 
 
 def signing_role(keys: Sequence[Key]) -> str:
-    """The one role that all of these keys sign commands with; TidegateError if they cannot."""
+    """The one role that all of these keys have to sign commands; TidegateError if there is none."""
     role = "diagnose" if keys[0].role == "diagnose" else "command"
     for key in keys:
         key.signer_for(role)
@@ -104,7 +104,7 @@ def signing_role(keys: Sequence[Key]) -> str:
 
 def check(data: bytes, trust: TrustStore) -> Signed:
     """The command in `data` if enough keys of `trust` signed it, of a role that may ask for such an opcode; else
-    Refused. Only the built-in opcodes are known here; who may ask for an application's, the device knows."""
+    Refused. Only the built-in opcodes are known here; the device decides about its application's own."""
     return check_decoded(*decode(data), trust)
 
 
@@ -122,7 +122,7 @@ def check_decoded(command: Command, signatures: Sequence[cose.Signature], trust:
 
 
 def _role(signatures: Sequence[cose.Signature], trust: TrustStore) -> str:
-    """The role these signatures are judged by: command if any key of it signed, as on the device."""
+    """The role that these signatures count for: command if any command key signed, as on the device."""
     kids = {signature.kid for signature in signatures}
     diagnose = any(key.kid in kids for key in trust.role("diagnose"))
     return "diagnose" if diagnose and not any(key.kid in kids for key in trust.role("command")) else "command"
@@ -177,7 +177,7 @@ def verify(
     nonce: bytes | None = None,
     last: bytes | None = None,
 ) -> Command:
-    """The command in `data` if device `audience` would carry it out; else Refused with the reason.
+    """The command in `data` if device `audience` would execute it; else Refused with the reason.
 
     `now` is the device's clock, None without one: then the command must carry `nonce`, that of the
     device's last birth. `last` is the highest counter the device has seen from this key (from any key of

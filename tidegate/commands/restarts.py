@@ -1,7 +1,7 @@
-"""Restarts that a command asked for. The device answers first and is reset some seconds later.
+"""Restarts by a command. The device answers first and is reset some seconds later.
 
 A command carries the nonce of one boot, and is void after it. So nothing is signed for a device while it restarts, and
-whoever asked for the restart waits for the device's next birth, not for the answer.
+a command that restarts it is done with the device's next birth, not with its answer.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from tidegate.client import Server
 from tidegate.commands.send import rounds
 from tidegate.errors import TidegateError
 
-# Longer than a device carries on before it is reset (130 s). One that still talks so long after its answer under the
-# nonce it had did not restart.
+# Longer than a device runs on before its reset (130 s). If it still sends under the same nonce so long after its
+# answer, it did not restart.
 MOST_S = 180
 
 
-def is_asked(command: dict[str, Any]) -> bool:
-    """Whether the device has answered that it restarts now: to `reboot`, to `update.rollback`, or to an opcode of its
-    application that answers {"reboot": true}, too."""
+def is_announced(command: dict[str, Any]) -> bool:
+    """Whether the device has announced its restart in the answer: to `reboot`, to `update.rollback`, or to an opcode of
+    its application that answers {"reboot": true}."""
     answer = (command.get("result") or {}).get("answer") or {}
     return command.get("outcome") == "done" and answer.get("reboot") is True
 
@@ -32,27 +32,27 @@ def is_under_way(device: dict[str, Any], commands: Sequence[dict[str, Any]]) -> 
     devices."""
     if not device.get("nonce") or not device.get("born"):
         return False
-    asked = [
+    announced = [
         _seconds(one["ended"])
         for one in commands
-        if one["device"] == device["id"] and is_asked(one) and one.get("nonce") in (None, device["nonce"])
+        if one["device"] == device["id"] and is_announced(one) and one.get("nonce") in (None, device["nonce"])
     ]
     update = device.get("update") or {}
     if update.get("phase") == "installed":
-        asked.append(update["at"] / 1000)
-    began = max(asked, default=-math.inf)
+        announced.append(update["at"] / 1000)
+    began = max(announced, default=-math.inf)
     return began > _seconds(device["born"]) and _seconds(device["last_seen"]) <= began + MOST_S
 
 
 def is_back(device: dict[str, Any], command: dict[str, Any]) -> bool:
-    """Whether the device is online in another boot than that which carried out `command`."""
+    """Whether the device is online in a later boot than the one that executed `command`."""
     made_for = command.get("nonce")
     is_new = device["nonce"] != made_for if made_for else _seconds(device["born"]) > _seconds(command["ended"])
     return bool(device["online"] and is_new)
 
 
 def facts(device: dict[str, Any], after_s: float) -> dict[str, Any]:
-    """What is said of a device that came back after so many seconds."""
+    """The facts of a device that came back after so many seconds."""
     return {"after_s": round(after_s, 1), **{name: device[name] for name in ("version", "nonce", "reset_cause")}}
 
 

@@ -1,8 +1,8 @@
 """Patches between two files: docs/patch-format.md, host side.
 
 `make` takes bsdiff's triples (copy with differences, insert, seek), writes them with each codec and keeps the
-smaller patch. `apply` is an independent reading of the same page, strict about every bound; `make` runs it on
-what it made before it hands it out.
+smaller patch. `apply` is an independent implementation of the same page, strict about every bound; `make` runs it
+on each patch before it returns it.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ __all__ = [
 ]
 
 Progress = Callable[[int, int, str], None]  # bytes of the new file done, all, what is being done
-_TELL_EVERY = 1 << 12  # bytes
+_REPORT_EVERY = 1 << 12  # bytes
 
 
 @dataclass(frozen=True)
 class Info:
-    """A patch looked into: header, operations, bytes copied, changed and inserted."""
+    """Facts of a patch: header, operations, bytes copied, changed and inserted."""
 
     header: Header
     size: int
@@ -75,7 +75,7 @@ def make(
     if DEFLATE in codecs:
         patches.append(write_header(DEFLATE, old, new) + operations.encode(found))
     if ADAPTIVE in codecs:
-        steps = _told(match.steps(old, new, found), len(new), "packing", progress)
+        steps = _reporting(match.steps(old, new, found), len(new), "packing", progress)
         patches.append(write_header(ADAPTIVE, old, new) + adaptive.encode(steps))
     patch = min(patches, key=len)
     if apply(old, patch, progress) != new:
@@ -84,7 +84,7 @@ def make(
 
 
 def apply(old: bytes, patch: bytes, progress: Progress | None = None) -> bytes:
-    """The new file that `patch` makes from `old`; PatchError, and nothing half done, if it does not fit."""
+    """The new file that `patch` makes from `old`; PatchError if it does not fit."""
     header = read_header(patch)
     if len(old) != header.old_size or check(old) != header.old_check:
         raise PatchError(
@@ -93,14 +93,14 @@ def apply(old: bytes, patch: bytes, progress: Progress | None = None) -> bytes:
             "Apply it to the file it was made from",
         )
     if header.codec == ADAPTIVE:
-        steps = _told(adaptive.decode(header, patch), header.new_size, "applying", progress)
+        steps = _reporting(adaptive.decode(header, patch), header.new_size, "applying", progress)
         out = _apply_steps(old, steps)
     else:
         if progress:
             progress(0, header.new_size, "applying")
         out = _apply_operations(old, header, patch)
     if check(out) != header.new_check:
-        raise PatchError("the patch is damaged: what it makes has another digest than it says")
+        raise PatchError("the patch is damaged: the file that it makes has another digest than it states")
     return out
 
 
@@ -136,14 +136,16 @@ def _apply_steps(old: bytes, steps: Iterable[adaptive.Step]) -> bytes:
     return bytes(out)
 
 
-def _told(steps: Iterable[adaptive.Step], size: int, what: str, progress: Progress | None) -> Iterator[adaptive.Step]:
-    """The same steps; `progress` hears of them as they pass."""
-    done = told = 0
+def _reporting(
+    steps: Iterable[adaptive.Step], size: int, what: str, progress: Progress | None
+) -> Iterator[adaptive.Step]:
+    """The same steps, reported to `progress` as they pass."""
+    done = reported = 0
     for step in steps:
         done += step.run + step.length
-        if progress and done - told >= _TELL_EVERY:
+        if progress and done - reported >= _REPORT_EVERY:
             progress(done, size, what)
-            told = done
+            reported = done
         yield step
 
 
@@ -167,5 +169,5 @@ def info(patch: bytes) -> Info:
 
 
 def packed_size(data: bytes) -> int:
-    """Bytes of `data` as a raw deflate stream a device could read: what a patch has to beat."""
+    """Bytes of `data` as a raw deflate stream a device could read: what a patch must beat."""
     return len(deflate.pack(data))

@@ -1,4 +1,4 @@
-"""What every patch begins with, whatever its codec: docs/patch-format.md, "Header"."""
+"""The header of a patch, the same for every codec: docs/patch-format.md, "Header"."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PatchError(Refused):
 
 @dataclass(frozen=True)
 class Header:
-    """What a patch says about itself; sizes in bytes, checks are the first 4 bytes of SHA-256."""
+    """The facts in the header of a patch; sizes in bytes, checks are the first 4 bytes of SHA-256."""
 
     codec: int
     old_size: int

@@ -40,9 +40,9 @@ class Finder:
         self._new = new
         if len(extra) > _MAX_SEARCHED:
             extra = b""
-        wanted = {extra[at : at + MIN_COPY] for at in range(len(extra) - MIN_COPY + 1)}
-        self._in_old = _places(old, wanted)
-        self._in_new = _places(new, wanted)
+        keys = {extra[at : at + MIN_COPY] for at in range(len(extra) - MIN_COPY + 1)}
+        self._in_old = _places(old, keys)
+        self._in_new = _places(new, keys)
 
     def pieces(self, start: int, end: int, position: int) -> Iterator[Copy | bytes]:
         """What to write for new[start:end]: copies and literal bytes; `position` is that in the base."""
@@ -52,7 +52,7 @@ class Finder:
             start = part
 
     def _plan(self, start: int, end: int, position: int) -> Iterator[Copy | bytes]:
-        # Cheapest cost from each place to the end, when the byte before is a literal and when it is not.
+        # Cheapest cost from each byte to the end, when the byte before is a literal and when it is not.
         after_literal = [0] * (end - start + 1)
         otherwise = [0] * (end - start + 1)
         choices: list[tuple[Copy | None, Copy | None]] = []
@@ -94,30 +94,30 @@ class Finder:
         if at + MIN_COPY > end:
             return
         found: dict[int, tuple[int, Copy]] = {}
-        for place in _near(self._in_old.get(key, []), position):
-            length = _same(self._old, place, self._new, at, end)
-            cost = _CLASS * (2 * abs(place - position) + 1).bit_length()
+        for start in _near(self._in_old.get(key, []), position):
+            length = _same(self._old, start, self._new, at, end)
+            cost = _CLASS * (2 * abs(start - position) + 1).bit_length()
             if length not in found or cost < found[length][0]:
-                found[length] = cost, Copy(True, place - position, length)
+                found[length] = cost, Copy(True, start - position, length)
             if length > _LONG:
                 break
         places = self._in_new.get(key, [])
-        for place in reversed(places[bisect_left(places, at - WINDOW) : bisect_left(places, at)]):
-            length = _same(self._new, place, self._new, at, end)
-            cost = _CLASS * (at - place).bit_length()
+        for start in reversed(places[bisect_left(places, at - WINDOW) : bisect_left(places, at)]):
+            length = _same(self._new, start, self._new, at, end)
+            cost = _CLASS * (at - start).bit_length()
             if length not in found or cost < found[length][0]:
-                found[length] = cost, Copy(False, at - place, length)
+                found[length] = cost, Copy(False, at - start, length)
             if length > _LONG:
                 break
         yield from found.values()
 
 
-def _places(data: bytes, wanted: set[bytes]) -> dict[bytes, list[int]]:
+def _places(data: bytes, keys: set[bytes]) -> dict[bytes, list[int]]:
     places: dict[bytes, list[int]] = {}
-    if wanted:
+    if keys:
         for at in range(len(data) - MIN_COPY + 1):
             key = data[at : at + MIN_COPY]
-            if key in wanted:
+            if key in keys:
                 places.setdefault(key, []).append(at)
     return places
 
@@ -125,15 +125,15 @@ def _places(data: bytes, wanted: set[bytes]) -> dict[bytes, list[int]]:
 def _near(places: list[int], position: int) -> list[int]:
     """Those around `position`, nearest first."""
     middle = bisect_right(places, position)
-    return sorted(places[max(0, middle - _CANDIDATES) : middle + _CANDIDATES], key=lambda place: abs(place - position))
+    return sorted(places[max(0, middle - _CANDIDATES) : middle + _CANDIDATES], key=lambda start: abs(start - position))
 
 
-def _same(source: bytes, place: int, new: bytes, at: int, end: int) -> int:
-    """How many bytes from `place` are those of new[at:end]; the first MIN_COPY are known to be."""
-    most = min(end - at, len(source) - place, _LONGEST)
+def _same(source: bytes, start: int, new: bytes, at: int, end: int) -> int:
+    """How many bytes from `start` are those of new[at:end]; the first MIN_COPY are known to be."""
+    most = min(end - at, len(source) - start, _LONGEST)
     length = MIN_COPY
-    while source[place + length : place + length + 32] == new[at + length : at + length + 32] and length + 32 <= most:
+    while source[start + length : start + length + 32] == new[at + length : at + length + 32] and length + 32 <= most:
         length += 32
-    while length < most and source[place + length] == new[at + length]:
+    while length < most and source[start + length] == new[at + length]:
         length += 1
     return length

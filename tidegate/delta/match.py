@@ -22,7 +22,7 @@ class Triples(NamedTuple):
 
 def triples(old: bytes, new: bytes) -> Triples:
     """One that outputs nothing becomes part of the seek before it (all but the first)."""
-    import bsdiff4.core  # here: who signs or verifies a release needs no compiled package for it
+    import bsdiff4.core  # imported here: signing and verifying must work without this compiled package
 
     control, differences, extra = bsdiff4.core.diff(old, new)
     merged: list[tuple[int, int, int]] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from tidegate.delta.container import PatchError
 
-# Whatever goes wrong in a range-coded stream, all after it reads as something else: which it was cannot be told.
+# One wrong byte in a range-coded stream changes all that follows, so an error cannot say what was wrong.
 DAMAGED = "the patch is damaged, cut off or over-long"
 
 TOP = 1 << 22  # the interval is refilled when it is narrower

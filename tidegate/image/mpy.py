@@ -6,6 +6,7 @@ are big-endian groups of seven bits. The form: docs/reference/mpyfiles.rst and p
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tidegate.errors import TidegateError
@@ -37,7 +38,7 @@ class MpyError(TidegateError):
 
 @dataclass(frozen=True)
 class Reference:
-    """A place in the code that names an entry: `size` bytes at `position` that hold `index`."""
+    """A reference in the code to an entry: `size` bytes at `position` that hold `index`."""
 
     position: int
     size: int
@@ -124,7 +125,7 @@ def _read_bytecode(reader: _Reader, module: Module, end: int) -> None:
     for _ in range(1 + arguments):  # its name, then theirs
         module.string_references.append(reader.reference())
     if not reader.position <= opcodes <= end <= len(reader.data):
-        raise MpyError("is damaged: a function is longer than its place")
+        raise MpyError("is damaged: a function is longer than its record")
     reader.position = opcodes
     while reader.position < end:
         opcode = reader.byte()
@@ -198,7 +199,7 @@ class _Reader:
         index = self.number()
         return Reference(position, self.position - position, index)
 
-    def piece(self, skip) -> bytes:
+    def piece(self, skip: Callable[[], None]) -> bytes:
         start = self.position
         skip()
         return self.data[start : self.position]

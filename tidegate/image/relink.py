@@ -1,8 +1,8 @@
 """Stable numbering: a new .mpy whose strings and constants keep the numbers they have in an older one.
 
 mpy-cross numbers strings in the order they come up, so one new name near the top of a file renumbers all that
-follow, and code that has not changed refers to them by other bytes. Numbers are free to choose: `relink` gives
-every entry its old one where it can and fills the gaps with the new entries. Only entries whose numbers take
+follow, and code that has not changed refers to them by other bytes. Numbers are free to choose: `relink_module`
+gives every entry its old one where it can and fills the gaps with the new entries. Only entries whose numbers take
 equally many bytes change places, so no code moves and no jump changes.
 """
 
@@ -17,7 +17,7 @@ from tidegate.image.mpy import Module, Reference
 
 @dataclass(frozen=True)
 class Relinked:
-    """The new file, and how many of its strings and constants have the number they had."""
+    """The new file, and how many of its strings and constants kept their numbers."""
 
     data: bytes
     strings: int
@@ -30,24 +30,24 @@ class Relinked:
 def relink_module(old: bytes, new: bytes) -> Relinked:
     """`new`, numbered like `old`. Deterministic; MpyError if either is not a .mpy. Machine code stays untouched.
 
-    A file without a predecessor is linked to itself: relink(new, new) is `new`.
+    A file without a predecessor is linked to itself: relink_module(new, new) is `new`.
     """
     before, after = mpy.parse(old), mpy.parse(new)
     if after.native:
         return _result(before, after)
     # String 0 is the file's name, by which the loader knows it.
-    strings = _places(before.strings, after.strings, fixed=1)
-    constants = _places(before.constants, after.constants)
+    strings = _numbers(before.strings, after.strings, fixed=1)
+    constants = _numbers(before.constants, after.constants)
     data = bytearray(new)
     data[after.tables : after.code] = b"".join(
         _moved(after.strings, strings) + _moved(after.constants, constants),
     )
-    for references, places in ((after.string_references, strings), (after.constant_references, constants)):
+    for references, numbers in ((after.string_references, strings), (after.constant_references, constants)):
         for reference in references:
-            data[reference.position : reference.position + reference.size] = mpy.number(places[reference.index])
+            data[reference.position : reference.position + reference.size] = mpy.number(numbers[reference.index])
     linked = mpy.parse(bytes(data))
     if not same_program(after, linked):
-        raise AssertionError("the file just linked is another program")
+        raise AssertionError("the re-linked file is a different program")
     return _result(before, linked)
 
 
@@ -56,10 +56,10 @@ def same_program(one: Module, other: Module) -> bool:
     return _meaning(one) == _meaning(other)
 
 
-def _places(old: Sequence[bytes], new: Sequence[bytes], fixed: int = 0) -> list[int]:
-    """The number each entry of `new` gets; the first `fixed` stay."""
-    places = [-1] * len(new)
-    places[:fixed] = range(min(fixed, len(new)))
+def _numbers(old: Sequence[bytes], new: Sequence[bytes], fixed: int = 0) -> list[int]:
+    """The number for each entry of `new`; the first `fixed` stay."""
+    numbers = [-1] * len(new)
+    numbers[:fixed] = range(min(fixed, len(new)))
     free = set(range(fixed, len(new)))
     known: dict[bytes, list[int]] = {}
     for index in range(len(old) - 1, fixed - 1, -1):
@@ -67,24 +67,24 @@ def _places(old: Sequence[bytes], new: Sequence[bytes], fixed: int = 0) -> list[
     for index in range(fixed, len(new)):
         candidates = known.get(new[index], [])
         while candidates:
-            place = candidates.pop()
-            if place in free and mpy.size_of(place) == mpy.size_of(index):
-                places[index] = place
-                free.discard(place)
+            number = candidates.pop()
+            if number in free and mpy.size_of(number) == mpy.size_of(index):
+                numbers[index] = number
+                free.discard(number)
                 break
     gaps: dict[int, list[int]] = {}
-    for place in sorted(free, reverse=True):
-        gaps.setdefault(mpy.size_of(place), []).append(place)
-    for index, place in enumerate(places):
-        if place < 0:
-            places[index] = gaps[mpy.size_of(index)].pop()
-    return places
+    for number in sorted(free, reverse=True):
+        gaps.setdefault(mpy.size_of(number), []).append(number)
+    for index, number in enumerate(numbers):
+        if number < 0:
+            numbers[index] = gaps[mpy.size_of(index)].pop()
+    return numbers
 
 
-def _moved(entries: Sequence[bytes], places: Sequence[int]) -> list[bytes]:
+def _moved(entries: Sequence[bytes], numbers: Sequence[int]) -> list[bytes]:
     moved = [b""] * len(entries)
-    for entry, place in zip(entries, places, strict=True):
-        moved[place] = entry
+    for entry, number in zip(entries, numbers, strict=True):
+        moved[number] = entry
     return moved
 
 

@@ -1,7 +1,7 @@
 """Reads MicroPython ROMFS images: what is in an image, without mounting it.
 
 A record is a kind and a length, both big-endian base-128 numbers, and its payload; folders hold records.
-Only what the image builder writes is read: folders, files with their data in place, padding.
+It reads only what the image builder writes: folders, files with their data in place, padding.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `Manifest` holds the few facts that differ from one manifest to the next; `encode` writes them in the one
 shape the profile allows and `decode` accepts no other. Only standard SUIT labels are used; that a payload
-is a patch is said in fetch-arguments (parameter 25), which the draft leaves to the implementation.
+is a patch is stated in fetch-arguments (parameter 25), which the draft leaves to the implementation.
 """
 
 from __future__ import annotations
@@ -204,10 +204,10 @@ def wrap_digest(sha256: bytes) -> bytes:
 
 
 def read_digest(data: Any, where: str) -> bytes:
-    """The SHA-256 in an encoded SUIT_Digest; `where` names its place in errors."""
+    """The SHA-256 in an encoded SUIT_Digest; `where` names it in errors."""
     value = _open(data, f"digest of the {where}")
     if not isinstance(value, list) or len(value) != 2 or not isinstance(value[1], bytes):
-        raise _bad(f"the {where} has a digest that is none")
+        raise _bad(f"the {where} has a malformed digest")
     if len(value[1]) != 32 or data != wrap_digest(value[1]):
         raise _bad(f"the {where} has a digest that is not SHA-256")
     return value[1]

@@ -142,12 +142,25 @@ def _sources(root: Path, commit: str | None) -> Iterator[Path]:
         )
     with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            tar.extractall(scratch, filter="data")
+            _unpack(tar, Path(scratch))
         native = root / "build" / "native"
         if native.is_dir():  # compiled from the sources by tools/native.py, not here
             (Path(scratch) / "build").mkdir()
             (Path(scratch) / "build" / "native").symlink_to(native.resolve())
         yield Path(scratch)
+
+
+def _unpack(tar: tarfile.TarFile, folder: Path) -> None:
+    """Unpack an archive of `git archive`; nothing of it may lead out of the folder."""
+    if hasattr(tarfile, "data_filter"):
+        tar.extractall(folder, filter="data")
+        return
+    # Python 3.11.0 to 3.11.3, such as Debian 12's, knows no filters.
+    for member in tar.getmembers():
+        path = Path(member.name)
+        if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
+            raise TidegateError(f"{member.name} in the repository is not a plain file", "Remove it from the sources")
+    tar.extractall(folder)
 
 
 class _Bases:

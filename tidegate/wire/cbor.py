@@ -161,7 +161,7 @@ def _encode(value: Any, out: bytearray) -> None:
         _head(6, value.tag, out)
         _encode(value.value, out)
     else:
-        raise TypeError(f"{type(value).__name__} has no place in our messages")
+        raise TypeError(f"{type(value).__name__} is not allowed in our messages")
 
 
 def _float(value: float) -> bytes:

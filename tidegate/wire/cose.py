@@ -37,7 +37,7 @@ def key_id(public: bytes) -> bytes:
 
 
 class Signer(NamedTuple):
-    """Somebody who signs: the raw public key, and what gives the 64 bytes of a signature by it."""
+    """A signer: its raw public key, and a function that makes its signatures of 64 bytes."""
 
     public: bytes
     sign: Callable[[bytes], bytes]
@@ -103,7 +103,7 @@ def sign1(
 ) -> bytes:
     """Sign `payload` with a 32-byte private seed or by a Signer; `headers` are protected ones beside the algorithm.
 
-    Returns the tagged COSE_Sign1; with `detached` it carries nil in the payload's place.
+    Returns the tagged COSE_Sign1; with `detached` it carries nil instead of the payload.
     """
     signer = signer_of(private)
     protected = cbor.dumps({HEADER_ALG: ALG_ED25519, **(headers or {})})

@@ -1,4 +1,4 @@
-"""What devices say, decoded: birth, state, report, result, alarm and telemetry (docs/wire.cddl).
+"""Decodes the messages of devices: birth, state, report, result, alarm and telemetry (docs/wire.cddl).
 
 Every function takes the bytes of one MQTT message and gives a plain dict with names for numbers, fit for
 JSON except that digests, nonces and counters are given as hex. A message that breaks the rules is
@@ -67,7 +67,7 @@ def result(data: bytes) -> dict[str, Any]:
 
 
 def alarm(data: bytes) -> dict[str, Any]:
-    """Something the device wants people to know: kind, reason, and how many alike it kept back."""
+    """An alarm for people: kind, reason, and how many like it were suppressed."""
     return _map(data, "alarm", _ALARM, required=frozenset({1, 2}))
 
 

@@ -1,4 +1,4 @@
-"""What the opcodes that every device brings along need, for those who only pass commands on.
+"""The roles that built-in opcodes require, for those who only relay commands.
 
 The devices' own table is firmware/lib/gate/commands/builtin_opcodes.py; tests/host/wire/test_opcodes.py compares. An
 opcode that is not here may be an application's: nobody but the device knows what it needs.

@@ -27,7 +27,7 @@ _NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 
 class Pack(NamedTuple):
-    """A pack and what it says of itself. `number` and `dropped` are None where it says nothing; `timed` is whether
+    """A pack and its facts. `number` and `dropped` are None if it states none; `timed` is whether
     every record has a time since 1970, so that no two packs are alike."""
 
     records: list[dict[str, Any]]
@@ -103,7 +103,7 @@ def _value(label: int, item: Any, base: dict[int, Any]) -> Any:
     if label == _V:
         return item + base[_BV]
     if label == _VB and not isinstance(item, bool):
-        raise _bad("has a boolean value that is none")
+        raise _bad("has a boolean value that is not a boolean")
     if label == _VD:
         if not isinstance(item, bytes):
             raise _bad("has a data value that is not bytes")

@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,8 @@ class LabBoard(RecordedConsole):
             self._reader = None
 
     @contextlib.contextmanager
-    def serial_port_free(self):
-        """For the time of a session with mpremote."""
+    def serial_port_free(self) -> Iterator[str]:
+        """Leaves the serial port to a session with mpremote."""
         self.unwatch()
         try:
             yield self.pty
@@ -68,7 +69,7 @@ class LabBoard(RecordedConsole):
             self.watch()
 
     def slots(self) -> dict[str, Any]:
-        """What boot.flash.status says over the serial port. The session stops the application for good."""
+        """The answer of boot.flash.status over the serial port. The session stops the application for good."""
         with self.serial_port_free() as port, Session(port) as session:
             session.run(loader_image.reach(BOARD))
             session.run("from boot import board, flash")

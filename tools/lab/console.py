@@ -1,4 +1,4 @@
-"""What a board printed, in a file."""
+"""Records what a board prints in a file."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class RecordedConsole:
 
     def wait_line(self, pattern: str, timeout_s: float, since: int = 0) -> re.Match[str]:
         """The first console line from number `since` on that `pattern` is found in. timeout_s: of a quiet machine."""
-        wanted = re.compile(pattern)
+        expected = re.compile(pattern)
         deadline = time.monotonic() + limit(timeout_s)
         while True:
             lines = self.lines[since:]
             for line in lines:
-                if found := wanted.search(line):
+                if found := expected.search(line):
                     return found
             if time.monotonic() > deadline:
                 seen = "\n  ".join(lines[-12:])

@@ -33,8 +33,8 @@ Show = Callable[[str], None]
 class Installation:
     """One installation in `folder`, which must not exist or be empty. Use it as a context manager.
 
-    show: told every command line that a user could type. broker: "embedded" or "mosquitto". target: the board that
-    releases are built for. tls: "" for none, "server" for TLS everywhere, "mutual" for gateways' certificates too.
+    show: called with every command line that a user could type. broker: "embedded" or "mosquitto". target: the board
+    that releases are built for. tls: "" for none, "server" for TLS everywhere, "mutual" for gateways' certificates too.
     uplink: what boards speak with the server, "mqtt", "coap" (they fetch payloads that way, too) or "both".
     root: the tree whose tools, server and sources are used. It may be an older one, and `root` may be set in between.
     """
@@ -139,7 +139,7 @@ class Installation:
         return self.folder / "keys" / f"{role}.jwk"
 
     def make_certificates(self) -> None:
-        """An authority and what it says of the server, under both names that it is reached by."""
+        """An authority, and a certificate of the server for both names that it is reached by."""
         self.tidegate("tls", "authority", "--dir", self.certificates)
         self.tidegate("tls", "server", "--dir", self.certificates, HOST_FROM_BOARD, "127.0.0.1")
 
@@ -303,7 +303,7 @@ class Installation:
             )  # fmt: skip
 
     def wait(self, what: str, check: Callable[[], Any], timeout_s: float) -> Any:
-        """Ask until `check` gives something true; a LabError says `what` did not come. timeout_s: if all is quiet."""
+        """Poll until `check` returns something true; a LabError says that `what` did not come."""
         deadline = time.monotonic() + limit(timeout_s)
         while not (found := check()):
             if time.monotonic() > deadline:

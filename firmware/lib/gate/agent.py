@@ -12,7 +12,6 @@ import cbor
 from gate import PROTOCOL, ConfigError, console, ondemand
 from gate.clock import Uptime, const, sleep_ms
 from gate.commands.queue import Commands
-from gate.device import Device
 from gate.files import SmallFiles
 from gate.reporting.alarms import Alarms
 from gate.reporting.log import Log
@@ -33,6 +32,28 @@ _QUIET_MS = const(200)
 _ANSWERED_QUIET_MS = const(2000)
 _QUIET_MOST_MS = const(130_000)  # longer than any command takes
 _FLUSH_S = const(5)
+_STACK_CALLS = const(24)
+
+# keys of a birth, docs/wire.cddl
+_PROTOCOL = const(1)
+_BOARD = const(2)
+_PRODUCT = const(3)
+_VERSION = const(4)
+_SEQUENCE = const(5)
+_DIGEST = const(6)
+_NONCE = const(7)
+_RESET_CAUSE = const(8)
+_TRIAL = const(9)
+_MICROPYTHON = const(10)
+_TRUST_VERSION = const(11)
+_DATA = const(12)
+_SETTINGS = const(13)
+_HARDWARE = const(14)
+
+# keys of a state, docs/wire.cddl
+_ONLINE = const(1)
+_LWM2M_STATE = const(2)
+_LWM2M_RESULT = const(3)
 
 
 def healthy():
@@ -42,23 +63,27 @@ def healthy():
 
 class Agent:
     """One boot of the agent. Its parts, for the functions of opcodes: boot (boot.api.Boot),
-    device, state (its small files), link, outbox, alarms, updater, data (or None), telemetry,
-    streams, commands, supervisor, uptime, release, log, tasks (name, task).
+    device (gate.device.Device), state (its small files), link, outbox, alarms, updater, data (or
+    None), telemetry, streams, commands, supervisor, uptime, release, log, tasks (name, task).
 
     settings: digest of what was set over the air; restart_wanted: some of it waits for a start.
     """
 
     def __init__(self, boot, streams=(), health=healthy, data=None):
-        """boot: what the loader hands to app.start. streams: telemetry.Stream each. health() ->
-        bool: whether the application does its work; a trial is confirmed only then. data:
+        """boot: what the loader hands to app.start. streams: gate.Stream each. health() -> bool:
+        whether the application does its work; a trial is confirmed only then. data:
         {name: function(path)} for data components (gate.update.data_offers); the function refuses
-        content by returning False or raising. Commands of its own: gate.commands.registry.
+        content by returning False or raising. Commands of its own: gate.opcode.
         """
         self.boot = boot
         self.streams = streams
+        self.uptime = Uptime()
         self.tasks = []
+        self.restart_wanted = False
         self._health = health
         self._takers = data or {}
+        self._nonce = boot.board.random(_NONCE_SIZE)
+        self._resetting = False
 
     def run(self):
         """Runs until the board is reset. Returns only if what was flashed beside the image is
@@ -67,16 +92,16 @@ class Agent:
         try:
             with ondemand.modules:
                 self._enrol()
-            with ondemand.modules:
-                self._compose()
+            self._compose()
         except ConfigError as error:
             console.error("%s", error)
             return
+        _overwrite_stack(_STACK_CALLS)
         gc.collect()
         try:
             asyncio.run(self._main())
         except Exception as error:
-            self._fell(error)
+            self._keep_crash(type(error).__name__, _at_fault(self.tasks, error))
             raise
 
     # ------------------------------------------------------------ composing
@@ -88,65 +113,57 @@ class Agent:
 
             Enrolment(self.boot).run()
 
-    def _compose(self):
-        from gate import identity as gate_identity
+    def _configure(self):
+        """Reads what was flashed, and what was set over the air. Only inside `with
+        ondemand.modules`. Returns (Config, SSLContext or None, Ring, seconds that packs wait in
+        RAM); raises ConfigError.
+        """
+        from gate import identity
         from gate.reporting import crash
-        from gate.settings import overrides
+        from gate.settings import overrides, stream_settings
         from gate.trust import storage
 
         boot, board = self.boot, self.boot.board
-        self.uptime = Uptime()
-        state = self.state = SmallFiles(board.folder + "/state", board.sync)
+        self.state = SmallFiles(board.folder + "/state", board.sync)
         self.log = Log(SmallFiles(board.folder + "/log"), self.uptime)
-        console.set_keeper(self.log.add)
-        config, self.settings = overrides.configure(board, state, self.streams)
-        self.restart_wanted = False
+        console.set_listener(self.log.add)
+        config, self.settings = overrides.configure(board, self.state, self.streams)
         console.set_level(config.log_level)
-        vendor = gate_identity.vendor_id(config.vendor)
-        identity = gate_identity.class_id(vendor, config.product, config.board)
-        feed = boot.watchdog.feed
-        device = self.device = Device(
-            board, feed, config.device, vendor, identity, config.payloads
-        )
-        device.hardware = gate_identity.hardware(board)
-        self.trust_version = storage.open(device).version
         self.trial_timeout_s = config.trial_timeout_s
         self.release = _read_release()
-        self._nonce = board.random(_NONCE_SIZE)
-        self._reboot = asyncio.Event()
-
-        handlers = {
-            "trust": lambda data: self._rotation.push(data),
-            "offer": lambda data: self.updater.offer(data),
-            "cmd": lambda data: self.commands.push(data),
-        }
+        self.device = identity.device(boot, config)
+        self.trust_version = storage.open(self.device).version
+        self._clock = getattr(board, "clock", None) if config.clock else None
+        self._crashed = crash.found(self)
         ssl = None
         if config.mqtt_tls or config.payloads_tls:
-            from gate.link.tls import context
+            from gate.link import tls
 
-            ssl = context(board)
-            device.https = ssl if config.payloads_tls else None
-        self.link = _link(config, board, handlers, ssl)
-        self.outbox = Outbox(self.link, state)
-        self._reporter = Reporter(self._nonce, self.outbox, self.link.refresh)
-        alarms = self.alarms = Alarms(self.outbox, self.uptime)
-        self.updater = Updater(boot, state, device, self._reporter, alarms, self._leave)
-        self.data = None
-        if self._takers:
-            from gate.update.data_offers import Data  # RAM is spent only where it is wanted
+            ssl = tls.context(board)
+            self.device.https = ssl if config.payloads_tls else None
+        stream_settings.tune(self.streams, config)
+        return (config, ssl) + stream_settings.store(config, board.folder, board.sync)
 
-            ondemand.modules.keep("gate.update.data_offers")
-
-            files = SmallFiles(board.folder + "/data")
-            self.data = Data(self._takers, files, device, self._reporter, alarms)
-            handlers.update(self.data.handlers())
-        self._clock = getattr(board, "clock", None) if config.clock else None
+    def _compose(self):
+        """Makes the parts, each from those before it. The link is imported outside of
+        ondemand.modules, so that what it needs stays.
+        """
+        with ondemand.modules:
+            config, ssl, ring, write_s = self._configure()
+        boot, device = self.boot, self.device
+        link = self.link = _link(config, boot.board, ssl)
+        outbox = self.outbox = Outbox(link, self.state)
+        alarms = self.alarms = Alarms(outbox, self.uptime)
+        self._reporter = Reporter(self._nonce, outbox, link.refresh)
+        self.updater = Updater(boot, self.state, device, self._reporter, alarms, self._leave)
+        self.data = self._data_components()
+        self._rotation = Rotation(device, alarms, self._trust_changed)
         commands = self.commands = Commands(
             self,
             device,
-            state,
-            self.link,
-            self.outbox,
+            self.state,
+            link,
+            outbox,
             alarms,
             self.uptime,
             self._nonce,
@@ -154,15 +171,23 @@ class Agent:
         )
         commands.now = self.now
         commands.give_up = self.give_up
-        if ssl:
-            commands.signed_at = self._know_time
+        commands.signed_at = self._know_time if ssl else None
         commands.answer_interrupted(boot.reset_cause)
-        self.telemetry = self._measure(config, alarms)
-        self._rotation = Rotation(device, alarms, self._trust_changed)
+        number = int.from_bytes(boot.board.random(4), "little") & 0x3FFFFFFF
+        self.telemetry = Telemetry(
+            device.id, self.streams, link, alarms, self.uptime, ring, number, write_s
+        )
         self.supervisor = Supervisor(boot.watchdog, self.log.poll, self._stuck)
-        self.link.introduce(self._birth, self._online)
+        handlers = {
+            "trust": self._rotation.push,
+            "offer": self.updater.offer,
+            "cmd": commands.push,
+        }
         if self.data:
+            handlers.update(self.data.handlers())
             self.data.open()
+        link.subscribe(handlers)
+        link.introduce(self._birth, self._online)
         console.info(
             "%s, %s %s, sequence %d, slot %s, started by %s",
             device.id,
@@ -172,49 +197,80 @@ class Agent:
             boot.slot,
             boot.reset_cause,
         )
-        self._crashed = crash.found(self)
 
-    def _measure(self, config, alarms):
-        from gate.settings import stream_settings
+    def _data_components(self):
+        """gate.update.data_offers.Data, or None for an application without data components, which
+        pays no RAM for them.
+        """
+        if not self._takers:
+            return None
+        from gate.update.data_offers import Data
 
-        board = self.boot.board
-        stream_settings.tune(self.streams, config)
-        store, write_s = stream_settings.store(config, board.folder, board.sync)
-        number = int.from_bytes(board.random(4), "little") & 0x3FFFFFFF
-        return Telemetry(
-            config.device, self.streams, self.link, alarms, self.uptime, store, number, write_s
-        )
+        files = SmallFiles(self.boot.board.folder + "/data")
+        return Data(self._takers, files, self.device, self._reporter, self.alarms)
 
-    def _know_time(self, seconds):
-        """What TLS can tell of the time. Called where modules are on demand."""
-        from gate.link import tls
-
-        tls.know_time(self.boot.board, seconds)
+    # ------------------------------------------------------------ what parts call
 
     def _birth(self):
         boot, release = self.boot, self.release
         birth = {
-            1: PROTOCOL,
-            2: boot.board.name,
-            3: release["product"],
-            4: release["version"],
-            5: boot.running.sequence,
-            6: boot.running.digest,
-            7: self._nonce,
-            8: boot.reset_cause,
-            9: boot.trial,
-            10: ".".join(str(part) for part in sys.implementation.version[:3]),
-            11: self.trust_version,
+            _PROTOCOL: PROTOCOL,
+            _BOARD: boot.board.name,
+            _PRODUCT: release["product"],
+            _VERSION: release["version"],
+            _SEQUENCE: boot.running.sequence,
+            _DIGEST: boot.running.digest,
+            _NONCE: self._nonce,
+            _RESET_CAUSE: boot.reset_cause,
+            _TRIAL: boot.trial,
+            _MICROPYTHON: ".".join(str(part) for part in sys.implementation.version[:3]),
+            _TRUST_VERSION: self.trust_version,
+            _HARDWARE: self.device.hardware,
         }
         if self.data:
-            birth[12] = self.data.held()
+            birth[_DATA] = self.data.held()
         if self.settings:
-            birth[13] = self.settings
-        birth[14] = self.device.hardware
+            birth[_SETTINGS] = self.settings
         return cbor.dumps(birth)
 
     def _online(self):
-        return cbor.dumps({1: True, 2: self._reporter.state, 3: self._reporter.result})
+        reporter = self._reporter
+        return cbor.dumps(
+            {_ONLINE: True, _LWM2M_STATE: reporter.state, _LWM2M_RESULT: reporter.result}
+        )
+
+    def _know_time(self, seconds):
+        """A command key signed at this time: TLS may use it. Called inside `with
+        ondemand.modules`.
+        """
+        from gate.link import tls
+
+        tls.know_time(self.boot.board, seconds)
+
+    def _trust_changed(self, version):
+        """Announces the new version; what the old keys signed must be verified again."""
+        self.trust_version = version
+        self.updater.trust_changed()
+        if self.data:
+            self.data.trust_changed()
+        self.link.refresh()
+
+    def now(self):
+        """Seconds since 1970, or None where the clock cannot be trusted."""
+        return self._clock() if self._clock else None
+
+    def reboot(self):
+        """Resets the board soon, once commands that came are answered and messages sent."""
+        if not self._resetting:
+            self._resetting = True
+            self._start("reboot", self._reset, _LIMIT_S)
+
+    def give_up(self, reason, task):
+        """Asks for a reset because it cannot go on like this, and reports why after it."""
+        self._keep_crash(reason, task)
+        self.reboot()
+
+    # ------------------------------------------------------------ crashes
 
     def _stuck(self, name, seconds):
         with ondemand.modules:
@@ -224,16 +280,8 @@ class Agent:
             crash.note(self.state, self.boot.running.sequence, why)
             crash.keep(self, "watchdog", name)
 
-    def _fell(self, error):
-        """An exception ends the agent, and the loader tells of it; what it cannot know is kept."""
-        self._keep_crash(type(error).__name__, _at_fault(self.tasks, error))
-
-    def give_up(self, reason, task):
-        """Asks for a reset because it cannot go on like this; what is known is told after it."""
-        self._keep_crash(reason, task)
-        self.reboot()
-
     def _keep_crash(self, reason, task):
+        """Stores what the loader cannot know of a crash."""
         gc.collect()
         try:
             with ondemand.modules:
@@ -243,7 +291,7 @@ class Agent:
         except Exception as more:
             print("tidegate: and then:", repr(more))
 
-    async def _tell_crash(self):
+    async def _report_crash(self):
         while not self.link.announced:
             await sleep_ms(1000)
         with ondemand.modules:
@@ -251,16 +299,8 @@ class Agent:
 
             try:
                 crash.tell(self)
-            except MemoryError:  # to tell of a crash must not be the next one
+            except MemoryError:  # reporting a crash must not be the next one
                 crash.forget(self.state)
-
-    def _trust_changed(self, version):
-        """Says so with a new birth; what the old keys signed is looked at again."""
-        self.trust_version = version
-        self.updater.trust_changed()
-        if self.data:
-            self.data.trust_changed()
-        self.link.refresh()
 
     # ------------------------------------------------------------ tasks
 
@@ -274,11 +314,10 @@ class Agent:
         self._start("commands", self.commands.run, _WORK_LIMIT_S)
         self._start("trust", self._rotation.run, _WORK_LIMIT_S)
         self._start("updater", self._update, _WORK_LIMIT_S)
-        self._start("reboot", self._wait_reboot, _LIMIT_S)
         if self.data:
             self._start("data", self.data.run, _WORK_LIMIT_S)
         if self._crashed:
-            self._start("crash", self._tell_crash())
+            self._start("crash", self._report_crash())
         await asyncio.gather(*[task for _, task in self.tasks])
 
     def _start(self, name, run, limit_s=None):
@@ -288,42 +327,32 @@ class Agent:
         self.tasks.append((name, asyncio.create_task(run)))
 
     async def _update(self, beat):
-        """First the end of the last update, then the next one."""
-        with ondemand.modules:
-            settled = await self._end_trial(beat)
+        """First the end of the last update, then the next one. The two coroutines take the same
+        place here: what a frame that lasts still held of the first, its modules included, would
+        never be freed.
+        """
+        settled = await self._end_trial(beat)
         await self.updater.run(beat, settled)
 
     async def _end_trial(self, beat):
         """Returns the digest of the image whose end was reported, or None."""
-        trial = self._trial()
-        settled = trial.report_outcome()
-        if self.boot.trial:
-            await trial.prove(self.link, self._health, self.trial_timeout_s, beat)
+        with ondemand.modules:
+            from gate.update.trial import Trial
+
+            trial = Trial(self.boot, self.state, self._reporter, self.alarms, self.outbox)
             settled = trial.report_outcome()
+            if self.boot.trial:
+                await trial.prove(self.link, self._health, self.trial_timeout_s, beat)
+                settled = trial.report_outcome()
         return settled
 
-    def _trial(self):
-        """Only inside `with ondemand.modules`."""
-        from gate.update.trial import Trial
-
-        return Trial(self.boot, self.state, self._reporter, self.alarms, self.outbox)
-
-    def now(self):
-        """Seconds since 1970, or None where the clock cannot be trusted."""
-        return self._clock() if self._clock else None
-
-    def reboot(self):
-        """Asks for a reset: soon, once commands that came are answered and messages sent."""
-        self._reboot.set()
-
-    async def _wait_reboot(self, beat):
-        await beat.wait(self._reboot)
+    async def _reset(self, beat):
         await self._leave(beat, _ANSWERED_QUIET_MS)
         self.boot.reset()
 
     async def _leave(self, beat, quiet_ms=_QUIET_MS):
-        """Finishes what a reset on purpose must not cost. Commands are among it: those that were
-        signed for this boot are void after it, so they are carried out before it.
+        """Finishes what the reset that follows would cost. Commands are among it: those that were
+        signed for this boot are void after it, so they are executed before it.
         """
         for _ in range(0, _QUIET_MOST_MS, quiet_ms):
             received = self.commands.received
@@ -336,18 +365,26 @@ class Agent:
         self.log.save()
 
 
-def _link(config, board, handlers, ssl):
+def _overwrite_stack(calls):
+    """Overwrites what earlier calls left on the C stack: the collector takes it for references,
+    and nothing else overwrites it while the event loop runs.
+    """
+    if calls:
+        _overwrite_stack(calls - 1)
+
+
+def _link(config, board, ssl):
     if config.uplink == "coap":
         from gate.link.coap import CoapLink
 
-        return CoapLink(config, board, handlers)
+        return CoapLink(config, board)
     if config.uplink == "both":
         from gate.link.fallback import EitherLink
 
-        return EitherLink(config, board, handlers, ssl)
+        return EitherLink(config, board, ssl)
     from gate.link.mqtt import Link
 
-    return Link(config, board, handlers, ssl)
+    return Link(config, board, ssl)
 
 
 def _at_fault(tasks, error):
@@ -361,7 +398,7 @@ def _at_fault(tasks, error):
 
 
 def _read_release():
-    """What the image says of itself: {"product", "version", ...}."""
+    """What the image says of itself: {"product", "version"}. Raises ConfigError."""
     try:
         with open(_RELEASE) as file:
             release = json.load(file)

@@ -1,5 +1,5 @@
-"""One plain line an event on the serial console, for the person with a cable; and whatever else
-wants to hear of them (gate.reporting.log).
+"""One plain line an event on the serial console, for the person with a cable. A listener gets
+each line, too (gate.reporting.log).
 """
 
 from gate.clock import const
@@ -10,7 +10,7 @@ DEBUG = const(2)
 LEVELS = ("error", "info", "debug")
 
 level = INFO
-keep = None  # function(level, text) that is told of each line, too
+listener = None  # function(level, text)
 
 
 def set_level(value):
@@ -18,28 +18,28 @@ def set_level(value):
     level = value
 
 
-def set_keeper(function):
-    global keep
-    keep = function
+def set_listener(function):
+    global listener
+    listener = function
 
 
 def error(text, *values):
-    _say(ERROR, text, values)
+    _write(ERROR, text, values)
 
 
 def info(text, *values):
     if level >= INFO:
-        _say(INFO, text, values)
+        _write(INFO, text, values)
 
 
 def debug(text, *values):
     if level >= DEBUG:
-        _say(DEBUG, text, values)
+        _write(DEBUG, text, values)
 
 
-def _say(kind, text, values):
+def _write(kind, text, values):
     if values:
         text = text % values
     print("tidegate: error:" if kind == ERROR else "tidegate:", text)
-    if keep:
-        keep(kind, text)
+    if listener:
+        listener(kind, text)

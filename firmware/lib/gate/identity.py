@@ -1,5 +1,5 @@
 """UUIDs of version 5 (RFC 9562 section 5.5): the vendor and class ids that SUIT conditions
-compare; and the print of the board itself.
+compare; and the fingerprint of the board itself.
 
 MicroPython's hashlib has SHA-1 only where TLS brings it, so the one block it takes is computed
 here.
@@ -23,6 +23,24 @@ def uuid5(namespace, name):
     return bytes(digest)
 
 
+def device(boot, config):
+    """The gate.device.Device of this board with this gate.settings.config.Config."""
+    from gate.device import Device  # not part of what the loader verifies with
+
+    board = boot.board
+    vendor = vendor_id(config.vendor)
+    found = Device(
+        board,
+        boot.watchdog.feed,
+        config.device,
+        vendor,
+        class_id(vendor, config.product, config.board),
+        config.payloads,
+    )
+    found.hardware = hardware(board)
+    return found
+
+
 def vendor_id(domain):
     return uuid5(NAMESPACE_DNS, domain)
 
@@ -32,7 +50,7 @@ def class_id(vendor, product, board):
 
 
 def hardware(board):
-    """The print of the board's unique id, 8 bytes, in its births: by it a copy is noticed."""
+    """Fingerprint of the board's unique id, 8 bytes, in its births: it shows copied devices."""
     return hashlib.sha256(b"tidegate hw" + board.unique_id()).digest()[:8]
 
 

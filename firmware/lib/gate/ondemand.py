@@ -1,4 +1,4 @@
-"""Modules that are wanted now and then: imported when there is work for them, let go of after it.
+"""Modules on demand: imported when there is work for them, let go of after it.
 
 At rest the board's RAM belongs to the link and to telemetry. What verifies, plans and installs
 runs a few seconds a month; its bytecode stays in ROM, but its names, functions and classes would
@@ -11,10 +11,11 @@ hold some 25 KiB of RAM all the time (docs/decisions/0012-modules-on-demand.md).
 import gc
 import sys
 
-# What is imported on demand: modules of these names, and all below them; with a dot at the end
-# only those below. What was loaded on entering stays, so a room's resident modules do. Nothing
-# that stays may hold an instance or an exception of what goes. Native modules (_ed25519, _bspatch)
-# are not here: MicroPython never frees their memory, so each further import would cost it again.
+# Modules of these names, and all below them; with a dot at the end only those below. A module that
+# was loaded on entering stays, so the resident modules of a room do, and the link with what it
+# imports. Nothing that stays may hold an instance or an exception of what goes. Native modules
+# (_ed25519, _bspatch) are not here: MicroPython never frees their memory, so each further import
+# would cost it again.
 _ON_DEMAND = (  # one text: as a tuple the names themselves would be in RAM
     "gate.commands. gate.enrolment gate.identity gate.link.tls gate.reporting.crash gate.settings "
     "gate.telemetry.calibration gate.telemetry.ring_recovery gate.trust. gate.update. "
@@ -28,11 +29,6 @@ class _Modules:
     def __init__(self):
         self._users = 0
         self._before = None
-        self._resident = ()
-
-    def keep(self, name):
-        """From now on the module or package `name` stays: something resident stands on it."""
-        self._resident += (name,)
 
     def __enter__(self):
         if not self._users:
@@ -44,16 +40,15 @@ class _Modules:
         self._users -= 1
         if self._users:
             return
-        stay = self._before + _loaded(self._resident)
         for name in _loaded(_ON_DEMAND.split()):
-            if name not in stay:
+            if name not in self._before:
                 _forget(name)
         gc.collect()
 
 
-def _loaded(wanted):
-    """Names of loaded modules that are, or are below, one of `wanted`."""
-    return [name for name in sys.modules if any(_covers(entry, name) for entry in wanted)]
+def _loaded(entries):
+    """Names of the loaded modules that an entry covers."""
+    return [name for name in sys.modules if any(_covers(entry, name) for entry in entries)]
 
 
 def _covers(entry, name):

@@ -71,6 +71,13 @@ def libraries() -> Files:
     return {name: path for name, path in modules(ROOT / "firmware/lib").items() if name.partition(".")[0] != "gate"}
 
 
+def server_rules() -> Files:
+    """The server's modules below its presentation."""
+    floors = SERVER.floors[: next(at for at, names in enumerate(SERVER.floors) if "api" in names)]
+    rules = {room for names in floors for room in names}
+    return {name: path for name, path in SERVER.files().items() if top_room(name) in rules}
+
+
 def board(name: str) -> Callable[[], Files]:
     """The loader as it is flashed for a board: with its board.py, and what boards/common has for it."""
     return lambda: {
@@ -119,6 +126,7 @@ SERVER = Contract(
     ),
     DEVICE_PACKAGES,
 )
+RULES = Contract("server rules", server_rules, never=frozenset({"flask", "werkzeug"}))
 GATE = Contract(
     "agent",
     python("firmware/lib/gate", "gate"),
@@ -163,7 +171,7 @@ BOARDS = tuple(
     )
     for path in sorted((ROOT / "boards").glob("*/board.py"))
 )
-CONTRACTS = (HOST, SERVER, GATE, LIBRARIES, LOADER, DEVICE, TOOLS, *BOARDS)
+CONTRACTS = (HOST, SERVER, RULES, GATE, LIBRARIES, LOADER, DEVICE, TOOLS, *BOARDS)
 
 
 # ---------------------------------------------------------------- the C port

@@ -78,18 +78,16 @@ def test_a_name_covers_what_is_below_it():
     true(not ondemand._covers("ssl", "sslx"))
 
 
-def test_what_is_resident_by_decision_stays():
+def test_what_was_imported_outside_stays():
     try:
-        with ondemand.modules:
-            import sha512
+        import sha512
 
-            ondemand.modules.keep("sha512")
-            with ondemand.modules:
-                import cose
-        true(sys.modules["sha512"] is sha512 and "cose" not in sys.modules)
-        del cose
+        with ondemand.modules, ondemand.modules:
+            import cose
+            import sha512 as again
+        true(sys.modules["sha512"] is sha512 is again and "cose" not in sys.modules)
+        del cose, again
     finally:
-        ondemand.modules._resident = ()
         with ondemand.modules:
             ondemand.modules._before = []
     true("sha512" not in sys.modules)

@@ -23,7 +23,7 @@ import fuzz_targets  # noqa: E402
 import sim_commands  # noqa: E402
 from fake_device import Signed  # noqa: E402
 from gate.trust import store as trust_store  # noqa: E402
-from gate.trust.verify_rotation import judge  # noqa: E402
+from gate.trust import verify_rotation  # noqa: E402
 from gate.update import suit_envelope  # noqa: E402
 from gate.update.failures import Failure  # noqa: E402
 from gate.update.plan import Plan  # noqa: E402
@@ -91,7 +91,7 @@ class Judge:
 
     def update(self, data):
         try:
-            new, _ = judge(data, self._rooted, fuzz_targets.feed)
+            new, _ = verify_rotation.verify(data, self._rooted, fuzz_targets.feed)
         except trust_store.Untrusted as error:
             return "refused " + error.reason
         return "taken %d" % new.version

@@ -19,7 +19,7 @@ import sim_commands
 from bspatch import adaptive, plain
 from check import vectors
 from gate.trust import store as trust_store
-from gate.trust.verify_rotation import judge
+from gate.trust import verify_rotation
 from gate.update import suit_envelope
 from gate.update.failures import Failure
 from gate.update.plan import Plan
@@ -187,12 +187,12 @@ class TrustUpdate(Target):
             if step["verdict"] == "accept":
                 store = trust_store.parse(unhexlify(entry["store"]))
                 update = unhexlify(step["update"])
-                self.seeds.append((update, (store, judge(update, store, feed)[1])))
+                self.seeds.append((update, (store, verify_rotation.verify(update, store, feed)[1])))
 
     def judge(self, data, known, seed):
         store, payload = known
         try:
-            new, encoded = judge(data, store, feed)
+            new, encoded = verify_rotation.verify(data, store, feed)
         except trust_store.Untrusted as error:
             need(error.reason and error.detail, "a refusal without words")
             return False

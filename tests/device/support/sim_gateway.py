@@ -25,7 +25,9 @@ async def _sleep_ms(ms):
     await asyncio.sleep(0)
 
 
-# Before anything of the agent is imported: it takes its clock from here.
+# Before anything of the agent is imported: it takes its clock from here, and would else wait for real.
+if "gate.clock" in sys.modules:
+    raise ImportError("import sim_gateway before anything of gate")
 aiotcp.ticks_ms = lambda: _now[0]
 aiotcp.ticks_diff = lambda later, earlier: later - earlier
 aiotcp.sleep_ms = _sleep_ms
@@ -279,9 +281,11 @@ class World:
 class _Link:
     """The connection, as gate.link.mqtt.Link."""
 
-    def __init__(self, world, config, board, handlers, ssl=None):
+    def __init__(self, world, config, board, ssl=None):
+        if ondemand.modules._users:
+            raise AssertionError("what a link imports must stay, so it is made outside of ondemand.modules")
         self._world = world
-        self._handlers = handlers
+        self._handlers = {}
         self.announced = False
         self.sessions = 0
         world.link = self
@@ -292,6 +296,9 @@ class _Link:
     @property
     def connected(self):
         return self.announced and self._world.online
+
+    def subscribe(self, handlers):
+        self._handlers = handlers
 
     def introduce(self, birth, state):
         self._birth, self._state = birth, state

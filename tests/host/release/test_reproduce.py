@@ -124,7 +124,7 @@ def test_the_first_file_that_differs_is_named(cli, repository, tmp_path, monkeyp
     build(repository, tmp_path / "1", "1.0.0", 1)
     changes = {
         "/app/__init__.mpy differs from byte": lambda: write_app(repository, "two"),
-        "/lib/cbor/__init__.mpy is in the release and not": lambda: (
+        "/lib/cbor/__init__.mpy is in the release, but the sources do not": lambda: (
             repository / "firmware/lib/cbor/__init__.py"
         ).unlink(),
         "/app/aaa.mpy is missing in the release": lambda: (repository / "firmware/app/aaa.py").write_text("x = 1\n"),
@@ -150,7 +150,29 @@ def test_a_release_with_something_added_is_found_out(cli, repository, tmp_path, 
     index["commit"] = good["commit"]
     (tmp_path / "bad" / "release.json").write_text(json.dumps(index))
     done = cli("release", "reproduce", tmp_path / "bad")
-    assert done.exit_code == 1 and "/app/backdoor.mpy is in the release and not in what the sources make" in done.stderr
+    assert done.exit_code == 1 and "/app/backdoor.mpy is in the release, but the sources do not make it" in done.stderr
+
+
+def test_a_python_whose_tarfile_knows_no_filters(cli, repository, tmp_path, monkeypatch):
+    """Debian 12's own, 3.11.2: releases are reproduced there too, and links in the sources are refused."""
+    monkeypatch.chdir(repository)
+    monkeypatch.delattr("tarfile.data_filter", raising=False)
+    build(repository, tmp_path / "1", "1.0.0", 1)
+    done = cli("release", "reproduce", tmp_path / "1")
+    assert done.exit_code == 0, done.stderr
+    (repository / "firmware" / "app" / "away.py").symlink_to("/etc/passwd")
+    git(repository, "add", "--all")
+    git(repository, "commit", "-m", "a link")
+    index = json.loads((tmp_path / "1" / "release.json").read_text())
+    index["commit"] = git_head(repository)
+    (tmp_path / "1" / "release.json").write_text(json.dumps(index))
+    done = cli("release", "reproduce", tmp_path / "1")
+    assert done.exit_code == 1 and "firmware/app/away.py in the repository is not a plain file" in done.stderr
+
+
+def git_head(repository):
+    command = ["git", "-C", str(repository), "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_what_is_missing_is_named(cli, repository, tmp_path, monkeypatch):

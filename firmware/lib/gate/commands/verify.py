@@ -51,7 +51,7 @@ def verify(data, keys, feed, device, nonce, counters, now=None):
     its keys may only read, opcode, arguments, when it was signed in seconds since 1970); raises
     Refusal.
 
-    keys: gate.trust.storage.KeySource; feed(): called before each verification; counters: {kid:
+    keys: gate.trust.storage.Storage; feed(): called before each verification; counters: {kid:
     highest counter used}; now: seconds since 1970, None where the clock cannot be trusted.
     """
     cti = None
@@ -138,8 +138,8 @@ def _check_claims(claims):
         good = (
             len(claims) == len(_REQUIRED) + (_NONCE in claims)
             and isinstance(claims[_AUD], str)
-            and _is_uint(claims[_EXP])
-            and _is_uint(claims[_IAT])
+            and store.is_uint(claims[_EXP])
+            and store.is_uint(claims[_IAT])
             and 0 <= claims[_EXP] - claims[_IAT] <= _MAX_LIFETIME
             and isinstance(cti, bytes)
             and len(cti) == 8
@@ -171,7 +171,3 @@ def _claimed_cti(data):
         return cti if isinstance(cti, bytes) and len(cti) == 8 else None
     except (ValueError, TypeError, KeyError, IndexError, cose.CoseError):
         return None
-
-
-def _is_uint(value):
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -1,5 +1,5 @@
-"""A claim, and the messages under its secret: what a board asks with it, and which answers it
-believes (enrol-request and enrol-answer in docs/wire.cddl). Nothing here reads or writes a file.
+"""A claim, and the messages under its secret: enrol-request and enrol-answer in docs/wire.cddl.
+Nothing here reads or writes a file.
 """
 
 from binascii import a2b_base64
@@ -7,16 +7,47 @@ from hashlib import sha256
 
 import cbor
 
+from gate import PROTOCOL
 from gate.clock import const
 from gate.link.coap_mac import hmac
 
-_ASKS = "application/vnd.tidegate.enrol+cbor"
-_TELLS = "application/vnd.tidegate.enrolled+cbor"
+_REQUEST_TYPE = "application/vnd.tidegate.enrol+cbor"
+_ANSWER_TYPE = "application/vnd.tidegate.enrolled+cbor"
 _FOR_MQTT = b"tidegate mqtt password 1"
 _FOR_COAP = b"tidegate coap key 1"
 _ED25519 = const(-19)
 _HMAC_256 = const(5)
 _MAC0 = const(17)
+
+# header parameters of COSE
+_ALG = const(1)
+_KID = const(4)
+_TYP = const(16)
+
+# a COSE_Key
+_KTY = const(1)
+_CRV = const(-1)
+_X = const(-2)
+_OKP = const(1)
+_CRV_ED25519 = const(6)
+
+# keys of enrol-facts, docs/wire.cddl
+_PROTOCOL = const(1)
+_KEY = const(2)
+_CLAIM_ID = const(3)
+_BOARD = const(4)
+_PRODUCT = const(5)
+_HARDWARE = const(6)
+_REQUEST_NONCE = const(7)
+_TRUST = const(8)
+
+# keys of enrolled, docs/wire.cddl
+_DEVICE = const(1)
+_SALT = const(2)
+_NONCE = const(3)
+_GROUP = const(4)
+_TRUST_STORE = const(5)
+
 _SIGN1 = const(18)
 _SIZE = const(98)  # characters of a claim
 _MAX_ANSWER = const(1536)
@@ -24,16 +55,28 @@ _DEVICE_CHARS = "abcdefghijklmnopqrstuvwxyz0123456789-"
 
 
 class Refused(Exception):
-    """The server does not take the claim, or its answer is not for us; the text says why."""
+    """The server rejects the claim, or its answer is not valid; the text says why."""
+
+
+class Enrolled:
+    """What the server answers. device: the board's id from now on; salt: of its credentials, 16
+    bytes; group: its name; trust: the encoded trust store, if one was requested, or None.
+    """
+
+    def __init__(self, device, salt, group, trust):
+        self.device = device
+        self.salt = salt
+        self.group = group
+        self.trust = trust
 
 
 class Claim:
-    """One claim. id: 8 bytes; name: the same in hex; trust: how the trust store that may be taken
-    begins, hashed, 16 bytes.
+    """One claim. id: 8 bytes; name: the same in hex; trust: first 16 bytes of the SHA-256 of the
+    trust store that may be accepted.
     """
 
     def __init__(self, text):
-        """Raises ValueError for a text that is none."""
+        """Raises ValueError for a text that is not a claim."""
         text = text.strip()
         if len(text) != _SIZE or text[:5] != "tgc1_" or text[21] != "_" or text[65] != "_":
             raise ValueError
@@ -44,46 +87,53 @@ class Claim:
         if len(self._secret) != 32:
             raise ValueError
 
-    def request(self, key, board, product, hardware, nonce, wanted):
-        """What the board asks, bytes. key: its ed25519.sign.Key; hardware: print of the board, 8
-        bytes; nonce: 16; wanted: the claim's trust, or None for a board that has a trust store.
+    def request(self, key, board, product, hardware, nonce, trust):
+        """The enrol-request, bytes. key: the board's ed25519.sign.Key; hardware: its fingerprint,
+        8 bytes; nonce: 16 bytes; trust: the claim's, None for a board that has a trust store.
         """
-        shown = {1: 1, -1: 6, -2: key.public}
-        facts = {1: 1, 2: shown, 3: self.id, 4: board, 5: product, 6: hardware, 7: nonce}
-        if wanted is not None:
-            facts[8] = wanted
-        protected = cbor.dumps({1: _ED25519, 16: _ASKS})
+        cose_key = {_KTY: _OKP, _CRV: _CRV_ED25519, _X: key.public}
+        facts = {
+            _PROTOCOL: PROTOCOL,
+            _KEY: cose_key,
+            _CLAIM_ID: self.id,
+            _BOARD: board,
+            _PRODUCT: product,
+            _HARDWARE: hardware,
+            _REQUEST_NONCE: nonce,
+        }
+        if trust is not None:
+            facts[_TRUST] = trust
+        protected = cbor.dumps({_ALG: _ED25519, _TYP: _REQUEST_TYPE})
         payload = cbor.dumps(facts)
         signature = key.sign(cbor.dumps(("Signature1", protected, b"", payload)))
-        kid = sha256(cbor.dumps(shown)).digest()[:8]
-        proof = cbor.dumps(cbor.Tag(_SIGN1, (protected, {4: kid}, payload, signature)))
-        protected = cbor.dumps({1: _HMAC_256, 16: _ASKS})
+        kid = sha256(cbor.dumps(cose_key)).digest()[:8]
+        proof = cbor.dumps(cbor.Tag(_SIGN1, (protected, {_KID: kid}, payload, signature)))
+        protected = cbor.dumps({_ALG: _HMAC_256, _TYP: _REQUEST_TYPE})
         mac = self._mac(protected, proof)
-        return cbor.dumps(cbor.Tag(_MAC0, (protected, {4: self.id}, proof, mac)))
+        return cbor.dumps(cbor.Tag(_MAC0, (protected, {_KID: self.id}, proof, mac)))
 
-    def open(self, answer, nonce, wanted):
-        """The map that the server tells (enrolled); with the trust store, if it is wanted, under
-        5. Raises Refused.
+    def open(self, answer, nonce, trust):
+        """Returns the Enrolled in a verified answer (bytes). trust: as in `request`; without it a
+        trust store in the answer is ignored. Raises Refused.
         """
         try:
-            told = self._verified(answer, nonce)
+            enrolled = self._verified(answer, nonce)
         except (ValueError, TypeError, KeyError):
             raise Refused("the answer is not by the server that made the claim")
-        if wanted is None:
-            told.pop(5, None)
-            return told
-        store = told.get(5)
-        if not isinstance(store, bytes) or sha256(store).digest()[:16] != wanted:
+        store = enrolled.pop(_TRUST_STORE, None)
+        if trust is None:
+            store = None
+        elif not isinstance(store, bytes) or sha256(store).digest()[:16] != trust:
             raise Refused("the server gave another trust store than the claim names")
-        return told
+        return Enrolled(enrolled[_DEVICE], enrolled[_SALT], enrolled[_GROUP], store)
 
     def password(self, salt):
         """The device's password at the broker."""
-        return _hex(hmac(self._secret, _FOR_MQTT + salt)[:24])
+        return hmac(self._secret, _FOR_MQTT + salt)[:24].hex()
 
     def coap_key(self, salt):
         """The device's CoAP key, in hex."""
-        return _hex(hmac(self._secret, _FOR_COAP + salt))
+        return hmac(self._secret, _FOR_COAP + salt).hex()
 
     def _verified(self, answer, nonce):
         item = cbor.loads(answer, _MAX_ANSWER)
@@ -92,34 +142,30 @@ class Claim:
         protected, unprotected, payload, mac = item.value
         if not _same(mac, self._mac(protected, payload)):
             raise ValueError
-        if protected != cbor.dumps({1: _HMAC_256, 16: _TELLS}) or unprotected:
+        if protected != cbor.dumps({_ALG: _HMAC_256, _TYP: _ANSWER_TYPE}) or unprotected:
             raise ValueError
-        told = cbor.loads(payload, _MAX_ANSWER)
-        if not isinstance(told, dict) or told[3] != nonce:
+        enrolled = cbor.loads(payload, _MAX_ANSWER)
+        if not isinstance(enrolled, dict) or enrolled[_NONCE] != nonce:
             raise ValueError
-        device, salt, group = told[1], told[2], told[4]
+        device, salt, group = enrolled[_DEVICE], enrolled[_SALT], enrolled[_GROUP]
         if len(salt) != 16 or not isinstance(salt, bytes) or not isinstance(group, str):
             raise ValueError
         if not 0 < len(device) <= 32 or any(char not in _DEVICE_CHARS for char in device):
             raise ValueError
-        return told
+        return enrolled
 
     def _mac(self, protected, payload):
         return hmac(self._secret, cbor.dumps(("MAC0", protected, b"", payload)))
 
 
 def _same(one, other):
-    """Whether these bytes are equal; takes as long wherever they differ."""
+    """Whether these bytes are equal, compared in constant time."""
     if len(one) != len(other):
         return False
     differing = 0
     for a, b in zip(one, other):
         differing |= a ^ b
     return not differing
-
-
-def _hex(data):
-    return "".join("%02x" % byte for byte in data)
 
 
 def _unhex(text):

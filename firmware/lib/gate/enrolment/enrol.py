@@ -1,9 +1,9 @@
-"""How a board with a claim becomes a device: it makes a key of its own, shows key and claim to the
-server, and keeps what it is told (docs/enrolment.md). Once in a board's life; imported on demand.
+"""Turns a board with a claim into a device: makes its key, sends key and claim to the server, and
+stores the answer (docs/enrolment.md). Once in a board's life; imported on demand.
 
-The claim's secret and the private key never leave the board. What is kept goes into one file after
-the other, each replaced as a whole, credentials.json last: with it the board is a device, without
-it it asks again, with the same key, and is answered the same.
+The claim's secret and the private key never leave the board. The answer is stored in one file
+after the other, each replaced as a whole, credentials.json last: with it the board is a device;
+without it, it sends the request again, with the same key, and gets the same answer.
 """
 
 import asyncio
@@ -44,39 +44,41 @@ class Enrolment:
         self._files = SmallFiles(boot.board.folder, boot.board.sync)
 
     def run(self):
-        """Returns when there is nothing to do (any more) that cannot wait; a board that became a
-        device is reset. Raises ConfigError.
+        """Returns when there is nothing to do, or nothing that cannot wait; resets a board that
+        has become a device. Raises ConfigError.
         """
         try:
             claim = Claim((self._files.read(CLAIM) or b"").decode())
         except (ValueError, UnicodeError):
-            console.error("%s is no claim; put it on the board again", self._files.path(CLAIM))
+            console.error(
+                "%s is not a valid claim; put it on the board again", self._files.path(CLAIM)
+            )
             return
         old = self._credentials()
         if old is not None and old.get("claim") == claim.name:
-            self._files.remove(CLAIM)  # the power went between this and the credentials
+            self._files.remove(CLAIM)  # the power was cut after the credentials were stored
             return
         from gate.settings.config import Config
 
         config = Config(self._board.folder, self._board.name, secrets=False)
         console.set_level(config.log_level)
         if config.enrol[0] == "coap":
-            raise ConfigError("config.json: enrol is missing: claims are shown over http or https")
-        told = asyncio.run(self._ask(claim, config, old is not None))
-        if told is None:
+            raise ConfigError("config.json: enrol is missing: enrolment needs http or https")
+        enrolled = asyncio.run(self._send(claim, config, old is not None))
+        if enrolled is None:
             return
         try:
-            self._keep(claim, told)
+            self._store(claim, enrolled)
         except OSError as error:
-            raise ConfigError("what the server told cannot be kept: %r; free some space" % error)
-        console.info("enrolled as %s, group %s; starting anew", told[1], told[4])
+            raise ConfigError("the server's answer cannot be stored: %r; free some space" % error)
+        console.info("enrolled as %s, group %s; starting anew", enrolled.device, enrolled.group)
         self._boot.release_attempt()
         self._boot.reset()
 
-    # ------------------------------------------------------------ asking
+    # ------------------------------------------------------------ sending
 
-    async def _ask(self, claim, config, may_give_up):
-        """What the server tells, a map; None once it is time to go on with what there is."""
+    async def _send(self, claim, config, may_give_up):
+        """The Enrolled that the server answers; None to go on with the credentials there are."""
         feeding = asyncio.create_task(self._feed())
         try:
             return await self._attempts(claim, config, may_give_up)
@@ -108,14 +110,14 @@ class Enrolment:
                 console.info("enrolment: %s; again in %d s", error, pause)
                 if may_give_up and attempt == _PATIENCE:
                     return None
-            # A fleet that lost its power together must not ask together.
+            # A fleet that lost its power together must not send together.
             await sleep_ms(pause * 1000 + self._board.random(1)[0] * pause * 2)
             pause = min(2 * pause, _PAUSE_MOST_S)
 
     async def _attempt(self, claim, config, ssl, buf):
         nonce = self._board.random(16)
-        wanted = None if self._has_trust(claim) else claim.trust
-        body = _quietly(lambda: self._request(claim, config, nonce, wanted))
+        trust = None if self._has_trust(claim) else claim.trust
+        body = _quietly(lambda: self._request(claim, config, nonce, trust))
         _, host, port, path = config.enrol
         status, answer = await post(
             host, port, path + "api/v1/enrol", _KIND, body, buf, _ANSWER_S, ssl
@@ -124,14 +126,14 @@ class Enrolment:
             raise HttpError(status, _why(answer))
         if status != 200:
             raise Refused(_why(answer))
-        return claim.open(bytes(answer), nonce, wanted)
+        return claim.open(bytes(answer), nonce, trust)
 
-    def _request(self, claim, config, nonce, wanted):
+    def _request(self, claim, config, nonce, trust):
         from ed25519.sign import Key
 
         key = Key(self._seed(), self._boot.watchdog.feed)
         hardware = identity.hardware(self._board)
-        return claim.request(key, config.board, config.product, hardware, nonce, wanted)
+        return claim.request(key, config.board, config.product, hardware, nonce, trust)
 
     def _seed(self):
         """The board's own private key; made the first time."""
@@ -162,24 +164,23 @@ class Enrolment:
             self._boot.watchdog.feed()
             await sleep_ms(1000)
 
-    # ------------------------------------------------------------ keeping
+    # ------------------------------------------------------------ storing
 
-    def _keep(self, claim, told):
-        device, salt = told[1], told[2]
-        if 5 in told:
-            self._files.write(_TRUST, told[5])
+    def _store(self, claim, enrolled):
+        if enrolled.trust is not None:
+            self._files.write(_TRUST, enrolled.trust)
         credentials = {
-            "device": device,
-            "user": device,
-            "password": claim.password(salt),
-            "coap_key": claim.coap_key(salt),
+            "device": enrolled.device,
+            "user": enrolled.device,
+            "password": claim.password(enrolled.salt),
+            "coap_key": claim.coap_key(enrolled.salt),
             "claim": claim.name,
         }
         self._files.write(_CREDENTIALS, json.dumps(credentials).encode())
         self._files.remove(CLAIM)
 
     def _credentials(self):
-        """What is in credentials.json; None if nothing is that could be used."""
+        """The object in credentials.json; None if it is missing or not valid."""
         try:
             found = json.loads(self._files.read(_CREDENTIALS) or b"")
         except ValueError:
@@ -188,17 +189,17 @@ class Enrolment:
 
 
 def _why(answer):
-    """What a server says in application/problem+json: for people, so no more than printable."""
+    """The text of an application/problem+json answer, for people: printable characters only."""
     try:
         found = json.loads(bytes(answer))
-        text = ". ".join((found["detail"], found["remedy"]))  # refuses what is no text
+        text = ". ".join((found["detail"], found["remedy"]))  # raises for what is not text
     except (ValueError, KeyError, TypeError, MemoryError, RuntimeError):  # it may be nested deep
         return "no reason was given"
     return "".join(char if 32 <= ord(char) < 127 else "?" for char in text[:240])
 
 
 def _quietly(work):
-    """work(): big numbers leave much garbage, no reason to collect every few kilobytes."""
+    """work(), without collecting every few kilobytes: big numbers leave only garbage."""
     if not hasattr(gc, "threshold"):
         return work()
     usual = gc.threshold()

@@ -1,9 +1,8 @@
-"""The device's one connection when it is CoAP (docs/coap-uplink.md): what gate.link.mqtt is for
-MQTT, with the same methods.
+"""The device's connection when it is CoAP (docs/coap-uplink.md), with the methods of
+gate.link.mqtt.
 
-There is no connection as such. There is a session with the server, which lasts over silence and
-changed addresses until the server wants another one; `connected` says that the last message was
-answered.
+CoAP has no connection. It has a session with the server, which outlives silence and changed
+addresses until the server asks for another; `connected` says that the last message was answered.
 """
 
 import asyncio
@@ -28,13 +27,11 @@ _ALIVE_S = const(300)  # between two signs of life; the server waits for 900 s
 class CoapLink:
     """announced: the server has this boot's birth; sessions: how many were begun."""
 
-    def __init__(self, config, board, handlers):
-        """handlers: {name below down/: function(bytes)}, called for each message that comes; must
-        be quick.
-        """
+    def __init__(self, config, board):
+        """config: gate.settings.config.Config."""
         self._base = "tg/%s/" % config.device
         self._key = config.coap_key
-        self._handlers = handlers
+        self._handlers = {}
         self._board = board
         self._birth = None
         self._state = None
@@ -49,19 +46,29 @@ class CoapLink:
         self.connected = False
         self.sessions = 0
 
+    def facts(self):
+        """The session, for the opcode mqtt."""
+        return {"coap": {"connected": self.connected, "sessions": self.sessions}}
+
+    def subscribe(self, handlers):
+        """handlers: {name below down/: function(bytes)}, called for each message that comes; must
+        be quick. Call it before run().
+        """
+        self._handlers = handlers
+
     def introduce(self, birth, state):
-        """What is said when a session begins. birth(), state() -> bytes."""
+        """birth(), state() -> bytes: sent when a session begins."""
         self._birth = birth
         self._state = state
 
     def refresh(self):
-        """State and birth have changed: says them again, if there is a connection."""
+        """Sends state and birth, which have changed, again if there is a connection."""
         if self.announced:
             self._joined.set()
 
     async def publish(self, topic, payload, qos=0, retain=False, timeout_s=None):
-        """POSTs under the device's up/; raises LinkError. What is malformed in the server's eyes
-        is not sent again.
+        """POSTs under the device's up/; raises LinkError. A message that the server calls
+        malformed is logged and not sent again.
         """
         if not self._session:
             raise LinkError("no session")
@@ -87,7 +94,7 @@ class CoapLink:
             self._unanswered = [entry for entry in self._unanswered if entry[1] != counter]
 
     async def round_trip(self):
-        """Returns when the server has answered to something of this session; raises LinkError."""
+        """Returns when the server has answered a message of this session; raises LinkError."""
         await self.publish("state", self._state())
 
     async def run(self):
@@ -126,7 +133,7 @@ class CoapLink:
         self.connected = False
 
     async def announce(self, beat):
-        """The task that says birth and state when a session begins."""
+        """The task that sends birth and state when a session begins."""
         while True:
             await beat.wait(self._joined)
             try:
@@ -164,7 +171,7 @@ class CoapLink:
         self.sessions += 1
 
     def _failed(self, error, session):
-        """A message under `session` came to nothing; another session, or another attempt later."""
+        """A message under `session` failed: begins another session, or tries again later."""
         if session is not self._session:
             return
         if error.echo:

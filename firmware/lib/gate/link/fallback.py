@@ -1,7 +1,7 @@
-"""Two ways to the server: MQTT, and CoAP for as long as the broker is away. The same methods as
-gate.link.mqtt has.
+"""Two connections to the server: MQTT, and CoAP while the broker is away. It has the methods of
+gate.link.mqtt.
 
-One at a time: what comes down would come twice, and a command is carried out once.
+Only one is used at a time: messages would come down twice otherwise.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ _FAREWELL_S = const(5)  # CoAP goes on so long, for what the server had sent tha
 class EitherLink:
     """See gate.link.mqtt.Link. first, second: the Link and the CoapLink."""
 
-    def __init__(self, config, board, handlers, ssl=None):
-        self.first = Link(config, board, handlers, ssl)
-        self.second = CoapLink(config, board, handlers)
+    def __init__(self, config, board, ssl=None):
+        self.first = Link(config, board, ssl)
+        self.second = CoapLink(config, board)
 
     @property
     def connected(self):
@@ -33,6 +33,15 @@ class EitherLink:
     @property
     def sessions(self):
         return self.first.sessions + self.second.sessions
+
+    def facts(self):
+        facts = self.first.facts()
+        facts.update(self.second.facts())
+        return facts
+
+    def subscribe(self, handlers):
+        self.first.subscribe(handlers)
+        self.second.subscribe(handlers)
 
     def introduce(self, birth, state):
         self.first.introduce(birth, state)

@@ -1,5 +1,5 @@
-"""The device's one connection: brings the network up, says who it is, and passes on what comes
-down.
+"""The device's connection when it is MQTT: brings the network up, publishes birth and state, and
+passes on the messages that come down.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ _KEEPALIVE_S = const(60)
 _MAX_PACKET = const(2560)  # bytes: the largest envelope, its topic and head
 _PUBLISH_S = const(20)
 _PING_S = const(10)
+_ONLINE = const(1)  # key of a state, docs/wire.cddl
 
 
 class Link:
@@ -21,13 +22,11 @@ class Link:
     last connection.
     """
 
-    def __init__(self, config, board, handlers, ssl=None):
-        """handlers: {name below down/: function(bytes)}, called for each message that comes; must
-        be quick. ssl: an SSLContext, if there is TLS.
-        """
+    def __init__(self, config, board, ssl=None):
+        """config: gate.settings.config.Config; ssl: an SSLContext, if there is TLS."""
         self._up = "tg/%s/up/" % config.device
         self._down = "tg/%s/down/" % config.device
-        self._handlers = handlers
+        self._handlers = {}
         self._board = board
         self._joined = asyncio.Event()
         self._birth = None
@@ -40,7 +39,7 @@ class Link:
             user=config.user,
             password=config.password,
             keepalive=_KEEPALIVE_S,
-            will=(self._up + "state", cbor.dumps({1: False}), 1, True),
+            will=(self._up + "state", cbor.dumps({_ONLINE: False}), 1, True),
             on_message=self._message,
             on_connect=self._connected,
             link=board.link,
@@ -59,9 +58,35 @@ class Link:
         """Connections so far."""
         return self.client.sessions
 
+    def facts(self):
+        """The session in words and numbers, for the opcode mqtt."""
+        client = self.client
+        host, port, ssl = client.config[:3]
+        return {
+            "mqtt": {
+                "host": host,
+                "port": port,
+                "tls": ssl is not None,
+                "connected": client.connected,
+                "sessions": client.sessions,
+                "last_error": repr(client.error)[:80] if client.error else None,
+                "in_flight": len(client.window),
+                "oversized": client.oversized,
+                "handler_errors": client.handler_errors,
+                "keepalive_s": client.ping_ms // 500,
+                "packet_size": len(client.rx),
+            }
+        }
+
+    def subscribe(self, handlers):
+        """handlers: {name below down/: function(bytes)}, called for each message that comes; must
+        be quick. Call it before run().
+        """
+        self._handlers = handlers
+
     def introduce(self, birth, state):
-        """What is published, retained, at each connection, and at once if there is one. birth(),
-        state() -> bytes.
+        """birth(), state() -> bytes: published, retained, at each connection, and at once if there
+        is one.
         """
         self._birth = birth
         self._state = state
@@ -69,7 +94,7 @@ class Link:
             self._joined.set()
 
     def refresh(self):
-        """State and birth have changed: publishes them again, if there is a connection."""
+        """Publishes state and birth, which have changed, again if there is a connection."""
         if self.announced:
             self._joined.set()
 

@@ -1,5 +1,5 @@
-"""Alarms: what people should look at, a few at a time; what is held back is counted and said with
-the next one.
+"""Alarms: what people should look at, a few at a time. Those beyond the limit are counted, and the
+next one of the kind carries the count.
 """
 
 import cbor
@@ -17,6 +17,14 @@ TELEMETRY_DROPPED = "telemetry-dropped"
 CRASH = "crash"
 DATA_REFUSED = "data-refused"
 
+# keys of an alarm, docs/wire.cddl
+_KIND = const(1)
+_REASON = const(2)
+_DETAIL = const(3)
+_CTI = const(4)
+_SUPPRESSED = const(5)
+_TRACE = const(6)
+
 _BURST = const(5)  # alarms of a kind that may follow each other at once
 _REFILL_S = const(30)  # after that, one more of the kind every so often
 
@@ -27,11 +35,11 @@ class Alarms:
     def __init__(self, outbox, uptime):
         self._outbox = outbox
         self._uptime = uptime
-        self._kinds = {}  # kind -> [tokens, when they were counted (s), held back]
+        self._kinds = {}  # kind -> [tokens, when they were counted (s), alarms not sent]
 
     def raise_(self, kind, reason, detail=None, cti=None, trace=None):
-        """kind: one of the above; reason: a word; detail: for people; cti: of the command it is
-        about; trace: lines for people, at most 1000 bytes.
+        """kind: one of the above; reason: a word; detail: for people; cti: of the command that
+        the alarm is about; trace: lines for people, at most 1000 bytes.
         """
         console.info("alarm: %s: %s%s", kind, reason, " (%s)" % detail if detail else "")
         now = self._uptime.seconds()
@@ -44,14 +52,14 @@ class Alarms:
             bucket[2] += 1
             return
         bucket[0] -= 1
-        message = {1: kind, 2: reason}
+        message = {_KIND: kind, _REASON: reason}
         if detail:
-            message[3] = shorten(detail)
+            message[_DETAIL] = shorten(detail)
         if cti:
-            message[4] = cti
+            message[_CTI] = cti
         if bucket[2]:
-            message[5] = bucket[2]
+            message[_SUPPRESSED] = bucket[2]
             bucket[2] = 0
         if trace:
-            message[6] = trace
+            message[_TRACE] = trace
         self._outbox.add("alarm", cbor.dumps(message))

@@ -1,4 +1,4 @@
-"""What the device says about updates: their phases, and the report messages (docs/reports.md)."""
+"""Report messages about updates, and the phases of an update (docs/reports.md)."""
 
 import cbor
 
@@ -16,17 +16,26 @@ REFUSED = const(8)
 FAILED = const(9)
 CURRENT = const(10)
 
-# phase -> state and result of LwM2M object 5; a failure brings its own result
-_LWM2M = {
-    OFFERED: (1, 0),
-    FETCHING: (1, 0),
-    APPLYING: (2, 0),
-    INSTALLED: (3, 0),
-    TRIAL: (3, 0),
-    CONFIRMED: (0, 1),
-    ROLLED_BACK: (0, 8),
-    CURRENT: (0, 1),
-}
+# By phase, state and result of LwM2M object 5; a failure brings its own result, so REFUSED and
+# FAILED have none.
+_LWM2M_STATE = b"\0\1\1\2\3\3\0\0\0\0\0"
+_LWM2M_RESULT = b"\0\0\0\0\0\0\1\x08\0\0\1"
+
+# keys of a report, docs/wire.cddl
+_NONCE = const(2)
+_RESULT = const(4)
+_MANIFEST = const(99)
+_LWM2M = const(-257)
+_PHASE = const(-258)
+_SEQUENCE = const(-259)
+_DETAIL = const(-260)
+_PROGRESS = const(-261)
+_COMPONENT = const(-262)
+# in its result, where that is not true
+_CODE = const(5)
+_REASON = const(7)
+
+_SHA256 = const(-16)  # the algorithm of a SUIT_Digest
 _DETAIL_SIZE = const(160)  # bytes
 
 
@@ -45,11 +54,11 @@ class Reporter:
     object 5, the latest.
     """
 
-    def __init__(self, nonce, outbox, settled):
-        """settled() is called when an update has come to an end, whatever end."""
+    def __init__(self, nonce, outbox, on_end):
+        """on_end() is called when an update has ended, whatever the end."""
         self._nonce = nonce
         self._outbox = outbox
-        self._settled = settled
+        self._on_end = on_end
         self.state = 0
         self.result = 0
 
@@ -64,28 +73,30 @@ class Reporter:
         component=None,
     ):
         """manifest_digest: SHA-256 or None if it is not known; progress: (done, total) bytes;
-        component: the name of a data component, if it is about one and not about the image.
+        component: the name of a data component, if the report is about one and not the image.
         """
-        state, result = _LWM2M[phase] if failure is None else (0, failure.result)
+        state, result = _LWM2M_STATE[phase], _LWM2M_RESULT[phase]
+        if failure:
+            state, result = 0, failure.result
         if component is None:
             self.state, self.result = state, result
         message = {
-            2: self._nonce,
-            4: True if failure is None else {5: failure.code, 7: failure.reason},
-            -257: [state, result],
-            -258: phase,
-            -259: sequence,
+            _NONCE: self._nonce,
+            _RESULT: {_CODE: failure.code, _REASON: failure.reason} if failure else True,
+            _LWM2M: [state, result],
+            _PHASE: phase,
+            _SEQUENCE: sequence,
         }
         if manifest_digest:
-            message[99] = [[-16, manifest_digest]]
+            message[_MANIFEST] = [[_SHA256, manifest_digest]]
         text = detail or (failure.detail if failure else "")
         if text:
-            message[-260] = shorten(text)
+            message[_DETAIL] = shorten(text)
         if progress:
-            message[-261] = list(progress)
+            message[_PROGRESS] = list(progress)
         if component:
-            message[-262] = component
-        # Progress is worth nothing later; everything else is kept until it has arrived.
+            message[_COMPONENT] = component
+        # Progress is worthless later; everything else is stored until it has arrived.
         self._outbox.add("report", cbor.dumps(message), keep=progress is None)
         if not state:
-            self._settled()
+            self._on_end()

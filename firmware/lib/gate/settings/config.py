@@ -1,4 +1,4 @@
-"""What was flashed beside the firmware: config.json and credentials.json, checked key by key."""
+"""Reads the files flashed beside the firmware, config.json and credentials.json, key by key."""
 
 import json
 import os
@@ -21,14 +21,14 @@ class Config:
     payload addresses are relative to; enrol: the same of the server that claims are shown to, if
     it is another; mqtt_tls, payloads_tls: whether these speak TLS;
     telemetry_period_s, trial_timeout_s: seconds; log_level: a number of console.LEVELS; streams,
-    store: what tuning takes from them; dangerous: whether commands may do anything at all; clock:
-    whether the board's clock, if it has one, is right.
+    store: documents for stream_settings; dangerous: whether opcodes of that role are offered;
+    clock: whether the board's clock, if it has one, can be trusted.
     """
 
     def __init__(self, folder, board, settings=None, secrets=True):
         """Reads both files in `folder`; `board` is the name of the board this runs on; settings:
-        {dotted key: value}, what was set over the air (gate.settings.overrides); secrets: whether
-        to read credentials.json, too, without which a board is no device yet. Raises ConfigError.
+        {dotted key: value} set over the air (gate.settings.overrides); secrets: whether
+        to read credentials.json, too, which a board has once it is a device. Raises ConfigError.
         """
         found = _Document(folder + "/config.json")
         if settings:
@@ -64,7 +64,7 @@ class Config:
             self._own(found, _Document(path, also=" or enrol (docs/enrolment.md)"))
 
     def _own(self, found, secret):
-        """Who the device is: what it became when it enrolled, else what it was flashed as."""
+        """Reads the device's id, from its enrolment or else from config.json, and its secrets."""
         named = secret if "device" in secret.names() else found
         self.device = named.text("device", 32)
         if any(char not in _DEVICE_CHARS for char in self.device):
@@ -77,7 +77,7 @@ class Config:
 
 
 class _Document:
-    """One JSON object; every error names the file and the key."""
+    """One JSON object; each ConfigError names the file and the key."""
 
     def __init__(self, path, values=None, prefix="", also=""):
         """also: another remedy when the file is missing."""
@@ -92,7 +92,7 @@ class _Document:
         )
 
     def change(self, settings):
-        """Puts values at dotted keys."""
+        """Sets values at dotted keys, {dotted key: value}."""
         for name, value in settings.items():
             values = self._values
             parts = name.split(".")
@@ -149,7 +149,7 @@ class _Document:
         return self._values.keys()
 
     def optional(self, key):
-        """As inner; an empty one if the key is missing."""
+        """Like inner, but an empty document if the key is missing."""
         if key in self._values:
             return self.inner(key)
         return _Document(self._path, {}, self._prefix + key + ".")

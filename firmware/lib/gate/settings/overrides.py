@@ -1,8 +1,8 @@
-"""Settings that were changed over the air: a map of dotted keys beside config.json, whose values
-count before those of the file. Identity, broker and keys cannot be set, whatever is asked.
+"""Settings changed over the air: a map of dotted keys beside config.json, whose values override
+those of the file. Identity, broker and keys cannot be set.
 
-They are checked by the code that checks config.json, all together and before anything is stored
-or changes; what no longer fits a later release does not count, and the file's values do.
+They are checked by the code that checks config.json, all together and before anything is stored or
+changed. If a later release does not accept them, the values of the file are used.
 """
 
 import hashlib
@@ -22,23 +22,23 @@ _PLAIN = "telemetry_period_s trial_timeout_s log_level store.segments store.drop
 
 
 class SettingError(Exception):
-    """Not taken, and nothing was changed; the text says which key and why."""
+    """The settings are rejected, and nothing was changed; the text says which key and why."""
 
 
 def configure(board, state, streams):
-    """(Config, digest of what was set or None), at a start. Raises ConfigError."""
+    """(Config, digest of the overrides or None), at a start. Raises ConfigError."""
     changed = load(state)
     if changed:
         try:
             config = _checked(board, changed, streams)
             return config, digest(changed)
         except ConfigError as error:
-            console.error("what was set over the air does not count: %s", _plain(error))
+            console.error("the settings made over the air are not used: %s", _plain(error))
     return Config(board.folder, board.name), None
 
 
 def load(state):
-    """What was set, {dotted key: value}."""
+    """The overrides, {dotted key: value}."""
     changed = state.load(FILE, {})
     if not isinstance(changed, dict):
         return {}
@@ -46,13 +46,15 @@ def load(state):
 
 
 def digest(changed):
-    """4 bytes that tell one set of settings from another; None for none."""
+    """4 bytes that identify a set of overrides; None for an empty one."""
     return hashlib.sha256(cbor.dumps(changed)).digest()[:4] if changed else None
 
 
 def change(agent, given, without=None):
-    """Sets what is given, {key: value}, and drops the keys that are `without` or below it ("" for
-    all): the whole of it, or SettingError. What can takes effect at once.
+    """Sets overrides, or drops them: all of it, or raises SettingError. What can takes effect at
+    once.
+
+    given: {dotted key: value}; without: None, or drops this key and those below it, "" all.
     """
     old = load(agent.state)
     new = {}
@@ -88,7 +90,7 @@ def change(agent, given, without=None):
 
 
 def effective(agent):
-    """All that can be set, with the values that count (from the next start on, at the latest)."""
+    """{dotted key: value} of all settings, in effect from the next start on at the latest."""
     board, streams = agent.boot.board, agent.streams
     config = configure(board, agent.state, streams)[0]
     segments, newest, write_s = stream_settings.store_plan(config)
@@ -119,7 +121,7 @@ def _checked(board, changed, streams):
         config = Config(board.folder, board.name, changed)
         stream_settings.plan(streams, config)
         stream_settings.store_plan(config)
-    except (TypeError, AttributeError, ValueError, OverflowError) as error:  # nobody expects it
+    except (TypeError, AttributeError, ValueError, OverflowError) as error:  # not foreseen
         raise ConfigError("config.json: a value is of the wrong kind (%s)" % error)
     return config
 
@@ -147,7 +149,7 @@ def _is_settable(key):
 
 
 def _check_names(key, streams):
-    """A stream or measurement that this application has not would be passed over in silence."""
+    """Raises SettingError for a stream or measurement that this application does not have."""
     parts = key.split(".")
     if parts[0] != "streams":
         return
@@ -165,11 +167,11 @@ def _is_below(key, place):
 
 
 def _waits(key):
-    """Whether it counts at the next start only."""
+    """Whether a setting takes effect at the next start only."""
     return key.startswith("store.") or key.endswith(".window")
 
 
 def _plain(error):
-    """A ConfigError's text without the file and its remedy, which is not to flash."""
+    """A ConfigError's text without the file and its remedy, as flashing is none here."""
     text = str(error).split("; flash it")[0]
     return text[text.find(": ") + 2 :]

@@ -1,5 +1,5 @@
-"""What config.json, and what was set over the air, change in the application's streams, and how
-their packs are kept.
+"""Applies config.json, and the settings made over the air, to the application's streams and to the
+storage of their packs.
 """
 
 from gate import console
@@ -13,8 +13,8 @@ DROPS = ("oldest", "newest")
 
 
 def tune(streams, config):
-    """Gives each stream of the application what the config says, and the device's period where
-    neither does. Raises ConfigError.
+    """Applies the config to each stream of the application; the device's period is the default.
+    Raises ConfigError.
     """
     for thing, name, value in plan(streams, config):
         put(thing, name, value)
@@ -25,8 +25,8 @@ def tune(streams, config):
 
 
 def plan(streams, config):
-    """[(stream or measurement, attribute, value)] of what `config` comes to; changes nothing.
-    Raises ConfigError.
+    """[(stream or measurement, attribute, value)] that `config` sets; changes nothing. Raises
+    ConfigError.
     """
     found = []
     for stream in streams:
@@ -44,8 +44,8 @@ def plan(streams, config):
 
 
 def put(thing, name, value):
-    """Sets an attribute of a stream or measurement. What the application gave it is remembered,
-    for when the setting is dropped.
+    """Sets an attribute of a stream or measurement. The application's own value is stored, for
+    when the setting is dropped.
     """
     before = getattr(thing, name)
     if value != before and not hasattr(thing, "own_" + name):
@@ -75,7 +75,7 @@ def store_plan(config):
 
 
 def _unknown(given, names, what):
-    """Said and passed over: the next release may have it, and must not fail for it."""
+    """Logs unknown names: another release may have them, so they are not an error."""
     for name in given.names():
         if name not in names:
             console.error("config.json: this application has no %s %s", what, name)

@@ -1,9 +1,9 @@
-"""Tables of the keys this device trusts, where no machine code verifies signatures.
+"""Precomputed tables of the trusted keys, for boards that verify signatures without machine code.
 
 With a table a signature costs half of what it costs without (bench/device.py), but making one
-costs three signatures. So it is made once in a key's life and kept in a file, from where it is
-read (3 KiB) for each signature: no RAM between them. Its digest stands behind it, since a table
-damaged in storage would refuse what is good.
+costs three signatures. So it is made once in a key's life and stored in a file, from which it is
+read (3 KiB) for each signature: no RAM in between. Its digest follows it, since a table damaged in
+storage would reject good signatures.
 """
 
 import gc
@@ -15,21 +15,21 @@ from gate import console
 from gate.clock import const
 
 _PREFIX = "pin-"
-_MOST = const(4)  # tables; when there would be more, all are made anew
+_MOST = const(4)  # tables; beyond that, all are made anew
 _DIGEST_SIZE = const(32)
 
 
-class Pins:
-    """state: SmallFiles to keep tables in; feed(): called every second or so while one is made."""
+class KeyTables:
+    """state: SmallFiles for the tables; feed(): called every second or so while one is made."""
 
     def __init__(self, state, feed):
         self._state = state
         self._feed = feed
 
     def table(self, public_key):
-        """What ed25519.precompute makes of a trusted key, or None if there is no room for it."""
-        name = _PREFIX + "".join("%02x" % byte for byte in public_key[:8])
-        gc.collect()  # the table wants its place in one piece, to be read as to be made
+        """The table that ed25519.precompute makes of a trusted key; None without room for it."""
+        name = _PREFIX + public_key[:8].hex()
+        gc.collect()  # the table needs one contiguous block, to be read or made
         try:
             data = self._state.read(name)
             if data is None or not _is_whole(data, public_key):
@@ -41,8 +41,8 @@ class Pins:
             return None
 
     def _make(self, name, public_key):
-        kept = [other for other in self._state.names() if other.startswith(_PREFIX)]
-        for other in kept if len(kept) >= _MOST else ():
+        stored = [other for other in self._state.names() if other.startswith(_PREFIX)]
+        for other in stored if len(stored) >= _MOST else ():
             self._state.remove(other)
         gc.collect()
         data = ed25519.precompute(public_key, self._feed)

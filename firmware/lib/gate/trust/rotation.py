@@ -1,4 +1,4 @@
-"""Takes new trust stores from the network, one at a time, if they may follow the one that is here
+"""Takes new trust stores from the network, one at a time, if they may replace the current one
 (gate.trust.verify_rotation).
 """
 
@@ -28,8 +28,8 @@ class Rotation:
         self._arrived = asyncio.Event()
 
     def push(self, data):
-        """Takes an update (bytes) from the network; the newest counts. Cheap: called from the MQTT
-        reader.
+        """Takes an update (bytes) from the network; it replaces one that waits. Cheap: called from
+        the MQTT reader.
         """
         self._inbox = data
         self._arrived.set()
@@ -48,31 +48,31 @@ class Rotation:
         if seen == self._refused or seen in self._taken:
             return
         with ondemand.modules:
-            version = self._judge(data, seen)
+            version = self._verify(data, seen)
         if version:
             self._refused = None
             self._taken = self._taken[1 - _REMEMBERED :] + [seen]
             console.info("trust store version %d taken", version)
             self._changed(version)
 
-    def _judge(self, data, seen):
-        """The version taken; None if it is refused, or is what is here, as the retained one is at
-        each connection.
+    def _verify(self, data, seen):
+        """Returns the version taken; None if it is refused or is the current one, as the retained
+        update is at each connection.
         """
         from gate.trust import storage, verify_rotation
         from gate.trust import store as trust_store
 
-        keeper = storage.open(self._device)
-        if keeper.holds(verify_rotation.payload(data)):
+        stored = storage.open(self._device)
+        if stored.holds(verify_rotation.payload(data)):
             return None
         try:
-            store, encoded = verify_rotation.judge(data, keeper.store, self._device.feed)
+            store, encoded = verify_rotation.verify(data, stored.store, self._device.feed)
         except trust_store.Untrusted as error:
             self._refused = seen
             self._alarms.raise_(alarms.TRUST_REFUSED, error.reason, error.detail)
             return None
         try:
-            keeper.replace(store, encoded)
+            stored.replace(store, encoded)
         except OSError as error:
             self._alarms.raise_(alarms.TRUST_REFUSED, "storage", "%r" % error)
             return None

@@ -1,9 +1,9 @@
-"""Keeps the trust store in two files, and never goes back to an older one.
+"""Stores the trust store in two files, and never goes back to an older one.
 
-Each file is replaced as a whole (gate.files). A new store goes into the copy first, then into
-the file that was flashed; at each start the newer valid one counts and the other is made like it.
-So a power cut leaves the old store or the new one, a damaged file costs nothing, and flashing an
-older store by mistake brings no dropped key back. docs/trust.md has how to start over.
+Each file is replaced as a whole (gate.files). A new store is written to the copy first, then to
+the file that was flashed; at each start the newer valid one is used and the other is made equal.
+So a power cut leaves the old store or the new one, a damaged file does no harm, and flashing an
+older store by mistake restores no dropped key. docs/trust.md says how to start over.
 """
 
 from gate import ConfigError, console
@@ -15,21 +15,21 @@ COPY = "trust-copy.cbor"
 
 
 def open(device):
-    """The Keeper of a gate.device.Device, read anew. Only inside `with ondemand.modules`.
+    """The Storage of a gate.device.Device, read anew. Only inside `with ondemand.modules`.
     Raises ConfigError.
     """
     import ed25519
 
     if not ed25519.native():
-        from gate.trust.key_tables import Pins
+        from gate.trust.key_tables import KeyTables
 
-        ed25519.tables = Pins(SmallFiles(device.folder + "/state"), device.feed).table
-    return Keeper(device.folder, device.sync)
+        ed25519.tables = KeyTables(SmallFiles(device.folder + "/state"), device.feed).table
+    return Storage(device.folder, device.sync)
 
 
-class Keeper:
-    """The trust store of this device; whoever verifies asks here, for it may change. store:
-    trust.TrustStore.
+class Storage:
+    """The trust store of this device. Always read keys through this object: rotation replaces
+    them. store: gate.trust.store.TrustStore.
     """
 
     def __init__(self, folder, sync=None):
@@ -43,10 +43,10 @@ class Keeper:
             raise ConfigError(
                 "%s: %s; flash it (tidegate flash --trust)" % (self._files.path(FILE), problem)
             )
-        # On a tie the flashed one counts: who flashes a store of the same version means it.
+        # On a tie the flashed one is used: flashing a store of the same version is intended.
         if copy is not None and (flashed is None or copy[0].version > flashed[0].version):
             console.error(
-                "%s (%s) does not count: version %d of the trust store was here already",
+                "%s (%s) is not used: this device already had version %d of the trust store",
                 self._files.path(FILE),
                 problem or "version %d" % flashed[0].version,
                 copy[0].version,
@@ -71,11 +71,11 @@ class Keeper:
         return self.store.quorum(role, signatures, feed)
 
     def holds(self, data):
-        """Whether these bytes are the store."""
+        """Whether these bytes (or None) are the encoded store."""
         return data is not None and self._files.read(FILE) == data
 
     def replace(self, store, data):
-        """Makes `store`, encoded as `data`, the device's; raises OSError and keeps the old one."""
+        """Replaces the store; `data`: its encoding. Raises OSError if the old one stays."""
         self._files.write(COPY, data)
         self.store = store  # from here on a restart finds it
         self._try_write(FILE, data)
@@ -94,7 +94,7 @@ class Keeper:
         return (store, data), None
 
     def _try_write(self, name, data):
-        """The other file has it; this one is made good at the next start if it cannot be now."""
+        """Writes one of the files; if it fails, the next start repairs it from the other."""
         try:
             self._files.write(name, data)
         except OSError as error:

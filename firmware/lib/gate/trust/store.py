@@ -20,11 +20,24 @@ _MAX_THRESHOLD = const(4)
 _MAX_REVOKED = const(64)
 _MAX_VERSION = const(0xFFFFFFFF)
 _KID_SIZE = const(8)
+
+# keys of a trust-store, docs/wire.cddl
+_VERSION = const(1)
+_ROLES = const(2)
+_REVOKED = const(3)
+
+# keys and values of a COSE_Key
+_KTY = const(1)
+_CRV = const(-1)
+_X = const(-2)
+_OKP = const(1)
+_ED25519 = const(6)
+
 _NAMES = {RELEASE: "release", COMMAND: "command", ROOT: "root", DIAGNOSE: "diagnose"}
 
 
 class Untrusted(Exception):
-    """Not signed by those who may. reason: a word of docs/reports.md."""
+    """Not signed by enough trusted keys. reason: a word of docs/reports.md."""
 
     def __init__(self, reason, detail):
         super().__init__(detail)
@@ -55,9 +68,9 @@ class TrustStore:
     def quorum(self, role, signatures, feed):
         """The ids of the role's keys that signed; raises Untrusted if they are too few.
 
-        signatures: (kid, verify) each, verify(public key) -> bool. One by an unknown key is passed
-        over, so that a message may be signed for the stores before and after a rotation; a wrong
-        one by a known key is fatal, whatever the others are. feed(): called before each
+        signatures: (kid, verify) each, verify(public key) -> bool. One by an unknown key is
+        skipped, so that a message may be signed for the stores before and after a rotation; a
+        wrong one by a known key is fatal, whatever the others are. feed(): called before each
         verification, which takes a while on a board.
         """
         good = []
@@ -84,8 +97,8 @@ class TrustStore:
 
 
 def _without_collecting(verify, public):
-    """verify(public): in plain Python it leaves a megabyte of garbage and nothing else, which is
-    no reason to collect every few kilobytes (boot.loader.start).
+    """verify(public). In plain Python it leaves a megabyte of garbage and nothing else, so
+    collecting every few kilobytes (boot.loader.start) would only cost time.
     """
     if not hasattr(gc, "threshold"):
         return verify(public)
@@ -99,7 +112,7 @@ def _without_collecting(verify, public):
 
 
 def signatures(message):
-    """What TrustStore.quorum takes, of a cose.Sign or of a cose.Sign1 that carries its payload."""
+    """[(kid, verify)] for TrustStore.quorum, of a cose.Sign or a cose.Sign1 with its payload."""
     if isinstance(message, cose.Sign1):
         return [(message.unprotected.get(cose.KID), lambda key: cose.verify_sign1(message, key))]
     return [(signer.kid, _verifier(message, signer)) for signer in message.signers]
@@ -110,12 +123,12 @@ def _verifier(message, signer):
 
 
 def parse(data):
-    """The TrustStore in these bytes; raises ValueError that says what is wrong."""
+    """The TrustStore in these bytes; raises ValueError, whose text says what is wrong."""
     store = cbor.loads(data, MAX_SIZE)
-    if not isinstance(store, dict) or set(store) != {1, 2, 3}:
+    if not isinstance(store, dict) or set(store) != {_VERSION, _ROLES, _REVOKED}:
         raise ValueError("a trust store is a map of version, roles and revoked keys")
-    version, entries, revoked = store[1], store[2], store[3]
-    if not _is_int(version) or not 1 <= version <= _MAX_VERSION:
+    version, entries, revoked = store[_VERSION], store[_ROLES], store[_REVOKED]
+    if not is_uint(version) or not 1 <= version <= _MAX_VERSION:
         raise ValueError("a trust store's version is 1 to %d" % _MAX_VERSION)
     if not isinstance(entries, dict):
         raise ValueError("a trust store's keys are a map of roles")
@@ -129,7 +142,7 @@ def parse(data):
         if not isinstance(kid, bytes) or len(kid) != _KID_SIZE:
             raise ValueError("a revoked key is named by %d bytes" % _KID_SIZE)
         if kid in seen:
-            raise ValueError("a key is there twice, or revoked and in use")
+            raise ValueError("a key is listed twice, or revoked and in use")
         seen.append(kid)
     return TrustStore(version, roles, revoked)
 
@@ -141,25 +154,28 @@ def _role(role, entry, seen):
     if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[1], list):
         raise ValueError("a role has a threshold and keys")
     threshold, keys = entry
-    if not _is_int(threshold) or not 1 <= threshold <= min(_MAX_THRESHOLD, len(keys)):
+    if not is_uint(threshold) or not 1 <= threshold <= min(_MAX_THRESHOLD, len(keys)):
         raise ValueError("a threshold is 1 to %d, and at most all keys" % _MAX_THRESHOLD)
     if len(keys) > _MAX_KEYS:
         raise ValueError("a trust store has 1 to %d keys" % _MAX_KEYS)
     found = {}
     for key in keys:
         # OKP, Ed25519, x and nothing else: the key id is a digest over exactly these.
-        if not isinstance(key, dict) or len(key) != 3 or key.get(1) != 1 or key.get(-1) != 6:
+        if not isinstance(key, dict) or len(key) != 3:
             raise ValueError("a key is an Ed25519 COSE_Key")
-        public = key.get(-2)
-        if key[1] is True or not isinstance(public, bytes) or len(public) != 32:
+        if key.get(_KTY) != _OKP or key[_KTY] is True or key.get(_CRV) != _ED25519:
+            raise ValueError("a key is an Ed25519 COSE_Key")
+        public = key.get(_X)
+        if not isinstance(public, bytes) or len(public) != 32:
             raise ValueError("an Ed25519 public key has 32 bytes")
         kid = cose.key_id(public)
         if kid in seen:
-            raise ValueError("a key is there twice; it has one role")
+            raise ValueError("a key is listed twice; it has one role")
         seen.append(kid)
         found[kid] = public
     return threshold, found
 
 
-def _is_int(value):
-    return isinstance(value, int) and not isinstance(value, bool)
+def is_uint(value):
+    """Whether a decoded CBOR item is an unsigned integer, which True and False are not."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

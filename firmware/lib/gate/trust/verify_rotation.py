@@ -1,6 +1,6 @@
-"""Which trust store may follow which: one signed by the root keys of the store before it and by
-its own, and exactly one version on (as The Update Framework rotates its root, section 5.3 of its
-specification). A device that slept through several takes them one after the other.
+"""Verifies trust updates: a new store must be signed by the root keys of the store before it and
+by its own, and be exactly one version newer (as The Update Framework rotates its root, section 5.3
+of its specification). A device that missed several takes them one after the other.
 """
 
 import cose
@@ -13,12 +13,12 @@ _MAX_SIGNATURES = const(8)
 _PROTECTED = {cose.TYP: "application/vnd.tidegate.trust+cbor"}
 
 
-def judge(data, store, feed):
-    """(TrustStore, its bytes) that a trust-update puts in the place of `store`; raises
-    trust.Untrusted with the reason it does not.
+def verify(data, store, feed):
+    """Returns (the new TrustStore, its encoding) of the trust-update `data` (bytes). Raises
+    store.Untrusted if it must not replace `store`.
 
-    The order: size, form, the old quorum over bytes not yet looked into, then the new store, its
-    version, its own quorum, and that it revokes what it drops.
+    The order: size, form, the old quorum over bytes not yet decoded, then the new store, its
+    version, its own quorum, and that it revokes the keys it drops.
     """
     if len(data) > MAX_SIZE:
         raise trust_store.Untrusted("too-large", "%d bytes, at most %d" % (len(data), MAX_SIZE))
@@ -64,16 +64,16 @@ def _once(signatures):
 def _remembering(verify):
     verdicts = {}
 
-    def ask(public):
+    def verify_once(public):
         if public not in verdicts:
             verdicts[public] = verify(public)
         return verdicts[public]
 
-    return ask
+    return verify_once
 
 
 def payload(data):
-    """The store that an update (bytes) brings, unverified; None if it is none."""
+    """The encoded store in an update (bytes), unverified; None if it is malformed."""
     try:
         return cose.decode_sign(data, _MAX_SIGNATURES, MAX_SIZE).payload
     except cose.CoseError:

@@ -1,4 +1,4 @@
-"""Why an update goes no further: the codes of failures and what the standards call them
+"""Why an update ends without success: the codes of failures and their names in the standards
 (docs/reports.md).
 """
 
@@ -59,24 +59,24 @@ _FAILURES = {
     THRESHOLD: ("threshold", SUIT_UNAUTHORISED, 5),
     REJECTED: ("rejected", SUIT_OPERATION, 8),
 }
-# words of the loader for why a trial failed, in the order of their numbers (boot.record)
-TRIAL_REASONS = (
-    "none",
-    "watchdog",
-    "exception",
-    "timeout",
-    "reset",
-    "ended",
-    "damaged",
-    "power",
-    "signature",
-    "memory",
+# why a trial failed: the loader's words in the order of their numbers, and sentences for people
+_TRIALS = (
+    ("none", "no reason is known"),
+    ("watchdog", "it hung: the watchdog reset the board in its last attempt"),
+    ("exception", "it raised an exception in its last attempt"),
+    ("timeout", "it did not prove itself in time"),
+    ("reset", "the board was reset before it proved itself"),
+    ("ended", "the application ended"),
+    ("damaged", "the image in its slot is damaged"),
+    ("power", "the power was cut too often during its trial"),
+    ("signature", "the loader found no valid signature for it"),
+    ("memory", "the board has too little memory for its image"),
 )
 
 
 class Failure(Exception):
-    """An update that goes no further. code: one of the above; detail: for people; reason: SUIT's,
-    if not the code's.
+    """An update that ends without success. code: one of the above; detail: for people; reason:
+    SUIT's, if not the code's; word: for programs; result: of LwM2M object 5.
     """
 
     def __init__(self, code, detail, reason=None):
@@ -84,9 +84,25 @@ class Failure(Exception):
         self.code = code
         self.detail = detail
         if code >= TRIAL_FAILED:
-            self.word = TRIAL_REASONS[code - TRIAL_FAILED]
+            self.word = _TRIALS[code - TRIAL_FAILED][0]
             self.reason, self.result = SUIT_OPERATION, 8
         else:
             self.word, self.reason, self.result = _FAILURES[code]
         if reason is not None:
             self.reason = reason
+
+
+def trial_failure(word, detail=""):
+    """The Failure of a trial that ended with this word of the loader; without a detail, the word's
+    sentence.
+    """
+    number = trial_number(word)
+    return Failure(TRIAL_FAILED + number, detail or _TRIALS[number][1])
+
+
+def trial_number(word):
+    """The loader's number of a word. Raises ValueError."""
+    for number, entry in enumerate(_TRIALS):
+        if entry[0] == word:
+            return number
+    raise ValueError(word)

@@ -5,6 +5,7 @@ make from it.
 import cbor
 
 from gate.clock import const
+from gate.trust.store import is_uint
 from gate.update import failures
 from gate.update.failures import Failure
 from gate.update.suit_processor import Processor
@@ -103,7 +104,7 @@ def _patch_arguments(data):
         raise Failure(
             failures.UNSUPPORTED, "patch format %r" % values[_FORMAT], failures.SUIT_PARAMETER
         )
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+    if not is_uint(size) or size < 1:
         raise Failure(failures.MALFORMED, "patch size %r" % size, failures.SUIT_PARAMETER)
     if not isinstance(digest, bytes) or len(digest) != 32:
         raise Failure(failures.MALFORMED, "patch digest", failures.SUIT_PARAMETER)

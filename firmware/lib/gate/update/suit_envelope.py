@@ -166,12 +166,8 @@ def _open(manifest, digest):
     sequence = members.get(_SEQUENCE)
     if members.get(_VERSION) != 1 or members[_VERSION] is True:
         raise Failure(failures.UNSUPPORTED, "manifest version %r" % members.get(_VERSION))
-    if (
-        isinstance(sequence, bool)
-        or not isinstance(sequence, int)
-        or not 0 <= sequence <= _MAX_SEQUENCE
-    ):
-        raise Failure(failures.MALFORMED, "the sequence number is not one")
+    if not trust_store.is_uint(sequence) or sequence > _MAX_SEQUENCE:
+        raise Failure(failures.MALFORMED, "the sequence number is not valid")
     if _TEXT in members:
         _bytes(members[_TEXT], "text")
     sections = [_bytes(members.get(key), name) for key, name in _SECTIONS]
@@ -183,5 +179,5 @@ _SECTIONS = ((_COMMON, "common"), (_VALIDATE, "validate"), (_INSTALL, "install")
 
 def _bytes(value, what):
     if not isinstance(value, bytes):
-        raise Failure(failures.MALFORMED, what + " is missing or no byte string")
+        raise Failure(failures.MALFORMED, what + " is missing or not a byte string")
     return value

@@ -1,28 +1,13 @@
-"""The end of an update: confirming a trial that proved itself, telling how the last one ended."""
+"""The end of an update: confirms a trial that proved itself, reports how the last one ended."""
 
 from gate import LinkError, console
 from gate.clock import ticks_diff, ticks_ms
 from gate.reporting import alarms, crash, reports
 from gate.update import accepted, download, failures
-from gate.update.failures import TRIAL_REASONS, Failure
-
-TIMEOUT = TRIAL_REASONS.index("timeout")
-_EXPLAINED = (
-    "no reason is known",
-    "it hung: the watchdog reset the board in its last attempt",
-    "it raised an exception in its last attempt",
-    "it did not prove itself in time",
-    "the board was reset before it proved itself",
-    "the application ended",
-    "the image in its slot is damaged",
-    "the power was cut too often during its trial",
-    "the loader found no valid signature for it",
-    "the board has too little memory for its image",
-)
 
 
 class Trial:
-    """Watches over one boot's trial, if it is one, and reports the outcome of the last."""
+    """Supervises the trial of this boot, if it is one, and reports the outcome of the last."""
 
     def __init__(self, boot, state, reporter, alarms_, outbox):
         self._boot = boot
@@ -47,8 +32,7 @@ class Trial:
             # Without a trace there is what the board noted of its last attempt.
             detail = last.line if last.sequence == outcome.sequence else ""
             trace = last.text if last.sequence in (None, outcome.sequence) else None
-            reason = TRIAL_REASONS.index(outcome.reason)
-            failure = Failure(failures.TRIAL_FAILED + reason, detail or _EXPLAINED[reason])
+            failure = failures.trial_failure(outcome.reason, detail)
             self._reporter.report(reports.ROLLED_BACK, outcome.sequence, digest, failure=failure)
             self._alarms.raise_(alarms.ROLLED_BACK, outcome.reason, failure.detail, None, trace)
         self._outbox.save()  # until now only the record knows how it ended
@@ -85,7 +69,7 @@ class Trial:
         why = "%s within %d s" % (why, timeout_s)
         console.error("trial: %s", why)
         crash.note(self._state, sequence, why)
-        self._boot.fail_attempt(TIMEOUT)
+        self._boot.fail_attempt(failures.trial_number("timeout"))
         self._boot.reset()
 
     def _manifest_digest(self, sequence):

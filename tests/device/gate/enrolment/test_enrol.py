@@ -142,7 +142,7 @@ def test_what_is_no_claim():
         made = board(None)
         put(made.folder, "claim", bad)
         equal(start(made), "on")
-        true(any("no claim" in line for line in lines), lines)
+        true(any("not a valid claim" in line for line in lines), lines)
 
 
 def test_the_repl_takes_claims_only():

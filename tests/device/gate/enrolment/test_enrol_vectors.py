@@ -49,9 +49,10 @@ def test_answers():
             raises(Refused, claim.open, *arguments)
             bad += 1
             continue
-        told, value = claim.open(*arguments), entry["value"]
-        equal((told[1], hexlify(told[2]).decode(), told[4]), (value["device"], value["salt"], value["group"]))
-        equal(told.get(5), unhexlify(value["trust"]) if value["trust"] else None)
+        enrolled, value = claim.open(*arguments), entry["value"]
+        found = enrolled.device, hexlify(enrolled.salt).decode(), enrolled.group
+        equal(found, (value["device"], value["salt"], value["group"]))
+        equal(enrolled.trust, unhexlify(value["trust"]) if value["trust"] else None)
         good += 1
     true(good >= 3 and bad >= 15, (good, bad))
 

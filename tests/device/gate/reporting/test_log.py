@@ -118,14 +118,14 @@ def test_a_file_that_is_no_log_is_shown_as_far_as_it_goes():
 def test_the_console_feeds_it():
     agent = Agent()
     before = console.level
-    console.set_keeper(agent.log.add)
+    console.set_listener(agent.log.add)
     try:
         equal(ask(agent, logs.level, level="info")[0], {"level": "info"})
         console.info("%s has %d", "it", 3)
         console.debug("not this")
         equal(ask(agent, logs.level, level="")[0], {"level": "info"})
     finally:
-        console.set_keeper(None)
+        console.set_listener(None)
         console.set_level(before)
     equal(tail(agent), ["0 I it has 3"])
 

@@ -8,8 +8,19 @@ import senml_cbor.reader
 from check import Random, equal, ground, raises, true
 from gate.telemetry import calibration
 from gate.telemetry.e2e_frame import Frame, crc8
-from gate.telemetry.features import DEV, MAX, MEAN, MIN, OVER, RATE
-from gate.telemetry.streams import Measure, Stream, field, interpolate, make_curve
+from gate.telemetry.streams import (
+    DEV,
+    MAX,
+    MEAN,
+    MIN,
+    OVER,
+    RATE,
+    Measure,
+    Stream,
+    field,
+    interpolate,
+    make_curve,
+)
 from sim_telemetry import Place
 
 GROUNDS = ("cpython", "unix", "cortex-m3")

@@ -8,7 +8,7 @@ import scratch
 from check import equal, ground, true, vectors
 from ed25519 import pure
 from gate.files import SmallFiles
-from gate.trust.key_tables import Pins
+from gate.trust.key_tables import KeyTables
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 TIMEOUT_S = 300
@@ -22,10 +22,10 @@ def signatures():
 
 
 def pins():
-    """(Pins, its state, what it was fed)."""
+    """(KeyTables, its state, what it was fed)."""
     state = SmallFiles(scratch.folder())
     fed = []
-    return Pins(state, lambda: fed.append(1)), state, fed
+    return KeyTables(state, lambda: fed.append(1)), state, fed
 
 
 def test_made_once():
@@ -74,7 +74,7 @@ def test_no_table():
     equal(tables.table(bytes(32)), None)  # no key
     equal(state.names(), [])
     key, message, signature = next(signatures())
-    equal(Pins(Full(state.folder), lambda: None).table(key), None)
+    equal(KeyTables(Full(state.folder), lambda: None).table(key), None)
 
 
 def test_used_where_there_is_no_machine_code():

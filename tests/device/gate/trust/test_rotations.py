@@ -5,7 +5,7 @@ from binascii import hexlify, unhexlify
 import check
 from check import Random, equal, raises, true, vectors
 from gate.trust import store as trust_store
-from gate.trust.verify_rotation import judge
+from gate.trust import verify_rotation
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 HEAP = "512k"
@@ -56,7 +56,7 @@ def test_every_rotation():
 def judged(update, store):
     """(verdict, the store then) of an update to the store, as bytes."""
     try:
-        new, data = judge(update, trust_store.parse(store), feed)
+        new, data = verify_rotation.verify(update, trust_store.parse(store), feed)
     except trust_store.Untrusted as error:
         true(len(error.detail) > 5, "detail")
         return error.reason, store

@@ -12,7 +12,7 @@ from gate.files import SmallFiles
 from gate.reporting.alarms import Alarms
 from gate.trust import store as trust_store
 from gate.trust.rotation import Rotation
-from gate.trust.storage import COPY, FILE, Keeper
+from gate.trust.storage import COPY, FILE, Storage
 from gate.update import suit_envelope
 from gate.update.failures import Failure
 from sim_commands import Device, Outbox, Uptime
@@ -76,7 +76,7 @@ def test_the_flashed_store_is_copied():
     folder = scratch.folder()
     one = stores()[0]
     scratch.write(folder + "/" + FILE, one)
-    equal(Keeper(folder).version, 1)
+    equal(Storage(folder).version, 1)
     equal(read(folder, COPY), one)
 
 
@@ -88,9 +88,9 @@ def test_the_newer_file_counts_whichever_it_is():
         for name, data in ((FILE, flashed), (COPY, copy)):
             if data is not None:
                 scratch.write(folder + "/" + name, data)
-        equal(Keeper(folder).version, version)
+        equal(Storage(folder).version, version)
         equal(read(folder, FILE), read(folder, COPY))
-        equal(Keeper(folder).version, version)
+        equal(Storage(folder).version, version)
 
 
 def test_a_store_flashed_with_the_same_version_counts():
@@ -100,16 +100,16 @@ def test_a_store_flashed_with_the_same_version_counts():
     equal(trust_store.parse(other).version, trust_store.parse(one).version)
     scratch.write(folder + "/" + FILE, other)
     scratch.write(folder + "/" + COPY, one)
-    Keeper(folder)
+    Storage(folder)
     equal(read(folder, COPY), other)
 
 
 def test_without_a_usable_store_the_error_is_one_line():
     folder = scratch.folder()
-    error = str(raises(ConfigError, Keeper, folder))
+    error = str(raises(ConfigError, Storage, folder))
     true("trust.cbor" in error and "missing" in error and "flash it" in error, error)
     scratch.write(folder + "/" + FILE, b"\xff\n\xff")
-    error = str(raises(ConfigError, Keeper, folder))
+    error = str(raises(ConfigError, Storage, folder))
     true("flash it" in error and "\n" not in error, error)
 
 
@@ -118,7 +118,7 @@ def test_a_store_that_could_accept_no_update():
     value = cbor.loads(stores()[0])
     del value[2][trust_store.RELEASE]
     scratch.write(folder + "/" + FILE, cbor.dumps(value))
-    true("no release key" in str(raises(ConfigError, Keeper, folder)))
+    true("no release key" in str(raises(ConfigError, Storage, folder)))
 
 
 def read(folder, name):
@@ -130,11 +130,11 @@ def read(folder, name):
 
 
 def device(name):
-    """(Keeper, Rotation, Outbox, list of versions told, updates) of a device at the start of a case."""
+    """(Storage, Rotation, Outbox, list of versions told, updates) of a device at the start of a case."""
     entry = case(name)
     folder = scratch.folder()
     scratch.write(folder + "/" + FILE, unhexlify(entry["store"]))
-    keeper, outbox, told = Keeper(folder), Outbox(), []
+    keeper, outbox, told = Storage(folder), Outbox(), []
     alarms = Alarms(outbox, Uptime())
     rotation = Rotation(Signed("gate-7", keeper), alarms, told.append)
     return keeper, rotation, outbox, told, [unhexlify(step["update"]) for step in entry["updates"]]
@@ -148,7 +148,7 @@ def test_updates_are_taken_in_order_and_kept():
     rotation.handle(updates[0])  # late, and seen before
     equal(told, [2, 3])
     equal(outbox.sent, [])
-    equal(Keeper(keeper._files.folder).version, 3)
+    equal(Storage(keeper._files.folder).version, 3)
 
 
 def test_a_refused_update_is_answered_once():

@@ -6,11 +6,13 @@ from binascii import unhexlify
 
 import check
 from check import equal, true
+from sim_gateway import World, envelope  # before anything of gate, for its clock
+
+# isort: split
 from gate.reporting import reports
 from gate.trust import store
 from gate.trust.storage import COPY, FILE
 from gate.update import failures
-from sim_gateway import World, envelope
 
 HEAP = "2m"
 TIMEOUT_S = 900

@@ -14,26 +14,5 @@ def mqtt(call):
         "packs_in_ram": agent.telemetry.used > 0,
         "packs_on_flash": bool(agent.telemetry.ring),
     }
-    for part in (link.first, link.second) if hasattr(link, "first") else (link,):
-        if hasattr(part, "client"):
-            answer["mqtt"] = _facts(part.client)
-        else:
-            answer["coap"] = {"connected": part.connected, "sessions": part.sessions}
+    answer.update(link.facts())
     return answer
-
-
-def _facts(client):
-    host, port, ssl = client.config[:3]
-    return {
-        "host": host,
-        "port": port,
-        "tls": ssl is not None,
-        "connected": client.connected,
-        "sessions": client.sessions,
-        "last_error": repr(client.error)[:80] if client.error else None,
-        "in_flight": len(client.window),
-        "oversized": client.oversized,
-        "handler_errors": client.handler_errors,
-        "keepalive_s": client.ping_ms // 500,
-        "packet_size": len(client.rx),
-    }
