@@ -76,7 +76,7 @@ STREAMS = (
 
 
 def healthy():
-    """The application's word on itself: a new release is kept only if this is true."""
+    """The application's health check: a new release is confirmed only if this is true."""
     return 0 < simulated_supply() < 60000
 
 

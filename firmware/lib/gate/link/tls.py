@@ -1,5 +1,5 @@
 """TLS as it was flashed: whom the device trusts, by what certificate it is known, and what time it
-is at least (docs/tls.md). Imported only where the settings ask for TLS, and not kept (ondemand).
+is at least (docs/tls.md). Imported on demand, only where the settings ask for TLS.
 
 All in the agent's folder, certificates as DER: ca.der, one or more authorities; client.der and
 client-key.der, optional; time, seconds since 1970.
@@ -12,7 +12,7 @@ from gate import ConfigError, console
 from gate.clock import const
 
 _MAX_SIZE = const(8192)  # bytes of a file
-_DAY = const(86400)  # s; a later time is kept when it is later by so much: flash wears
+_DAY = const(86400)  # s; a later time is stored only if it is later by so much: flash wears
 
 
 def context(board):
@@ -43,7 +43,7 @@ def context(board):
 
 
 def know_time(board, seconds):
-    """It is at least so many seconds after 1970, says somebody who signed it. Kept over resets."""
+    """A signer says that it is at least so many seconds after 1970. Stored over resets."""
     if not hasattr(board, "know_time"):
         return  # it has a clock
     if seconds >> 32:  # after 2106: nonsense, on which a board's clock may raise

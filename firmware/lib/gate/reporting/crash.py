@@ -1,4 +1,4 @@
-"""Why the last boot ended, if nobody asked for it: kept over the reset, and told as an alarm once
+"""Why the last boot ended unexpectedly: stored over the reset, and reported as an alarm once
 there is a connection.
 
 The loader keeps the trace of an exception (state/crash). Beside it goes what only the agent knows
@@ -11,14 +11,14 @@ from gate.clock import const
 from gate.reporting import alarms
 from gate.reporting.reports import shorten
 
-TRACE = "crash"  # kept by the loader: "COUNT SEQUENCE\n" and a trace
+TRACE = "crash"  # written by the loader: "COUNT SEQUENCE\n" and a trace
 FAULT = "fault"  # "REASON\n", a line about the boot, and lines of the log
 
 _MOST = const(1000)  # bytes of the alarm's text
 _TRACE = const(600)  # bytes of it that are the trace, its end
 _HEAD = const(32)  # bytes of the trace's first line, at most
 _WORD = const(32)  # bytes of a reason
-_LOG = const(400)  # bytes of the log that are kept
+_LOG = const(400)  # bytes of the log that are stored
 # Causes of a reset that nobody asked for.
 _CAUSES = {"watchdog": "watchdog", "fault": "hard-fault", "unknown": "reset"}
 
@@ -43,11 +43,11 @@ def keep(agent, reason, task):
 
 
 def note(state, sequence, why):
-    """As the loader keeps a trace, for what is no exception: `why`, a line."""
+    """Stores `why`, a line, as the loader stores a trace; for ends without an exception."""
     try:
         state.write(TRACE, ("1 %d\n%s\n" % (sequence, why)).encode())
     except OSError as error:
-        console.error("the reason could not be kept: %s", error)
+        console.error("the reason could not be stored: %s", error)
 
 
 def found(agent):
@@ -55,18 +55,18 @@ def found(agent):
     boot, state = agent.boot, agent.state
     reason = _CAUSES.get(boot.reset_cause)
     state.remove(FAULT + ".new")  # of a power cut while it was written
-    kept = state.size(FAULT) or state.size(TRACE)
-    if reason and not kept:
+    found = state.size(FAULT) or state.size(TRACE)
+    if reason and not found:
         said = boot.board.fault() if hasattr(boot.board, "fault") else None
         about = "sequence %d, slot %s" % (boot.running.sequence, boot.slot)
         _write(state, reason, about + ("; " + said if said else ""), agent.log)
-        kept = True
-    # How a trial ends is told with the rest of the update (gate.update.trial).
-    return bool(kept) and not boot.trial and boot.outcome is None
+        found = True
+    # The update reports how a trial ended (gate.update.trial).
+    return bool(found) and not boot.trial and boot.outcome is None
 
 
 def tell(agent):
-    """Raises the alarm; what was kept goes once that is kept in its place."""
+    """Raises the alarm; the stored crash is removed once the alarm is stored in its place."""
     last = Crash(agent.state)
     times = "%d times: " % last.count if last.count else ""
     agent.alarms.raise_(alarms.CRASH, last.reason, times + last.line, None, last.text)
@@ -80,7 +80,7 @@ def forget(state):
 
 
 class Crash:
-    """What was kept of the last crash. sequence: of the image that crashed, None if there was no
+    """The stored facts of the last crash. sequence: of the image that crashed, None without a
     trace; count: how often it did; reason: a word; line: for people; text: all that is known, or
     "".
     """
@@ -118,7 +118,7 @@ def _write(state, reason, about, log):
         lines = (_tail(log.files, "new") + log.waiting())[-_LOG:]
         state.write(FAULT, ("%s\n%s\n" % (reason, about)).encode() + lines)
     except (OSError, MemoryError) as error:
-        console.error("the crash could not be kept: %r", error)
+        console.error("the crash could not be stored: %r", error)
 
 
 def _tail(files, name):

@@ -1,4 +1,4 @@
-"""The log on the device: the last lines of the console, bounded, kept over resets.
+"""The log on the device: the last lines of the console, bounded, stored over resets.
 
 Lines gather in RAM and go to the file system many at a time; an error goes there at once, with
 what came before it. Two files of one flash block each: when the newer is full it replaces the

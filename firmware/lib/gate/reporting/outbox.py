@@ -1,4 +1,4 @@
-"""Messages that must arrive: sent in order, kept over a reset until the broker has acknowledged
+"""Messages that must arrive: sent in order, stored over a reset until the broker has acknowledged
 them.
 """
 
@@ -8,14 +8,14 @@ from gate import LinkError, console
 from gate.clock import const
 
 _MOST = const(16)  # messages; when full the oldest goes
-_KEPT_SIZE = const(1400)  # bytes; a longer message is not kept over a reset
+_KEPT_SIZE = const(1400)  # bytes; a longer message is not stored over a reset
 _KEPT = const(6000)  # bytes of all of them, the newest first
 _PUBLISH_S = const(20)  # for one acknowledgement
 _FILE = "outbox"
 
 
 class Outbox:
-    """A bounded queue of (topic under up/, payload, whether it is kept over a reset). dropped:
+    """A bounded queue of (topic under up/, payload, whether it is stored over a reset). dropped:
     messages that found no room.
     """
 
@@ -35,7 +35,7 @@ class Outbox:
             self._work.set()
 
     def add(self, topic, payload, keep=True):
-        """Queues a message; what is not to be kept is dropped while there is no connection."""
+        """Queues a message; one that is not stored is dropped while there is no connection."""
         if not keep and not self._link.connected:
             return
         if len(self.queue) >= _MOST:
@@ -49,23 +49,23 @@ class Outbox:
 
     def save(self):
         """Puts on the file system what has not arrived."""
-        kept = []
+        stored = []
         room = _KEPT
         for topic, payload, keep in reversed(self.queue):
             if keep and len(payload) <= min(_KEPT_SIZE, room):
-                kept.insert(0, [topic, payload])
+                stored.insert(0, [topic, payload])
                 room -= len(payload)
         try:
-            if kept:
-                self._state.store(_FILE, kept)
+            if stored:
+                self._state.store(_FILE, stored)
             elif self._stored:
                 self._state.remove(_FILE)
-            self._stored = bool(kept)
+            self._stored = bool(stored)
         except OSError as error:
-            console.error("%d messages could not be kept: %s", len(kept), error)
+            console.error("%d messages could not be stored: %s", len(stored), error)
 
     async def flush(self, timeout_s):
-        """Waits until all is sent, at most so long; the rest is kept on the file system."""
+        """Waits until all is sent, at most so long; the rest is stored on the file system."""
         if self.queue and self._link.connected:
             try:
                 await asyncio.wait_for(self._idle.wait(), timeout_s)

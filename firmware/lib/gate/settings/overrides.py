@@ -172,6 +172,6 @@ def _waits(key):
 
 
 def _plain(error):
-    """A ConfigError's text without the file and its remedy, as flashing is none here."""
+    """A ConfigError's text without the file and the remedy, which is flashing."""
     text = str(error).split("; flash it")[0]
     return text[text.find(": ") + 2 :]

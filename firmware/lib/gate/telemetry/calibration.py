@@ -26,7 +26,7 @@ def use(path, streams, make_curve):
         with open(path) as file:
             table = json.load(file)
         if not isinstance(table, dict):
-            raise ValueError("the table is no object")
+            raise ValueError("the table is not an object")
     curves = []
     for stream in streams:
         for measure in stream.measures:

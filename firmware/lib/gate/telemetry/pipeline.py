@@ -1,5 +1,5 @@
 """Telemetry: samples the streams, makes a SenML pack of each window, and sends the packs in order;
-while the link is away they are kept in a ring on flash.
+while the link is away they are stored in a ring on flash.
 
 A pack leaves its place when the broker has acknowledged it. It waits in one buffer in RAM; from
 there it goes to the ring, with all others there in one write, when the link is away for a while or
@@ -149,7 +149,7 @@ class Telemetry:
                 console.debug("telemetry: %d bytes kept", self.used)
                 self.used = 0
         except (OSError, MemoryError) as error:
-            console.debug("telemetry could not be kept: %r", error)
+            console.debug("telemetry could not be stored: %r", error)
         return not self.used
 
     def _make_room(self, stream):
@@ -232,8 +232,8 @@ class Telemetry:
     def _tell_drops(self):
         store = self.ring
         now = self._uptime.seconds()
-        if store.dropped > store.told and now - self._said_at >= _DROP_REPORT_S:
-            lost = store.dropped - store.told
-            store.told, self._said_at = store.dropped, now
+        if store.dropped > store.reported and now - self._said_at >= _DROP_REPORT_S:
+            lost = store.dropped - store.reported
+            store.reported, self._said_at = store.dropped, now
             self._alarms.raise_(alarms.TELEMETRY_DROPPED, "ring-full", "%d packs lost" % lost)
             store.save()

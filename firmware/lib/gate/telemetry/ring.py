@@ -18,13 +18,13 @@ OVERHEAD = const(11)  # bytes a record takes beside its content
 _HEAD = "<HBII"  # size of the content, kind, stamp, CRC-32 of these and of the content
 _CHECKED = const(7)  # bytes of the head that the CRC covers
 SEGMENT = const(4096)  # bytes; one block of the usual flash
-CURSOR = "<IIIII"  # counter, segment, offset, dropped, told
+CURSOR = "<IIIII"  # counter, segment, offset, dropped, reported
 CURSORS = "ab"  # the names of the cursor's files
 
 
 class Ring:
-    """dropped: records lost for want of room, ever; told: how many of them people know of, for
-    whoever tells them; lost: {kind: records} lost since this start; last: stamp of the newest
+    """dropped: records lost for want of room, ever; reported: how many of them the telemetry has
+    reported; lost: {kind: records} lost since this start; last: stamp of the newest
     record; removed: records that left at the old end since this start.
     """
 
@@ -39,7 +39,7 @@ class Ring:
         self.newest = newest
         self.lost = {}
         self.removed = 0
-        self._counter, self._first, self._offset, self.dropped, self.told = cursor
+        self._counter, self._first, self._offset, self.dropped, self.reported = cursor
         self._end, self._size, self.last = end, size, last
 
     def __bool__(self):
@@ -117,7 +117,7 @@ class Ring:
         """Writes the cursor. Raises OSError."""
         self._counter += 1
         name = CURSORS[self._counter & 1]
-        cursor = (self._counter, self._first, self._offset, self.dropped, self.told)
+        cursor = (self._counter, self._first, self._offset, self.dropped, self.reported)
         data = struct.pack(CURSOR, *cursor)
         with open(self._files.path(name), "wb") as file:
             file.write(data + struct.pack("<I", crc32(data)))

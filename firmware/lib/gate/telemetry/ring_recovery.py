@@ -15,7 +15,7 @@ def open_ring(folder, most=64, newest=False, sync=None):
     """The ring.Ring in a folder of its own."""
     files = SmallFiles(folder, sync)
     cursor = max(_cursor(files, name) for name in ring.CURSORS)
-    counter, first, offset, dropped, told = cursor
+    counter, first, offset, dropped, reported = cursor
     end, size, last = first + (offset > 0), 0, 0
     numbers = [int(name) for name in files.names() if name.isdigit()]
     for number in numbers:
@@ -31,7 +31,7 @@ def open_ring(folder, most=64, newest=False, sync=None):
         size, last = _scan(files.path(str(end)))
         if size < files.size(str(end)):
             size = ring.SEGMENT  # a torn end stays the end: what comes goes to a new segment
-    cursor = counter, first, offset, dropped, told
+    cursor = counter, first, offset, dropped, reported
     return ring.Ring(files, cursor, end, size, last, most, newest, sync)
 
 

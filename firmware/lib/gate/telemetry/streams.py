@@ -8,7 +8,7 @@ sends only features of the whole window: mean, deviation, extremes, rate, count 
 Samples are integers, and so are all sums; they are exact, so nothing cancels out and no rounding
 adds up, however long the window. A window has 13 words in an array of the stream; taking a sample
 in allocates nothing, on a board with integers of 31 bits neither. Sums are taken of the distance
-to the window's first sample and kept in pieces of 24 bits.
+to the window's first sample and stored in pieces of 24 bits.
 """
 
 import math

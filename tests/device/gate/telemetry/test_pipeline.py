@@ -115,7 +115,7 @@ def test_full_drops_the_oldest_and_says_so():
     alarm = cbor.loads(place.alarms._outbox.queue[0][1])
     equal((alarm[1], alarm[2], alarm[3]), ("telemetry-dropped", "ring-full", "%d packs lost" % dropped))
     place.boot()
-    equal((place.ring.dropped, place.ring.told), (dropped, dropped))
+    equal((place.ring.dropped, place.ring.reported), (dropped, dropped))
 
 
 def test_full_keeps_the_oldest_where_that_is_wanted():
