@@ -36,7 +36,7 @@ test-device: $(if $(filter cpython,$(GROUND)),environment,setup)
 	@$(PYTEST) tests/device -m $(GROUND) $(if $(K),-k "$(K)") $(ARGS)
 
 soak: setup
-	@TIDEGATE_SOAK=1 $(PYTEST) $(AT_ONCE) --durations=30 -m soak $(ARGS)
+	@TIDEGATE_FULL=1 $(PYTEST) $(AT_ONCE) --durations=30 -m soak $(ARGS)
 
 lint: environment
 	@.venv/bin/ruff check --quiet .

@@ -67,8 +67,8 @@ def rows(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 # ---------------------------------------------------------------- the emulated board
 
-LARGE = ROOT / "build" / "qemu_mps2_large"
 LARGE_HEAP = 384 * 1024  # an image that runs from RAM needs room for itself
+LARGE = ROOT / "build" / "qemu_mps2" / f"firmware-{LARGE_HEAP}.elf"
 CHANGES = ROOT / "tools" / "demo_releases"
 DEVICE = "gate-wear"
 BOARD_BLOCK = 4096
@@ -134,11 +134,11 @@ def row(kind: str, update: str, image: int | None, before: list[int], after: lis
 
 
 def large_firmware() -> Path:
-    command = ["make", "-s", "-C", ROOT / "boards" / "qemu_mps2", f"HEAP={LARGE_HEAP}", f"BUILD={LARGE}"]
+    command = ["make", "-s", "-C", ROOT / "boards" / "qemu_mps2", f"HEAP={LARGE_HEAP}"]
     done = subprocess.run([*map(str, command), f"PYTHON={sys.executable}"], capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"the firmware with a large heap does not build:\n{done.stdout}{done.stderr}")
-    return LARGE / "firmware.elf"
+    return LARGE
 
 
 def show(found: list[dict[str, Any]], block: int) -> None:

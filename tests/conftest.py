@@ -7,7 +7,7 @@ Marks say what a test needs beyond Python, so that `make check` can leave it out
 - broker: brokers, CoAP stacks, databases and browsers of others;
 - server: server processes of ours;
 - slow:   it takes long, or its file as a whole does;
-- soak:   it counts, and counts further in `make soak`;
+- soak:   it repeats something, and does it far more often in `make soak` (TIDEGATE_FULL=1);
 - cpython, unix, cortex-m3: device code on this ground.
 
 A folder's marks are in FOLDERS; a file or test adds its own with pytest.mark. Device tests get theirs from their ground
@@ -16,7 +16,10 @@ A folder's marks are in FOLDERS; a file or test adds its own with pytest.mark. D
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -37,6 +40,12 @@ SLOW_S = 30  # and from here on it is slow
 # A job in the background of a shell without job control starts with Ctrl-C ignored, and so would all that the tests
 # start to interrupt it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Boards, databases and brokers sync many small files: in memory, where there is room, nobody waits for a disk.
+MEMORY = Path("/dev/shm")
+if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= 8 << 30:
+    os.environ["TMPDIR"] = str(MEMORY)
+    tempfile.tempdir = None  # it may have been asked before
 
 
 def durations() -> dict[str, float]:

@@ -6,6 +6,7 @@ mpy_ld refuses most of what it cannot link, by assertions. This looks for what p
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from elftools.elf.elffile import ELFFile
 from elftools.elf.relocation import RelocationSection
@@ -38,7 +39,7 @@ def faults(path: Path) -> list[str]:
 
 
 def _copies(elf: ELFFile) -> list[str]:
-    symbols = elf.get_section_by_name(".symtab")
+    symbols: Any = elf.get_section_by_name(".symtab")
     places = {}
     for name in ONE_FUNCTION:
         for symbol in (symbols and symbols.get_symbol_by_name(name)) or []:

@@ -21,7 +21,8 @@ from tidegate.flash import loader_image
 from tidegate.flash.flasher import flash, verify
 from tidegate.flash.serial_session import BoardError, Session
 
-CUTS = int(os.environ.get("TIDEGATE_CUTS", "2"))
+FULL = bool(os.environ.get("TIDEGATE_FULL"))
+CUTS = int(os.environ.get("TIDEGATE_CUTS", "20" if FULL else "2"))
 SEED = int(os.environ.get("TIDEGATE_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 
 
@@ -50,6 +51,7 @@ def board(tmp_path: Path) -> Iterator[LabBoard]:
     made.power_off()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kept", ("bench", "file_bench"))
 def test_a_cable_pulled_at_random_moments(
     kept: str, board: LabBoard, record_property, request: pytest.FixtureRequest

@@ -11,7 +11,7 @@ A script runs once per ground, in a process of its own (support/run.py); each fu
 - cortex-m3: the emulated board, one for the whole session, with the scripts and libraries compiled to .mpy.
 
 A script may say at its top level: GROUNDS = ("cpython", "unix", "cortex-m3") (default: the first two),
-TIMEOUT_S = 300, HEAP = "256k" (unix), NEEDS = ("broker",) (marks of tests/conftest.py),
+TIMEOUT_S = 300, HEAP = "256k" (unix), MARKS = ("broker",) (of tests/conftest.py),
 SLOTS = ("rom", "file"): it is run once for each, as check.settings["slots"] (not on the
 emulated board, where a simulated one with files has no room).
 
@@ -191,7 +191,7 @@ class Script(pytest.File):
             "TIMEOUT_S": 300,
             "HEAP": "256k",
             "SLOTS": (None,),
-            "NEEDS": (),
+            "MARKS": (),
             "SERVICES": "",
         }
         functions = []
@@ -209,7 +209,7 @@ class Script(pytest.File):
             for name, line in functions:
                 item = Function.from_parent(self, name=f"{name}[{ground}{'-' + slots if slots else ''}]")
                 item.wanted, item.line, item.options = name, line, options
-                for mark in (ground, *MARKS[ground], *said["NEEDS"]):
+                for mark in (ground, *MARKS[ground], *said["MARKS"]):
                     item.add_marker(mark)
                 yield item
 
@@ -260,6 +260,8 @@ class Bench:
             with _services(options["services"], ground.host) as settings:
                 if options["slots"]:
                     settings = {**settings, "slots": options["slots"]}
+                if os.environ.get("TIDEGATE_FULL"):
+                    settings = {**settings, "full": "yes"}
                 text = ground.run(module, settings, options)
             self.runs[key] = text, _verdicts(text)
         return self.runs[key]

@@ -18,8 +18,8 @@ from shared_board import CHANGES
 from tidegate.flash.serial_session import Session
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-LARGE = ROOT / "build" / "qemu_mps2_large"
 LARGE_HEAP = 384 * 1024
+LARGE = ROOT / "build" / "qemu_mps2" / f"firmware-{LARGE_HEAP}.elf"
 BUILD_S = 400
 DEVICE = "gate-s"
 FILES = "gate-f"
@@ -29,17 +29,10 @@ BOOT_S = 60
 @pytest.fixture(scope="module")
 def large_firmware() -> Path:
     """The same board with a heap of 384 KiB."""
-    command = [
-        "make",
-        "-C",
-        ROOT / "boards" / "qemu_mps2",
-        f"HEAP={LARGE_HEAP}",
-        f"BUILD={LARGE}",
-        f"PYTHON={sys.executable}",
-    ]
+    command = ["make", "-C", ROOT / "boards" / "qemu_mps2", f"HEAP={LARGE_HEAP}", f"PYTHON={sys.executable}"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=limit(BUILD_S))
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-2000:]
-    return LARGE / "firmware.elf"
+    return LARGE
 
 
 @pytest.fixture(scope="module")

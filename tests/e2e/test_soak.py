@@ -20,6 +20,7 @@ from shared_board import DEVICE
 from tidegate.commands import cwt
 from tidegate.trust import keys
 
+pytestmark = pytest.mark.soak
 FULL = bool(os.environ.get("TIDEGATE_FULL"))
 MESSAGES, KILLS, COMMANDS = (20_000, 12, 200) if FULL else (500, 2, 10)
 WARM_UP = 100

@@ -29,6 +29,11 @@ def root():
     return _root
 
 
+def full():
+    """Whether this is `make soak`, where what repeats itself does it at full length."""
+    return "full" in settings
+
+
 def skip(why):
     raise Skip(why)
 

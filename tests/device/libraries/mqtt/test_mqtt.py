@@ -9,7 +9,7 @@ from mqtt_control import Inbox, Running, client, control, failure, nasty, run, u
 
 SERVICES = "peers.mqtt"
 GROUNDS = ("cpython", "unix", "cortex-m3")
-NEEDS = ("broker",)
+MARKS = ("broker",)
 TIMEOUT_S = 120
 
 

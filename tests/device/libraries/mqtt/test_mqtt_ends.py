@@ -9,7 +9,7 @@ from mqtt_control import HOST, Running, Stream, client, control, failure, run, u
 
 SERVICES = "peers.mqtt"
 GROUNDS = ("cpython", "unix", "cortex-m3")
-NEEDS = ("broker",)
+MARKS = ("broker",)
 TIMEOUT_S = 120
 
 

@@ -7,7 +7,7 @@ from mqtt_control import Running, client, failure, nasty, run, until
 
 SERVICES = "peers.mosquitto"
 GROUNDS = ("cpython", "unix", "cortex-m3")
-NEEDS = ("broker",)
+MARKS = ("broker",)
 TIMEOUT_S = 120
 
 SIZE = 200_000 if ground == "cortex-m3" else 1_000_000  # bytes; the board has 128 KiB of memory

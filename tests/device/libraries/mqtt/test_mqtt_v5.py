@@ -9,7 +9,7 @@ from mqtt_control import Running, client, control, failure, nasty, run, until
 
 SERVICES = "peers.mosquitto"
 GROUNDS = ("cpython", "unix", "cortex-m3")
-NEEDS = ("broker",)
+MARKS = ("broker",)
 TIMEOUT_S = 120
 
 
