@@ -233,6 +233,8 @@ class World:
         return flash.status(self.board)
 
     def _launch(self, boot):
+        while ondemand.modules._users:  # the boot before ended inside; a real board begins anew
+            ondemand.modules.__exit__(None, None, None)
         self.boots.append((boot.slot, boot.running.sequence, boot.trial))
         if self.on_boot:
             self.on_boot(boot)

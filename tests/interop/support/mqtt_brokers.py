@@ -19,6 +19,7 @@ from peers import PASSWORD, USER, Broker
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
+DISK = "/var/tmp"  # what a kill leaves of a broker's store is not the same in memory
 UNIX = Path(os.environ.get("TIDEGATE_UNIX_MICROPYTHON", ROOT / "build/unix/micropython"))
 
 
@@ -56,7 +57,7 @@ class Nats(Broker):
 
 @contextlib.contextmanager
 def running(kind: type[Broker]) -> Iterator[Broker]:
-    with tempfile.TemporaryDirectory(prefix="tidegate-interop-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tidegate-interop-", dir=DISK) as folder:
         broker = kind(Path(folder))
         try:
             broker.start()
