@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 TARGET = ROOT / "build" / "names" / "names.h"
 FOLDERS = ("firmware/boot", "firmware/lib", "firmware/app")
+MOUNTED = "/rom"  # where the loader mounts the image
 MAX_LENGTH = 40
 MOST_MISSING = 1 / 50  # of the names in use
 _PLAIN = re.compile(r"[\w./ :-]+\Z", re.ASCII)
@@ -32,13 +33,25 @@ def used() -> set[str]:
 
     board = boards.load(ROOT, "qemu_mps2")
     found = set()
+    imported = set()
     with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch:
         for folder in FOLDERS:
             for path in sorted((ROOT / folder).rglob("*.py")):
                 name = path.relative_to(ROOT / "firmware").as_posix()
                 module = mpy.parse(compile_source(path, name, board, Path(scratch)))
                 found |= {text for entry in module.strings if (text := _text(entry))}
-    return {text for text in found if _PLAIN.match(text) and len(text) <= MAX_LENGTH}
+                imported |= _imported(name)
+    return {text for text in found if _PLAIN.match(text) and len(text) <= MAX_LENGTH} | imported
+
+
+def _imported(name: str) -> set[str]:
+    """The names that MicroPython makes when it imports the module of the source file `name`: of the module and, where
+    it is a package, of that, with dots; of its file and its folder, in the mounted image or among the frozen modules.
+    """
+    place = "" if name.startswith("boot/") else f"{MOUNTED}/"
+    module = name.removeprefix("lib/").removesuffix(".py").removesuffix("/__init__")
+    folder = place + name.rpartition("/")[0]
+    return {module.replace("/", "."), place + name.removesuffix(".py") + ".mpy", folder}
 
 
 def known(target: Path = TARGET) -> set[str]:
