@@ -38,7 +38,9 @@ def used() -> set[str]:
         for folder in FOLDERS:
             for path in sorted((ROOT / folder).rglob("*.py")):
                 name = path.relative_to(ROOT / "firmware").as_posix()
-                module = mpy.parse(compile_source(path, name, board, Path(scratch)))
+                module = mpy.parse(
+                    compile_source(path, name.removeprefix("lib/"), board, Path(scratch))
+                )
                 found |= {text for entry in module.strings if (text := _text(entry))}
                 imported |= _imported(name)
     return {text for text in found if _PLAIN.match(text) and len(text) <= MAX_LENGTH} | imported

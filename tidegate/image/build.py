@@ -1,12 +1,13 @@
 """Images: one ROMFS file system holding the whole updatable firmware for one board.
 
-`/lib` and `/app` are `firmware/lib` and `firmware/app`, compiled by mpy-cross for the board's core;
-`/release.json` says what it is. The same sources give the same bytes wherever the checkout is: files go
-in by name, and compiled code carries its path in the image, not on the host.
+`/lib` and `/app` are `firmware/lib` and `firmware/app`, compiled by mpy-cross for the board's core, without what
+does nothing on a board; `/release.json` says what it is. The same sources give the same bytes wherever the
+checkout is: files go in by name, and compiled code carries its path in the image, not on the host.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import tempfile
@@ -29,11 +30,20 @@ COMPILE_TIMEOUT = 60  # s a file
 # For installing a library by mip or freezing it, not for running it.
 _NOT_IN_IMAGE = frozenset({"manifest.py", "package.json", "__pycache__"})
 _NOT_SUFFIX = frozenset({".md", ".pyc", ".pyi"})
+_CPYTHON = "_cpython.py"  # what a module imports in place of MicroPython's own, on CPython only
 # Compiled to machine code by MicroPython's viper emitter; each has a twin in plain Python.
 _MACHINE_CODE = "/viper.py"
 
 Progress = Callable[[int, int, str], None]
 Tree = dict[str, "bytes | Tree"]
+
+
+class CompileError(TidegateError):
+    """A source file that mpy-cross refuses; `text` is what it says."""
+
+    def __init__(self, path: Path, text: str):
+        super().__init__(f"{path} does not compile:\n{text}", "Correct it and build again")
+        self.text = text
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,7 @@ def build_image(
             if progress:
                 progress(done, len(sources), name)
             if path.suffix == ".py":
-                _insert(tree, name[:-3] + ".mpy", compile_source(path, name, board, Path(scratch)))
+                _insert(tree, name[:-3] + ".mpy", _compile_module(path, name, board, Path(scratch)))
             else:
                 _insert(tree, name, path.read_bytes())
     for path in native_modules(root, board):
@@ -84,7 +94,7 @@ def source_files(root: Path, board: Board) -> list[tuple[str, Path]]:
         (f"{part}/{name}", path)
         for part in ("lib", "app")
         for name, path in _files(_folder(root / "firmware" / part))
-        if board.arch or not name.endswith(_MACHINE_CODE)
+        if (board.arch or not name.endswith(_MACHINE_CODE)) and not name.endswith(_CPYTHON)
     ]
 
 
@@ -120,8 +130,51 @@ def compile_source(path: Path, name: str, board: Board, scratch: Path) -> bytes:
         raise
     if process.returncode:
         text = output.decode(errors="replace").strip()
-        raise TidegateError(f"{path} does not compile:\n{text}", "Correct it and build again")
+        raise CompileError(path, text)
     return target.read_bytes()
+
+
+def _compile_module(path: Path, name: str, board: Board, scratch: Path) -> bytes:
+    """The .mpy of a module of the image. Tracebacks name its file as below /lib, or as app/..."""
+    source = scratch / "source.py"
+    source.write_text(_without_const(_read(path)), encoding="utf-8", errors="surrogateescape")
+    try:
+        return compile_source(source, name.removeprefix("lib/"), board, scratch)
+    except CompileError as error:
+        raise CompileError(path, error.text) from None
+
+
+def _without_const(text: str) -> str:
+    """The source without its imports of `const`, each statement on its line.
+
+    CPython needs the import. mpy-cross does not: it puts the number in place of `NAME = const(number)`. In the image
+    each import would cost its code and, in RAM, an entry in the module's dictionary.
+    """
+    nodes = list(ast.walk(_parse(text)))
+    uses = sum(isinstance(node, ast.Name) and node.id == "const" for node in nodes)
+    replaced = sum(isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("const(") for node in nodes)
+    lines = text.split("\n")
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and any(alias.name == "const" for alias in node.names):
+            # What mpy-cross leaves as a call takes it from MicroPython: the module that passed it on has it no more.
+            statements = ["from micropython import const"] if uses > replaced else []
+            node.names = [alias for alias in node.names if alias.name != "const"]
+            statements += [ast.unparse(node)] if node.names else []
+            first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+            before, after = lines[first][: node.col_offset], lines[last][node.end_col_offset :]
+            lines[first : last + 1] = [before + ("; ".join(statements) or "pass") + after] + [""] * (last - first)
+    return "\n".join(lines)
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="surrogateescape")
+
+
+def _parse(text: str) -> ast.Module:
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError):  # ValueError: not UTF-8
+        return ast.Module([ast.Pass()], [])  # mpy-cross names the error, with the file
 
 
 def _folder(folder: Path) -> Path:

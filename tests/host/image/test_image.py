@@ -39,10 +39,12 @@ def test_the_same_wherever_the_sources_are(project: Path, tmp_path: Path) -> Non
 
 def test_holds_the_firmware_and_what_it_is(project: Path) -> None:
     files = romfs.files(build(project))
-    sources = {f"/lib/{p.relative_to(project / 'firmware/lib')}" for p in (project / "firmware" / "lib").rglob("*.py")}
-    assert {name for name in files if name.startswith("/lib/")} == {
-        name[:-3] + ".mpy" for name in sources if not name.endswith("/manifest.py")
+    sources = {
+        f"/lib/{path.relative_to(project / 'firmware/lib').with_suffix('.mpy')}"
+        for path in (project / "firmware" / "lib").rglob("*.py")
+        if path.name != "manifest.py"
     }
+    assert {name for name in files if name.startswith("/lib/")} == sources - {"/lib/aiotcp_cpython.mpy"}
     assert "/app/__init__.mpy" in files
     assert json.loads(files["/release.json"]) == vars(IDENTITY)
     for name, data in files.items():
@@ -54,6 +56,35 @@ def test_compiled_code_knows_its_place_in_the_image(project: Path) -> None:
     files = romfs.files(build(project))
     assert b"app/__init__.py" in files["/app/__init__.mpy"]
     assert not any(str(project).encode() in data for data in files.values())
+
+
+def test_names_of_files_in_tracebacks(project: Path) -> None:
+    files = romfs.files(build(project))
+    module = files["/lib/gate/console.mpy"]
+    assert b"gate/console.py" in module and b"lib/gate/console.py" not in module
+
+
+def test_imports_of_const_are_left_out_and_lines_stay(project: Path) -> None:
+    modules = {  # the source, and what is compiled of it
+        "alone": ("import gc\nfrom gate.clock import const\n_X = const(7)\n", "import gc\npass\n_X = const(7)\n"),
+        "among": (
+            "from aiotcp import (\n    const,\n    sleep_ms,\n); Y = 1\n_X = const(7)\nprint(_X)\n",
+            "from aiotcp import sleep_ms; Y = 1\n\n\n\n_X = const(7)\nprint(_X)\n",
+        ),
+        "called": (
+            "from gate.clock import const, sleep_ms\nLIST = [const(1)]\n",
+            "from micropython import const; from gate.clock import sleep_ms\nLIST = [const(1)]\n",
+        ),
+    }
+    app = project / "firmware" / "app"
+    compiled = []
+    for version in (0, 1):
+        for name, texts in modules.items():
+            (app / f"{name}.py").write_text(texts[version])
+        files = romfs.files(build(project))
+        compiled.append({name: files[f"/app/{name}.mpy"] for name in modules})
+    assert compiled[0] == compiled[1]
+    assert b"gate.clock" not in compiled[0]["alone"] and b"gate.clock" in compiled[0]["called"]
 
 
 def test_leaves_out_what_is_not_run(project: Path) -> None:
