@@ -89,7 +89,8 @@ def test_time_runs_with_the_hosts(shared):
     before, began, asked = look()
     time.sleep(2)  # the board waits, too
     asked_again, ended, after = look()
-    assert 0.95 * (asked_again - asked) < (ended - began) / 1000 < 1.05 * (after - before)
+    # Never faster; slower as far as the host is too busy to wake it each millisecond.
+    assert 0.5 * (asked_again - asked) < (ended - began) / 1000 < 1.05 * (after - before)
 
 
 def test_time_never_goes_back(shared):

@@ -79,10 +79,11 @@ def test_commands_leave_the_heap_as_it_was(place: Installation) -> None:
 def test_the_power_goes_in_the_middle(place: Installation) -> None:
     """It is answered for after the reset, and not begun again."""
     assert ask(place, "valve.set", percent=0)["outcome"] == "done"
-    told = begin(place, "valve.set", percent=40, slowly=True)
-    place.wait("the command at the board", lambda: place.api.command(told["cti"])["state"] == "uplinked", 30)
-    time.sleep(3)  # it takes eight
     [board] = place.boards
+    mark = len(board.lines)
+    told = begin(place, "valve.set", percent=40, slowly=True)
+    board.wait_line("command valve.set", 30, mark)
+    time.sleep(1)  # it takes eight
     board.power_cut()
     board.power_on()
     place.wait_running(DEVICE, "1.0.0", 90)
