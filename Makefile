@@ -1,7 +1,7 @@
 # The two commands of the README, and what a contributor types all day. Everything they need is prepared by
 # tools/setup.py, in ignored folders.
 #   make demo [ARGS=--exit]     the whole way of an update, on an emulated Cortex-M board
-#   make test [ARGS="-k delta"] every test, two files at a time (JOBS=2)
+#   make test [ARGS="-k delta"] every test, three files at a time (JOBS=3): they wait more than they compute
 #   make check                  lint, types and the tests that need no board and no broker, in two minutes
 #   make test-device GROUND=cpython|unix|cortex-m3 [K=cbor]   the device's tests on one ground
 #   make hooks                  git then checks code and message of each commit
@@ -11,7 +11,7 @@
 # changed input by the hundred thousand.
 PYTHON ?= python3
 ARGS ?=
-JOBS ?= 2
+JOBS ?= 3
 N ?= 200000
 GROUND ?= cpython
 K ?=
