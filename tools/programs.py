@@ -68,6 +68,7 @@ _ESSENTIAL = {
             "cksum",
             "cp",
             "cut",
+            "df",
             "dirname",
             "env",
             "head",
@@ -118,6 +119,11 @@ PROGRAMS: dict[str, Program] = {
     "initdb": Program("postgresql", TESTS, folder=f"{DEBIAN_POSTGRESQL}/*/bin"),
     "pg_ctl": Program("postgresql", TESTS, folder=f"{DEBIAN_POSTGRESQL}/*/bin"),
     "chromium": Program("chromium", TESTS, optional=True),  # Ubuntu has it only as a snap
+    # What a Linux gateway starts for the opcodes about its host (gate/commands/ops/host.py).
+    "ip": Program("iproute2", TESTS),
+    "ss": Program("iproute2", TESTS),
+    "journalctl": Program("systemd"),
+    "fw_printenv": Program("libubootenv-tool"),
     # make fresh.
     "debootstrap": Program("debootstrap", frozenset((FRESH,))),
     # Taken where it is.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -61,6 +62,16 @@ def test_code_starts_only_what_is_in_the_table(found: list[Start | Unknown]) -> 
     names = {start.program for start in found if isinstance(start, Start)}
     # The reader sees what it must: started by a list, a name, an attribute, a parameter, through a function.
     assert names >= {"mosquitto", "mosquitto_pub", "initdb", "openssl", "git", "make", "chromium", "debootstrap"}
+
+
+def test_the_gateway_starts_only_what_is_in_the_table() -> None:
+    """Device code starts programs through its board; a bare Debian lacked `ss`, which the end-to-end tests call."""
+    tree = ast.parse((ROOT / "firmware/lib/gate/commands/ops/host.py").read_text())
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_run"]
+    started = {ast.literal_eval(call.args[1]) for call in calls}
+    assert started >= {"df", "ss"}
+    assert {program for program in started if not known(program)} == set()
+    assert programs.PROGRAMS["ss"].purposes == programs.TESTS
 
 
 def test_what_cannot_be_read_is_listed(found: list[Start | Unknown]) -> None:
