@@ -264,7 +264,7 @@ def test_a_signer_makes_the_same_manifests(place: Installation, runner: Runner) 
     manifest.unlink()
     signer = place.folder / "signer.py"
     signer.write_text(
-        "import sys\nfrom nacl.signing import SigningKey\nfrom tidegate import keys\n"
+        "import sys\nfrom nacl.signing import SigningKey\nfrom tidegate.trust import keys\n"
         f"seed = keys.load({str(place.key('release'))!r}).seed_for('release')\n"
         "sys.stdout.buffer.write(SigningKey(seed).sign(sys.stdin.buffer.read()).signature)\n"
     )

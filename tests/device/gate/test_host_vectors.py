@@ -134,7 +134,7 @@ def test_commands():
         nonce = unhexlify(setup["nonce"])
         device = Device(SmallFiles(scratch.folder()), Signed(setup["device"], store), nonce, clock=entry["now"])
         device.commands._counters[unhexlify(setup["last"]["kid"])] = int(setup["last"]["cti"], 16)
-        executor.catalog, usual = Every, (executor.catalog, application_opcodes.check)
+        executor.builtin_opcodes, usual = Every, (executor.builtin_opcodes, application_opcodes.check)
         application_opcodes.check = lambda specs, given: given
         try:
             data = unhexlify(entry["command"])
@@ -143,7 +143,7 @@ def test_commands():
             else:
                 device.handle_at_once(data)
         finally:
-            executor.catalog, application_opcodes.check = usual
+            executor.builtin_opcodes, application_opcodes.check = usual
         name = entry["name"]
         reason = entry.get("device_reason") or entry.get("reason")
         equal(device.outbox.reasons(), [reason] if reason else [], name)

@@ -234,7 +234,7 @@ def test_what_was_not_read_is_read_again_on_a_machine_that_has_just_started(monk
         return False
 
     monkeypatch.setattr(made, "_read", read)
-    monkeypatch.setattr(made, "_put_right", put_right)
+    monkeypatch.setattr(made, "_correct", put_right)
     monkeypatch.setattr(made, "_newest_act", lambda: 1)
     made._connection = 1
     made._ready.set()

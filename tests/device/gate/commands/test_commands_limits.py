@@ -269,12 +269,12 @@ def test_a_module_that_cannot_be_imported():
     def find(name):
         raise ImportError("no module named 'gate.commands.ops.gone'")
 
-    usual = executor.catalog.find
-    executor.catalog.find = find
+    usual = executor.builtin_opcodes.find
+    executor.builtin_opcodes.find = find
     try:
         code, why = end(ask(lambda call: None))
     finally:
-        executor.catalog.find = usual
+        executor.builtin_opcodes.find = usual
     equal(code, commands.FAILED)
     true("ImportError" in why, why)
 
