@@ -1,7 +1,7 @@
 """Claims: issuing them, and the one transaction in which a board enrols with one.
 
-A claim's secret is derived from its id and the server's own secret (security.credentials): the database holds neither.
-The database guarantees single use: the claim's row is locked while a request is checked.
+A claim's secret is derived from its id and the server's own secret (security.device_credentials): the database
+holds neither. The database guarantees single use: the claim's row is locked while a request is checked.
 """
 
 from __future__ import annotations

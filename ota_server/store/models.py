@@ -166,7 +166,7 @@ class Device(Base):
 
 
 class Claim(Base):
-    """The right of one board to become a device, once. Its secret is derived (security/credentials), not stored."""
+    """The right of one board to become a device, once. Its secret is derived, not stored."""
 
     __tablename__ = "claim"
     __table_args__ = (Index("claim_used_by", "used_by"),)

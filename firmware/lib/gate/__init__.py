@@ -12,7 +12,7 @@ PROTOCOL = 1  # version of the messages, docs/wire.cddl
 _NAMES = (
     "agent:Agent clock:Uptime telemetry.e2e_frame:Frame "
     "telemetry.streams:Stream,Measure,calibrator,MEAN,MIN,MAX,DEV,RATE,OVER "
-    "commands.registry:opcode,READ,OPERATE,DANGEROUS"
+    "commands.application_opcodes:opcode,READ,OPERATE,DANGEROUS"
 )
 
 

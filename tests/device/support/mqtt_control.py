@@ -94,7 +94,7 @@ class Inbox:
         )
 
 
-async def until(condition, what, within_s=10):
+async def until(condition, what, within_s=30):
     for _ in range(within_s * 50):
         if condition():
             return

@@ -116,7 +116,7 @@ def test_what_a_device_would_refuse_is_refused(start, ring):
     stranger = rotation.sign(rotation.propose(ring.stores[1]), [keys.new("root")])
     assert post(server, good, headers=server.token_for("read")).status_code == 403
     assert post(server, good, headers={"Authorization": "Bearer none"}).status_code == 401
-    refused(post(server, ring.updates[1]), 422, "version", "version 3 does not follow version 1", "bring version 2")
+    refused(post(server, ring.updates[1]), 422, "version", "does not follow version 1", "publish version 2 first")
     refused(post(server, stranger), 422, "unknown-key")
     refused(post(server, rotation.propose(ring.stores[1])), 422, "malformed", "1 to 8 signatures")
     refused(post(server, good[:-1]), 422, "malformed")

@@ -84,7 +84,7 @@ class Execution:
         return message
 
     def _find(self, rest_s):
-        """The registry.Opcode, if its signers may call it now; else refuses and returns None."""
+        """The Opcode, if its signers may call it now; else refuses and returns None."""
         entry = builtin_opcodes.find(self._opcode) or commands.offered.get(self._opcode)
         if not entry:
             self._refuse("opcode", "%s is not offered here; send ops for a list" % self._opcode)
