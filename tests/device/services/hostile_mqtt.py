@@ -160,9 +160,16 @@ class NastyBroker:
         self._serve_well(peer, visits)
 
     def _stale(self, peer: socket.socket, visits: list, first_visit: bool) -> None:
-        """60 messages of QoS 1 and gone; the second connection is a good one, and has nothing to acknowledge."""
+        """60 messages of QoS 1 and gone; the second connection is a good one, and has nothing to acknowledge.
+
+        The first is acknowledged before the rest go out: a reset would otherwise overtake the CONNACK on a busy
+        machine, and the client would never have had a first session.
+        """
         if first_visit:
-            peer.sendall(b"".join(b"\x32\x07\x00\x01s" + bytes((0, n, 0, n)) for n in range(1, 61)))
+            first, *rest = (b"\x32\x07\x00\x01s" + bytes((0, n, 0, n)) for n in range(1, 61))
+            peer.sendall(first)
+            packet(peer)
+            peer.sendall(b"".join(rest))
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # not even a FIN
         else:
             self._serve_well(peer, visits)
