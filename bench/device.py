@@ -200,7 +200,7 @@ def run(storage: Path, log: Path) -> dict[str, list]:
 
 
 def budget(name: str) -> tuple[int | None, int | None]:
-    """Instructions and heap that DESIGN section 9 allows, None where it says nothing."""
+    """Instructions and heap that the budget allows, None where there is none."""
     instructions = heap = None
     for start, (most, room) in BUDGETS.items():
         if name.startswith(start):

@@ -1,4 +1,4 @@
-"""Points of edwards25519 (RFC 8032 section 5.1) as tuples of Python integers, for ed25519.py.
+"""Points of edwards25519 (RFC 8032 section 5.1) as tuples of Python integers.
 
 A point is (x, y, z, t) with x/z, y/z its coordinates and t = xy/z; t may be 0 where the next step
 is no addition. A cached point is (y + x, y - x, 2z, 2dt), ready to be added. Nothing here is

@@ -1,4 +1,4 @@
-"""What DESIGN section 4 promises of access, tried on each broker that a server can have: the one inside, mosquitto with
+"""What docs/brokers.md promises of access, tried on each broker that a server can have: the one inside, mosquitto with
 its files, mosquitto with its dynamic security plugin. Refused or swallowed is the broker's choice; that nothing gets
 through is what counts.
 """
