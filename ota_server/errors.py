@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import errno
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 STORAGE_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -65,6 +66,53 @@ class StorageFull(Problem):
         super().__init__(
             "storage-full", f"no room to store {what}", "Free space in the server's data folder, then repeat"
         )
+
+
+_READ_ONLY_ERRNOS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+# What SQLite says, in the order in which it is looked for, and what it means to whoever reads it.
+_SQLITE = (
+    (("locked", "busy"), "database-busy", "another process holds the database", "Try again in a few seconds"),
+    (
+        ("readonly", "read-only", "unable to open"),
+        "database-read-only",
+        "the database cannot be written",
+        "Give the data folder and its files to the user that the server runs as, then repeat",
+    ),
+    (
+        ("no such table", "no such column"),
+        "database-changed",
+        "the tables of the database are not those of this version",
+        "Restart the server; if that does not help, go back to a backup of the database",
+    ),
+    (
+        ("malformed", "not a database"),
+        "database-damaged",
+        "the database file is damaged",
+        "Stop the server and go back to a backup of the database",
+    ),
+)
+
+
+def of_storage(error: BaseException) -> Problem | None:
+    """What an error of the database or the disk means, if trying again can help once the ground is mended.
+
+    None: it is neither, so it is a mistake of this program.
+    """
+    if is_storage_full(error):
+        return StorageFull("this")
+    if isinstance(error, PoolTimeout):
+        return Unavailable("database-busy", "the database is busy", "Try again in a few seconds")
+    if isinstance(error, OSError) and error.errno in _READ_ONLY_ERRNOS:
+        return Unavailable("folder-read-only", "the data folder cannot be written", _SQLITE[1][3])
+    if not isinstance(error, DBAPIError) or isinstance(error, DataError | IntegrityError | ProgrammingError):
+        return None
+    text = str(error.orig).lower()
+    for words, kind, detail, remedy in _SQLITE:
+        if any(word in text for word in words):
+            return Unavailable(kind, detail, remedy)
+    if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
+        return Unavailable("database-away", "the database does not answer", "Try again; look whether it runs")
+    return None
 
 
 def is_storage_full(error: BaseException) -> bool:

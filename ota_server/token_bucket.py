@@ -28,10 +28,10 @@ class TokenBucket:
         self._left -= 1
         return True
 
-    def borrow(self) -> float:
-        """Take a token, on credit if there is none; returns the seconds to wait until it is paid back."""
+    def borrow(self, cost: float = 1) -> float:
+        """Take tokens, on credit if there are too few; returns the seconds to wait until they are paid back."""
         self._refill()
-        self._left -= 1
+        self._left -= cost
         return max(0.0, -self._left / self._rate)
 
     def _refill(self) -> None:

@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.http import HTTP_STATUS_CODES
 
 from ota_server import errors
-from ota_server.errors import Problem, StorageFull, is_storage_full
+from ota_server.errors import Problem
 from tidegate.errors import Refused, TidegateError
 
 log = logging.getLogger("tidegate.http")
@@ -30,6 +30,7 @@ STATUS: dict[type[Problem], int] = {
 _HEADERS: dict[type[Problem], dict[str, str]] = {
     errors.Unauthorised: {"WWW-Authenticate": 'Bearer realm="tidegate"'},
     errors.TooManyRequests: {"Retry-After": "10"},
+    errors.Unavailable: {"Retry-After": "5"},
 }
 _REMEDIES = {
     400: "Check the request against docs/server.md",
@@ -98,7 +99,9 @@ def init_app(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:
-        if is_storage_full(error):
-            return problem(StorageFull("this"))
+        trouble = errors.of_storage(error)
+        if trouble is not None:
+            log.warning("%s %s: %s (%s)", request.method, request.path, trouble.detail, type(error).__name__)
+            return problem(trouble)
         log.exception("%s %s failed", request.method, request.path)
         return document(500, "internal", "the server made a mistake", "Look at the server's log; nothing was changed")

@@ -45,7 +45,7 @@ class Access:
         check_device: Callable[[str, bytes], bool],
         certificates: bool = False,
     ) -> None:
-        self._server_user = server_user
+        self.server = Principal(server_user, internal=True)
         self._check_server = check_server
         self._check_device = check_device
         self._certificates = certificates
@@ -57,8 +57,8 @@ class Access:
         """
         if not user or password is None:
             return None
-        if user == self._server_user:
-            return Principal(user, internal=True) if self._check_server(password) else None
+        if user == self.server.user:
+            return self.server if self._check_server(password) else None
         if self._certificates and shown != user:
             return None
         return Principal(user) if self._check_device(user, password) else None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from typing import Protocol
 
 from ota_server.broker import codec
 from ota_server.broker.access import Access, Principal
 from ota_server.broker.codec import Connect, Malformed, Message
-from ota_server.broker.session import MAX_SUBSCRIPTIONS, Session
+from ota_server.broker.session import MAX_QOS2, MAX_SUBSCRIPTIONS, Session
 from ota_server.broker.topics import valid_filter, valid_name
 from ota_server.token_bucket import TokenBucket
 
@@ -23,6 +24,8 @@ MAX_PACKET = 16 * 1024
 MAX_CLIENT_ID = 64
 RATE = 50.0  # packets a second that a device may sustain
 BURST = 200.0
+FILTER_COST = 0.1  # packets that a filter in a SUBSCRIBE counts as; a retained message that it selects counts as one
+TURN = 16  # packets, read or written, after which the other connections have their turn
 
 
 class Refusal(Exception):
@@ -49,9 +52,11 @@ class Router(Protocol):
 
     def release(self, connection: Connection, session: Session) -> None: ...
 
-    async def route(self, message: Message) -> None: ...
+    async def route(self, message: Message) -> bool: ...
 
-    async def send_retained(self, session: Session, pattern: str, granted: int) -> None: ...
+    async def send_retained(self, session: Session, pattern: str, granted: int) -> int: ...
+
+    def warn(self, key: str, text: str, *args: object) -> None: ...
 
 
 class Connection:
@@ -66,7 +71,9 @@ class Connection:
         self._will: Message | None = None
         self._read_timeout: float | None = CONNECT_TIMEOUT_S
         self._bucket = TokenBucket(RATE, BURST)
+        self.stranger = True  # has not logged in
         peer = writer.get_extra_info("peername")
+        self.address = str(peer[0]) if peer else "?"
         self.peer = f"{peer[0]}:{peer[1]}" if peer else "?"
 
     async def run(self) -> None:
@@ -79,7 +86,7 @@ class Connection:
         except Refusal as refusal:
             await self._refuse(refusal)
         except Malformed as error:
-            log.warning("%s: closed: %s", self._who(), error)
+            self._warn("%s: closed: %s", self._who(), error)
         except TimeoutError:
             log.info("%s: closed: silent for too long", self._who())
         except (asyncio.IncompleteReadError, ConnectionError, OSError):
@@ -114,7 +121,7 @@ class Connection:
             raise Refusal(codec.NOT_AUTHORISED, "last will outside its own topics")
         session, present = await self._broker.adopt(self, hello, principal)
         if session is None:
-            raise Refusal(codec.BAD_CLIENT_ID, "client id in use by another user")
+            raise Refusal(codec.BAD_CLIENT_ID, "client id is the name of another user")
         if before != self._broker.dismissals:  # while it waited for its older connection to end
             raise Refusal(codec.UNAVAILABLE, "logins were changed meanwhile")
         self._will = hello.will
@@ -129,16 +136,18 @@ class Connection:
         return names[0] if len(names) == 1 else None
 
     async def _refuse(self, refusal: Refusal) -> None:
-        log.warning("%s: refused: %s", self.peer, refusal.why)
+        self._warn("%s: refused: %s", self.peer, refusal.why)
         with contextlib.suppress(ConnectionError, OSError, TimeoutError):
             self._writer.write(codec.encode_connack(refusal.code))
             await self._drain()
 
     async def _serve(self, session: Session) -> None:
-        while True:
+        for turn in itertools.count(1):
             kind, flags, body = await self._read()
             if not session.principal.internal:
-                await self._throttle()
+                await self._throttle(1)
+            if turn % TURN == 0:  # reading what has already come never gives others their turn
+                await asyncio.sleep(0)
             if kind == codec.PUBLISH:
                 await self._publish(session, flags, body)
             elif kind == codec.PUBACK:
@@ -170,40 +179,51 @@ class Connection:
         fresh = number not in session.qos2_seen if message.qos == 2 else True
         if not session.principal.may_publish(message.topic):
             # 3.1.1 has no negative acknowledgement: the message is acknowledged and goes nowhere, as in other brokers.
-            log.warning("%s: may not publish to %s", self._who(), message.topic)
-        elif fresh:
-            await self._broker.route(message)
+            self._warn("%s: may not publish to %s", self._who(), message.topic)
+        elif fresh and not await self._broker.route(message):
+            return  # without an acknowledgement the publisher knows that the message is still its own
         if number is None:
             return
         if message.qos == 2:
+            if len(session.qos2_seen) >= MAX_QOS2 and number not in session.qos2_seen:
+                raise Malformed(f"more than {MAX_QOS2} messages of QoS 2 are not released")
             session.qos2_seen.add(number)
         self._writer.write(codec.encode_ack(codec.PUBREC if message.qos == 2 else codec.PUBACK, number))
 
     async def _subscribe(self, session: Session, body: codec.Body) -> None:
         number, filters = codec.subscribe(body)
-        codes, new = bytearray(), []
+        codes, new = bytearray(), {}
         for pattern, qos in filters:
             full = len(session.subscriptions) >= MAX_SUBSCRIPTIONS and pattern not in session.subscriptions
             if full or not valid_filter(pattern) or not session.principal.may_subscribe(pattern):
-                log.warning("%s: may not subscribe to %s", self._who(), pattern)
+                self._warn("%s: may not subscribe to %s", self._who(), pattern)
                 codes.append(codec.SUBSCRIBE_REFUSED)
                 continue
             granted = min(qos, 1)  # nothing of ours needs more
             session.subscriptions[pattern] = granted
             codes.append(granted)
-            new.append((pattern, granted))
+            new[pattern] = granted
         self._writer.write(codec.encode_ack(codec.SUBACK, number, bytes(codes)))
-        for pattern, granted in new:
-            await self._broker.send_retained(session, pattern, granted)
+        cost = len(filters) * FILTER_COST
+        for pattern, granted in new.items():
+            cost += await self._broker.send_retained(session, pattern, granted)
+        if not session.principal.internal:
+            await self._throttle(cost)
 
     async def _pump(self, session: Session) -> None:
+        """Write what is for the client while `_serve` reads: a long burst never keeps acknowledgements from it."""
         try:
             while True:
                 await session.wake.wait()
                 session.wake.clear()
-                while (packet := session.next_packet()) is not None:
+                for turn in itertools.count(1):
+                    packet = session.next_packet()
+                    if packet is None:
+                        break
                     self._writer.write(packet)
                     await self._drain()
+                    if turn % TURN == 0:
+                        await asyncio.sleep(0)
         except (TimeoutError, ConnectionError, OSError):
             self.close()
 
@@ -215,9 +235,9 @@ class Connection:
         async with asyncio.timeout(WRITE_TIMEOUT_S):
             await self._writer.drain()
 
-    async def _throttle(self) -> None:
-        """Read a flooding device more slowly, so that TCP pushes back on it and on nobody else."""
-        wait_s = self._bucket.borrow()
+    async def _throttle(self, cost: float) -> None:
+        """Read a device that costs much more slowly, so that TCP pushes back on it and on nobody else."""
+        wait_s = self._bucket.borrow(cost)
         if wait_s:
             await asyncio.sleep(wait_s)
 
@@ -225,13 +245,16 @@ class Connection:
         try:
             if self.session is not None:
                 self._broker.release(self, self.session)
-            if self._will is not None:
+            if self._will is not None:  # nobody is there to be told whether it could be kept
                 await self._broker.route(self._will)
         finally:
             self.closed.set()
             self._writer.close()
             with contextlib.suppress(ConnectionError, OSError, TimeoutError):
                 await asyncio.wait_for(self._writer.wait_closed(), 1)
+
+    def _warn(self, text: str, *args: object) -> None:
+        self._broker.warn(self.session.principal.user if self.session else self.address, text, *args)
 
     def _who(self) -> str:
         return self.session.client_id if self.session else self.peer

@@ -8,6 +8,7 @@ import secrets
 import ssl
 import threading
 import time
+from collections import Counter
 from typing import Any
 
 from ota_server.broker.access import Access, Principal
@@ -17,11 +18,18 @@ from ota_server.broker.session import Session
 from ota_server.broker.topics import Retained
 from ota_server.loop_thread import LoopThread
 from ota_server.tls_context import HANDSHAKE_TIMEOUT_S
+from ota_server.token_bucket import TokenBuckets
 
 log = logging.getLogger("tidegate.broker")
 
+Key = tuple[Principal, str]  # a user and its client id
+
 MAX_CONNECTIONS = 2000
 MAX_SESSIONS = 4000
+MAX_USER_SESSIONS = 8  # of one user with different client ids; a device needs one
+MAX_STRANGERS = 1000  # connections that have not logged in, which they must in 10 s
+MAX_STRANGERS_OF_ADDRESS = 200  # a whole fleet behind one address comes back at once
+WARNINGS, WARNINGS_AT_ONCE = 0.1, 10  # lines a second in the log about one user or address
 SESSION_EXPIRY_S = 3600  # a session without a connection ends after this
 DISMISS_S = 5  # for connections that are cut off to be gone
 DRAIN_S = 5  # for the server to read what was acknowledged, when it stops
@@ -34,85 +42,128 @@ class Broker:
     def __init__(self, access: Access) -> None:
         self.access = access
         self.retained = Retained()
-        self._sessions: dict[str, Session] = {}
-        self._holders: dict[str, Connection] = {}  # client id -> the connection that has the session now
-        self._left_at: dict[str, float] = {}
+        self.lines = TokenBuckets(WARNINGS, WARNINGS_AT_ONCE)
+        self._sessions: dict[Principal, dict[str, Session]] = {}  # user -> client id -> session
+        self._holders: dict[Key, Connection] = {}  # the connection that has the session now
+        self._left_at: dict[Key, float] = {}
         self._connections: set[Connection] = set()
+        self._strangers: Counter[str] = Counter()  # address -> connections that have not logged in
         self.dismissals = 0  # so far; a login that was checked before one is checked again
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Callback of the listening socket."""
-        if len(self._connections) >= MAX_CONNECTIONS:
-            log.warning("refused a connection: %d are open", MAX_CONNECTIONS)
+        connection = Connection(self, reader, writer)
+        full = len(self._connections) >= MAX_CONNECTIONS or self._strangers.total() >= MAX_STRANGERS
+        if full or self._strangers[connection.address] >= MAX_STRANGERS_OF_ADDRESS:
+            self.warn(connection.address, "refused a connection of %s: too many are open", connection.address)
             writer.close()
             return
-        connection = Connection(self, reader, writer)
         self._connections.add(connection)
+        self._strangers[connection.address] += 1
         try:
             await connection.run()
         except asyncio.CancelledError:
             writer.close()
         finally:
+            self.known(connection)
             self._connections.discard(connection)
 
+    def known(self, connection: Connection) -> None:
+        """The connection has logged in, or has ended: it does not count as a stranger's any more."""
+        if connection.stranger:
+            connection.stranger = False
+            self._strangers[connection.address] -= 1
+            if not self._strangers[connection.address]:
+                del self._strangers[connection.address]
+
+    def warn(self, key: str, text: str, *args: object) -> None:
+        """Log what a client did wrong, but not more often than a person reads it. key: the user, or the address."""
+        if self.lines.take(key):
+            log.warning(text, *args)
+
     async def adopt(self, connection: Connection, hello: Connect, principal: Principal) -> tuple[Session | None, bool]:
-        """The session for an authenticated client, and whether it existed. None: the id belongs to another user."""
+        """The session for an authenticated client, and whether it existed.
+
+        Client ids belong to users: two users with the same id have two sessions, so no device can end or hold the
+        session of another. None: this device calls itself by the name of another one that has a session, which can
+        only be a mistake.
+        """
         client_id = hello.client_id or f"auto-{secrets.token_hex(8)}"
-        while (holder := self._holders.get(client_id)) is not None:
-            if holder.session is None or holder.session.principal != principal:
-                return None, False
+        if client_id != principal.user and any(client_id == other.user for other in self._sessions):
+            return None, False
+        key = (principal, client_id)
+        while (holder := self._holders.get(key)) is not None:
             log.info("%s: connected again, the older connection is closed", client_id)  # 3.1.4
             holder.close()
             await holder.closed.wait()
-        self._expire()
-        old = self._sessions.get(client_id)
-        if old is not None and old.principal != principal:
-            return None, False
+        await self._make_room(principal, client_id)
+        own = self._sessions.setdefault(principal, {})
+        old = own.get(client_id)
         if old is None or hello.clean or old.clean:
             session, present = Session(client_id, principal, hello.clean), False
         else:
             session, present = old, True
             session.resume()
-        self._sessions[client_id] = session
-        self._holders[client_id] = connection
-        self._left_at.pop(client_id, None)
+        own[client_id] = session
+        self._holders[key] = connection
+        self._left_at.pop(key, None)
         connection.session = session
+        self.known(connection)
         return session, present
 
     def release(self, connection: Connection, session: Session) -> None:
         """The connection has ended; a clean session ends with it."""
-        if self._holders.get(session.client_id) is not connection:
+        key = (session.principal, session.client_id)
+        if self._holders.get(key) is not connection:
             return
-        del self._holders[session.client_id]
+        del self._holders[key]
         if session.clean:
-            self._sessions.pop(session.client_id, None)
-        else:
-            self._left_at[session.client_id] = time.monotonic()
+            self._end(key)
+        elif self._sessions.get(session.principal, {}).get(session.client_id) is session:
+            self._left_at[key] = time.monotonic()
 
-    async def route(self, message: Message) -> None:
-        """Deliver to everyone who subscribed, at the lower of the two QoS (3.8.4); keep it if it is retained."""
+    async def route(self, message: Message) -> bool:
+        """Deliver to everyone who subscribed, at the lower of the two QoS (3.8.4); keep it if it is retained.
+
+        Returns False if it could not be kept, or not be delivered to a session that it is for: then it must not be
+        acknowledged.
+        """
+        done = True
         if message.retain and not self.retained.keep(message):
-            log.error("retained message for %s dropped: the store is full", message.topic)
-        for session in list(self._sessions.values()):
+            device = message.topic.split("/")[1:2]
+            self.warn("".join(device), "%s: not retained: there is no room", message.topic)
+            done = False
+        for session in self._readers(message.topic):
             granted = session.granted(message.topic)
             if granted is None:
                 continue
             qos = min(granted, message.qos)
-            if qos == 0 and session.client_id not in self._holders:
+            if qos == 0 and (session.principal, session.client_id) not in self._holders:
                 continue
-            await session.put(Message(message.topic, message.payload, qos, retain=False))
+            if await session.put(Message(message.topic, message.payload, qos, retain=False)) or not qos:
+                continue
+            if message.retain and done and not session.principal.internal:
+                session.owe([message.topic], granted, self.retained.get)  # it waits as a name in place of a message
+                continue
+            self.warn(session.principal.user, "%s: %s dropped: its queue is full", session.client_id, message.topic)
+            done = False
+        return done
 
-    async def send_retained(self, session: Session, pattern: str, granted: int) -> None:
-        """What a new subscription gets at once (3.3.1.3)."""
-        for message in self.retained.select(pattern):
-            await session.put(message._replace(qos=min(granted, message.qos)))
+    async def send_retained(self, session: Session, pattern: str, granted: int) -> int:
+        """What a new subscription gets (3.3.1.3) is put on its way; returns how many messages these are at most."""
+        return session.owe([message.topic for message in self.retained.select(pattern)], granted, self.retained.get)
+
+    def _readers(self, topic: str) -> list[Session]:
+        """The sessions that may have subscribed to the topic. What a message costs does not grow with the fleet."""
+        users = [Principal(topic.split("/")[1]), self.access.server] if "/" in topic else []
+        return [session for user in users for session in self._sessions.get(user, {}).values()]
 
     async def dismiss(self, user: str) -> None:
         """End the user's connections and sessions, after its login was changed. Its last will is published."""
         self.dismissals += 1
-        for session in [one for one in self._sessions.values() if one.principal.user == user]:
-            self._sessions.pop(session.client_id, None)
-            self._left_at.pop(session.client_id, None)
+        for principal in (Principal(user), Principal(user, internal=True)):
+            for client_id in list(self._sessions.get(principal, ())):
+                self._end((principal, client_id))
         await self._close([one for one in self._connections if one.session and one.session.principal.user == user])
 
     async def drain(self) -> None:
@@ -132,14 +183,29 @@ class Broker:
         for connection in connections:
             await asyncio.wait([asyncio.ensure_future(connection.closed.wait())], timeout=1)
 
-    def _expire(self) -> None:
+    def _end(self, key: Key) -> None:
+        """Forget a session."""
+        self._left_at.pop(key, None)
+        own = self._sessions.get(key[0], {})
+        own.pop(key[1], None)
+        if not own:
+            self._sessions.pop(key[0], None)
+
+    async def _make_room(self, principal: Principal, client_id: str) -> None:
+        """End sessions that are over, and of a user with too many others the one that was opened first."""
         now = time.monotonic()
-        stale = [cid for cid, at in self._left_at.items() if now - at > SESSION_EXPIRY_S]
-        if len(self._sessions) >= MAX_SESSIONS:
+        stale = [key for key, at in self._left_at.items() if now - at > SESSION_EXPIRY_S]
+        if sum(len(own) for own in self._sessions.values()) >= MAX_SESSIONS:
             stale += sorted(self._left_at, key=self._left_at.__getitem__)[: MAX_SESSIONS // 10]
-        for client_id in stale:
-            self._left_at.pop(client_id, None)
-            self._sessions.pop(client_id, None)
+        for key in stale:
+            self._end(key)
+        others = [one for one in self._sessions.get(principal, ()) if one not in (client_id, principal.user)]
+        for one in others[: max(0, len(others) - MAX_USER_SESSIONS + 1)]:
+            holder = self._holders.get((principal, one))
+            self._end((principal, one))
+            if holder is not None:
+                holder.close()
+                await holder.closed.wait()
 
 
 class EmbeddedBroker:

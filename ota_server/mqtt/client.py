@@ -13,10 +13,17 @@ KEEPALIVE_S = 30
 RECONNECT_MIN_S, RECONNECT_MAX_S = 1, 30
 
 
-def make(broker: BrokerUrl, client_id: str, *, clean_session: bool) -> paho.Client:
-    """A client that is not connected yet; once started it connects again whenever the connection is lost."""
+def make(broker: BrokerUrl, client_id: str, *, clean_session: bool, manual_ack: bool = False) -> paho.Client:
+    """A client that is not connected yet; once started it connects again whenever the connection is lost.
+
+    manual_ack: what comes is acknowledged by its `ack`, not when `on_message` returns.
+    """
     client = paho.Client(
-        CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=clean_session, reconnect_on_failure=True
+        CallbackAPIVersion.VERSION2,
+        client_id=client_id,
+        clean_session=clean_session,
+        reconnect_on_failure=True,
+        manual_ack=manual_ack,
     )
     client.username_pw_set(broker.user, broker.password)
     if broker.tls:

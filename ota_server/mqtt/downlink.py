@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from ota_server.commands.policy import CommandPolicy
+from ota_server.errors import of_storage
 from ota_server.store import Store, commands, downlink_queue, retention
 from ota_server.store.models import Command
 
@@ -62,8 +63,12 @@ class Downlink:
             self._wake.clear()
             try:
                 self._round()
-            except Exception:  # the database may be locked or full for a while; this thread must outlive that
-                log.exception("could not send what is due; next try in %d s", ERROR_PAUSE_S)
+            except Exception as error:  # the database may be locked or full for a while; this thread must outlive that
+                trouble = of_storage(error)
+                if trouble is None:
+                    log.exception("could not send what is due; next try in %d s", ERROR_PAUSE_S)
+                else:
+                    log.warning("could not send what is due: %s. %s", trouble.detail, trouble.remedy)
                 self._stopping.wait(ERROR_PAUSE_S)
 
     def _round(self) -> None:
@@ -91,13 +96,17 @@ class Downlink:
     def _publish_retained(self, queue: downlink_queue.Queue) -> None:
         with self._store.read() as session:
             unsent = queue.unsent(session, BATCH)
+        failed = 0
         for one in unsent:
-            if self._stopping.is_set() or not self._publish(f"tg/{one.device_id}/down/{one.path}", one.payload, True):
+            if self._stopping.is_set() or not self._ready():
                 return
+            if not self._publish(f"tg/{one.device_id}/down/{one.path}", one.payload, True):
+                failed += 1  # the broker may have no room for this one; the others' must not wait for it
+                continue
             with self._store.write() as session:
                 queue.mark_sent(session, one)
             log.info("%s: %s %s", one.device_id, one.path, "published" if one.payload else "withdrawn")
-        if len(unsent) == BATCH:
+        if len(unsent) == BATCH and not failed:
             self._wake.set()
 
     def _check_command(self, row: int) -> None:

@@ -59,6 +59,8 @@ allow_anonymous false
 pid_file {folder}/mosquitto.pid
 max_packet_size 20480
 max_keepalive 600
+max_connections 10000
+persistent_client_expiration 7d
 persistence true
 persistence_location {folder}/
 # Messages that the server has not read yet are on disk, except the last: a broker that was killed still has them.

@@ -10,10 +10,12 @@ from typing import Any
 import paho.mqtt.client as paho
 
 from ota_server.commands.policy import CommandPolicy
+from ota_server.errors import of_storage
 from ota_server.mqtt import client
 from ota_server.mqtt.downlink import Downlink
+from ota_server.mqtt.filing import Filer, Waiting
 from ota_server.mqtt.url import BrokerUrl
-from ota_server.store import Store, alarms, devices
+from ota_server.store import Store, devices
 from ota_server.store.retention import Keep
 from ota_server.uplink import ingest
 
@@ -23,7 +25,6 @@ SUBSCRIPTION = "tg/+/up/#"
 MAX_INFLIGHT = 100
 MAX_QUEUED = 1000
 ACK_TIMEOUT_S = 10
-FILE_AGAIN_S = (0.1, 0.5, 2.0, 5.0)  # pauses before a message that the database refused is tried again
 LOG_EVERY_S = 10  # the same failure again and again is one line in this time
 
 
@@ -49,9 +50,11 @@ class MqttWorker:
         self._wake = wake
         self._next_log_at = 0.0
         self._stopping = threading.Event()
-        self._not_filed = 0  # messages the database would not take
+        self._connections = 0  # so far
+        self._unanswered: dict[str, tuple[bytes, paho.MQTTMessageInfo]] = {}  # by topic
         self._subscribed = threading.Event()
-        self._client = client.make(broker, client_id, clean_session=False)
+        self._filer = Filer(store, self._on_filed)
+        self._client = client.make(broker, client_id, clean_session=False, manual_ack=True)
         self._client.max_inflight_messages_set(MAX_INFLIGHT)
         self._client.max_queued_messages_set(MAX_QUEUED)
         self._client.on_connect = self._on_connect
@@ -63,12 +66,14 @@ class MqttWorker:
     def start(self) -> None:
         """Begin; an unreachable broker is tried again and again, with a growing pause."""
         self._client.connect_async(self._broker.host, self._broker.port, client.KEEPALIVE_S)
+        self._filer.start()
         self._client.loop_start()
         self._downlink.start()
 
     def stop(self) -> None:
         self._stopping.set()
         self._downlink.stop()
+        self._filer.stop()
         self._client.disconnect()
         self._client.loop_stop()
 
@@ -77,23 +82,40 @@ class MqttWorker:
         return self._subscribed.wait(timeout_s)
 
     def _publish(self, topic: str, payload: bytes, retain: bool) -> bool:
-        info = self._client.publish(topic, payload, qos=1, retain=retain)
+        """Whether the broker has acknowledged it: one that has no room for a message does not.
+
+        A retained message that is not acknowledged in time stays with paho, which sends it again at each connection.
+        """
+        sent, info = self._unanswered.pop(topic, (b"", None))
+        patience_s: float = ACK_TIMEOUT_S
+        if info is None or sent != payload:
+            info = self._client.publish(topic, payload, qos=1, retain=retain)
+        else:
+            patience_s = 0.01
         try:
-            info.wait_for_publish(ACK_TIMEOUT_S)
-            return info.is_published()
+            info.wait_for_publish(patience_s)
+            published = info.is_published()
         except (RuntimeError, ValueError):  # not connected, or paho's queue is full
             return False
+        if not published and retain:
+            self._unanswered[topic] = (payload, info)
+            self._warn(
+                "the broker at %s does not acknowledge %s; has it room for retained messages?", self._broker, topic
+            )
+        return published
 
     def _on_connect(self, client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
             self._warn("the broker at %s refuses this server: %s; check user and password", self._broker, reason)
             return
         log.info("connected to %s", self._broker)
+        self._connections += 1
         try:
             with self._store.write() as session:
                 devices.all_offline(session)
-        except Exception:
-            log.exception("could not mark the devices offline")
+        except Exception as error:
+            trouble = of_storage(error)
+            log.warning("could not mark the devices offline: %s", error if trouble is None else trouble.detail)
         client.subscribe(SUBSCRIPTION, qos=1)
 
     def _on_subscribe(self, client: paho.Client, _data: Any, _mid: int, reasons: list[Any], _properties: Any) -> None:
@@ -110,36 +132,24 @@ class MqttWorker:
         self._warn("the connection to %s is gone (%s); connecting again", self._broker, reason)
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        """Runs in paho's thread: while it files a message no other is read, so a flood waits in the broker, not here.
+        """Runs in paho's thread, which must be back at its keepalive soon."""
+        connection, number, qos = self._connections, message.mid, message.qos
 
-        paho acknowledges a QoS 1 message when this returns, that is after it is in the database.
-        """
+        def acknowledge() -> None:
+            if connection == self._connections:  # the broker sends what an older connection had again
+                self._client.ack(number, qos)
+
         try:
             topic = message.topic
         except UnicodeDecodeError:
+            acknowledge()
             return
-        if not self._file(ingest.Message(topic, bytes(message.payload), message.retain)):
-            return
-        if topic.endswith(("/birth", "/state", "/result")):
-            self._wake.set()  # someone is there now, or has room now, for whom something may wait
+        filed = ingest.Message(topic, bytes(message.payload), message.retain)
+        self._filer.put(Waiting(filed, acknowledge if qos else None))
 
-    def _file(self, message: ingest.Message) -> bool:
-        """Whether the database has it now. A full or locked one gets some time; meanwhile the broker keeps the rest."""
-        for pause_s in (*FILE_AGAIN_S, None):
-            try:
-                ingest.take(self._store, message)
-                if self._not_filed:
-                    with self._store.write() as session:
-                        alarms.count(session, "messages the database did not take", self._not_filed)
-                    self._not_filed = 0
-                return True
-            except Exception:  # the database's trouble: the connection must outlive it
-                if self._may_log():
-                    log.exception("a message on %s could not be filed", message.topic)
-                if pause_s is None or self._stopping.wait(pause_s):
-                    break
-        self._not_filed += 1
-        return False
+    def _on_filed(self, message: ingest.Message) -> None:
+        if message.topic.endswith(("/birth", "/state", "/result")):
+            self._wake.set()  # someone is there now, or has room now, for whom something may wait
 
     def _warn(self, text: str, *args: Any) -> None:
         if self._may_log():
