@@ -8,6 +8,7 @@ import os
 import time
 
 import machine
+import vfs
 from boot.wlan import open_interface
 from micropython import const
 
@@ -105,7 +106,7 @@ class WithSegment(Stock):
         """segment: has size, view(), erase(offset, length) and write(offset, buf)."""
         Stock.__init__(self)
         self._segment = segment
-        self.slots = "rom" if segment.size else "file"
+        self.slots = "rom" if segment.size and hasattr(vfs, "VfsRom") else "file"
 
     def rom_size(self):
         return self._segment.size

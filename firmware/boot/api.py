@@ -6,8 +6,8 @@ bring a new loader to an old agent. So nothing below is ever renamed or removed 
 test_boot_api.py pins it), and new agents use nothing newer without a way around it.
 
     Boot      board, watchdog, slot, running, trial, reset_cause, SlotError, outcome,
-              clear_outcome(), sequence_floor, other_slot_size, image(), read_running(offset, buf),
-              other_digest(size), slot_writer(size), is_bad(digest),
+              clear_outcome(), sequence_floor, other_slot_size, image(), file_system(),
+              read_running(offset, buf), other_digest(size), slot_writer(size), is_bad(digest),
               arm_trial(size, digest, sequence, manifest), confirm(), raise_floor(sequence),
               fail_attempt(reason), release_attempt(), reset()
     running   size, digest, sequence
@@ -67,7 +67,7 @@ class Boot:
 
     def __init__(self, board, kind, record, index, image, watchdog):
         """kind: of the slots, boot.ROM or FILES; record: the record.Record; image: the verified
-        bytes of slot `index`, a memoryview.
+        Image of slot `index` (boot.slots).
         """
         self.board = board
         self.watchdog = watchdog
@@ -130,13 +130,17 @@ class Boot:
 
     def image(self):
         """The running image, a memoryview: of the ROM segment itself, or of a copy in RAM."""
-        return self._image
+        return self._image.view()
+
+    def file_system(self):
+        """The files of the running image, to be mounted."""
+        return self._image.file_system()
 
     def read_running(self, offset, buf):
         """Fills buf from the running image, starting at offset. Raises ValueError."""
         if offset < 0 or offset + len(buf) > self.running.size:
             raise ValueError("bytes %d+%d are outside the running image" % (offset, len(buf)))
-        buf[:] = self._image[offset : offset + len(buf)]
+        self._image.readinto(offset, buf)
 
     def other_digest(self, size):
         """SHA-256 of the first `size` bytes of the slot that does not run."""

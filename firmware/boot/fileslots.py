@@ -1,8 +1,7 @@
-"""Slots in two files, for boards without a ROM segment: an image is read into RAM and mounted from
-there.
+"""Slots in two files, for boards without a ROM segment. The image is mounted from its file
+(boot.romfs), which is compared with the boot record first and stays open.
 
-The copy that was compared with the boot record is the copy that runs, so later changes of the file
-do not matter. The boot record has two files, written in turn, as it has two blocks in a segment.
+The boot record has two files, written in turn, as it has two blocks in a segment.
 """
 
 import hashlib
@@ -12,6 +11,8 @@ from boot import const, slots
 
 _MAX_SIZE = const(1024 * 1024)  # bytes of a slot, however large the file system is
 _CHUNK = const(1024)  # bytes read at once
+_SEEK_END = const(2)
+_EIO = const(5)
 
 
 class Slots:
@@ -26,16 +27,14 @@ class Slots:
         return self._folder + ("/a.img", "/b.img")[index]
 
     def image(self, index, size):
-        """The image in a slot, as a copy in RAM; raises SlotError, MemoryError."""
-        data = bytearray(size)
+        """The Image in a slot; raises SlotError."""
         try:
-            with open(self.path(index), "rb") as file:
-                count = file.readinto(data)
+            image = Image(open(self.path(index), "rb"))  # noqa: SIM115 - open as long as it runs
         except OSError as error:
             raise slots.SlotError("slot %s: %r" % (slots.NAMES[index], error))
-        if count != size:
-            raise slots.SlotError("slot %s holds %d bytes" % (slots.NAMES[index], count))
-        return memoryview(data)
+        if image.size != size:
+            raise slots.SlotError("slot %s holds %d bytes" % (slots.NAMES[index], image.size))
+        return image
 
     def digest(self, index, size, feed):
         """SHA-256 of a slot; b"" if it does not hold `size` bytes."""
@@ -55,6 +54,47 @@ class Slots:
 
     def _record(self, copy):
         return self._folder + ("/record.0", "/record.1")[copy]
+
+
+class Image:
+    """An open slot. Whatever later takes the slot's name, this reads what was verified.
+
+    size: bytes.
+    """
+
+    def __init__(self, file):
+        self._file = file
+        self.size = file.seek(0, _SEEK_END)
+
+    def readinto(self, offset, buf):
+        """Fills buf from the image, starting at offset. Raises OSError."""
+        self._file.seek(offset)
+        if self._file.readinto(buf) != len(buf):
+            raise OSError(_EIO)
+
+    def view(self):
+        """A copy of the image in RAM, a memoryview."""
+        data = bytearray(self.size)
+        self.readinto(0, data)
+        return memoryview(data)
+
+    def digest(self, feed):
+        """SHA-256 of the image."""
+        check = hashlib.sha256()
+        buffer = bytearray(_CHUNK)
+        view = memoryview(buffer)
+        for at in range(0, self.size, _CHUNK):
+            feed()
+            piece = view[: min(_CHUNK, self.size - at)]
+            self.readinto(at, piece)
+            check.update(piece)
+        return check.digest()
+
+    def file_system(self):
+        """The image's files, to be mounted."""
+        from boot.romfs import FileSystem
+
+        return FileSystem(self)
 
 
 class Writer:

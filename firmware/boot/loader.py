@@ -75,7 +75,7 @@ def start(boot):
     """Mounts the slot's image and runs its application."""
     import vfs
 
-    vfs.mount(vfs.VfsRom(boot.image()), "/rom")
+    vfs.mount(boot.file_system(), "/rom")
     sys.path[1:1] = ["/rom/lib", "/rom"]
     # Collect early: new objects are allocated behind the garbage, and those that stay would end up
     # scattered over the whole heap, with no large free piece between them.

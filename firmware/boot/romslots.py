@@ -19,13 +19,13 @@ class Slots:
         return self._first + index * self.capacity
 
     def image(self, index, size):
-        """The image in a slot, in place."""
+        """The Image in a slot."""
         start = self.offset(index)
-        return self._board.rom()[start : start + size]
+        return Image(self._board.rom()[start : start + size])
 
     def digest(self, index, size, feed):
         """SHA-256 of the first `size` bytes of a slot."""
-        return slots.digest(self.image(index, size), feed)
+        return self.image(index, size).digest(feed)
 
     def writer(self, index, size, feed):
         slots.check_size(size, self.capacity)
@@ -38,6 +38,31 @@ class Slots:
     def write_record(self, copy, data):
         self._board.rom_erase(copy * self._board.BLOCK, self._board.BLOCK)
         self._board.rom_write(copy * self._board.BLOCK, data)
+
+
+class Image:
+    """An image in the segment, in place."""
+
+    def __init__(self, view):
+        self._view = view
+
+    def view(self):
+        """The image, a memoryview."""
+        return self._view
+
+    def readinto(self, offset, buf):
+        """Fills buf from the image, starting at offset."""
+        buf[:] = self._view[offset : offset + len(buf)]
+
+    def digest(self, feed):
+        """SHA-256 of the image."""
+        return slots.digest(self._view, feed)
+
+    def file_system(self):
+        """The image's files, to be mounted."""
+        from vfs import VfsRom
+
+        return VfsRom(self._view)
 
 
 class Writer:

@@ -2,8 +2,6 @@
 board's options require one.
 """
 
-import gc
-
 from boot import manifests, options, record, slots
 
 
@@ -28,22 +26,22 @@ class Verifier:
         self._feed = feed
 
     def image(self, slot, index):
-        """The verified image, a memoryview; raises InvalidImage. slot: its record.Slot."""
+        """The slot's verified Image; raises InvalidImage. slot: its record.Slot."""
         self._check_record(slot)
-        gc.collect()  # an image in RAM needs one piece of it
         try:
             image = self._slots.image(index, slot.size)
+            right = image.digest(self._feed) == slot.digest
         except slots.SlotError as error:
             raise InvalidImage(record.DAMAGED, str(error))
-        except MemoryError:
-            raise InvalidImage(record.MEMORY, "no %d bytes of RAM for the image" % slot.size)
-        if slots.digest(image, self._feed) != slot.digest:
+        except OSError as error:
+            raise InvalidImage(record.DAMAGED, "slot %s: %r" % (slots.NAMES[index], error))
+        if not right:
             raise _damaged()
         self._check_signature(slot, index)
         return image
 
     def check(self, slot, index):
-        """As image(), without loading it into RAM."""
+        """As image(), without opening it."""
         self._check_record(slot)
         if self._slots.digest(index, slot.size, self._feed) != slot.digest:
             raise _damaged()
