@@ -8,7 +8,6 @@ import os
 import time
 
 import machine
-import vfs
 from boot.wlan import open_interface
 from micropython import const
 
@@ -106,7 +105,7 @@ class WithSegment(Stock):
         """segment: has size, view(), erase(offset, length) and write(offset, buf)."""
         Stock.__init__(self)
         self._segment = segment
-        self.slots = "rom" if segment.size and hasattr(vfs, "VfsRom") else "file"
+        self.slots = "rom" if segment.size else "file"
 
     def rom_size(self):
         return self._segment.size

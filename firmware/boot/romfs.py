@@ -1,9 +1,8 @@
-"""A read-only file system over a ROMFS image that lies in a file (MicroPython's extmod/vfs_rom.c
-has the format), for slots in files.
+"""A read-only file system over a ROMFS image that is not mapped into memory, or on a MicroPython
+without VfsRom (extmod/vfs_rom.c, which has the format).
 
-MicroPython imports through it, so that only what is imported takes RAM, and it needs no
-`vfs.VfsRom`, which many stock builds lack. The loader verifies the whole image before it is
-mounted; the checks below only keep a damaged one from an endless loop.
+MicroPython imports through it, and only what is imported takes RAM. The loader verifies the whole
+image before it is mounted; the checks below only keep a damaged one from an endless loop.
 """
 
 import io
@@ -35,12 +34,10 @@ _PIECE = const(255)  # bytes that an import reads at once, the most that MicroPy
 
 
 class FileSystem:
-    """What `vfs.mount` takes. The image's file stays open: if it is replaced by another file,
-    nothing changes here.
-    """
+    """What `vfs.mount` takes."""
 
     def __init__(self, image):
-        """image: has readinto(offset, buf) and size, bytes. Raises OSError for no ROMFS."""
+        """image: an Image (boot.slots). Raises OSError if it is not a ROMFS."""
         self._image = image
         self._head = bytearray(_HEAD)
         self._view = memoryview(self._head)

@@ -45,6 +45,7 @@ class Image:
 
     def __init__(self, view):
         self._view = view
+        self.size = len(view)
 
     def view(self):
         """The image, a memoryview."""
@@ -59,10 +60,16 @@ class Image:
         return slots.digest(self._view, feed)
 
     def file_system(self):
-        """The image's files, to be mounted."""
-        from vfs import VfsRom
+        """The image's files, to be mounted: run in place, or, where MicroPython was built without
+        VfsRom, loaded into RAM.
+        """
+        import vfs
 
-        return VfsRom(self._view)
+        if hasattr(vfs, "VfsRom"):
+            return vfs.VfsRom(self._view)
+        from boot.romfs import FileSystem
+
+        return FileSystem(self)
 
 
 class Writer:

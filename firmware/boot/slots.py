@@ -2,8 +2,10 @@
 
 A kind is a class Slots(board) with: capacity, bytes a slot holds; image(index, size), an Image;
 digest(index, size, feed); writer(index, size, feed); and the two copies of the boot record,
-read_record(copy, size) and write_record(copy, data). An Image has view(), the image as a
-memoryview; readinto(offset, buf); digest(feed); and file_system(), which `vfs.mount` takes.
+read_record(copy, size) and write_record(copy, data).
+
+An Image has size, bytes; view(), the image as a memoryview; readinto(offset, buf); digest(feed);
+and file_system(), which `vfs.mount` takes.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""A Linux gateway with `file` slots: real server and broker, MicroPython's unix port, images run from RAM.
+"""A Linux gateway with `file` slots: real server and broker, MicroPython's unix port.
 
 Flashed into a folder, it takes a patch, proves and confirms it; a release that hangs is rolled back; power cuts and
 tampering on the way are survived. Run once with each way of verification.

@@ -166,6 +166,8 @@ class _Work:
         payload = release.payload(_target(release, self._board).digest) if release else None
         if release:
             self._manifest(release)
+            if self._options["slots"] == "file":
+                free_space.check_memory(self._found, self._board)
         needed = free_space.Contents(self._files, self._loader, self._packed, payload, self._options["slots"] == "file")
         free = self._session.free()
         if free >= needed.bytes_needed(self._session):
@@ -220,7 +222,7 @@ class _Work:
                 return
         data = release.payload(target.digest)
         if self._options["slots"] == "file":
-            free_space.check_memory(self._found, self._board, len(data))
+            free_space.check_memory(self._found, self._board)
             free_space.check_slots(session, data, again=slots is None)
         session.put(STAGED, data, partial(self._progress, f"image {release.version}"))
         session.put(STAGED_MANIFEST, manifest)

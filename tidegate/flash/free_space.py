@@ -14,7 +14,7 @@ from tidegate.flash.serial_session import BoardError, Session
 BLOCK = 4096  # bytes that a file takes a multiple of
 SPARE = 16 * 1024  # bytes of the file system that stay free
 PARTS = 4  # of the file system: two slots, a payload being fetched, everything else (firmware/boot/fileslots.py)
-BESIDE = 80 * 1024  # bytes of the heap that the agent needs beside an image that runs from RAM
+HEAP_NEEDED = 100 * 1024  # bytes of the heap for the agent and the example application, run from a file slot
 _REMEDY = "Remove files with `mpremote rm`, or flash with --wipe"
 
 
@@ -68,12 +68,11 @@ def check_slots(session: Session | FolderSession, data: bytes, again: bool) -> N
         )
 
 
-def check_memory(found: Found, board: Board, size: int) -> None:
-    """Refuse an image that does not fit into RAM beside the agent: from a file it runs there, in one piece."""
-    if found.heap_free < size + BESIDE:
+def check_memory(found: Found, board: Board) -> None:
+    """Refuse a board whose heap is too small for modules that are loaded from a file."""
+    if found.heap_free < HEAP_NEEDED:
         raise BoardError(
-            f"the board at {found.port} has {found.heap_free} bytes of heap, an image of {size} bytes in a file "
-            f"needs {size + BESIDE}",
+            f"the board at {found.port} has {found.heap_free} bytes of heap, an image in a file needs {HEAP_NEEDED}",
             f"Use a MicroPython with a ROM segment (boards/{board.name}/README.md)",
         )
 
