@@ -6,13 +6,17 @@ and `token` come from ota_server without this package knowing it.
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
+import os
+import sys
 from importlib.metadata import entry_points
 
 import click
 
 import tidegate
-from tidegate.cli._common import Failure
+from tidegate.cli._common import Failure, complain
 from tidegate.errors import TidegateError
 
 _BUILT_IN = {
@@ -34,8 +38,29 @@ _BUILT_IN = {
 }
 
 
+INTERRUPTED = 130
+DEBUG = "TIDEGATE_DEBUG"
+_REMEDIES = {
+    errno.ENOSPC: "Make room on that disk",
+    errno.EDQUOT: "Make room: the quota is used up",
+    errno.EROFS: "It is on a disk that cannot be written; name another folder",
+    errno.EACCES: "Check the permissions of the file and its folders",
+    errno.EPERM: "Check the permissions of the file and its folders",
+    errno.ENAMETOOLONG: "Choose a shorter name",
+    errno.EMFILE: "Allow more open files: ulimit -n",
+    errno.ENOENT: "Check the path",
+    errno.ENOTDIR: "Check the path: something in it is not a folder",
+    errno.EISDIR: "Name a file in that folder",
+    errno.EIO: "The disk or the device has a fault",
+}
+
+
 class Commands(click.Group):
-    """The top group: finds commands by name and turns expected errors into one line and exit code 1."""
+    """The top group: finds commands by name and turns expected errors into one line and exit code 1.
+
+    Ctrl-C ends with exit code 130. An error that nobody expected is one line, too; its place is shown where
+    TIDEGATE_DEBUG is set.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*_BUILT_IN, *entry_points(group="tidegate.commands").names})
@@ -52,15 +77,27 @@ class Commands(click.Group):
         return None
 
     def invoke(self, ctx: click.Context) -> object:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a terminal of few characters shows the others' numbers
         try:
             return super().invoke(ctx)
         except TidegateError as error:
             raise Failure(ctx, error.message, error.remedy, getattr(error, "reason", "")) from error
+        except KeyboardInterrupt:
+            complain("Interrupted")
+            raise SystemExit(INTERRUPTED) from None
         except OSError as error:
             if isinstance(error, BrokenPipeError):
                 raise
-            what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-            raise Failure(ctx, what) from error
+            what = f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else str(error)
+            raise Failure(ctx, what, _REMEDIES.get(error.errno or 0, "")) from error
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if os.environ.get(DEBUG):
+                raise
+            what = f"tidegate met a fault of its own: {type(error).__name__}: {error}"
+            raise Failure(ctx, what, f"Please report it; {DEBUG}=1 shows where it happened") from error
 
 
 def _unavailable(name: str, error: ImportError) -> click.Command:
@@ -78,7 +115,7 @@ def _unavailable(name: str, error: ImportError) -> click.Command:
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted.
 TIDEGATE_SERVER and TIDEGATE_TOKEN_FILE stand for --server and --token-file.
 
 \b

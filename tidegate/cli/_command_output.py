@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from tidegate import json_text
 from tidegate.cli._common import facts, rows, say, text
 from tidegate.commands.send import is_open
 from tidegate.errors import TidegateError
@@ -28,8 +29,8 @@ def argument(word: str) -> tuple[str, Any]:
         except ValueError:
             raise click.BadParameter(f"{value!r} is not hex: and pairs of hex digits", param_hint=name) from None
     try:
-        return name, json.loads(value)
-    except (ValueError, RecursionError):
+        return name, json_text.loads(value)
+    except json_text.NotJson:
         return name, value
 
 
@@ -43,7 +44,7 @@ class Stream:
     def show(self, command: dict[str, Any]) -> None:
         output = command.get("output") or ""
         if not self.quiet and len(output) > self.printed:
-            click.echo(output[self.printed :], nl=False)
+            say(output[self.printed :], newline=False)
             self.printed = len(output)
 
 
@@ -77,7 +78,8 @@ def ended(command: dict[str, Any], printed: int) -> None:
     elif command["outcome"] == "failed":
         say(f"{device} failed at {opcode}: {command['why'] or 'no reason given'}")
     elif command["state"] == "refused":
-        say(f"{opcode} was refused by {command['history'][-1]['by'].removeprefix('device ')}: {command['why']}")
+        by = command["history"][-1]["by"].removeprefix("device ") if command["history"] else "nobody knows whom"
+        say(f"{opcode} was refused by {by}: {command['why']}")
     else:
         say(f"{opcode} for {device} has {command['state']}: {command['why'] or 'no reason given'}")
 
@@ -185,13 +187,30 @@ def offered(command: dict[str, Any]) -> dict[str, Any]:
     found = dict((command["result"] or {}).get("answer") or {})
     try:
         for line in (command.get("output") or "").splitlines():
-            found.update(json.loads(line))
-    except (ValueError, TypeError) as error:
+            found.update(_line_of_opcodes(line))
+        return {name: entry for name, entry in sorted(found.items()) if isinstance(entry, list) and _is_offer(entry)}
+    except ValueError as error:
         raise TidegateError(
-            f"the answer of {command['device']} to ops cannot be read: {error}",
+            f"the answer of {command['device']} to ops cannot be read: it {error}",
             f"Look at it: tidegate cmd show {command['cti']}",
         ) from None
-    return {name: entry for name, entry in sorted(found.items()) if isinstance(entry, list) and len(entry) == 4}
+
+
+def _line_of_opcodes(line: str) -> dict[str, Any]:
+    found = json_text.loads(line)
+    if not isinstance(found, dict):
+        raise ValueError("is not a JSON object in each line")
+    return found
+
+
+def _is_offer(entry: list[Any]) -> bool:
+    """Whether this is [role, limit in s, heavy, {argument: [type, ...]}]; a newer agent may offer in other ways."""
+    if len(entry) != 4 or not isinstance(entry[0], str) or not isinstance(entry[3], dict):
+        return False
+    return all(
+        isinstance(spec, list) and (len(spec) in (3, 4) or len(spec) in (1, 2) and spec[0] == "bool" or name == "*")
+        for name, spec in entry[3].items()
+    )
 
 
 def opcodes(value: dict[str, Any]) -> None:

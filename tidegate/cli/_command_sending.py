@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import click
-
 from tidegate.cli import _command_output
-from tidegate.cli._common import emit, progress
+from tidegate.cli._common import complain, emit, progress
 from tidegate.client import Server
 from tidegate.commands import restarts
 from tidegate.commands.send import Request, Sender, follow, follow_all, is_open
@@ -145,5 +143,5 @@ def _interruptible(goodbye: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        click.echo("\n" + goodbye(), err=True)
+        complain("\n" + goodbye())
         sys.exit(INTERRUPTED)

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from tidegate.client import Server, read_token
 from tidegate.errors import TidegateError
+from tidegate.visible import visible, visible_lines, visible_value
 
 F = TypeVar("F", bound=Callable[..., Any])
 Tell = Callable[[int, int, str], None]
@@ -26,6 +27,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 ANY_PATH = click.Path(path_type=Path)
 
 _AS_JSON = "tidegate.json"
+_INSECURE = "tidegate.insecure"
 
 
 class Failure(click.ClickException):
@@ -42,11 +44,11 @@ class Failure(click.ClickException):
     def show(self, file: Any = None) -> None:
         if self._json:
             facts = {"error": self.message, "remedy": self._remedy, "reason": self._reason}
-            click.echo(json.dumps({name: text for name, text in facts.items() if text}), err=True)
+            complain(in_json({name: text for name, text in facts.items() if text}))
             return
-        click.echo(f"Error: {self.message}", err=True)
+        complain(f"Error: {self.message}")
         if self._remedy:
-            click.echo(f"  {self._remedy}.", err=True)
+            complain(f"  {self._remedy}.")
 
 
 def json_option(command: F) -> F:
@@ -61,8 +63,9 @@ def json_option(command: F) -> F:
 
 
 def server_options(command: F) -> F:
-    """--server and --token-file, as `server` and `token_file`; open them with `connect`."""
+    """--server and --token-file, as `server` and `token_file`; open them with `connect`, which knows --insecure."""
     for option in (
+        insecure_option("the token"),
         click.option(
             "--token-file",
             envvar="TIDEGATE_TOKEN_FILE",
@@ -84,8 +87,29 @@ def server_options(command: F) -> F:
     return command
 
 
+def insecure_option(secret: str) -> Callable[[F], F]:
+    """--insecure, which `is_insecure` gives to whoever opens a connection."""
+
+    def remember(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+        ctx.meta[_INSECURE] = value
+
+    return click.option(
+        "--insecure",
+        is_flag=True,
+        expose_value=False,
+        callback=remember,
+        help=f"Send {secret} without TLS to another machine; remembered for this address.",
+    )
+
+
+def is_insecure() -> bool:
+    """Whether this command was given --insecure."""
+    context = click.get_current_context(silent=True)
+    return bool(context and context.meta.get(_INSECURE))
+
+
 def connect(server: str, token_file: Path | None) -> Server:
-    return Server(server, read_token(token_file))
+    return Server(server, read_token(token_file), insecure=is_insecure())
 
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask; needed without a terminal (CI).")
@@ -97,20 +121,30 @@ def confirm(question: str, yes: bool, as_json: bool) -> None:
         return
     if as_json or not sys.stdin.isatty():
         raise TidegateError("there is no terminal to ask at, and nothing was changed", "To go ahead, add --yes")
-    click.confirm(question, abort=True, err=True)
+    click.confirm(visible(question), abort=True, err=True)
 
 
 def emit(value: Any, as_json: bool, show: Callable[[Any], None]) -> None:
-    """Print `value` as JSON, or for people by `show`."""
+    """Print `value` as JSON, or for people by `show`, which gets it without control characters (tidegate.visible)."""
     if as_json:
-        click.echo(json.dumps(value, indent=2))
+        click.echo(in_json(value, indent=2))
     else:
-        show(value)
+        show(visible_value(value))
 
 
-def say(text: str) -> None:
-    """One plain line for people."""
-    click.echo(text)
+def in_json(value: Any, indent: int | None = None) -> str:
+    """`value` as JSON in ASCII without control characters, which every terminal and every reader takes."""
+    return json.dumps(value, indent=indent, allow_nan=False).replace("\x7f", "\\u007f")
+
+
+def say(text: str, newline: bool = True) -> None:
+    """One text for people on stdout; of control characters only its newlines and tabs reach a terminal."""
+    click.echo(visible_lines(text), nl=newline)
+
+
+def complain(text: str) -> None:
+    """The same on stderr."""
+    click.echo(visible_lines(text), err=True)
 
 
 def facts(value: Mapping[str, Any], title: str = "") -> None:
@@ -129,10 +163,15 @@ def rows(items: Sequence[Mapping[str, Any]], columns: Mapping[str, str], none: s
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for heading in columns.values():
-        table.add_column(heading, overflow="fold")
+        table.add_column(visible(heading), overflow="fold")
     for item in items:
-        table.add_row(*(escape(text(item.get(name))) for name in columns))
+        table.add_row(*(cell(text(item.get(name))) for name in columns))
     _print(table)
+
+
+def cell(text: str) -> str:
+    """A text for a table: nothing of it is markup, and of control characters only newlines and tabs are left."""
+    return escape(visible_lines(text))
 
 
 def text(value: Any) -> str:
@@ -170,17 +209,17 @@ def progress(what: str, *, quiet: bool = False) -> Iterator[Tell]:
         disable=quiet or not sys.stderr.isatty(),
     )
     with bar:
-        task = bar.add_task(what, total=None, detail="")
+        task = bar.add_task(cell(visible(what)), total=None, detail="")
 
         def tell(done: int, total: int, detail: str) -> None:
-            bar.update(task, completed=done, total=total, detail=escape(detail[:40]))
+            bar.update(task, completed=done, total=total, detail=cell(visible(detail)[:40]))
 
         yield tell
 
 
 def _rows(table: Table, value: Mapping[str, Any], depth: int) -> None:
     for name, item in value.items():
-        label = "  " * depth + escape(name.replace("_", " ") if name.isidentifier() else name)
+        label = "  " * depth + cell(visible(name.replace("_", " ") if name.isidentifier() else name))
         if isinstance(item, Mapping):
             table.add_row(label, "")
             _rows(table, item, depth + 1)
@@ -189,4 +228,4 @@ def _rows(table: Table, value: Mapping[str, Any], depth: int) -> None:
                 table.add_row(f"{label} {number}", "")
                 _rows(table, entry, depth + 1)
         else:
-            table.add_row(label, escape(text(item)))
+            table.add_row(label, cell(text(item)))

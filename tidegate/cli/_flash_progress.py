@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from tidegate.cli._common import cell
+from tidegate.visible import visible
 
 Tell = Callable[[str, str, int, int], None]  # name, what, done, total
 
@@ -29,9 +31,9 @@ def lines(names: Sequence[str], *, quiet: bool = False) -> Iterator[Tell]:
         disable=quiet or not sys.stderr.isatty(),
     )
     with bars:
-        tasks = {name: bars.add_task(escape(name), total=None, what="") for name in names}
+        tasks = {name: bars.add_task(cell(visible(name)), total=None, what="") for name in names}
 
         def tell(name: str, what: str, done: int, total: int) -> None:
-            bars.update(tasks[name], completed=done, total=total, what=escape(what[:40]))
+            bars.update(tasks[name], completed=done, total=total, what=cell(visible(what)[:40]))
 
         yield tell

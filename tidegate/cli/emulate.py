@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from tidegate.boards.emulator import DEFAULT_MAC, Emulator
+from tidegate.cli._common import complain, say
 from tidegate.errors import TidegateError
 
 
@@ -40,9 +41,9 @@ def emulate(storage: Path, mac: str, cpu: str, hostfwd: tuple[str, ...], firmwar
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end, as with Ctrl-C
     try:
         with emulator:
-            click.echo(emulator.pty)
+            say(emulator.pty)
             code = emulator.wait()
             if code:
                 raise TidegateError(f"QEMU ended with code {code}: {emulator.output()}", "See what it says")
     except KeyboardInterrupt:
-        click.echo("stopped", err=True)
+        complain("stopped")

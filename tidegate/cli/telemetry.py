@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from typing import Any
 
 import click
 
-from tidegate.cli._common import connect, emit, json_option, rows, say, server_options, text
+from tidegate.cli._common import connect, emit, in_json, json_option, rows, say, server_options, text
 from tidegate.client import Server
 
 _COLUMNS = {"at": "TIME", "stream": "STREAM", "name": "NAME", "value": "VALUE", "unit": "UNIT"}
@@ -110,7 +109,7 @@ def _follow(api: Server, device_id: str, query: dict[str, str], limit: int, as_j
     try:
         while True:
             for row in found:
-                say(json.dumps(row) if as_json else "  ".join(text(row[key]) for key in _COLUMNS))
+                say(in_json(row) if as_json else "  ".join(text(row[key]) for key in _COLUMNS))
             if len(found) < _PAGE:
                 time.sleep(_POLL_S)
             found = api.telemetry_after(device_id, query, after)

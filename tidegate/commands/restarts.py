@@ -38,7 +38,7 @@ def is_under_way(device: dict[str, Any], commands: Sequence[dict[str, Any]]) -> 
         if one["device"] == device["id"] and is_announced(one) and one.get("nonce") in (None, device["nonce"])
     ]
     update = device.get("update") or {}
-    if update.get("phase") == "installed":
+    if update.get("phase") == "installed" and update.get("at"):
         announced.append(update["at"] / 1000)
     began = max(announced, default=-math.inf)
     return began > _seconds(device["born"]) and _seconds(device["last_seen"]) <= began + MOST_S

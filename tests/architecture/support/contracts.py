@@ -96,8 +96,9 @@ HOST = Contract(
     python("tidegate", "tidegate"),
     top_room,
     (
-        ("tidegate", "errors"),
+        ("tidegate", "errors", "json_text", "visible"),
         ("files", "project", "names"),
+        ("user_folder",),
         ("wire", "boards", "delta", "client"),
         ("trust", "image"),
         ("manifest", "commands", "enrolment"),

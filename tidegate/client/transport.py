@@ -1,0 +1,254 @@
+"""One HTTP request and its answer, within bounds of time and size, and whatever is wrong with it as one sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from tidegate import json_text
+from tidegate.client import plain_addresses
+from tidegate.errors import TidegateError
+from tidegate.visible import visible
+
+TIMEOUT = 30.0  # s for each read or write
+CONNECT_TIMEOUT = 5.0  # s
+CALL_TIMEOUT = 120.0  # s for a whole call with its answer, however steadily it drips
+PAYLOAD_TIMEOUT = 900.0  # s for one that carries a payload
+MAX_ANSWER = 8 * 1024 * 1024
+MAX_TEXT = 1000  # characters of an error that the server words
+_ADDRESS = "Write it like http://127.0.0.1:8080"
+_IS_IT = "Is it a Tidegate server of this version? Check the address"
+_CERTIFICATES = (  # what OpenSSL says -> (what is wrong, the remedy)
+    ("certificate has expired", "its certificate has expired", "Renew it there: `tidegate tls server`"),
+    ("certificate is not yet valid", "its certificate is not valid yet", "Check this machine's clock"),
+    ("Hostname mismatch", "its certificate is for another name", "Use the name in the certificate as address"),
+    ("IP address mismatch", "its certificate is for another address", "Use the name in the certificate as address"),
+    ("CERTIFICATE_VERIFY_FAILED", "its certificate's authority is unknown", "Name the authority's certificate (PEM)"
+     " in TIDEGATE_CA"),
+    ("WRONG_VERSION_NUMBER", "it does not speak TLS there", "Write http:// or use the port that speaks https"),
+    ("UNSUPPORTED_PROTOCOL", "it speaks too old a TLS", "Let it speak TLS 1.2 or 1.3"),
+    ("CERTIFICATE_REQUIRED", "it wants a certificate of this machine, which the API never does", "Check the port"),
+)  # fmt: skip
+
+
+class ServerError(TidegateError):
+    """The server refused a request or gave no usable answer; `status` is the HTTP status, 0 if there is none."""
+
+    def __init__(self, message: str, remedy: str = "", status: int = 0):
+        super().__init__(message, remedy)
+        self.status = status
+
+
+class Http:
+    """Requests to the server at `url` with the bearer `token`, which goes to no other address.
+
+    ca: PEM file of the authority behind an https server; default: TIDEGATE_CA, else those that the system trusts.
+    insecure: send the token over http:// to another machine, and remember that for this address.
+    """
+
+    def __init__(self, url: str, token: str, ca: Path | None = None, insecure: bool = False):
+        parts = _address(url)
+        self.url = str(parts).rstrip("/")
+        plain_addresses.check(self.url, parts.scheme, parts.host, insecure)
+        self._client = httpx.Client(
+            base_url=self.url,
+            headers={
+                "Authorization": f"Bearer {token}",
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",  # what is packed may be a thousand times as long unpacked
+            },
+            timeout=httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT),
+            verify=_authorities(ca),
+            follow_redirects=False,  # a token goes to the address it was given for, nowhere else
+        )
+        self._socket: socket.socket | None = None
+
+    def close(self) -> None:
+        self._client.close()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        shape: str,
+        *,
+        body: Any = None,
+        content: bytes | None = None,
+        kind: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        raw: bool = False,
+    ) -> Any:
+        """The answer, checked to be of `shape` (see shapes.py; "" for one that is not looked at); bytes if `raw`."""
+        what = f"{method} {path}"
+        if body is not None:
+            content, kind = json.dumps(body, allow_nan=False).encode(), "application/json"
+        deadline = _Deadline(self, PAYLOAD_TIMEOUT if raw or method == "PUT" else CALL_TIMEOUT)
+        try:
+            request = self._client.build_request(
+                method,
+                path,
+                content=content,
+                headers={"Content-Type": kind} if kind else None,
+                params=params,
+                extensions={"trace": self._note},
+            )
+            with deadline:
+                answer = self._client.send(request, stream=True)
+                try:
+                    data = self._read(answer, what)
+                finally:
+                    answer.close()
+        except httpx.TimeoutException as error:
+            raise ServerError(f"the server at {self.url} did not answer in time", "Try again") from error
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            if deadline.is_over:
+                raise self._late() from error
+            raise self._unreachable(error, what) from error
+        if deadline.is_over:  # the end of the body looks like its end where its length was not said
+            raise self._late()
+        if not answer.is_success:
+            raise self._problem(answer, data, what)
+        return data if raw else self._decoded(data, shape, what)
+
+    def wrong(self, what: str, why: str) -> ServerError:
+        """The error that an answer to `what` (method and path) is not as it must be."""
+        return ServerError(f"{self.url} gave a wrong answer to {what}: {why}", _IS_IT)
+
+    def _read(self, answer: httpx.Response, what: str) -> bytes:
+        if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise self.wrong(what, "it is packed, which was not asked for")
+        data = bytearray()
+        for piece in answer.iter_raw():
+            data += piece
+            if len(data) > MAX_ANSWER:
+                raise self.wrong(what, f"it is longer than {MAX_ANSWER} bytes")
+        return bytes(data)
+
+    def _decoded(self, data: bytes, shape: str, what: str) -> Any:
+        if not shape and not data:
+            return None
+        try:
+            value = json_text.loads(data)
+        except json_text.NotJson as error:
+            raise self.wrong(what, f"it {error}") from error
+        if shape:
+            from tidegate.client import shapes  # it loads pydantic, which only answers need
+
+            why = shapes.why_not(value, shape)
+            if why is not None:
+                raise self.wrong(what, why)
+            return shapes.completed(value, shape)
+        return value
+
+    def _problem(self, answer: httpx.Response, data: bytes, what: str) -> ServerError:
+        """The error in an application/problem+json answer (RFC 9457), or in one that has none."""
+        status = answer.status_code
+        if 300 <= status < 400:
+            to = visible(answer.headers.get("Location", "nowhere"))[:MAX_TEXT]
+            return ServerError(
+                f"{self.url} answered {what} with a redirect to {to}, which is not followed: it would get the token",
+                "Give that address yourself (--server, TIDEGATE_SERVER) if you trust it",
+                status,
+            )
+        try:
+            facts = json_text.loads(data)
+        except json_text.NotJson:
+            facts = None
+        facts = facts if isinstance(facts, dict) else {}
+        texts = [facts.get(name) for name in ("detail", "title", "remedy")]
+        detail, title, remedy = (visible(text)[:MAX_TEXT] if isinstance(text, str) else "" for text in texts)
+        said = detail or title
+        if not said:
+            said = f"{self.url} answered {what} with status {status}, and no reason"
+            remedy = remedy or _IS_IT
+        return ServerError(said.rstrip("."), remedy, status)
+
+    def _late(self) -> ServerError:
+        return ServerError(f"the server at {self.url} did not end its answer in time", "Try again")
+
+    def _unreachable(self, error: Exception, what: str) -> ServerError:
+        said = visible(str(error))[:MAX_TEXT]
+        if isinstance(error, (UnicodeError, httpx.InvalidURL)):
+            return ServerError(f"{what} cannot be asked of {self.url}: {said}", "Check the spelling")
+        for sign, why, remedy in _CERTIFICATES:
+            if sign in said:
+                return ServerError(f"the server at {self.url} is not trusted: {why} ({said})", remedy)
+        if isinstance(error, (httpx.RemoteProtocolError, httpx.DecodingError)):
+            remedy = "Try again; is it a Tidegate server, and should the address begin with https://?"
+            return ServerError(f"the answer of {self.url} to {what} is broken or cut off: {said}", remedy)
+        return ServerError(
+            f"the server at {self.url} cannot be reached: {said}",
+            "Check the address and that `tidegate serve` runs there",
+        )
+
+    def _note(self, event: str, facts: Mapping[str, Any]) -> None:
+        """Remember the connection's socket, which the deadline shuts."""
+        if event in ("connection.connect_tcp.complete", "proxy.connect_tcp.complete", "connection.start_tls.complete"):
+            self._socket = facts["return_value"].get_extra_info("socket") or self._socket
+
+    def shut(self) -> None:
+        """End the connection under way, from another thread: its reads and writes fail at once."""
+        found = self._socket
+        if found is not None:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(found, socket.SHUT_RDWR)  # not TLS's, which would talk first
+
+
+class _Deadline:
+    """Shuts the connection when a call has taken `seconds`; `is_over` says whether it did."""
+
+    def __init__(self, http: Http, seconds: float):
+        self._http = http
+        self._end = time.monotonic() + seconds
+        self._timer = threading.Timer(seconds, http.shut)
+        self._timer.daemon = True
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() >= self._end
+
+    def __enter__(self) -> _Deadline:
+        self._timer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+
+
+def _address(url: str) -> httpx.URL:
+    try:
+        parts = httpx.URL(url if "://" in url else f"http://{url}")
+    except (httpx.InvalidURL, ValueError) as error:
+        raise TidegateError(f"{visible(url)!r} is not an HTTP address: {error}", _ADDRESS) from None
+    if parts.scheme not in ("http", "https") or not parts.host:
+        raise TidegateError(f"{visible(url)!r} is not an HTTP address", _ADDRESS)
+    if parts.userinfo or parts.query or parts.fragment:
+        raise TidegateError("an address has no user, password, query or fragment", _ADDRESS)
+    return parts
+
+
+def _authorities(given: Path | None) -> ssl.SSLContext:
+    """The authorities that TLS trusts: those given, else those in TIDEGATE_CA, else the system's."""
+    ca = given or os.environ.get("TIDEGATE_CA")
+    if not ca:
+        return ssl.create_default_context()
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        raise TidegateError(
+            f"the authority's certificate {ca} cannot be used: {error.strerror or error}",
+            "Name a PEM file in TIDEGATE_CA, or unset it",
+        ) from error
