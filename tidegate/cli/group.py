@@ -50,9 +50,7 @@ Examples:
 def show(name: str, server: str, token_file: Path | None, as_json: bool) -> None:
     """Show a group: what it follows, the settings declared for it, and each device in it."""
     with connect(server, token_file) as api:
-        found = next((one for one in api.groups()["groups"] if one["name"] == name), None)
-        if found is None:
-            raise TidegateError(f"there is no group {name}", "`tidegate group list` shows the groups")
+        found = _named(api.groups(), name)
         members = [device for device in api.devices()["devices"] if device["group"] == name]
 
     def display(value: dict[str, Any]) -> None:
@@ -97,7 +95,7 @@ def set_(
     if version or follow:
         change["release"] = {"product": product, "version": version} if version else None
     with connect(server, token_file) as api:
-        answer = next(one for one in api.change_groups(None, {name: change}, {})["groups"] if one["name"] == name)
+        answer = _named(api.change_groups(None, {name: change}, {}), name)
     emit(
         answer, as_json, lambda value: say(f"group {name} follows {follows(value)}; devices in it: {value['devices']}")
     )
@@ -116,8 +114,15 @@ def move(device_ids: tuple[str, ...], name: str, server: str, token_file: Path |
     """Move devices to another group, which decides what they are offered. Needs a token with the scope rollout."""
     with connect(server, token_file) as api:
         answer = api.change_groups(None, {}, dict.fromkeys(device_ids, name))
-    found = next(one for one in answer["groups"] if one["name"] == name)
+    found = _named(answer, name)
     emit(found, as_json, lambda _: say(f"{', '.join(device_ids)}: now in group {name}, which follows {follows(found)}"))
+
+
+def _named(answer: dict[str, Any], name: str) -> dict[str, Any]:
+    for one in answer["groups"]:
+        if one["name"] == name:
+            return dict(one)
+    raise TidegateError(f"there is no group {name}", "`tidegate group list` shows the groups")
 
 
 def follows(entry: dict[str, Any]) -> str:

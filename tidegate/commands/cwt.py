@@ -203,7 +203,7 @@ def next_counter(key_file: Path | str) -> bytes:
     state = Path(f"{key_file}.counter")
     lock = Path(f"{state}.lock")
     try:
-        with lock.open("w") as guard:
+        with lock.open("ab") as guard:
             fcntl.flock(guard, fcntl.LOCK_EX)
             value = max(time.time_ns() // 1000, _last_counter(state) + 1)
             write_atomic(state, json.dumps({"last": value}).encode() + b"\n", mode=0o600)

@@ -1,0 +1,207 @@
+"""A server that answers every route as a Tidegate server does, until a test twists one of its answers."""
+
+from __future__ import annotations
+
+import copy
+import http.server
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+TIME = "2026-11-29T08:00:00.000Z"
+DIGEST = "ab" * 32
+DEVICE = {
+    "id": "gate-1",
+    "name": "hall",
+    "board": "qemu_mps2",
+    "product": "tidegate-gateway",
+    "group": "canary",
+    "protocol": "mqtt",
+    "online": True,
+    "last_seen": TIME,
+    "version": "1.0.0",
+    "sequence": 1,
+    "nonce": "00" * 8,
+    "reset_cause": "power",
+    "born": TIME,
+    "revoked": None,
+    "cloned": None,
+    "settings": {"log_level": "info"},
+    "update": {"phase": "confirmed", "at": 1.5},
+    "offer": {"version": "1.0.0", "sequence": 1, "state": "running"},
+    "trust": {"version": 1, "newest": 1, "state": "current"},
+}
+COMMAND = {
+    "cti": "00" * 8,
+    "device": "gate-1",
+    "opcode": "ops",
+    "state": "confirmed",
+    "outcome": "done",
+    "why": None,
+    "nonce": "00" * 8,
+    "ended": TIME,
+    "result": {"answer": {"ping": ["any", 5, False, {"n": ["int", 0, 9, 1]}]}},
+    "history": [{"state": "confirmed", "by": "device gate-1", "at": TIME, "why": None}],
+    "output": '{"mem": ["any", 5, false, {}]}\n',
+    "missing_parts": [],
+    "output_size": 31,
+}
+ALARM = {"time": TIME, "device": "gate-1", "kind": "crash", "reason": "error", "detail": "x", "trace": "a\n  b"}
+GROUP = {
+    "name": "canary",
+    "channel": "stable",
+    "release": {"product": "tidegate-gateway", "version": "1.0.0", "sequence": 1},
+    "settings": {"log_level": "info"},
+    "devices": 1,
+}
+FATE = {
+    "board": "qemu_mps2",
+    "group": "canary",
+    "version": "1.0.0",
+    "devices": 1,
+    "gets": "patch",
+    "bytes": 9,
+    "why": None,
+    "ids": ["gate-1"],
+}
+ROLLOUT = {
+    "product": "tidegate-gateway",
+    "version": "1.0.0",
+    "sequence": 1,
+    "channels": ["stable"],
+    "groups": [],
+    "counts": {"waiting": 0, "offered": 0, "running": 1, "failed": 0, "none": 0},
+    "devices": [{"id": "gate-1", "state": "running", "group": "canary"}],
+    "started": True,
+    "stopped": True,
+}
+CLAIM = {"id": "00" * 8, "state": "open", "device": "gate-1", "name": None, "group": None, "expires": TIME}
+POINT = {"id": 1, "stream": "env", "name": "t", "value": 1.5, "at": TIME, "unit": "Cel"}
+ROUTES: list[tuple[str, Any]] = [
+    (r"GET /api/v1/devices\?after=", {"devices": [DEVICE]}),
+    (r"GET /api/v1/devices\?after=gate-1", {"devices": []}),
+    (r"GET /api/v1/devices/[^/]+", {**DEVICE, "commands": [COMMAND], "telemetry": {}, "alarms": [ALARM]}),
+    (r"POST /api/v1/devices", {"id": "gate-1", "mqtt": {"user": "u", "password": "p"}, "coap": {"key": "00" * 32}}),
+    (r"(POST|PATCH) /api/v1/devices/[^/]+(/revoke)?", DEVICE),
+    (r"GET /api/v1/devices/[^/]+/telemetry\?.*", {"telemetry": [POINT], "next": None}),
+    (r"GET /api/v1/devices/[^/]+/telemetry/last.*", {"last": [POINT], "streams": [{"stream": "env", "packs": 1}]}),
+    (r"GET /api/v1(/devices/[^/]+)?/alarms.*", {"alarms": [ALARM], "counters": {}}),
+    (r"POST /api/v1/devices/[^/]+/commands", COMMAND),
+    (r"(GET|POST) /api/v1/commands/[^/]+.*", COMMAND),
+    (r"GET /api/v1/commands\?.*", {"commands": [COMMAND]}),
+    (r"GET /api/v1/devices/[^/]+/opcodes", {"asked": COMMAND}),
+    (r"(GET|POST) /api/v1/groups", {"digest": "d", "groups": [GROUP]}),
+    (r"GET /api/v1/rollouts\?.*", {"rollouts": [ROLLOUT]}),
+    (r"(GET|POST) /api/v1/rollouts/.*(?<!/plan)", ROLLOUT),
+    (r"POST /api/v1/rollouts/.*/plan", {"devices": [FATE]}),
+    (r"POST /api/v1/claims", {**CLAIM, "claim": "tgc1_" + "00" * 8 + "_" + "A" * 43}),
+    (r"GET /api/v1/claims.*", {"claims": [CLAIM]}),
+    (r"DELETE /api/v1/claims/.*", CLAIM),
+    (r"PUT /api/v1/payloads/.*", {}),
+    (r"POST /api/v1/releases/plan", {"missing": [DIGEST], "published": False, "devices": [FATE]}),
+    (r"POST /api/v1/releases", {"published": True, "channel": "stable", "warnings": ["w"], "offered": 1}),
+    (r"GET /api/v1/releases/[^/]+/fetch.*", {"releases": []}),
+    (r"POST /api/v1/data", {"published": True, "targets": [], "offered": 0}),
+    (r"POST /api/v1/trust", {"version": 2, "withdrawn": [{"product": "p", "version": "1", "board": "b"}]}),
+    (r"GET /api/v1/audit.*", {"whole": True, "first_break": None, "entries": []}),
+]
+
+Raw = Callable[[http.server.BaseHTTPRequestHandler], None]
+
+
+class OddServer:
+    """`url`: its address. `twist`: (request line, good answer) -> another value, bytes of a body, or a function that
+    writes the whole answer; None for the good answer. `heard`: the requests, as "METHOD path"."""
+
+    def __init__(self) -> None:
+        self.twist: Callable[[str, Any], Any] = lambda request, good: good
+        self.heard: list[str] = []
+        self.tokens: list[str | None] = []
+        odd = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                odd._answer(self)
+
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+        request = f"{handler.command} {handler.path}"
+        self.heard.append(request)
+        self.tokens.append(handler.headers.get("Authorization"))
+        value = self.twist(request, good(request))
+        try:
+            if callable(value):
+                value(handler)
+            else:
+                reply(handler, value if isinstance(value, bytes) else json.dumps(value).encode())
+        except OSError:
+            pass  # the client has gone, as it should
+
+
+def good(request: str) -> Any:
+    """What a Tidegate server answers to this request."""
+    for pattern, value in ROUTES:
+        if re.fullmatch(pattern, request):
+            return copy.deepcopy(value)
+    raise AssertionError(f"the odd server has no answer to {request}; give it one in ROUTES")
+
+
+def reply(
+    handler: http.server.BaseHTTPRequestHandler,
+    body: bytes,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    length: int | None = None,
+) -> None:
+    handler.send_response(status)
+    given = {"Content-Type": "application/json", "Content-Length": str(len(body) if length is None else length)}
+    for name, value in {**given, **(headers or {})}.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def mutations(value: Any, odd: tuple[Any, ...]) -> Iterator[Any]:
+    """Copies of `value` in which one part, at any depth, is left out or replaced by each of `odd`."""
+    for path in _paths(value):
+        for other in odd:
+            yield _replaced(value, path, other)
+        if path:
+            yield _replaced(value, path, ..., drop=True)
+
+
+def _paths(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield above
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from _paths(item, (*above, key))
+
+
+def _replaced(value: Any, path: tuple[Any, ...], other: Any, drop: bool = False) -> Any:
+    if not path:
+        return other
+    changed = copy.deepcopy(value)
+    place = changed
+    for step in path[:-1]:
+        place = place[step]
+    if drop:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = other
+    return changed
