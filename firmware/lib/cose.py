@@ -37,6 +37,7 @@ _MAX_SIZE = const(2048)
 _MAX_HEADERS = const(256)  # bytes of protected header; ours has 4 to 8
 _KEY_ID_SIZE = const(8)
 _ED25519_HEADER = b"\xa1\x01\x32"  # {1: -19}
+_KID_HEAD = b"\xa1\x04\x48"  # of {4: 8 bytes}
 
 
 class CoseError(ValueError):
@@ -154,12 +155,20 @@ def _signer(entry):
     protected, unprotected, signature = entry
     if protected != _ED25519_HEADER:
         raise CoseError("a signer with another protected header than Ed25519")
-    kid = unprotected.get(KID) if isinstance(unprotected, dict) else None
-    if not isinstance(kid, bytes) or len(kid) != _KEY_ID_SIZE or len(unprotected) != 1:
-        raise CoseError("a signer is named by its key id alone")
+    kid = key_id_alone(unprotected)
     if not isinstance(signature, bytes) or len(signature) != SIGNATURE_SIZE:
         raise CoseError("a COSE signature of other than %d bytes" % SIGNATURE_SIZE)
     return Signer(protected, kid, signature)
+
+
+def key_id_alone(unprotected):
+    """The 8 bytes of a key id that are all there is in an unprotected header; else CoseError. The
+    signature does not cover this header, so whoever passes a message on could add to it.
+    """
+    kid = unprotected.get(KID) if isinstance(unprotected, dict) else None
+    if not isinstance(kid, bytes) or cbor.dumps(unprotected) != _KID_HEAD + kid:
+        raise CoseError("a signer is named by its key id alone")
+    return kid
 
 
 def verify_signer(sign, signer, public_key, verify=ed25519.verify):

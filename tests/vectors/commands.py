@@ -82,6 +82,11 @@ def cases() -> list[dict[str, Any]]:
     put("without the tag", good[1:], "malformed")
     put("detached", resigned(lambda p: p.__setitem__(2, None)), "malformed", device_reason="typ")
     put("no key id", resigned(lambda p: p[1].clear()), "malformed", device_reason="unknown-key")
+    for label, value in ((99, "not signed"), (5, b"iv"), (16, 61), (-1, 0)):
+        put(f"an unprotected header {label}", resigned(lambda p, k=label, v=value: p[1].update({k: v})), "malformed")  # type: ignore[misc]
+    put("another header instead of the key id", resigned(lambda p: p.__setitem__(1, {5: b"iv"})), "malformed")
+    put("a key id of 9 bytes", resigned(lambda p: p[1].update({4: COMMAND.kid + b"\0"})), "malformed")
+    put("a key id that is text", resigned(lambda p: p[1].update({4: "command!"})), "malformed")
     put("algorithm -8", resigned(lambda p: p.__setitem__(0, wrap({1: -8, 16: 61}))), "unsupported", device_reason="typ")
     put("no type", signed(claims(), headers={}), "typ")
     put("another type", signed(claims(), headers={16: 18}), "typ")
@@ -116,6 +121,7 @@ def cases() -> list[dict[str, Any]]:
     put("an expiry that is text", signed(claims(exp="never")), "malformed")
     put("a negative issue time", signed(claims(iat=-1)), "malformed")
     put("a life above a day", signed(claims(exp=ISSUED + 86401)), "malformed")
+    put("a life of no second", signed(claims(exp=ISSUED)), "malformed")
     put("expires before it was issued", signed(claims(exp=ISSUED - 1)), "malformed")
     put("a request of one part", signed(claims(request=["info"])), "malformed")
     put("a request of three parts", signed(claims(request=["info", {}, 1])), "malformed")

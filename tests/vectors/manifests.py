@@ -245,6 +245,7 @@ def _signature(out: list[dict[str, Any]]) -> None:
     put("a signature of 65 bytes", resigned(lambda p: p.__setitem__(3, p[3] + b"\0")), "malformed")
     put("no key id", resigned(lambda p: p[1].clear()), "malformed")
     put("a key id of 4 bytes", resigned(lambda p: p[1].update({4: RELEASE.kid[:4]})), "malformed")
+    put("a key id of 9 bytes", resigned(lambda p: p[1].update({4: RELEASE.kid + b"\0"})), "malformed")
     put("an unprotected header more", resigned(lambda p: p[1].update({5: b"iv"})), "malformed")
     put("the payload attached", resigned(lambda p: p.__setitem__(2, b"\x82")), "malformed")
     put("algorithm -8", resigned(lambda p: p.__setitem__(0, wrap({1: -8}))), "unsupported", reason="unsupported")

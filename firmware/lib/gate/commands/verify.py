@@ -140,7 +140,7 @@ def _check_claims(claims):
             and isinstance(claims[_AUD], str)
             and store.is_uint(claims[_EXP])
             and store.is_uint(claims[_IAT])
-            and 0 <= claims[_EXP] - claims[_IAT] <= _MAX_LIFETIME
+            and 0 < claims[_EXP] - claims[_IAT] <= _MAX_LIFETIME
             and isinstance(cti, bytes)
             and len(cti) == 8
             and isinstance(nonce, bytes)
@@ -159,7 +159,10 @@ def _decode(data):
     """(cose.Sign1 or cose.Sign, the protected header it must have); raises cose.CoseError."""
     if data[:2] == _SIGN:
         return cose.decode_sign(data, _MAX_SIGNATURES, MAX_SIZE), _PROTECTED_SIGN
-    return cose.decode_sign1(data), _PROTECTED
+    message = cose.decode_sign1(data)
+    if message.unprotected:  # without a key id it is by an unknown key
+        cose.key_id_alone(message.unprotected)
+    return message, _PROTECTED
 
 
 def _claimed_cti(data):

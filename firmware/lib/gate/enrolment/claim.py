@@ -142,7 +142,7 @@ class Claim:
         protected, unprotected, payload, mac = item.value
         if not _same(mac, self._mac(protected, payload)):
             raise ValueError
-        if protected != cbor.dumps({_ALG: _HMAC_256, _TYP: _ANSWER_TYPE}) or unprotected:
+        if protected != cbor.dumps({_ALG: _HMAC_256, _TYP: _ANSWER_TYPE}) or unprotected != {}:
             raise ValueError
         enrolled = cbor.loads(payload, _MAX_ANSWER)
         if not isinstance(enrolled, dict) or enrolled[_NONCE] != nonce:

@@ -25,7 +25,6 @@ _MANIFEST = const(3)
 _MAX_SIGNATURES = const(4)
 _ED25519 = const(-19)
 _ALG = const(1)
-_KID = const(4)
 _MAX_SEQUENCE = const(0xFFFFFFFF)
 
 # members of the manifest
@@ -114,15 +113,16 @@ def _check_signatures(wrapper, store, feed):
     for part in wrapper[1:]:
         try:
             sign1 = cose.decode_sign1(_bytes(part, "signature"))
+            kid = cose.key_id_alone(sign1.unprotected)
         except cose.CoseError as error:
             raise Failure(failures.MALFORMED, "signature: %s" % error, failures.SUIT_COSE)
         if sign1.headers != {_ALG: _ED25519}:
             raise Failure(
                 failures.UNSUPPORTED, "signature is not Ed25519", failures.SUIT_ALGORITHM
             )
-        if sign1.payload is not None or set(sign1.unprotected) != {_KID}:
+        if sign1.payload is not None:
             raise Failure(failures.MALFORMED, "signature has another form", failures.SUIT_COSE)
-        signatures.append((sign1.unprotected[_KID], _verifier(sign1, wrapper[0])))
+        signatures.append((kid, _verifier(sign1, wrapper[0])))
     try:
         store.quorum(trust_store.RELEASE, signatures, feed)
     except trust_store.Untrusted as error:
