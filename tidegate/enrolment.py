@@ -34,21 +34,25 @@ _ANSWER = "application/vnd.tidegate.enrolled+cbor"
 _FOR_MQTT = b"tidegate mqtt password 1"
 _FOR_COAP = b"tidegate coap key 1"
 _PASSWORD = 24  # bytes
-_CLAIM = re.compile(r"tgc1_([0-9a-f]{16})_([A-Za-z0-9_-]{43})_([0-9a-f]{32})\Z")
+_CLAIM = re.compile(rf"tgc1_([0-9a-f]{{16}})_([A-Za-z0-9_-]{{43}})_([0-9a-f]{{32}})(?:_({names.DEVICE_ID.pattern}))?\Z")
 _OFFER = re.compile(r"tgc1_[0-9a-f]{16}_[A-Za-z0-9_-]{43}\Z")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim, as it is put on a board. id: public; secret: proves it; trust: which trust store the board may take."""
+    """A claim, as it is put on a board. id: public; secret: proves it; trust: which trust store the board may take.
+
+    device: the only id that the board may take; None: that of its own key. What the server answers decides neither.
+    """
 
     id: bytes
     secret: bytes = field(repr=False)
     trust: bytes
+    device: str | None = None
 
     @property
     def text(self) -> str:
-        return f"{offered(self.id, self.secret)}_{self.trust.hex()}"
+        return f"{offered(self.id, self.secret)}_{self.trust.hex()}" + (f"_{self.device}" if self.device else "")
 
 
 def offered(claim_id: bytes, secret: bytes) -> str:
@@ -56,21 +60,24 @@ def offered(claim_id: bytes, secret: bytes) -> str:
     return f"tgc1_{claim_id.hex()}_{base64.urlsafe_b64encode(secret).decode().rstrip('=')}"
 
 
-def complete(offer: str, store: bytes) -> Claim:
-    """The claim made of the server's part and the trust store that the operator chose."""
+def complete(offer: str, store: bytes, device: str | None = None) -> Claim:
+    """The claim made of the server's part, the trust store that the operator chose, and the device that he named."""
     if not _OFFER.match(offer):
         raise TidegateError("the server's answer is not a claim", "Are server and client of one version?")
     trust_store.decode(store)
-    return parse(f"{offer}_{trust_fingerprint(store).hex()}")
+    claim = parse(f"{offer}_{trust_fingerprint(store).hex()}")
+    return claim if device is None or is_thumbprint(device) else parse(f"{claim.text}_{device}")
 
 
 def parse(text: str) -> Claim:
     """The claim in this text; TidegateError if it is not one."""
     found = _CLAIM.match(text.strip())
     if found is None:
-        raise TidegateError("this is not a claim", "A claim begins with tgc1_ and has 98 characters; copy all of it")
+        raise TidegateError(
+            "this is not a claim", "A claim begins with tgc1_ and has 98 characters or more; copy all of it"
+        )
     secret = base64.urlsafe_b64decode(found[2] + "=")
-    claim = Claim(bytes.fromhex(found[1]), secret, bytes.fromhex(found[3]))
+    claim = Claim(bytes.fromhex(found[1]), secret, bytes.fromhex(found[3]), found[4])
     if claim.text != found[0]:  # two bits of the last character are unused: accept one spelling only
         raise TidegateError("this is not a claim", "Its secret is mistyped; copy it again")
     return claim
@@ -84,6 +91,11 @@ def trust_fingerprint(store: bytes) -> bytes:
 def device_id(public: bytes) -> str:
     """The id of the device with this public key: half of its COSE key's thumbprint, in hex."""
     return hashlib.sha256(cbor.dumps(cose.cose_key(public))).hexdigest()[:32]
+
+
+def is_thumbprint(device: str) -> bool:
+    """Whether an id has the form of those that boards have by their keys."""
+    return re.fullmatch("[0-9a-f]{32}", device) is not None
 
 
 def hardware_fingerprint(unique_id: bytes) -> bytes:

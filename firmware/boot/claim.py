@@ -10,6 +10,8 @@ import os
 
 FILE = "/claim"  # in the board's folder
 _PARTS = ((5, 21, "0123456789abcdef"), (66, 98, "0123456789abcdef"))
+_SIZE = 98
+_DEVICE = "abcdefghijklmnopqrstuvwxyz0123456789-"
 _SECRET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
@@ -18,7 +20,7 @@ def put(text, folder=None):
     text = text.strip()
     if not _is_claim(text):
         raise ValueError(
-            "not a claim: one begins with tgc1_ and has 98 characters; copy all of it"
+            "not a claim: one begins with tgc1_ and has 98 characters or more; copy all of it"
         )
     path = _folder(folder) + FILE
     with open(path + ".new", "w") as file:
@@ -44,7 +46,12 @@ def _folder(folder):
 
 
 def _is_claim(text):
-    if len(text) != 98 or text[:5] != "tgc1_" or text[21] != "_" or text[65] != "_":
+    if len(text) < _SIZE or text[:5] != "tgc1_" or text[21] != "_" or text[65] != "_":
+        return False
+    device = text[_SIZE:]  # "_" and the id of the only device that it is for
+    if device and (device[0] != "_" or not 1 < len(device) <= 33):
+        return False
+    if any(char not in _DEVICE for char in device[1:]):
         return False
     if any(char not in chars for start, end, chars in _PARTS for char in text[start:end]):
         return False

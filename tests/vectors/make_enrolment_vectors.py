@@ -49,8 +49,9 @@ def mac0(kind: str, unprotected: dict[int, Any], payload: bytes, secret: bytes =
     return dumps(cbor2.CBORTag(17, [protected, unprotected, payload, tag]))
 
 
-def text(secret: bytes = SECRET) -> str:
-    return f"tgc1_{ID.hex()}_{base64.urlsafe_b64encode(secret).decode().rstrip('=')}_{TRUST.hex()}"
+def text(secret: bytes = SECRET, device: str = "") -> str:
+    claim = f"tgc1_{ID.hex()}_{base64.urlsafe_b64encode(secret).decode().rstrip('=')}_{TRUST.hex()}"
+    return f"{claim}_{device}" if device else claim
 
 
 def facts(**changed: Any) -> dict[int, Any]:
@@ -122,9 +123,12 @@ def answers() -> list[dict[str, Any]]:
     whole = {**told, 5: STORE, 6: "Pump.7"}
     out: list[dict[str, Any]] = []
 
-    def put(name: str, wants: bool, data: bytes, value: dict[int, Any] | None = None) -> None:
+    def put(
+        name: str, wants: bool, data: bytes, value: dict[int, Any] | None = None, device: str = "gate-7"
+    ) -> None:
+        """`device`: whom the claim names, without whom a board takes the thumbprint of its key alone."""
         entry = {
-            "kind": "answer", "name": name, "claim": text(), "nonce": NONCE.hex(), "wants": wants,
+            "kind": "answer", "name": name, "claim": text(device=device), "nonce": NONCE.hex(), "wants": wants,
             "answer": data.hex(),
         }  # fmt: skip
         if value:
@@ -138,6 +142,14 @@ def answers() -> list[dict[str, Any]]:
     put("all of it", True, answer(whole), whole)
     put("no trust store is wanted", False, answer(told), told)
     put("a trust store that is not wanted", False, answer(whole), told)
+    own = hashlib.sha256(dumps(KEY)).hexdigest()[:32]
+    put("an id that the claim names, and 32 digits long", True, answer({**whole, 1: own}), {**whole, 1: own}, own)
+    put("an id, and no claim names it", True, answer(whole), device="")
+    put("an id of 32 digits, and no claim names it", True, answer({**whole, 1: "0" * 32}), device="")
+    put("the id of another than the claim names", True, answer({**whole, 1: "gate-8"}))
+    put("an id of its own, and the claim names another", True, answer({**whole, 1: own}))
+    put("an open header that is 0", True, answer(whole, unprotected=0))
+    put("an open header that is an array", True, answer(whole, unprotected=[]))
     put("no trust store", True, answer(told))
     put("another trust store", True, answer({**whole, 5: STORE + b"."}))
     put("a trust store that is text", True, answer({**whole, 5: "text"}))
@@ -165,6 +177,10 @@ def answers() -> list[dict[str, Any]]:
 def document() -> str:
     entries: list[dict[str, Any]] = [
         {"kind": "claim", "text": text(), "id": ID.hex(), "secret": SECRET.hex(), "trust": TRUST.hex()},
+        {
+            "kind": "claim", "text": text(device="gate-7"), "id": ID.hex(), "secret": SECRET.hex(),
+            "trust": TRUST.hex(), "device": "gate-7",
+        },
         {
             "kind": "credentials", "claim": text(), "salt": SALT.hex(),
             "password": mac(SECRET, b"tidegate mqtt password 1" + SALT)[:24].hex(),

@@ -90,7 +90,8 @@ class Front:
         nonce = bytes(16) if mode == "stale" else asked.open().nonce
         strange = trust_store.encode(trust_store.make([keys.new("release"), keys.new("command")]))
         store = {"swap": strange, "none": None}.get(mode, self.store)
-        device = "../config" if mode == "path" else "gate-7"
+        own = enrolment.device_id(asked.open().public)
+        device = {"path": "../config", "named": "gate-7", "print": "0f" * 16}.get(mode, own)
         secret = bytes(32) if mode == "forged" else claim.secret
         return enrolment.encode_answer(Answer(device, bytes(16), nonce, "default", store), secret)
 
@@ -100,7 +101,8 @@ class Front:
         self.mode, self.times, self.asked = mode, int(times), 0
 
     def claim(self, **wanted: object) -> str:
-        made = enrolment.complete(self.server.api("POST", "/claims", json=wanted)["claim"], self.store)
+        told = self.server.api("POST", "/claims", json=wanted)
+        made = enrolment.complete(told["claim"], self.store, told["device"])
         self.claims[made.id] = made
         return made.text
 
@@ -108,6 +110,11 @@ class Front:
         return self.claim(name=name)
 
     def for_device(self, device: str) -> str:
+        return self.claim(device=device)
+
+    def registered(self, device: str) -> str:
+        """A claim for a device that is registered with a password, and has no key yet."""
+        self.server.api("POST", "/devices", json={"id": device, "board": "unix", "product": "tidegate-gateway"})
         return self.claim(device=device)
 
     def short(self) -> str:
@@ -144,7 +151,7 @@ def serve(host: str) -> Iterator[dict[str, str]]:
         front = Front(server, store)
         stack.callback(front.http.server_close)
         stack.callback(front.http.shutdown)
-        verbs = {name: getattr(front, name) for name in ("set", "claim", "named", "short", "state", "count", "login")}
+        verbs = {name: getattr(front, name) for name in ("set", "claim", "named", "short", "state", "count", "login", "registered")}
         verbs |= {"for": front.for_device, "key": front.key, "asked": lambda: front.asked}
         control = Control(verbs)
         stack.callback(control.server.close)

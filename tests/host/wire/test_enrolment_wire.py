@@ -39,13 +39,17 @@ def test_both_verdicts_are_there() -> None:
 
 
 def test_claims_as_text() -> None:
-    case = of("claim")[0]
-    claim = enrolment.parse(f"  {case['text']}\n")
-    assert (claim.id.hex(), claim.secret.hex(), claim.trust.hex()) == (case["id"], case["secret"], case["trust"])
-    assert claim.text == case["text"] and case["secret"] not in repr(claim) and str(claim.secret) not in repr(claim)
+    for case in of("claim"):
+        claim = enrolment.parse(f"  {case['text']}\n")
+        assert (claim.id.hex(), claim.secret.hex(), claim.trust.hex()) == (case["id"], case["secret"], case["trust"])
+        assert claim.text == case["text"] and claim.device == case.get("device")
+        assert case["secret"] not in repr(claim) and str(claim.secret) not in repr(claim)
 
 
-@pytest.mark.parametrize("change", ["", "x", "cut", "case", "prefix", "secret", "space"])
+_BAD = ("", "x", "cut", "case", "prefix", "secret", "space", "device", "device-name", "device-long", "device-twice")
+
+
+@pytest.mark.parametrize("change", _BAD)
 def test_what_is_no_claim(change: str) -> None:
     text = of("claim")[0]["text"]
     bad = {
@@ -56,6 +60,10 @@ def test_what_is_no_claim(change: str) -> None:
         "prefix": text.replace("tgc1", "tgc2"),
         "secret": text[:64] + ("B" if text[64] != "B" else "C") + text[65:],  # bits that say nothing
         "space": text[:30] + " " + text[31:],
+        "device": text + "_",
+        "device-name": text + "_Pump.7",
+        "device-long": text + "_" + "d" * 33,
+        "device-twice": text + "_gate-7_gate-8",
     }[change]
     with pytest.raises(TidegateError, match="not a claim"):
         enrolment.parse(bad)
@@ -67,6 +75,11 @@ def test_a_claim_is_completed_on_the_operators_machine() -> None:
     assert claim.trust == enrolment.trust_fingerprint(store) and enrolment.parse(claim.text) == claim
     with pytest.raises(TidegateError):
         enrolment.complete(enrolment.offered(bytes(8), bytes(32)), b"no trust store")
+    offer = enrolment.offered(bytes(8), bytes(range(32)))
+    named = enrolment.complete(offer, store, "gate-7")
+    assert named.device == "gate-7" and named.text == f"{claim.text}_gate-7" and enrolment.parse(named.text) == named
+    # Of an id that is a thumbprint the board's key says whether it is the board's; older boards take such a claim, too.
+    assert enrolment.complete(offer, store, "0f" * 16) == claim
     with pytest.raises(TidegateError, match="not a claim"):
         enrolment.complete(claim.text, store)  # a server that names a trust store itself
 

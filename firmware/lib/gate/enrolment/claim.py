@@ -49,7 +49,8 @@ _GROUP = const(4)
 _TRUST_STORE = const(5)
 
 _SIGN1 = const(18)
-_SIZE = const(98)  # characters of a claim
+_SIZE = const(98)  # characters of a claim that names no device
+_DEVICE_SIZE = const(32)
 _MAX_ANSWER = const(1536)
 _DEVICE_CHARS = "abcdefghijklmnopqrstuvwxyz0123456789-"
 
@@ -72,19 +73,24 @@ class Enrolled:
 
 class Claim:
     """One claim. id: 8 bytes; name: the same in hex; trust: first 16 bytes of the SHA-256 of the
-    trust store that may be accepted.
+    trust store that may be accepted; device: the only id that may be accepted. If the claim names
+    none it is the thumbprint of the board's key, and None until there is a request: a server must
+    not be able to give a board the id of another one.
     """
 
     def __init__(self, text):
         """Raises ValueError for a text that is not a claim."""
         text = text.strip()
-        if len(text) != _SIZE or text[:5] != "tgc1_" or text[21] != "_" or text[65] != "_":
+        if len(text) < _SIZE or text[:5] != "tgc1_" or text[21] != "_" or text[65] != "_":
             raise ValueError
         self.name = text[5:21]
         self.id = _unhex(self.name)
         self._secret = a2b_base64(text[22:65].replace("-", "+").replace("_", "/") + "=")
-        self.trust = _unhex(text[66:])
+        self.trust = _unhex(text[66:_SIZE])
+        self.device = text[_SIZE + 1 :] or None
         if len(self._secret) != 32:
+            raise ValueError
+        if len(text) > _SIZE and (text[_SIZE] != "_" or not _is_device(self.device)):
             raise ValueError
 
     def request(self, key, board, product, hardware, nonce, trust):
@@ -106,7 +112,9 @@ class Claim:
         protected = cbor.dumps({_ALG: _ED25519, _TYP: _REQUEST_TYPE})
         payload = cbor.dumps(facts)
         signature = key.sign(cbor.dumps(("Signature1", protected, b"", payload)))
-        kid = sha256(cbor.dumps(cose_key)).digest()[:8]
+        thumbprint = sha256(cbor.dumps(cose_key)).digest()
+        kid = thumbprint[:8]
+        self.device = self.device or thumbprint[:16].hex()
         proof = cbor.dumps(cbor.Tag(_SIGN1, (protected, {_KID: kid}, payload, signature)))
         protected = cbor.dumps({_ALG: _HMAC_256, _TYP: _REQUEST_TYPE})
         mac = self._mac(protected, proof)
@@ -125,6 +133,8 @@ class Claim:
             store = None
         elif not isinstance(store, bytes) or sha256(store).digest()[:16] != trust:
             raise Refused("the server gave another trust store than the claim names")
+        if enrolled[_DEVICE] != self.device:
+            raise Refused("the server gave the id of another board")
         return Enrolled(enrolled[_DEVICE], enrolled[_SALT], enrolled[_GROUP], store)
 
     def password(self, salt):
@@ -150,12 +160,17 @@ class Claim:
         device, salt, group = enrolled[_DEVICE], enrolled[_SALT], enrolled[_GROUP]
         if len(salt) != 16 or not isinstance(salt, bytes) or not isinstance(group, str):
             raise ValueError
-        if not 0 < len(device) <= 32 or any(char not in _DEVICE_CHARS for char in device):
+        if not isinstance(device, str) or not _is_device(device):
             raise ValueError
         return enrolled
 
     def _mac(self, protected, payload):
         return hmac(self._secret, cbor.dumps(("MAC0", protected, b"", payload)))
+
+
+def _is_device(text):
+    """Whether text can be a device's id."""
+    return text and len(text) <= _DEVICE_SIZE and all(char in _DEVICE_CHARS for char in text)
 
 
 def _same(one, other):

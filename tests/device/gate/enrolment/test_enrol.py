@@ -71,7 +71,7 @@ def test_it_waits_for_a_server_that_is_away():
 
 
 def test_it_believes_no_liar():
-    for mode in ("forged", "stale", "swap", "none", "path"):
+    for mode in ("forged", "stale", "swap", "none", "path", "named", "print"):
         claim = control("claim")
         made = board(claim)
         control("set " + mode)
@@ -81,6 +81,7 @@ def test_it_believes_no_liar():
         equal(get(made.folder, "trust.cbor"), None, mode)
         equal(control("state " + claim), "open,None,0", mode)
         word = "trust store" if mode in ("swap", "none") else "not by the server"
+        word = "id of another board" if mode in ("named", "print") else word
         true(any(word in line for line in lines), (mode, lines))
 
 
@@ -122,6 +123,19 @@ def test_a_new_claim_for_a_device():
     true(control("login %s %s" % (old["user"], old["password"])) != "taken")
 
 
+def test_a_registered_device_keeps_the_id_that_its_claim_names():
+    # A server that makes claims for any id cannot make a board take it: who put the claim on the board names it.
+    for number, cut in ((1, False), (2, True)):
+        claim = control("registered gate-r%d" % number)
+        made = board(claim[:98] if cut else claim)
+        equal(start(made), "waits" if cut else "enrolled")
+        if cut:
+            true(any("id of another board" in line for line in lines), lines)
+            equal(get(made.folder, "credentials.json"), None)
+        else:
+            equal(credentials(made.folder)["device"], "gate-r1")
+
+
 def test_a_device_goes_on_when_a_new_claim_is_refused_or_the_server_away():
     made = board(control("claim"))
     equal(start(made), "enrolled")
@@ -153,6 +167,14 @@ def test_the_repl_takes_claims_only():
     claim.put("  %s\n" % good, folder)
     equal(get(folder, "claim"), good.encode())
     equal(enrol.Claim(good).id, bytes((0x01, 0x23, 0x45, 0x67, 0x89, 0xAB, 0xCD, 0xEF)))
+    named = good + "_gate-7"
+    equal((enrol.Claim(named).device, enrol.Claim(good).device), ("gate-7", None))
+    claim.put(named, folder)
+    equal(get(folder, "claim"), named.encode())
+    for end in ("_", "_Gate", "_" + "d" * 33, "-gate", "_gate_7"):
+        raises(ValueError, claim.put, good + end, folder)
+        raises(ValueError, enrol.Claim, good + end)
+    claim.put(good, folder)
     for bad in ("", good[:-1], good + "0", good.replace("tgc1", "tgc2"), good.upper(), good[:30] + " " + good[31:]):
         raises(ValueError, claim.put, bad, folder)
     equal(get(folder, "claim"), good.encode())
