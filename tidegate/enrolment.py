@@ -19,7 +19,7 @@ from cbor2 import CBORTag
 from tidegate import names
 from tidegate.errors import Refused, TidegateError
 from tidegate.trust import store as trust_store
-from tidegate.wire import cbor, cose
+from tidegate.wire import cbor, cose, proofs
 
 MAX_REQUEST = 512  # bytes
 MAX_ANSWER = 1536
@@ -66,7 +66,7 @@ def complete(offer: str, store: bytes, device: str | None = None) -> Claim:
         raise TidegateError("the server's answer is not a claim", "Are server and client of one version?")
     trust_store.decode(store)
     claim = parse(f"{offer}_{trust_fingerprint(store).hex()}")
-    return claim if device is None or is_thumbprint(device) else parse(f"{claim.text}_{device}")
+    return claim if device is None or proofs.is_thumbprint(device) else parse(f"{claim.text}_{device}")
 
 
 def parse(text: str) -> Claim:
@@ -90,12 +90,7 @@ def trust_fingerprint(store: bytes) -> bytes:
 
 def device_id(public: bytes) -> str:
     """The id of the device with this public key: half of its COSE key's thumbprint, in hex."""
-    return hashlib.sha256(cbor.dumps(cose.cose_key(public))).hexdigest()[:32]
-
-
-def is_thumbprint(device: str) -> bool:
-    """Whether an id has the form of those that boards have by their keys."""
-    return re.fullmatch("[0-9a-f]{32}", device) is not None
+    return proofs.thumbprint(public)
 
 
 def hardware_fingerprint(unique_id: bytes) -> bytes:

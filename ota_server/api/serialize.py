@@ -56,6 +56,7 @@ def device(row: Device) -> dict[str, Any]:
         "sequence": row.sequence,
         "digest": row.digest,
         "nonce": row.nonce,
+        "birth_proof": row.birth_proof,
         "trial": row.trial,
         "reset_cause": row.reset_cause,
         "micropython": row.micropython,

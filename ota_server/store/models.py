@@ -139,6 +139,7 @@ class Device(Base):
     sequence: Mapped[int | None] = mapped_column(BigInteger)
     digest: Mapped[str | None] = mapped_column(String(64))
     nonce: Mapped[str | None] = mapped_column(String(16))
+    birth_proof: Mapped[str | None] = mapped_column(String(1024))  # hex; by the device's own key, for whoever asks
     reset_cause: Mapped[str | None] = mapped_column(String(16))
     trial: Mapped[bool] = mapped_column(Boolean, default=False)
     micropython: Mapped[str | None] = mapped_column(String(64))

@@ -135,8 +135,11 @@ def _birth(session: Session, device: Device, message: Message, _stream: str) -> 
         )
     if not message.retained:
         clone_detection.on_birth(session, device, body["nonce"], body.get("hardware"))
+    # A device that has a key says its birth once more as soon as it has signed it.
+    signed_since = device.nonce == body["nonce"] and device.birth_proof is None and "proof" in body
     if device.nonce != body["nonce"]:
-        device.birth_at = now_ms()
+        device.birth_at, device.birth_proof = now_ms(), None
+    device.birth_proof = body.get("proof", device.birth_proof)
     device.version, device.sequence, device.digest = clean(body["version"])[:64], body["sequence"], body["digest"]
     device.nonce, device.reset_cause = body["nonce"], clean(body["reset_cause"])[:16]
     device.trial, device.micropython = body["trial"], clean(body["micropython"])[:64]
@@ -155,7 +158,7 @@ def _birth(session: Session, device: Device, message: Message, _stream: str) -> 
     if not message.retained:
         device.online = True
     offered = device.offer.release.sequence if device.offer is not None else 0
-    if offered > max(body["sequence"], device.failed_sequence or 0):
+    if offered > max(body["sequence"], device.failed_sequence or 0) and not signed_since:
         device.offer_sent_id = None  # the broker may have lost the retained offer: it goes out once more
 
 
@@ -215,6 +218,8 @@ def _result(session: Session, device: Device, message: Message, _stream: str) ->
         answer = {name: clean(value) for name, value in body.items() if name != "answer"}
         if "answer" in body:
             answer["answer"] = clean(body["answer"], clean_text)
+        if "proof" in body:
+            answer["signed"] = message.payload.hex()  # what the proof is about, as it came
         parts = None if part is None else part["number"]
         row = commands.answered(session, device.id, cti, outcome, answer, answer.get("why"), parts)
         if row is None:

@@ -14,7 +14,7 @@ from tidegate import delta, manifest
 from tidegate.commands import cwt
 from tidegate.errors import Refused
 from tidegate.trust import store as trust_store
-from tidegate.wire import messages, senml
+from tidegate.wire import cbor, messages, proofs, senml
 
 SETTING, *MANIFESTS = vectors("manifests.json")
 DEVICE, *COMMANDS = vectors("commands.json")
@@ -88,6 +88,28 @@ def test_message(case: dict[str, Any]) -> None:
         assert refusal.value.reason == case["reason"]
     else:
         assert read(bytes.fromhex(case["message"])) == case["value"]
+
+
+@pytest.mark.parametrize("case", vectors("proofs.json"), ids=lambda c: f"{c['kind']}: {c['name']}")
+def test_proof(case: dict[str, Any]) -> None:
+    data = bytes.fromhex(case["proof"])
+    read = {"birth": proofs.open_birth, "result": proofs.open_result}[case["kind"].removeprefix("bad-")]
+    if "reason" in case:
+        with pytest.raises(Refused) as refusal:
+            read(data)
+        assert refusal.value.reason == case["reason"]
+        return
+    found = read(data)
+    assert (found.device, found.nonce.hex()) == (case["device"], case["nonce"])
+    if isinstance(found, proofs.BirthProof):
+        assert (
+            found.hardware.hex() == case["hardware"] and proofs.encode_birth(found, bytes.fromhex(case["seed"])) == data
+        )
+        return
+    assert (found.command.hex(), found.output and found.output.hex()) == (case["command"], case["output"])
+    assert (None, found.answer) == proofs.split_result(bytes.fromhex(case["end"]))
+    whole = cbor.dumps({**cbor.loads(bytes.fromhex(case["end"])), 7: data})
+    assert proofs.split_result(whole) == (data, found.answer)
 
 
 @pytest.mark.parametrize("case", vectors("senml.json"), ids=name)

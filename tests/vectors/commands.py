@@ -73,6 +73,9 @@ def cases() -> list[dict[str, Any]]:
     full = {"echo": "x" * room}
     put("1024 bytes", signed(claims(request=["ping", full])), **request("ping", full))
 
+    put("a result that is to be signed", signed({**claims(), -65538: True}), **request("info", {}))
+    put("a wish for a signed result that is false", signed({**claims(), -65538: False}), "malformed")
+    put("a wish for a signed result that is a number", signed({**claims(), -65538: 1}), "malformed")
     put("1025 bytes", signed(claims(request=["ping", {"echo": "x" * (room + 1)}])), "too-large")
     good = signed(claims())
     put("nothing", b"", "malformed")

@@ -123,9 +123,7 @@ def answers() -> list[dict[str, Any]]:
     whole = {**told, 5: STORE, 6: "Pump.7"}
     out: list[dict[str, Any]] = []
 
-    def put(
-        name: str, wants: bool, data: bytes, value: dict[int, Any] | None = None, device: str = "gate-7"
-    ) -> None:
+    def put(name: str, wants: bool, data: bytes, value: dict[int, Any] | None = None, device: str = "gate-7") -> None:
         """`device`: whom the claim names, without whom a board takes the thumbprint of its key alone."""
         entry = {
             "kind": "answer", "name": name, "claim": text(device=device), "nonce": NONCE.hex(), "wants": wants,

@@ -23,6 +23,7 @@ import commands  # noqa: E402
 import common  # noqa: E402
 import manifests  # noqa: E402
 import messages  # noqa: E402
+import proofs  # noqa: E402
 import rotations  # noqa: E402
 
 from tidegate import delta  # noqa: E402
@@ -35,6 +36,7 @@ def documents() -> dict[str, list[Any]]:
         "manifests.json": [manifests.setup(), *manifests.cases()],
         "commands.json": [commands.setup(), *commands.cases()],
         "messages.json": messages.messages(),
+        "proofs.json": proofs.cases(),
         "trust.json": messages.stores(),
         "rotations.json": rotations.cases(),
         "quorums.json": rotations.quorums(),

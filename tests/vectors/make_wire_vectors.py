@@ -376,6 +376,8 @@ def commands() -> list[dict]:
         entry("argument-above", command(29, claims={-65537: ["valve.set", {"percent": 101}]}), 29, 2, "arguments"),
         entry("argument-type", command(30, claims={-65537: ["valve.set", {"percent": True}]}), 30, 2, "arguments"),
         entry("argument-missing", command(31, claims={-65537: ["valve.set", {}]}), 31, 2, "arguments"),
+        entry("proof", command(32, claims={-65538: True, -65537: ["valve.set", {"percent": 7}]}), 32, 0, None),
+        entry("proof-false", command(33, claims={-65538: False}), 33, None, "malformed"),
     ]
 
 

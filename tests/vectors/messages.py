@@ -56,6 +56,10 @@ def messages() -> list[dict[str, Any]]:
     held = {"calibration": {"sequence": 4, "digest": digest("table").hex()}}
     good("birth", "with data", {**born, 12: {"calibration": [4, digest("table")]}}, {**value, "data": held})
     good("birth", "of a board with a print", {**born, 14: NONCE}, {**value, "hardware": NONCE.hex()})
+    good("birth", "signed", {**born, 15: bytes(range(230))}, {**value, "proof": bytes(range(230)).hex()})
+    bad("birth", "a proof that is empty", {**born, 15: b""})
+    bad("birth", "a proof of 513 bytes", {**born, 15: bytes(513)})
+    bad("birth", "a proof that is text", {**born, 15: "signed"})
     bad("birth", "a print of 7 bytes", {**born, 14: bytes(7)})
     bad("birth", "data without a digest", {**born, 12: {"calibration": [4]}})
     bad("birth", "data of another name", {**born, 12: {"../x": [4, digest("table")]}})
@@ -118,6 +122,9 @@ def messages() -> list[dict[str, Any]]:
     good("result", "a part", {1: CTI, 2: 3, 5: [2, True], 6: "eth0 up\n"}, part)
     end = {"cti": CTI.hex(), "code": "done", "part": {"number": 3, "more": False}}
     good("result", "the end of parts", {1: CTI, 2: 0, 5: [3, False]}, end)
+    good("result", "signed", {1: CTI, 2: 0, 7: b"proof"}, {"cti": CTI.hex(), "code": "done", "proof": b"proof".hex()})
+    bad("result", "a part with a proof", {1: CTI, 2: 3, 5: [0, True], 6: "x", 7: b"proof"})
+    bad("result", "a proof that is a number", {1: CTI, 2: 0, 7: 7})
     bad("result", "code 4", {1: CTI, 2: 4})
     bad("result", "a part without its number", {1: CTI, 2: 3, 6: "x"})
     bad("result", "a part without text", {1: CTI, 2: 3, 5: [0, True]})

@@ -31,7 +31,7 @@ CTI_SIZE = NONCE_SIZE = 8
 TYP_CWT = 61  # application/cwt
 MAX_SIGNATURES = 4
 
-_AUD, _EXP, _IAT, _CTI, _NONCE, _REQUEST = 3, 4, 6, 7, 10, -65537
+_AUD, _EXP, _IAT, _CTI, _NONCE, _REQUEST, _PROOF = 3, 4, 6, 7, 10, -65537, -65538
 _PROTECTED = cbor.dumps({cose.HEADER_ALG: cose.ALG_ED25519, cose.HEADER_TYP: TYP_CWT})
 _PROTECTED_SIGN = cbor.dumps({cose.HEADER_TYP: TYP_CWT})
 _SIGN_HEAD = b"\xd8\x62"  # of tag 98
@@ -39,7 +39,8 @@ _SIGN_HEAD = b"\xd8\x62"  # of tag 98
 
 @dataclass(frozen=True)
 class Command:
-    """What a command says; times in seconds since 1970, `cti` and `nonce` as 8 bytes."""
+    """What a command says; times in seconds since 1970, `cti` and `nonce` as 8 bytes. prove: whether the device is to
+    sign its result, which devices of older agents refuse."""
 
     audience: str
     opcode: str
@@ -48,6 +49,7 @@ class Command:
     issued: int = 0
     expires: int = 0
     nonce: bytes | None = None
+    prove: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ def make(key: Key | Sequence[Key], command: Command) -> bytes:
     }
     if command.nonce is not None:
         claims[_NONCE] = command.nonce
+    if command.prove:
+        claims[_PROOF] = True
     try:
         payload = cbor.dumps(claims)
     except (TypeError, OverflowError, UnicodeEncodeError, RecursionError) as error:
@@ -133,7 +137,7 @@ def decode(data: bytes) -> tuple[Command, tuple[cose.Signature, ...]]:
     payload, signatures = _open(data)
     claims = cbor.loads(payload, "command", max_size=MAX_SIZE)
     labels = {_AUD, _EXP, _IAT, _CTI, _REQUEST}
-    if not isinstance(claims, dict) or not labels <= set(claims) <= labels | {_NONCE}:
+    if not isinstance(claims, dict) or not labels <= set(claims) <= labels | {_NONCE, _PROOF}:
         raise _bad("its claims are not audience, expiry, issue time, counter and request")
     request = claims[_REQUEST]
     if not isinstance(request, list) or len(request) != 2:
@@ -146,10 +150,13 @@ def decode(data: bytes) -> tuple[Command, tuple[cose.Signature, ...]]:
         issued=claims[_IAT],
         expires=claims[_EXP],
         nonce=claims.get(_NONCE),
+        prove=claims.get(_PROOF, False),
     )
     _check(command)
     if _NONCE in claims and command.nonce is None:
         raise _bad("its nonce is not a byte string")
+    if claims.get(_PROOF, True) is not True:
+        raise _bad("its wish for a proof is not true")
     return command, signatures
 
 

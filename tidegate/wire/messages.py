@@ -18,6 +18,7 @@ MAX_SIZE = 4096
 MAX_TEXT = 160  # bytes of a detail for people
 MAX_PART = 1024  # bytes of text in one part of an answer
 MAX_TRACE = 1000  # bytes of a crash's trace
+MAX_PROOF = 512  # bytes of what a device signs with its own key
 MAX_DATA = 16  # data components of one device
 
 LWM2M_STATES = ("idle", "downloading", "downloaded", "updating")
@@ -41,7 +42,7 @@ Field = tuple[str, Callable[[Any, str], Any]]
 
 def birth(data: bytes) -> dict[str, Any]:
     """A device's birth: what it is and runs, and the nonce of this boot."""
-    return _map(data, "birth", _BIRTH, required=frozenset(_BIRTH) - {12, 13, 14})
+    return _map(data, "birth", _BIRTH, required=frozenset(_BIRTH) - {12, 13, 14, 15})
 
 
 def state(data: bytes) -> dict[str, Any]:
@@ -188,6 +189,13 @@ def _held(value: Any, what: str) -> dict[str, Any]:
     return out
 
 
+def _proof(value: Any, what: str) -> str:
+    """A proof in hex; whoever needs it verifies it (`tidegate.wire.proofs`)."""
+    if not isinstance(value, bytes) or not 0 < len(value) <= MAX_PROOF:
+        raise _bad(what, f"must be 1 to {MAX_PROOF} bytes")
+    return value.hex()
+
+
 def _answer(value: Any, what: str) -> dict[str, Any]:
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise _bad(what, "must be a map of named values")
@@ -224,6 +232,7 @@ _BIRTH: dict[int, Field] = {
     12: ("data", _held),
     13: ("settings", _hex(4)),
     14: ("hardware", _hex(8)),
+    15: ("proof", _proof),
 }
 _STATE: dict[int, Field] = {
     1: ("online", _bool),
@@ -248,6 +257,7 @@ _RESULT: dict[int, Field] = {
     4: ("why", _text),
     5: ("part", _part),
     6: ("text", _long(MAX_PART, 1)),
+    7: ("proof", _proof),
 }
 _ALARM: dict[int, Field] = {
     1: ("kind", _text),

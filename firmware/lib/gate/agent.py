@@ -33,6 +33,8 @@ _ANSWERED_QUIET_MS = const(2000)
 _QUIET_MOST_MS = const(130_000)  # longer than any command takes
 _FLUSH_S = const(5)
 _STACK_CALLS = const(24)
+_SIGN_TIMES = const(5)  # attempts to sign the birth, for which there may be no memory at first
+_SIGN_PAUSE_S = const(30)
 
 # keys of a birth, docs/wire.cddl
 _PROTOCOL = const(1)
@@ -49,6 +51,7 @@ _TRUST_VERSION = const(11)
 _DATA = const(12)
 _SETTINGS = const(13)
 _HARDWARE = const(14)
+_PROOF = const(15)
 
 # keys of a state, docs/wire.cddl
 _ONLINE = const(1)
@@ -83,6 +86,7 @@ class Agent:
         self._health = health
         self._takers = data or {}
         self._nonce = boot.board.random(_NONCE_SIZE)
+        self._proof = None
         self._resetting = False
 
     def run(self):
@@ -231,6 +235,8 @@ class Agent:
             birth[_DATA] = self.data.held()
         if self.settings:
             birth[_SETTINGS] = self.settings
+        if self._proof:
+            birth[_PROOF] = self._proof
         return cbor.dumps(birth)
 
     def _online(self):
@@ -318,6 +324,8 @@ class Agent:
             self._start("data", self.data.run, _WORK_LIMIT_S)
         if self._crashed:
             self._start("crash", self._report_crash())
+        if SmallFiles(self.boot.board.folder).size("key"):
+            self._start("birth", self._sign_birth())
         await asyncio.gather(*[task for _, task in self.tasks])
 
     def _start(self, name, run, limit_s=None):
@@ -325,6 +333,26 @@ class Agent:
         if limit_s:
             run = run(self.supervisor.task(name, limit_s))
         self.tasks.append((name, asyncio.create_task(run)))
+
+    async def _sign_birth(self):
+        """Signs this boot's nonce with the board's own key, and announces it again with that. The
+        first birth does not wait for it, and neither does an update that is under way.
+        """
+        for _ in range(_SIGN_TIMES):
+            for _ in range(_SIGN_PAUSE_S):
+                await sleep_ms(1000)
+                if self.link.announced and not self.device.updating:
+                    break
+            try:
+                with ondemand.modules:
+                    from gate.enrolment import proof
+
+                    self._proof = proof.birth(self.device, self._nonce)
+                self.link.refresh()
+                return
+            except Exception as error:  # a board that cannot sign still does all else
+                console.error("the birth could not be signed: %r", error)
+                await sleep_ms(_SIGN_PAUSE_S * 1000)
 
     async def _update(self, beat):
         """First the end of the last update, then the next one. The two coroutines take the same

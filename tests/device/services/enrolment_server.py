@@ -151,7 +151,10 @@ def serve(host: str) -> Iterator[dict[str, str]]:
         front = Front(server, store)
         stack.callback(front.http.server_close)
         stack.callback(front.http.shutdown)
-        verbs = {name: getattr(front, name) for name in ("set", "claim", "named", "short", "state", "count", "login", "registered")}
+        verbs = {
+            name: getattr(front, name)
+            for name in ("set", "claim", "named", "short", "state", "count", "login", "registered")
+        }
         verbs |= {"for": front.for_device, "key": front.key, "asked": lambda: front.asked}
         control = Control(verbs)
         stack.callback(control.server.close)

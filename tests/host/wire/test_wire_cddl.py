@@ -80,6 +80,9 @@ BEYOND = {
     "data of another name",
     "of a component with a bad name",
     "a part with an answer",
+    "a part with a proof",
+    "a proof that is text",  # where bytes belong
+    "a proof that is a number",
 }
 
 
@@ -90,6 +93,15 @@ def seen(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("case", seen(MESSAGES), ids=lambda c: f"{c['kind']}: {c['name']}")
 def test_messages(case: dict[str, Any]) -> None:
     assert fits(case["kind"], bytes.fromhex(case["message"])) == ("value" in case)
+
+
+@pytest.mark.parametrize("case", [c for c in vectors("proofs.json") if "reason" not in c], ids=lambda c: c["name"])
+def test_proofs(case: dict[str, Any]) -> None:
+    kind, data = case["kind"], bytes.fromhex(case["proof"])
+    parts = cbor2.loads(data).value
+    assert fits(f"{kind}-proof", data) and fits(f"{kind}-header", parts[0]) and fits(f"{kind}-facts", parts[2])
+    other = "result" if kind == "birth" else "birth"
+    assert not fits(f"{other}-header", parts[0]) and not fits(f"{other}-facts", parts[2])
 
 
 @pytest.mark.parametrize("case", seen(vectors("trust.json")), ids=lambda c: c["name"])

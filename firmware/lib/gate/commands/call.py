@@ -30,13 +30,15 @@ class OutputLimit(Exception):
 
 class Call:
     """One running command. agent: gate.agent.Agent, with its public parts; opcode: its name; last:
-    the function given to call.after, or None; sent: parts of output sent so far.
+    the function given to call.after, or None; sent: parts of output sent so far; written: a hash
+    over the output, or None.
     """
 
     def __init__(self, agent, cti, opcode, limit_s, beat):
         self.agent = agent
         self.opcode = opcode
         self.last = None
+        self.written = None
         self._cti = cti
         self._limit_s = limit_s
         self._began = ticks_ms()
@@ -55,6 +57,8 @@ class Call:
         if len(data) > self._room:
             raise OutputLimit("its output is over %d bytes" % _MOST_OUTPUT)
         self._room -= len(data)
+        if self.written:
+            self.written.update(data)
         self._open.extend(data)
         while len(self._open) >= _PART:
             self._cut(_PART)

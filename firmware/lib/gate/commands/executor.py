@@ -4,10 +4,11 @@ function within its limits. Imported when a command arrives, and released after 
 
 import asyncio
 import gc
+from hashlib import sha256
 
 import cbor
 
-from gate import LinkError, commands
+from gate import LinkError, commands, console
 from gate.clock import const
 from gate.commands import application_opcodes, builtin_opcodes
 from gate.commands import call as commands_call
@@ -19,6 +20,7 @@ _CODE = const(2)
 _ANSWER = const(3)
 _WHY = const(4)
 _PARTS = const(5)
+_PROOF = const(7)
 
 _MOST_ANSWER = const(3072)  # bytes of the message
 _NEEDS = const(8192)  # bytes of free heap
@@ -31,9 +33,10 @@ class Execution:
     time, memory or output; last: function to call after it was answered, or None.
     """
 
-    def __init__(self, agent, device, dangerous, cti, opcode, arguments, reads_only):
+    def __init__(self, agent, device, dangerous, cti, opcode, arguments, reads_only, digest):
         """agent: for the opcode's function, as call.agent; device: gate.device.Device; dangerous:
-        whether opcodes of that role are offered; reads_only: whether only diagnose keys signed.
+        whether opcodes of that role are offered; reads_only: whether only diagnose keys signed;
+        digest: of the command, if the board is to sign the result, or None.
         """
         self._agent = agent
         self._device = device
@@ -44,6 +47,8 @@ class Execution:
         self._reads_only = reads_only
         self._call = None
         self._answer = None
+        self._digest = digest
+        self._written = sha256() if digest else None
         self.code = commands.DONE
         self.reason = None
         self.why = None
@@ -63,6 +68,7 @@ class Execution:
         if not self._has_room(entry.heavy):
             return
         self._call = commands_call.Call(self._agent, self._cti, self._opcode, entry.limit_s, beat)
+        self._call.written = self._written
         if entry.heavy:
             self._device.heavy = self._opcode
         try:
@@ -81,6 +87,25 @@ class Execution:
             message[_WHY] = shorten(self.reason + ": " + self.why if self.reason else self.why)
         if self._call and self._call.sent:
             message[_PARTS] = [self._call.sent, False]
+        return message
+
+    def signed_end(self, nonce):
+        """The result to send, with the board's signature if that is wanted, and there are a key
+        and the memory for it. nonce: of this boot.
+        """
+        message = self.end()
+        if not self._digest:
+            return message
+        output = self._written.digest() if _PARTS in message else None
+        try:
+            from gate.enrolment import proof
+
+            made = proof.result(self._device, nonce, self._digest, message, output)
+        except Exception as error:  # the answer counts without it
+            console.error("the result could not be signed: %r", error)
+            made = None
+        if made:
+            message[_PROOF] = made
         return message
 
     def _find(self, rest_s):

@@ -22,6 +22,7 @@ _CTI = const(1)
 _CODE = const(2)
 _ANSWER = const(3)
 _WHY = const(4)
+_PROOF = const(7)
 
 _QUEUE = const(4)  # waiting commands; more are refused
 _MAX_SIZE = const(1024)  # bytes
@@ -145,11 +146,12 @@ class Commands:
                 self._exhausted = 0
                 self._resting_until = now + _PAUSE_S
                 self._say_paused("exhausted", "%d commands took too much" % _EXHAUSTED)
-        return execution.end(), execution.last
+        return execution.signed_end(self._nonce), execution.last
 
     def _accept(self, data):
         """Verifies a command and stores its counter. Returns (cti, opcode, arguments, whether its
-        keys may only read); None if it was refused, which has been answered or reported.
+        keys may only read, SHA-256 of it if the result is to be signed or None); None if it was
+        refused, which has been answered or reported.
         """
         from gate.commands import verify
         from gate.trust import storage
@@ -176,7 +178,7 @@ class Commands:
         self._strangers = self._starved = 0
         if self.signed_at and not reads_only:  # a diagnose key must not move the stored time
             self.signed_at(signed)
-        return cti, opcode, arguments, reads_only
+        return cti, opcode, arguments, reads_only, verify.digest_for_proof(data)
 
     def _refuse(self, refusal):
         cti, detail = refusal.cti, refusal.detail
@@ -245,6 +247,7 @@ class Commands:
                 await beat.sleep(1)
         if len(payload) > _STORED_SIZE:
             end.pop(_ANSWER, None)
+            end.pop(_PROOF, None)
             end[_WHY] = "its answer of %d bytes could not be sent" % len(payload)
         self._answer(end)
         self._outbox.save()

@@ -8,6 +8,8 @@ A COSE_Sign1 uses the counter of its one key. A COSE_Sign, of several signers, u
 every key of its role: else a relay could split its signatures into two commands.
 """
 
+from hashlib import sha256
+
 import cbor
 import cose
 
@@ -29,6 +31,7 @@ _IAT = const(6)
 _CTI = const(7)
 _NONCE = const(10)
 _REQUEST = const(-65537)
+_PROOF = const(-65538)
 _REQUIRED = (_AUD, _EXP, _IAT, _CTI, _REQUEST)
 
 
@@ -65,6 +68,13 @@ def verify(data, keys, feed, device, nonce, counters, now=None):
         raise refusal
     opcode, arguments = claims[_REQUEST]
     return cti, kids, role == store.DIAGNOSE, opcode, arguments, claims[_IAT]
+
+
+def digest_for_proof(data):
+    """The SHA-256 of a verified command that wants its result signed by the board, or None."""
+    if _PROOF in cbor.loads(_decode(data)[0].payload, MAX_SIZE):
+        return sha256(data).digest()
+    return None
 
 
 def _authenticate(data, keys, feed):
@@ -136,7 +146,8 @@ def _check_claims(claims):
     if good:
         request, cti, nonce = claims[_REQUEST], claims[_CTI], claims.get(_NONCE, bytes(8))
         good = (
-            len(claims) == len(_REQUIRED) + (_NONCE in claims)
+            len(claims) == len(_REQUIRED) + (_NONCE in claims) + (_PROOF in claims)
+            and claims.get(_PROOF, True) is True
             and isinstance(claims[_AUD], str)
             and store.is_uint(claims[_EXP])
             and store.is_uint(claims[_IAT])

@@ -7,15 +7,14 @@ from hashlib import sha256
 
 import cbor
 
-from gate import PROTOCOL
 from gate.clock import const
+from gate.enrolment.proof import sign1
 from gate.link.coap_mac import hmac
 
 _REQUEST_TYPE = "application/vnd.tidegate.enrol+cbor"
 _ANSWER_TYPE = "application/vnd.tidegate.enrolled+cbor"
 _FOR_MQTT = b"tidegate mqtt password 1"
 _FOR_COAP = b"tidegate coap key 1"
-_ED25519 = const(-19)
 _HMAC_256 = const(5)
 _MAC0 = const(17)
 
@@ -24,16 +23,7 @@ _ALG = const(1)
 _KID = const(4)
 _TYP = const(16)
 
-# a COSE_Key
-_KTY = const(1)
-_CRV = const(-1)
-_X = const(-2)
-_OKP = const(1)
-_CRV_ED25519 = const(6)
-
 # keys of enrol-facts, docs/wire.cddl
-_PROTOCOL = const(1)
-_KEY = const(2)
 _CLAIM_ID = const(3)
 _BOARD = const(4)
 _PRODUCT = const(5)
@@ -48,7 +38,6 @@ _NONCE = const(3)
 _GROUP = const(4)
 _TRUST_STORE = const(5)
 
-_SIGN1 = const(18)
 _SIZE = const(98)  # characters of a claim that names no device
 _DEVICE_SIZE = const(32)
 _MAX_ANSWER = const(1536)
@@ -97,10 +86,7 @@ class Claim:
         """The enrol-request, bytes. key: the board's ed25519.sign.Key; hardware: its fingerprint,
         8 bytes; nonce: 16 bytes; trust: the claim's, None for a board that has a trust store.
         """
-        cose_key = {_KTY: _OKP, _CRV: _CRV_ED25519, _X: key.public}
         facts = {
-            _PROTOCOL: PROTOCOL,
-            _KEY: cose_key,
             _CLAIM_ID: self.id,
             _BOARD: board,
             _PRODUCT: product,
@@ -109,13 +95,8 @@ class Claim:
         }
         if trust is not None:
             facts[_TRUST] = trust
-        protected = cbor.dumps({_ALG: _ED25519, _TYP: _REQUEST_TYPE})
-        payload = cbor.dumps(facts)
-        signature = key.sign(cbor.dumps(("Signature1", protected, b"", payload)))
-        thumbprint = sha256(cbor.dumps(cose_key)).digest()
-        kid = thumbprint[:8]
+        proof, thumbprint = sign1(key, _REQUEST_TYPE, facts)
         self.device = self.device or thumbprint[:16].hex()
-        proof = cbor.dumps(cbor.Tag(_SIGN1, (protected, {_KID: kid}, payload, signature)))
         protected = cbor.dumps({_ALG: _HMAC_256, _TYP: _REQUEST_TYPE})
         mac = self._mac(protected, proof)
         return cbor.dumps(cbor.Tag(_MAC0, (protected, {_KID: self.id}, proof, mac)))

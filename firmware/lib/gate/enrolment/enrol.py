@@ -17,10 +17,10 @@ from http_client.post import post
 from gate import ConfigError, console, identity
 from gate.clock import const, sleep_ms
 from gate.enrolment.claim import Claim, Refused
+from gate.enrolment.proof import KEY, quietly
 from gate.files import SmallFiles
 
 CLAIM = "claim"
-KEY = "key"
 _TRUST = "trust.cbor"
 _TRUST_COPY = "trust-copy.cbor"
 _CREDENTIALS = "credentials.json"
@@ -117,7 +117,7 @@ class Enrolment:
     async def _attempt(self, claim, config, ssl, buf):
         nonce = self._board.random(16)
         trust = None if self._has_trust(claim) else claim.trust
-        body = _quietly(lambda: self._request(claim, config, nonce, trust))
+        body = quietly(lambda: self._request(claim, config, nonce, trust))
         _, host, port, path = config.enrol
         status, answer = await post(
             host, port, path + "api/v1/enrol", _KIND, body, buf, _ANSWER_S, ssl
@@ -196,16 +196,3 @@ def _why(answer):
     except (ValueError, KeyError, TypeError, MemoryError, RuntimeError):  # it may be nested deep
         return "no reason was given"
     return "".join(char if 32 <= ord(char) < 127 else "?" for char in text[:240])
-
-
-def _quietly(work):
-    """work(), without collecting every few kilobytes: big numbers leave only garbage."""
-    if not hasattr(gc, "threshold"):
-        return work()
-    usual = gc.threshold()
-    gc.threshold(-1)
-    try:
-        return work()
-    finally:
-        gc.threshold(usual)
-        gc.collect()
