@@ -345,7 +345,7 @@ class Agent:
                     break
             try:
                 with ondemand.modules:
-                    from gate.enrolment import proof
+                    from gate import proof
 
                     self._proof = proof.birth(self.device, self._nonce)
                 self.link.refresh()

@@ -98,7 +98,7 @@ class Execution:
             return message
         output = self._written.digest() if _PARTS in message else None
         try:
-            from gate.enrolment import proof
+            from gate import proof
 
             made = proof.result(self._device, nonce, self._digest, message, output)
         except Exception as error:  # the answer counts without it

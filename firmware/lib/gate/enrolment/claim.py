@@ -8,8 +8,8 @@ from hashlib import sha256
 import cbor
 
 from gate.clock import const
-from gate.enrolment.proof import sign1
 from gate.link.coap_mac import hmac
+from gate.proof import sign1
 
 _REQUEST_TYPE = "application/vnd.tidegate.enrol+cbor"
 _ANSWER_TYPE = "application/vnd.tidegate.enrolled+cbor"

@@ -17,8 +17,8 @@ from http_client.post import post
 from gate import ConfigError, console, identity
 from gate.clock import const, sleep_ms
 from gate.enrolment.claim import Claim, Refused
-from gate.enrolment.proof import KEY, quietly
 from gate.files import SmallFiles
+from gate.proof import KEY, quietly
 
 CLAIM = "claim"
 _TRUST = "trust.cbor"

@@ -7,9 +7,8 @@ from hashlib import sha256
 import cbor
 import scratch
 from check import equal, true, vectors
-from gate import ondemand
+from gate import ondemand, proof
 from gate.commands import application_opcodes
-from gate.enrolment import proof
 from gate.files import SmallFiles
 from sim_commands import device, offering
 
