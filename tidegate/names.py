@@ -74,6 +74,12 @@ COMPONENT = Name(
 )
 STREAM = Name("stream name", r"[A-Za-z0-9._-]{1,32}", 32, "1 to 32 of letters, digits, ., _ and -")
 OPCODE = Name("opcode", r"[a-z][a-z0-9._-]{0,31}", 32, "1 to 32 of a-z, 0-9, ., _ and -, a letter first")
+HOST = Name(
+    "host",
+    r"(?:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*|[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?)",
+    128,
+    "a name of letters, digits, -, _ and ., or an IPv4 or IPv6 address",
+)
 DIGEST = Name("SHA-256 in hex", r"[0-9a-f]{64}", 64, "64 of 0-9 and a-f")
 
 DEFAULT_PRODUCT = "tidegate-gateway"  # what builds and commands mean where nobody says otherwise

@@ -45,7 +45,8 @@ class Wlan:
             return False
         if self._nic.isconnected():
             return True
-        if time.ticks_diff(time.ticks_ms(), self._tried) >= _AGAIN_MS:
+        # Ticks wrap around in days; a difference below 0 is such a long time.
+        if not 0 <= time.ticks_diff(time.ticks_ms(), self._tried) < _AGAIN_MS:
             self._join()
         return False
 

@@ -40,6 +40,7 @@ _INVALID_RECORD = const(-0x7200)  # include/mbedtls/ssl.h
 _CONN_EOF = const(-0x7280)
 _FATAL_ALERT = const(-0x7780)
 _BAD_CERTIFICATE = const(-0x7A00)
+_LONGEST_MS = const(1 << 28)  # of one sleep
 _PIECE = const(1024)  # bytes written before others have their turn
 _KNOWN = const(4)  # names remembered
 _TRIES = const(3)  # failures, one after the other, before a name is looked up again
@@ -181,7 +182,9 @@ async def within(timeout, coro):
 
 
 async def _expire(timeout):
-    await sleep_ms(timeout)
+    while timeout > 0:  # MicroPython cannot sleep for longer than 6 days
+        await sleep_ms(min(timeout, _LONGEST_MS))
+        timeout -= _LONGEST_MS
     raise asyncio.TimeoutError
 
 

@@ -13,6 +13,7 @@ from tidegate import enrolment
 from tidegate.boards import Board
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
+from tidegate.flash import board_settings
 from tidegate.image import compile_source
 from tidegate.trust import certificates
 from tidegate.trust import store as trust_store
@@ -58,6 +59,7 @@ def settings(
         if source:
             files[f"/tg/{name}.json"] = _json(source, name)
     if config:
+        board_settings.check(config, json.loads(files["/tg/config.json"]))
         files.update(_split_network(config, json.loads(files["/tg/config.json"])))
     if claim:
         files[CLAIM] = _claim(claim, files.get("/tg/trust.cbor")).encode()
@@ -169,11 +171,15 @@ def _claim(path: Path, store: bytes | None) -> str:
     return claim.text
 
 
+def _no_json(name: str) -> Any:
+    raise ValueError(f"{name} is a number that JSON has not")
+
+
 def _json(path: Path, what: str) -> bytes:
     data = read_limited(path, MAX_JSON, what)
     try:
-        value = json.loads(data)
-    except ValueError as error:
+        value = json.loads(data, parse_constant=_no_json)
+    except (ValueError, RecursionError) as error:
         raise TidegateError(f"{path} is not JSON: {error}", "Correct it") from error
     if not isinstance(value, dict):
         raise TidegateError(f"{path} is not a JSON object", "Correct it")

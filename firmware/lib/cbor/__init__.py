@@ -115,11 +115,7 @@ def _write(out, obj, depth):
         _write_head(out, _BYTES, len(data))
         out.extend(data)
     elif isinstance(obj, str):
-        try:
-            data = obj.encode()
-        except UnicodeError:
-            raise CborError("text with a lone surrogate")
-        _check_text(obj, len(data))
+        data = utf8(obj)
         _write_head(out, _TEXT, len(data))
         out.extend(data)
     elif isinstance(obj, (list, tuple)):
@@ -173,6 +169,16 @@ def _check_tag(tag):
         raise CborError("bignums are not taken")
     if tag < 0:
         raise CborError("a tag is not negative")
+
+
+def utf8(text):
+    """The UTF-8 of a str; raises CborError for a lone surrogate."""
+    try:
+        data = text.encode()
+    except UnicodeError:
+        raise CborError("text with a lone surrogate")
+    _check_text(text, len(data))
+    return data
 
 
 def _check_text(text, size):

@@ -13,7 +13,7 @@ as the bytes of its UTF-8, which is quicker. The order of a map's keys, and that
 follow as a head said, is the caller's to get right.
 """
 
-from cbor import CborError, floats
+from cbor import CborError, floats, utf8
 
 try:
     from micropython import const
@@ -26,6 +26,7 @@ except ImportError:
 _ARRAY = const(0x80)
 _MAP = const(0xA0)
 _TAG = const(0xC0)
+_BYTES_LIKE = (bytes, bytearray, memoryview)
 
 
 class Writer:
@@ -61,6 +62,8 @@ class Writer:
 
     def int(self, number):
         """Any integer of up to 64 bits and its sign."""
+        if not isinstance(number, int):
+            raise CborError("an integer is wanted, not %s" % type(number).__name__)
         if number >= 0:
             self._head(0x00, number)
         else:
@@ -77,6 +80,8 @@ class Writer:
         self.at += 1
 
     def bytes(self, data):
+        if not isinstance(data, _BYTES_LIKE):
+            raise CborError("a byte string is bytes-like, not %s" % type(data).__name__)
         self._string(0x40, data, b"")
 
     def text(self, text, more=b""):
@@ -96,7 +101,9 @@ class Writer:
             else:
                 return
             self.at = start
-            text = text.encode()
+            text = utf8(text)
+        elif not isinstance(text, _BYTES_LIKE):
+            raise CborError("text is str or bytes-like, not %s" % type(text).__name__)
         self._string(0x60, text, more)
 
     def float(self, number):
@@ -104,9 +111,13 @@ class Writer:
         self.at = floats.put(self.buf, self.at, number)
 
     def ratio(self, number, divisor):
-        """number / divisor, integers, divisor above 0: an integer where they divide evenly, else
-        the nearest float of single precision. No float is made on the way.
+        """number / divisor, integers below 2**127, divisor above 0: an integer where they divide
+        evenly, else the nearest float of single precision. No float is made on the way.
         """
+        if not (isinstance(number, int) and isinstance(divisor, int) and divisor > 0):
+            raise CborError("a ratio is of whole numbers, the second above 0")
+        if number >> 127 not in (0, -1) or divisor >> 127:
+            raise CborError("a ratio of numbers beyond 127 bits")
         if number % divisor:
             self._room(floats.SIZE)
             self.at = floats.put_ratio(self.buf, self.at, number, divisor)
@@ -123,23 +134,30 @@ class Writer:
         size = ahead + len(data) + len(more)
         # The head of so long a string has 1, 2, 3 or 5 bytes.
         self._room(size + (1 if size < 24 else 2 if size < 0x100 else 3 if size < 0x10000 else 5))
+        start = self.at
         self._head(major, size)
         self.at += ahead
-        self._copy(data)
-        self._copy(more)
+        try:
+            self._copy(data)
+            self._copy(more)
+        except CborError:
+            self.at = start
+            raise
 
     def _copy(self, data):
         buf = self.buf
         at = self.at
         for byte in data:  # a slice would be an object
+            if byte >> 8:
+                raise CborError("a view of items larger than a byte")
             buf[at] = byte
             at += 1
         self.at = at
 
     def _head(self, major, value):
         """RFC 8949 section 3: the shortest."""
-        if value < 0:
-            raise CborError("a count is not negative")
+        if not isinstance(value, int) or value < 0:
+            raise CborError("a count is a whole number, and not negative")
         size = 0
         if value >= 24:
             size = 1 if value < 0x100 else 2 if value < 0x10000 else 4

@@ -67,6 +67,11 @@ class Bodies:
         request.payload = entry[1]
         return None
 
+    def purge(self):
+        """Forgets what is too old. To be called every few days at least: ticks wrap around."""
+        self._requests = [entry for entry in self._requests if _is_recent(entry)]
+        self._replies = [entry for entry in self._replies if _is_recent(entry)]
+
     def store(self, request, reply):
         """Stores the Reply to a request whose further blocks the peer will fetch."""
         entry = _find(self._replies, _key(request))
@@ -100,9 +105,12 @@ def _key(request):
 def _find(entries, key):
     for entry in entries:
         if entry[0] == key:
-            # Ticks wrap around in days; a difference below 0 is such an old entry.
-            return entry if 0 <= ticks_diff(ticks_ms(), entry[3]) < _LIFETIME_MS else None
+            return entry if _is_recent(entry) else None
     return None
+
+
+def _is_recent(entry):
+    return 0 <= ticks_diff(ticks_ms(), entry[3]) < _LIFETIME_MS
 
 
 def _add(entries, entry):

@@ -12,6 +12,12 @@ _ECHO = const(252)
 _secret = urandom(16)
 
 
+def renew():
+    """Makes every Echo handed out so far invalid; whoever has one is challenged once more."""
+    global _secret
+    _secret = urandom(16)
+
+
 def challenge(request):
     """None if the request carries a fresh Echo of this peer, else the Reply with one."""
     for echo in request.values(_ECHO):

@@ -74,10 +74,14 @@ class Recent:
         """The entry [mid, peer, when, reply] of a message received before, or None."""
         for entry in self._ring:
             if entry and entry[0] == mid and entry[1] == peer:
-                # Ticks wrap around in days; a difference below 0 is such an old entry.
-                age = ticks_diff(ticks_ms(), entry[2])
-                return entry if 0 <= age < _EXCHANGE_LIFETIME_MS else None
+                return entry if _is_recent(entry) else None
         return None
+
+    def purge(self):
+        """Forgets what is too old. To be called every few days at least: ticks wrap around."""
+        for at in range(len(self._ring)):
+            if self._ring[at] and not _is_recent(self._ring[at]):
+                self._ring[at] = None
 
     def add(self, mid, reply, peer=None):
         """Adds a message and its reply (None until there is one); returns the entry."""
@@ -85,3 +89,7 @@ class Recent:
         self._ring[self._next] = entry
         self._next = (self._next + 1) % len(self._ring)
         return entry
+
+
+def _is_recent(entry):
+    return 0 <= ticks_diff(ticks_ms(), entry[2]) < _EXCHANGE_LIFETIME_MS

@@ -2,6 +2,7 @@
 
 import asyncio
 from os import urandom
+from sys import modules
 
 from coap.exchange import Outbox, Recent
 from coap.message import Message, const, encode
@@ -14,6 +15,8 @@ _STORED = const(64)  # bytes of the largest answer stored to a request that may 
 _MAX_TASKS = const(4)  # async handlers under way
 _MAX_WAITING = const(12)  # own messages not acknowledged, before no async handler is begun
 _TICK_MS = const(200)
+_PURGE_TICKS = const(300)
+_SECRET_TICKS = const(432000)  # a day
 
 _CON = const(0)
 _NON = const(1)
@@ -41,6 +44,7 @@ class Listener:
         self._ack_timeout = ack_timeout_s
         self._sock = None
         self.outbox = None
+        self.bodies = None  # of coap.assembly, once there is one
         self.observers = None  # of coap.notify, once there is one
         self._out = bytearray(block + _OVERHEAD)
         self._short = bytearray(4)
@@ -48,6 +52,7 @@ class Listener:
         self._recent = Recent(_RECENT)
         self._mid = urandom(1)[0] << 8 | urandom(1)[0]
         self._tasks = []
+        self._faults = 0
 
     async def run(self):
         """Serves until it is cancelled. Raises OSError if the address cannot be bound."""
@@ -63,7 +68,10 @@ class Listener:
                 except OSError:
                     await sleep_ms(_TICK_MS)  # what an earlier datagram met; none came
                 else:
-                    self._received(data, peer)
+                    try:
+                        self._received(data, peer)
+                    except Exception as error:  # one datagram must not end the server
+                        self._say("a datagram from %r" % (peer,), error)
         finally:
             clock.cancel()
             for task in self._tasks:
@@ -71,9 +79,19 @@ class Listener:
             sock.close()
 
     async def _clock(self):
+        ticks = 0
         while True:
             await sleep_ms(_TICK_MS)
             self.outbox.tick()
+            ticks += 1
+            if ticks % _PURGE_TICKS == 0:
+                self._recent.purge()
+                if self.bodies:
+                    self.bodies.purge()
+            if ticks >= _SECRET_TICKS:  # an Echo of 12 days ago would look fresh
+                ticks = 0
+                if "coap.echo" in modules:
+                    modules["coap.echo"].renew()
 
     def next_mid(self):
         self._mid = self._mid + 1 & 0xFFFF
@@ -169,10 +187,19 @@ class Listener:
 
     def excuse(self, request, error):
         if self._failed:
-            self._failed(request, error)
+            try:
+                self._failed(request, error)
+            except Exception as more:
+                self._say(request.path, more)
         else:
-            print("coap.server: %s: %r" % (request.path, error))
+            self._say(request.path, error)
         return Reply(500)
+
+    def _say(self, what, error):
+        """Prints it at the 1st, 2nd, 4th, 8th... time: anybody can send as many as they like."""
+        self._faults += 1
+        if not self._faults & (self._faults - 1):
+            print("coap.server: %s: %r (error %d)" % (what, error, self._faults))
 
 
 def _path(message):

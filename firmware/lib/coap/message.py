@@ -79,6 +79,8 @@ def encode(buf, kind, code, mid, token, options, payload=None):
         value = option[1]
         whole = isinstance(value, int)
         size = 0
+        if number < 0 or number > 65535 or (whole and value < 0):
+            raise ValueError("option %d: its number is 0 to 65535, a value not negative" % number)
         if whole:
             while value >> (size << 3):
                 size += 1

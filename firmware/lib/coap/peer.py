@@ -153,6 +153,7 @@ class Peer:
     async def _clock(self):
         while True:
             await self._busy.wait()
+            self._recent.purge()
             await sleep_ms(_TICK_MS)
             if self._busy.is_set():
                 self._outbox.tick()
@@ -167,7 +168,10 @@ class Peer:
             except OSError:
                 await sleep_ms(_TICK_MS)  # the peer's port is closed, for now
             else:
-                self._received(size)
+                try:
+                    self._received(size)
+                except Exception:  # what one datagram does must not make us deaf to the others
+                    self._end(CoapError("protocol", "a datagram that could not be taken"))
 
     def _received(self, size):
         message = self._message

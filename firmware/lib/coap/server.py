@@ -58,7 +58,6 @@ class Server(Listener):
         self.max_body = max_body
         self.resources = {}
         self.below = {}
-        self.bodies = None  # of coap.assembly, once there is one
 
     def add(
         self,

@@ -16,7 +16,7 @@ messages larger than the buffer (`mqtt.large`) are imported when they are first 
 import os
 from asyncio import TimeoutError
 
-from aiotcp import connect, const, first, sleep_ms, ticks_diff, ticks_ms, within
+from aiotcp import connect, const, first, sleep_ms, within
 
 from mqtt import packet as wire
 from mqtt.packet import MqttError
@@ -36,7 +36,6 @@ _REPLY_MS = const(20_000)  # for an answer, and for a packet to be complete
 _SLICE_MS = const(500)  # how often the link and disconnect() are checked between connections
 _BACKOFF_BASE_MS = const(1_000)  # a pause before reconnecting is 0..this, then 0..twice this, ...
 _BACKOFF_CAP_MS = const(60_000)
-_STABLE_MS = const(10_000)  # a connection that lasted so long starts the pauses over
 
 # One text: as a tuple the names would be in RAM.
 _OPTIONS = (
@@ -87,10 +86,14 @@ class Client(Session):
         window=_WINDOW,
         **options,
     ):
-        if not 2 <= keepalive <= 65535:
-            raise ValueError("the MQTT keepalive must be 2 to 65535 s, not %d" % keepalive)
-        if max_packet < 16 or window < 1 or version not in (4, 5):
-            raise ValueError("max_packet at least 16 bytes, window at least 1, version 4 or 5")
+        whole("keepalive", keepalive, 2, 65535)
+        whole("port", port, 1, 65535)
+        whole("max_packet", max_packet, 16)
+        whole("window", window, 1, 65535)
+        whole("version", version, 4, 5)
+        wire.text_bytes(host)
+        if not host or any(char <= " " or char > "~" for char in host):
+            raise ValueError("the MQTT host is a name or an address, not %r" % host)
         super().__init__(max_packet, window)
         self.on_message = self.on_connect = self.on_large = self.link = self.log = None
         self.error = None
@@ -103,6 +106,10 @@ class Client(Session):
         for name, value in options.items():
             if name not in _OPTIONS.split():
                 raise TypeError("mqtt.Client has no option %s" % name)
+            if name.endswith("_ms"):
+                whole(name, value, 1)
+            elif value is not None and not callable(value):
+                raise ValueError("%s is a function, not %r" % (name, value))
             setattr(self, name, value)
         more = ()
         if version == 5:
@@ -125,25 +132,21 @@ class Client(Session):
 
         When cancelled it drops the connection without a DISCONNECT, so the broker sends the will.
         """
-        attempt = 0
+        self.failed = 0
         try:
             while not self.disconnecting:
-                if self.link and not self.link():
-                    await sleep_ms(_SLICE_MS)
-                    continue
-                began = ticks_ms()
                 try:
+                    if self.link and not self.link():
+                        await sleep_ms(_SLICE_MS)
+                        continue
                     await self._connection()
                     break
-                except (OSError, MqttError, MemoryError) as error:
+                except Exception as error:  # whatever it is, the next attempt may go better
                     self.error = error
-                now = ticks_ms()
-                if ticks_diff(now, began) >= _STABLE_MS:
-                    attempt = 0
                 # Full jitter: 0 to a doubling cap, so that a fleet does not come back in step.
-                ms = min(self.backoff_cap_ms, self.backoff_base_ms << min(attempt, 16))
-                ms = ms * int.from_bytes(self.rng(2)) >> 16
-                attempt += 1
+                ms = min(self.backoff_cap_ms, self.backoff_base_ms << min(self.failed, 16))
+                ms = ms * int.from_bytes(self.call(self.rng, 2) or b"\xff\xff") >> 16
+                self.failed += 1
                 self.say("%s:%d: %r; next try in %d ms" % (self.config[:2] + (self.error, ms)))
                 while ms > 0 and not self.disconnecting:
                     await sleep_ms(min(ms, _SLICE_MS))
@@ -188,10 +191,14 @@ class Client(Session):
         acknowledged them; until then the message survives reconnections, and after timeout_s it
         may still arrive. Returns the broker's reason code. Raises MqttError, ValueError.
         """
-        if isinstance(payload, str):
-            payload = payload.encode()
-        if qos not in (0, 1) or (len(payload) if size is None else size) > _MAX_PAYLOAD:
-            raise ValueError("QoS is 0 or 1, a payload at most %d bytes" % _MAX_PAYLOAD)
+        whole("QoS", qos, 0, 1)
+        if size is None:
+            payload = wire.payload_view(payload)
+        elif not hasattr(payload, "readinto"):
+            raise ValueError("with a size the payload is a reader, with readinto()")
+        whole("size", len(payload) if size is None else size, 0, _MAX_PAYLOAD)
+        if timeout_s is not None:
+            timeout_s + 0  # a number: before the message has its place
         item = Request(_PUBLISH | qos << 1 | bool(retain), wire.topic_bytes(topic), payload)
         if size is not None:
             item.size = size
@@ -212,8 +219,8 @@ class Client(Session):
         Returns the QoS granted, or None if there is no connection yet. Raises MqttError if the
         broker refuses, ValueError for a malformed filter.
         """
-        if qos not in (0, 1, _UNSUBSCRIBE):
-            raise ValueError("QoS is 0 or 1")
+        if qos != _UNSUBSCRIBE:
+            whole("QoS", qos, 0, 1)
         topic = wire.topic_bytes(topic, True)
         self.filters[topic] = qos
         if not self.connected:
@@ -239,7 +246,10 @@ class Client(Session):
 
     def say(self, text):
         if self.log:
-            self.log("mqtt: " + text)
+            try:
+                self.log("mqtt: " + text)
+            except Exception:  # there is nobody to tell
+                self.handler_errors += 1
 
     def call(self, handler, *args):
         """Calls the application's handler; an exception in it is counted and must not end us."""
@@ -247,4 +257,15 @@ class Client(Session):
             return handler(*args)
         except Exception as error:
             self.handler_errors += 1
-            self.say("a handler raised %r" % error)
+            self.say_often(self.handler_errors, "a handler raised %r" % error)
+
+    def say_often(self, count, text):
+        """Says so at the 1st, 2nd, 4th, 8th... time: a broker may bring it often."""
+        if not count & (count - 1):
+            self.say("%s (time %d)" % (text, count) if count > 1 else text)
+
+
+def whole(name, value, least, most=0x3FFFFFFF):
+    """Raises ValueError unless value is a whole number within these bounds."""
+    if not isinstance(value, int) or not least <= value <= most:
+        raise ValueError("%s is a whole number from %d to %d, not %r" % (name, least, most, value))

@@ -48,7 +48,7 @@ def is_topic(data, filter=False):
 
 def topic_bytes(topic, filter=False):
     """The UTF-8 of a topic name or filter; raises ValueError for a malformed one."""
-    data = topic.encode()
+    data = text_bytes(topic)
     if len(data) > _MAX_TOPIC or not is_topic(data, filter):
         raise ValueError(
             "not an MQTT topic of 1 to %d bytes: %r" % (_MAX_TOPIC, topic[:_MAX_TOPIC])
@@ -56,9 +56,41 @@ def topic_bytes(topic, filter=False):
     return data
 
 
+def text_bytes(text):
+    """The UTF-8 of a str; raises ValueError for what MQTT's text cannot hold (1.5.3): U+0000 and
+    surrogates, at which a broker may end every connection that brings them.
+    """
+    if not isinstance(text, str):
+        raise ValueError("MQTT's text is a str, not %s" % type(text).__name__)
+    data = text.encode()
+    at = data.find(b"\xed")  # MicroPython encodes surrogates, as ed a0 80 to ed bf bf
+    while at >= 0 and (at + 1 == len(data) or data[at + 1] < 0xA0):
+        at = data.find(b"\xed", at + 1)
+    if at >= 0 or b"\0" in data:
+        raise ValueError("MQTT's text has no U+0000 and no surrogates: %r" % text[:_MAX_TOPIC])
+    return data
+
+
+def payload_view(payload):
+    """A payload as bytes, bytearray or a memoryview of bytes: str as its UTF-8. Raises ValueError
+    for anything else, such as a list or an array of larger items, which nothing could send.
+    """
+    if isinstance(payload, (bytes, bytearray)):
+        return payload
+    if isinstance(payload, str):
+        return payload.encode()
+    try:
+        view = memoryview(payload)
+        if len(bytes(view[:1])) < 2 and getattr(view, "contiguous", True):
+            return view
+    except TypeError:
+        pass
+    raise ValueError("an MQTT payload is str or bytes-like, not %s" % type(payload).__name__)
+
+
 def pack(value):
     """A str or bytes-like field with its length before it (1.5.3); raises ValueError."""
-    data = value.encode() if isinstance(value, str) else bytes(value)
+    data = text_bytes(value) if isinstance(value, str) else bytes(payload_view(value))
     if len(data) > 65535:
         raise ValueError("a field of %d bytes; MQTT has 65535" % len(data))
     return len(data).to_bytes(2) + data
@@ -74,6 +106,10 @@ def connect(client_id, user, password, keepalive, clean, will, v5=(4, b"", b""))
     fields = properties + pack(client_id)
     if will:
         topic, payload, qos, retain = will
+        if isinstance(payload, str):  # a payload is no text: it may hold anything
+            payload = payload.encode()
+        if qos not in (0, 1, 2):
+            raise ValueError("the QoS of a will is 0, 1 or 2, not %r" % (qos,))
         flags |= 0x04 | qos << 3 | (0x20 if retain else 0)
         fields += will_properties + pack(topic_bytes(topic)) + pack(payload)
     if user is not None:

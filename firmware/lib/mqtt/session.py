@@ -22,6 +22,7 @@ _DISCONNECT = const(0xE0)
 _DUP = const(0x08)
 
 _TICK_MS = const(500)  # how often the link and the deadlines are checked
+_STABLE_MS = const(10_000)  # a connection that lasted so long starts the pauses over
 _ACKS = const(8)  # PUBACKs waiting to be written; when there are more, reading waits
 _TX = const(272)  # bytes, more than the longest topic and 10; larger packets leave in pieces
 
@@ -39,6 +40,7 @@ class Session(Requests):
         self.receive_maximum = receive_maximum  # messages of QoS 1 that may wait for their PUBACK
         self.v5 = None  # mqtt.v5.Mqtt5 of a client of MQTT 5
         self.disconnecting = False
+        self.failed = 0  # attempts since a connection that lasted
         self.oversized = self.handler_errors = 0
         self.stream = None  # aiotcp.Stream
         self.start = self.end = 0  # rx[start:end] was received and not yet parsed
@@ -213,7 +215,10 @@ class Session(Requests):
                 await work.wait()
 
     async def step(self):
-        """Writes the next Request; returns False if none may be written now."""
+        """Writes the next Request; returns False if none may be written now. One that cannot be
+        written ends with the connection, of which it may have spoilt a packet: on the next it
+        would do the same.
+        """
         in_flight = 0
         for item in self.window:
             if item.session == self.sessions:
@@ -222,6 +227,18 @@ class Session(Requests):
                 break
         else:
             return False
+        try:
+            await self.put(item)
+        except (OSError, MqttError, MemoryError):
+            raise
+        except Exception as error:  # a value that cannot be sent
+            failure = MqttError("source", repr(error))
+            self.done(item, failure)
+            raise failure
+        return True
+
+    async def put(self, item):
+        """Writes a Request."""
         tx, kind = self.tx, item.kind
         topic, payload = item.topic, item.payload
         if item.session and item.confirmed:
@@ -254,15 +271,20 @@ class Session(Requests):
         item.since = ticks_ms()
         if kind & 0xF6 == _PUBLISH:  # QoS 0
             self.done(item, 0)
-        return True
 
     # ------------------------------------------------------------ keeping time
 
     async def poll(self):
         """Checks the link and the deadlines, and pings a broker that has been silent."""
         stream = self.stream
+        lasted = 0
         while True:
             await sleep_ms(_TICK_MS)
+            # Counted: a difference of ticks says nothing after days.
+            if lasted < _STABLE_MS:
+                lasted += _TICK_MS
+                if lasted >= _STABLE_MS:
+                    self.failed = 0
             now, limit = ticks_ms(), self.reply_ms
             if self.link and not self.link():
                 raise MqttError("link", "the network link is down")

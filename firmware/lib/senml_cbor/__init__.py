@@ -38,6 +38,8 @@ _VB = const(4)
 _T = const(6)
 _VD = const(8)
 
+_TEXT = (str, bytes)  # made once: isinstance with a tuple of its own would allocate one
+
 
 class SenmlError(ValueError):
     """Not a SenML pack, or a record that a pack cannot hold."""
@@ -59,8 +61,12 @@ class Pack:
         added to every time; None on a device without a clock, whose times are relative to now.
         buf: bytearray; a record that does not fit it is refused.
         """
+        if not isinstance(base_name, str):
+            raise SenmlError("a SenML base name is a str, not %r" % (base_name,))
         self._base = base_name.encode()
         check_name(b"", self._base)
+        if base_time is not None and _value_label(base_time) != _V:
+            raise SenmlError("a SenML base time is a number, not %r" % (base_time,))
         self.base_time = base_time
         self.buf = bytearray(_BUFFER) if buf is None else buf
         self.gap = _AHEAD + len(self._base)
@@ -79,13 +85,15 @@ class Pack:
     def add(self, name, value, unit=None, time=None, divisor=None, more=b""):
         """Adds a record. name: str or bytes, with `more` appended; value: int, float, bool, str or
         bytes; unit: of the SenML units registry; time: seconds, added to the base time; divisor:
-        of an int, see cbor.writer.Writer.ratio. Raises SenmlError, also when the pack is full, and
-        leaves the pack unchanged then.
+        of an int, a whole number above 0, see cbor.writer.Writer.ratio. Raises SenmlError, also
+        when the pack is full, and leaves the pack unchanged then.
         """
         if self._start is not None or self.count == MAX_RECORDS:
             raise SenmlError("a SenML pack holds %d records, and none once finished" % MAX_RECORDS)
         check_name(self._base, name, more)
         label = _value_label(value)
+        if time is not None and _value_label(time) != _V:
+            raise SenmlError("a SenML time is a number, not %r" % (time,))
         writer = self.writer
         before = writer.at
         fields = 2 + (unit is not None) + (time is not None)
@@ -205,7 +213,7 @@ def _value_label(value):
 def _write_number(writer, number, divisor):
     if not isinstance(number, int):
         writer.float(number)
-    elif divisor:
+    elif divisor is not None:
         writer.ratio(number, divisor)
     else:
         writer.int(number)
@@ -213,6 +221,8 @@ def _write_number(writer, number, divisor):
 
 def check_name(base, name, more=b""):
     """Raises SenmlError unless base + name + more is a name of RFC 8428 section 4.5.1."""
+    if not isinstance(name, _TEXT) or not isinstance(more, bytes):
+        raise SenmlError("a SenML name is str or bytes, not %r" % (name,))
     if not 0 < len(base) + len(name) + len(more) <= MAX_NAME:
         raise SenmlError("a SenML name has 1 to %d characters" % MAX_NAME)
     first = not base

@@ -10,6 +10,11 @@ _MAX_SIZE = const(4096)  # bytes of a file
 UPLINKS = ("mqtt", "coap", "both")
 _PORTS = {"http": 80, "https": 443, "coap": 5683}
 _DEVICE_CHARS = "abcdefghijklmnopqrstuvwxyz0123456789-"
+_DIGITS = "0123456789"
+_HEX = _DIGITS + "abcdefABCDEF"
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+# RFC 3986 section 3.3; what is to be encoded is refused, not encoded.
+_PATH_CHARS = _LETTERS + _DIGITS + "-._~!$&'()*+,;=:@/%"
 
 
 class Config:
@@ -42,11 +47,11 @@ class Config:
         self.mqtt_tls = False
         if self.uplink != "mqtt":
             server = found.inner("coap")
-            self.coap_host = server.text("host", 128)
+            self.coap_host = server.host("host")
             self.coap_port = server.number("port", 1, 65535, 5683)
         if self.uplink != "coap":
             broker = found.inner("mqtt")
-            self.mqtt_host = broker.text("host", 128)
+            self.mqtt_host = broker.host("host")
             self.mqtt_tls = broker.flag("tls", False)
             self.mqtt_port = broker.number("port", 1, 65535, 8883 if self.mqtt_tls else 1883)
         self.payloads = _address(found, "payloads")
@@ -108,6 +113,15 @@ class _Document:
             raise self.wrong(key, "is missing")
         if not isinstance(value, str) or not 0 < len(value) <= most:
             raise self.wrong(key, "must be a text of 1 to %d characters" % most)
+        for char in value:
+            if char < " " or char == "\x7f" or 0xD800 <= ord(char) < 0xE000:
+                raise self.wrong(key, "must be without control characters and surrogates")
+        return value
+
+    def host(self, key):
+        value = self.text(key, 128)
+        if not is_host(value):
+            raise self.wrong(key, "must be a name of a-z, 0-9, -, _ and ., or an address")
         return value
 
     def number(self, key, least, most, default):
@@ -143,6 +157,8 @@ class _Document:
         value = self._values.get(key, default)
         if isinstance(value, bool) or not isinstance(value, (int, float, type(default))):
             raise self.wrong(key, "must be a number")
+        if value is not None and value - value != 0:
+            raise self.wrong(key, "must be a finite number")
         return value
 
     def names(self):
@@ -170,7 +186,7 @@ class _Document:
             raise ConfigError(
                 "%s is missing; flash it (tidegate flash)%s" % (self._path, self._also)
             )
-        except ValueError:
+        except (ValueError, RuntimeError):  # the latter for too many levels
             values = None
         if not isinstance(values, dict):
             raise ConfigError(
@@ -185,12 +201,33 @@ def _address(found, key):
     scheme, _, rest = url.partition("://")
     if scheme not in _PORTS:
         raise found.wrong(key, "must start with http://, https:// or coap://")
-    place, slash, path = rest.partition("/")
-    host, _, port = place.partition(":")
-    try:
-        number = int(port) if port else _PORTS[scheme]
-    except ValueError:
-        number = 0
-    if not host or not 0 < number < 65536 or (path and not path.endswith("/")):
+    place, _, path = rest.partition("/")
+    host, colon, port = place.partition(":")
+    number = _PORTS[scheme]
+    if colon:
+        number = int(port) if _only(port, _DIGITS) and len(port) < 6 else 0
+    if not is_host(host) or ":" in host or not 0 < number < 65536:
         raise found.wrong(key, "must look like %s://host:port/" % scheme)
+    if path and not path.endswith("/"):
+        raise found.wrong(key, "must look like %s://host:port/path/" % scheme)
+    parts = path.split("%")
+    if not _only(path, _PATH_CHARS, 0) or not all(_only(part[:2], _HEX, 2) for part in parts[1:]):
+        raise found.wrong(
+            key, "has a character that an address must encode, such as %20 for a space"
+        )
     return scheme, host, number, "/" + path
+
+
+def is_host(text):
+    """Whether it is a host name, or an IPv4 or IPv6 address: what getaddrinfo can look up. The
+    same rule as tidegate.names.HOST.
+    """
+    if ":" in text:  # an IPv6 address
+        return _only(text, _HEX + ":.")
+    labels = (text[:-1] if text.endswith(".") else text).split(".")
+    return all(_only(label, _LETTERS + _DIGITS + "-_") and len(label) < 64 for label in labels)
+
+
+def _only(text, chars, least=1):
+    """Whether the text has so many characters at least, and none but these."""
+    return len(text) >= least and all(char in chars for char in text)

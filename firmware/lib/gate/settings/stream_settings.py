@@ -3,12 +3,10 @@ storage of their packs.
 """
 
 from gate import console
-from gate.clock import const
 from gate.telemetry.ring_recovery import open_ring
+from gate.telemetry.streams import DAY_MS, MAX_WINDOW
 
 _FOLDER = "/telemetry"
-_DAY_MS = const(86400000)
-_MOST_WINDOW = const(65535)
 DROPS = ("oldest", "newest")
 
 
@@ -32,9 +30,9 @@ def plan(streams, config):
     for stream in streams:
         given = config.streams.optional(stream.name)
         default = _own(stream, "period_ms") or config.telemetry_period_s * 1000
-        found.append((stream, "period_ms", given.number("period_ms", 20, _DAY_MS, default)))
+        found.append((stream, "period_ms", given.number("period_ms", 20, DAY_MS, default)))
         default = _own(stream, "window")
-        found.append((stream, "window", given.number("window", 1, _MOST_WINDOW, default)))
+        found.append((stream, "window", given.number("window", 1, MAX_WINDOW, default)))
         over = given.optional("over")
         for measure in stream.measures:
             threshold = over.real(measure.name, None)

@@ -14,10 +14,15 @@ to the window's first sample and stored in pieces of 24 bits.
 import math
 from array import array
 
+import senml_cbor
+
 from gate import console
 from gate.clock import const, ticks_diff
 
 _MAX_NAME = const(32)
+_ROOM = b"." * 54
+DAY_MS = const(86400000)
+MAX_WINDOW = const(65535)
 _MOST = const(0x0FFFFFFF)  # the largest magnitude of a sample
 # What a window can tell; add them up.
 MEAN = const(1)
@@ -36,9 +41,12 @@ _MAX = const(4)
 _SUM = const(5)  # and 6: of distances, low 24 bits and the rest
 _SQUARES = const(7)  # to 9: of their squares, 24 bits, 24 bits and the rest
 _OVER = const(10)
-_FIRST_AT = const(11)  # ticks
+_FIRST_AT = const(11)  # ms since the window's first sample
 _LAST_AT = const(12)
 _PIECE = const(0xFFFFFF)
+# ms; a difference of ticks says nothing beyond 6 days, so time is added up from sample to sample,
+# and a window that lasts longer than these 12 days tells no rate.
+_LONGEST = const(0x3FFFFFFF)
 
 
 class Measure:
@@ -63,6 +71,11 @@ class Measure:
         first. low, high: what is believed, in units; tell: which features, when there is a
         window; over: threshold of the count, in units; curve: ((reading, value in units), ...).
         """
+        # 54 characters are the base name's, 9 those of ".rejected".
+        senml_cbor.check_name(_ROOM, name, b".rejected")
+        if unit is not None and not isinstance(unit, (str, bytes)):
+            raise ValueError("%s: a unit is a text of the SenML registry, not %r" % (name, unit))
+        _check_whole(name + ": the scale", scale, _MOST)
         self.name = name
         self.unit = unit
         self.read = read
@@ -72,7 +85,10 @@ class Measure:
             self.low = max(-_MOST, round(low * scale))
         if high is not None:
             self.high = min(_MOST, round(high * scale))
+        if self.low > self.high:
+            raise ValueError("%s: nothing lies between its low and high" % name)
         if tell:
+            _check_whole(name + ": tell", tell, MEAN + MIN + MAX + DEV + RATE + OVER)
             self.tell = tell
         if over is not None:
             self.over = round(over * scale)
@@ -94,13 +110,22 @@ class Stream:
         """
         if not 0 < len(name) <= _MAX_NAME:
             raise ValueError("a stream's name has 1 to %d characters" % _MAX_NAME)
+        for char in name:
+            if not (char.isalpha() or char.isdigit() or char in "._-") or char > "z":
+                raise ValueError("a stream's name has letters, digits, ., _ and -, not %r" % char)
+        if period_s:
+            period_ms = round(period_s * 1000)
+        if period_ms is not None and not 1 <= period_ms <= DAY_MS:
+            raise ValueError("stream %s: a period of 1 ms to a day, or none" % name)
+        _check_whole("the window", window, MAX_WINDOW)
         self.name = name
         self.measures = measures
-        self.period_ms = period_s * 1000 if period_s else period_ms
+        self.period_ms = None if period_ms is None else round(period_ms)
         self.window = window
         self.frame = frame
         self.due_ms = self.taken = self.rejected = self.failures = self.kind = self._size = 0
         self._words = None
+        self._at = self._elapsed = 0  # the last sample: ticks, ms since the window's first
 
     def start(self, kind):
         """Settings count from here on. kind: the stream's number, for its owner."""
@@ -112,6 +137,9 @@ class Stream:
         """Takes one sample of everything, at ticks `now`; whether the window is full. Allocates
         nothing where the sources do not.
         """
+        passed = ticks_diff(now, self._at)
+        self._at = now
+        self._elapsed = min(self._elapsed + passed, _LONGEST) if self.taken else 0
         self.taken += 1
         frame = self.frame
         good = True
@@ -127,7 +155,7 @@ class Stream:
                     read = measure.read
                     value = read() if frame is None else field(frame.data, read)
                     if value is not None:
-                        self._take(measure, at, value, now)
+                        self._take(measure, at, value, self._elapsed)
                 except Exception as error:
                     self._failed(measure.name, error)
                 at += self._size
@@ -179,6 +207,12 @@ class Stream:
             self._words[at + _LAST] = value
         else:
             _add(self._words, at, value, now, measure.over)
+
+
+def _check_whole(what, number, most):
+    """Raises ValueError unless it is a whole number from 1 to `most`."""
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= most:
+        raise ValueError("%s is a whole number from 1 to %d, not %r" % (what, most, number))
 
 
 # ---------------------------------------------------------------- windows
@@ -251,8 +285,8 @@ def _tell(words, at, chosen, scale, name, unit, pack):
             squares = (words[piece + 2] << 48) + (words[piece + 1] << 24) + words[piece]
             dev = math.sqrt((count * squares - total * total) / (count * (count - 1))) / scale
         pack.add(name, dev, unit, None, None, b".dev")
-    elapsed = ticks_diff(words[at + _LAST_AT], words[at + _FIRST_AT])
-    if chosen & RATE and elapsed > 0:
+    elapsed = words[at + _LAST_AT] - words[at + _FIRST_AT]
+    if chosen & RATE and elapsed > 0 and words[at + _LAST_AT] < _LONGEST:
         rise = (words[at + _LAST] - first) * 1000
         pack.add(name, rise, None, None, elapsed * scale, b".rate")
     if chosen & OVER:

@@ -128,7 +128,7 @@ class _Progress:
 
     def at(self, done):
         self._beat()
-        if ticks_diff(ticks_ms(), self._last) >= _PROGRESS_MS:
+        if not 0 <= ticks_diff(ticks_ms(), self._last) < _PROGRESS_MS:  # below 0: days ago
             self._last = ticks_ms()
             self._report(reports.FETCHING, progress=(done, self._total))
 

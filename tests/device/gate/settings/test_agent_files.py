@@ -1,10 +1,14 @@
 """What the agent reads from flash and keeps there: settings, keys, its own small files, ids."""
 
+import json
+
 import scratch
-from check import equal, raises, skip, true
+from check import equal, raises, skip, true, vectors
 from gate import identity
 from gate.files import SmallFiles
+from gate.settings import stream_settings
 from gate.settings.config import Config, ConfigError
+from gate.telemetry.streams import Measure, Stream
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 GOOD = (
@@ -123,3 +127,34 @@ def test_damaged_state_is_not_used():
         for _ in range(9):
             file.write(bytes(1000))
     equal(state.read("x"), None)
+
+
+def test_a_setting_is_judged_as_the_host_judges_it():
+    folder = scratch.folder()
+    scratch.write(
+        folder + "/credentials.json", ('{"user": "u", "password": "p", "coap_key": "%s"}' % ("00" * 32)).encode()
+    )
+    stream = Stream("demo", Measure("a", None, int))
+    for row in vectors("settings", board=60):
+        values = json.loads(GOOD)
+        values["uplink"] = "both"
+        values["coap"] = {"host": "10.0.2.2"}
+        place = values
+        parts = row["key"].split(".")
+        for part in parts[:-1]:
+            place = place.setdefault(part, {})
+        place[parts[-1]] = row["value"]
+        try:
+            scratch.write(folder + "/config.json", json.dumps(values).encode())
+            found = Config(folder, "b")
+            stream_settings.plan((stream,), found)
+            stream_settings.store_plan(found)
+            good = True
+        except ConfigError:
+            good = False
+        equal(good, row["good"], "%s = %r" % (row["key"], row["value"]))
+
+
+def test_a_setting_beyond_json_is_refused():
+    found = config(GOOD.replace('"telemetry_period_s": 5', '"streams": {"demo": {"over": {"a": 1e999}}}'))
+    true("finite" in str(raises(ConfigError, stream_settings.plan, (Stream("demo", Measure("a", None, int)),), found)))

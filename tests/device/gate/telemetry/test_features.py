@@ -321,3 +321,20 @@ def test_features_leave_no_garbage_but_for_the_deviation():
     cost = gc.mem_alloc() - before
     print("a deviation: %d bytes of garbage" % cost)
     true(cost <= 512, "cost %d" % cost)
+
+
+def test_streams_and_measures_are_judged_when_they_are_made():
+    for scale in (0, -1, -10, 2.5, "10", True, 1 << 28):
+        raises(ValueError, Measure, "a", "Cel", int, scale)
+    for name in ("a b", "a\n", "\u00f6", None, 5, "x" * 66):
+        raises(ValueError, Measure, name, "Cel", int)
+    for bad in ({"unit": 5}, {"tell": 64}, {"tell": 1.5}, {"low": 5, "high": 4}):
+        raises(ValueError, Measure, "a", bad.pop("unit", "Cel"), int, **bad)
+    for name in ("", "a b", "a/b", "a+", "#", "\u00f6", "x" * 33):
+        raises(ValueError, Stream, name)
+    for bad in ({"window": 0}, {"window": -1}, {"window": 1.5}, {"window": 65536}, {"period_ms": 0}, {"period_s": -1}):
+        raises(ValueError, Stream, "s", **bad)
+    raises(ValueError, Stream, "s", period_s=86401)
+    equal(Stream("s", period_s=0.5).period_ms, 500)
+    equal(Stream("s").period_ms, None)
+    Measure("x" * 65, None, None)
