@@ -8,19 +8,19 @@
 #   make soak                   what only repeats itself: the tests that count, with their large counts
 #   make fresh [FRESH_RUN="make check"]   the README on a bare Debian (root)
 # More: make bench, bench-delta, bench-rest, bench-tls, bench-wear, bench-wire, and make fuzz [N=200000] [ARGS="--seed 1"],
-# changed input by the hundred thousand.
+# changed input by the hundred thousand; make survival [N=100000] [ARGS="--seed 1"], boards whose power and flash fail.
 PYTHON ?= python3
 ARGS ?=
 JOBS ?= 3
-N ?= 200000
 GROUND ?= cpython
 K ?=
+N ?=
 
 PYTEST = .venv/bin/python -m pytest
 AT_ONCE = --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test check test-device soak lint environment hooks bench bench-delta bench-rest bench-tls bench-wear bench-wire \
-	fuzz fresh setup clean
+	fuzz survival fresh setup clean
 
 demo:
 	@$(PYTHON) tools/setup.py --for demo
@@ -70,7 +70,10 @@ bench-wire: setup
 	@.venv/bin/python bench/wire.py $(ARGS)
 
 fuzz: setup
-	@.venv/bin/python tests/fuzz/run.py --count $(N) $(ARGS)
+	@.venv/bin/python tests/fuzz/run.py --count $(or $(N),200000) $(ARGS)
+
+survival: environment
+	@.venv/bin/python tests/survival/run.py --runs $(or $(N),100000) $(ARGS)
 
 fresh:
 	@$(PYTHON) tools/setup.py --for fresh

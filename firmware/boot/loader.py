@@ -50,8 +50,7 @@ def run(board, launch=None):
         from boot.record import ENDED
 
         say("the application ended during its trial")
-        boot.fail_attempt(ENDED)
-        boot.reset()
+        _fail_attempt(boot, ENDED)
     say("the application ended")
 
 
@@ -98,8 +97,7 @@ def _crashed(boot, error):
         from boot.record import EXCEPTION
 
         say("the trial raised %s", type(error).__name__)
-        boot.fail_attempt(EXCEPTION)
-        boot.reset()
+        _fail_attempt(boot, EXCEPTION)
     pause = min(_RETRY_MAX_S, _RETRY_S << min(count - 1, 6))
     say(
         "the application raised %s; restart in %d s, Ctrl-C for the REPL",
@@ -113,6 +111,15 @@ def _crashed(boot, error):
     except KeyboardInterrupt:
         say("stopped at the console; reset the board to run again")
         return
+    boot.reset()
+
+
+def _fail_attempt(boot, reason):
+    """Restarts. The attempt is counted already: on worn flash only its reason is lost."""
+    try:
+        boot.fail_attempt(reason)
+    except OSError as error:
+        say("the reason could not be stored: %s", error)
     boot.reset()
 
 

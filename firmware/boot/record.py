@@ -184,11 +184,15 @@ class Store:
         """The newest valid record, or None on a blank board."""
         found = None
         for copy in range(2):
-            record = _unpack(self._slots.read_record(copy, _SIZE))
+            # Once more if it is not valid: a read may go wrong, and the older copy is old news.
+            record = self._read(copy) or self._read(copy)
             if record and (found is None or record.counter > found.counter):
                 found = record
                 self._newest = copy
         return found
+
+    def _read(self, copy):
+        return _unpack(self._slots.read_record(copy, _SIZE))
 
     def save(self, record):
         """Stores this record as the newest and reads it back; raises RecordError if it differs."""
@@ -196,6 +200,8 @@ class Store:
         data = _pack(record)
         copy = 1 - self._newest
         self._slots.write_record(copy, data)
-        if self._slots.read_record(copy, _SIZE) != data:
-            raise RecordError("copy %d of the boot record is not what was written" % copy)
-        self._newest = copy
+        for _ in range(2):  # once more, as a read may go wrong
+            if self._slots.read_record(copy, _SIZE) == data:
+                self._newest = copy
+                return
+        raise RecordError("copy %d of the boot record is not what was written" % copy)

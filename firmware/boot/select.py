@@ -58,9 +58,6 @@ class _Selection:
                     state.slots[state.trial].sequence,
                 )
                 return self._boot(state.trial, image)
-            self._store.save(state)
-            reason = record.REASONS[state.outcome_reason]
-            say("sequence %d rolled back: %s", state.last_sequence, reason)
         try:
             image = self._image(state.running)
         except InvalidImage as error:
@@ -70,7 +67,13 @@ class _Selection:
         return self._boot(state.running, image)
 
     def _image(self, index):
-        return self._verifier.image(self._record.slots[index], index)
+        slot = self._record.slots[index]
+        try:
+            return self._verifier.image(slot, index)
+        except InvalidImage as error:
+            # What was read wrong once is no reason to give an image up.
+            say("slot %s: %s; reading it again", NAMES[index], error)
+            return self._verifier.image(slot, index)
 
     def _boot(self, index, image):
         return Boot(self._board, self._kind, self._record, index, image, self._watchdog)
@@ -86,20 +89,36 @@ class _Selection:
                 # A power cut says nothing about the image; only STARTS bounds it.
                 state.attempts = max(0, state.attempts - 1)
             if state.attempts >= ATTEMPTS or state.starts >= STARTS:
-                state.end_trial(record.ROLLED_BACK, reason)
-                return None
+                return self._roll_back(reason)
         try:
             image = self._image(state.trial)
         except InvalidImage as error:
             say("slot %s: %s", NAMES[state.trial], error)
-            state.end_trial(record.ROLLED_BACK, error.reason)
-            return None
+            return self._roll_back(error.reason)
         state.attempts += 1
         state.starts += 1
         state.reason = 0
-        self._store.save(state)
+        if not self._saved():
+            return None  # an attempt that is not counted might be made for ever
         self._watchdog.start()
         return image
+
+    def _roll_back(self, reason):
+        state = self._record
+        state.end_trial(record.ROLLED_BACK, reason)
+        self._saved()
+        say("sequence %d rolled back: %s", state.last_sequence, record.REASONS[reason])
+
+    def _saved(self):
+        """Stores the record; whether it could. Flash that wears out must not keep a whole image
+        from running: the next boot then finds the record as it was, and decides the same.
+        """
+        try:
+            self._store.save(self._record)
+        except OSError as error:
+            say("the boot record cannot be stored: %s", error)
+            return False
+        return True
 
     def _other_image(self, error):
         """The running slot is invalid: selects the other slot if that was confirmed once, else
@@ -121,7 +140,7 @@ class _Selection:
         state.last_sequence, state.last_digest = invalid.sequence, invalid.digest
         invalid.state = record.EMPTY
         state.running = other
-        self._store.save(state)
+        self._saved()
         return image
 
 

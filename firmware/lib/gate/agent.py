@@ -419,7 +419,11 @@ def _at_fault(tasks, error):
     """The name of the task that ended with this exception, or None."""
     for name, task in tasks:
         # MicroPython's task has what it raised in `data`.
-        raised = task.data if hasattr(task, "data") else task.done() and task.exception()
+        raised = (
+            task.data
+            if hasattr(task, "data")
+            else task.done() and not task.cancelled() and task.exception()
+        )
         if task.done() and raised is error:
             return name
     return None

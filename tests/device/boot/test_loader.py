@@ -226,16 +226,61 @@ def test_crash_of_the_application_is_kept_and_paused():
     true("no such pin" in text, text)
 
 
-def test_a_place_that_does_not_keep_the_record_is_safe_mode():
+def test_a_place_that_does_not_keep_the_record_starts_no_trial():
+    # An attempt that is not counted might be made for ever; the confirmed image runs, and the board can be reached.
     board = board_with()
     board.boot(lambda board: loader.run(board, arm))
     kind = type(storage.open_slots(board, board.slots))
     kept = kind.write_record
     kind.write_record = lambda place, copy, data: kept(place, copy, bytes(len(data)))
     try:
-        equal(ran(board), None)
+        equal(ran(board), ("A", 3, False))
     finally:
         kind.write_record = kept
+    equal(ran(board), ("B", 4, True))
+
+
+def test_a_damaged_slot_is_left_although_the_record_cannot_be_stored():
+    board = board_with()
+    install(board, OTHER, 4)
+    board.damage_slot(1, 1000)
+    kind = type(storage.open_slots(board, board.slots))
+    kept = kind.write_record
+
+    def fails(place, copy, data):
+        raise OSError(5)
+
+    kind.write_record = fails
+    try:
+        equal(ran(board), ("A", 3, False))
+    finally:
+        kind.write_record = kept
+
+
+def test_what_is_read_wrong_once_is_read_again():
+    board = board_with()
+    kind = type(storage.open_slots(board, board.slots))
+    for name, wrong in (("read_record", bytes(300)), ("image", Misread())):
+        kept = getattr(kind, name)
+        left = [wrong]
+        setattr(kind, name, wrong_once(kept, left))
+        try:
+            equal(ran(board), ("A", 3, False))
+        finally:
+            setattr(kind, name, kept)
+        true(not left, name)
+
+
+class Misread:
+    """An image that was read wrong."""
+
+    def digest(self, feed):
+        return bytes(32)
+
+
+def wrong_once(read, left):
+    """read, but first what `left` has."""
+    return lambda place, which, size: left.pop() if left else read(place, which, size)
 
 
 class Clock:

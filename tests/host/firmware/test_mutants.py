@@ -42,8 +42,8 @@ MUTANTS = (
     Mutant(
         "the record is not read back",
         "record.py",
-        "if self._slots.read_record(copy, _SIZE) != data:",
-        "if False:",
+        "if self._slots.read_record(copy, _SIZE) == data:",
+        "if True:",
         "boot/test_record",
     ),
     Mutant(
@@ -129,8 +129,8 @@ MUTANTS = (
     Mutant(
         "the attempt is counted, but not before it runs",
         "select.py",
-        "        self._store.save(state)\n        self._watchdog.start()\n",
-        "        self._watchdog.start()\n",
+        "        if not self._saved():\n",
+        "        if False:\n",
         "boot/test_loader",
     ),
     Mutant(
