@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from tidegate.delta import bsdiff
 from tidegate.delta.adaptive import CHANGE, LITERAL, NEW_COPY, OLD_COPY, SEEK, Step
 from tidegate.delta.copies import Copy, Finder
 
@@ -21,20 +22,19 @@ class Triples(NamedTuple):
 
 
 def triples(old: bytes, new: bytes) -> Triples:
-    """One that outputs nothing becomes part of the seek before it (all but the first)."""
-    import bsdiff4.core  # imported here: signing and verifying must work without this compiled package
-
-    control, differences, extra = bsdiff4.core.diff(old, new)
+    """What bsdiff finds; one that outputs nothing is part of the seek before it."""
+    pieces, differences, extra = bsdiff.compare(old, new)
     merged: list[tuple[int, int, int]] = []
-    for offset in range(0, len(control), 24):
-        x, y, z = (bsdiff4.core.decode_int64(control[offset + n : offset + n + 8]) for n in (0, 8, 16))
-        if merged and x == y == 0:
-            before = merged[-1]
-            merged[-1] = (before[0], before[1], before[2] + z)
-        else:
-            merged.append((x, y, z))
-    while merged and merged[-1][:2] == (0, 0):
-        merged.pop()
+    position = 0
+    for at, x, y in pieces:
+        if x == y == 0:
+            continue
+        if merged:
+            merged[-1] = (*merged[-1][:2], at - position)
+        elif at:
+            merged.append((0, 0, at))
+        merged.append((x, y, 0))
+        position = at + x
     return Triples(merged, differences, extra)
 
 
