@@ -47,6 +47,9 @@ if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).
     os.environ["TMPDIR"] = str(MEMORY)
     tempfile.tempdir = None  # it may have been asked before
 
+# What the tools remember of devices is not the person's who runs the tests.
+os.environ["TIDEGATE_KNOWN_DEVICES"] = str(Path(tempfile.mkdtemp(prefix="tidegate-known-")) / "known-devices")
+
 
 def durations() -> dict[str, float]:
     """{file: seconds} of the slow files, as measured at some time on two cores; rough is good enough."""

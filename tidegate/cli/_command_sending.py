@@ -6,28 +6,50 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import click
+
 from tidegate.cli import _command_output
-from tidegate.cli._common import complain, emit, progress
+from tidegate.cli._common import complain, emit, progress, say
 from tidegate.client import Server
-from tidegate.commands import restarts
-from tidegate.commands.send import Request, Sender, follow, follow_all, is_open
+from tidegate.commands import evidence, restarts
+from tidegate.commands.identity import Identities, NotProven
+from tidegate.commands.send import Request, Sender, follow, follow_all, is_open, rounds
 from tidegate.errors import TidegateError
 
 INTERRUPTED = 130
 _NOTHING_SENT = "Stopped waiting. Nothing was sent."
 
 
-def send_one(api: Server, sender: Sender, device_id: str, request: Request, wait: float, as_json: bool) -> bool:
-    """Send to one device and print what it answers; whether the command succeeded."""
+def send_one(
+    api: Server,
+    sender: Sender,
+    judge: Identities,
+    device_id: str,
+    request: Request,
+    wait: float,
+    as_json: bool,
+    proof: Path | None = None,
+) -> bool:
+    """Send to one device and print what it answers; whether the command succeeded. proof: where the device's signed
+    answer goes."""
     end = time.monotonic() + wait
-    command = sender.send(ready_device(api, device_id, wait, as_json), request)
+    device = ready_device(api, judge, device_id, wait, as_json)
+    command = sender.send(device, request)
+    message = sender.messages[command["device"], command["cti"]]
     stream = _command_output.Stream(as_json)
     command = watch(api, command, left(end), stream)
     if wait and restarts.is_announced(command):
-        [command] = _await_back(api, [command], left(end), as_json)
+        [command] = _await_back(api, judge, [command], left(end), as_json)
+    command["identity"] = {"id": device["id"], "signed_birth": device.get("birth_proof") is not None}
     emit(command, as_json, lambda value: _command_output.ended(value, stream.printed))
+    if proof is not None:
+        evidence.keep(proof, evidence.of(message, command), judge.known)
+        if not as_json:
+            say(f"The answer is signed by {device['id']}; the evidence is in {proof}")
     return _is_good(command, wait)
 
 
@@ -43,13 +65,56 @@ def _is_good(command: dict[str, Any], wait: float) -> bool:
     )
 
 
-def ready_device(api: Server, device_id: str, wait: float, quiet: bool) -> dict[str, Any]:
-    """The device to sign for, once no restart of it is under way."""
-    with _interruptible(lambda: _NOTHING_SENT), progress(f"waiting for {device_id}", quiet=quiet):
-        return restarts.await_ready(api, device_id, wait)
+def ready_device(api: Server, judge: Identities, word: str, wait: float, quiet: bool) -> dict[str, Any]:
+    """The device to sign for, judged, once no restart of it is under way and it has signed its birth, if it does so."""
+    end = time.monotonic() + wait
+    with _interruptible(lambda: _NOTHING_SENT):
+        with progress(f"waiting for {word}", quiet=quiet):
+            device = restarts.await_ready(api, word, wait)
+        for _ in rounds(left(end)):
+            try:
+                judge.check(word, device)
+                return device
+            except NotProven as error:
+                if left(end) <= 0:
+                    raise
+                late = error
+            device = api.device(word)
+    raise late
 
 
-def _await_back(api: Server, commands: list[dict[str, Any]], wait: float, quiet: bool) -> list[dict[str, Any]]:
+def confirm_members(
+    group: str, opcode: str, members: list[dict[str, Any]], pinned: Pinned | None, yes: bool, as_json: bool
+) -> None:
+    """Show whom will be signed for, and ask where there is a terminal."""
+    if as_json:
+        return
+    names = ", ".join(f"{one['name']} ({one['id']})" if one.get("name") else one["id"] for one in members)
+    complain(f"{opcode} is signed for {len(members)} devices, which the server says are in {group}: {names}")
+    if pinned is None and not yes and sys.stdin.isatty():
+        click.confirm("Sign for these?", abort=True, err=True)
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """The members of a group by a fleet file: ids and names."""
+
+    path: Path
+    devices: frozenset[str]
+
+    def check(self, member: dict[str, Any], judge: Identities) -> None:
+        """TidegateError for a member that the file does not name."""
+        if member["id"] in self.devices:
+            return
+        word = member.get("name")
+        if word not in self.devices:
+            raise TidegateError(f"{self.path} does not name {member['id']} in this group; nothing was signed for it")
+        judge.check(str(word), member)
+
+
+def _await_back(
+    api: Server, judge: Identities, commands: list[dict[str, Any]], wait: float, quiet: bool
+) -> list[dict[str, Any]]:
     """Wait for devices that restart; the commands, where they do with "back": facts of the device, or None."""
     leaving = [one for one in commands if restarts.is_announced(one)]
     back: dict[str, dict[str, Any]] = {}
@@ -60,11 +125,20 @@ def _await_back(api: Server, commands: list[dict[str, Any]], wait: float, quiet:
         ),
         progress("waiting for the restart", quiet=quiet) as tell,
     ):
-        for devices in restarts.await_back(api, leaving, wait):
+        for devices in restarts.await_back(api, leaving, wait, lambda device: _is_proven(judge, device)):
             for name in devices.keys() - back.keys():
                 back[name] = restarts.facts(devices[name], time.monotonic() - start)
             tell(len(back), len(leaving), f"{len(back)} of {len(leaving)}")
     return [{**one, "back": back.get(one["device"])} if restarts.is_announced(one) else one for one in commands]
+
+
+def _is_proven(judge: Identities, device: dict[str, Any]) -> bool:
+    """Whether a device that seems to be back has signed its birth, if it does so."""
+    try:
+        judge.check(device["id"], device)
+    except TidegateError:
+        return False
+    return True
 
 
 def watch(api: Server, command: dict[str, Any], wait: float, stream: _command_output.Stream) -> dict[str, Any]:
@@ -82,25 +156,39 @@ def watch(api: Server, command: dict[str, Any], wait: float, stream: _command_ou
     return command
 
 
-def send_group(api: Server, sender: Sender, group: str, request: Request, wait: float, as_json: bool) -> bool:
+def send_group(
+    api: Server,
+    sender: Sender,
+    judge: Identities,
+    group: str,
+    request: Request,
+    wait: float,
+    as_json: bool,
+    pinned: Pinned | None = None,
+    yes: bool = False,
+) -> bool:
     """Send to the members that are not restarting first, so that one that is holds up no other."""
     end = time.monotonic() + wait
     members, away = restarts.await_members_ready(api, group, 0)
     if not members:
         raise TidegateError(f"the group {group} has no devices", "`tidegate device list` shows the groups of devices")
+    listed = {one["id"] for one in members}
+    members, commands = _allowed(members, pinned, judge)
+    confirm_members(group, request.opcode, members, pinned, yes, as_json)
+    away &= {one["id"] for one in members}
     ready = [one for one in members if one["id"] not in away]
-    commands = _send_to_members(api, sender, group, ready, request, end, as_json)
+    commands += _send_to_members(api, sender, group, ready, request, end, as_json)
     if away:
         with (
             _interruptible(lambda: _command_output.left_behind(commands)),
             progress(f"waiting for {group}", quiet=as_json),
         ):
             members, still = restarts.await_members_ready(api, group, left(end))
-        ready = [one for one in members if one["id"] in away - still]
+        ready = [one for one in members if one["id"] in (away & listed) - still]
         commands += _send_to_members(api, sender, group, ready, request, end, as_json)
         commands += [_not_sent(name) for name in sorted(away & still)]
     if wait and any(restarts.is_announced(one) for one in commands):
-        commands = _await_back(api, commands, left(end), as_json)
+        commands = _await_back(api, judge, commands, left(end), as_json)
     whole = [{**one, **api.command(one["cti"], one["device"])} if one.get("output_size") else one for one in commands]
     emit(
         {"group": group, "commands": whole},
@@ -108,6 +196,27 @@ def send_group(api: Server, sender: Sender, group: str, request: Request, wait: 
         lambda value: _command_output.group(value["commands"], request.opcode),
     )
     return all(_is_good(one, wait) for one in whole)
+
+
+def _allowed(
+    members: list[dict[str, Any]], pinned: Pinned | None, judge: Identities
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(the members that may be signed for, what is wrong with the others, and with those that are not there)."""
+    if pinned is None:
+        return members, []
+    good, bad = [], []
+    for one in members:
+        try:
+            pinned.check(one, judge)
+            good.append(one)
+        except NotProven:
+            good.append(one)  # its signature is checked again before anything is signed for it
+        except TidegateError as error:
+            bad.append({"device": one["id"], "error": error.message, "remedy": error.remedy})
+    there = {one["id"] for one in members} | {one["name"] for one in members if one.get("name")}
+    for word in sorted(pinned.devices - there):
+        bad.append({"device": word, "error": f"{pinned.path} names it, and the server does not show it", "remedy": ""})
+    return good, bad
 
 
 def _send_to_members(

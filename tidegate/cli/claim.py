@@ -10,6 +10,9 @@ import click
 
 from tidegate import enrolment
 from tidegate.cli._common import FILE, connect, emit, json_option, rows, say, server_options
+from tidegate.cli._identities import identities, identity_options, known_devices_option, known_of, remember
+from tidegate.client import Server
+from tidegate.commands.identity import NotProven
 from tidegate.errors import TidegateError
 from tidegate.files import check_folder, read_limited, write_atomic
 from tidegate.trust import store as trust_store
@@ -55,6 +58,7 @@ Examples:
 @click.option("--board", help="Only for boards of this kind.")
 @click.option("--product", help="Only for this product.")
 @click.option("--expires", "expires_s", type=Seconds(), default="7d", show_default=True, help="How long it is valid.")
+@identity_options
 @server_options
 @json_option
 def claim(
@@ -77,7 +81,11 @@ def claim(
     given = {name: value for name, value in restrictions.items() if value is not None}
     with connect(server, token_file) as api:
         answer = api.new_claim({**given, "expires_s": expires_s})
-    text = enrolment.complete(answer.pop("claim"), store).text
+        if "device" in given:
+            _check_device(api, str(given["device"]), answer, as_json)
+        elif given.get("name"):
+            remember(api, None, name=str(given["name"]), claim=str(answer["id"]))
+    text = enrolment.complete(answer.pop("claim"), store, answer.get("device") if "device" in given else None).text
     if out:
         try:
             write_atomic(out, text.encode() + b"\n", mode=0o600)
@@ -96,6 +104,17 @@ def claim(
         say(f"Claim file: {out}" if out else f"Claim, shown only now: {text}")
 
     emit(answer, as_json, show)
+
+
+def _check_device(api: Server, word: str, answer: dict[str, Any], as_json: bool) -> None:
+    """The claim must be for the device that was named: the board takes the id that the claim says."""
+    try:
+        identities(api, as_json).check(word, {"id": answer["device"], "name": word})
+    except NotProven:
+        pass  # no birth is shown here, and none is needed
+    except TidegateError as error:
+        api.revoke_claim(answer["id"])
+        raise TidegateError(f"{error.message}; the claim is revoked", error.remedy) from error
 
 
 @click.command(
@@ -159,12 +178,18 @@ Examples:
 )
 @click.argument("device_id", metavar="ID")
 @click.argument("name")
+@known_devices_option
 @server_options
 @json_option
 def rename(device_id: str, name: str, server: str, token_file: Path | None, as_json: bool) -> None:
     """Give device ID the name NAME, which may be used like its id. An empty NAME removes the name."""
     with connect(server, token_file) as api:
+        book = known_of(api)
+        before = book.find(device_id)
         answer = api.rename_device(device_id, name or None)
+        expected = before.id if before is not None and before.id is not None else device_id
+        if answer["id"] == expected:  # else its next use asks
+            book.rename(expected, name or None)
     emit(answer, as_json, lambda value: say(f"{value['id']} is called {value['name'] or 'by its id'}"))
 
 

@@ -9,11 +9,15 @@ from typing import Any
 import click
 
 from tidegate.cli import _command_output
-from tidegate.cli._command_sending import left, ready_device, send_group, send_one, watch
-from tidegate.cli._common import FILE, connect, emit, json_option, say, server_options
-from tidegate.commands import cwt
+from tidegate.cli._command_sending import Pinned, left, ready_device, send_group, send_one, watch
+from tidegate.cli._common import FILE, connect, emit, facts, json_option, say, server_options, yes_option
+from tidegate.cli._identities import identities, identity_options, known_devices_option, known_file
+from tidegate.commands import cwt, evidence
 from tidegate.commands.send import Request, Sender
 from tidegate.errors import TidegateError
+from tidegate.files import check_folder
+from tidegate.fleet import load_file
+from tidegate.trust import store as trust_store
 from tidegate.wire.command_states import STATES
 
 DEFAULT_EXPIRES_S = 300
@@ -63,6 +67,12 @@ An argument is NAME=VALUE; the value is read as JSON if it is JSON, as bytes aft
     show_default=True,
     help="Seconds that the command is valid: so long it waits for a device that is offline.",
 )
+@click.option(
+    "--fleet", "fleet_file", type=FILE, help="With --group: sign only for those that this fleet file lists in it."
+)
+@click.option("--proof", type=FILE, help="Have the device sign its answer, and keep the evidence there (`cmd verify`).")
+@yes_option
+@identity_options
 @server_options
 @json_option
 def send(
@@ -71,6 +81,9 @@ def send(
     key_files: tuple[Path, ...],
     wait: float,
     expires: int,
+    fleet_file: Path | None,
+    proof: Path | None,
+    yes: bool,
     server: str,
     token_file: Path | None,
     as_json: bool,
@@ -80,20 +93,36 @@ def send(
     A command that restarts the device (reboot, update rollback) is done when the device is back. Nothing is signed for
     a device that is restarting: that waits, too, at most --wait seconds.
 
+    ID is what is signed for, whatever the server says: a name is looked up in what this machine knows of devices
+    (`tidegate device known`). A name that is new here is asked about, or with --trust-first-use believed.
+
     Exit code 1 if a device refused it, failed at it, or did not answer or come back in time.
     """
     device_id, opcode, arguments = _split(words, group)
     if not key_files:
         raise click.UsageError("Name the key to sign with: --key FILE. `tidegate key new` makes one.")
+    if fleet_file is not None and group is None or proof is not None and group is not None:
+        raise click.UsageError("--fleet goes with --group, and --proof with one device")
+    pinned = None if fleet_file is None or group is None else _pinned(fleet_file, group)
+    if proof is not None:
+        check_folder(proof)
     with connect(server, token_file) as api:
-        sender = Sender(api, key_files)
-        request = Request(opcode, arguments, expires)
+        judge = identities(api, as_json)
+        sender = Sender(api, key_files, identities=judge)
+        request = Request(opcode, arguments, expires, prove=proof is not None)
         if group is not None:
-            good = send_group(api, sender, group, request, wait, as_json)
+            good = send_group(api, sender, judge, group, request, wait, as_json, pinned, yes)
         else:
-            good = send_one(api, sender, device_id, request, wait, as_json)
+            good = send_one(api, sender, judge, device_id, request, wait, as_json, proof)
     if not good:
         raise SystemExit(1)
+
+
+def _pinned(path: Path, group: str) -> Pinned:
+    found = load_file(path).groups.get(group)
+    if found is None or found.devices is None:
+        raise TidegateError(f"{path} does not list the devices of the group {group}", "List them: docs/gitops.md")
+    return Pinned(path, frozenset(found.devices))
 
 
 def _split(words: tuple[str, ...], group: str | None) -> tuple[str, str, dict[str, Any]]:
@@ -191,6 +220,7 @@ Examples:
 @click.argument("device_id", metavar="ID")
 @_key_option
 @_wait_option
+@identity_options
 @server_options
 @json_option
 def ops(
@@ -209,7 +239,9 @@ def ops(
     with connect(server, token_file) as api:
         if key_files:
             end = time.monotonic() + wait
-            command = Sender(api, key_files).send(ready_device(api, device_id, wait, quiet=True), Request("ops", {}))
+            judge = identities(api, as_json)
+            device = ready_device(api, judge, device_id, wait, quiet=True)
+            command = Sender(api, key_files, identities=judge).send(device, Request("ops", {}))
             command = watch(api, command, left(end), _command_output.Stream(quiet=True))
             if command["outcome"] != "done":
                 emit(command, as_json, lambda value: _command_output.ended(value, 0))
@@ -228,3 +260,25 @@ def ops(
         "opcodes": _command_output.offered(command),
     }
     emit(answer, as_json, _command_output.opcodes)
+
+
+@cmd.command(
+    epilog="""\b
+Examples:
+  tidegate cmd verify reboot.evidence --trust trust.cbor
+  tidegate cmd verify reboot.evidence --device-key 3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"""
+)
+@click.argument("path", metavar="FILE", type=FILE)
+@click.option("--trust", "trust_file", type=FILE, help="Trust store: that the command was signed by its keys, too.")
+@click.option("--device-key", metavar="HEX", help="The device's public key. Default: by its id, or known here.")
+@known_devices_option
+@json_option
+def verify(path: Path, trust_file: Path | None, device_key: str | None, as_json: bool) -> None:
+    """Verify the evidence in FILE, from `cmd send --proof`, without a server: who was asked what, and what it answered.
+
+    Exit code 1 if the device's key did not sign exactly this.
+    """
+    found = evidence.load(path)
+    store = trust_store.load(trust_file) if trust_file else None
+    said = evidence.verify(found, evidence.key_for(found, device_key, known_file()), store)
+    emit(said, as_json, lambda value: facts(value, title=f"{path} is signed by {value['device']}"))

@@ -10,8 +10,10 @@ import click
 
 from tidegate.cli import _command_output
 from tidegate.cli._common import FILE, connect, emit, facts, json_option, rows, say, server_options
+from tidegate.cli._identities import known_devices_option, remember
 from tidegate.cli.claim import claim, claims, rename, revoke, unclaim
 from tidegate.cli.group import move
+from tidegate.cli.known import known
 from tidegate.cli.telemetry import telemetry
 from tidegate.files import check_folder, write_atomic
 from tidegate.names import DEFAULT_PRODUCT
@@ -35,7 +37,7 @@ def device() -> None:
     """List, show, enrol, rename and revoke devices."""
 
 
-for command in (telemetry, move, claim, claims, unclaim, revoke, rename):
+for command in (telemetry, move, claim, claims, unclaim, revoke, rename, known):
     device.add_command(command)
 
 
@@ -111,6 +113,7 @@ Examples:
 @click.option("--board", required=True, help="Its board.")
 @click.option("--product", default=DEFAULT_PRODUCT, show_default=True, help="The product it runs.")
 @click.option("--out", type=FILE, help="Write user, password and CoAP key there (0600) instead of showing them.")
+@known_devices_option
 @server_options
 @json_option
 def add(
@@ -121,6 +124,7 @@ def add(
         check_folder(out)
     with connect(server, token_file) as api:
         answer = api.add_device(device_id, board, product)
+        remember(api, device_id)
     if out:
         secrets = {**answer["mqtt"], "coap_key": answer["coap"]["key"]}
         write_atomic(out, json.dumps(secrets, indent=2).encode() + b"\n", mode=0o600)

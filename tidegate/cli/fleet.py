@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from tidegate.cli._common import FILE, confirm, connect, emit, json_option, progress, say, server_options, yes_option
+from tidegate.cli._identities import identities, identity_options
 from tidegate.commands.send import Sender
 from tidegate.errors import TidegateError
-from tidegate.fleet import Outcome, Plan, change_groups, change_settings, load_file, make_plan
+from tidegate.fleet import Outcome, Plan, change_groups, change_settings, check_names, load_file, make_plan
 from tidegate.names import DEFAULT_PRODUCT
 
 DIFFERENT = 3  # exit code: the fleet is not as the file says (yet)
@@ -70,6 +71,7 @@ run finishes them), 1 refused or failed, 2 wrong usage."""
 )
 @_PRODUCT
 @yes_option
+@identity_options
 @server_options
 @json_option
 def apply(
@@ -89,8 +91,11 @@ def apply(
     """
     file = load_file(path)
     with connect(server, token_file) as api:
-        sender = Sender(api, key_files, "command") if key_files else None
+        judge = identities(api, as_json)
+        sender = Sender(api, key_files, "command", judge) if key_files else None
         plan = make_plan(file, api, product)
+        if sender is not None:
+            check_names(file, plan, judge)
         if not as_json:
             _show(plan, path)
         if any(one.online for one in plan.settings) and sender is None:
@@ -102,6 +107,8 @@ def apply(
         if plan.changes or any(one.online for one in plan.settings):
             confirm(f"Make it so on {server}?", yes, as_json)
         plan = change_groups(file, api, product, plan)
+        if sender is not None:  # it may be a new plan
+            check_names(file, plan, judge)
         if plan.changes and not as_json:
             say("The groups are as the file says.")
         with progress("setting", quiet=as_json) as tell:

@@ -12,6 +12,7 @@ from tidegate.cli._common import (
     ANY_PATH,
     FILE,
     FOLDER,
+    complain,
     confirm,
     connect,
     emit,
@@ -338,6 +339,8 @@ def fetch(
             trust=trust,
             progress=tell,
         )
+    if trust is None and found and not as_json:
+        complain("Who signed these was not checked: name --trust before you build on them or sign them again.")
     answer = [{"folder": str(one.folder), "version": one.version, "sequence": one.sequence} for one in found]
 
     def show(value: list[dict[str, Any]]) -> None:

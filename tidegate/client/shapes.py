@@ -38,6 +38,7 @@ def _base64(text: str) -> str:
 Text = str | None
 Id = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]  # what stands in a path of the next request
 Hex = Annotated[str, Field(pattern=r"^(?:[0-9a-f]{2}){1,64}$")]
+Proof = Annotated[str, Field(pattern=r"^(?:[0-9a-f]{2}){1,512}$")]
 Cti = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Time = Annotated[str, AfterValidator(_time)]
@@ -82,6 +83,7 @@ class Device(TypedDict):
     cloned: NotRequired[Time | None]
     version: NotRequired[Text]
     nonce: NotRequired[Hex | None]
+    birth_proof: NotRequired[Proof | None]
     reset_cause: NotRequired[Text]
     born: NotRequired[Time | None]
     last_seen: NotRequired[Time | None]

@@ -7,7 +7,7 @@ a command that restarts it is done with the device's next birth, not with its an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -77,15 +77,23 @@ def await_members_ready(api: Server, group: str, wait_s: float) -> tuple[list[di
     return members, away
 
 
-def await_back(api: Server, commands: Sequence[dict[str, Any]], wait_s: float) -> Iterator[dict[str, dict[str, Any]]]:
-    """The devices that are back after these commands, by id, as they come; ends with the last one or after `wait_s`."""
+def await_back(
+    api: Server,
+    commands: Sequence[dict[str, Any]],
+    wait_s: float,
+    is_proven: Callable[[dict[str, Any]], bool] = lambda device: True,
+) -> Iterator[dict[str, dict[str, Any]]]:
+    """The devices that are back after these commands, by id, as they come; ends with the last one or after `wait_s`.
+
+    is_proven: whether what the server shows of a device is that device's.
+    """
     back: dict[str, dict[str, Any]] = {}
     for _ in rounds(wait_s):
         shown = [api.device(commands[0]["device"])] if len(commands) == 1 else api.devices()["devices"]
         devices = {one["id"]: one for one in shown}
         for command in commands:
             device = devices.get(command["device"])
-            if device and device["id"] not in back and is_back(device, command):
+            if device and device["id"] not in back and is_back(device, command) and is_proven(device):
                 back[device["id"]] = device
         yield back
         if len(back) == len(commands):

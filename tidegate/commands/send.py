@@ -10,6 +10,7 @@ from typing import Any
 
 from tidegate.client import Server, ServerError
 from tidegate.commands import cwt
+from tidegate.commands.identity import Identities, NotProven
 from tidegate.errors import TidegateError
 from tidegate.trust import keys
 from tidegate.wire import command_states
@@ -21,18 +22,28 @@ _NOT_ABOUT_THE_DEVICE = (0, 401, 403)  # HTTP statuses: no connection, no or too
 
 @dataclass(frozen=True)
 class Request:
-    """What a device is to do: an opcode, its arguments, and for how many seconds the command is valid."""
+    """What a device is to do: an opcode, its arguments, and for how many seconds the command is valid. prove: whether
+    it is to sign its answer, if it can."""
 
     opcode: str
     arguments: dict[str, Any]
     expires_s: int = 300
+    prove: bool = False
 
 
 class Sender:
-    """One server and the keys to sign with, all of one role (`role`, if given); their counter files are beside them."""
+    """One server and the keys to sign with, all of one role (`role`, if given); their counter files are beside them.
 
-    def __init__(self, api: Server, key_files: Sequence[Path], role: str | None = None) -> None:
+    identities: judges each device before anything is signed for it; None: the caller believes the server.
+    messages: what was signed, by (device id, counter in hex).
+    """
+
+    def __init__(
+        self, api: Server, key_files: Sequence[Path], role: str | None = None, identities: Identities | None = None
+    ) -> None:
         self._api = api
+        self._identities = identities
+        self.messages: dict[tuple[str, str], bytes] = {}
         self._files = key_files
         self._keys = [keys.load(file) for file in key_files]
         if role is not None:
@@ -48,6 +59,8 @@ class Sender:
                 f"device {device['id']} has never connected: the server does not know the nonce of its boot",
                 "Wait until it connects; see `tidegate device show`",
             )
+        if self._identities is not None:
+            self._identities.check(device["id"], device)
         now = int(time.time())
         command = cwt.Command(
             audience=device["id"],
@@ -57,8 +70,12 @@ class Sender:
             issued=now,
             expires=now + request.expires_s,
             nonce=bytes.fromhex(device["nonce"]),
+            prove=request.prove and bool(device.get("birth_proof")),  # agents that sign no births refuse it
         )
-        return self._api.send_command(device["id"], cwt.make(self._keys, command))
+        message = cwt.make(self._keys, command)
+        self.messages[device["id"], command.cti.hex()] = message
+        answer = self._api.send_command(device["id"], message)
+        return {**answer, "device": device["id"], "cti": command.cti.hex()}  # to follow what was signed, and no other
 
     def send_all(
         self, devices: Sequence[dict[str, Any]], request: Request, report: Callable[[int], None]
@@ -68,7 +85,7 @@ class Sender:
         sent = []
         for number, device in enumerate(devices):
             report(number)
-            sent.append(self._try_to_send(device, request))
+            sent.append(self._try_to_send(device, request, is_member=True))
         return sent
 
     def send_and_follow(
@@ -90,11 +107,18 @@ class Sender:
             while waiting and len(under_way) < AT_ONCE:
                 name, request = waiting.pop(0)
                 device = self._api.device(name)  # as it is now: it may have booted since it was listed
+                if device["id"] != name:
+                    yield {"device": name, "error": f"the server shows {device['id']} in its place", "remedy": ""}
+                    continue
                 reason = delay(device)
                 if reason is not None:
                     yield {"device": device["id"], "delayed": reason}
                     continue
-                sent = self._try_to_send(device, request)
+                try:
+                    sent = self._try_to_send(device, request)
+                except NotProven as error:
+                    yield {"device": name, "delayed": error.message}
+                    continue
                 if "error" in sent:
                     yield sent
                     continue
@@ -112,10 +136,14 @@ class Sender:
                 time.sleep(pause)
                 pause = _longer(pause)
 
-    def _try_to_send(self, device: dict[str, Any], request: Request) -> dict[str, Any]:
+    def _try_to_send(self, device: dict[str, Any], request: Request, is_member: bool = False) -> dict[str, Any]:
         try:
+            if is_member and self._identities is not None:
+                self._identities.check_member(device)
             return self.send(device, request)
         except TidegateError as error:
+            if isinstance(error, NotProven) and not is_member:
+                raise
             if isinstance(error, ServerError) and error.status in _NOT_ABOUT_THE_DEVICE:
                 raise
             return {"device": device["id"], "error": error.message, "remedy": error.remedy}

@@ -1,6 +1,6 @@
 """A fleet as a file: fleet.yaml is read, compared with what there is, and made so."""
 
-from tidegate.fleet.apply import Outcome, change_groups, change_settings
+from tidegate.fleet.apply import Outcome, change_groups, change_settings, check_names
 from tidegate.fleet.file import FleetFile, GroupSpec, load_file
 from tidegate.fleet.plan import Plan, Setting, make_plan
 
@@ -12,6 +12,7 @@ __all__ = [
     "Setting",
     "change_groups",
     "change_settings",
+    "check_names",
     "load_file",
     "make_plan",
 ]

@@ -13,6 +13,7 @@ from typing import Any
 
 from tidegate.client import Server, ServerError
 from tidegate.commands import restarts
+from tidegate.commands.identity import Identities, NotProven
 from tidegate.commands.send import Request, Sender, is_open
 from tidegate.errors import TidegateError
 from tidegate.fleet.file import FleetFile
@@ -22,6 +23,20 @@ OPCODE = "config.set"
 _TRIES = 4
 
 Progress = Callable[[int, int, str], None]
+
+
+def check_names(file: FleetFile, made: Plan, judge: Identities) -> None:
+    """TidegateError, with the line, if a device that is to be signed for is not the one that the file names."""
+    signed = {one.device for one in made.settings}
+    for word, line, device in made.listed:
+        if device["id"] not in signed:
+            continue
+        try:
+            judge.check(word, device)
+        except NotProven:
+            pass  # it is asked for again when something is signed for it
+        except TidegateError as error:
+            file.wrong(line, error.message, error.remedy)
 
 
 def change_groups(file: FleetFile, api: Server, product: str, made: Plan) -> Plan:

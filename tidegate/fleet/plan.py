@@ -34,13 +34,15 @@ class Setting:
 
 @dataclass(frozen=True)
 class Plan:
-    """The changes to make. `seen` is the digest of the groups it was made for; `changes` is for people and programs."""
+    """The changes to make. `seen` is the digest of the groups it was made for; `changes` is for people and programs;
+    `listed` has each device that the file lists: what it is called there, the line, and the server's view of it."""
 
     seen: str
     groups: dict[str, dict[str, Any]]
     moves: dict[str, str]
     settings: list[Setting]
     changes: list[dict[str, Any]] = field(default_factory=list)
+    listed: list[tuple[str, int, dict[str, Any]]] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
@@ -73,7 +75,7 @@ def make_plan(file: FleetFile, api: Server, product: str) -> Plan:
         differing = _differing(device.get("settings"), declared)
         if differing:
             settings.append(Setting(device["id"], group, bool(device["online"]), differing))
-    return Plan(view["digest"], groups, moves, settings, changes)
+    return Plan(view["digest"], groups, moves, settings, changes, _listed(file, devices))
 
 
 def _sequences(file: FleetFile, api: Server, product: str) -> dict[str, int]:
@@ -115,8 +117,7 @@ def _lines(name: str, change: dict[str, Any], present: dict[str, Any] | None) ->
 
 def _moves(file: FleetFile, devices: Sequence[dict[str, Any]]) -> dict[str, str]:
     """Device id -> the group it must move to."""
-    known = {device["id"]: device for device in devices}
-    known |= {device["name"]: device for device in devices if device.get("name")}
+    known = _by_word(devices)
     homes: dict[str, str] = {}
     for spec in file.groups.values():
         for name, line in (spec.devices or {}).items():
@@ -131,6 +132,17 @@ def _moves(file: FleetFile, devices: Sequence[dict[str, Any]]) -> dict[str, str]
         if device["id"] not in homes and device["group"] in listing:
             homes[device["id"]] = "default"
     return {device: to for device, to in sorted(homes.items()) if known[device]["group"] != to}
+
+
+def _listed(file: FleetFile, devices: Sequence[dict[str, Any]]) -> list[tuple[str, int, dict[str, Any]]]:
+    known = _by_word(devices)
+    return [(word, line, known[word]) for spec in file.groups.values() for word, line in (spec.devices or {}).items()]
+
+
+def _by_word(devices: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Id or name -> device; an id comes before a name that looks like it."""
+    named = {device["name"]: device for device in devices if device.get("name")}
+    return {**named, **{device["id"]: device for device in devices}}
 
 
 def _differing(has: dict[str, Any] | None, declared: dict[str, Any] | None) -> dict[str, tuple[Any, Any]]:
