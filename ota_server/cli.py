@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ from urllib.parse import quote
 import click
 from sqlalchemy import select
 
+from ota_server import log_lines
 from ota_server.api.serialize import iso
 from ota_server.config import KEEP_TELEMETRY, KEEP_TELEMETRY_DAYS, Config
 from ota_server.mqtt import mosquitto_files as broker_files
@@ -96,6 +98,11 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
     "--tls-client-ca", type=FILE, help="Gateways must show the embedded broker a certificate of this authority."
 )
 @click.option("--broker-ca", type=FILE, help="The authority of --broker mqtts://..., if the system does not trust it.")
+@click.option(
+    "--trusted-proxy",
+    metavar="ADDRESS",
+    help="A reverse proxy before --http: its X-Forwarded-For and X-Forwarded-Proto are believed. Default: nobody's.",
+)
 @click.option("--verbose", is_flag=True, help="Log every event, not only problems.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
 def serve(
@@ -114,6 +121,7 @@ def serve(
     tls_key: Path | None,
     tls_client_ca: Path | None,
     broker_ca: Path | None,
+    trusted_proxy: str | None,
     verbose: bool,
     as_json: bool,
 ) -> None:
@@ -129,12 +137,7 @@ def serve(
       tidegate serve --http 0.0.0.0:8443 --mqtt 0.0.0.0:8883 --tls-cert tls/server.crt --tls-key tls/server.key
       TIDEGATE_BROKER_URL=mqtt://tidegate_server@broker:1883 tidegate serve
     """
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    log_lines.set_up(logging.INFO if verbose else logging.WARNING)
     os.umask(0o077)  # other users must not read the database, payloads and secrets
     if dynamic and broker is None:
         raise TidegateError("--dynamic needs --broker", "Leave it out: the embedded broker manages its users itself")
@@ -151,6 +154,7 @@ def serve(
         coap=None if coap is None else Address.parse(coap),
         tls=_tls(tls_cert, tls_key, tls_client_ca),
         broker_ca=broker_ca,
+        trusted_proxy=_proxy(trusted_proxy),
     )
     try:
         addresses = server.start()
@@ -168,6 +172,17 @@ def serve(
         pass
     finally:
         server.stop()
+
+
+def _proxy(address: str | None) -> str | None:
+    if address is not None:
+        try:
+            return str(ipaddress.ip_address(address))
+        except ValueError:
+            raise TidegateError(
+                f"--trusted-proxy {address!r} is not an IP address", "Name the address that the proxy connects from"
+            ) from None
+    return None
 
 
 def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> Tls | None:

@@ -8,6 +8,7 @@ import hmac
 import json
 import logging
 import os
+import resource
 import secrets
 import signal
 import threading
@@ -44,6 +45,7 @@ from tidegate.trust import store as trust_store
 log = logging.getLogger("tidegate.serve")
 
 BROKER_WAIT_S = 3
+FILES = 8192  # that this process may have open, where the system lets it
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ class Server:
         coap: Address | None = None,
         tls: Tls | None = None,
         broker_ca: Path | None = None,
+        trusted_proxy: str | None = None,
     ) -> None:
         self._config = config
         self._http = http
@@ -129,6 +132,7 @@ class Server:
         self._coap_address = coap
         self._tls = tls
         self._broker_ca = broker_ca
+        self._trusted_proxy = trusted_proxy
         self._store: Store | None = None
         self._lock: TextIO | None = None
         self._broker: EmbeddedBroker | None = None
@@ -143,6 +147,7 @@ class Server:
         They are {"http": url, "mqtt": url} with the real ports, and "coap" if it was requested.
         """
         signal.signal(signal.SIGTERM, _leave)
+        _allow_connections()
         store = self._store = prepare(self._config)
         self._lock = _only_one(self._config.data)
         own = read_limited(self._config.broker_password, 256, "broker password").decode().strip()
@@ -231,7 +236,15 @@ class Server:
         app = create_app(self._config, store, wake, self._broker.dismiss if self._broker else None)
         context = self._tls.context() if self._tls else None
         try:
-            return HttpServer(app, self._http.host, self._http.port, self._config.max_payload, context)
+            return HttpServer(
+                app,
+                self._http.host,
+                self._http.port,
+                self._config.max_payload,
+                context,
+                lambda token: tokens.holder(store, token),
+                self._trusted_proxy,
+            )
         except OSError as error:
             raise _cannot_listen(self._http, "--http", error) from error
 
@@ -247,6 +260,15 @@ def _only_one(data: Path) -> TextIO:
             f"another server is running on {data}", "Stop it first, or name another folder with --data"
         ) from None
     return lock
+
+
+def _allow_connections() -> None:
+    """Each connection is a file, over TLS three; many systems allow 1024 unless a process asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _leave(_signal: int, _frame: Any) -> None:

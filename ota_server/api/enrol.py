@@ -14,6 +14,7 @@ from ota_server.api.shapes import Limit, MakeClaim
 from ota_server.api.validate import takes
 from ota_server.errors import Conflict, Invalid, NotFound, Problem, TooManyRequests, Unavailable
 from ota_server.fleet import enrolment
+from ota_server.http.guard import peer_key
 from ota_server.security import audit
 from ota_server.store import groups, now_ms
 from ota_server.store.models import Claim, Group
@@ -35,7 +36,7 @@ def make_limit() -> TokenBuckets:
 @takes(raw=_KIND, answer=_KIND)
 def enrol() -> Response:
     """Where a board with a claim becomes a device: CBOR both ways (docs/enrolment.md)."""
-    if not current_app.extensions["enrol_limit"].take(request.remote_addr or ""):
+    if not current_app.extensions["enrol_limit"].take(peer_key(request.remote_addr or "")):
         raise TooManyRequests("too-often", "too many enrolments from this address", "Ask again later")
     data = request.stream.read(wire.MAX_REQUEST + 1)
     keys = context.coap_keys()

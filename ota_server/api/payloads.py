@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, g, request, send_file
 
-from ota_server.api import context
+from ota_server.api import conditions, context
 from ota_server.api.auth import requires
 from ota_server.api.validate import takes
-from ota_server.errors import NotFound, StorageFull, TooLarge
+from ota_server.errors import Invalid, NotFound, StorageFull, TooLarge
 from ota_server.security import audit
 from ota_server.store import releases
 from ota_server.store.models import Payload
@@ -22,6 +22,7 @@ def fetch(name: str) -> Response:
     path = context.payloads().path(name)
     if not path.is_file():
         raise NotFound("no-such-payload", f"there is no payload {name}", "Check the digest; was it published here?")
+    conditions.simplify(request.environ, name, path.stat().st_size)
     response = send_file(path, mimetype="application/octet-stream", conditional=True, etag=name, max_age=31_536_000)
     response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
     response.headers["Accept-Ranges"] = "bytes"
@@ -38,6 +39,8 @@ def upload(name: str) -> tuple[dict[str, object], int]:
     payloads = context.payloads()
     path = payloads.path(name)
     request.max_content_length = payloads.max_size
+    if "Content-Range" in request.headers:  # RFC 9110, 9.3.4: or a part would be taken for the whole
+        raise Invalid("partial", "a payload is sent as a whole, not in parts", "Leave Content-Range out")
     declared = request.content_length
     if declared is not None and declared > payloads.max_size:
         raise TooLarge(

@@ -1,8 +1,8 @@
 """TLS in front of a server that has none: takes connections, does the handshakes, passes bytes on and back.
 
 waitress, which serves HTTP, knows no TLS (docs/decisions/0015-https.md). This runs in the same process; it passes
-to a Unix socket that no other user can open. A peer that stalls, in the handshake or after, holds one connection of a
-bounded number, and no thread.
+to a Unix socket that no other user can open, with a first line that says whose connection it is. A peer that stalls, in
+the handshake or after, holds one connection of a bounded number, and no thread.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ota_server.tls_context import HANDSHAKE_TIMEOUT_S
 
 log = logging.getLogger("tidegate.tls")
 
-MAX_CONNECTIONS = 500
+MAX_CONNECTIONS = 1200  # above the guard's bound, which chooses what to close
 PIECE = 16 * 1024  # bytes; the largest TLS record
 STOP_TIMEOUT_S = 5
 
@@ -75,6 +75,8 @@ class TlsFront:
             # Requests go through a duplicate: a write that fails must not discard an answer that was not read yet.
             upload = inner.get_extra_info("socket").dup()
             upload.setblocking(False)
+            peer = writer.get_extra_info("peername") or ("?", 0)
+            await asyncio.get_running_loop().sock_sendall(upload, f"{peer[0]} {peer[1]}\n".encode())
             there = asyncio.create_task(_send(reader, upload))
             here = asyncio.create_task(_pass(back, writer))
             await asyncio.wait([there, here], return_when=asyncio.FIRST_COMPLETED)

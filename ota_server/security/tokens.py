@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ota_server.store import Store
 from ota_server.store.models import Token
 from tidegate.errors import TidegateError
 from tidegate.names import CHANNEL
@@ -47,6 +48,13 @@ def find_token(session: Session, token: str) -> Token | None:
     hashed = hash_token(token)
     found = session.scalar(select(Token).where(Token.hash == hashed, Token.revoked_at.is_(None)))
     return found if found is not None and hmac.compare_digest(found.hash, hashed) else None
+
+
+def holder(store: Store, token: str) -> int | None:
+    """Whose token this is, as a number; None if it is not valid."""
+    with store.read() as session:
+        found = find_token(session, token)
+        return None if found is None else found.id
 
 
 def allowed(token: Token, scope: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Flask, Response, render_template
+from flask import Blueprint, Flask, Response, render_template, request
 
 blueprint = Blueprint("web", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
 
@@ -15,6 +15,12 @@ def page() -> str:
 @blueprint.get("/favicon.ico")
 def icon() -> Response:
     return blueprint.send_static_file("icon.svg")
+
+
+@blueprint.before_request
+def whole() -> None:
+    """These files are small: whoever wants a part gets the whole (RFC 9110, 14.2)."""
+    request.environ.pop("HTTP_RANGE", None)
 
 
 def init_app(app: Flask) -> None:

@@ -113,7 +113,7 @@ SERVER = Contract(
     python("ota_server", "ota_server"),
     top_room,
     (
-        ("config", "errors", "loop_thread", "tls_context", "token_bucket"),
+        ("config", "errors", "log_lines", "loop_thread", "tls_context", "token_bucket"),
         ("store", "broker", "http"),
         ("security",),
         ("releases",),

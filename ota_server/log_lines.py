@@ -1,0 +1,45 @@
+"""The log is the server's own: what others sent is escaped in one place, so that nobody else begins a line in it."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+MAX_LINE = 4000  # characters of a message, and of each line of a traceback
+# Control characters of C0 and C1, what ends a line or turns it round in Unicode, and halves of surrogate pairs.
+_FOREIGN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+
+
+def escaped(text: str) -> str:
+    r"""The text in one line without control characters: a line's end becomes \n, an escape \x1b."""
+    clean = _FOREIGN.sub(lambda found: repr(found[0])[1:-1] if ord(found[0]) != 0x2028 else "\\u2028", text)
+    return clean if len(clean) <= MAX_LINE else f"{clean[:MAX_LINE]}... ({len(clean)} characters)"
+
+
+class Formatter(logging.Formatter):
+    """One record is one line. A traceback's lines follow, indented, so none of them looks like a record."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return escaped(super().formatMessage(record))
+
+    def formatException(self, ei: object) -> str:
+        return _indented(super().formatException(ei))  # type: ignore[arg-type]
+
+    def formatStack(self, stack_info: str) -> str:
+        return _indented(super().formatStack(stack_info))
+
+
+def _indented(text: str) -> str:
+    return "\n".join("    " + escaped(line) for line in text.split("\n"))
+
+
+def set_up(level: int) -> None:
+    """Log to standard error; every handler that the root logger has escapes what it writes."""
+    logging.basicConfig(level=level, format=FORMAT, stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(Formatter(FORMAT))
+    logging.getLogger("alembic").setLevel(logging.WARNING)
