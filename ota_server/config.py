@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import URL
+
 MAX_PAYLOAD = 4 << 20  # bytes; the largest slot of a supported board is below
 MAX_PAYLOAD_STORE = 4 << 30  # bytes of all payloads together
 MAX_JSON_BODY = 1 << 20  # a release of 64 boards with 2 KiB envelopes, in base64, is a fifth of this
@@ -42,8 +44,10 @@ class Config:
         object.__setattr__(self, "data", self.data.absolute())
 
     @property
-    def database(self) -> str:
-        return self.database_url or os.environ.get(DATABASE_URL) or f"sqlite:///{self.data / 'tidegate.db'}"
+    def database(self) -> str | URL:
+        """Its address. Not as text where it is our own file: a folder's name may have any character."""
+        given = self.database_url or os.environ.get(DATABASE_URL)
+        return given or URL.create("sqlite", database=str(self.data / "tidegate.db"))
 
     @property
     def payloads(self) -> Path:

@@ -24,7 +24,7 @@ from ota_server.broker import Access, EmbeddedBroker
 from ota_server.coap import CoapServer
 from ota_server.commands.policy import CommandPolicy
 from ota_server.config import Config
-from ota_server.errors import is_storage_full
+from ota_server.errors import of_storage
 from ota_server.http.server import HttpServer
 from ota_server.mqtt import client, mosquitto_files
 from ota_server.mqtt.dynsec_worker import Accounts
@@ -82,12 +82,17 @@ def prepare(config: Config) -> Store:
         if not config.broker_password.exists():
             write_atomic(config.broker_password, secrets.token_urlsafe(32).encode() + b"\n", mode=0o600)
     except (OSError, SQLAlchemyError) as error:
-        full = is_storage_full(error)
-        raise TidegateError(
-            f"the data folder {config.data} cannot be used: {getattr(error, 'orig', error)}",
-            "Free some space" if full else "Check that it can be written and belongs to this server",
-        ) from error
+        raise _ground(config, error) from error
     return store
+
+
+def _ground(config: Config, error: Exception) -> TidegateError:
+    """What the database or the disk said, with its remedy."""
+    trouble = of_storage(error)
+    return TidegateError(
+        f"the data folder {config.data} cannot be used: {getattr(error, 'orig', error)}",
+        "Check that it can be written and belongs to this server" if trouble is None else trouble.remedy,
+    )
 
 
 def install_trust(config: Config, file: Path) -> None:
@@ -146,6 +151,12 @@ class Server:
 
         They are {"http": url, "mqtt": url} with the real ports, and "coap" if it was requested.
         """
+        try:
+            return self._start()
+        except SQLAlchemyError as error:
+            raise _ground(self._config, error) from error
+
+    def _start(self) -> dict[str, str]:
         signal.signal(signal.SIGTERM, _leave)
         _allow_connections()
         store = self._store = prepare(self._config)
@@ -251,7 +262,12 @@ class Server:
 
 def _only_one(data: Path) -> TextIO:
     """Hold the folder until the file that is returned is closed, or this process ends, however it ends."""
-    lock = (data / "serve.lock").open("w")
+    try:
+        lock = (data / "serve.lock").open("w")
+    except OSError as error:
+        raise TidegateError(
+            f"the data folder {data} cannot be written: {error.strerror}", "Run as the user that it belongs to"
+        ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""GET /api/v1/alarms: of all devices and of the server, newest first."""
+"""GET /api/v1/alarms: of all devices and of the server, newest first, or with `since` as they came."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ blueprint = Blueprint("alarms", __name__)
 @requires("read")
 @takes(query=Page)
 def list_alarms(query: Page) -> dict[str, Any]:
-    """Alarms of all devices and of the server, newest first, and the counters."""
+    """Alarms of all devices and of the server, newest first (with `since`: oldest), and the counters."""
     with context.store().read() as session:
-        rows = alarms.listed(session, query.rows, since=query.since)
+        rows = alarms.listed(session, query.rows, place=query.place)
         return {"alarms": [serialize.alarm(row) for row in rows], "counters": alarms.counters(session)}

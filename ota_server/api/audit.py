@@ -13,6 +13,7 @@ from ota_server.api.shapes import Page
 from ota_server.api.validate import takes
 from ota_server.security import audit
 from ota_server.store.models import Audit
+from ota_server.store.pages import page
 
 blueprint = Blueprint("audit", __name__)
 
@@ -23,7 +24,7 @@ blueprint = Blueprint("audit", __name__)
 def show(query: Page) -> dict[str, Any]:
     """The log of privileged acts, newest first, and whether its chain is whole."""
     with context.store().read() as session:
-        rows = select(Audit).where(Audit.id > query.since).order_by(Audit.id.desc()).limit(query.rows)
+        rows = page(select(Audit), Audit.id, query.rows, query.place)
         broken = audit.first_break(session)
         return {
             "whole": broken is None,

@@ -142,7 +142,7 @@ def list_commands(query: Commands) -> dict[str, Any]:
     """Commands, newest first, each with its history."""
     with context.store().read() as session:
         device_id = None if query.device is None else devices.get(session, query.device).id
-        rows = commands.listed(session, query.rows, device_id, query.group, query.state)
+        rows = commands.listed(session, query.rows, device_id, query.group, query.state, query.place)
         return {"commands": serialize.command_list(session, rows)}
 
 

@@ -17,6 +17,7 @@ from ota_server.fleet import enrolment
 from ota_server.security import audit, password_hashes
 from ota_server.store import alarms, clone_detection, commands, devices, telemetry, trust_updates
 from ota_server.store.models import Device, Report
+from ota_server.store.pages import Place, page
 
 blueprint = Blueprint("devices", __name__)
 
@@ -131,7 +132,7 @@ def show(device_id: str) -> dict[str, Any]:
             "data": serialize.device_data(session, row.id),
             "telemetry": serialize.latest(session, row.id),
             "streams": [serialize.stream(s) for s in telemetry.streams(session, row.id)],
-            "reports": [serialize.report(r) for r in _reports(session, row.id, _RECENT, 0)],
+            "reports": [serialize.report(r) for r in _reports(session, row.id, _RECENT, Place())],
             "crash": next((serialize.alarm(crash) for crash in alarms.last_crashes(session, [row.id]).values()), None),
             "alarms": [serialize.alarm(a) for a in alarms.listed(session, _RECENT, row.id)],
             "commands": serialize.command_list(session, commands.listed(session, _RECENT, row.id)),
@@ -145,7 +146,7 @@ def reports(device_id: str, query: Page) -> dict[str, Any]:
     """The device's reports of updates, newest first."""
     with context.store().read() as session:
         row = get(session, device_id)
-        return {"reports": [serialize.report(r) for r in _reports(session, row.id, query.rows, query.since)]}
+        return {"reports": [serialize.report(r) for r in _reports(session, row.id, query.rows, query.place)]}
 
 
 @blueprint.get("/devices/<device_id>/alarms")
@@ -155,7 +156,7 @@ def device_alarms(device_id: str, query: Page) -> dict[str, Any]:
     """Alarms of the device and about it, newest first."""
     with context.store().read() as session:
         row = get(session, device_id)
-        rows = alarms.listed(session, query.rows, row.id, query.since)
+        rows = alarms.listed(session, query.rows, row.id, query.place)
         return {"alarms": [serialize.alarm(alarm) for alarm in rows]}
 
 
@@ -180,6 +181,5 @@ def _secrets(device_id: str, password: str, key: bytes) -> dict[str, Any]:
     return {"mqtt": {"user": device_id, "password": password}, "coap": {"key": key.hex()}}
 
 
-def _reports(session: Session, device_id: str, limit: int, since: int) -> list[Report]:
-    statement = select(Report).where(Report.device_id == device_id, Report.id > since)
-    return list(session.scalars(statement.order_by(Report.id.desc()).limit(limit)))
+def _reports(session: Session, device_id: str, limit: int, place: Place) -> list[Report]:
+    return list(session.scalars(page(select(Report).where(Report.device_id == device_id), Report.id, limit, place)))

@@ -28,6 +28,7 @@ from ota_server.errors import Invalid, TooLarge
 from ota_server.fleet import enrolment
 from ota_server.fleet.groups import MAX_GROUPS, MAX_SETTINGS, Change
 from ota_server.store.groups import STABLE
+from ota_server.store.pages import Place
 from tidegate.names import BOARD, CHANNEL, COMPONENT, DEVICE_ID, DEVICE_NAME, PRODUCT, Name
 from tidegate.release.folder import check_identity
 from tidegate.trust import rotation
@@ -319,16 +320,21 @@ class Limit(Query):
 
 
 class Page(Limit):
-    """since: the id of the last row that the caller has."""
+    """since: the id of the last row that the caller has: what is newer, oldest first. before: only what is older."""
 
-    since: Annotated[int, Number(_MAX_ID)] = 0
+    since: Annotated[int, Number(_MAX_ID)] | None = None
+    before: Annotated[int, Number(_MAX_ID)] | None = None
+
+    @property
+    def place(self) -> Place:
+        return Place(self.since, self.before)
 
 
 class Devices(Limit):
     after: str = ""
 
 
-class Commands(Limit):
+class Commands(Page):
     device: str | None = None
     group: str | None = None
     state: Annotated[str | None, BeforeValidator(_state)] = None

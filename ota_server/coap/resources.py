@@ -24,7 +24,7 @@ from ota_server.coap.blocks import Bodies, Reply, Source, cut
 from ota_server.coap.echo import AMPLIFICATION, Echoes
 from ota_server.coap.observers import Observer, Observers
 from ota_server.commands.policy import CommandPolicy
-from ota_server.errors import Problem
+from ota_server.errors import Problem, of_storage
 from ota_server.releases.payloads import Payloads
 from ota_server.security.device_credentials import Keys
 from ota_server.store import Store, alarms, commands, downlink_queue
@@ -117,8 +117,12 @@ class Resources(interfaces.Resource):
         except sessions.Denied:
             self.denied += 1
             return self._challenge(request)
-        except SQLAlchemyError:
-            log.exception("the database refused a request over CoAP")
+        except SQLAlchemyError as error:
+            trouble = of_storage(error)
+            if trouble is None:
+                log.exception("the database refused a request over CoAP")
+            else:
+                log.warning("a request over CoAP was refused: %s. %s", trouble.detail, trouble.remedy)
             response = Message(code=numbers.SERVICE_UNAVAILABLE, max_age=_BUSY_S)
         except Exception:
             log.exception("a request over CoAP to %s failed", _path(request)[:100])

@@ -14,6 +14,7 @@ from aiocoap.error import Error
 
 from ota_server.coap.resources import Resources, address_of
 from ota_server.commands.policy import CommandPolicy
+from ota_server.errors import of_storage
 from ota_server.loop_thread import LoopThread
 from ota_server.releases.payloads import Payloads
 from ota_server.security.device_credentials import Keys
@@ -92,8 +93,12 @@ class CoapServer:
                 if time.monotonic() >= clean_at:
                     clean_at = time.monotonic() + HOUSEKEEPING_S
                     await asyncio.to_thread(_clean, resources)
-            except Exception:  # the database may be away for a while; this task must outlive that
-                log.exception("could not look for news of devices that speak CoAP")
+            except Exception as error:  # the database may be away for a while; this task must outlive that
+                trouble = of_storage(error)
+                if trouble is None:
+                    log.exception("could not look for news of devices that speak CoAP")
+                else:
+                    log.warning("could not look for news of devices that speak CoAP: %s", trouble.detail)
             try:
                 await asyncio.wait_for(stopping.wait(), POLL_S)
             except TimeoutError:

@@ -9,7 +9,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from ota_server.store.models import Alarm, Counter, now_ms
+from ota_server.store.pages import Place, page
 
+_ORDER_LOCK = 0x7467_616C  # a number of ours among PostgreSQL's advisory locks
 COALESCE_MS = 60_000  # the server's alarms of one kind about one device in this time are one row with a count
 
 
@@ -24,6 +26,7 @@ def add(
     trace: str | None = None,
 ) -> None:
     """An alarm that a device sent; `count` includes those it suppressed."""
+    _in_order(session)
     session.add(
         Alarm(
             device_id=device_id,
@@ -50,7 +53,7 @@ def raise_server_alarm(
             Alarm.source == "server",
             Alarm.kind == kind,
             Alarm.reason == reason,
-            Alarm.last_at > now - COALESCE_MS,
+            Alarm.last_at.between(now - COALESCE_MS + 1, now + COALESCE_MS),  # a clock may have been set back
         )
         .order_by(Alarm.id.desc())
         .limit(1)
@@ -59,15 +62,30 @@ def raise_server_alarm(
         same.count += count
         same.last_at = now
         return
+    _in_order(session)
     session.add(Alarm(device_id=device_id, source="server", kind=kind, reason=reason, detail=detail[:256], count=count))
 
 
-def listed(session: Session, limit: int, device_id: str | None = None, since: int = 0) -> list[Alarm]:
-    """Newest first; `since` is the id of the last alarm already seen."""
-    statement = select(Alarm).where(Alarm.id > since).order_by(Alarm.id.desc()).limit(limit)
+def listed(
+    session: Session,
+    limit: int,
+    device_id: str | None = None,
+    place: Place = Place(),  # noqa: B008
+) -> list[Alarm]:
+    """Newest first, unless the place says otherwise."""
+    statement = page(select(Alarm), Alarm.id, limit, place)
     if device_id is not None:
         statement = statement.where(Alarm.device_id == device_id)
     return list(session.scalars(statement))
+
+
+def _in_order(session: Session) -> None:
+    """Have new ids become visible in their order, so that who polls for newer ones misses none.
+
+    SQLite has one writer at a time; PostgreSQL gives ids out before their transactions end.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(_ORDER_LOCK)))
 
 
 def last_crashes(session: Session, device_ids: Sequence[str]) -> dict[str, Alarm]:

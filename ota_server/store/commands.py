@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session, aliased
 
 from ota_server.store.command_output import MOST_PARTS
 from ota_server.store.models import Command, CommandStep, Device, now_ms
+from ota_server.store.pages import Place, page
 from tidegate.wire.command_states import ENDED, OPEN, STATES
 
 MOST_OPEN = 64  # commands that wait for one device
@@ -38,10 +39,15 @@ def get(session: Session, cti: str, device_id: str | None = None) -> Command | N
 
 
 def listed(
-    session: Session, limit: int, device_id: str | None = None, group: str | None = None, state: str | None = None
+    session: Session,
+    limit: int,
+    device_id: str | None = None,
+    group: str | None = None,
+    state: str | None = None,
+    place: Place = Place(),  # noqa: B008
 ) -> list[Command]:
-    """Newest first."""
-    statement = select(Command).order_by(Command.id.desc()).limit(limit)
+    """Newest first, unless the place says otherwise."""
+    statement = page(select(Command), Command.id, limit, place)
     if device_id is not None:
         statement = statement.where(Command.device_id == device_id)
     if group is not None:

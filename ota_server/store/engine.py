@@ -9,7 +9,8 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
-from sqlalchemy import Connection, Engine, create_engine, event
+from alembic.util import CommandError
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
@@ -25,7 +26,7 @@ class Store:
     everything back when it raises.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL) -> None:
         self.engine = _make_engine(url)
         self._writing = self.engine.execution_options(tidegate_write=True)
 
@@ -43,26 +44,32 @@ class Store:
         self.engine.dispose()
 
 
-def migrate(url: str) -> None:
+def migrate(url: str | URL) -> None:
     """Bring the tables to the newest version; safe to call at every start."""
     config = AlembicConfig()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     # Changing a table in SQLite replaces it, and the old one could not be dropped while rows of others point to it.
     engine = _make_engine(url, foreign_keys=False)
     try:
         with engine.execution_options(tidegate_write=True).begin() as connection:
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            try:
+                command.upgrade(config, "head")
+            except CommandError as error:
+                raise TidegateError(
+                    f"the database is not of this version of Tidegate, or of a newer one: {error}",
+                    "Install the version that wrote it, or go back to a backup of the database",
+                ) from None
             if engine.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
                 raise TidegateError("the database has foreign keys without a row", "Go back to a backup of it")
     finally:
         engine.dispose()
 
 
-def _make_engine(url: str, *, foreign_keys: bool = True) -> Engine:
+def _make_engine(url: str | URL, *, foreign_keys: bool = True) -> Engine:
     try:
         # Parameters are secrets and hashes, and errors get logged. A database server may have been restarted meanwhile.
-        engine = create_engine(url, hide_parameters=True, pool_pre_ping=not url.startswith("sqlite"))
+        engine = create_engine(url, hide_parameters=True, pool_pre_ping=not str(url).startswith("sqlite"))
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         missing = isinstance(error, ModuleNotFoundError)
         raise TidegateError(

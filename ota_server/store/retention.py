@@ -49,8 +49,11 @@ def prune_telemetry(session: Session, keep: Keep, batch: int = BATCH) -> int:
 def _too_old(session: Session, border: int, batch: int) -> int:
     """Series by series, so that the index on (series, time) is what is read."""
     gone = 0
+    newest = session.scalar(select(func.max(Point.id))) or 0
     for series in session.scalars(select(Series.id).where(Series.points > 0).order_by(Series.id)).all():
-        statement = select(Point.id).where(Point.series_id == series, Point.at < border).order_by(Point.at)
+        # SQLite gives the highest id out again once its row is gone, and followers would miss what gets it.
+        statement = select(Point.id).where(Point.series_id == series, Point.at < border, Point.id < newest)
+        statement = statement.order_by(Point.at)
         gone += _delete(session, series, list(session.scalars(statement.limit(batch - gone))))
         if gone == batch:
             break
@@ -65,7 +68,7 @@ def _too_many(session: Session, rows: int, batch: int) -> int:
         statement = (
             select(Point.id, Point.series_id)
             .join(Series, Series.id == Point.series_id)
-            .where(Series.device_id == device_id)
+            .where(Series.device_id == device_id, Point.id < (session.scalar(select(func.max(Point.id))) or 0))
             .order_by(Point.at, Point.id)
             .limit(min(int(count) - rows, batch - gone))
         )
