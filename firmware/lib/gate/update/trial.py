@@ -39,7 +39,10 @@ class Trial:
         crash.forget(self._state)
         accepted.forget(self._state)
         download.forget(self._state)
-        self._boot.clear_outcome()
+        try:
+            self._boot.clear_outcome()
+        except OSError as error:  # worn flash: it is reported once more after the next start
+            console.error("the end of the update could not be noted: %s", error)
         return outcome.digest
 
     async def prove(self, link, health, timeout_s, beat):
