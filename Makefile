@@ -8,19 +8,21 @@
 #   make soak                   what only repeats itself: the tests that count, with their large counts
 #   make fresh [FRESH_RUN="make check"]   the README on a bare Debian (root)
 # More: make bench, bench-delta, bench-rest, bench-tls, bench-wear, bench-wire, and make fuzz [N=200000] [ARGS="--seed 1"],
-# changed input by the hundred thousand; make survival [N=100000] [ARGS="--seed 1"], boards whose power and flash fail.
+# changed input by the hundred thousand; make survival [N=100000] [ARGS="--seed 1"], boards whose power and flash fail;
+# make fuzz-coverage [T=60], each parser for so many seconds; make audit, known faults of what is installed.
 PYTHON ?= python3
 ARGS ?=
 JOBS ?= 3
 GROUND ?= cpython
 K ?=
 N ?=
+T ?=
 
 PYTEST = .venv/bin/python -m pytest
 AT_ONCE = --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test check test-device soak lint environment hooks bench bench-delta bench-rest bench-tls bench-wear bench-wire \
-	fuzz survival fresh setup clean
+	fuzz fuzz-coverage survival audit fresh setup clean
 
 demo:
 	@$(PYTHON) tools/setup.py --for demo
@@ -71,6 +73,16 @@ bench-wire: setup
 
 fuzz: setup
 	@.venv/bin/python tests/fuzz/run.py --count $(or $(N),200000) $(ARGS)
+
+# Coverage-guided, T seconds for each parser (tests/fuzz/parsers.py); ARGS=--keep stores what reached new code.
+fuzz-coverage: environment
+	@.venv/bin/python -c "import atheris" 2>/dev/null || .venv/bin/python -m pip install --quiet -e '.[fuzz]'
+	@.venv/bin/python tests/fuzz/coverage.py --time $(or $(T),60) $(ARGS)
+
+# Exit code 1: a known fault; 2: the advisories could not be asked.
+audit: environment
+	@.venv/bin/python -c "import pip_audit" 2>/dev/null || .venv/bin/python -m pip install --quiet -e '.[audit]'
+	@.venv/bin/python tools/audit.py $(ARGS)
 
 survival: environment
 	@.venv/bin/python tests/survival/run.py --runs $(or $(N),100000) $(ARGS)

@@ -30,6 +30,7 @@ FOLDERS = {
     "board": ("board",),
     "e2e": ("board", "server"),
     "fuzz": ("built",),
+    "native": ("built",),
     "interop": ("broker", "built"),
     "server": ("server",),
 }

@@ -1,0 +1,264 @@
+"""Parsers of the host's library: files, releases, keys, and what a server or a device says."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from parsers import Judge, Target, hexes, shared
+
+
+def of(*functions: Callable[[bytes], Any]) -> Judge:
+    """Each function takes the bytes; a TidegateError with words is an answer."""
+    from tidegate.errors import TidegateError
+
+    def judge(data: bytes) -> None:
+        for function in functions:
+            try:
+                function(data)
+            except TidegateError as error:
+                if not str(error):
+                    raise AssertionError("an error without words") from None
+
+    return judge
+
+
+def of_file(name: str, *functions: Callable[[Path], Any]) -> Judge:
+    """The same for functions that take the path of a file with the bytes."""
+    path = Path(tempfile.mkdtemp(prefix="tidegate-fuzz-", dir=shared())) / name
+
+    def write(function: Callable[[Path], Any]) -> Callable[[bytes], Any]:
+        def run(data: bytes) -> None:
+            path.write_bytes(data)
+            function(path)
+
+        return run
+
+    return of(*(write(function) for function in functions))
+
+
+def cbor() -> Judge:
+    from tidegate.wire import cbor as module
+
+    def both(data: bytes) -> None:
+        value = module.loads(data)
+        if module.dumps(value) != data:
+            raise AssertionError("it has another spelling")
+
+    return of(both)
+
+
+def cose() -> Judge:
+    from tidegate.wire import cose as module
+
+    return of(
+        lambda data: module.decode_sign1(data, "x"),
+        lambda data: module.decode_sign1(data, "x", detached=True),
+        lambda data: module.decode_sign(data, "x", most=4),
+    )
+
+
+def manifest() -> Judge:
+    from tidegate.manifest import data_profile, envelope, profile
+
+    def whole(data: bytes) -> None:
+        found = envelope.open_envelope(data)
+        for decode in (profile.decode, data_profile.decode):
+            decode(found.manifest)
+
+    return of(whole, profile.decode, data_profile.decode)
+
+
+def data_release() -> Judge:
+    from tidegate.release import data_release as module
+    from tidegate.trust import keys, store
+
+    trusted = store.make([keys.from_seed("release", bytes(range(32)))])
+    return of(lambda data: module.verify_envelope(data, trusted))
+
+
+def json_text() -> Judge:
+    from tidegate import json_text as module
+
+    def judge(data: bytes) -> None:
+        try:
+            module.loads(data)
+        except ValueError as error:
+            if not str(error):
+                raise AssertionError("an error without words") from None
+
+    return of(judge)
+
+
+def trust() -> Judge:
+    from tidegate.trust import rotation, store
+
+    return of(store.decode, rotation.store_of, rotation.signers)
+
+
+def command() -> Judge:
+    from tidegate.commands import cwt
+
+    return of(cwt.decode)
+
+
+def messages() -> Judge:
+    from tidegate.wire import messages as module
+    from tidegate.wire import proofs, senml
+
+    return of(
+        module.birth, module.state, module.report, module.result, module.alarm, lambda data: senml.read(data, 0.0),
+        proofs.open_birth, proofs.open_result, proofs.split_result,
+    )  # fmt: skip
+
+
+def enrolment() -> Judge:
+    from tidegate import enrolment as module
+
+    return of(
+        lambda data: module.decode_request(data).open(),
+        lambda data: module.open_answer(data, bytes(32), bytes(16)),
+        lambda data: module.parse(data.decode("latin-1")),
+    )
+
+
+def patch() -> Judge:
+    from tidegate import delta
+
+    old = bytes(range(256)) * 20
+    return of(delta.info, lambda data: delta.apply(old, data))
+
+
+def mpy() -> Judge:
+    from tidegate.image import mpy as module
+    from tidegate.image import relink
+
+    return of(module.parse, lambda data: relink.relink_module(data, data))
+
+
+def romfs() -> Judge:
+    from tidegate.image import romfs as module
+
+    return of(module.files)
+
+
+def keys() -> Judge:
+    from tidegate.trust import external_signer
+    from tidegate.trust import keys as module
+
+    return of_file(
+        "key.jwk",
+        module.load,
+        lambda path: module.read_public(path.read_bytes(), "release", "x"),
+        lambda path: external_signer._read_signature(path.read_bytes(), "x"),
+    )
+
+
+def certificates() -> Judge:
+    from tidegate.trust import certificates as module
+
+    return of_file("cert.pem", module.authorities_der, lambda path: module.load(path, path),
+                   lambda path: module.client_der(path, path))  # fmt: skip
+
+
+def evidence() -> Judge:
+    from tidegate.commands import evidence as module
+
+    return of_file("result.proof", lambda path: module.verify(module.load(path), bytes(32)))
+
+
+def known_devices() -> Judge:
+    from tidegate.commands import known_devices as module
+
+    return of_file("known-devices", module.read)
+
+
+def fleet() -> Judge:
+    from tidegate.fleet import file as module
+
+    return of_file("fleet.yaml", module.load_file)
+
+
+def release() -> Judge:
+    from tidegate.release import folder, inspect
+
+    place = Path(tempfile.mkdtemp(prefix="tidegate-fuzz-", dir=shared()))
+
+    def load(data: bytes) -> None:
+        (place / "release.json").write_bytes(data)
+        folder.load_release(place)
+
+    def look(data: bytes) -> None:
+        (place / "any").write_bytes(data)
+        inspect.inspect_file(place / "any")
+
+    return of(load, look)
+
+
+def answers() -> Judge:
+    from tidegate.client import shapes
+
+    names = [
+        name for name, kind in vars(shapes).items() if isinstance(kind, type) and kind.__module__ == shapes.__name__
+    ]
+
+    def judge(data: bytes) -> None:
+        try:
+            value = json.loads(data[1:])
+        except (ValueError, RecursionError):
+            return
+        name = names[(data or b"\0")[0] % len(names)]
+        if shapes.why_not(value, name) is None:
+            shapes.completed(value, name)
+
+    return of(judge)
+
+
+def board_settings() -> Judge:
+    from tidegate.flash import loader_files
+
+    return of_file("config.json", lambda path: loader_files._json(path, "settings"))
+
+
+JWK = json.dumps({"kty": "OKP", "crv": "Ed25519", "x": "A" * 43, "d": "A" * 43, "tidegate_role": "release"}).encode()
+FLEET = b"groups:\n  pumps:\n    channel: stable\n    devices: [gate-1]\nrollout:\n  share: 10\n"
+TARGETS = (
+    Target("host.cbor", ("tidegate.wire.cbor",), cbor, lambda: hexes("wire", "messages", "senml", most=40)),
+    Target("host.cose", ("tidegate.wire.cose",), cose, lambda: hexes("cose", most=30)),
+    Target("host.manifest",
+           ("tidegate.manifest.envelope", "tidegate.manifest.profile", "tidegate.manifest.data_profile"), manifest,
+           lambda: hexes("wire", most=200)[-30:]),
+    Target("host.data-release", ("tidegate.release.data_release",), data_release,
+           lambda: [data for data in hexes("wire", most=200) if len(data) > 120][:6]),
+    Target("host.json", ("tidegate.json_text",), json_text, lambda: [b'{"a": [1, 2.5, null, true, "x"]}']),
+    Target("host.trust", ("tidegate.trust.store", "tidegate.trust.rotation"), trust,
+           lambda: hexes("trust", "rotations", most=40)),
+    Target("host.command", ("tidegate.commands.cwt",), command, lambda: hexes("wire_commands", most=25)),
+    Target("host.messages", ("tidegate.wire.messages", "tidegate.wire.senml", "tidegate.wire.proofs"), messages,
+           lambda: hexes("messages", "senml", most=50)),
+    Target("host.enrolment", ("tidegate.enrolment",), enrolment, lambda: hexes("enrolment", most=20)),
+    Target("host.patch", ("tidegate.delta", "tidegate.delta.container", "tidegate.delta.adaptive",
+                          "tidegate.delta.operations", "tidegate.delta.deflate", "tidegate.delta.rangecoder"),
+           patch, lambda: hexes("patches", "host_patches", most=25)),
+    Target("host.mpy", ("tidegate.image.mpy", "tidegate.image.relink"), mpy,
+           lambda: [b"M\x06\x00\x1f\x01\x00\x02x\x00"]),
+    Target("host.romfs", ("tidegate.image.romfs",), romfs, lambda: __import__("parsers_device").romfs_seeds()),
+    Target("host.keys", ("tidegate.trust.keys", "tidegate.trust.external_signer"), keys, lambda: [JWK]),
+    Target("host.certificates", ("tidegate.trust.certificates",), certificates,
+           lambda: [b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"]),
+    Target("host.evidence", ("tidegate.commands.evidence",), evidence,
+           lambda: [b'{"version": 1, "command": "a0", "result": "a0", "device": "gate-1"}']),
+    Target("host.known-devices", ("tidegate.commands.known_devices",), known_devices,
+           lambda: [b'{"version": 1, "devices": [{"server": "http://127.0.0.1:8080", "id": "gate-1", "name": "a",'
+                    b' "key": null, "first_seen": "", "claim": null}]}']),
+    Target("host.fleet", ("tidegate.fleet.file",), fleet, lambda: [FLEET]),
+    Target("host.release", ("tidegate.release.folder", "tidegate.release.inspect"), release,
+           lambda: [b'{"product": "p", "vendor": "v.example", "version": "1", "sequence": 1, "boards": {}}',
+                    *hexes("wire", most=8)]),
+    Target("host.answers", ("tidegate.client.shapes",), answers,
+           lambda: [b'\x04{"id": "gate-1", "name": null}', b'\x05{"devices": []}']),
+    Target("host.board-settings", ("tidegate.flash.loader_files",), board_settings, lambda: [b'{"a": 1}']),
+)  # fmt: skip

@@ -1,0 +1,128 @@
+"""Parsers of the server: what devices and the API's clients send."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from pathlib import Path
+
+from parsers import Judge, Target, hexes, shared
+
+
+def codec() -> Judge:
+    from ota_server.broker import codec as module
+    from ota_server.broker import topics
+
+    kinds = (module.connect, module.subscribe, module.unsubscribe, lambda body: module.publish(2, body))
+
+    async def packets(data: bytes) -> None:
+        reader = asyncio.StreamReader()
+        reader.feed_data(data)
+        reader.feed_eof()
+        while True:
+            await module.read_packet(reader, 4096)
+
+    def judge(data: bytes) -> None:
+        for decode in kinds:
+            try:
+                found = decode(module.Body(data))
+            except module.Malformed:
+                continue
+            if decode is kinds[1]:
+                for pattern, _ in found[1]:
+                    topics.valid_filter(pattern) and topics.matches(pattern, "tg/gate-1/up/tele/x")
+        try:
+            asyncio.run(packets(data))
+        except (module.Malformed, asyncio.IncompleteReadError):
+            pass
+
+    return judge
+
+
+KINDS = ("birth", "state", "report", "result", "alarm", "tele/air")
+
+
+def ingest() -> Judge:
+    from ota_server.store import Store
+    from ota_server.store.engine import migrate
+    from ota_server.store.models import Device
+    from ota_server.uplink import ingest as module
+
+    url = f"sqlite:///{Path(tempfile.mkdtemp(prefix='tidegate-fuzz-', dir=shared())) / 'db'}"
+    migrate(url)
+    store = Store(url)
+    with store.write() as session:
+        session.add(Device(id="gate-1", product="p", board="b", password_hash="", created_at=0))
+
+    def judge(data: bytes) -> None:
+        kind = KINDS[(data or b"\0")[0] % len(KINDS)]
+        module.take(store, module.Message(f"tg/gate-1/up/{kind}", data[1:], False))
+
+    return judge
+
+
+def coap() -> Judge:
+    from ota_server.coap import echo, mac
+
+    echoes = echo.Echoes(bytes(32))
+
+    def judge(data: bytes) -> None:
+        found = mac.split(data)
+        if found and mac._HEAD + found.protected + mac._UNPROTECTED not in data:
+            raise AssertionError("it has another spelling")
+        if echoes.good(data, "192.0.2.1"):
+            raise AssertionError("a value that nobody gave")
+
+    return judge
+
+
+def api() -> Judge:
+    from ota_server.api import shapes, validate
+    from ota_server.errors import Invalid
+
+    bodies = [kind for kind in vars(shapes).values()
+              if isinstance(kind, type) and issubclass(kind, validate.Body) and kind is not validate.Body]  # fmt: skip
+
+    def judge(data: bytes) -> None:
+        try:
+            value = json.loads(data[1:])
+        except (ValueError, RecursionError):
+            return
+        try:
+            validate.parse_body(bodies[(data or b"\0")[0] % len(bodies)], value)
+        except Invalid:
+            pass
+
+    return judge
+
+
+def addresses() -> Judge:
+    from ota_server.mqtt.url import BrokerUrl
+    from tidegate.errors import TidegateError
+
+    def judge(data: bytes) -> None:
+        try:
+            str(BrokerUrl(data.decode("latin-1")))
+        except TidegateError:
+            pass
+
+    return judge
+
+
+def messages() -> list[bytes]:
+    return [bytes([kind]) + data for kind in range(len(KINDS)) for data in hexes("messages", "senml", most=16)]
+
+
+CONNECT = bytes.fromhex("00044d51545404c2003c0003616263000175000170")
+TARGETS = (
+    Target("server.codec", ("ota_server.broker.codec", "ota_server.broker.topics"), codec,
+           lambda: [CONNECT, b"\x10\x15" + CONNECT, b"\x00\x01\x00\x03a/+\x01", b"\x00\x03a/b\x00\x01x"]),
+    Target("server.ingest", ("ota_server.uplink.ingest",), ingest, messages),
+    Target("server.coap", ("ota_server.coap.mac", "ota_server.coap.echo"), coap,
+           lambda: [bytes.fromhex("d18446a2010406044401020304a041614801020304050607ff")]),
+    Target("server.api", ("ota_server.api.shapes", "ota_server.api.validate"), api,
+           lambda: [b'\x00{"id": "gate-1", "board": "b", "product": "p"}', b'\x01{"name": "x"}',
+                    b'\x05{"release": "1", "group": "all", "share": 10}']),
+    Target("server.addresses", ("ota_server.mqtt.url",), addresses, lambda: [b"mqtts://u:p@h:8883"]),
+)  # fmt: skip
