@@ -205,7 +205,7 @@ def _line_of_opcodes(line: str) -> dict[str, Any]:
 
 def _is_offer(entry: list[Any]) -> bool:
     """Whether this is [role, limit in s, heavy, {argument: [type, ...]}]; a newer agent may offer in other ways."""
-    if len(entry) != 4 or not isinstance(entry[0], str) or not isinstance(entry[3], dict):
+    if len(entry) != 4 or not isinstance(entry[0], (int, str)) or not isinstance(entry[3], dict):
         return False
     return all(
         isinstance(spec, list) and (len(spec) in (3, 4) or len(spec) in (1, 2) and spec[0] == "bool" or name == "*")
