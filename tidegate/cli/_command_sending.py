@@ -17,10 +17,11 @@ from tidegate.cli._common import complain, emit, progress, say
 from tidegate.client import Server
 from tidegate.commands import evidence, restarts
 from tidegate.commands.identity import Identities, NotProven
-from tidegate.commands.send import Request, Sender, follow, follow_all, is_open, rounds
+from tidegate.commands.send import POLL_S, Request, Sender, follow, follow_all, is_open, rounds
 from tidegate.errors import TidegateError
 
 INTERRUPTED = 130
+_SIGNING_S = 5  # a member of a group that has just started is given so long to sign its birth
 _NOTHING_SENT = "Stopped waiting. Nothing was sent."
 
 
@@ -177,7 +178,7 @@ def send_group(
     confirm_members(group, request.opcode, members, pinned, yes, as_json)
     away &= {one["id"] for one in members}
     ready = [one for one in members if one["id"] not in away]
-    commands += _send_to_members(api, sender, group, ready, request, end, as_json)
+    commands += _send_to_members(api, sender, judge, group, ready, request, end, as_json)
     if away:
         with (
             _interruptible(lambda: _command_output.left_behind(commands)),
@@ -185,7 +186,7 @@ def send_group(
         ):
             members, still = restarts.await_members_ready(api, group, left(end))
         ready = [one for one in members if one["id"] in (away & listed) - still]
-        commands += _send_to_members(api, sender, group, ready, request, end, as_json)
+        commands += _send_to_members(api, sender, judge, group, ready, request, end, as_json)
         commands += [_not_sent(name) for name in sorted(away & still)]
     if wait and any(restarts.is_announced(one) for one in commands):
         commands = _await_back(api, judge, commands, left(end), as_json)
@@ -219,9 +220,26 @@ def _allowed(
     return good, bad
 
 
+def _signed_birth(api: Server, judge: Identities, member: dict[str, Any], end: float) -> dict[str, Any]:
+    """A member once it has signed its birth, if it does so, or as it is at `end`; judged when it is signed for."""
+    device = member
+    while left(end) > 0:
+        try:
+            judge.check_member(device)
+            break
+        except NotProven:
+            time.sleep(POLL_S)
+            again = api.device(member["id"])
+            device = again if again["id"] == member["id"] else member
+        except TidegateError:
+            break
+    return device
+
+
 def _send_to_members(
     api: Server,
     sender: Sender,
+    judge: Identities,
     group: str,
     members: list[dict[str, Any]],
     request: Request,
@@ -229,6 +247,7 @@ def _send_to_members(
     quiet: bool,
 ) -> list[dict[str, Any]]:
     """Sign for each, and follow all to their ends or until `end`."""
+    members = [_signed_birth(api, judge, one, min(end, time.monotonic() + _SIGNING_S)) for one in members]
     with progress(f"signing for {group}", quiet=quiet) as tell:
         commands = sender.send_all(members, request, lambda done: tell(done, len(members), members[done]["id"]))
     with (

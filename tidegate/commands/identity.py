@@ -57,6 +57,9 @@ class Identities:
         device, name = shown["id"], shown.get("name")
         if not names.DEVICE_ID.fits(device):
             raise TidegateError(f"the server shows {word} as {device!r:.60}, which is not a device's id", _LOOK)
+        self._refuse_two_meanings(word)
+        if device != word:
+            self._refuse_two_meanings(device)
         before = self.known.find(word)
         by_id = self.known.by_id(device)
         if before is not None and before.id is not None and before.id != device:
@@ -77,13 +80,22 @@ class Identities:
 
     def check_member(self, shown: Mapping[str, Any]) -> KnownDevice:
         """The same for a device that nobody named, such as a member of a group: its name must not be another's."""
-        name = shown.get("name")
-        other = self.known.find(name) if isinstance(name, str) else None
-        if other is not None and other.id not in (None, shown["id"]):
-            raise TidegateError(f"the server calls {shown['id']} {name}, which is {other.id} here", _LOOK)
+        for name in (shown.get("name"), shown["id"]):
+            other = self.known.by_name(name) if isinstance(name, str) else None
+            if other is not None and other.id not in (None, shown["id"]):
+                raise TidegateError(f"the server calls {shown['id']} {name}, which is {other.id} here", _LOOK)
         return self.check(shown["id"], shown)
 
     # ------------------------------------------------------------ names
+
+    def _refuse_two_meanings(self, word: str) -> None:
+        """A server may make a device whose id is the name of another one."""
+        named = self.known.by_name(word)
+        if named is not None and named.id not in (None, word) and self.known.by_id(word) is not None:
+            raise TidegateError(
+                f"{word} is the name of {named.id} here, and the id of another device",
+                f"Name it by its id, or: tidegate device known forget {word}",
+            )
 
     def _moved(self, word: str, before: KnownDevice, shown: Mapping[str, Any]) -> KnownDevice:
         """Another device than the one that is known: only a person can say that this is meant."""
@@ -169,7 +181,12 @@ class Identities:
         elif proof is None and is_new and shown.get("nonce"):
             self._note(_unproven(device, shown))
         if is_new or changed or learned != entry:
-            self.known.put(learned)
+            try:
+                self.known.put(learned)
+            except TidegateError as error:
+                if changed:  # what a name stands for must be kept; of an id there is nothing that must
+                    raise
+                self._note(f"{error.message}. {error.remedy}.")
         return learned
 
     def _takes_key(self, device: str, proof: proofs.BirthProof, is_new: bool) -> bool:

@@ -70,13 +70,13 @@ class KnownDevices:
 
     def find(self, word: str) -> KnownDevice | None:
         """The entry with this id, else with this name."""
-        mine = self.all()
-        return next((one for one in mine if one.id == word), None) or next(
-            (one for one in mine if one.name == word), None
-        )
+        return self.by_id(word) or self.by_name(word)
 
     def by_id(self, device: str) -> KnownDevice | None:
         return next((one for one in self.all() if one.id == device), None)
+
+    def by_name(self, name: str) -> KnownDevice | None:
+        return next((one for one in self.all() if one.name == name), None)
 
     def put(self, *changed: KnownDevice) -> None:
         """Keep these in place of what has their ids or names."""

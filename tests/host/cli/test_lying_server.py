@@ -302,6 +302,35 @@ def test_a_group_is_shown_and_a_member_with_anothers_name_left_out(place: Place)
     assert "is" in told[TWO.id]["error"] and ONE.id in told[TWO.id]["error"]
 
 
+def test_a_device_whose_id_is_anothers_name_takes_nothing_of_it(place: Place) -> None:
+    """A server makes devices as it likes; one may have the id `gate-1`."""
+    place.know(ONE)
+    made_up = Board("x", "gate-1").shown(birth_proof=None, key=None, name=None)
+    place.liar.devices = (ONE.shown(), made_up)
+    place.run("cmd", "send", "--group", "default", "mem", "--key", place.key, "--wait", "0", code=1)
+    assert place.signed_for == [ONE.id]
+    place.liar.device = made_up
+    place.send("gate-1", "--trust-first-use", code=1)
+    place.liar.device = ONE.shown()
+    place.send("gate-1")
+    assert place.signed_for == [ONE.id, ONE.id]
+    book = known_devices.KnownDevices(place.known, place.url)
+    book.put(known_devices.KnownDevice(place.url, "gate-1", first_seen="2026-11-29T06:00:00Z"))
+    for shown in (made_up, ONE.shown()):
+        place.liar.device = shown
+        assert "the id of another device" in place.send("gate-1", code=1).stderr
+    assert place.signed_for == [ONE.id, ONE.id]
+
+
+def test_a_file_that_cannot_be_written_keeps_no_name_and_stops_no_id(place: Place) -> None:
+    place.known.parent.joinpath("file").write_text("")
+    place.known = place.folder / "file" / "known-devices"
+    place.liar.device = ONE.shown()
+    assert "TIDEGATE_KNOWN_DEVICES" in place.send("gate-1", "--trust-first-use", code=1).stderr
+    assert place.signed_for == []
+    assert "TIDEGATE_KNOWN_DEVICES" in place.send(ONE.id).stderr and place.signed_for == [ONE.id]
+
+
 def test_a_group_can_be_pinned_in_the_fleet_file(place: Place) -> None:
     place.know(ONE)
     file = place.folder / "fleet.yaml"
