@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mpremote.transport_serial import SerialTransport
-from patience import until
+from patience import limit, until
 
 
 def test_ctrl_c_interrupts_a_loop_that_reads_nothing(board, prompt):
@@ -47,7 +47,7 @@ def test_output_nobody_reads_does_not_stop_the_board(board, prompt):
 def test_friendly_prompt_and_soft_reset(board):
     transport = SerialTransport(board.pty, timeout=0.5)
     transport.serial.write(b"\x03\x04")
-    said = transport.read_until(1, b">>> ", timeout=10)
+    said = transport.read_until(1, b">>> ", timeout=limit(10))
     transport.close()
     assert b"MicroPython v1.25.0" in said
     assert b"Cortex-M3" in said

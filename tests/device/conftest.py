@@ -37,6 +37,7 @@ from patience import limit
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+MPREMOTE = ROOT / "tools" / "lab" / "patient_mpremote.py"
 UNIX = "build/unix/micropython"
 # Here scripts and modules lie in RAM, which a board executes in place: 64 KiB more for them. tools/setup.py builds it.
 FIRMWARE = "build/qemu_mps2/firmware-196608.elf"
@@ -103,7 +104,7 @@ class CortexM3:
             "import sys; sys.path.insert(0, '/remote/tests/device/support'); import run; "
             f"run.main({module!r}, '/remote', 'cortex-m3', {settings!r})"
         )
-        command = [sys.executable, "-m", "mpremote", "connect", self.emulator.pty, "mount", str(self.stage)]
+        command = [sys.executable, str(MPREMOTE), "connect", self.emulator.pty, "mount", str(self.stage)]
         return _output([*command, "exec", call], options["timeout_s"])
 
     def close(self) -> None:

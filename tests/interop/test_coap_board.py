@@ -22,6 +22,8 @@ from patience import limit
 
 from tidegate.boards.emulator import Emulator
 
+MPREMOTE = ROOT / "tools" / "lab" / "patient_mpremote.py"
+
 CLIENT = ("core_01", "core_05", "core_09", "core_31", "block_01", "block_03", "block_05", "obs_01", "obs_13", "echo")
 SERVER = ("core_01", "core_05", "core_09", "core_22", "core_31", "block_01", "block_03", "block_05", "obs_01", "obs_13")
 TIMEOUT_S = limit(120)
@@ -51,7 +53,7 @@ def on_board(board: Emulator, stage: Path, call: str) -> list[str]:
     """The command that runs a call of coap_device_cases on the board."""
     paths = "sys.path[:0] = ['/remote/tests/interop/support', '/remote/firmware', '/remote/firmware/lib']"
     code = f"import sys; {paths}; import coap_device_cases as c; c.{call}"
-    return [sys.executable, "-m", "mpremote", "connect", board.pty, "mount", str(stage), "exec", code]
+    return [sys.executable, str(MPREMOTE), "connect", board.pty, "mount", str(stage), "exec", code]
 
 
 def test_the_client(stage: Path, tmp_path: Path, serve: Serve) -> None:

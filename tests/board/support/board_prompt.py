@@ -14,7 +14,7 @@ class Prompt:
     """The board's raw REPL, entered without a soft reset, so that reset_cause() stays what it was."""
 
     def __init__(self, pty: str):
-        self._transport = SerialTransport(pty, timeout=0.5)
+        self._transport = SerialTransport(pty, timeout=limit(0.5))
         self.enter()
 
     def enter(self) -> None:

