@@ -84,8 +84,8 @@ def test_a_terminal_is_written_to() -> None:
 def test_the_standard_output_is_what_the_shell_made_of_it(tmp_path: Path, where: str) -> None:
     code = "from tidegate.files import write_atomic as write; print('a', flush=True); write('/dev/stdout', b'b\\n')"
     code += "; print('c')"
-    command = f'{sys.executable} -c "{code}" {where}'
-    subprocess.run(command, shell=True, cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    command = ["sh", "-c", f'{sys.executable} -c "{code}" {where}']
+    subprocess.run(command, cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert (tmp_path / "out").read_bytes() == b"a\nb\nc\n"
     assert names(tmp_path) == ["out"]
 
