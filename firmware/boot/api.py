@@ -8,12 +8,15 @@ test_boot_api.py pins it), and new agents use nothing newer without a way around
     Boot      board, watchdog, slot, running, trial, reset_cause, SlotError, outcome,
               clear_outcome(), sequence_floor, other_slot_size, image(), file_system(),
               read_running(offset, buf), other_digest(size), slot_writer(size), is_bad(digest),
-              arm_trial(size, digest, sequence, manifest), confirm(), raise_floor(sequence),
-              fail_attempt(reason), release_attempt(), reset()
+              arm_trial(size, digest, sequence, manifest, patient), confirm(),
+              raise_floor(sequence), fail_attempt(reason), release_attempt(), reset(),
+              AWAY, forgive()
     running   size, digest, sequence
     outcome   confirmed, reason, sequence, digest
     watchdog  start(), feed()
     writer    write(data), finish(digest)
+
+AWAY came together with arm_trial's `patient` and forgive(): a loader that has it has them all.
 
 The boot record and the slots are opened at each use: the modules behind them are imported on
 demand and unloaded in between (gate.ondemand).
@@ -64,6 +67,8 @@ class Outcome:
 
 class Boot:
     """One boot of one slot. Made by the loader; `app.start` receives it."""
+
+    AWAY = const(10)  # a reason for fail_attempt: the world was away, not the image bad
 
     def __init__(self, board, kind, record, index, image, watchdog):
         """kind: of the slots, boot.ROM or FILES; record: the record.Record; image: the verified
@@ -172,11 +177,22 @@ class Boot:
         """Whether an image with this digest failed its trial on this board."""
         return digest in self._open()[1].bad
 
-    def arm_trial(self, size, digest, sequence, manifest=None):
+    def forgive(self):
+        """Forgets which images failed their trial on this board; returns how many there were."""
+        store, record = self._open()
+        count = len(record.bad)
+        if count:
+            record.bad = []
+            store.save(record)
+        return count
+
+    def arm_trial(self, size, digest, sequence, manifest=None, patient=False):
         """Switches in one atomic write: from the next reset on the other slot is on trial.
 
         size: bytes of the image; digest: its SHA-256; manifest: its signed envelope (bytes), which
-        the loader stores. Raises SlotError for an image that is too old or failed before.
+        the loader stores; patient: the agent tries it again later, with growing pauses, if its
+        trial ends for a reason outside of it, so it is not banned for that. Raises SlotError for
+        an image that is too old or failed before.
         """
         from boot import manifests
         from boot.record import INSTALLED, Slot
@@ -189,7 +205,7 @@ class Boot:
             )
         other = 1 - self._index
         manifests.store(self.board, other, manifest)
-        record.slots[other] = Slot(INSTALLED, size, sequence, bytes(digest))
+        record.slots[other] = Slot(INSTALLED, size, sequence, bytes(digest), int(patient))
         record.trial = other
         record.attempts = record.starts = record.reason = 0
         record.outcome = 0

@@ -34,6 +34,9 @@ DAMAGED = const(6)
 POWER = const(7)
 SIGNATURE = const(8)
 MEMORY = const(9)
+AWAY = const(
+    10
+)  # only of an attempt: as the reason of an end it is TIMEOUT, a word old agents know
 REASONS = (
     "none",
     "watchdog",
@@ -51,7 +54,7 @@ _MAGIC = b"TGBR"
 _VERSION = const(1)
 _BAD = const(4)  # failed digests remembered, the oldest forgotten first
 _HEAD = "<4sBBBBBBBBII"
-_SLOT = "<IIB3x32s"
+_SLOT = "<IIBB2x32s"
 _LAST = "<I32s"
 _NO_DIGEST = bytes(32)
 _SIZE = const(20 + SLOTS * 44 + 36 + _BAD * 32 + 4)
@@ -63,14 +66,16 @@ class RecordError(OSError):
 
 class Slot:
     """What one slot holds. state: one of STATES' numbers; size: bytes; digest: SHA-256 of those
-    bytes; sequence: the release's number.
+    bytes; sequence: the release's number; patient: whether the agent that installed it tries it
+    again later when its trial ended for a reason outside of it. Older loaders write 0 there.
     """
 
-    def __init__(self, state=EMPTY, size=0, sequence=0, digest=_NO_DIGEST):
+    def __init__(self, state=EMPTY, size=0, sequence=0, digest=_NO_DIGEST, patient=0):
         self.state = state
         self.size = size
         self.sequence = sequence
         self.digest = digest
+        self.patient = patient
 
 
 class Record:
@@ -96,16 +101,22 @@ class Record:
             self.bad = (self.bad + [bytes(digest)])[-_BAD:]
 
     def end_trial(self, outcome, reason=0):
-        """Ends the trial. outcome: CONFIRMED, or ROLLED_BACK with a reason of REASONS."""
+        """Ends the trial. outcome: CONFIRMED, or ROLLED_BACK with a reason of REASONS, or AWAY.
+
+        The image is banned, unless what it failed at lies outside of it (no broker, a slot that
+        lost bits, a manifest that is not trusted now) and who installed it is patient.
+        """
         slot = self.slots[self.trial]
-        self.outcome, self.outcome_reason = outcome, reason
+        outside = reason in (AWAY, DAMAGED, SIGNATURE) and slot.patient
+        self.outcome, self.outcome_reason = outcome, TIMEOUT if reason == AWAY else reason
         self.last_sequence, self.last_digest = slot.sequence, slot.digest
         if outcome == CONFIRMED:
             self.running = self.trial
             self.floor = max(self.floor, slot.sequence)
             slot.state = GOOD
         else:
-            self.mark_bad(slot.digest)
+            if not outside:
+                self.mark_bad(slot.digest)
             slot.state = EMPTY
         self.trial, self.attempts, self.starts, self.reason = NONE, 0, 0, 0
 
@@ -128,12 +139,16 @@ def _pack(record):
         )
     ]
     for slot in record.slots:
-        parts.append(struct.pack(_SLOT, slot.size, slot.sequence, slot.state, slot.digest))
+        parts.append(_pack_slot(slot))
     parts.append(struct.pack(_LAST, record.last_sequence, record.last_digest))
     for index in range(_BAD):
         parts.append(record.bad[index] if index < len(record.bad) else _NO_DIGEST)
     data = b"".join(parts)
     return data + struct.pack("<I", crc32(data))
+
+
+def _pack_slot(slot):
+    return struct.pack(_SLOT, slot.size, slot.sequence, slot.state, slot.patient, slot.digest)
 
 
 def _unpack(data):
@@ -158,7 +173,9 @@ def _unpack(data):
         return None
     at = struct.calcsize(_HEAD)
     for slot in record.slots:
-        slot.size, slot.sequence, slot.state, slot.digest = struct.unpack_from(_SLOT, data, at)
+        slot.size, slot.sequence, slot.state, slot.patient, slot.digest = struct.unpack_from(
+            _SLOT, data, at
+        )
         at += struct.calcsize(_SLOT)
     record.last_sequence, record.last_digest = struct.unpack_from(_LAST, data, at)
     at += struct.calcsize(_LAST)

@@ -85,10 +85,12 @@ class _Selection:
         state = self._record
         if state.starts:
             reason = state.reason or _reason_of(self._board.reset_cause())
-            if reason == record.POWER:
-                # A power cut says nothing about the image; only STARTS bounds it.
+            if reason in (record.POWER, record.AWAY):
+                # That says nothing about the image: only STARTS bounds power cuts, and ATTEMPTS
+                # the starts without a broker.
                 state.attempts = max(0, state.attempts - 1)
-            if state.attempts >= ATTEMPTS or state.starts >= STARTS:
+            away = reason == record.AWAY and state.starts - state.attempts >= ATTEMPTS
+            if away or state.attempts >= ATTEMPTS or state.starts >= STARTS:
                 return self._roll_back(reason)
         try:
             image = self._image(state.trial)
@@ -107,7 +109,11 @@ class _Selection:
         state = self._record
         state.end_trial(record.ROLLED_BACK, reason)
         self._saved()
-        say("sequence %d rolled back: %s", state.last_sequence, record.REASONS[reason])
+        say(
+            "sequence %d rolled back: %s",
+            state.last_sequence,
+            record.REASONS[state.outcome_reason],
+        )
 
     def _saved(self):
         """Stores the record; whether it could. Flash that wears out must not keep a whole image
