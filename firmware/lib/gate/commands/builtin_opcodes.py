@@ -61,6 +61,7 @@ TABLE = {
     "tasks": Opcode("device.tasks", READ, 10, False, {}),
     "time": Opcode("device.time_", READ, 10, False, {}),
     "update.now": Opcode("updates.now", OPERATE, 10, False, {}),
+    "update.retry": Opcode("updates.again", OPERATE, 20, False, {}),
     "update.rollback": Opcode("updates.rollback", OPERATE, 20, False, {}),
     "update.status": Opcode("updates.status", READ, 10, False, {}),
 }

@@ -203,7 +203,8 @@ class CoapLink:
                         "/" + path, session.query(path), None, _MAX_DOWN, _ANSWER_S
                     )
                 answer = await watch.next()
-                if answer.payload:
+                # Empty: there is nothing, or no more. Takers of offers are told.
+                if answer.payload or name[:5] == "offer":
                     self._handlers[name](answer.payload)
                 continue
             except CoapError as error:

@@ -143,8 +143,11 @@ class Link:
         self._joined.set()
 
     def _message(self, topic, payload, retained):
-        if not len(payload):  # a retained message that was withdrawn
+        name = topic[len(self._down) :]
+        if (
+            not len(payload) and name[:5] != "offer"
+        ):  # what was withdrawn; an offer's taker is told
             return
-        handler = self._handlers.get(topic[len(self._down) :])
+        handler = self._handlers.get(name)
         if handler and topic.startswith(self._down):
             handler(bytes(payload))

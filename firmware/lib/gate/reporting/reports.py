@@ -31,6 +31,7 @@ _SEQUENCE = const(-259)
 _DETAIL = const(-260)
 _PROGRESS = const(-261)
 _COMPONENT = const(-262)
+_AGAIN = const(-263)
 # in its result, where that is not true
 _CODE = const(5)
 _REASON = const(7)
@@ -71,9 +72,11 @@ class Reporter:
         detail=None,
         progress=None,
         component=None,
+        again=0,
     ):
         """manifest_digest: SHA-256 or None if it is not known; progress: (done, total) bytes;
-        component: the name of a data component, if the report is about one and not the image.
+        component: the name of a data component, if the report is about one and not the image;
+        again: after so many seconds the device tries again by itself.
         """
         state, result = _LWM2M_STATE[phase], _LWM2M_RESULT[phase]
         if failure:
@@ -96,7 +99,13 @@ class Reporter:
             message[_PROGRESS] = list(progress)
         if component:
             message[_COMPONENT] = component
+        if again:
+            message[_AGAIN] = again
         # Progress is worthless later; everything else is stored until it has arrived.
         self._outbox.add("report", cbor.dumps(message), keep=progress is None)
         if not state:
-            self._on_end()
+            self.ended()
+
+    def ended(self):
+        """The device says again what it is; the server answers with its newest offer."""
+        self._on_end()

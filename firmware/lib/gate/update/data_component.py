@@ -12,7 +12,7 @@ import os
 from gate import console
 from gate.clock import const
 from gate.reporting import alarms, reports
-from gate.update import CURRENT, FLOOR, TRIAL, failures
+from gate.update import CURRENT, FLOOR, TRIAL, failures, retry
 from gate.update.failures import Failure
 from gate.update.offer_run import OfferRun
 from gate.update.suit_processor import Processor
@@ -20,6 +20,8 @@ from gate.update.suit_processor import Processor
 _DATA = b"data"  # first part of a component's id, its name is the second
 _ATTEMPTS = const(3)  # times new content may be shown to the application without an answer
 _BLOCK = const(512)  # bytes hashed at a time
+_OFFER = ".offer"  # as in gate.update.data_offers
+_RETRY = ".retry"
 
 
 class _Target:
@@ -92,8 +94,25 @@ class Component:
         current = record.get(CURRENT)
         keep = self.file(current[1]) if current else None
         for found in self.state.names():
-            if found.startswith(self.name + ".") and found != keep:
+            if found.startswith(self.name + ".") and found != keep and found != self.name + _RETRY:
                 self.state.remove(found)
+
+    def forget(self):
+        """Forgets what failed: content that was refused may come again, and pauses begin anew."""
+        self.state.remove(self.name + _RETRY)
+        record = self.record()
+        current = record.get(CURRENT)
+        if current and record.get(FLOOR, 0) > current[0]:
+            record[FLOOR] = current[0]
+            self.state.store(self.name, record)
+
+    def keep(self, data):
+        """Stores an offer that is to be tried again; if it cannot, the broker brings it again."""
+        try:
+            if self.state.read(self.name + _OFFER) != data:
+                self.state.write(self.name + _OFFER, data)
+        except OSError:
+            pass
 
     def show(self, entry):
         """Offers the content to the application. Returns None, or why it refuses it."""
@@ -114,6 +133,7 @@ class DataUpdate(OfferRun):
         """component: the Component to update. The rest: OfferRun."""
         super().__init__(device, component.state, reporter, alarms, wait, beat)
         self.component = component.name
+        self.record = component.name + _RETRY
         self._component = component
         self._shown = False
 
@@ -142,11 +162,17 @@ class DataUpdate(OfferRun):
             )
         return [manifest.sequence, fetch.digest, fetch.size], steps, processor
 
+    def may_begin(self, plan):
+        self.know(plan[0][1])
+        return True
+
     async def apply(self, plan, data):
         """Fetches the content and shows it to the application."""
         entry, steps, processor = plan
         here = self._component
-        self.report(reports.OFFERED, detail="data %s" % here.name)
+        self._data = data
+        if not retry.is_repeated(self.known):
+            self.report(reports.OFFERED, detail="data %s" % here.name)
         if not here.holds(entry[1], entry[2]):
             path = await self.fetch(entry[1], entry[2], lambda done: self._beat())
             os.rename(path, here.state.path(here.file(entry[1])))
@@ -159,6 +185,8 @@ class DataUpdate(OfferRun):
     def fail(self, failure):
         if self._shown:  # the switch itself failed: the old content is current
             self._component.show(self._component.record().get(CURRENT))
+        if self.set_aside(failure):
+            self._component.keep(self._data)
         super().fail(failure)
 
     def _switch(self, entry):
@@ -178,6 +206,7 @@ class DataUpdate(OfferRun):
             record[CURRENT] = entry
         here.state.store(here.name, record)  # the switch
         here.clean(record)
+        here.state.remove(self.record)
         if problem is None:
             console.info("data %s is now sequence %d", here.name, entry[0])
             self.report(reports.CONFIRMED)

@@ -8,12 +8,13 @@ import gc
 import hashlib
 
 from gate import console, ondemand
-from gate.clock import const
+from gate.clock import Uptime, const
 from gate.reporting import alarms
 from gate.update import CURRENT, Superseded
 
 _MEMORY_ATTEMPTS = const(3)
 _MEMORY_PAUSE_S = const(5)
+_OFFER = ".offer"  # ending of the file of an offer that waits; the folder's other files: Component
 
 
 class Data:
@@ -33,6 +34,8 @@ class Data:
         self._inbox = {}
         self._arrived = asyncio.Event()
         self._answered = {}  # name -> hash of the last envelope that came to an end
+        self._waiting = {}  # name -> [when its offer is tried again, what retry knows]
+        self._clock = Uptime()
 
     def _component(self, name):
         """The gate.update.data_component.Component. Only inside `with ondemand.modules`."""
@@ -62,7 +65,7 @@ class Data:
 
     def _handler(self, name):
         def offered(data):
-            self._inbox[name] = data
+            self._inbox[name] = data  # b"": it was withdrawn
             self._arrived.set()
 
         return offered
@@ -71,9 +74,23 @@ class Data:
         """The trust store has changed: a refused offer may come again."""
         self._answered = {}
 
+    def forget(self):
+        """Forgets what failed, as the operator wants it tried again."""
+        self._answered = {}
+        with ondemand.modules:
+            for name in self._takers:
+                self._component(name).forget()
+        for name in list(self._waiting):
+            self._waiting[name] = [0, None]
+        self._arrived.set()
+
     async def run(self, beat):
         """The task: carries out one offer after the other."""
         while True:
+            if not self._inbox and self._waiting:
+                await beat.sleep(1)
+                self._look_at_pauses()
+                continue
             if not self._inbox:
                 self._arrived.clear()
                 await beat.wait(self._arrived)
@@ -81,30 +98,48 @@ class Data:
             name, data = self._inbox.popitem()
             seen = hashlib.sha256(data).digest()
             if self._answered.get(name) == seen:
+                continue  # also while it waits: it comes again at each connection
+            known = self._waiting.pop(name, (0, None))[1]
+            if not data:
+                self._answered.pop(name, None)
+                self._state.remove(name + _OFFER)
                 continue
             while self._device.heavy:
                 await beat.sleep(1)
             self._device.updating += 1
             try:
-                await self._carry_out(name, data, beat)
+                await self._carry_out(name, data, known, beat)
                 self._answered[name] = seen
             except Superseded:
                 console.info("a newer offer for data %s arrived", name)
             finally:
                 self._device.updating -= 1
 
-    async def _carry_out(self, name, data, beat):
+    def _look_at_pauses(self):
+        """Takes the offers whose pause is over."""
+        now = self._clock.seconds()
+        for name in list(self._waiting):
+            if now < self._waiting[name][0]:
+                continue
+            self._answered.pop(name, None)
+            data = self._state.read(name + _OFFER)
+            if data:
+                self._inbox[name] = data
+            else:
+                del self._waiting[name]
+
+    async def _carry_out(self, name, data, known, beat):
         for attempt in range(_MEMORY_ATTEMPTS):
             gc.collect()
             try:
                 with ondemand.modules:
-                    await self._run(name, data, beat, attempt + 1 == _MEMORY_ATTEMPTS)
+                    await self._run(name, data, known, beat, attempt + 1 == _MEMORY_ATTEMPTS)
                 return
             except MemoryError:  # often a matter of what else goes on in this moment
                 console.info("data %s: out of memory; again in %d s", name, _MEMORY_PAUSE_S)
             await beat.sleep(_MEMORY_PAUSE_S)
 
-    async def _run(self, name, data, beat, last):
+    async def _run(self, name, data, known, beat, last):
         from gate.update.data_component import DataUpdate
 
         async def wait(seconds, beat):
@@ -116,4 +151,9 @@ class Data:
         update = DataUpdate(
             self._component(name), self._device, self._reporter, self._alarms, wait, beat
         )
+        update.known = known
         await update.run(data, last)
+        if update.again_s:
+            self._waiting[name] = [self._clock.seconds() + update.again_s, update.known]
+        else:
+            self._state.remove(name + _OFFER)

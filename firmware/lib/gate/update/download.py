@@ -11,7 +11,7 @@ from gate.update import failures
 from gate.update.failures import Failure
 
 _BACKOFF_S = const(2)  # pause after a failed attempt, doubled each time
-_BACKOFF_MOST_S = const(300)
+_QUICK = const(4)  # attempts in a row that bring less than _BUFFER: then the updater waits longer
 _PREFIX = "payload-"
 _BUFFER = const(1024)  # bytes; for the network and for hashing
 _SYNC = const(4096)  # bytes after which what arrived is made durable: a reset loses no more
@@ -35,13 +35,19 @@ class Interrupted(Exception):
     """The connection failed; what arrived stays, and the same call resumes from there."""
 
 
+class Busy(Interrupted):
+    """Another payload is being fetched."""
+
+
 async def persist(staging, digest, size, progress, pause):
-    """Staging.fetch, retried for as long as the network is down. pause(seconds): sleeps, and ends
-    the waiting by raising. Raises Failure when there is no point in trying again.
+    """Staging.fetch, and again after a few seconds if the connection failed. pause(seconds):
+    sleeps, and ends the waiting by raising. Raises Failure when there is no point in trying again
+    soon.
     """
     pause_s = _BACKOFF_S
-    mismatches = 0
+    mismatches = silent = 0
     while True:
+        before = staging.size(digest)
         try:
             return await staging.fetch(digest, size, progress)
         except Failure as failure:
@@ -49,10 +55,17 @@ async def persist(staging, digest, size, progress, pause):
             # Once more from the start: an earlier attempt may have left wrong bytes.
             if failure.code != failures.PAYLOAD_DIGEST or mismatches > 1:
                 raise
+        except Busy:
+            await pause(pause_s)
         except Interrupted as error:
+            if staging.size(digest) - before >= _BUFFER:
+                silent, pause_s = 0, _BACKOFF_S
+            silent += 1
+            if silent == _QUICK:
+                raise Failure(failures.CONNECTION, "fetching the payload: %s" % error)
             console.info("fetch interrupted: %s; again in %d s", error, pause_s)
             await pause(pause_s)
-            pause_s = min(2 * pause_s, _BACKOFF_MOST_S)
+            pause_s *= 2
 
 
 def forget(state, keep=None):
@@ -81,15 +94,19 @@ class Staging:
         Interrupted, or Failure when there is no point in trying again.
         """
         if self._device.fetching:
-            raise Interrupted("another payload is being fetched")
+            raise Busy
         self._device.fetching = True
         try:
             return await self._fetch(digest, size, progress)
         finally:
             self._device.fetching = False
 
+    def size(self, digest):
+        """Bytes of the payload that are here."""
+        return self._state.size(_name(digest))
+
     async def _fetch(self, digest, size, progress):
-        name = _PREFIX + digest[:8].hex()
+        name = _name(digest)
         forget(self._state, keep=name)
         have = self._state.size(name)
         if have > size:
@@ -165,6 +182,10 @@ class Staging:
         if free < size + _RESERVE:
             console.error("%d bytes to stage, %d free", size, free)
             raise Failure(failures.NO_SPACE, "%d bytes to stage, %d free" % (size, free))
+
+
+def _name(digest):
+    return _PREFIX + digest[:8].hex()
 
 
 class _Sink:

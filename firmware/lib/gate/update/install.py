@@ -12,18 +12,20 @@ import bspatch
 from gate import console
 from gate.clock import const, ticks_diff, ticks_ms
 from gate.reporting import reports
-from gate.update import OFFER, accepted, download, failures
+from gate.update import OFFER, accepted, download, failures, retry
 from gate.update.failures import Failure
 from gate.update.offer_run import OfferRun
 from gate.update.plan import Identity, Plan
 
 _PROGRESS_MS = const(3000)  # between two progress reports
 _COPY = const(1024)  # bytes
+_ALONE = "the new image had no broker, and the old one after it has: it is tried again seldom"
 
 
 class Install(OfferRun):
     """One offer of an image. keys_changed: the trust store changed since it was verified; settled:
-    digest of an image whose end this boot has already reported, or None.
+    digest of an image whose end this boot has already reported, or None; at_once: whether the
+    broker was there right after this boot began; waited: the pause before its trial is over.
     """
 
     def __init__(self, boot, state, device, reporter, alarms, wait, leave, beat):
@@ -37,6 +39,8 @@ class Install(OfferRun):
         self._image = None  # digest of the manifest's image
         self.settled = None
         self.keys_changed = False
+        self.at_once = False
+        self.waited = False
 
     def resume(self):
         """Marks the offer as accepted before a reset."""
@@ -55,12 +59,32 @@ class Install(OfferRun):
             self.report(reports.CURRENT)
         return None
 
+    def keep(self, data):
+        if not self._resumed:
+            accepted.store(self._files, self._manifest, data)
+
     def discard(self):
         self._files.remove(OFFER)
         download.forget(self._files)
 
+    def may_begin(self, plan):
+        """Whether the image may be brought here now. After a trial that ended for a reason outside
+        of it that is later: then it sets again_s.
+        """
+        self.know(plan.digest)
+        if self.waited:
+            retry.waited(self._files, self.record, self.known)
+            return True
+        self.again_s = retry.wait(
+            self._files, self.record, self.known, self.at_once, self._device.random
+        )
+        if self.again_s and retry.is_alone(self.known):
+            failure = failures.trial_failure("timeout", _ALONE)
+            self.report(reports.ROLLED_BACK, failure=failure, again=self.again_s)
+        return not self.again_s
+
     def fail(self, failure):
-        if self._accepted or self._resumed:
+        if not self.set_aside(failure) and (self._accepted or self._resumed):
             self.discard()
         if not self._accepted and failure.code == failures.FAILED_BEFORE:
             # It stays rolled back; one report per boot is enough.
@@ -89,7 +113,9 @@ class Install(OfferRun):
         plan.finish()
         if self.keys_changed:  # the store may have dropped a key that signed this
             self.verify(data)
-        self._boot.arm_trial(plan.size, plan.digest, sequence, data)
+        # An older loader takes no patience, and bans an image whatever its trial failed at.
+        patient = (True,) if hasattr(self._boot, "AWAY") else ()
+        self._boot.arm_trial(plan.size, plan.digest, sequence, data, *patient)
         download.forget(self._files)
         console.info("sequence %d installed; restart for its trial", sequence)
         self.report(reports.INSTALLED)

@@ -7,17 +7,19 @@ import gc
 from gate import console
 from gate.reporting import alarms, reports
 from gate.trust import storage
-from gate.update import download, failures, suit_envelope
+from gate.update import download, failures, retry, suit_envelope
 from gate.update.failures import Failure
 
 
 class OfferRun:
     """One offer. A subclass has decide(manifest), which returns a plan, or None for an offer that
-    brings nothing new, and raises Failure; and the coroutine function apply(plan, data), which
+    brings nothing new, and raises Failure; may_begin(plan), which calls know() and returns False
+    if again_s has to pass first; and the coroutine function apply(plan, data), which
     fetches the payload and puts it to use, and raises Failure, OSError or MemoryError.
     """
 
     component = None  # name of the data component; None: the image
+    record = retry.FILE  # name of the file of what gate.update.retry knows
 
     def __init__(self, device, files, reporter, alarms, wait, beat):
         """device: gate.device.Device; files: SmallFiles of the folder to stage the payload in;
@@ -31,18 +33,22 @@ class OfferRun:
         self._beat = beat
         self._manifest = None  # the suit_envelope.Manifest, once it is verified
         self._accepted = False
+        self.known = None  # what gate.update.retry knows of the image, once that is known
+        self.again_s = 0  # after the run: seconds until the same offer is to be tried again
 
     async def run(self, data, last=True):
-        """Carries the offer `data` (bytes of an envelope) to its end. Returns False if it was
-        refused, or brings nothing new.
+        """Carries the offer `data` (bytes of an envelope) to its end, or to a pause (again_s).
+        Returns False if it was refused, or brings nothing new.
 
         last: whether a lack of memory is reported; else raises MemoryError, for another attempt.
         """
         try:
             plan = self._decide(data)
-            if plan:
+            if plan and self.may_begin(plan):
                 self._accepted = True
                 await self.apply(plan, data)
+            elif self.again_s:
+                self.keep(data)
             else:
                 self.discard()
         except Failure as failure:
@@ -58,9 +64,17 @@ class OfferRun:
     def discard(self):
         """Removes what was stored of an offer that ends here."""
 
+    def keep(self, data):
+        """Stores an offer that has to wait before it is accepted."""
+
     def fail(self, failure):
         """Reports that it is refused, before anything was changed, or has failed after that."""
         what = "data " + self.component if self.component else "update"
+        if self.again_s:
+            console.error("%s: %s; again in %d s", what, failure.detail, self.again_s)
+            if self._told:
+                self.report(reports.FAILED, failure=failure, again=self.again_s)
+            return
         if self._accepted:
             console.error("%s failed: %s: %s", what, failure.word, failure.detail)
             self.report(reports.FAILED, failure=failure)
@@ -86,8 +100,24 @@ class OfferRun:
         """
         gc.collect()  # the verifier's garbage, before anything lasting lies above it
         staging = download.Staging(self._files, self._device)
-        self.report(reports.FETCHING)
+        if not retry.is_repeated(self.known):
+            self.report(reports.FETCHING)
         return await download.persist(staging, digest, size, progress, self._pause)
+
+    def know(self, digest):
+        """Finds out what is known of the image or content with this digest."""
+        if not self.known or self.known[retry.DIGEST] != digest:
+            self.known = retry.load(self._files, self.record, digest)
+
+    def set_aside(self, failure):
+        """Sets again_s if the failure may pass, and whether it is worth a report. Returns again_s,
+        0 for one that no time mends, or before it is clear what was offered.
+        """
+        if self.known:
+            self.again_s, self._told = retry.failed(
+                self._files, self.record, self.known, failure.code, self._device.random
+            )
+        return self.again_s
 
     async def _pause(self, seconds):
         await self._wait(seconds, self._beat)

@@ -1,5 +1,6 @@
 """Offers of releases: taken from the network one at a time, each carried to its end by
-gate.update.install.
+gate.update.install. One that fails for a reason that may pass is tried again for as long as it
+stands (gate.update.retry).
 """
 
 import asyncio
@@ -7,18 +8,28 @@ import gc
 import hashlib
 
 from gate import console, ondemand
+from gate.clock import Uptime, const, ticks_diff, ticks_ms
 from gate.update import OFFER, Superseded
+
+_AT_ONCE_MS = const(120_000)  # an offer this soon after the start: the broker was there at once
+_RECONNECTED_S = const(60)  # after it, a connection that is new ends the pause of a failed fetch
+_SHORT_S = const(400)  # only that of a failed connection is shorter
 
 
 class Updater:
     """Takes offers of images. reporter: gate.reporting.reports.Reporter."""
 
-    def __init__(self, boot, state, device, reporter, alarms, leave):
+    sessions = 0
+
+    def __init__(self, boot, state, device, reporter, alarms, leave, link=None):
         """boot: boot.api.Boot; state: SmallFiles of the agent's state; device:
         gate.device.Device; leave(beat), or None: a coroutine function to finish what the reset
-        into a trial would interrupt.
+        into a trial would interrupt; link: has the number of connections so far, `sessions`;
+        without one there is a single connection.
         """
         self.reporter = reporter
+        self._link = link or self
+        self._session = 0  # the connection that the last offer came by
         self._boot = boot
         self._state = state
         self._device = device
@@ -31,23 +42,40 @@ class Updater:
         self._active = None  # hash of its envelope
         self._answered = None  # hash of the last envelope that came to an end
         self._refused = None  # hash of the last one that would be refused again in this boot
+        self._at_once = None  # whether the first offer came right after the start
+        self._began = ticks_ms()
+        self._known = None  # what gate.update.retry knows, between two attempts
+        self._waited = False  # the pause before the trial of the active offer is over
+        self._hurry = False
 
     def offer(self, data):
-        """Takes an envelope (bytes) from the network; it replaces one that waits. Cheap: called
-        from the MQTT reader.
+        """Takes an envelope (bytes) from the network; it replaces one that waits. b"": what was
+        offered was withdrawn. Cheap: called from the MQTT reader.
         """
+        if self._at_once is None:
+            self._at_once = ticks_diff(ticks_ms(), self._began) < _AT_ONCE_MS
+        self._session = self._link.sessions
+        self._take(data)
+
+    def _take(self, data):
         self._inbox = data
         self._arrived.set()
 
     def again(self):
         """Considers the stored offer again, even a refused one, and ends the pause of an update
-        that waits for the network. Returns whether there is one.
+        that waits. Returns whether there is one.
         """
         self._refused = self._answered = None
         data = self._state.read(OFFER)
         if data:
-            self.offer(data)
+            self._hurry = True
+            self._take(data)
         return data is not None
+
+    def forget(self):
+        """Forgets what failed before, as the operator wants it tried again."""
+        self._known = None
+        self._waited = True
 
     def trust_changed(self):
         """The trust store has changed: a refused offer may come again, and the one that runs is
@@ -62,26 +90,39 @@ class Updater:
         whose end this boot has already reported, or None.
         """
         self._settled = settled
+        if self._state.size("retry"):
+            # Whether the offer still stands is for the network to say: it may be weeks ago.
+            stored = self._state.read(OFFER)
+            self._answered = hash_of(stored) if stored else None
         while True:
             data, self._inbox = self._inbox, None
             stored = self._state.read(OFFER)
             if data is None and stored and hash_of(stored) != self._answered:
                 data = stored
-            if data is None:
+            if not data:
+                if data is not None:
+                    self._state.remove(OFFER)
                 self._arrived.clear()
                 await beat.wait(self._arrived)
                 continue
             resumed = data == stored
             stored = None
             try:
-                await self._consider(data, resumed, beat)
+                pause_s = await self._consider(data, resumed, beat)
+                data = None
+                if pause_s:
+                    await self._hold(pause_s, beat)
             except Superseded:
                 console.info("a newer offer arrived")
 
     async def _consider(self, data, resumed, beat):
-        self._active = hash_of(data)
+        """Returns the seconds after which the same offer is to be tried again, or 0."""
+        active = hash_of(data)
+        if active != self._active:
+            self._active = active
+            self._waited = False
         if self._active == self._refused:
-            return
+            return 0
         beat()
         while self._device.heavy:
             await beat.sleep(1)
@@ -89,16 +130,13 @@ class Updater:
         self._device.updating += 1
         try:
             with ondemand.modules:
-                if not await self._run(data, resumed, beat):
-                    self._refused = self._active
+                pause_s = await self._run(data, resumed, beat)
         finally:
             self._device.updating -= 1
         self._answered = self._active
+        return pause_s
 
     async def _run(self, data, resumed, beat):
-        """Returns False if the offer was refused, or is the image that runs: the same offer is not
-        considered again in this boot.
-        """
         from gate.update.install import Install
 
         install = self._install = Install(
@@ -112,10 +150,19 @@ class Updater:
             beat,
         )
         install.settled = self._settled
+        install.known = self._known
+        install.at_once = self._at_once
+        install.waited = self._waited
+        self._hurry = False
         if resumed:
             install.resume()
         try:
-            return await install.run(data)
+            accepted = await install.run(data)
+            self._known = install.known
+            if not accepted and not install.again_s:
+                # Refused, or the image that runs: not considered again in this boot.
+                self._refused = self._active
+            return install.again_s
         finally:
             self._install = None
 
@@ -130,6 +177,29 @@ class Updater:
                 self._inbox = None
                 return
             await beat.sleep(1)
+
+    async def _hold(self, seconds, beat):
+        """Sleeps, nothing of the update being in RAM, and has the stored offer considered again
+        after it; at once if a person asks for it, never if the offer was withdrawn or replaced.
+
+        The same offer comes at each connection. That ends only the pause of a failed connection;
+        and one that the present connection did not bring is tried no more: it was withdrawn.
+        """
+        clock = Uptime()
+        passed = 0
+        while not self._hurry and (passed < seconds or self._session != self._link.sessions):
+            if self._inbox is not None:
+                if hash_of(self._inbox) != self._active:
+                    raise Superseded
+                self._inbox = None
+                if seconds < _SHORT_S and passed >= _RECONNECTED_S:
+                    break
+            await beat.sleep(1)
+            passed = clock.seconds()
+        self._waited = True
+        self._answered = None
+        if not self._state.size(OFFER):
+            self.reporter.ended()  # it could not be stored: the birth asks for it
 
 
 def hash_of(data):

@@ -238,3 +238,62 @@ def test_every_cut():
             phases = app.world.phases()
             true("confirmed" in phases or "current" in phases, "%s after a cut at %d" % (phases, point))
         print("%d of %d operations cut" % (len(points), total))
+
+
+def test_a_wrong_payload_is_fetched_again_once_the_server_is_right():
+    """In the same boot, and after a reset; the reason is reported once."""
+    for how in ("missing", "changed"):
+        with application("data-2") as app:
+            right = dict(app.world.payloads)
+            for path, data in right.items():
+                if how == "missing":
+                    del app.world.payloads[path]
+                else:
+                    app.world.payloads[path] = data[:-1] + b"?"
+            report = app.say(FAILED)
+            true(40 <= report[-263] <= 80, report)
+            app.world.idle(3600)
+            equal(app.world.phases(), ["offered", "fetching", "failed"])
+            true(len(app.world.fetches) > 4, app.world.fetches)
+            for path, data in right.items():
+                app.world.payloads[path] = data
+            app.say(CONFIRMED)
+            equal(app.table["gain"], 1.0)
+            app.world.idle()
+            equal(len(app.files()), 2, "nothing is left of the waiting")
+
+
+def test_withdrawn_while_it_waits():
+    with application("data-2") as app:
+        right = dict(app.world.payloads)
+        app.world.payloads.clear()
+
+        def withdrawn(topic, message):
+            if topic == "report" and message[-258] == FAILED:
+                app.world.payloads.update(right)
+                app.world.link.deliver(b"", "offer/calibration")
+            return False
+
+        app.world._wanted = withdrawn
+        app.world.boot(3600 * 1000)
+        equal((app.table, len(app.world.fetches)), (None, 1))
+
+
+def test_content_that_was_refused_comes_again_when_a_person_wants_it():
+    with application("data-2") as app:
+        app.say(CONFIRMED)
+        app.offer("data-3")
+        take = app.world.takers["calibration"]
+        app.world.takers["calibration"] = lambda path: take(path) and "data/calibration" in path and len(app.shown) < 3
+        app.say(ROLLED_BACK)
+        app.world.takers["calibration"] = take
+        app.world.idle()
+        equal(app.table["gain"], 1.0)
+
+        from gate.files import SmallFiles
+        from gate.update.data_component import Component
+
+        folder = app.world.board.folder + "/data"
+        app.world.on_boot = lambda boot: Component("calibration", take, SmallFiles(folder), lambda: None).forget()
+        app.say(CONFIRMED)
+        equal(app.table["gain"], 1.1)

@@ -1,6 +1,6 @@
 """Opcodes about updates and slots."""
 
-from gate.update import OFFER, accepted
+from gate.update import OFFER, accepted, retry
 
 _PHASES = ("idle", "downloading", "downloaded", "updating")
 
@@ -35,6 +35,23 @@ def now(call):
     stored = call.agent.updater.again()
     call.agent.link.refresh()  # the server answers a birth with the newest offer
     return {"stored": stored, "asked": call.agent.link.announced}
+
+
+def again(call):
+    """Forgets what failed on this board and tries what is offered at once: banned images, content
+    that the application refused, and whatever waits. lifted: images that were banned, or None
+    where the loader is too old for that and has to be flashed again.
+    """
+    agent = call.agent
+    boot = agent.boot
+    lifted = boot.forgive() if hasattr(boot, "forgive") else None
+    agent.state.remove(retry.FILE)
+    agent.updater.forget()
+    if agent.data:
+        agent.data.forget()
+    answer = now(call)
+    answer["lifted"] = lifted
+    return answer
 
 
 def rollback(call):
