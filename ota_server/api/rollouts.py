@@ -67,6 +67,17 @@ def stop(product: str, version: str, body: RolloutTarget) -> dict[str, Any]:
     return _for_caller(answer)
 
 
+@blueprint.post("/rollouts/<product>/<version>/retry")
+@requires("rollout")
+def retry(product: str, version: str) -> dict[str, Any]:
+    """Offer the release once more to the devices that failed at it or wait before they try again."""
+    answer = rollouts.retry(context.store(), product, version, g.actor)
+    context.wake_worker()
+    return _for_caller(answer)
+
+
 def _for_caller(status: dict[str, Any]) -> dict[str, Any]:
     """Callers without the scope `read` get counts, but not which devices they are."""
-    return status if tokens.allowed(g.token, "read") else {name: status[name] for name in status if name != "devices"}
+    if tokens.allowed(g.token, "read"):
+        return status
+    return {name: status[name] for name in status if name not in ("devices", "retried")}

@@ -3,7 +3,9 @@
 waiting   the broker does not have it yet
 offered   the device can read it
 running   the device has it, and confirmed it
-failed    the device refused it, failed at it or rolled it back: it needs a newer release
+retrying  the device failed at it for a reason that may pass, and tries it again by itself
+failed    the device refused it, failed at it or rolled it back, and does not try it again by itself
+          (docs/reports.md says what helps)
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import Literal
 
 from ota_server.store.models import Device, DeviceData
 
-State = Literal["waiting", "offered", "running", "failed"]
+State = Literal["waiting", "offered", "running", "retrying", "failed"]
 
 
 def of_image(device: Device) -> State | None:
@@ -34,4 +36,18 @@ def _state(holder: Device | DeviceData, sequence: int, digest: str, *, running: 
         return "running"
     if (holder.failed_sequence or 0) >= sequence:
         return "failed"
+    if said_again(holder, sequence):
+        return "retrying"
     return "offered" if holder.offer_sent_id == holder.offer_id else "waiting"
+
+
+def said_again(holder: Device | DeviceData, sequence: int) -> bool:
+    """Whether the last the device said of this offer is that it failed and will be tried again."""
+    said = holder.update or {}
+    return said.get("sequence") == sequence and bool(said.get("again_s"))
+
+
+def why(holder: Device | DeviceData, state: str | None) -> str | None:
+    """What the device said, of an offer that failed or that it tries again."""
+    said = holder.update or {}
+    return said.get("detail") or said.get("phase") if state in ("failed", "retrying") else None

@@ -95,6 +95,34 @@ def stop(store: Store, product: str, version: str, where: tuple[str, str], actor
         return {**status(session, release), "stopped": True, kind: name}
 
 
+def retry(store: Store, product: str, version: str, actor: str) -> dict[str, Any]:
+    """Offer the release once more to the devices that failed at it or wait before they try again.
+
+    That is all a server can do: a device with a verdict of its own changes that for a signed command only
+    (`update.retry`), and whoever has the key sends it to the devices in "retried".
+    """
+    with store.write() as session:
+        groups.lock(session)
+        release = find(session, product, version)
+        check_offered(f"{product} {version}", any(target.withdrawn for target in release.targets))
+        rows = [row for row in status(session, release)["devices"] if row["state"] in ("failed", "retrying")]
+        for row in rows:
+            device = session.get(Device, row["id"])
+            if device is not None:
+                offers.send_again(session, device)
+        if rows:
+            audit.record(
+                session,
+                actor,
+                "rollout.retry",
+                f"{product} {version}",
+                sequence=release.sequence,
+                devices=len(rows),
+            )
+        session.flush()
+        return {**status(session, release), "retried": [row["id"] for row in rows]}
+
+
 def _join(session: Session, channel: str, release: Release) -> bool:
     """Put the release into the channel; whether it was not there."""
     if session.get(ChannelRelease, (channel, release.id)) is not None:
@@ -131,7 +159,8 @@ def listed(session: Session, product: str | None) -> list[dict[str, Any]]:
 def status(session: Session, release: Release) -> dict[str, Any]:
     """How far a release has come: where it is being rolled out, and the state of each device that it concerns.
 
-    A device's state is waiting, offered, running, failed, or none with the reason why.
+    A device's state is waiting, offered, running, retrying or failed, the last two with the reason why, or none with
+    the reason why.
     """
     known = groups.listed(session)
     pinned = [group.name for group in known if group.release_id == release.id]
@@ -149,7 +178,7 @@ def status(session: Session, release: Release) -> dict[str, Any]:
         if not mine and device.sequence != release.sequence and device.group not in reached:
             continue
         devices.append(_device(device, release, mine, boards))
-    counts = dict.fromkeys(("waiting", "offered", "running", "failed", "none"), 0)
+    counts = dict.fromkeys(("waiting", "offered", "running", "retrying", "failed", "none"), 0)
     for row in devices:
         counts[row["state"]] += 1
     return {
@@ -170,8 +199,8 @@ def _device(device: Device, release: Release, mine: bool, boards: set[str]) -> d
         state = "running"
     elif state == "none":
         why = _why_none(device, release, boards)
-    elif state == "failed":
-        why = (device.update or {}).get("detail") or (device.update or {}).get("phase")
+    else:
+        why = offer_state.why(device, state)
     return {
         "id": device.id,
         "name": device.name,
@@ -182,6 +211,7 @@ def _device(device: Device, release: Release, mine: bool, boards: set[str]) -> d
         "sequence": device.sequence,
         "state": state,
         "phase": (device.update or {}).get("phase") if mine else None,
+        "again_s": (device.update or {}).get("again_s") if state == "retrying" else None,
         "why": why,
     }
 

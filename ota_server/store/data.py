@@ -58,12 +58,14 @@ def on_birth(session: Session, device: Device, held: dict[str, Any]) -> None:
             row.offer_sent_id = None
 
 
-def reported(session: Session, device_id: str, name: str, status: dict[str, Any], failed: bool) -> None:
-    """Note the last report about a component."""
+def reported(session: Session, device_id: str, name: str, status: dict[str, Any], failed: bool, tries: bool) -> None:
+    """Note the last report about a component. `failed`: for good; `tries`: it is at it, or will be again by itself."""
     row = _row(session, device_id, name)
     row.update = status
     if failed:
         row.failed_sequence = max(status["sequence"], row.failed_sequence or 0)
+    elif tries and row.failed_sequence == status["sequence"]:
+        row.failed_sequence = None
 
 
 def _row(session: Session, device_id: str, name: str) -> DeviceData:

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.orm import Session
 
 from ota_server.store import groups
-from ota_server.store.models import ChannelRelease, Device, Group, Release, Target
+from ota_server.store.models import ChannelRelease, Device, DeviceData, Group, Release, Target
 
 
 def head(session: Session, channel: str, product: str) -> Release | None:
@@ -65,6 +65,13 @@ def derive_for(session: Session, device: Device) -> None:
     target = None if group is None else target_for(session, group, device.product, device.board)
     _offer(session, Device.id == device.id, target)
     session.refresh(device, ["offer_id", "offer_sent_id", "offer"])
+
+
+def send_again(session: Session, device: Device) -> None:
+    """Have the worker give the broker once more what the device is offered, its data components too."""
+    device.offer_sent_id = None
+    components = update(DeviceData).where(DeviceData.device_id == device.id, DeviceData.offer_id.is_not(None))
+    session.execute(components.values(offer_sent_id=None))
 
 
 def _offer(session: Session, alike: ColumnElement[bool], target: Target | None) -> int:

@@ -38,6 +38,7 @@ _TOPIC = re.compile(rf"tg/({DEVICE_ID.pattern})/up/([a-z]{{1,16}})(?:/({STREAM.p
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _FAILED = ("rolled-back", "refused", "failed")
+_UNDER_WAY = ("offered", "fetching", "applying", "installed", "trial")
 
 
 class Message(NamedTuple):
@@ -187,14 +188,19 @@ def _report(session: Session, device: Device, message: Message, _stream: str) ->
         "verdict": body["verdict"],
         "detail": body.get("detail"),
         "progress": body.get("progress"),
+        "again_s": body.get("again"),
         "at": now_ms(),
     }
+    failed = phase in _FAILED and "again" not in body
+    tries = phase in _UNDER_WAY or (phase in _FAILED and not failed)
     if "component" in body:
-        data.reported(session, device.id, body["component"], status, phase in _FAILED)
+        data.reported(session, device.id, body["component"], status, failed, tries)
         return
     device.update = status
-    if phase in _FAILED:
+    if failed:
         device.failed_sequence = max(sequence, device.failed_sequence or 0)
+    elif tries and device.failed_sequence == sequence:
+        device.failed_sequence = None  # it has begun again, so the verdict of before is out of date
     elif phase == "confirmed":
         device.trial = False
 
@@ -226,6 +232,8 @@ def _result(session: Session, device: Device, message: Message, _stream: str) ->
             _unknown(session)
         elif outcome == "done":
             settings.note_answer(session, device, row.opcode, answer.get("answer"))
+            if row.opcode == "update.retry":  # it forgot what it refused, and now needs to hear it
+                offers.send_again(session, device)
 
 
 def _unknown(session: Session) -> None:

@@ -95,6 +95,22 @@ def messages() -> list[dict[str, Any]]:
     good("report", "fetching, all told", {**said, **more}, {**named, **facts})
     good("report", "of a data component", {**said, -262: "calibration"}, {**named, "component": "calibration"})
     bad("report", "of a component with a bad name", {**said, -262: "Calibration"})
+    bad("report", "tried again after no time", {**said, -263: 0})
+    bad("report", "tried again after too long", {**said, -263: 1 << 32})
+    bad("report", "tried again after true", {**said, -263: True})
+    later = {**said, 4: {5: 10, 7: 11}, -257: [0, 7], -258: 9, -263: 75}
+    good(
+        "report",
+        "failed, and tried again",
+        later,
+        {
+            **named,
+            "verdict": {"ok": False, "code": 10, "reason": "operation-failed"},
+            "lwm2m": {"state": "idle", "result": "invalid-uri", "numbers": [0, 7]},
+            "phase": "failed",
+            "again": 75,
+        },
+    )
     failed = {**said, 4: {5: 5, 7: 10}, -257: [0, 6], -258: 8}
     good(
         "report",

@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
-from tidegate.cli._common import confirm, connect, emit, json_option, rows, say, server_options, yes_option
+from tidegate.cli._common import FILE, confirm, connect, emit, json_option, rows, say, server_options, yes_option
+from tidegate.cli._identities import identities, identity_options
 from tidegate.cli._plan_table import show_plan
+from tidegate.commands.send import Request, Sender
 from tidegate.names import DEFAULT_PRODUCT
 
 _COLUMNS = {
@@ -86,7 +88,10 @@ Examples:
 @server_options
 @json_option
 def status(version: str | None, product: str, server: str, token_file: Path | None, as_json: bool) -> None:
-    """Show what is rolled out to whom; with VERSION, the state of each device: waiting, offered, running or failed."""
+    """Show what is rolled out to whom; with VERSION, the state of each device.
+
+    It is waiting, offered, running, retrying (failed for a reason that may pass, and tries again by itself) or failed.
+    """
     with connect(server, token_file) as api:
         answer: Any = api.rollout(product, version) if version else api.rollouts(product)
 
@@ -96,7 +101,8 @@ def status(version: str | None, product: str, server: str, token_file: Path | No
             for one in value
         ]
         columns = {"version": "VERSION", "sequence": "SEQUENCE", "channels": "CHANNELS", "groups": "PINNED GROUPS"}
-        columns |= {"waiting": "WAITING", "offered": "OFFERED", "running": "RUNNING", "failed": "FAILED"}
+        columns |= {"waiting": "WAITING", "offered": "OFFERED", "running": "RUNNING"}
+        columns |= {"retrying": "RETRYING", "failed": "FAILED"}
         rows(lines, columns, f"No release of {product} is rolled out to any device.")
 
     def show_one(value: dict[str, Any]) -> None:
@@ -146,6 +152,83 @@ def stop(
         _show_counts(value)
 
     emit(answer, as_json, show)
+
+
+@rollout.command(
+    epilog="""\b
+Examples:
+  tidegate rollout retry 1.1.0 --key keys/command.jwk --yes
+  tidegate rollout retry 1.1.0 --json"""
+)
+@click.argument("version")
+@_PRODUCT
+@click.option(
+    "--key",
+    "key_files",
+    type=FILE,
+    multiple=True,
+    help="Private command key, to sign `update retry` with; repeat it if the trust store requires several.",
+)
+@click.option(
+    "--wait", type=click.FloatRange(0, 3600), default=60, show_default=True, help="Seconds to wait for each device."
+)
+@yes_option
+@identity_options
+@server_options
+@json_option
+def retry(
+    version: str,
+    product: str,
+    key_files: tuple[Path, ...],
+    wait: float,
+    yes: bool,
+    server: str,
+    token_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Have the devices that failed at VERSION try it again now.
+
+    Without a key the server only offers it once more; devices that are `retrying` go on by themselves. With the command
+    key each of them is sent the signed command `update retry`, which lifts the ban of an image that failed its trial
+    there and ends all pauses. Needs a token with the scopes read and rollout, and command for the key's use.
+
+    Exit code 1 if a device refused the command or did not answer in time.
+    """
+    with connect(server, token_file) as api:
+        sender = Sender(api, key_files, "command", identities(api, as_json)) if key_files else None
+        answer = api.retry_rollout(product, version)
+        names = answer.get("retried", [])
+        if sender and names:
+            confirm(f"Sign `update retry` for {' '.join(names)}?", yes, as_json)
+        requests = [(name, Request("update.retry", {})) for name in names]
+        ended = list(sender.send_and_follow(requests, wait)) if sender else []
+    results = [_retried(one) for one in ended]
+
+    def show(value: dict[str, Any]) -> None:
+        if not names:
+            say(f"No device has failed at {product} {version}.")
+        elif sender is None:
+            say(f"{product} {version} is offered once more to {len(names)}: {' '.join(names)}")
+            say("Devices that banned it take it only after the signed command: add --key FILE.")
+        for one in results:
+            say(f"{one['device']}: {one['text']}")
+        _show_counts(value)
+
+    emit({**answer, "results": results}, as_json, show)
+    if not all(one["done"] for one in results):
+        raise SystemExit(1)
+
+
+def _retried(command: dict[str, Any]) -> dict[str, Any]:
+    """How `update retry` went on one device."""
+    lifted = ((command.get("result") or {}).get("answer") or {}).get("lifted")
+    if command.get("outcome") == "done":
+        text = f"tries again; {lifted} banned images were allowed again" if lifted else "tries again"
+        if lifted is None:
+            text += "; what its loader has banned stays banned: it is older, flash it again"
+    else:
+        text = command.get("error") or command.get("why") or "did not answer in time; it waits for the command"
+    return {"device": command["device"], "done": command.get("outcome") == "done", "lifted": lifted, "text": text}
 
 
 def _where(group_name: str | None, channel: str | None) -> dict[str, str]:

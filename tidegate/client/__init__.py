@@ -86,6 +86,10 @@ class Server:
         path = f"/api/v1/rollouts/{_segment(product)}/{_segment(version)}/{act}"
         return self._call("POST", path, "RolloutPlan" if act == "plan" else "ChangedRollout", body=dict(where))
 
+    def retry_rollout(self, product: str, version: str) -> dict[str, Any]:
+        """Offer the release again where it failed; the rollout's status, and the devices in "retried"."""
+        return self._call("POST", f"/api/v1/rollouts/{_segment(product)}/{_segment(version)}/retry", "ChangedRollout")
+
     def publish_data(self, release: Mapping[str, Any]) -> dict[str, Any]:
         """Publish a data release whose file is stored."""
         return self._call("POST", "/api/v1/data", "PublishedData", body=release)

@@ -272,6 +272,7 @@ class Counts(TypedDict):
     waiting: Count
     offered: Count
     running: Count
+    retrying: NotRequired[Count]  # older servers do not count it
     failed: Count
     none: Count
 
@@ -331,6 +332,7 @@ class Rollout(ListedRollout):
 class ChangedRollout(ListedRollout):
     started: NotRequired[bool]
     stopped: NotRequired[bool]
+    retried: NotRequired[list[Id]]
 
 
 @with_config(_REST)

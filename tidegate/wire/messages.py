@@ -94,6 +94,12 @@ def _uint(value: Any, what: str) -> int:
     return value
 
 
+def _seconds(value: Any, what: str) -> int:
+    if not 1 <= _uint(value, what) <= 0xFFFFFFFF:
+        raise _bad(what, "must be seconds from 1 to 4294967295")
+    return int(value)
+
+
 def _bool(value: Any, what: str) -> bool:
     if not isinstance(value, bool):
         raise _bad(what, "must be true or false")
@@ -249,6 +255,7 @@ _REPORT: dict[int, Field] = {
     -260: ("detail", _text),
     -261: ("progress", _progress),
     -262: ("component", _name),
+    -263: ("again", _seconds),
 }
 _RESULT: dict[int, Field] = {
     1: ("cti", _hex(8)),

@@ -18,6 +18,7 @@ NOT_READ = frozenset(
         "log.level",
         "reboot",
         "update.now",
+        "update.retry",
         "update.rollback",
     }
 )

@@ -17,6 +17,8 @@ export function summary(status) {
   const failed = status.devices.filter((d) => d.offer?.state === "failed").length;
   const parts = [`${online} of ${devices} online`];
   if (busy) parts.push(`${busy} updating`);
+  const retrying = status.devices.filter((d) => d.offer?.state === "retrying").length;
+  if (retrying) parts.push(`${retrying} trying again`);
   if (failed) parts.push(`${failed} not updated`);
   return parts.join(" · ");
 }
@@ -94,9 +96,10 @@ function update(d) {
     const text = {
       waiting: `${o.version} #${o.sequence} is about to be offered`,
       offered: `${o.version} #${o.sequence} is offered`,
-      failed: `${o.version} #${o.sequence} did not work here; the device keeps what it runs until a newer release`,
+      retrying: `${o.version} #${o.sequence} did not work yet; the device tries it again by itself`,
+      failed: `${o.version} #${o.sequence} did not work here; the device keeps what it runs until a newer release or a retry`,
     }[o.state];
-    lines.push(el("p", { class: o.state === "failed" ? "why" : "quiet" }, text));
+    lines.push(el("p", { class: ["failed", "retrying"].includes(o.state) ? "why" : "quiet" }, text));
   }
   for (const [name, part] of Object.entries(d.data ?? {})) {
     const held = part.sequence === null ? "none" : `#${part.sequence}`;

@@ -42,6 +42,7 @@ ROUTES = [
     ("POST", "/api/v1/rollouts/x/1/plan", "rollout"),
     ("POST", "/api/v1/rollouts/x/1/start", "rollout"),
     ("POST", "/api/v1/rollouts/x/1/stop", "rollout"),
+    ("POST", "/api/v1/rollouts/x/1/retry", "rollout"),
     ("POST", "/api/v1/trust", "publish"),
     ("POST", "/api/v1/data", "publish"),
     ("PUT", "/api/v1/payloads/" + "0" * 64, "publish"),

@@ -84,6 +84,8 @@ class Device:
             body[-261] = other["progress"]
         if "component" in other:
             body[-262] = other["component"]
+        if "again" in other:
+            body[-263] = other["again"]
         self.say("report", body)
 
     def wait_heard(self, topic: str, timeout_s: float = WAIT_S, count: int = 1) -> list[bytes]:
