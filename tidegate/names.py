@@ -78,7 +78,7 @@ HOST = Name(
     "host",
     r"(?:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*|[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?)",
     128,
-    "a name of letters, digits, -, _ and ., or an IPv4 or IPv6 address",
+    "at most 128 characters: a name of letters, digits, -, _ and ., or an IPv4 or IPv6 address",
 )
 DIGEST = Name("SHA-256 in hex", r"[0-9a-f]{64}", 64, "64 of 0-9 and a-f")
 

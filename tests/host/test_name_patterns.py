@@ -22,6 +22,7 @@ SAMPLES = {
     names.DEVICE_ID: (("gate-7", "-", "00ff"), ("", "Gate", "a_b", "a.b", "gate\n")),
     names.DEVICE_NAME: (("Gate_7", "a.b-c"), ("", "-a", "_a", ".a", "a b", "a\n")),
     names.DEVICE: (("gate-7", "-7", "Gate.7"), ("", "-A", "_a", "a b")),
+    names.HOST: (("10.0.2.2", "a_b.example.", "::1", "fe80::1", "h"), ("", "a b", "http://h", "a/b", "a..b", "h/")),
     names.COMPONENT: (("calibration", "a_b-1"), ("", "1a", "A", "a.b", "a\n")),
     names.STREAM: (("env", "Env.1", "_"), ("", "a/b", "a b", "a\n")),
     names.OPCODE: (("log.tail", "fs.hash", "a-b_c"), ("", "1a", "Log", "rm -rf", "a\n")),
@@ -48,7 +49,9 @@ def test_samples(key: str) -> None:
 def test_bound(key: str) -> None:
     """`most` is what the pattern says, and the rule for people states it."""
     name = ALL[key]
-    longest = "a" * name.most if name is not names.VENDOR else "a." + "a" * (name.most - 2)
+    longest = {names.VENDOR: "a." + "a" * (name.most - 2), names.HOST: "a." * (name.most // 2)}.get(
+        name, "a" * name.most
+    )
     assert name.fits(longest) and not name.fits(longest + "a")
     assert str(name.most) in name.rule
     assert re.compile(name.pattern).groups == 0
