@@ -47,7 +47,11 @@ def send_one(
         [command] = _await_back(api, judge, [command], left(end), as_json)
     command["identity"] = {"id": device["id"], "signed_birth": device.get("birth_proof") is not None}
     emit(command, as_json, lambda value: _command_output.ended(value, stream.printed))
-    if proof is not None:
+    if proof is not None and is_open(command):
+        evidence.begin(proof, message)
+        if not as_json:
+            say(f"Its answer can be added: tidegate cmd show {command['cti']} --proof {proof}")
+    elif proof is not None:
         evidence.keep(proof, evidence.of(message, command), judge.known)
         if not as_json:
             say(f"The answer is signed by {device['id']}; the evidence is in {proof}")

@@ -11,7 +11,7 @@ import click
 from tidegate.cli import _command_output
 from tidegate.cli._command_sending import Pinned, left, ready_device, send_group, send_one, watch
 from tidegate.cli._common import FILE, connect, emit, facts, json_option, say, server_options, yes_option
-from tidegate.cli._identities import identities, identity_options, known_devices_option, known_file
+from tidegate.cli._identities import identities, identity_options, known_devices_option, known_file, known_of
 from tidegate.commands import cwt, evidence
 from tidegate.commands.send import Request, Sender
 from tidegate.errors import TidegateError
@@ -177,9 +177,19 @@ Examples:
 @_cti
 @_of_device
 @click.option("--wait", type=click.FloatRange(0, 86400), default=0, help="Seconds to wait for its end.")
+@click.option("--proof", type=FILE, help="Add the signed answer to this file, which `cmd send --proof` began.")
+@known_devices_option
 @server_options
 @json_option
-def show(cti: str, device_id: str | None, wait: float, server: str, token_file: Path | None, as_json: bool) -> None:
+def show(
+    cti: str,
+    device_id: str | None,
+    wait: float,
+    proof: Path | None,
+    server: str,
+    token_file: Path | None,
+    as_json: bool,
+) -> None:
     """Show one command: its state, its history, and what the device answered.
 
     CTI is the counter in the signed command, 16 hex digits; `cmd send` and `cmd list` print it.
@@ -187,6 +197,8 @@ def show(cti: str, device_id: str | None, wait: float, server: str, token_file: 
     with connect(server, token_file) as api:
         command = api.command(cti, device_id)
         command = watch(api, command, wait, _command_output.Stream(quiet=True))
+        if proof is not None:
+            evidence.complete(proof, command, known_of(api))
     emit(command, as_json, _command_output.whole)
 
 

@@ -42,6 +42,21 @@ def keep(path: Path, found: Mapping[str, Any], known: KnownDevices) -> None:
     write_atomic(path, json.dumps(found, indent=2).encode() + b"\n")
 
 
+def begin(path: Path, message: bytes) -> None:
+    """Keep a command that is not answered yet, for `complete`."""
+    found = {"kind": _KIND, "version": 1, "command": message.hex(), "result": None, "output": None}
+    write_atomic(path, json.dumps(found, indent=2).encode() + b"\n")
+
+
+def complete(path: Path, command: Mapping[str, Any], known: KnownDevices) -> None:
+    """Add the answer, as the server shows it now, to the command that `begin` kept."""
+    message = _bytes(load(path), "command")
+    asked = cwt.decode(message)[0]
+    if (asked.audience, asked.cti.hex()) != (command["device"], command["cti"]):
+        raise TidegateError(f"{path} is of the command {asked.cti.hex()} for {asked.audience}", "Name its own file")
+    keep(path, of(message, command), known)
+
+
 def load(path: Path) -> dict[str, Any]:
     """The evidence in a file; its form alone is checked."""
     try:
@@ -81,6 +96,10 @@ def verify(found: Mapping[str, Any], key: bytes | None, store: TrustStore | None
     key: the device's public key, None if its id says which it is; store: of the keys that may have signed the command.
     """
     command, message = _command(found), _bytes(found, "command")
+    if found["result"] is None:
+        raise Refused(
+            "proof", "the answer had not come when this was kept", f"tidegate cmd show {command.cti.hex()} --proof FILE"
+        )
     answer = _bytes(found, "result")
     proof, digest = proofs.split_result(answer)
     if proof is None:

@@ -446,6 +446,25 @@ def test_a_signed_answer_is_kept_and_verified_offline(place: Place, key_folder: 
     assert cli("cmd", "verify", place.folder / "nothing").exit_code == 1
 
 
+def test_an_answer_that_comes_late_is_added(place: Place) -> None:
+    place.know(ONE)
+    file = place.folder / "evidence.json"
+    place.liar.answer_of = lambda message: {"state": "uplinked", "outcome": None, "result": None}
+    assert "can be added" in place.send("gate-1", "--proof", file).stdout
+    early = place._cli("cmd", "verify", file)
+    assert early.exit_code == 1 and "had not come" in early.stderr
+    cti = cwt.decode(place.liar.handed[0][1])[0].cti.hex()
+    for result in ({"answer": {}}, {"signed": TWO.result(place.liar.handed[0][1]).hex()}):
+        place.liar.answer_of = lambda message, result=result: {"result": result}  # type: ignore[misc]
+        place.run("cmd", "show", cti, "--proof", file, code=1)
+        assert place._cli("cmd", "verify", file).exit_code == 1
+    place.liar.answer_of = lambda message: {"result": {"signed": ONE.result(message).hex()}}
+    place.run("cmd", "show", cti, "--proof", file)
+    assert place._cli("cmd", "verify", file).exit_code == 0
+    place.liar.answer_of = lambda message: {"cti": "00" * 8}
+    assert "is of the command" in place.run("cmd", "show", cti, "--proof", file, code=1).stderr
+
+
 @pytest.mark.parametrize("lie", ["none", "another's", "another answer", "another output"])
 def test_an_answer_that_the_device_did_not_sign_is_no_evidence(place: Place, lie: str) -> None:
     place.know(ONE)
