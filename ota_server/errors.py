@@ -6,6 +6,7 @@ Nothing here knows HTTP: api/problems.py maps each class to a status.
 from __future__ import annotations
 
 import errno
+import sqlite3
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -110,6 +111,8 @@ def of_storage(error: BaseException) -> Problem | None:
     for words, kind, detail, remedy in _SQLITE:
         if any(word in text for word in words):
             return Unavailable(kind, detail, remedy)
+    if isinstance(error.orig, sqlite3.Error):
+        return None
     if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
         return Unavailable("database-away", "the database does not answer", "Try again; look whether it runs")
     return None

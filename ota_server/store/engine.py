@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
@@ -69,7 +71,7 @@ def migrate(url: str | URL) -> None:
 def _make_engine(url: str | URL, *, foreign_keys: bool = True) -> Engine:
     try:
         # Parameters are secrets and hashes, and errors get logged. A database server may have been restarted meanwhile.
-        engine = create_engine(url, hide_parameters=True, pool_pre_ping=not str(url).startswith("sqlite"))
+        engine = create_engine(url, hide_parameters=True, pool_pre_ping=not _is_sqlite(url), **_by_bytes(url))
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         missing = isinstance(error, ModuleNotFoundError)
         raise TidegateError(
@@ -81,6 +83,21 @@ def _make_engine(url: str | URL, *, foreign_keys: bool = True) -> Engine:
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine, foreign_keys)
     return engine
+
+
+def _is_sqlite(url: str | URL) -> bool:
+    return make_url(url).get_backend_name() == "sqlite"
+
+
+def _by_bytes(url: str | URL) -> dict[str, Any]:
+    """How to open a file whose name is not UTF-8, which only its bytes can say."""
+    name = url.database if isinstance(url, URL) and _is_sqlite(url) else None
+    try:
+        (name or "").encode()
+        return {}
+    except UnicodeEncodeError:
+        path = os.fsencode(name or "")
+        return {"creator": lambda: sqlite3.connect(path, check_same_thread=False)}
 
 
 def _prepare_sqlite(engine: Engine, foreign_keys: bool) -> None:
