@@ -56,6 +56,8 @@ class Router(Protocol):
 
     async def send_retained(self, session: Session, pattern: str, granted: int) -> int: ...
 
+    def turn(self, address: str) -> asyncio.Semaphore: ...
+
     def warn(self, key: str, text: str, *args: object) -> None: ...
 
 
@@ -111,7 +113,10 @@ class Connection:
         before = -1
         while before != self._broker.dismissals:  # somebody is being cut off: it may be this one
             before = self._broker.dismissals
-            principal = await asyncio.to_thread(self._broker.access.login, hello.user, hello.password, self._shown())
+            async with self._broker.turn(self.address):
+                principal = await asyncio.to_thread(
+                    self._broker.access.login, hello.user, hello.password, self._shown()
+                )
         if principal is None:
             await asyncio.sleep(REFUSAL_DELAY_S)
             raise Refusal(codec.BAD_LOGIN, "wrong user or password")

@@ -29,6 +29,7 @@ MAX_SESSIONS = 4000
 MAX_USER_SESSIONS = 8  # of one user with different client ids; a device needs one
 MAX_STRANGERS = 1000  # connections that have not logged in, which they must in 10 s
 MAX_STRANGERS_OF_ADDRESS = 200  # a whole fleet behind one address comes back at once
+LOGINS_AT_ONCE = 2  # of one address
 WARNINGS, WARNINGS_AT_ONCE = 0.1, 10  # lines a second in the log about one user or address
 SESSION_EXPIRY_S = 3600  # a session without a connection ends after this
 DISMISS_S = 5  # for connections that are cut off to be gone
@@ -48,6 +49,7 @@ class Broker:
         self._left_at: dict[Key, float] = {}
         self._connections: set[Connection] = set()
         self._strangers: Counter[str] = Counter()  # address -> connections that have not logged in
+        self._turns: dict[str, asyncio.Semaphore] = {}
         self.dismissals = 0  # so far; a login that was checked before one is checked again
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -75,6 +77,11 @@ class Broker:
             self._strangers[connection.address] -= 1
             if not self._strangers[connection.address]:
                 del self._strangers[connection.address]
+                self._turns.pop(connection.address, None)
+
+    def turn(self, address: str) -> asyncio.Semaphore:
+        """Passwords are dear to check: each address has a few checked at a time, so that others' turns come."""
+        return self._turns.setdefault(address, asyncio.Semaphore(LOGINS_AT_ONCE))
 
     def warn(self, key: str, text: str, *args: object) -> None:
         """Log what a client did wrong, but not more often than a person reads it. key: the user, or the address."""

@@ -156,6 +156,10 @@ class Channel(HTTPChannel):
         """Whether the client has sent no whole request that is being answered."""
         return not (self.requests or self.total_outbufs_len or self.close_when_flushed)
 
+    def holds(self) -> int:
+        """Bytes of memory that its request's body takes, or may still take."""
+        return self.held if self.request is not None or self.requests else 0
+
     def is_late(self, now: float) -> bool:
         """Whether the client took longer for its header or its body than it may."""
         if self.lingers_until is not None:
@@ -254,11 +258,11 @@ class Guard:
     def has_room(self, holder: object | None, size: int) -> bool:
         """Whether a body of this size may be read now."""
         if holder is None:
-            return size + sum(one.held for one in self._channels if one.holder is None) <= SMALL_BODIES
-        own = sum(one.held for one in self._channels if one.holder == holder)
+            return size + sum(one.holds() for one in self._channels if one.holder is None) <= SMALL_BODIES
+        own = sum(one.holds() for one in self._channels if one.holder == holder)
         return (
             size + own <= OF_HOLDER
-            and size + sum(one.held for one in self._channels if one.holder is not None) <= BODIES
+            and size + sum(one.holds() for one in self._channels if one.holder is not None) <= BODIES
         )
 
     def _make_room(self, channel: Channel, among: Callable[[Channel], bool]) -> None:

@@ -128,8 +128,10 @@ class Downlink:
                     message = self._policy.claim(session, row)
                 if message is None:
                     continue
-                if self._stopping.is_set() or not self._publish(f"tg/{device}/down/cmd", message, False):
-                    return  # the broker may have it anyway; without an answer it is sent again after the lease
+                if self._stopping.is_set() or not self._ready():
+                    return
+                if not self._publish(f"tg/{device}/down/cmd", message, False):
+                    continue  # the broker may have it anyway; without an answer it is sent again after the lease
                 with self._store.write() as session:
                     commands.uplinked(session, row, "the broker")
                 log.info("%s: command relayed", device)

@@ -84,10 +84,14 @@ class MqttWorker:
     def _publish(self, topic: str, payload: bytes, retain: bool) -> bool:
         """Whether the broker has acknowledged it: one that has no room for a message does not.
 
-        A retained message that is not acknowledged in time stays with paho, which sends it again at each connection.
+        What is not acknowledged in time stays with paho, which sends it again at each connection. So there is at most
+        one of each topic, and what nobody acknowledges neither takes paho's window nor holds up the others twice.
         """
         sent, info = self._unanswered.pop(topic, (b"", None))
         patience_s: float = ACK_TIMEOUT_S
+        if info is not None and sent != payload and not retain and not info.is_published():
+            self._unanswered[topic] = (sent, info)
+            return False
         if info is None or sent != payload:
             info = self._client.publish(topic, payload, qos=1, retain=retain)
         else:
@@ -97,11 +101,9 @@ class MqttWorker:
             published = info.is_published()
         except (RuntimeError, ValueError):  # not connected, or paho's queue is full
             return False
-        if not published and retain:
+        if not published:
             self._unanswered[topic] = (payload, info)
-            self._warn(
-                "the broker at %s does not acknowledge %s; has it room for retained messages?", self._broker, topic
-            )
+            self._warn("the broker at %s does not acknowledge %s; has it room?", self._broker, topic)
         return published
 
     def _on_connect(self, client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:

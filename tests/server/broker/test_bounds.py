@@ -305,3 +305,30 @@ def test_what_a_client_does_wrong_is_logged_a_few_times(broker, caplog):
         ping_s(sock)
     lines = [record for record in caplog.records if "may not publish" in record.getMessage()]
     assert 0 < len(lines) <= server.WARNINGS_AT_ONCE + 3
+
+
+def test_wrong_passwords_of_one_address_leave_others_their_turn():
+    asked: list[float] = []
+
+    def slow(user: str, password: bytes) -> bool:
+        time.sleep(0.2 if user == "guess" else 0)
+        asked.append(time.monotonic())
+        return user != "guess"
+
+    broker = EmbeddedBroker("127.0.0.1", 0, Access(SERVER, lambda p: False, slow))
+    broker.start()
+    try:
+        with contextlib.ExitStack() as stack:
+            for _ in range(60):
+                sock = stack.enter_context(socket.create_connection(broker.address, timeout=30))
+                sock.sendall(packet(0x10, text(b"MQTT") + b"\x04\xc2\0\x3c" + text(b"g") + text(b"guess") + text(b"x")))
+            time.sleep(0.3)
+            began = time.monotonic()
+            other = stack.enter_context(
+                socket.create_connection(broker.address, timeout=30, source_address=("127.0.0.2", 0))
+            )
+            other.sendall(packet(0x10, text(b"MQTT") + b"\x04\xc2\0\x3c" + text(b"g") + text(b"gw-1") + text(b"x")))
+            assert other.recv(4) == b"\x20\x02\0\0"
+            assert time.monotonic() - began < 2, "not after 60 guesses"
+    finally:
+        broker.stop()

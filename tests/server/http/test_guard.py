@@ -234,3 +234,15 @@ def test_a_hundred_idle_connections_and_bodies_of_nobody(start):
                 sock.sendall(head + os.urandom(4_000_000))
         assert httpx.get(server.url + "/healthz", timeout=60).status_code == 200
         assert memory_mib() - before < 60, "of 160 MB that were sent"
+
+
+def test_a_connection_that_is_kept_open_holds_no_memory(run, monkeypatch):
+    monkeypatch.setattr(guard, "OF_HOLDER", 1 << 20)
+    server = run()
+    request = HEAD % 900_000 + b"Authorization: Bearer tg_good\r\n\r\n" + b"x" * 900_000
+    with contextlib.ExitStack() as stack:
+        for _ in range(5):
+            sock = stack.enter_context(server.connect())
+            sock.sendall(request)
+            assert sock.recv(12) == b"HTTP/1.1 200"
+            time.sleep(0.1)
