@@ -43,3 +43,4 @@ def set_up(level: int) -> None:
     for handler in logging.getLogger().handlers:
         handler.setFormatter(Formatter(FORMAT))
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a line for each request that waits for a thread

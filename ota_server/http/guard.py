@@ -29,6 +29,7 @@ MAX_OF_ADDRESS = 250  # a site's boards behind one address, all fetching
 HEAD_S = 15  # for a whole header, from its first byte; of a new connection from its beginning
 BODY_GRACE_S = 15  # after this a body must have come at
 BODY_RATE = 1024  # bytes a second
+UNREAD_S = 3  # an answer that the client does not read for so long makes room, too
 LINGER_S = 2  # how long a refused body is read and dropped, so that the client sees why
 SMALL_BODY = 16 * 1024  # bytes that anybody may send: an enrolment has less than one KiB
 SMALL_BODIES = 8 << 20  # of those without a token, together
@@ -266,8 +267,9 @@ class Guard:
         )
 
     def _make_room(self, channel: Channel, among: Callable[[Channel], bool]) -> None:
-        others = (one for one in self._channels if one is not channel and among(one) and one.waits())
-        victim = next((one for one in others if not one.will_close), channel)
+        others = [one for one in self._channels if one is not channel and among(one) and not one.will_close]
+        unread = (one for one in others if not one.requests and time.time() - one.last_activity > UNREAD_S)
+        victim = next((one for one in others if one.waits()), None) or next(unread, channel)
         self.gone(victim)
         victim.end()
 

@@ -13,6 +13,7 @@ from waitress.server import BaseWSGIServer, MultiSocketServer
 
 from ota_server.http.guard import MAX_CONNECTIONS, Guard, Holder
 from ota_server.http.tls_front import TlsFront
+from ota_server.http.turns import Turns
 
 THREADS = 8
 IDLE_S = 60
@@ -78,6 +79,7 @@ def _listen(
         "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto"},
     }  # fmt: skip
     servers: dict[int, Any] = {}
+    turns = Turns()
     web = waitress.create_server(
         app,
         map=servers,
@@ -99,4 +101,5 @@ def _listen(
     for server in list(servers.values()):
         if isinstance(server, BaseWSGIServer):
             guard.watch(server)
+            server.task_dispatcher.queue = turns  # of all of them: they share their threads
     return web

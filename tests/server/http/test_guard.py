@@ -20,6 +20,7 @@ from server_process import ServerProcess, eventually
 from ota_server.http import guard
 from ota_server.http.guard import peer_key
 from ota_server.http.server import HttpServer
+from ota_server.http.turns import Turns
 from tidegate.trust import certificates
 
 HEAD = b"PUT /x HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n"
@@ -246,3 +247,26 @@ def test_a_connection_that_is_kept_open_holds_no_memory(run, monkeypatch):
             sock.sendall(request)
             assert sock.recv(12) == b"HTTP/1.1 200"
             time.sleep(0.1)
+
+
+def test_addresses_take_turns(run):
+    """One address with many requests does not hold up another's."""
+
+    class Task:
+        def __init__(self, key: str):
+            self.key = key
+
+    turns = Turns()
+    tasks = [Task("busy") for _ in range(100)] + [Task("other"), Task("third")]
+    for task in tasks:
+        turns.append(task)
+    assert len(turns) == 102 and bool(turns)
+    out = [turns.popleft() for _ in range(102)]
+    assert [task.key for task in out[:4]] == ["busy", "other", "third", "busy"]
+    assert [task for task in out if task.key == "busy"] == tasks[:100] and not turns
+    server = run()
+    assert isinstance(server.web._web.task_dispatcher.queue, Turns)
+    with contextlib.ExitStack() as stack:
+        for _ in range(50):
+            stack.enter_context(server.connect()).sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+        assert server.well("127.0.0.2")
