@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from ota_server.store.models import Alarm, Counter, now_ms
 from ota_server.store.pages import Place, page
 
-_ORDER_LOCK = 0x7467_616C  # a number of ours among PostgreSQL's advisory locks
+_ORDER_LOCK = 0x7469646567617465  # the audit log's too: two locks could be taken in two orders
 COALESCE_MS = 60_000  # the server's alarms of one kind about one device in this time are one row with a count
 
 
