@@ -6,6 +6,7 @@ Nothing here knows HTTP: api/problems.py maps each class to a status.
 from __future__ import annotations
 
 import errno
+import logging
 import sqlite3
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
@@ -116,6 +117,15 @@ def of_storage(error: BaseException) -> Problem | None:
     if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
         return Unavailable("database-away", "the database does not answer", "Try again; look whether it runs")
     return None
+
+
+def log_trouble(log: logging.Logger, error: Exception, what: str, *args: object) -> None:
+    """Log what failed: one line with the remedy if it is the ground's trouble, a traceback if it is our mistake."""
+    trouble = of_storage(error)
+    if trouble is None:
+        log.error(what, *args, exc_info=error)
+    else:
+        log.warning(what + ": %s. %s", *args, trouble.detail, trouble.remedy)
 
 
 def is_storage_full(error: BaseException) -> bool:

@@ -153,7 +153,7 @@ class Server:
         """
         try:
             return self._start()
-        except SQLAlchemyError as error:
+        except (OSError, SQLAlchemyError) as error:
             raise _ground(self._config, error) from error
 
     def _start(self) -> dict[str, str]:

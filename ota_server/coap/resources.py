@@ -24,7 +24,7 @@ from ota_server.coap.blocks import Bodies, Reply, Source, cut
 from ota_server.coap.echo import AMPLIFICATION, Echoes
 from ota_server.coap.observers import Observer, Observers
 from ota_server.commands.policy import CommandPolicy
-from ota_server.errors import Problem, of_storage
+from ota_server.errors import Problem, log_trouble
 from ota_server.releases.payloads import Payloads
 from ota_server.security.device_credentials import Keys
 from ota_server.store import Store, alarms, commands, downlink_queue
@@ -118,11 +118,7 @@ class Resources(interfaces.Resource):
             self.denied += 1
             return self._challenge(request)
         except SQLAlchemyError as error:
-            trouble = of_storage(error)
-            if trouble is None:
-                log.exception("the database refused a request over CoAP")
-            else:
-                log.warning("a request over CoAP was refused: %s. %s", trouble.detail, trouble.remedy)
+            log_trouble(log, error, "the database refused a request over CoAP")
             response = Message(code=numbers.SERVICE_UNAVAILABLE, max_age=_BUSY_S)
         except Exception:
             log.exception("a request over CoAP to %s failed", _path(request)[:100])
@@ -295,8 +291,8 @@ class Resources(interfaces.Resource):
                     downlink_queue.gone(session, observer.device_id)
                 if sent is not None:
                     commands.unsent(session, observer.device_id, sent[0].read(0, sent[0].size))
-        except SQLAlchemyError:
-            log.exception("%s: could not note that its command waits again", observer.device_id)
+        except SQLAlchemyError as error:
+            log_trouble(log, error, "%s: could not note that its command waits again", observer.device_id)
 
     def count_denied(self) -> None:
         if self.denied:

@@ -14,7 +14,7 @@ from aiocoap.error import Error
 
 from ota_server.coap.resources import Resources, address_of
 from ota_server.commands.policy import CommandPolicy
-from ota_server.errors import of_storage
+from ota_server.errors import log_trouble
 from ota_server.loop_thread import LoopThread
 from ota_server.releases.payloads import Payloads
 from ota_server.security.device_credentials import Keys
@@ -94,11 +94,7 @@ class CoapServer:
                     clean_at = time.monotonic() + HOUSEKEEPING_S
                     await asyncio.to_thread(_clean, resources)
             except Exception as error:  # the database may be away for a while; this task must outlive that
-                trouble = of_storage(error)
-                if trouble is None:
-                    log.exception("could not look for news of devices that speak CoAP")
-                else:
-                    log.warning("could not look for news of devices that speak CoAP: %s", trouble.detail)
+                log_trouble(log, error, "could not look for news of devices that speak CoAP")
             try:
                 await asyncio.wait_for(stopping.wait(), POLL_S)
             except TimeoutError:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from ota_server.commands.policy import CommandPolicy
-from ota_server.errors import of_storage
+from ota_server.errors import log_trouble
 from ota_server.store import Store, commands, downlink_queue, retention
 from ota_server.store.models import Command
 
@@ -64,11 +64,7 @@ class Downlink:
             try:
                 self._round()
             except Exception as error:  # the database may be locked or full for a while; this thread must outlive that
-                trouble = of_storage(error)
-                if trouble is None:
-                    log.exception("could not send what is due; next try in %d s", ERROR_PAUSE_S)
-                else:
-                    log.warning("could not send what is due: %s. %s", trouble.detail, trouble.remedy)
+                log_trouble(log, error, "could not send what is due; next try in %d s", ERROR_PAUSE_S)
                 self._stopping.wait(ERROR_PAUSE_S)
 
     def _round(self) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import paho.mqtt.client as paho
 from sqlalchemy import func, select
 
+from ota_server.errors import log_trouble
 from ota_server.mqtt import client, dynsec
 from ota_server.mqtt.dynsec import Account, Present
 from ota_server.mqtt.url import BrokerUrl
@@ -97,9 +98,9 @@ class Accounts:
                 compared = _NEVER
                 self._warn("the users at %s could not be brought up to date: %s", self._broker, error)
                 self._stopping.wait(RETRY_S)
-            except Exception:  # the database may be locked or full for a while; this thread must outlive that
+            except Exception as error:  # the database may be locked or full for a while; this thread must outlive that
                 compared = _NEVER
-                log.exception("could not update the broker's users; next try in %d s", RETRY_S)
+                log_trouble(log, error, "could not update the broker's users; next try in %d s", RETRY_S)
                 self._stopping.wait(RETRY_S)
 
     def _newest_act(self) -> int:

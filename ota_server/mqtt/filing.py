@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ota_server.errors import of_storage
+from ota_server.errors import log_trouble, of_storage
 from ota_server.store import Store, alarms
 from ota_server.uplink import ingest
 
@@ -94,10 +94,7 @@ class Filer:
             except Exception as error:  # whatever it is, the next message must not wait for ever
                 trouble = of_storage(error)
                 if self._may_log():
-                    if trouble is None:
-                        log.exception("a message on %s could not be filed", message.topic)
-                    else:
-                        log.warning("a message on %s waits: %s. %s", message.topic, trouble.detail, trouble.remedy)
+                    log_trouble(log, error, "a message on %s could not be filed", message.topic)
                 if trouble is None and attempt >= len(AGAIN_S):
                     return False
                 if self._stopping.wait(AGAIN_S[min(attempt, len(AGAIN_S) - 1)]):

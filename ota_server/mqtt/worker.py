@@ -10,7 +10,7 @@ from typing import Any
 import paho.mqtt.client as paho
 
 from ota_server.commands.policy import CommandPolicy
-from ota_server.errors import of_storage
+from ota_server.errors import log_trouble
 from ota_server.mqtt import client
 from ota_server.mqtt.downlink import Downlink
 from ota_server.mqtt.filing import Filer, Waiting
@@ -116,8 +116,7 @@ class MqttWorker:
             with self._store.write() as session:
                 devices.all_offline(session)
         except Exception as error:
-            trouble = of_storage(error)
-            log.warning("could not mark the devices offline: %s", error if trouble is None else trouble.detail)
+            log_trouble(log, error, "could not mark the devices offline")
         client.subscribe(SUBSCRIPTION, qos=1)
 
     def _on_subscribe(self, client: paho.Client, _data: Any, _mid: int, reasons: list[Any], _properties: Any) -> None:
