@@ -189,7 +189,7 @@ def rename(device_id: str, name: str, server: str, token_file: Path | None, as_j
         answer = api.rename_device(device_id, name or None)
         expected = before.id if before is not None and before.id is not None else device_id
         if answer["id"] == expected:  # else its next use asks
-            book.rename(expected, name or None)
+            book.note_name(expected, name or None)
     emit(answer, as_json, lambda value: say(f"{value['id']} is called {value['name'] or 'by its id'}"))
 
 

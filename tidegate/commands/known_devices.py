@@ -91,7 +91,7 @@ class KnownDevices:
                 entries[:] = [one for one in entries if one != found]
         return found
 
-    def rename(self, device: str, name: str | None) -> None:
+    def note_name(self, device: str, name: str | None) -> None:
         """A person gave the device with this id a name, or took it away."""
         found = self.by_id(device) or KnownDevice(self.server, device, first_seen=now())
         self.put(replace(found, name=name))
@@ -101,7 +101,7 @@ class KnownDevices:
         """The entries as they are in the file now, of all servers; written back at the end, under a lock."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with Path(f"{self.path}.lock").open("w") as guard:
+            with os.fdopen(os.open(f"{self.path}.lock", os.O_CREAT | os.O_RDWR, 0o600)) as guard:
                 fcntl.flock(guard, fcntl.LOCK_EX)
                 entries = read(self.path)
                 yield entries
