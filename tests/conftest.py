@@ -23,6 +23,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import threat_table
 
 HERE = Path(__file__).parent
 DURATIONS = HERE / "durations.txt"
@@ -35,6 +36,7 @@ FOLDERS = {
     "server": ("server",),
 }
 GROUNDS = {"cpython": (), "unix": ("built",), "cortex-m3": ("board",)}
+NOT_HERE = ("not installed", "not built", "is not there")  # reasons to skip that say what a machine lacks
 NOTED_S = 10  # a file that takes longer is in DURATIONS
 SLOW_S = 30  # and from here on it is slow
 
@@ -70,6 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
         names, _, meaning = line.removeprefix("- ").partition(":")
         for name in names.split(","):
             config.addinivalue_line("markers", f"{name.strip()}: {meaning.strip().rstrip(';.')}")
+    config.pluginmanager.register(ThreatTests(), "threat-tests")
     if config.getoption("--note-durations"):
         config.pluginmanager.register(NotedDurations(), "noted-durations")
 
@@ -89,6 +92,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
     # The slowest files first, so that all workers end together. pytest-xdist hands files out in this order.
     items.sort(key=lambda item: -seconds.get(item.path.relative_to(HERE.parent).as_posix(), 0))
+
+
+class ThreatTests:
+    """Fails a session that skipped a test on which docs/threats.md relies, unless what it needs is not installed."""
+
+    def __init__(self) -> None:
+        self.ran: set[str] = set()
+        self.skipped: dict[str, str] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        name = report.nodeid.partition("[")[0]
+        if report.skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+            self.skipped[name] = str(reason)
+        elif report.when == "call":
+            self.ran.add(name)
+
+    def missed(self) -> list[str]:
+        relied_on = {f"{file}::{name}" for file, name in threat_table.named_tests()}
+        return sorted(
+            f"{name}: {reason}"
+            for name, reason in self.skipped.items()
+            if name in relied_on - self.ran and not any(words in reason for words in NOT_HERE)
+        )
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if not hasattr(session.config, "workerinput") and self.missed():
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for line in self.missed():
+            terminalreporter.write_line(f"docs/threats.md relies on a test that was skipped: {line}", red=True)
 
 
 class NotedDurations:
