@@ -104,6 +104,7 @@ NOT_OUTSIDE: dict[str, str] = {
     "gate.update.data_component": _SIGNED,
     "gate.update.data_offers": _SIGNED,
     "gate.update.offer_run": _SIGNED,
+    "gate.update.retry": "loads a small file of the agent's own, by gate.files",
     "mqtt.session": "needs a peer: tests/device/libraries/mqtt/test_mqtt_fuzz.py is one that breaks packets",
     "ota_server.coap.server": "aiocoap decodes; tests/server/coap sends it broken datagrams",
     "ota_server.coap.sessions": "checks MACs of what server.coap splits",
