@@ -22,9 +22,11 @@ from ota_server.mqtt import mosquitto_files as broker_files
 from ota_server.run import Address, Server, install_trust, prepare
 from ota_server.security import audit as log_of_acts
 from ota_server.security import tokens
-from ota_server.store import now_ms
+from ota_server.store import Store, now_ms
 from ota_server.store.models import Token
 from ota_server.tls_context import Tls
+from tidegate import audit_chain
+from tidegate.cli.audit import verify
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited, write_atomic
 
@@ -235,6 +237,7 @@ def token_new(data: Path, name: str, scopes: tuple[str, ...], channels: tuple[st
         log_of_acts.record(session, _me(), "token.new", label, scopes=sorted(set(scopes)))
         if out is not None:
             write_atomic(out, secret.encode() + b"\n", mode=0o600)
+    _note(store, data)
     if out is None:
         click.echo(secret)
 
@@ -278,12 +281,14 @@ def token_revoke(data: Path, number: int) -> None:
     Example:
       tidegate token revoke 3
     """
-    with prepare(Config(data=data)).write() as session:
+    store = prepare(Config(data=data))
+    with store.write() as session:
         row = session.get(Token, number)
         if row is None or row.revoked_at is not None:
             raise TidegateError(f"token {number} does not exist or was revoked", "See: tidegate token list")
         row.revoked_at = now_ms()
         log_of_acts.record(session, _me(), "token.revoke", row.name, id=number)
+    _note(store, data)
     click.echo(f"token {number} is revoked")
 
 
@@ -314,20 +319,43 @@ def mosquitto(data: Path, dynamic: bool, plugin: Path | None, folder: Path) -> N
         click.echo(f"{folder}/{broker_files.PLUGIN_FILE} exists and was not changed; delete it first to write it again")
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @data_option
-def audit(data: Path) -> None:
-    """Check the audit log: that each entry follows from the one before it.
+@click.pass_context
+def audit(context: click.Context, data: Path) -> None:
+    """Check the audit log: that each entry follows from the one before it, and that no head seen before is missing.
+
+    Heads seen are those that this user's commands on this machine noted. Whoever can write the database may be able to
+    write those, too: `tidegate audit verify` on another machine cannot be misled so.
 
     \b
-    Example:
+    Examples:
       tidegate audit --data server
+      tidegate audit verify --against witness.heads --server https://gate.example
     """
+    if context.invoked_subcommand is not None:
+        return
     with prepare(Config(data=data)).read() as session:
-        broken = log_of_acts.first_break(session)
-    if broken is not None:
-        raise TidegateError(f"the audit log is broken at entry {broken}", "Compare it with a backup")
+        newest = audit_chain.verify(log_of_acts.entries(session), audit_chain.own_heads(_log_name(data)))
+    if newest is not None:
+        audit_chain.note(_log_name(data), newest)
     click.echo("the audit log is whole")
+
+
+audit.add_command(verify)
+
+
+def _log_name(data: Path) -> str:
+    """By what this user's heads of the log in DATA are found."""
+    return str(data.resolve())
+
+
+def _note(store: Store, data: Path) -> None:
+    """Note the log's head as this user's witness, after an act of this command line."""
+    with store.read() as session:
+        head = log_of_acts.head(session)
+    if head is not None:
+        audit_chain.note(_log_name(data), head)
 
 
 def _me() -> str:

@@ -16,6 +16,7 @@ A folder's marks are in FOLDERS; a file or test adds its own with pytest.mark. D
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -43,6 +44,10 @@ SLOW_S = 30  # and from here on it is slow
 # A job in the background of a shell without job control starts with Ctrl-C ignored, and so would all that the tests
 # start to interrupt it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What the tools remember of a user's choices is not this user's here.
+os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="tidegate-config-")
+atexit.register(shutil.rmtree, os.environ["XDG_CONFIG_HOME"], ignore_errors=True)
 
 # Boards, databases and brokers sync many small files: in memory, where there is room, nobody waits for a disk.
 MEMORY = Path("/dev/shm")

@@ -26,6 +26,7 @@ from ota_server.api import (
 
 def init_app(app: Flask) -> None:
     problems.init_app(app)
+    app.after_request(audit.add_head)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(payloads.blueprint)
     app.register_blueprint(openapi.blueprint, url_prefix="/api/v1")

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ota_server.store.models import Audit, now_ms
+from tidegate.audit_chain import GENESIS, Entry, Head, entry_hash
 
-GENESIS = "0" * 64
 _BATCH = 500
 _LOCK = 0x7469646567617465  # any number, but always the same
-
-
-def entry_hash(previous: str, at: int, actor: str, action: str, subject: str, detail: dict[str, Any]) -> str:
-    body = json.dumps([previous, at, actor, action, subject, detail], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(body.encode()).hexdigest()
 
 
 def record(session: Session, actor: str, action: str, subject: str, **detail: Any) -> None:
@@ -44,3 +38,18 @@ def first_break(session: Session) -> int | None:
             if row.previous != previous or row.hash != expected:
                 return row.id
             previous, last_id = row.hash, row.id
+
+
+def head(session: Session) -> Head | None:
+    """The newest entry's id and hash."""
+    row = session.execute(select(Audit.id, Audit.hash).order_by(Audit.id.desc()).limit(1)).first()
+    return None if row is None else Head(row.id, row.hash)
+
+
+def entries(session: Session) -> Iterator[Entry]:
+    """All entries, oldest first."""
+    last = 0
+    while rows := session.scalars(select(Audit).where(Audit.id > last).order_by(Audit.id).limit(_BATCH)).all():
+        for row in rows:
+            yield Entry(row.id, row.at, row.actor, row.action, row.subject, row.detail, row.hash)
+            last = row.id

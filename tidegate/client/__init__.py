@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tidegate.audit_chain import Head
 from tidegate.client.transport import Http, ServerError
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
@@ -18,6 +19,7 @@ __all__ = ["Server", "ServerError", "read_token"]
 MAX_TOKEN = 512
 MAX_PAGE = 500  # values in one answer of the server
 MAX_DEVICES = 100_000
+MAX_ENTRIES = 10_000_000  # of the audit log
 
 
 class Server:
@@ -185,6 +187,25 @@ class Server:
 
     def alarms(self, limit: int | None = None) -> Any:
         return self._call("GET", "/api/v1/alarms", "Alarms", params=_limit(limit))
+
+    def witness(self, head: Head) -> None:
+        """Note the head of the server's audit log (transport.Http.witness)."""
+        self._http.witness(head)
+
+    def audit(self) -> Iterator[dict[str, Any]]:
+        """The server's audit log, oldest entry first, however many pages it takes."""
+        path, after, count = "/api/v1/audit", 0, 0
+        while True:
+            page = self._call("GET", path, "Audit", params={"since": after, "limit": MAX_PAGE})["entries"]
+            for entry in page:
+                if entry["id"] <= after:
+                    raise self._http.wrong(f"GET {path}", f"entry {entry['id']} comes after entry {after}")
+                after, count = entry["id"], count + 1
+                yield entry
+            if len(page) < MAX_PAGE:
+                return
+            if count > MAX_ENTRIES:
+                raise self._http.wrong(f"GET {path}", f"there are more than {MAX_ENTRIES} entries")
 
     def status(self) -> dict[str, Any]:
         return self._call("GET", "/api/v1/status", "Map")

@@ -397,7 +397,7 @@ class Entry(TypedDict):
 
 @with_config(_REST)
 class Audit(TypedDict):
-    whole: bool
+    whole: bool | None
     first_break: Count | None
     entries: list[Entry]
 

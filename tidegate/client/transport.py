@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from tidegate import json_text
+from tidegate import audit_chain, json_text
 from tidegate.client import plain_addresses
 from tidegate.errors import TidegateError
 from tidegate.visible import visible
@@ -119,7 +119,20 @@ class Http:
             raise self._late()
         if not answer.is_success:
             raise self._problem(answer, data, what)
+        head = audit_chain.parse_header(answer.headers.get("Tidegate-Audit", ""))
+        if head is not None:
+            self.witness(head)
         return data if raw else self._decoded(data, shape, what)
+
+    def witness(self, head: audit_chain.Head) -> None:
+        """Note the head of the server's audit log: in TIDEGATE_WITNESS, else in the user's own file of this server.
+
+        A server on this machine comes and goes at one address, and whoever owns it can write the user's files as well:
+        its heads are noted only where the variable says so.
+        """
+        file = os.environ.get(audit_chain.WITNESS)
+        if file or not plain_addresses.is_here(self._client.base_url.host):
+            audit_chain.note(self.url, head, Path(file) if file else None)
 
     def wrong(self, what: str, why: str) -> ServerError:
         """The error that an answer to `what` (method and path) is not as it must be."""

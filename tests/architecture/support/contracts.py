@@ -99,6 +99,7 @@ HOST = Contract(
         ("tidegate", "errors", "json_text", "visible"),
         ("files", "project", "names"),
         ("user_folder",),
+        ("audit_chain",),
         ("wire", "boards", "delta", "client"),
         ("trust", "image"),
         ("manifest", "commands", "enrolment"),

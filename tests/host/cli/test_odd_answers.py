@@ -33,6 +33,7 @@ CTI = "00" * 8
 VERBS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("alarms", "list"): (),
     ("apply",): ("-f", "@fleet.yaml", "--key", "@command.jwk", "--wait", "0", "--yes"),
+    ("audit", "verify"): (),
     ("cmd", "cancel"): (CTI,),
     ("cmd", "list"): (),
     ("cmd", "ops"): ("gate-1",),

@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tidegate.audit_chain import GENESIS, entry_hash
+
 TIME = "2026-11-29T08:00:00.000Z"
 DIGEST = "ab" * 32
 DEVICE = {
@@ -79,6 +81,8 @@ ROLLOUT = {
 }
 CLAIM = {"id": "00" * 8, "state": "open", "device": "gate-1", "name": None, "group": None, "expires": TIME}
 POINT = {"id": 1, "stream": "env", "name": "t", "value": 1.5, "at": TIME, "unit": "Cel"}
+ENTRY = {"id": 1, "at": TIME, "actor": "serve", "action": "server.start", "subject": "server", "detail": {}}
+ENTRY["hash"] = entry_hash(GENESIS, 1795939200000, "serve", "server.start", "server", {})
 ROUTES: list[tuple[str, Any]] = [
     (r"GET /api/v1/devices\?after=", {"devices": [DEVICE]}),
     (r"GET /api/v1/devices\?after=gate-1", {"devices": []}),
@@ -105,7 +109,7 @@ ROUTES: list[tuple[str, Any]] = [
     (r"GET /api/v1/releases/[^/]+/fetch.*", {"releases": []}),
     (r"POST /api/v1/data", {"published": True, "targets": [], "offered": 0}),
     (r"POST /api/v1/trust", {"version": 2, "withdrawn": [{"product": "p", "version": "1", "board": "b"}]}),
-    (r"GET /api/v1/audit.*", {"whole": True, "first_break": None, "entries": []}),
+    (r"GET /api/v1/audit.*", {"whole": True, "first_break": None, "entries": [ENTRY]}),
 ]
 
 Raw = Callable[[http.server.BaseHTTPRequestHandler], None]
