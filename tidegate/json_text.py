@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from functools import partial
 from typing import Any
 
 MAX_DEPTH = 32
@@ -23,10 +24,11 @@ class NotJson(ValueError):
     """A text that is not JSON, or not of the kind that every reader reads alike; its text says why."""
 
 
-def loads(data: bytes | str, max_depth: int = MAX_DEPTH) -> Any:
+def loads(data: bytes | str, max_depth: int = MAX_DEPTH, max_digits: int = 0) -> Any:
     """The value in `data` (UTF-8); NotJson says what is wrong with it, in words that complete "it ...".
 
-    Arrays and objects may be `max_depth` deep. A byte order mark is refused: boards refuse it, too.
+    Arrays and objects may be `max_depth` deep. A byte order mark is refused: boards refuse it, too. max_digits: whole
+    numbers of so many digits are left to a caller that judges each by its name.
     """
     if isinstance(data, bytes):
         try:
@@ -36,10 +38,14 @@ def loads(data: bytes | str, max_depth: int = MAX_DEPTH) -> Any:
     if data.startswith(_MARK):
         raise NotJson("begins with a byte order mark")
     if _depth(data) > max_depth:
-        raise NotJson(f"is nested more than {max_depth} deep")
+        raise NotJson(f"is JSON nested more than {max_depth} deep")
     try:
         return json.loads(
-            data, object_pairs_hook=_object, parse_constant=_constant, parse_float=_real, parse_int=_whole
+            data,
+            object_pairs_hook=_object,
+            parse_constant=_constant,
+            parse_float=_real,
+            parse_int=partial(_whole, max_digits),
         )
     except NotJson:
         raise
@@ -78,7 +84,9 @@ def _real(text: str) -> float:
     return number
 
 
-def _whole(text: str) -> int:
+def _whole(max_digits: int, text: str) -> int:
+    if len(text) <= max_digits:
+        return int(text)
     if len(text) > 20 or not -MAX_WHOLE <= (number := int(text)) < MAX_WHOLE:
         raise NotJson(f"holds {text[:24]}, which is too large a number")
     return number

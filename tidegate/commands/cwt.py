@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tidegate import names
+from tidegate import json_text, names
 from tidegate.errors import Refused, TidegateError
 from tidegate.files import read_limited, write_atomic
 from tidegate.trust.keys import Key
@@ -226,7 +226,7 @@ def _last_counter(state: Path) -> int:
     if not state.exists():
         return 0
     try:
-        last = json.loads(read_limited(state, 256, "command counter"))["last"]
+        last = json_text.loads(read_limited(state, 256, "command counter"))["last"]
     except (ValueError, KeyError, TypeError) as error:
         raise TidegateError(
             f"the command counter {state} is damaged",

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tidegate import json_text
 from tidegate.boards import Board
 from tidegate.errors import TidegateError
 from tidegate.flash import folder_session, free_space, loader_files, loader_image
@@ -294,7 +294,7 @@ def _read_options(session: AnySession) -> dict[str, Any]:
     """The loader's options on the board now; {} if there are none that it could read."""
     data = session.read(loader_files.OPTIONS, loader_files.MAX_JSON)
     try:
-        found = json.loads(data) if data else {}
+        found = json_text.loads(data) if data else {}
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

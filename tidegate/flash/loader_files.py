@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tidegate import enrolment
+from tidegate import enrolment, json_text
 from tidegate.boards import Board
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
@@ -19,6 +19,7 @@ from tidegate.trust import certificates
 from tidegate.trust import store as trust_store
 
 MAX_JSON = 4096  # bytes; what the board reads (firmware/lib/gate/settings/config.py)
+_MAX_DIGITS = 100  # of a setting; board_settings names one that is too large
 OPTIONS = "/tg/boot.json"  # the loader's options: firmware/boot/options.py
 AUTHORITIES = "/tg/ca.der"  # the authorities that TLS trusts: firmware/lib/gate/link/tls.py
 TIME = "/tg/time"  # seconds since 1970, a lower bound for the time: the same
@@ -46,7 +47,7 @@ def settings(
     if ca:
         files[AUTHORITIES] = certificates.authorities_der(ca)
     if client:
-        device = json.loads(_json(config, "config")).get("device") if config else None
+        device = read_object(config, "config").get("device") if config else None
         files["/tg/client.der"], files["/tg/client-key.der"] = certificates.client_der(*client, device)
     if trust_file:
         data = read_limited(trust_file, trust_store.MAX_SIZE, "trust store")
@@ -171,16 +172,17 @@ def _claim(path: Path, store: bytes | None) -> str:
     return claim.text
 
 
-def _no_json(name: str) -> Any:
-    raise ValueError(f"{name} is a number that JSON has not")
+def read_object(path: Path, what: str) -> dict[str, Any]:
+    """The JSON object in a file that goes onto a board: the only reader of them here, so that what is checked is what
+    the board gets."""
+    try:
+        value = json_text.loads(read_limited(path, MAX_JSON, what), max_digits=_MAX_DIGITS)
+    except json_text.NotJson as error:
+        raise TidegateError(f"{path} {error}", "Correct it; save it as UTF-8 without a mark") from error
+    if not isinstance(value, dict):
+        raise TidegateError(f"{path} is not a JSON object", "Correct it")
+    return value
 
 
 def _json(path: Path, what: str) -> bytes:
-    data = read_limited(path, MAX_JSON, what)
-    try:
-        value = json.loads(data, parse_constant=_no_json)
-    except (ValueError, RecursionError) as error:
-        raise TidegateError(f"{path} is not JSON: {error}", "Correct it") from error
-    if not isinstance(value, dict):
-        raise TidegateError(f"{path} is not a JSON object", "Correct it")
-    return encode(value)
+    return encode(read_object(path, what))

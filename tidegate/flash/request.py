@@ -63,7 +63,7 @@ class Request:
             path: Path | None = getattr(self, name)
             if path is None or _PLACEHOLDER.search(str(path)):
                 continue
-            if name == "config" and "device" not in _object(path):
+            if name == "config" and "device" not in loader_files.read_object(path, name):
                 continue
             raise TidegateError(
                 f"--{name} {path} is one device's, and there are {boards} boards",
@@ -125,11 +125,3 @@ def _value(values: dict[str, str], name: str, path: Path) -> str:
         known = ", ".join("{" + known + "}" for known in values)
         raise TidegateError(f"{path} has {{{name}}} in its name", f"Known are {known}")
     return values[name]
-
-
-def _object(path: Path) -> dict[str, object]:
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):  # reported when it is read for a board
-        return {}
-    return found if isinstance(found, dict) else {}

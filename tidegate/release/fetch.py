@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tidegate import manifest, names
+from tidegate import json_text, manifest, names
 from tidegate.errors import Refused, TidegateError
 from tidegate.files import new_folder, write_atomic
 from tidegate.image import romfs
@@ -139,6 +138,6 @@ def _built_as(scratch: Path, target: Target) -> int:
     """The sequence number in the image, which is older if an old image was published again."""
     image = (scratch / "p" / target.digest).read_bytes()
     try:
-        return int(json.loads(romfs.files(image)["/release.json"])["sequence"])
+        return int(json_text.loads(romfs.files(image)["/release.json"])["sequence"])
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise Refused("image", f"the image for {target.board} has no readable /release.json") from error

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from tidegate import json_text, names
 from tidegate import manifest as suit
-from tidegate import names
 from tidegate.errors import Refused, TidegateError
 from tidegate.files import read_limited
 from tidegate.release.provenance import Origin
@@ -196,7 +196,7 @@ def read_index(folder: Path, kind: type[SignedFolder], most: int) -> dict[str, A
             f"{folder} is not {what}: it has no {kind.index}", f"Make one with `tidegate {kind.command} build`"
         )
     try:
-        index = json.loads(read_limited(path, most, "release"))
+        index = json_text.loads(read_limited(path, most, "release"))
         found = index["format"]
     except (ValueError, RecursionError) as error:
         raise TidegateError(f"{path} is damaged: {error}", _REBUILD) from error

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tidegate import delta
+from tidegate import delta, json_text
 from tidegate import manifest as suit
 from tidegate.commands import cwt
 from tidegate.errors import Refused, TidegateError
@@ -68,7 +68,7 @@ def _image(data: bytes) -> dict[str, Any]:
     files = romfs.files(data)
     identity = {}
     if "/release.json" in files:
-        identity = {"release": json.loads(files["/release.json"])}
+        identity = {"release": json_text.loads(files["/release.json"])}
     return {
         "digest": hashlib.sha256(data).hexdigest(),
         **identity,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
-from tidegate import delta
+from tidegate import delta, json_text
 from tidegate import manifest as suit
 from tidegate.errors import Refused
 from tidegate.image import Identity, romfs
@@ -39,7 +38,7 @@ def check_image(image: bytes, identity: Identity, *, again: bool = False) -> dic
     """
     files = romfs.files(image)
     try:
-        stated = json.loads(files["/release.json"])
+        stated = json_text.loads(files["/release.json"])
     except (KeyError, ValueError) as error:
         raise Refused("image", "the image has no readable /release.json", "Build it again") from error
     if again and isinstance(stated, dict) and _is_before(stated.get("sequence"), identity.sequence):

@@ -17,6 +17,7 @@ from typing import Any
 
 import nacl.signing
 
+from tidegate import json_text
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited, write_atomic
 from tidegate.wire import cose
@@ -119,7 +120,7 @@ def load(path: Path | str) -> Key:
     path = Path(path)
     text = read_limited(path, MAX_FILE, "key file")
     try:
-        jwk = json.loads(text)
+        jwk = json_text.loads(text)
     except (ValueError, RecursionError) as error:
         raise TidegateError(f"{path} is not a key file: {error}", _HINT) from error
     key = _from_jwk(jwk, path)
