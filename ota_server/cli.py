@@ -19,6 +19,7 @@ from ota_server import log_lines
 from ota_server.api.serialize import iso
 from ota_server.config import KEEP_TELEMETRY, KEEP_TELEMETRY_DAYS, Config
 from ota_server.mqtt import mosquitto_files as broker_files
+from ota_server.mqtt.url import BrokerUrl
 from ota_server.run import Address, Server, install_trust, prepare
 from ota_server.security import audit as log_of_acts
 from ota_server.security import tokens
@@ -26,7 +27,9 @@ from ota_server.store import Store, now_ms
 from ota_server.store.models import Token
 from ota_server.tls_context import Tls
 from tidegate import audit_chain
+from tidegate.cli._common import insecure_option, is_insecure
 from tidegate.cli.audit import verify
+from tidegate.client import plain_addresses
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited, write_atomic
 
@@ -105,6 +108,7 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="ADDRESS",
     help="A reverse proxy before --http: its X-Forwarded-For and X-Forwarded-Proto are believed. Default: nobody's.",
 )
+@insecure_option("the broker password")
 @click.option("--verbose", is_flag=True, help="Log every event, not only problems.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
 def serve(
@@ -137,12 +141,15 @@ def serve(
       tidegate serve --trust trust.cbor
       tidegate serve --http 0.0.0.0:8080 --mqtt 0.0.0.0:1883 --coap 0.0.0.0:5683
       tidegate serve --http 0.0.0.0:8443 --mqtt 0.0.0.0:8883 --tls-cert tls/server.crt --tls-key tls/server.key
-      TIDEGATE_BROKER_URL=mqtt://tidegate_server@broker:1883 tidegate serve
+      TIDEGATE_BROKER_URL=mqtts://tidegate_server@broker tidegate serve
     """
     log_lines.set_up(logging.INFO if verbose else logging.WARNING)
     os.umask(0o077)  # other users must not read the database, payloads and secrets
     if dynamic and broker is None:
         raise TidegateError("--dynamic needs --broker", "Leave it out: the embedded broker manages its users itself")
+    if broker is not None:
+        url = BrokerUrl(broker)
+        plain_addresses.check(str(url), "mqtts" if url.tls else "mqtt", url.host, is_insecure(), "the broker password")
     keep: dict[str, Any] = {"keep_days": keep_days, "keep_rows": keep_rows}
     config = Config(data=data, mosquitto_dir=mosquitto_dir, dynamic=dynamic, **keep)
     listen = Address.parse(http), Address.parse(mqtt)
