@@ -29,15 +29,16 @@ from tidegate.names import DEFAULT_PRODUCT, DEFAULT_VENDOR
 from tidegate.release.folder import INDEX, Release, Target, encode_index
 
 CTI = "00" * 8
+FIRST = "--trust-first-use"
 # Words of each verb: @name stands for a file of `place`.
 VERBS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("alarms", "list"): (),
-    ("apply",): ("-f", "@fleet.yaml", "--key", "@command.jwk", "--wait", "0", "--yes"),
+    ("apply",): ("-f", "@fleet.yaml", "--key", "@command.jwk", "--wait", "0", "--yes", "--trust-first-use"),
     ("audit", "verify"): (),
     ("cmd", "cancel"): (CTI,),
     ("cmd", "list"): (),
     ("cmd", "ops"): ("gate-1",),
-    ("cmd", "send"): ("gate-1", "ping", "--key", "@command.jwk", "--wait", "0"),
+    ("cmd", "send"): ("gate-1", "ping", "--key", "@command.jwk", "--wait", "0", FIRST),
     ("cmd", "show"): (CTI,),
     ("data", "publish"): ("@data",),
     ("device", "add"): ("gate-1", "--board", "qemu_mps2"),
@@ -56,6 +57,7 @@ VERBS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("group", "show"): ("canary",),
     ("release", "fetch"): ("--out", "@fetched"),
     ("release", "publish"): ("@release", "--yes"),
+    ("rollout", "retry"): ("1.0.0", "--yes"),
     ("rollout", "start"): ("1.0.0", "--yes"),
     ("rollout", "status"): ("1.0.0",),
     ("rollout", "stop"): ("1.0.0", "--yes"),
@@ -64,8 +66,9 @@ VERBS: dict[tuple[str, ...], tuple[str, ...]] = {
 MORE = {
     ("device", "telemetry"): (("gate-1", "--last"),),
     ("alarms", "list"): (("--device", "gate-1", "--trace"),),
-    ("cmd", "send"): (("--group", "canary", "ping", "--key", "@command.jwk", "--wait", "0"),),
-    ("cmd", "ops"): (("gate-1", "--key", "@command.jwk", "--wait", "0"),),
+    ("cmd", "send"): (("--group", "canary", "ping", "--key", "@command.jwk", "--wait", "0", FIRST),),
+    ("cmd", "ops"): (("gate-1", "--key", "@command.jwk", "--wait", "0", FIRST),),
+    ("rollout", "retry"): (("1.0.0", "--key", "@command.jwk", "--wait", "0", FIRST, "--yes"),),
     ("rollout", "status"): ((),),
 }
 CALLS = [(*verb, *words) for verb, first in VERBS.items() for words in (first, *MORE.get(verb, ()))]
@@ -85,7 +88,9 @@ def verbs(group: click.Group, above: tuple[str, ...] = ()) -> Iterator[tuple[tup
 
 
 def test_every_verb_with_a_server_is_tried() -> None:
-    assert {words for words, one in verbs(main) if any(param.name == "server" for param in one.params)} == set(VERBS)
+    assert {words for words, one in verbs(main) if any(param.name == "token_file" for param in one.params)} == set(
+        VERBS
+    )
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +135,8 @@ def found(folder: Path, word: str) -> str:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, place: Path) -> Iterator[OddServer]:
+def server(monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path) -> Iterator[OddServer]:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setattr(send, "POLL_S", 0.001)
     monkeypatch.setenv("TIDEGATE_TOKEN_FILE", str(place / "token"))
     odd = OddServer()

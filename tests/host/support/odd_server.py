@@ -77,6 +77,7 @@ ROLLOUT = {
     "counts": {"waiting": 0, "offered": 0, "running": 1, "failed": 0, "none": 0},
     "devices": [{"id": "gate-1", "state": "running", "group": "canary"}],
     "started": True,
+    "retried": ["gate-1"],
     "stopped": True,
 }
 CLAIM = {"id": "00" * 8, "state": "open", "device": "gate-1", "name": None, "group": None, "expires": TIME}
