@@ -176,6 +176,12 @@ def known_devices() -> Judge:
     return of_file("known-devices", module.read)
 
 
+def witness() -> Judge:
+    from tidegate import audit_chain as module
+
+    return of_file("witness", module.read, lambda path: module.parse_header(path.read_bytes().decode("latin-1")))
+
+
 def fleet() -> Judge:
     from tidegate.fleet import file as module
 
@@ -254,6 +260,8 @@ TARGETS = (
     Target("host.known-devices", ("tidegate.commands.known_devices",), known_devices,
            lambda: [b'{"version": 1, "devices": [{"server": "http://127.0.0.1:8080", "id": "gate-1", "name": "a",'
                     b' "key": null, "first_seen": "", "claim": null}]}']),
+    Target("host.witness", ("tidegate.audit_chain",), witness,
+           lambda: [b'{"id": 1, "hash": "' + b"0" * 64 + b'"}\n', b"1 " + b"0" * 64]),
     Target("host.fleet", ("tidegate.fleet.file",), fleet, lambda: [FLEET]),
     Target("host.release", ("tidegate.release.folder", "tidegate.release.inspect"), release,
            lambda: [b'{"product": "p", "vendor": "v.example", "version": "1", "sequence": 1, "boards": {}}',
