@@ -49,11 +49,13 @@ def prune_telemetry(session: Session, keep: Keep, batch: int = BATCH) -> int:
 def _too_old(session: Session, border: int, batch: int) -> int:
     """Series by series, so that the index on (series, time) is what is read."""
     gone = 0
-    newest = session.scalar(select(func.max(Point.id))) or 0
+    all_old = (session.scalar(select(func.max(Series.at)).where(Series.points > 0)) or 0) < border
+    # SQLite counts from 1 again once a table is empty, and followers, who know higher ids, would miss what comes.
+    spared = session.scalar(select(func.max(Point.id))) if all_old else None
     for series in session.scalars(select(Series.id).where(Series.points > 0).order_by(Series.id)).all():
-        # SQLite gives the highest id out again once its row is gone, and followers would miss what gets it.
-        statement = select(Point.id).where(Point.series_id == series, Point.at < border, Point.id < newest)
-        statement = statement.order_by(Point.at)
+        statement = select(Point.id).where(Point.series_id == series, Point.at < border).order_by(Point.at)
+        if spared is not None:
+            statement = statement.where(Point.id != spared)
         gone += _delete(session, series, list(session.scalars(statement.limit(batch - gone))))
         if gone == batch:
             break
@@ -68,7 +70,7 @@ def _too_many(session: Session, rows: int, batch: int) -> int:
         statement = (
             select(Point.id, Point.series_id)
             .join(Series, Series.id == Point.series_id)
-            .where(Series.device_id == device_id, Point.id < (session.scalar(select(func.max(Point.id))) or 0))
+            .where(Series.device_id == device_id)
             .order_by(Point.at, Point.id)
             .limit(min(int(count) - rows, batch - gone))
         )
