@@ -253,8 +253,7 @@ def test_the_same_offer_again_does_not_end_the_pause():
 
 def test_another_offer_takes_the_place_of_one_that_waits():
     with flashed("image") as world:
-        spoil(world, "missing")
-        right = World().payloads
+        right = spoil(world, "missing")
 
         def replaced(topic, message):
             if topic == "report" and message[-258] == 9 and message[-259] == 2:
