@@ -111,11 +111,14 @@ def apply(
             check_names(file, plan, judge)
         if plan.changes and not as_json:
             say("The groups are as the file says.")
-        with progress("setting", quiet=as_json) as tell:
-            for sent in change_settings(sender, plan.settings, wait, tell):
-                ended.append(sent)
-                if not as_json:
-                    say(f"{sent.device}: {_ending(sent)}")
+        try:
+            with progress("setting", quiet=as_json) as tell:
+                for sent in change_settings(sender, plan.settings, wait, tell):
+                    ended.append(sent)
+                    if not as_json:
+                        say(f"{sent.device}: {_ending(sent)}")
+        except KeyboardInterrupt:  # not all of it is as the file says: 1, which scripts know from here
+            raise click.Abort from None
     results = [{"device": one.device, "state": one.state, "why": one.why} for one in ended]
     emit({**_facts(plan), "results": results}, as_json, lambda _: _show_ends(ended))
     if any(one.state in ("refused", "failed") for one in ended):
