@@ -9,17 +9,14 @@ import asyncio
 
 from aiotcp import connect, const, first, sleep_ms, ticks_diff, ticks_ms
 
-MAX_HEADER = const(1024)  # bytes of status line and header fields; less if the buffer is smaller
+from http_client.header import Header, HttpError
+
 MIN_RATE = const(64)  # bytes a second over the body, after one timeout
 TICK_MS = const(500)  # how often the deadlines are checked
-
-
-class HttpError(Exception):
-    """A request failed. status: HTTP's, or 0 if the answer is missing, cut short or malformed."""
-
-    def __init__(self, status, text):
-        super().__init__(("HTTP %d: " % status if status else "") + text)
-        self.status = status
+_REDIRECTS = const(3)
+_PARTS = const(64)  # answers that one range may come in
+_MOVED = (301, 302, 303, 307, 308)
+_LONGEST = const(0x1FFFFFFF)  # bytes
 
 
 async def get(host, port, path, offset, sink, buf, max_size, timeout_s=30, etag=None, ssl=None):
@@ -29,20 +26,43 @@ async def get(host, port, path, offset, sink, buf, max_size, timeout_s=30, etag=
     buf: the caller's bytearray, 256 bytes or more, used for everything received.
     max_size: bytes of the largest body accepted. timeout_s: seconds for the connection, for the
     whole header, and between two pieces of the body. etag: resume only if the server's copy is
-    still this one.
+    still this one; a strong one.
 
     To resume, call again with offset = the bytes that the sink has taken, also at the very end.
-    Raises HttpError; exceptions of the sink pass through. Redirects are not followed.
+    Up to 3 redirects are followed, of the same scheme. Raises HttpError; exceptions of the sink
+    pass through.
     """
     if len(buf) < 256:
         raise ValueError("the buffer must hold at least 256 bytes")
-    lines = ["Range: bytes=%d-" % offset] if offset else []
-    if offset and etag:
-        lines.append("If-Range: " + etag)
-    request = head("GET", host, port, path, lines)
-    return await exchange(
-        host, port, buf, timeout_s, ssl, lambda way: way.run(request, offset, sink, max_size)
-    )
+    if etag and etag.startswith("W/"):  # RFC 9110 section 13.1.5
+        raise ValueError("a weak etag cannot tell whether bytes are still the same")
+    redirects = parts = 0
+    while True:
+        lines = ["Range: bytes=%d-" % offset] if offset else []
+        if offset and etag:
+            lines.append("If-Range: " + etag)
+        request = head("GET", host, port, path, lines)
+        offset, total, moved = await exchange(
+            host,
+            port,
+            buf,
+            timeout_s,
+            ssl,
+            lambda way, ask=request, at=offset: way.run(ask, at, sink, max_size),
+        )
+        if moved is not None:
+            redirects += 1
+            if redirects > _REDIRECTS:
+                raise HttpError(moved.status, "more than %d redirects" % _REDIRECTS)
+            from http_client import redirect
+
+            host, port, path = redirect.target(moved, host, port, path, ssl is not None)
+            continue
+        if offset == total:
+            return total
+        parts += 1  # a server may answer with a part of the range (RFC 9110 section 15.3.7)
+        if parts >= _PARTS:
+            raise HttpError(206, "the range came in more than %d parts" % _PARTS)
 
 
 async def exchange(host, port, buf, timeout_s, ssl, run, kind=None):
@@ -55,7 +75,7 @@ async def exchange(host, port, buf, timeout_s, ssl, run, kind=None):
         raise HttpError(0, "no connection to %s:%d within %s s" % (host, port, timeout_s))
     except OSError as error:
         raise HttpError(0, "no connection to %s:%d: %r" % (host, port, error))
-    transfer = (kind or Transfer)(stream, memoryview(buf), int(timeout_s * 1000))
+    transfer = (kind or Transfer)(stream, buf, int(timeout_s * 1000))
     try:
         return await first(run(transfer), transfer.watch())
     except OSError as error:
@@ -72,7 +92,7 @@ def head(method, host, port, path, fields):
         # Bytes, not characters: MicroPython keeps each new character for good, and needs room.
         if any(byte < 32 or byte > 126 for byte in text.encode()):
             raise ValueError("host, path and etag are visible ASCII")
-    if not path.startswith("/") or " " in path + host:
+    if not path.startswith("/") or " " in path + host or not host:
         raise ValueError("host and path have no space, and a path starts with /")
     name = "[%s]" % host if ":" in host else host
     lines = ["%s %s HTTP/1.1" % (method, path), "Host: %s:%d" % (name, port)]
@@ -83,68 +103,129 @@ def head(method, host, port, path, fields):
 class Transfer:
     """One request and its answer. sinking: inside the sink, whose exceptions pass through."""
 
-    def __init__(self, stream, view, timeout_ms):
+    def __init__(self, stream, buf, timeout_ms):
         self._stream = stream
-        self._view = view
+        self._buf = buf
+        self._view = memoryview(buf)
+        self._start = self._end = 0  # buf[start:end] was received and not yet used
         self._timeout_ms = timeout_ms
         self._in_body = False
         self._taken = 0  # bytes of the body
         self.sinking = False
 
     async def run(self, request, offset, sink, max_size):
-        status, fields, at, have = await self._ask(request)
-        length, total, done = _judge(status, fields, offset, max_size)
-        if done:
-            return total
-        if have - at > length:
-            raise HttpError(status, "more bytes than announced")
+        """(offset after what the sink has had, total size, None), of a redirect (offset, 0, its
+        Header).
+        """
+        header = await self._ask(request)
+        status = header.status
+        if status in _MOVED and b"location" in header.fields:
+            return offset, 0, header
+        if status == 416 and offset:
+            span = header.fields.get(b"content-range", b"")
+            if span.lower().replace(b" ", b"") == b"bytes*/%d" % offset:
+                return offset, offset, None  # everything was there already
+        if status not in (200, 206):
+            raise header.refusal()
+        chunked = header.chunked()
+        length, total = self._judge(header, chunked, offset)
+        if total is not None and total > max_size:
+            raise HttpError(status, "%d bytes, more than the %d allowed" % (total, max_size))
         self._in_body = True
-        if have > at:
-            self._sink(sink, self._view[at:have])
-        while self._taken < length:
-            # [:n] of a view shorter than n is all of it.
-            size = await self._stream.readinto(self._view[: length - self._taken])
-            if not size:
-                at = offset + self._taken
-                raise HttpError(0, "cut short after %d of %d bytes" % (at, total))
-            self._sink(sink, self._view[:size])
-        return total
+        if chunked:
+            from http_client import chunks
 
-    async def _ask(self, request):
-        """(status, fields, where the body starts, bytes received), once the header is there."""
-        await self._stream.write(request)
-        at, have = await self._header()
-        return parse(bytes(self._view[:at])) + (at, have)
+            await chunks.pour(
+                self, sink, _LONGEST if length is None else length, max_size - offset
+            )
+        else:
+            if length is not None and self._end - self._start > length:
+                raise HttpError(status, "more bytes than announced")
+            await self._pour(sink, length, max_size - offset)
+        end = offset + self._taken
+        if length is not None and self._taken != length:
+            raise HttpError(0, "cut short after %d of %d bytes" % (end, total))
+        return end, end if total is None else total, None
 
-    def _sink(self, sink, view):
+    def _judge(self, header, chunked, offset):
+        """(bytes to come, total size), None where the answer does not say."""
+        length = None if chunked else header.length()
+        if header.status == 200:
+            if offset:
+                raise HttpError(200, "the server does not resume, or has something else now")
+            return length, length
+        start, end, total = header.span()
+        if start != offset or (length is not None and length != end - start):
+            raise HttpError(206, "not the requested range")
+        return end - start, total
+
+    async def _pour(self, sink, length, most):
+        """The body: so many bytes, or up to the end of the connection."""
+        while length is None or self._taken < length:
+            if self._start == self._end and not await self.more(
+                None if length is None else length - self._taken
+            ):
+                return
+            view = self.take(_LONGEST)
+            if self._taken + len(view) > most:
+                raise HttpError(0, "more than the %d bytes allowed" % most)
+            self.pass_on(sink, view)
+
+    async def more(self, most=None):
+        """Receives more behind what is there, at most so many bytes; how many, 0 at the end."""
+        if self._start == self._end:
+            self._start = self._end = 0
+        end = len(self._view) if most is None else min(len(self._view), self._end + most)
+        size = await self._stream.readinto(self._view[self._end : end])
+        self._end += size
+        return size
+
+    def take(self, most):
+        """A view of what was received, at most so many bytes, which are used then."""
+        end = min(self._end, self._start + most)
+        view = self._view[self._start : end]
+        self._start = end
+        return view
+
+    def pass_on(self, sink, view):
         self.sinking = True
         sink(view)
         self.sinking = False
         self._taken += len(view)
 
-    async def _header(self):
-        """(where the body starts, bytes received) once the empty line is there."""
-        view = self._view
-        limit = min(MAX_HEADER, len(view))
-        have = state = 0
+    async def _ask(self, request):
+        """The Header of the answer."""
+        await self._stream.write(request)
+        header = Header()
+        done = False
+        while not done:
+            done = header.line(await self.line(header.long_line))
+        return header
+
+    async def line(self, too_long):
+        """The next line, without its end; of one that does not fit the buffer, b"x: " and a call
+        of too_long(its beginning). Raises HttpError.
+        """
+        buf = self._buf
+        looked, cut = 0, False
         while True:
-            size = await self._stream.readinto(view[have:])
-            if not size:
+            at = buf.find(b"\n", self._start + looked, self._end)
+            if at >= 0:
+                line = bytes(self._view[self._start : at])
+                self._start = at + 1
+                if cut:
+                    return b"x: "
+                return line[:-1] if line[-1:] == b"\r" else line
+            looked = self._end - self._start
+            if looked == len(buf):
+                too_long(bytes(self._view))
+                cut = True
+                self._start = self._end = looked = 0
+            elif self._end == len(buf):
+                self._view[:looked] = bytes(self._view[self._start :])
+                self._start, self._end = 0, looked
+            if not await self.more():
                 raise HttpError(0, "cut short within the header")
-            for at in range(have, have + size):
-                # state counts how much of CR LF CR LF has been seen.
-                byte = view[at]
-                if byte == (10 if state & 1 else 13):
-                    state += 1
-                    if state == 4:
-                        if at >= limit:
-                            break
-                        return at + 1, have + size
-                else:
-                    state = 1 if byte == 13 else 0
-            have += size
-            if have >= limit:
-                raise HttpError(0, "a header of more than %d bytes" % limit)
 
     async def watch(self):
         # Added up: a difference of ticks says nothing after days, which a slow body may take.
@@ -161,69 +242,9 @@ class Transfer:
                     what = "TLS handshake" if self._stream.handshake else "answer"
                     raise HttpError(0, "no %s within %d ms" % (what, limit))
                 continue
-            if ticks_diff(now, self._stream.received) > limit:
-                raise HttpError(0, "nothing more for %d ms" % limit)
             if body_at is None:
                 body_at = spent
+            if ticks_diff(now, self._stream.received) > limit:
+                raise HttpError(0, "nothing more for %d ms" % limit)
             if spent - body_at > limit + self._taken * 1000 // MIN_RATE:
                 raise HttpError(0, "slower than %d bytes a second" % MIN_RATE)
-
-
-_FIELDS = (b"content-length", b"content-range", b"transfer-encoding", b"content-encoding")
-
-
-def parse(head):
-    """(status, fields) of a header; fields: lower-case name -> value, if in _FIELDS."""
-    lines = head[:-4].split(b"\r\n")
-    version, _, rest = lines[0].partition(b" ")
-    status = rest.split(b" ")[0]
-    if not version.startswith(b"HTTP/1.") or len(status) != 3 or not status.isdigit():
-        raise HttpError(0, "not an HTTP/1 answer")
-    fields = {}
-    for line in lines[1:]:
-        name, colon, value = line.partition(b":")
-        name = name.lower()
-        if not colon or not name or name != name.strip():
-            raise HttpError(0, "a malformed header field")
-        if name in _FIELDS:
-            value = value.strip()
-            if fields.get(name, value) != value:
-                raise HttpError(0, "two different " + str(name, "utf-8"))
-            fields[name] = value
-    return int(status), fields
-
-
-def _judge(status, fields, offset, max_size):
-    """(bytes to come, total size, whether nothing is left to fetch). Raises HttpError."""
-    span = fields.get(b"content-range")
-    if status == 416 and offset and span == b"bytes */%d" % offset:
-        return 0, offset, True  # everything was there already
-    if status not in (200, 206):
-        raise HttpError(status, "unexpected status")
-    coding = fields.get(b"content-encoding", b"identity")
-    if b"transfer-encoding" in fields or coding != b"identity":
-        raise HttpError(status, "an encoded body")
-    length = number(status, fields.get(b"content-length"), "Content-Length")
-    if status == 200:
-        if offset:
-            raise HttpError(200, "the server does not resume, or has something else now")
-        total = length
-    else:
-        unit, _, rest = (span or b"").partition(b" ")
-        ends, _, whole = rest.partition(b"/")
-        first_at, _, last_at = ends.partition(b"-")
-        start = number(status, first_at, "Content-Range")
-        last = number(status, last_at, "Content-Range")
-        total = number(status, whole, "Content-Range")
-        if unit != b"bytes" or start != offset or last + 1 != total or length != total - offset:
-            raise HttpError(206, "not the requested range")
-    if total > max_size:
-        raise HttpError(status, "%d bytes, more than the %d allowed" % (total, max_size))
-    return length, total, False
-
-
-def number(status, text, name):
-    """The value of a header field that is a number; raises HttpError."""
-    if not text or len(text) > 9 or not text.isdigit():
-        raise HttpError(status, "missing or malformed " + name)
-    return int(text)

@@ -1,13 +1,13 @@
 """A small HTTP/1.1 POST that reads the whole answer, whatever its status; see http_client.get."""
 
-from http_client.get import HttpError, Transfer, exchange, head, number
+from http_client.get import HttpError, Transfer, exchange, head
 
 
 async def post(host, port, path, kind, body, buf, timeout_s=30, ssl=None):
     """Posts body (bytes) of the media type `kind`; returns (status, answer: memoryview in buf).
 
-    buf: the caller's bytearray for the header and the body of the answer together. timeout_s:
-    seconds for the connection, the answer's header, and between two pieces of the answer. Raises
+    buf: the caller's bytearray for the answer, and for each line of its header. timeout_s: seconds
+    for the connection, the answer's header, and between two pieces of the answer. Raises
     HttpError. Redirects are not followed.
     """
     fields = ["Content-Type: " + kind, "Content-Length: %d" % len(body)]
@@ -17,15 +17,19 @@ async def post(host, port, path, kind, body, buf, timeout_s=30, ssl=None):
 
 class _Post(Transfer):
     async def whole(self, request):
-        status, fields, at, have = await self._ask(request)
-        if b"transfer-encoding" in fields:
+        header = await self._ask(request)
+        status = header.status
+        if b"transfer-encoding" in header.fields:
             raise HttpError(status, "an encoded body")
-        end = at + number(status, fields.get(b"content-length"), "Content-Length")
-        if end > len(self._view) or have > end:
-            raise HttpError(status, "an answer of %d bytes is too long" % (max(have, end) - at))
-        while have < end:
-            size = await self._stream.readinto(self._view[have:end])
-            if not size:
+        length = header.length()
+        if length is None:
+            raise HttpError(status, "missing or malformed Content-Length")
+        have = self._end - self._start
+        if length > len(self._view) or have > length:
+            raise HttpError(status, "an answer of %d bytes is too long" % max(have, length))
+        self._view[:have] = bytes(self._view[self._start : self._end])
+        self._start, self._end = 0, have
+        while self._end < length:
+            if not await self.more(length - self._end):
                 raise HttpError(0, "the answer is cut short")
-            have += size
-        return status, self._view[at:end]
+        return status, self._view[:length]

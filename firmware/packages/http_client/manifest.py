@@ -7,4 +7,8 @@ metadata(
 add_library("tidegate", "..")
 require("aiotcp", library="tidegate")
 
-package("http_client", ("__init__.py", "get.py", "post.py"), base_path="../../lib")
+package(
+    "http_client",
+    ("__init__.py", "chunks.py", "get.py", "header.py", "post.py", "redirect.py"),
+    base_path="../../lib",
+)

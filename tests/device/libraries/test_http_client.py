@@ -105,25 +105,31 @@ def test_slow_but_fine():
 
 
 def test_statuses():
-    for scene, status in (("missing", 404), ("moved", 302), ("failed", 503)):
+    for scene, status in (("missing", 404), ("failed", 503), ("switching", 101), ("moved-silently", 301)):
         refused(scene, status)
 
 
 def test_wrong_answers():
     for scene, status in (
-        ("no-length", 200),
         ("bad-length", 200),
         ("negative-length", 200),
         ("huge-length", 200),
         ("large", 200),
         ("two-lengths", 0),
-        ("chunked", 200),
+        ("twice-coded", 200),
+        ("lengths-differ", 0),
+        ("long-length", 200),
+        ("chunk-cut", 0),
+        ("chunk-odd", 0),
+        ("chunk-large", 0),
+        ("chunk-endless", 0),
+        ("bare-cr", 0),
+        ("interim-for-ever", 0),
         ("gzip", 200),
         ("surplus", 200),
         ("not-http", 0),
         ("bad-status", 0),
         ("bad-field", 0),
-        ("folded", 0),
         ("no-colon", 0),
         ("eof", 0),
         ("eof-header", 0),
@@ -132,6 +138,45 @@ def test_wrong_answers():
         text = refused(scene, status)
         true(len(text) < 90, "a short text: " + text)
     true("header of more than" in refused("endless-header", 0), "the text says why")
+
+
+def whole(scene, offset=0, **more):
+    """The scene brings the whole body, or the rest of it from `offset` on."""
+    size = int(settings["size"])
+    total, sink = fetch(scene, offset, **more)
+    equal((total, sink.size), (size, size - offset), "%s from %d: total, bytes taken" % (scene, offset))
+    if not offset:
+        equal(binascii.hexlify(sink.digest.digest()).decode(), settings["sha256"], scene)
+
+
+def test_what_caches_and_proxies_add():
+    for offset in (0, 100):
+        for size in (256, 1024):
+            whole("through-proxies", offset, size=size)
+            whole("in-chunks", offset, size=size)
+    whole("in-parts", 1)
+    whole("no-length")  # to the end of the connection
+    for scene in ("chunked", "folded", "bare-lf"):
+        equal(fetch(scene)[0], 5, scene)
+
+
+def test_redirects():
+    for scene in ("moved", "moved-near", "moved-here"):
+        for offset in (0, 100):
+            whole(scene, offset)
+    for scene, status, words in (
+        ("moved-for-ever", 302, "redirects"),
+        ("moved-away", 301, "scheme"),
+        ("moved-nowhere", 301, "no address"),
+        ("moved-oddly", 301, "no address"),
+    ):
+        true(words in refused(scene, status), scene)
+
+
+def test_a_server_says_when_to_come_again():
+    equal(fetch("busy")[0].retry_after, 17)
+    equal(fetch("busy-until")[0].retry_after, None)
+    equal(fetch("missing")[0].retry_after, None)
 
 
 def test_wrong_ranges():
@@ -203,6 +248,11 @@ def test_arguments_that_cannot_be():
         except ValueError:
             continue
         raise AssertionError("taken: %r" % path)
+    try:
+        asyncio.run(http_client_get.get("h", 1, "/", 5, None, bytearray(256), 10, etag='W/"1"'))
+        raise AssertionError("a weak etag was taken")
+    except ValueError:
+        pass
     try:
         asyncio.run(http_client_get.get("h", 1, "/", 0, None, bytearray(100), 10))
     except ValueError:

@@ -32,7 +32,7 @@ class Http:
             start = 0
         size = len(BODY)
         part = f"HTTP/1.1 206 Partial Content\r\nContent-Length: {size - start}\r\n"
-        scene = path.rpartition("/")[2]
+        scene = path.split("?")[0].rpartition("/")[2]
         if scene == "good":
             self._good(peer, start)
         elif scene == "cut":  # ends early, after 10,000 bytes
@@ -65,6 +65,33 @@ class Http:
             peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
             while True:
                 peer.sendall(b"x" * 1000)
+        elif scene == "in-parts":  # as RFC 9110 section 15.3.7 allows
+            end = min(start + 9_000, size)
+            span = f"Content-Range: bytes {start}-{end - 1}/{size}\r\nContent-Length: {end - start}\r\n\r\n"
+            peer.sendall(f"HTTP/1.1 206 Partial Content\r\n{span}".encode() + BODY[start:end])
+        elif scene == "through-proxies":  # everything that may lie in front of a server, in one answer
+            hints = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\nContent-Length: 7\r\n\r\nHTTP/1.1 100 \r\n\r\n"
+            more = b"".join(b"X-Cache-%d: HIT from somewhere\r\n" % number for number in range(150))
+            more += b"Set-Cookie: " + b"c" * 3000 + b'\r\nVia: 1.1 a,\r\n\t1.1 b\r\nAge:0\r\nETag: W/"1"\r\n'
+            span = f"CONTENT-RANGE: Bytes  {start}-{size - 1}/{size}\r\nRetry-After: 5\r\n".encode()
+            lengths = (
+                f"content-LENGTH:   {size - start} , {size - start}\t\r\nContent-Encoding: Identity\r\n\r\n".encode()
+            )
+            status = b"HTTP/1.0 206\r\n" + span if start else b"HTTP/1.0 200 Connection established\r\n"
+            peer.sendall(hints + status + more + lengths + BODY[start:])
+        elif scene == "in-chunks":
+            status = b"HTTP/1.1 200 OK\r\n"
+            if start:
+                status = f"HTTP/1.1 206 Partial\r\nContent-Range: bytes {start}-{size - 1}/{size}\r\n".encode()
+            peer.sendall(status + b"Transfer-Encoding: Chunked\r\nContent-Length: 5\r\n\r\n")
+            for at in range(start, size, 777):
+                piece = BODY[at : at + 777]
+                peer.sendall(b"%X ; a=b\r\n" % len(piece) + piece + b"\r\n")
+            peer.sendall(b"000\r\nX-Checksum: 1\r\n\r\n")
+        elif scene == "moved-here":
+            name, port = peer.getsockname()[:2]
+            host = fields["host"].rpartition(":")[0] or name
+            peer.sendall(f"HTTP/1.1 307 T\r\nLocation: HTTP://{host}:{port}/p/good#part\r\n\r\n".encode())
         elif scene == "ignores-range":
             self._good(peer, 0)
         elif scene in ANSWERS:
@@ -112,6 +139,25 @@ ANSWERS = {
     "gzip": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Encoding: gzip\r\n\r\nhello",
     "surplus": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello, world",
     "moved": b"HTTP/1.1 302 Found\r\nLocation: /p/good\r\nContent-Length: 0\r\n\r\n",
+    "moved-near": b"HTTP/1.1 308 P\r\nLocation: good?at=1\r\nContent-Length: 0\r\n\r\n",
+    "moved-for-ever": b"HTTP/1.1 302 Found\r\nLocation: moved-for-ever\r\n\r\n",
+    "moved-away": b"HTTP/1.1 301 M\r\nLocation: https://127.0.0.1/p/good\r\n\r\n",
+    "moved-nowhere": b"HTTP/1.1 301 M\r\nLocation: http://me@127.0.0.1/\r\n\r\n",
+    "moved-oddly": b"HTTP/1.1 301 M\r\nLocation: /p/go od\r\n\r\n",
+    "moved-silently": b"HTTP/1.1 301 M\r\nContent-Length: 0\r\n\r\n",
+    "busy": b"HTTP/1.1 503 Busy\r\nRetry-After: 17\r\nContent-Length: 0\r\n\r\n",
+    "busy-until": b"HTTP/1.1 429 Busy\r\nRetry-After: Fri, 31 Dec 1999 23:59:59 GMT\r\n\r\n",
+    "bare-lf": b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello",
+    "bare-cr": b"HTTP/1.1 200 OK\r\nX: a\rContent-Length: 9\r\nContent-Length: 5\r\n\r\nhello",
+    "chunk-cut": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+    "chunk-odd": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n",
+    "chunk-large": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFF\r\nhello",
+    "chunk-endless": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1" * 5000,
+    "twice-coded": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "lengths-differ": b"HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\nhello",
+    "long-length": b"HTTP/1.1 200 OK\r\nContent-Length: " + b" " * 5000 + b"5\r\n\r\nhello",
+    "interim-for-ever": b"HTTP/1.1 102 Processing\r\n\r\n" * 2000,
+    "switching": b"HTTP/1.1 101 Switching\r\n\r\n",
     "failed": b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
     "not-http": b"SSH-2.0-OpenSSH_9.2\r\n\r\n\r\n",
     "bad-status": b"HTTP/1.1 OK 200\r\n\r\n",
