@@ -60,7 +60,7 @@ async def recv(client):
     client.start += whole
     if target is None:
         client.oversized += 1
-        client.say("dropped a message of %d bytes" % client.size)
+        client.say_often(client.oversized, "dropped a message of %d bytes" % client.size)
     else:
         client.packet_ms += rest
     done = False

@@ -30,6 +30,8 @@ class MqttError(Exception):
 
 def is_topic(data, filter=False):
     """Whether bytes-like data is a topic name or, with `filter`, a topic filter (4.7)."""
+    if not filter:  # as often as messages come
+        return len(data) > 0 and not (b"+" in data or b"#" in data or b"\0" in data)
     at = 0
     last = len(data) - 1
     before = _SLASH
@@ -39,7 +41,7 @@ def is_topic(data, filter=False):
             # A wildcard fills a level, and # is the last.
             after = data[at + 1] if at < last else _SLASH
             alone = before == _SLASH and after == _SLASH
-            good = good and filter and alone and (byte == _PLUS or at == last)
+            good = good and alone and (byte == _PLUS or at == last)
         good = good and byte != 0
         before = byte
         at += 1  # noqa: SIM113 - enumerate() would allocate

@@ -47,6 +47,7 @@ class Session(Requests):
         self.kind = self.size = 0  # of the packet whose body starts there
         self.packet_ms = self.since = 0  # a deadline for a packet that has begun, and since when
         self.acks = []  # packet identifiers
+        self.topic = None, ""  # of the last message
 
     # ------------------------------------------------------------ a connection
 
@@ -134,13 +135,53 @@ class Session(Requests):
             elif end <= self.end:
                 self.message(end)
             else:
-                from mqtt import large
+                if self.on_large or self.v5 or not await self.skip():
+                    from mqtt import large
 
-                await large.recv(self)
+                    await large.recv(self)
                 end = self.start
             self.start = end
             while len(self.acks) >= _ACKS:
                 await self.changed.wait()
+
+    async def skip(self):
+        """Drops a PUBLISH that is larger than the buffer, and that nobody wants. Returns False if
+        its topic alone is, for mqtt.large to judge.
+        """
+        buf, kind = self.rx, self.kind
+        self.since = ticks_ms()
+        self.packet_ms = self.reply_ms
+        while self.end - self.start < 2:
+            await self.read()
+        head = 2 + (buf[self.start] << 8 | buf[self.start + 1]) + (2 if kind & 0x06 else 0)
+        if head > self.size or kind & 0x06 > 2:
+            raise self.unexpected()
+        if head > len(buf):
+            return False
+        while self.end - self.start < head:
+            await self.read()
+        stop = wire.parse_publish(buf, kind, self.start, self.start + head)
+        if not stop:
+            raise self.unexpected()
+        self.name(stop)
+        pid = buf[stop] << 8 | buf[stop + 1] if kind & 0x06 else 0
+        rest = self.size
+        while True:
+            size = min(rest, self.end - self.start)
+            self.start += size
+            rest -= size
+            if not rest:
+                break
+            await self.read()
+        self.packet_ms = 0
+        for item in self.window:
+            item.since = ticks_ms()  # the broker could not answer before
+        self.oversized += 1
+        self.say_often(self.oversized, "dropped a message of %d bytes" % self.size)
+        if pid:
+            self.acks.append(pid)
+            self.work.set()
+        return True
 
     def message(self, end):
         """Handles a PUBLISH whose body is rx[start:end]."""
@@ -162,10 +203,13 @@ class Session(Requests):
 
     def name(self, stop):
         """The topic of a PUBLISH, which ends at rx[stop]."""
-        topic = self.rx[self.start + 2 : stop]
-        if wire.is_topic(topic):
+        data = bytes(self.rx[self.start + 2 : stop])
+        if data == self.topic[0]:  # most messages have the topic of the one before
+            return self.topic[1]
+        if wire.is_topic(data):
             try:
-                return str(topic, "utf-8")
+                self.topic = data, str(data, "utf-8")
+                return self.topic[1]
             except UnicodeError:
                 pass
         raise self.unexpected()
