@@ -13,11 +13,12 @@ from gate import PROTOCOL, ConfigError, console, ondemand
 from gate.clock import Uptime, const, sleep_ms
 from gate.commands.queue import Commands
 from gate.files import SmallFiles
+from gate.intake import Doors, Intake
 from gate.reporting.alarms import Alarms
 from gate.reporting.log import Log
 from gate.reporting.outbox import Outbox
 from gate.reporting.reports import Reporter
-from gate.supervisor import Supervisor
+from gate.supervisor import Supervisor, keep_going
 from gate.telemetry.pipeline import Telemetry
 from gate.trust.rotation import Rotation
 from gate.update.offers import Updater
@@ -33,6 +34,10 @@ _ANSWERED_QUIET_MS = const(2000)
 _QUIET_MOST_MS = const(130_000)  # longer than any command takes
 _FLUSH_S = const(5)
 _STACK_CALLS = const(24)
+_FAILURES = const(8)  # of a task in a row, over some eight minutes, until there is a reset
+_REACHABLE_S = const(30)  # after a crash: so long a command has before an update goes on
+_OFFLINE_S = const(300)  # or so long without a connection
+_OFFERS = const(16)  # messages of one kind within a minute that are no flood yet
 _SIGN_TIMES = const(5)  # attempts to sign the birth, for which there may be no memory at first
 _SIGN_PAUSE_S = const(30)
 
@@ -181,15 +186,16 @@ class Agent:
         self.telemetry = Telemetry(
             device.id, self.streams, link, alarms, self.uptime, ring, number, write_s
         )
-        self.supervisor = Supervisor(boot.watchdog, self.log.poll, self._stuck)
-        handlers = {
-            "trust": self._rotation.push,
-            "offer": self.updater.offer,
-            "cmd": commands.push,
-        }
+        self.supervisor = Supervisor(boot.watchdog, self._poll, self._stuck)
+        self._doors = Doors()
+        found = {"trust": self._rotation.push, "offer": self.updater.offer}
         if self.data:
-            handlers.update(self.data.handlers())
+            found.update(self.data.handlers())
             self.data.open()
+        handlers = {"cmd": commands.push}
+        for kind, go_on in found.items():
+            intake = Intake(kind, device, self.uptime, alarms, go_on, _OFFERS)
+            handlers[kind] = self._doors.add(intake)
         link.subscribe(handlers)
         link.introduce(self._birth, self._online)
         console.info(
@@ -255,11 +261,19 @@ class Agent:
 
     def _trust_changed(self, version):
         """Announces the new version; what the old keys signed must be verified again."""
+        for intake in self._doors.intakes + [self.commands.intake]:
+            intake.keys_changed()
         self.trust_version = version
         self.updater.trust_changed()
         if self.data:
             self.data.trust_changed()
         self.link.refresh()
+
+    def _poll(self):
+        self.log.poll()
+        self.commands.intake.poll()
+        for intake in self._doors.intakes:
+            intake.poll()
 
     def now(self):
         """Seconds since 1970, or None where the clock cannot be trusted."""
@@ -311,8 +325,8 @@ class Agent:
     # ------------------------------------------------------------ tasks
 
     async def _main(self):
-        self._start("supervisor", self.supervisor.run())
-        self._start("link", self.link.run())
+        self._start("supervisor", self.supervisor.run)
+        self._start("link", self.link.run)
         self._start("announce", self.link.announce, _LIMIT_S)
         self._start("outbox", self.outbox.run, _LIMIT_S)
         self._start("sample", self.telemetry.sample, _LIMIT_S)
@@ -320,19 +334,39 @@ class Agent:
         self._start("commands", self.commands.run, _WORK_LIMIT_S)
         self._start("trust", self._rotation.run, _WORK_LIMIT_S)
         self._start("updater", self._update, _WORK_LIMIT_S)
+        self._start("doors", self._doors.run, _WORK_LIMIT_S)
         if self.data:
             self._start("data", self.data.run, _WORK_LIMIT_S)
         if self._crashed:
-            self._start("crash", self._report_crash())
+            self._start("crash", self._report_crash)
         if SmallFiles(self.boot.board.folder).size("key"):
             self._start("birth", self._sign_birth())
         await asyncio.gather(*[task for _, task in self.tasks])
 
     def _start(self, name, run, limit_s=None):
         """Starts a task; with a limit, `run` is called with its supervisor's Beat."""
-        if limit_s:
-            run = run(self.supervisor.task(name, limit_s))
-        self.tasks.append((name, asyncio.create_task(run)))
+        beat = self.supervisor.task(name, limit_s) if limit_s else None
+        going = keep_going(run, beat, lambda error, count: self._task_failed(name, error, count))
+        self.tasks.append((name, asyncio.create_task(going)))
+
+    def _task_failed(self, name, error, count):
+        """A task raised, for the count-th time in a row, and begins again: whatever made it fail,
+        the rest lives on and the board stays reachable. Not so in a trial, which is to find out
+        whether the image is good; and in the end a reset may mend what a new beginning does not.
+        """
+        if self.boot.trial:
+            raise error
+        if count & (count - 1):  # told at the 1st, 2nd, 4th, 8th
+            return
+        try:
+            with ondemand.modules:
+                from gate.reporting import crash
+
+                crash.tell_failure(self, name, error, count)
+        except Exception as more:  # there may be no memory for it
+            print("tidegate: task", name, "failed:", repr(error), repr(more))
+        if count >= _FAILURES:
+            self.give_up(type(error).__name__, name)
 
     async def _sign_birth(self):
         """Signs this boot's nonce with the board's own key, and announces it again with that. The
@@ -359,6 +393,12 @@ class Agent:
         place here: what a frame that lasts still held of the first, its modules included, would
         never be freed.
         """
+        if self._crashed:  # perhaps by what the update did: let others have a say before
+            for _ in range(_OFFLINE_S):
+                if self.link.announced:
+                    await beat.sleep(_REACHABLE_S)
+                    break
+                await beat.sleep(1)
         settled = await self._end_trial(beat)
         await self.updater.run(beat, settled)
 

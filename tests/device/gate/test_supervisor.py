@@ -19,7 +19,7 @@ aiotcp.ticks_diff = lambda later, earlier: later - earlier
 aiotcp.sleep_ms = _sleep_ms
 
 from gate.clock import Uptime  # noqa: E402
-from gate.supervisor import Supervisor  # noqa: E402
+from gate.supervisor import Supervisor, keep_going  # noqa: E402
 
 
 class Watchdog:
@@ -109,3 +109,61 @@ def test_uptime_does_not_wrap():
         _now[0] += 86400 * 1000 + 500
         uptime.seconds()
     equal(uptime.seconds(), (_now[0] - start) // 1000)
+
+
+def test_a_task_that_raises_begins_again_and_the_others_live_on():
+    watchdog = Watchdog()
+    supervisor = Supervisor(watchdog, Uptime().seconds)
+    beat, other = supervisor.task("work", 10), supervisor.task("other", 10)
+    begun, told, lived = [], [], []
+
+    async def work(beat):
+        begun.append(_now[0])
+        await beat.sleep(1)
+        if len(begun) < 12:
+            raise ValueError("this one")
+        while True:
+            await beat.sleep(5)
+
+    async def live(beat):
+        while True:
+            lived.append(_now[0])
+            await beat.sleep(5)
+
+    run(
+        supervisor,
+        keep_going(work, beat, lambda error, count: told.append(count)),
+        keep_going(live, other, None),
+        turns=6000,
+    )
+    equal(told, list(range(1, 12)))
+    pauses = [later - before for before, later in zip(begun, begun[1:])]
+    true(pauses[0] < pauses[2] < pauses[4], pauses)
+    true(max(pauses) < 2_000_000, pauses)
+    equal(len(begun), 12)
+    true(len(lived) > 20, "the other task lived on")
+    equal(supervisor.late(), None)
+
+
+def test_a_failure_may_end_a_trial():
+    async def work():
+        raise ValueError("a bad image")
+
+    def failed(error, count):
+        raise error
+
+    try:
+        asyncio.run(keep_going(work, None, failed))
+        raise AssertionError("it went on")
+    except ValueError:
+        pass
+
+
+def test_a_poll_that_raises_feeds_the_watchdog_all_the_same():
+    watchdog = Watchdog()
+
+    def poll():
+        raise OSError(28)
+
+    run(Supervisor(watchdog, poll))
+    true(len(watchdog.feeds) > 50, "feeds %d" % len(watchdog.feeds))

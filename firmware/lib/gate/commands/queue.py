@@ -5,12 +5,11 @@ Before a command is executed, its counter and its name are stored: a reset may i
 which is reported after the reset, but never repeats one.
 """
 
-import asyncio
-
 import cbor
 
 from gate import ConfigError, LinkError, commands, console, ondemand
 from gate.clock import const
+from gate.intake import Intake
 from gate.reporting import alarms
 from gate.reporting.reports import shorten
 
@@ -26,8 +25,8 @@ _PROOF = const(7)
 
 _QUEUE = const(4)  # waiting commands; more are refused
 _MAX_SIZE = const(1024)  # bytes
-# After so many messages within _PAUSE_S that are not valid commands for this device, verifying
-# pauses: anyone with the broker's password can send them, and each costs verifying a signature.
+# So many messages within a minute that are not valid commands for this device, or find no room,
+# are a flood (gate.intake): anyone with the broker's password can send them.
 _STRANGERS = const(8)
 _EXHAUSTED = const(3)  # commands in a row that ran out of time, memory or output
 _PAUSE_S = const(60)
@@ -62,12 +61,12 @@ class Commands:
         self.signed_at = None  # signed_at(seconds since 1970): a command key signed, or None
         self._counters = _counters(state)
         self._queue = []
-        self._work = asyncio.Event()
         self._at_work = False
         self.received = 0
-        # Two breakers: what is counted, since when and until when (uptime, s)
-        self._strangers = self._strangers_since = self._closed_until = 0
-        self._exhausted = self._resting_until = 0
+        live = nonce, self._counters, lambda: self.now()
+        self.intake = Intake("cmd", device, uptime, alarms, self._wait, _STRANGERS, live)
+        self._work = self.intake.arrived
+        self._exhausted = self._resting_until = 0  # the latter: uptime, s
         self._starved = 0
         if commands.offered:
             _report_shadowed()
@@ -77,30 +76,50 @@ class Commands:
         return not self._queue and not self._at_work
 
     def push(self, data):
-        """Queues a command (bytes) from the network. Cheap: called from the MQTT reader."""
+        """Queues a command (bytes-like) from the network. Cheap: called from the MQTT reader."""
+        intake = self.intake
+        if intake.flood:
+            intake.push(data)
+        else:
+            self._wait(data)
+
+    def _wait(self, data):
         self.received += 1
         if len(data) > _MAX_SIZE:
             self._alarm("too-large", "%d bytes, at most %d" % (len(data), _MAX_SIZE))
         elif len(self._queue) >= _QUEUE:
             self._alarm("busy", "more than %d commands at once" % _QUEUE)
         else:
-            self._queue.append(data)
+            self._queue.append(bytes(data))
             self._work.set()
+            return
+        self.intake.count()
 
     async def run(self, beat):
         """The task that executes commands."""
+        self._at_work = False
+        self.answer_interrupted("a fault of the agent")  # nothing, unless this is a new beginning
         while True:
             await beat.wait(self._work)
-            while self._queue:
-                while self._uptime.seconds() < self._closed_until:
-                    await beat.sleep(1)
+            data = self._next()
+            while data is not None:
                 self._at_work = True
-                await self.handle(self._queue.pop(0), beat)
+                genuine = await self.handle(data, beat)
                 self._at_work = False
-                await beat.sleep(0)
+                if genuine:
+                    await beat.sleep(0)
+                else:
+                    await self.intake.judged(data, beat)
+                data = self._next()
+
+    def _next(self):
+        data = self.intake.take()  # before what is older: it may be all that is genuine
+        if data is None and self._queue:
+            data = self._queue.pop(0)
+        return data
 
     async def handle(self, data, beat):
-        """Verifies, executes and answers one command."""
+        """Verifies, executes and answers one command. Whether it was signed by a key of ours."""
         try:
             with ondemand.modules:
                 command = self._accept(data)
@@ -108,9 +127,9 @@ class Commands:
             reason = "memory" if isinstance(error, MemoryError) else "storage"
             self._alarm(reason, "it could not be verified: %r" % error)
             self._starve(reason)
-            return
-        if not command:
-            return
+            return True
+        if not isinstance(command, tuple):
+            return command
         console.info("command %s", command[1])
         last = None
         try:
@@ -128,6 +147,7 @@ class Commands:
                     last()
             except Exception as error:  # it has been answered: only the log can say this
                 console.error("after command %s: %r", command[1], error)
+        return True
 
     async def _execute(self, command, beat):
         """Returns (result as a map, function to call after it was answered or None)."""
@@ -150,8 +170,8 @@ class Commands:
 
     def _accept(self, data):
         """Verifies a command and stores its counter. Returns (cti, opcode, arguments, whether its
-        keys may only read, SHA-256 of it if the result is to be signed or None); None if it was
-        refused, which has been answered or reported.
+        keys may only read, SHA-256 of it if the result is to be signed or None); if it was
+        refused, which has been answered or reported, whether it was genuine all the same.
         """
         from gate.commands import verify
         from gate.trust import storage
@@ -168,14 +188,13 @@ class Commands:
                 self.now(),
             )
         except verify.Refusal as refusal:
-            self._refuse(refusal)
-            return None
+            return self._refuse(refusal)
         problem = self._store([cti, opcode], kids, cti)
         if problem:
             self._alarm("storage", problem, cti)
             self._answer(_result(cti, commands.REFUSED, "storage: " + problem))
-            return None
-        self._strangers = self._starved = 0
+            return True
+        self._starved = 0
         if self.signed_at and not reads_only:  # a diagnose key must not move the stored time
             self.signed_at(signed)
         return cti, opcode, arguments, reads_only, verify.digest_for_proof(data)
@@ -186,16 +205,10 @@ class Commands:
         if refusal.kids:
             self._store(None, refusal.kids, cti)
             self._answer(_result(cti, commands.REFUSED, refusal.reason + ": " + detail))
-            return
+            return True
         self._starve(refusal.reason)
-        now = self._uptime.seconds()
-        if now - self._strangers_since > _PAUSE_S:
-            self._strangers_since, self._strangers = now, 0
-        self._strangers += 1
-        if self._strangers >= _STRANGERS:
-            self._strangers = 0
-            self._closed_until = now + _PAUSE_S
-            self._say_paused("strangers", "%d messages were not valid commands" % _STRANGERS)
+        self.intake.count()
+        return False
 
     def _starve(self, reason):
         """Counts lack of memory: a board that leaks could in the end neither be commanded nor
@@ -226,10 +239,14 @@ class Commands:
         return None
 
     def answer_interrupted(self, reset_cause):
-        """Answers the command that the last reset interrupted; call once, before run()."""
+        """Answers the command that the last reset interrupted; call once, before run(), which
+        does so for one that a fault interrupted.
+        """
         found = self._counters.get(_CURRENT)
         if found:
             why = "interrupted by a reset (%s) before it was answered" % reset_cause
+            if reset_cause[:7] == "a fault":
+                why = "interrupted by %s before it was answered" % reset_cause
             console.info("command %s was %s", found[1], why)
             self._answer(_result(found[0], commands.FAILED, why))
             self._store(None)

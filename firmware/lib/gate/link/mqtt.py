@@ -26,7 +26,7 @@ class Link:
         """config: gate.settings.config.Config; ssl: an SSLContext, if there is TLS."""
         self._up = "tg/%s/up/" % config.device
         self._down = "tg/%s/down/" % config.device
-        self._handlers = {}
+        self._by_topic = {}  # of what comes down
         self._board = board
         self._joined = asyncio.Event()
         self._birth = None
@@ -79,10 +79,10 @@ class Link:
         }
 
     def subscribe(self, handlers):
-        """handlers: {name below down/: function(bytes)}, called for each message that comes; must
-        be quick. Call it before run().
+        """handlers: {name below down/: function(bytes-like)}, called for each message that comes,
+        which is valid until it returns; must be quick. Call it before run().
         """
-        self._handlers = handlers
+        self._by_topic = {self._down + name: handlers[name] for name in handlers}
 
     def introduce(self, birth, state):
         """birth(), state() -> bytes: published, retained, at each connection, and at once if there
@@ -117,8 +117,8 @@ class Link:
     async def run(self):
         """The connection itself."""
         self._board.network_up()
-        for name in self._handlers:
-            await self.client.subscribe(self._down + name)
+        for topic in self._by_topic:
+            await self.client.subscribe(topic)
         await self.client.run()
 
     async def announce(self, beat):
@@ -143,11 +143,7 @@ class Link:
         self._joined.set()
 
     def _message(self, topic, payload, retained):
-        name = topic[len(self._down) :]
-        if (
-            not len(payload) and name[:5] != "offer"
-        ):  # what was withdrawn; an offer's taker is told
-            return
-        handler = self._handlers.get(name)
-        if handler and topic.startswith(self._down):
-            handler(bytes(payload))
+        handler = self._by_topic.get(topic)
+        # An empty one was withdrawn; who takes offers is told.
+        if handler and (len(payload) or topic[len(self._down) :][:5] == "offer"):
+            handler(payload)

@@ -41,7 +41,6 @@ class Alarms:
         """kind: one of the above; reason: a word; detail: for people; cti: of the command that
         the alarm is about; trace: lines for people, at most 1000 bytes.
         """
-        console.info("alarm: %s: %s%s", kind, reason, " (%s)" % detail if detail else "")
         now = self._uptime.seconds()
         bucket = self._kinds.setdefault(kind, [_BURST, now, 0])
         earned = (now - bucket[1]) // _REFILL_S
@@ -52,6 +51,13 @@ class Alarms:
             bucket[2] += 1
             return
         bucket[0] -= 1
+        console.info(
+            "alarm: %s: %s%s%s",
+            kind,
+            reason,
+            " (%s)" % detail if detail else "",
+            "; suppressed %d before it" % bucket[2] if bucket[2] else "",
+        )
         message = {_KIND: kind, _REASON: reason}
         if detail:
             message[_DETAIL] = shorten(detail)

@@ -6,6 +6,9 @@ The loader keeps the trace of an exception (state/crash). Beside it goes what on
 could see coming is known by its cause, and by what the board itself noted in its last moment.
 """
 
+import io
+import sys
+
 from gate import console
 from gate.clock import const
 from gate.reporting import alarms
@@ -74,6 +77,25 @@ def tell(agent):
     forget(agent.state)
 
 
+def tell_failure(agent, task, error, count):
+    """Raises the alarm about a task that raised, for the count-th time, and begins again."""
+    line = repr(error) if count < 2 else "%d times: %r" % (count, error)
+    console.error("task %s: %s; it begins again", task, line)
+    text = "task %s; %s, sequence %d, up %d s\n%s" % (
+        task,
+        agent.release["version"],
+        agent.boot.running.sequence,
+        agent.uptime.seconds(),
+        _trace(error),
+    )
+    room = _MOST - len(text.encode()) - 10
+    if room > 40:
+        log = (_tail(agent.log.files, "new") + agent.log.waiting())[-_LOG:]
+        text += "-- log\n" + _end(_text(log), room)
+    reason = shorten(type(error).__name__, _WORD)
+    agent.alarms.raise_(alarms.CRASH, reason, line, None, shorten(text, _MOST))
+
+
 def forget(state):
     state.remove(TRACE)
     state.remove(FAULT)
@@ -138,6 +160,15 @@ def _read(state):
         return "", "", ""
     parts = _text(data).split("\n", 2)
     return (parts + ["", ""])[:3] if len(parts) > 1 else ("", "", "")
+
+
+def _trace(error):
+    """The end of an exception's trace."""
+    if hasattr(sys, "print_exception"):  # MicroPython
+        out = io.StringIO()
+        sys.print_exception(error, out)
+        return _end(out.getvalue(), _TRACE)
+    return ""
 
 
 def _end(text, size):

@@ -4,7 +4,7 @@ told after a reset, held against a clock; and those who send what is none."""
 import asyncio
 
 import scratch
-from check import equal, true
+from check import Random, equal, true
 from gate import commands
 from gate.commands import queue
 from gate.commands.application_opcodes import OPERATE
@@ -183,21 +183,8 @@ def test_too_many_at_once():
     equal(taken.outbox.reasons()[2:], ["too-large"])
 
 
-def test_forgers_are_made_to_wait():
-    taken = device(SmallFiles(scratch.folder()))
-    taken.uptime.step = 0
-    verified = []
-    taken.device.feed = lambda: verified.append(1)
-    forged = data("forged")
-    for _ in range(8):
-        equal(taken.commands._closed_until, 0)
-        taken.handle_at_once(forged)
-    equal(len(verified), 8)
-    equal(taken.outbox.reasons(), ["signature"] * 5 + ["strangers"])  # three are held back
-    equal(taken.commands._closed_until, 60)
-    # Good ones wait, and are carried out when the pause is over.
-    taken.commands.push(data("ping"))
-
+def drain(taken):
+    """Everything that waits is judged; returns the seconds of the pauses."""
     waited = []
 
     class Beat:
@@ -210,17 +197,104 @@ def test_forgers_are_made_to_wait():
 
         async def sleep(self, seconds):
             waited.append(seconds)
-            taken.uptime.now += seconds
             await asyncio.sleep(0)
 
     taken.beat = Beat()
-    taken.drain()
-    equal(sum(waited), 60)
+
+    async def main():
+        task = asyncio.create_task(taken.commands.run(taken.beat))
+        for _ in range(200):
+            await asyncio.sleep(0)
+        task.cancel()
+
+    asyncio.run(main())
+    return sum(waited)
+
+
+def test_forgers_are_made_to_wait_and_nobody_else():
+    taken = device(SmallFiles(scratch.folder()))
+    taken.uptime.step = 0
+    verified = []
+    taken.device.feed = lambda: verified.append(1)
+    forged = data("forged")
+    for _ in range(8):
+        equal(taken.commands.intake.flood, None)
+        taken.commands.push(forged)
+        drain(taken)
+    equal(len(verified), 8)
+    equal(taken.outbox.reasons(), ["signature"] * 5 + ["strangers"])  # three are held back
+    true(taken.commands.intake.flood is not None)
+    # Each that looks genuine is verified, and costs a pause; the same once more is not looked at.
+    del verified[:]
+    for number in range(4):
+        changed = bytearray(forged)
+        changed[-9 - number] ^= 0x40
+        for _ in range(3):
+            taken.commands.push(memoryview(changed))
+        true(drain(taken) > 0, "the pauses")
+    true(len(verified) <= 4, "verified %d" % len(verified))
+    # Good ones wait for nobody.
+    taken.commands.push(data("ping"))
+    equal(drain(taken), 0)
     equal([message[2] for message in taken.outbox.results()], [commands.DONE])
+
+
+def test_junk_in_a_flood_costs_no_signature():
+    taken = device(SmallFiles(scratch.folder()))
+    taken.uptime.step = 0
+    for _ in range(8):
+        taken.commands.push(data("forged"))
+        drain(taken)
+    verified = []
+    taken.device.feed = lambda: verified.append(1)
+    chance = Random(3)
+    good = data("ping")
+    for number in range(300):
+        for junk in (
+            b"",
+            chance.data(chance.below(200)),
+            good[:2] + chance.data(150),
+            bytes(1025),
+            good[:-1] + bytes(1000),
+        ):
+            taken.commands.push(junk)
+        if number == 150:
+            taken.commands.push(good)
+    drain(taken)
+    equal(len(verified), 1)
+    equal([message[2] for message in taken.outbox.results()], [commands.DONE])
+    true(len(taken.outbox.reasons()) <= 7, taken.outbox.reasons())
+    # A minute without ends it.
+    taken.uptime.now += 60
+    taken.commands.intake.poll()
+    true(taken.commands.intake.flood is not None, "one alarm counts what was dropped")
+    taken.uptime.now += 60
+    taken.commands.intake.poll()
+    equal(taken.commands.intake.flood, None)
+
+
+def test_a_genuine_command_among_forged_ones_has_its_turn():
+    for name in ("forged",):
+        taken = device(SmallFiles(scratch.folder()))
+        taken.uptime.step = 0
+        for _ in range(8):
+            taken.commands.push(data(name))
+            drain(taken)
+        chance = Random(11)
+        at = data(name).find(b"\x07\x48") + 2
+        for number in range(200):
+            changed = bytearray(data(name))
+            changed[at] = number & 127  # another counter each, far and near
+            changed[-1 - chance.below(60)] ^= 1
+            taken.commands.push(changed)
+            if number == 100:
+                taken.commands.push(data("ping"))
+        drain(taken)
+        equal([message[2] for message in taken.outbox.results()], [commands.DONE])
 
 
 def test_forgers_now_and_then_stop_nobody():
     taken = device(SmallFiles(scratch.folder()))  # its uptime leaps from one command to the next
     for _ in range(12):
         taken.handle_at_once(data("forged"))
-    equal(taken.commands._closed_until, 0)
+    equal(taken.commands.intake.flood, None)

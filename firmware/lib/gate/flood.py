@@ -1,0 +1,241 @@
+"""Sifts a flood of messages of one kind, so that what is genuine among them has its turn.
+
+- What is obviously nothing is dropped before it costs anything: by its size, its first bytes, by
+  whether it names a key of the role at all; an envelope that is not whole, and a command that is
+  not for this device, boot and counter. So is what was judged a moment ago.
+- Of the rest a few wait, each chosen by another rule: the first, the last, one by chance, those
+  with the lowest and the highest counter. No single trick keeps a genuine one out of them all.
+- After each that was nobody's comes a pause of three times as long as judging it took: a flood
+  gets a quarter of the processor at most.
+
+Loaded when a flood begins, and let go of when it is over (gate.ondemand).
+"""
+
+import gc
+import os
+from hashlib import sha256
+
+import cbor
+
+from gate.clock import const
+from gate.trust import storage, store
+
+_LEAST = const(64)  # bytes; a signature alone has so many
+_REMEMBERED = const(16)  # judged messages whose hashes are remembered
+_HASH = const(6)  # bytes of one
+_TRIED = const(2)  # refused with one mark; others with it have but the place of chance
+_SHARE = const(3)  # the pause is so many times what judging took
+_PAUSE_MOST_MS = const(10_000)
+_RANDOM = const(64)  # bytes at a time: they may come slowly
+_GC_THRESHOLD = const(16384)  # in a flood: collecting is what most messages cost
+
+_FIRST = const(0)  # places
+_LAST = const(1)
+_CHANCE = const(2)
+_LOW = const(3)
+_HIGH = const(4)
+_PLACES = const(5)
+
+# Bytes of the largest message, and the first two of each form, by kind.
+_FORMS = {
+    "cmd": (1024, (0xD284, 0xD862)),  # COSE_Sign1 and COSE_Sign
+    "trust": (2048, (0xD862,)),
+    "offer": (2048, (0xD86B,)),  # SUIT envelope
+}
+_DIGEST = b"\x82\x2f\x58\x20"  # the head of a SUIT_Digest with SHA-256
+# Between audience and counter in a command: exp and iat, of four bytes each.
+_TIMES = const(12)
+_CTI = b"\x07\x48"
+
+
+class Flood:
+    """lost: messages that nobody judged, or that were nobody's, since somebody set it to 0."""
+
+    def __init__(self, intake):
+        kind = intake.kind
+        self._most, self._heads = _FORMS[kind.split("/")[0]]
+        self._kids = _kids(kind, storage.open(intake.device))
+        self._live = intake.live  # of commands: (nonce, counters, now())
+        self._audience = cbor.dumps({3: intake.device.id})[1:]
+        self._counted = kind == "cmd"
+        self._whole = kind[:5] == "offer"
+        self.places = {}
+        self._turn = self._chances = 0
+        self.lost = 0
+        self._random, self._at = b"", 0
+        self._judged = []
+        self._tried = {}
+        self._usual = gc.threshold() if hasattr(gc, "threshold") else 0
+        if self._usual:
+            gc.threshold(max(self._usual, _GC_THRESHOLD))
+
+    def end(self):
+        """The flood is over."""
+        if self._usual:
+            gc.threshold(min(self._usual, gc.threshold()))  # another flood may have ended first
+
+    def sift(self, data):
+        """Whether the message (bytes-like) waits now."""
+        if _LEAST < len(data) <= self._most and data[0] << 8 | data[1] in self._heads:
+            data = bytes(data)
+            for kid in self._kids:
+                if kid in data:
+                    return self._sift(data)
+        self.lost += 1
+        return False
+
+    def _sift(self, data):
+        mark = self._mark(data)
+        if mark is None or (self._judged and _hash(data) in self._judged):
+            self.lost += 1
+            return False
+        for _, waiting in self.places.values():
+            if waiting == data:
+                self.lost += 1
+                return True
+        entry = mark, data
+        if self._by_chance():
+            self._put(_CHANCE, entry)
+        places = self.places
+        if self._tried.get(mark, 0) >= _TRIED:
+            self.lost += 1
+        elif not self._counted:
+            self._put(_LAST, entry)
+        elif _FIRST not in places:
+            self._put(_FIRST, entry)
+        elif _LOW not in places or mark < places[_LOW][0]:
+            self._put(_LOW, entry)
+        elif _HIGH not in places or mark > places[_HIGH][0]:
+            self._put(_HIGH, entry)
+        else:
+            self.lost += 1
+        return True
+
+    def _by_chance(self):
+        """Whether this one of so many since the last was judged is the one."""
+        self._chances += 1
+        if self._at >= len(self._random) - 1:
+            self._random, self._at = os.urandom(_RANDOM), 0
+        at = self._at
+        self._at = at + 2
+        return (self._random[at] << 8 | self._random[at + 1]) % self._chances == 0
+
+    def _put(self, place, entry):
+        self.lost += place in self.places
+        self.places[place] = entry
+
+    def take(self):
+        """The next message to judge, bytes, or None."""
+        for _ in range(_PLACES):
+            found = self.places.get(self._turn)
+            self._turn = (self._turn + 1) % _PLACES
+            if found:
+                for place in list(self.places):
+                    if self.places[place] is found:
+                        del self.places[place]
+                self._chances = 0
+                return found[1]
+        return None
+
+    def refused(self, data, took_ms):
+        """This one was judged; returns ms to wait before the next."""
+        self.lost += 1
+        self._judged = self._judged[1 - _REMEMBERED :] + [_hash(data)]
+        mark = self._mark(data)
+        if mark:
+            if len(self._tried) >= _REMEMBERED:
+                self._tried.clear()
+            self._tried[mark] = self._tried.get(mark, 0) + 1
+        return min(max(took_ms, 1) * _SHARE, _PAUSE_MOST_MS)
+
+    def left(self):
+        """The messages that still wait, for calmer times."""
+        found = []
+        for _, data in self.places.values():
+            if data not in found:
+                found.append(data)
+        return found
+
+    def _mark(self, data):
+        """What another message of the same sender would not repeat; b"" if nothing is known, None
+        for a message that cannot be genuine.
+        """
+        if self._whole:
+            return _manifest_digest(data)
+        return self._counter(data) if self._counted else b""
+
+    def _counter(self, data):
+        """The counter of a command that could be for this device, boot and counter."""
+        nonce, counters, now = self._live
+        at = data.find(self._audience)
+        if at < 0 or (now() is None and nonce not in data):
+            return None
+        at += len(self._audience) + _TIMES
+        if data[at : at + 2] != _CTI:
+            return b""
+        mark = data[at + 2 : at + 10]
+        number = int.from_bytes(mark, "big")
+        for kid in self._kids:
+            if kid in data and number > counters.get(kid, -1):
+                return mark
+        return None
+
+
+def is_signed(intake, data):
+    """Whether a key of its role signed this message; what else is wrong with it others say."""
+    keys, feed = storage.open(intake.device), intake.device.feed
+    if intake.kind == "trust":
+        from gate.trust import verify_rotation
+
+        try:
+            verify_rotation.verify(data, keys.store, feed)
+        except store.Untrusted:
+            return keys.holds(verify_rotation.payload(data))
+        return True
+    from gate.update import suit_envelope
+    from gate.update.failures import Failure
+
+    try:
+        suit_envelope.authenticate(data, keys, feed)
+    except Failure:
+        return False
+    return True
+
+
+def _kids(kind, keys):
+    """Ids of the keys that could have signed a message of this kind."""
+    if kind == "cmd":
+        return keys.kids(store.COMMAND) + keys.kids(store.DIAGNOSE)
+    return keys.kids(store.ROOT if kind == "trust" else store.RELEASE)
+
+
+def _manifest_digest(data):
+    """The digest of the manifest in an envelope, None if it is not the one that is signed. Without
+    decoding: {2: bytes of the wrapper, which holds the digest, 3: bytes of the manifest}.
+    """
+    if data[2:4] != b"\xa2\x02":
+        return None
+    at = _string_end(data, 4)
+    if at and data[at : at + 1] == b"\x03" and _string_end(data, at + 1) == len(data):
+        digest = sha256(memoryview(data)[at + 1 :]).digest()
+        found = data.find(_DIGEST, 4, at)
+        if found > 0 and data[found + 4 : found + 36] == digest:
+            return digest
+    return None
+
+
+def _string_end(data, at):
+    """Where the byte string at data[at:] ends, 0 if there is none."""
+    head = data[at : at + 3]
+    if len(head) < 3 or head[0] >> 5 != 2:
+        return 0
+    size = head[0] & 31
+    if size < 24:
+        return at + 1 + size
+    if size == 24:
+        return at + 2 + head[1]
+    return at + 3 + (head[1] << 8 | head[2]) if size == 25 else 0
+
+
+def _hash(data):
+    return sha256(data).digest()[:_HASH]

@@ -1,0 +1,150 @@
+"""What comes down, before anybody judges it: commands, offers, trust stores and data alike.
+
+Anybody who can publish below down/ can send as much as the network carries, and judging a message
+costs a signature. While all is calm every message goes on to who judges it. Too many of one kind
+within a minute are a flood, which gate.flood sifts: then only what has a chance of being genuine
+is judged at all, and of that only as much as leaves the board to its other work.
+"""
+
+import asyncio
+
+from gate import ondemand
+from gate.clock import const, ticks_diff, ticks_ms
+from gate.reporting import alarms as kinds
+
+_WINDOW_S = const(60)
+_FLOOD = "strangers"  # the alarm's reason
+
+
+class Intake:
+    """The messages of one kind: "cmd", "trust", "offer", "offer/<component>". flood: the
+    gate.flood.Flood, or None while all is calm.
+    """
+
+    def __init__(self, kind, device, uptime, alarms, go_on, most, live=None):
+        """device: gate.device.Device; go_on(data): takes a message (bytes) while all is calm;
+        most: messages within a minute that are no flood yet; live: what gate.flood needs to know
+        of commands.
+        """
+        self.kind = kind
+        self.device = device
+        self.live = live
+        self.go_on = go_on
+        self.flood = None
+        self.arrived = asyncio.Event()  # in a flood: something waits
+        self._uptime = uptime
+        self._alarms = alarms
+        self._most = most
+        self._count = self._since = self._began = 0
+
+    def push(self, data):
+        """Takes a message (bytes-like) from the network, valid until this returns. Cheap."""
+        flood = self.flood
+        if not flood:
+            self.count()
+            self.go_on(bytes(data))
+        elif flood.sift(data):
+            self.arrived.set()
+
+    def count(self):
+        """One more message; too many begin a flood."""
+        now = self._uptime.seconds()
+        if now - self._since >= _WINDOW_S:
+            self._since, self._count = now, 0
+        self._count += 1
+        if self._count >= self._most and not self.flood:
+            self._since, self._count = now, 0
+            self.say("%d messages within a minute; what comes is sifted" % self._most)
+            self._begin()
+
+    def _begin(self):
+        try:
+            with ondemand.modules:
+                from gate.flood import Flood
+
+                if self.flood:
+                    self.flood.end()
+                self.flood = Flood(self)
+        except MemoryError:  # the next one tries again
+            pass
+
+    def keys_changed(self):
+        """Ids of keys may be others now, and what was refused may be genuine."""
+        if self.flood:
+            self._begin()
+
+    def poll(self):
+        """To be called every second or so: a flood ends after a minute with few messages."""
+        flood = self.flood
+        now = self._uptime.seconds()
+        if flood and now - self._since >= _WINDOW_S:
+            self._since = now
+            if flood.lost >= self._most:
+                self.say("%d messages of a minute were dropped" % flood.lost)
+            else:
+                self.flood = None
+                flood.end()
+                for data in flood.left():
+                    self.go_on(data)
+            flood.lost = 0
+
+    def take(self):
+        """The next message of a flood, bytes, or None."""
+        self._began = ticks_ms()
+        return self.flood.take() if self.flood else None
+
+    async def judged(self, data, beat):
+        """A message of a flood was nobody's: waits, so that judging costs a part of the time."""
+        took = ticks_diff(ticks_ms(), self._began)
+        await beat.sleep(self.flood.refused(data, took) / 1000 if self.flood else 0)
+
+    def say(self, detail):
+        kind = kinds.DATA_REFUSED
+        if self.kind == "cmd":
+            kind = kinds.COMMANDS_PAUSED
+        elif self.kind == "trust":
+            kind = kinds.TRUST_REFUSED
+        elif self.kind == "offer":
+            kind = kinds.OFFER_REFUSED
+        self._alarms.raise_(kind, _FLOOD, detail)
+
+
+class Doors:
+    """The intakes of what is judged rarely, and the task that looks at their floods: only what is
+    signed by a key of its role goes on.
+    """
+
+    def __init__(self):
+        self.intakes = []
+        self._arrived = asyncio.Event()
+
+    def add(self, intake):
+        """Returns the function that takes messages."""
+        intake.arrived = self._arrived
+        self.intakes.append(intake)
+        return intake.push
+
+    async def run(self, beat):
+        """The task."""
+        while True:
+            await beat.wait(self._arrived)
+            found = True
+            while found:
+                found = False
+                for intake in self.intakes:
+                    data = intake.take()
+                    if data:
+                        found = True
+                        await self._judge(intake, data, beat)
+
+    async def _judge(self, intake, data, beat):
+        beat()
+        try:
+            with ondemand.modules:
+                from gate import flood
+
+                if flood.is_signed(intake, data):
+                    intake.go_on(data)
+        except MemoryError:  # it may come again
+            pass
+        await intake.judged(data, beat)
