@@ -98,7 +98,7 @@ def coap() -> Judge:
 
 def http() -> Judge:
     device_path()
-    from http_client import get
+    from http_client import get, redirect
 
     class Stream:
         def __init__(self, data: bytes):
@@ -113,17 +113,28 @@ def http() -> Judge:
             view[: len(piece)] = piece
             return len(piece)
 
+    def follow(moved) -> None:
+        try:
+            host, port, path = redirect.target(moved, "h", 80, "/a/b", False)
+        except get.HttpError:
+            return
+        if not host or not 0 < port < 65536 or not path.startswith("/"):
+            raise AssertionError(f"led to {host}:{port}{path}")
+
     def judge(data: bytes) -> None:
         offset = data[0] if data else 0
-        transfer = get.Transfer(Stream(data[1:]), memoryview(bytearray(1024)), 1000)
+        transfer = get.Transfer(Stream(data[1:]), bytearray(1024), 1000)
         taken = []
         run = transfer.run(b"GET", offset, lambda view: taken.append(len(view)), 4096)
         try:
             run.send(None)
             raise AssertionError("it waits for nothing")
         except StopIteration as done:
-            if done.value != offset + sum(taken):
-                raise AssertionError(f"{done.value} bytes are said, {sum(taken)} came") from None
+            at, _, moved = done.value
+            if at != offset + sum(taken):
+                raise AssertionError(f"{at} bytes are said, {sum(taken)} came") from None
+            if moved is not None:
+                follow(moved)
         except get.HttpError:
             if sum(taken) > 4096:
                 raise AssertionError("more bytes than allowed") from None
