@@ -4,7 +4,8 @@
   whether it names a key of the role at all; an envelope that is not whole, and a command that is
   not for this device, boot and counter. So is what was judged a moment ago.
 - Of the rest a few wait, each chosen by another rule: the first, the last, one by chance, those
-  with the lowest and the highest counter. No single trick keeps a genuine one out of them all.
+  with the lowest and the highest counter, of which those come last that fit the time they name.
+  No single trick keeps a genuine one out of them all.
 - After each that was nobody's comes a pause of three times as long as judging it took: a flood
   gets a quarter of the processor at most.
 
@@ -23,6 +24,7 @@ from gate.trust import storage, store
 _LEAST = const(64)  # bytes; a signature alone has so many
 _REMEMBERED = const(16)  # judged messages whose hashes are remembered
 _HASH = const(6)  # bytes of one
+_TRIED_MOST = const(64)  # marks that are remembered
 _TRIED = const(2)  # refused with one mark; others with it have but the place of chance
 _SHARE = const(3)  # the pause is so many times what judging took
 _PAUSE_MOST_MS = const(10_000)
@@ -45,6 +47,7 @@ _FORMS = {
 _DIGEST = b"\x82\x2f\x58\x20"  # the head of a SUIT_Digest with SHA-256
 # Between audience and counter in a command: exp and iat, of four bytes each.
 _TIMES = const(12)
+_SOON_S = const(5)
 _CTI = b"\x07\x48"
 
 
@@ -143,7 +146,7 @@ class Flood:
         self._judged = self._judged[1 - _REMEMBERED :] + [_hash(data)]
         mark = self._mark(data)
         if mark:
-            if len(self._tried) >= _REMEMBERED:
+            if len(self._tried) >= _TRIED_MOST:
                 self._tried.clear()
             self._tried[mark] = self._tried.get(mark, 0) + 1
         return min(max(took_ms, 1) * _SHARE, _PAUSE_MOST_MS)
@@ -177,7 +180,9 @@ class Flood:
         number = int.from_bytes(mark, "big")
         for kid in self._kids:
             if kid in data and number > counters.get(kid, -1):
-                return mark
+                # `tidegate cmd send` counts in microseconds: its counters are as late as its iat.
+                late = number // 1_000_000 - int.from_bytes(data[at - 4 : at], "big")
+                return (b"\1" if -_SOON_S <= late <= _SOON_S else b"\0") + mark
         return None
 
 

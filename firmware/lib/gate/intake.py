@@ -47,12 +47,14 @@ class Intake:
             self.arrived.set()
 
     def count(self):
-        """One more message; too many begin a flood."""
+        """One more message; too many begin a flood, which counts for itself."""
+        if self.flood:
+            return
         now = self._uptime.seconds()
         if now - self._since >= _WINDOW_S:
             self._since, self._count = now, 0
         self._count += 1
-        if self._count >= self._most and not self.flood:
+        if self._count >= self._most:
             self._since, self._count = now, 0
             self.say("%d messages within a minute; what comes is sifted" % self._most)
             self._begin()
