@@ -50,17 +50,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         made.flash(board, DEVICE, "1.0.0")
         made.wait_running(DEVICE, "1.0.0", 90)
         # The first of each kind loads native code, which stays; the measurements begin after it.
-        made.proxy.flood(one_of_each(), 4)  # type: ignore[attr-defined]
-        time.sleep(2)
+        made.proxy.flood(forged_offers(made), 4)  # type: ignore[attr-defined]
+        time.sleep(3)
         made.proxy.stop()  # type: ignore[attr-defined]
         ask(made, "ping")
         yield made
         made.proxy.close()  # type: ignore[attr-defined]
-
-
-def one_of_each() -> Callable[[], Message]:
-    topics = itertools.cycle(("cmd", "offer", "trust", "offer/calibration"))
-    return lambda: (f"tg/{DEVICE}/down/{next(topics)}", b"\xd8\x6b\xa2" + bytes(100), 1)
 
 
 def request(place: Installation, opcode: str, key: Any, counter: int | None = None) -> bytes:

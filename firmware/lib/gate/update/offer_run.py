@@ -7,7 +7,7 @@ import gc
 from gate import console
 from gate.reporting import alarms, reports
 from gate.trust import storage
-from gate.update import download, failures, retry, suit_envelope
+from gate.update import Superseded, download, failures, retry, suit_envelope
 from gate.update.failures import Failure
 
 
@@ -59,6 +59,12 @@ class OfferRun:
             self.fail(Failure(failures.MEMORY, "out of memory: %s" % error))
         except OSError as error:
             self.fail(Failure(failures.STORAGE, "%r" % error))
+        except Superseded:
+            raise
+        except Exception as error:
+            # Nobody foresaw it. It is set aside as any other failure, or it would end the task,
+            # and after the next start again.
+            self.fail(Failure(failures.STORAGE, "%s: %s" % (type(error).__name__, error)))
         return self._accepted
 
     def discard(self):
