@@ -13,14 +13,15 @@ from gate import PROTOCOL, ConfigError, console, ondemand
 from gate.clock import Uptime, const, sleep_ms
 from gate.commands.queue import Commands
 from gate.files import SmallFiles
-from gate.intake import Doors, Intake
 from gate.reporting.alarms import Alarms
 from gate.reporting.log import Log
 from gate.reporting.outbox import Outbox
 from gate.reporting.reports import Reporter
 from gate.supervisor import Supervisor, keep_going
 from gate.telemetry.pipeline import Telemetry
+from gate.trust.intake import Intake
 from gate.trust.rotation import Rotation
+from gate.update.doors import Doors
 from gate.update.offers import Updater
 
 _NONCE_SIZE = const(8)

@@ -17,7 +17,7 @@ import sys
 # (_ed25519, _bspatch) are not here: MicroPython never frees their memory, so each further import
 # would cost it again.
 _ON_DEMAND = (  # one text: as a tuple the names themselves would be in RAM
-    "gate.commands. gate.enrolment gate.flood gate.identity gate.link.tls gate.proof "
+    "gate.commands. gate.enrolment gate.identity gate.link.tls gate.proof "
     "gate.reporting.crash gate.settings gate.telemetry.calibration "
     "gate.telemetry.ring_recovery gate.trust. gate.update. "
     "boot. bspatch coap cose ed25519 http_client sha512 ssl"

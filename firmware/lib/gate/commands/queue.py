@@ -9,9 +9,9 @@ import cbor
 
 from gate import ConfigError, LinkError, commands, console, ondemand
 from gate.clock import const
-from gate.intake import Intake
 from gate.reporting import alarms
 from gate.reporting.reports import shorten
+from gate.trust.intake import Intake
 
 COUNTERS = "counters"  # {kid: highest counter used, _CURRENT: [cti, opcode] of what runs}
 _CURRENT = const(0)
@@ -26,7 +26,7 @@ _PROOF = const(7)
 _QUEUE = const(4)  # waiting commands; more are refused
 _MAX_SIZE = const(1024)  # bytes
 # So many messages within a minute that are not valid commands for this device, or find no room,
-# are a flood (gate.intake): anyone with the broker's password can send them.
+# are a flood (gate.trust.intake): anyone with the broker's password can send them.
 _STRANGERS = const(8)
 _EXHAUSTED = const(3)  # commands in a row that ran out of time, memory or output
 _PAUSE_S = const(60)

@@ -2,8 +2,8 @@
 
 Anybody who can publish below down/ can send as much as the network carries, and judging a message
 costs a signature. While all is calm every message goes on to who judges it. Too many of one kind
-within a minute are a flood, which gate.flood sifts: then only what has a chance of being genuine
-is judged at all, and of that only as much as leaves the board to its other work.
+within a minute are a flood, which gate.trust.flood sifts: then only what has a chance of being
+genuine is judged at all, and of that only as much as leaves the board to its other work.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ _FLOOD = "strangers"  # the alarm's reason
 
 class Intake:
     """The messages of one kind: "cmd", "trust", "offer", "offer/<component>". flood: the
-    gate.flood.Flood, or None while all is calm.
+    gate.trust.flood.Flood, or None while all is calm.
     """
 
     def __init__(self, kind, device, uptime, alarms, go_on, most, live=None):
         """device: gate.device.Device; go_on(data): takes a message (bytes) while all is calm;
-        most: messages within a minute that are no flood yet; live: what gate.flood needs to know
-        of commands.
+        most: messages within a minute that are no flood yet; live: what gate.trust.flood needs to
+        know of commands.
         """
         self.kind = kind
         self.device = device
@@ -62,7 +62,7 @@ class Intake:
     def _begin(self):
         try:
             with ondemand.modules:
-                from gate.flood import Flood
+                from gate.trust.flood import Flood
 
                 if self.flood:
                     self.flood.end()
@@ -109,44 +109,3 @@ class Intake:
         elif self.kind == "offer":
             kind = kinds.OFFER_REFUSED
         self._alarms.raise_(kind, _FLOOD, detail)
-
-
-class Doors:
-    """The intakes of what is judged rarely, and the task that looks at their floods: only what is
-    signed by a key of its role goes on.
-    """
-
-    def __init__(self):
-        self.intakes = []
-        self._arrived = asyncio.Event()
-
-    def add(self, intake):
-        """Returns the function that takes messages."""
-        intake.arrived = self._arrived
-        self.intakes.append(intake)
-        return intake.push
-
-    async def run(self, beat):
-        """The task."""
-        while True:
-            await beat.wait(self._arrived)
-            found = True
-            while found:
-                found = False
-                for intake in self.intakes:
-                    data = intake.take()
-                    if data:
-                        found = True
-                        await self._judge(intake, data, beat)
-
-    async def _judge(self, intake, data, beat):
-        beat()
-        try:
-            with ondemand.modules:
-                from gate import flood
-
-                if flood.is_signed(intake, data):
-                    intake.go_on(data)
-        except MemoryError:  # it may come again
-            pass
-        await intake.judged(data, beat)

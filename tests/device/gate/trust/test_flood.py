@@ -5,10 +5,11 @@ import asyncio
 import check
 from check import Random, equal, true
 from fake_device import Signed
-from gate.intake import Doors, Intake
 from gate.reporting.alarms import Alarms
 from gate.supervisor import Beat
 from gate.trust import store as trust_store
+from gate.trust.intake import Intake
+from gate.update.doors import Doors
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
 HEAP = "512k"

@@ -186,27 +186,6 @@ class Flood:
         return None
 
 
-def is_signed(intake, data):
-    """Whether a key of its role signed this message; what else is wrong with it others say."""
-    keys, feed = storage.open(intake.device), intake.device.feed
-    if intake.kind == "trust":
-        from gate.trust import verify_rotation
-
-        try:
-            verify_rotation.verify(data, keys.store, feed)
-        except store.Untrusted:
-            return keys.holds(verify_rotation.payload(data))
-        return True
-    from gate.update import suit_envelope
-    from gate.update.failures import Failure
-
-    try:
-        suit_envelope.authenticate(data, keys, feed)
-    except Failure:
-        return False
-    return True
-
-
 def _kids(kind, keys):
     """Ids of the keys that could have signed a message of this kind."""
     if kind == "cmd":
