@@ -94,6 +94,7 @@ OURS = [
     "OUR.AUDIT",
     "OUR.PLAIN",
     "OUR.READ-ALIKE",
+    "OUR.FLOOD",
     "OUR.GROUND",
     "OUR.SECRETS",
     "OUR.STOLEN-BOARD",
