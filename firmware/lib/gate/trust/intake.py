@@ -16,6 +16,9 @@ _WINDOW_S = const(60)
 _FLOOD = "strangers"  # the alarm's reason
 
 
+_shared = []  # gate.trust.flood.Flood, and once more for each flood, while there are any
+
+
 class Intake:
     """The messages of one kind: "cmd", "trust", "offer", "offer/<component>". flood: the
     gate.trust.flood.Flood, or None while all is calm.
@@ -62,13 +65,19 @@ class Intake:
     def _begin(self):
         try:
             with ondemand.modules:
-                from gate.trust.flood import Flood
+                if not _shared:  # floods of several kinds need the code once
+                    from gate.trust.flood import Flood
 
+                    _shared.append(Flood)
+                flood = _shared[0](self)
                 if self.flood:
                     self.flood.end()
-                self.flood = Flood(self)
+                    _shared.pop()
+                self.flood = flood
+                _shared.append(_shared[0])  # once more for each that goes on
         except MemoryError:  # the next one tries again
-            pass
+            if len(_shared) == 1:
+                _shared.clear()
 
     def keys_changed(self):
         """Ids of keys may be others now, and what was refused may be genuine."""
@@ -86,6 +95,9 @@ class Intake:
             else:
                 self.flood = None
                 flood.end()
+                _shared.pop()
+                if len(_shared) == 1:
+                    _shared.clear()
                 for data in flood.left():
                     self.go_on(data)
             flood.lost = 0
