@@ -216,7 +216,7 @@ def test_a_ban_is_lifted_by_the_signed_command_and_by_rollout_retry(around: Arou
             assert f"{DEVICE}: tries again; 1 banned" in said
         else:
             assert "lifted" in around.retry()
-        place.wait_report(DEVICE, "trial", before, 60)
+        place.wait_report(DEVICE, "installed", before, 60)
         report = place.wait_report(DEVICE, "rolled-back", before, 120)
         assert "again" not in report, report
         around.wait_state("failed", 20)
