@@ -19,9 +19,9 @@ class Slots:
     def __init__(self, board):
         self._board = board
         self._folder = slots.folder(board)
-        # Two slots, a payload being fetched, and as much again for everything else.
+        # Two slots, a payload being fetched, and half as much again for everything else.
         found = os.statvfs(self._folder)
-        self.capacity = min(_MAX_SIZE, found[1] * found[2] // 4)
+        self.capacity = min(_MAX_SIZE, found[1] * found[2] * 2 // 7)
 
     def path(self, index):
         return self._folder + ("/a.img", "/b.img")[index]

@@ -13,7 +13,7 @@ from tidegate.flash.serial_session import BoardError, Session
 
 BLOCK = 4096  # bytes that a file takes a multiple of
 SPARE = 16 * 1024  # bytes of the file system that stay free
-PARTS = 4  # of the file system: two slots, a payload being fetched, everything else (firmware/boot/fileslots.py)
+SLOT_SHARE = 2, 7  # of the file system: two slots, a payload being fetched, the rest (firmware/boot/fileslots.py)
 HEAP_NEEDED = 100 * 1024  # bytes of the heap for the agent and the example application, run from a file slot
 _REMEDY = "Remove files with `mpremote rm`, or flash with --wipe"
 
@@ -54,7 +54,8 @@ def check(session: Session | FolderSession, contents: Contents, free: int, runni
 
 def check_slots(session: Session | FolderSession, data: bytes, again: bool) -> None:
     """Refuse an image without space to stage it and for its slot. again: the slot is a new file that replaces none."""
-    holds = session.size() // PARTS
+    share, whole = SLOT_SHARE
+    holds = session.size() * share // whole
     if len(data) > holds:
         raise BoardError(
             f"the image has {len(data)} bytes, a slot in a file at {session.port} holds {holds}",
