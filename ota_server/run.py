@@ -263,7 +263,7 @@ class Server:
 def _only_one(data: Path) -> TextIO:
     """Hold the folder until the file that is returned is closed, or this process ends, however it ends."""
     try:
-        lock = (data / "serve.lock").open("w")
+        lock = (data / "serve.lock").open("a")
     except OSError as error:
         raise TidegateError(
             f"the data folder {data} cannot be written: {error.strerror}", "Run as the user that it belongs to"

@@ -144,13 +144,13 @@ def test_a_silent_device_show_list_and_cancel(fleet):
 
 
 def test_a_group(fleet):
-    said = send(fleet, "--group", "default", "info", "--wait", "3", code=1)
+    said = send(fleet, "--group", "default", "info", "--wait", "8", code=1)
     lines = {line.split()[0]: line for line in said.splitlines() if line.strip()}
     assert "done" in lines["gw-1"] and "version=1.0.0" in lines["gw-2"]
     assert "uplinked" in lines["gw-silent"] and "has not answered" in lines["gw-silent"]
     assert "not sent" in lines["gw-unborn"] and "has never connected" in lines["gw-unborn"]
     assert said.endswith("\n2 of 4 done.\n")
-    told = json.loads(send(fleet, "--group", "default", "log", "tail", "--wait", "3", "--json", code=1))["commands"]
+    told = json.loads(send(fleet, "--group", "default", "log", "tail", "--wait", "8", "--json", code=1))["commands"]
     assert [one["device"] for one in told] == ["gw-1", "gw-2", "gw-silent", "gw-unborn"]
     assert told[0]["output"] == told[1]["output"] == "boot\nconnected\n" and "error" in told[3]
     assert len({one["cti"] for one in told[:3]}) == 3, "each is signed for one device"
