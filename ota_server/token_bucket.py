@@ -56,8 +56,16 @@ class TokenBuckets:
     def take(self, key: Hashable) -> bool:
         """Take a token from the bucket of `key`; returns False if there is none."""
         with self._lock:
-            bucket = self._buckets.pop(key, None) or TokenBucket(self._rate, self._burst, self._clock)
-            self._buckets[key] = bucket
-            while len(self._buckets) > self._most:
-                self._buckets.popitem(last=False)
-            return bucket.take()
+            return self._of(key).take()
+
+    def borrow(self, key: Hashable, cost: float = 1) -> float:
+        """Take tokens from the bucket of `key` as TokenBucket.borrow does; returns the seconds to wait."""
+        with self._lock:
+            return self._of(key).borrow(cost)
+
+    def _of(self, key: Hashable) -> TokenBucket:
+        bucket = self._buckets.pop(key, None) or TokenBucket(self._rate, self._burst, self._clock)
+        self._buckets[key] = bucket
+        while len(self._buckets) > self._most:
+            self._buckets.popitem(last=False)
+        return bucket

@@ -13,7 +13,6 @@ from ota_server.broker.access import Access, Principal
 from ota_server.broker.codec import Connect, Malformed, Message
 from ota_server.broker.session import MAX_QOS2, MAX_SUBSCRIPTIONS, Session
 from ota_server.broker.topics import valid_filter, valid_name
-from ota_server.token_bucket import TokenBucket
 
 log = logging.getLogger("tidegate.broker")
 
@@ -22,9 +21,7 @@ WRITE_TIMEOUT_S = 30  # a peer that reads nothing for so long is gone
 REFUSAL_DELAY_S = 0.3  # slows down guessing; a right password never waits
 MAX_PACKET = 16 * 1024
 MAX_CLIENT_ID = 64
-RATE = 50.0  # packets a second that a device may sustain
-BURST = 200.0
-FILTER_COST = 0.1  # packets that a filter in a SUBSCRIBE counts as; a retained message that it selects counts as one
+FILTER_COST = 0.1  # packets that a filter in a SUBSCRIBE or UNSUBSCRIBE counts as; a retained message that it selects counts as one
 TURN = 16  # packets, read or written, after which the other connections have their turn
 
 
@@ -58,6 +55,8 @@ class Router(Protocol):
 
     def turn(self, address: str) -> asyncio.Semaphore: ...
 
+    def borrow(self, user: str, cost: float) -> float: ...
+
     def warn(self, key: str, text: str, *args: object) -> None: ...
 
 
@@ -72,7 +71,6 @@ class Connection:
         self._writer = writer
         self._will: Message | None = None
         self._read_timeout: float | None = CONNECT_TIMEOUT_S
-        self._bucket = TokenBucket(RATE, BURST)
         self.stranger = True  # has not logged in
         peer = writer.get_extra_info("peername")
         self.address = str(peer[0]) if peer else "?"
@@ -129,6 +127,7 @@ class Connection:
             raise Refusal(codec.BAD_CLIENT_ID, "client id is the name of another user")
         if before != self._broker.dismissals:  # while it waited for its older connection to end
             raise Refusal(codec.UNAVAILABLE, "logins were changed meanwhile")
+        await self._throttle(session, 2 if hello.will else 1)  # a will is a message, too
         self._will = hello.will
         self._read_timeout = hello.keepalive * 1.5 or None  # 3.1.2.10
         self._writer.write(codec.encode_connack(codec.ACCEPTED, present))
@@ -149,8 +148,7 @@ class Connection:
     async def _serve(self, session: Session) -> None:
         for turn in itertools.count(1):
             kind, flags, body = await self._read()
-            if not session.principal.internal:
-                await self._throttle(1)
+            await self._throttle(session, 1)
             if turn % TURN == 0:  # reading what has already come never gives others their turn
                 await asyncio.sleep(0)
             if kind == codec.PUBLISH:
@@ -165,6 +163,7 @@ class Connection:
                 await self._subscribe(session, body)
             elif kind == codec.UNSUBSCRIBE:
                 number, names = codec.unsubscribe(body)
+                await self._throttle(session, len(names) * FILTER_COST)
                 for name in names:
                     session.subscriptions.pop(name, None)
                 self._writer.write(codec.encode_ack(codec.UNSUBACK, number))
@@ -212,8 +211,7 @@ class Connection:
         cost = len(filters) * FILTER_COST
         for pattern, granted in new.items():
             cost += await self._broker.send_retained(session, pattern, granted)
-        if not session.principal.internal:
-            await self._throttle(cost)
+        await self._throttle(session, cost)
 
     async def _pump(self, session: Session) -> None:
         """Write what is for the client while `_serve` reads: a long burst never keeps acknowledgements from it."""
@@ -240,9 +238,11 @@ class Connection:
         async with asyncio.timeout(WRITE_TIMEOUT_S):
             await self._writer.drain()
 
-    async def _throttle(self, cost: float) -> None:
+    async def _throttle(self, session: Session, cost: float) -> None:
         """Read a device that costs much more slowly, so that TCP pushes back on it and on nobody else."""
-        wait_s = self._bucket.borrow(cost)
+        if session.principal.internal:
+            return
+        wait_s = self._broker.borrow(session.principal.user, cost)
         if wait_s:
             await asyncio.sleep(wait_s)
 

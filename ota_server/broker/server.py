@@ -30,6 +30,7 @@ MAX_USER_SESSIONS = 8  # of one user with different client ids; a device needs o
 MAX_STRANGERS = 1000  # connections that have not logged in, which they must in 10 s
 MAX_STRANGERS_OF_ADDRESS = 200  # a whole fleet behind one address comes back at once
 LOGINS_AT_ONCE = 2  # of one address
+RATE, BURST = 50.0, 200.0  # packets a second that a device may sustain, and at once; of all its connections together
 WARNINGS, WARNINGS_AT_ONCE = 0.1, 10  # lines a second in the log about one user or address
 SESSION_EXPIRY_S = 3600  # a session without a connection ends after this
 DISMISS_S = 5  # for connections that are cut off to be gone
@@ -44,6 +45,7 @@ class Broker:
         self.access = access
         self.retained = Retained()
         self.lines = TokenBuckets(WARNINGS, WARNINGS_AT_ONCE)
+        self._rates = TokenBuckets(RATE, BURST, most=MAX_SESSIONS)
         self._sessions: dict[Principal, dict[str, Session]] = {}  # user -> client id -> session
         self._holders: dict[Key, Connection] = {}  # the connection that has the session now
         self._left_at: dict[Key, float] = {}
@@ -82,6 +84,11 @@ class Broker:
     def turn(self, address: str) -> asyncio.Semaphore:
         """Passwords are dear to check: each address has a few checked at a time, so that others' turns come."""
         return self._turns.setdefault(address, asyncio.Semaphore(LOGINS_AT_ONCE))
+
+    def borrow(self, user: str, cost: float) -> float:
+        """Count what a device's packets cost; returns the seconds until the next of them may be read. A new connection
+        begins with what the ones before it have left."""
+        return self._rates.borrow(user, cost)
 
     def warn(self, key: str, text: str, *args: object) -> None:
         """Log what a client did wrong, but not more often than a person reads it. key: the user, or the address."""

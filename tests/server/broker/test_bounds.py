@@ -332,3 +332,27 @@ def test_wrong_passwords_of_one_address_leave_others_their_turn():
             assert time.monotonic() - began < 2, "not after 60 guesses"
     finally:
         broker.stop()
+
+
+def test_connecting_again_gives_a_device_no_new_allowance(broker, connect):
+    own = connect(SERVER, "server", subscribe="tg/+/up/#")
+    burst = packet(0x30, text(b"tg/gw-1/up/x") + b"m") * int(server.BURST)
+    began = time.monotonic()
+    for number in range(3):
+        with raw(broker, b"gw-1", client_id=b"c%d" % (number % 2)) as sock:
+            sock.sendall(burst)
+            ping_s(sock)
+    fair = server.BURST + (time.monotonic() - began) * server.RATE
+    assert len(own.heard) <= fair + 2 * 2, "its connections have one allowance together"
+    with raw(broker, b"gw-2") as other:
+        assert ping_s(other) < 1
+
+
+def test_leaving_many_filters_costs_as_much_as_subscribing_to_them(broker):
+    names = text(b"a") * 2600
+    with raw(broker, b"gw-2") as bad:
+        began = time.monotonic()
+        bad.sendall(packet(0xA2, b"\0\1" + names))
+        assert bad.recv(4) == b"\xb0\x02\0\1"
+        ping_s(bad)
+        assert time.monotonic() - began > 1
