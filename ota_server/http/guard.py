@@ -20,7 +20,7 @@ from typing import Any
 
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
-from waitress.utilities import Error, RequestEntityTooLarge
+from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
 
 log = logging.getLogger("tidegate.http")
 
@@ -30,6 +30,7 @@ HEAD_S = 15  # for a whole header, from its first byte; of a new connection from
 BODY_GRACE_S = 15  # after this a body must have come at
 BODY_RATE = 1024  # bytes a second
 UNREAD_S = 3  # an answer that the client does not read for so long makes room, too
+MAX_BLANKS = 8  # blank lines before a request: RFC 9112, 2.2 asks for one
 LINGER_S = 10  # how long a refused body is read and dropped, so that the client sees why
 SMALL_BODY = 16 * 1024  # bytes that anybody may send: an enrolment has less than one KiB
 SMALL_BODIES = 8 << 20  # of those without a token, together
@@ -71,7 +72,20 @@ class Request(HTTPRequestParser):
 
     def received(self, data: bytes) -> int:
         before = self.headers_finished
-        consumed: int = super().received(data)
+        try:
+            consumed: int = super().received(data)
+        except ValueError:  # waitress lets through what int() and urlsplit() say: a length of 5000 digits, http://[
+            self.headers_finished = True
+            self._refuse(BadRequest("a length or an address in the header cannot be read"))
+        if self.empty and not self.error:
+            self._channel.blanks += 1
+            if self._channel.blanks > MAX_BLANKS:
+                self.empty = False
+                self._refuse(BadRequest("nothing but blank lines"))
+        elif self.headers_finished and not before:
+            self._channel.blanks = 0
+            if self.body_rcv is None:  # RFC 9110, 10.1.1: there is nothing to go on with, and waitress would wait
+                self.expect_continue = False
         if self.headers_finished and not before and not self.error and self.body_rcv is not None:
             self._body_follows()
         elif before and self._limit and self.body_bytes_received > self._limit and not self.error:  # chunked
@@ -79,6 +93,7 @@ class Request(HTTPRequestParser):
         if self.error:
             self.expect_continue = False
             self._channel.refused = True
+            return len(data)  # the connection ends with this answer
         return consumed
 
     def _body_follows(self) -> None:
@@ -124,6 +139,7 @@ class Channel(HTTPChannel):
         self.holder: object | None = None
         self.held = 0  # bytes of memory that its request's body may take
         self.refused = False
+        self.blanks = 0  # blank lines since its last request
         self.lingers_until: float | None = None
         self.since = time.monotonic()
         self.preamble = b"" if server.family == socket.AF_UNIX else None

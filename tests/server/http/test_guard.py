@@ -270,3 +270,30 @@ def test_addresses_take_turns(run):
         for _ in range(50):
             stack.enter_context(server.connect()).sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
         assert server.well("127.0.0.2")
+
+
+@pytest.mark.parametrize(
+    "target, field",
+    [
+        (b"http://[::1/healthz", b""),
+        (b"http://[v/", b""),
+        (b"/", b"Content-Length: " + b"9" * 5000 + b"\r\n"),
+    ],
+    ids=["half an address", "an odd address", "a length of 5000 digits"],
+)
+def test_a_header_that_cannot_be_read_is_answered(run, caplog, target, field):
+    running = run()
+    got = running.ask(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n" + field + b"\r\n")
+    assert b" 400 Bad Request\r\n" in got
+    assert "uncaptured" not in caplog.text
+
+
+def test_a_request_without_a_body_does_not_wait_for_one(run):
+    got = run().ask(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\n\r\n")
+    assert b" 200 OK\r\n" in got and b" 100 " not in got
+
+
+def test_blank_lines_without_end_are_no_request(run):
+    running = run()
+    assert running.ask(b"\r\n\r\n" * 1000).count(b" 400 Bad Request\r\n") == 1
+    assert b" 200 OK\r\n" in running.ask(b"\r\nGET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
