@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import logging
 import os
 import sys
@@ -27,20 +26,19 @@ from ota_server.store import Store, now_ms
 from ota_server.store.models import Token
 from ota_server.tls_context import Tls
 from tidegate import audit_chain
-from tidegate.cli._common import insecure_option, is_insecure
+from tidegate.cli._common import FILE, FOLDER, Number, in_json, insecure_option, is_insecure, say
 from tidegate.cli.audit import verify
 from tidegate.client import plain_addresses
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited, write_atomic
 
 DEFAULT_DATA = "tidegate-data"
-FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--data",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=FOLDER,
         default=DEFAULT_DATA,
         show_default=True,
         envvar="TIDEGATE_DATA",
@@ -68,7 +66,7 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--mosquitto",
     "mosquitto_dir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     metavar="DIR",
     help="Update mosquitto's password and access files in DIR as devices are registered.",
 )
@@ -85,7 +83,7 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option(
     "--keep-days",
-    type=click.FloatRange(min=0, min_open=True, max=36500),
+    type=Number(min=0, min_open=True, max=36500),
     default=KEEP_TELEMETRY_DAYS,
     show_default=True,
     help="Telemetry older than this is deleted.",
@@ -168,13 +166,13 @@ def serve(
     try:
         addresses = server.start()
         if as_json:
-            click.echo(json.dumps(addresses))
+            say(in_json(addresses))
         else:
-            click.echo(f"http  {addresses['http']}   status page: {addresses['http']}/#token=TOKEN")
-            click.echo(f"mqtt  {addresses['mqtt']}" + ("" if broker is None else "   (external broker)"))
+            say(f"http  {addresses['http']}   status page: {addresses['http']}/#token=TOKEN")
+            say(f"mqtt  {addresses['mqtt']}" + ("" if broker is None else "   (external broker)"))
             if "coap" in addresses:
-                click.echo(f"coap  {addresses['coap']}")
-            click.echo(f"admin token: {config.admin_token}")
+                say(f"coap  {addresses['coap']}")
+            say(f"admin token: {config.admin_token}")
         sys.stdout.flush()
         server.run()
     except KeyboardInterrupt:
@@ -246,7 +244,7 @@ def token_new(data: Path, name: str, scopes: tuple[str, ...], channels: tuple[st
             write_atomic(out, secret.encode() + b"\n", mode=0o600)
     _note(store, data)
     if out is None:
-        click.echo(secret)
+        say(secret)
 
 
 @token.command("list")
@@ -271,16 +269,16 @@ def token_list(data: Path, as_json: bool) -> None:
             for row in session.scalars(select(Token).order_by(Token.id))
         ]
     if as_json:
-        click.echo(json.dumps(rows))
+        say(in_json(rows))
         return
     for row in rows:
         ended = f"  revoked {row['revoked']}" if row["revoked"] else ""
-        click.echo(f"{row['id']:>4}  {row['name']:<24} {' '.join(row['scopes']):<24} {row['created']}{ended}")
+        say(f"{row['id']:>4}  {row['name']:<24} {' '.join(row['scopes']):<24} {row['created']}{ended}")
 
 
 @token.command("revoke")
 @data_option
-@click.argument("number", type=int)
+@click.argument("number", type=click.IntRange(1, 2**63 - 1))
 def token_revoke(data: Path, number: int) -> None:
     """Revoke the token with this number (see `token list`), at once.
 
@@ -296,14 +294,14 @@ def token_revoke(data: Path, number: int) -> None:
         row.revoked_at = now_ms()
         log_of_acts.record(session, _me(), "token.revoke", row.name, id=number)
     _note(store, data)
-    click.echo(f"token {number} is revoked")
+    say(f"token {number} is revoked")
 
 
 @click.command()
 @data_option
 @click.option("--dynamic", is_flag=True, help="For mosquitto's dynamic security plugin, which the server then manages.")
 @click.option("--plugin", type=FILE, help="With --dynamic: the plugin's path, if it is not where packages install it.")
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", type=FOLDER)
 def mosquitto(data: Path, dynamic: bool, plugin: Path | None, folder: Path) -> None:
     """Write what mosquitto needs to replace the embedded broker: users, access list, and a configuration to start from.
 
@@ -319,11 +317,11 @@ def mosquitto(data: Path, dynamic: bool, plugin: Path | None, folder: Path) -> N
     start = f"start: mosquitto -c {folder}/mosquitto.conf"
     if not dynamic:
         broker_files.write(folder, config, prepare(config))
-        click.echo(f"wrote {folder}/passwords and {folder}/access; {start}")
+        say(f"wrote {folder}/passwords and {folder}/access; {start}")
     elif broker_files.write_dynamic(folder, config, prepare(config), plugin):
-        click.echo(f"wrote {folder}/{broker_files.PLUGIN_FILE}; {start}")
+        say(f"wrote {folder}/{broker_files.PLUGIN_FILE}; {start}")
     else:
-        click.echo(f"{folder}/{broker_files.PLUGIN_FILE} exists and was not changed; delete it first to write it again")
+        say(f"{folder}/{broker_files.PLUGIN_FILE} exists and was not changed; delete it first to write it again")
 
 
 @click.group(invoke_without_command=True)
@@ -346,7 +344,7 @@ def audit(context: click.Context, data: Path) -> None:
         newest = audit_chain.verify(log_of_acts.entries(session), audit_chain.own_heads(_log_name(data)))
     if newest is not None:
         audit_chain.note(_log_name(data), newest)
-    click.echo("the audit log is whole")
+    say("the audit log is whole")
 
 
 audit.add_command(verify)

@@ -21,7 +21,8 @@ WRITE_TIMEOUT_S = 30  # a peer that reads nothing for so long is gone
 REFUSAL_DELAY_S = 0.3  # slows down guessing; a right password never waits
 MAX_PACKET = 16 * 1024
 MAX_CLIENT_ID = 64
-FILTER_COST = 0.1  # packets that a filter in a SUBSCRIBE or UNSUBSCRIBE counts as; a retained message that it selects counts as one
+# Packets that a filter in a SUBSCRIBE or UNSUBSCRIBE counts as; a retained message that it selects counts as one.
+FILTER_COST = 0.1
 TURN = 16  # packets, read or written, after which the other connections have their turn
 
 

@@ -62,6 +62,9 @@ def _busy(why: str) -> Refused:
 class Request(HTTPRequestParser):
     """One request. Its body is read only once it is known that it may be sent."""
 
+    headers_finished: bool
+    empty: bool
+
     def __init__(self, channel: Channel, adj: Any) -> None:
         super().__init__(adj)
         self.began = time.monotonic()

@@ -11,11 +11,13 @@ import sys
 import time
 
 import pytest
+from click.testing import CliRunner
 from patience import limit
 from server_process import eventually
 
 from ota_server.mqtt.url import BrokerUrl
 from ota_server.run import Address
+from tidegate.cli import main
 from tidegate.errors import TidegateError
 
 
@@ -126,3 +128,19 @@ def test_what_it_prints(tmp_path):
     process.terminate()
     out, err = process.communicate(timeout=limit(60))
     assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_tokens_are_shown_as_text_and_numbers_have_a_bound(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    data = str(tmp_path / "data")
+
+    def run(*words: str):
+        return CliRunner().invoke(main, ["token", *words, "--data", data], prog_name="tidegate")
+
+    assert run("new", "--scope", "read", "--name", "\x1b[2Jci\u202e").exit_code == 0
+    listed = run("list")
+    assert listed.exit_code == 0 and "\\x1b[2Jci" in listed.stdout and "\x1b" not in listed.stdout
+    assert run("revoke", "1" + "0" * 30).exit_code == 2
+    refused = run("new", "--scope", "read", "--name", "\udcff")
+    assert refused.exit_code == 1 and "is not UTF-8" in refused.stderr
+    assert len(json.loads(run("list", "--json").stdout)) == 2, "the admin's and one"

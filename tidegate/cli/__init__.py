@@ -93,6 +93,8 @@ class Commands(click.Group):
             raise Failure(ctx, what, _REMEDIES.get(error.errno or 0, "")) from error
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except UnicodeEncodeError as error:  # Python's stand-ins for bytes of an argument that are no UTF-8
+            raise Failure(ctx, f"{error.object!r:.60} is not UTF-8", "Write it in UTF-8") from error
         except Exception as error:
             if os.environ.get(DEBUG):
                 raise

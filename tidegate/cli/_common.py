@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,9 +24,29 @@ from tidegate.visible import visible, visible_lines, visible_value
 F = TypeVar("F", bound=Callable[..., Any])
 Tell = Callable[[int, int, str], None]
 
-FILE = click.Path(path_type=Path, dir_okay=False)
-FOLDER = click.Path(path_type=Path, file_okay=False)
-ANY_PATH = click.Path(path_type=Path)
+
+class _Named(click.Path):
+    """A path of at least one character: Path("") would be the folder that one is in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not os.fspath(value):
+            self.fail("the name is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Number(click.FloatRange):
+    """A number within bounds; NaN compares with none of them, so click takes it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = float(super().convert(value, param, ctx))
+        if math.isnan(found):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return found
+
+
+FILE = _Named(path_type=Path, dir_okay=False)
+FOLDER = _Named(path_type=Path, file_okay=False)
+ANY_PATH = _Named(path_type=Path)
 
 _AS_JSON = "tidegate.json"
 _INSECURE = "tidegate.insecure"

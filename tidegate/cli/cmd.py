@@ -10,7 +10,7 @@ import click
 
 from tidegate.cli import _command_output
 from tidegate.cli._command_sending import Pinned, left, ready_device, send_group, send_one, watch
-from tidegate.cli._common import FILE, connect, emit, facts, json_option, say, server_options, yes_option
+from tidegate.cli._common import FILE, Number, connect, emit, facts, json_option, say, server_options, yes_option
 from tidegate.cli._identities import identities, identity_options, known_devices_option, known_file, known_of
 from tidegate.commands import cwt, evidence
 from tidegate.commands.send import Request, Sender
@@ -31,7 +31,7 @@ _key_option = click.option(
 )
 _wait_option = click.option(
     "--wait",
-    type=click.FloatRange(0, 86400),
+    type=Number(0, 86400),
     default=30,
     show_default=True,
     help="Seconds to wait for answers, and for devices that restart.",
@@ -176,7 +176,7 @@ Examples:
 )
 @_cti
 @_of_device
-@click.option("--wait", type=click.FloatRange(0, 86400), default=0, help="Seconds to wait for its end.")
+@click.option("--wait", type=Number(0, 86400), default=0, help="Seconds to wait for its end.")
 @click.option("--proof", type=FILE, help="Add the signed answer to this file, which `cmd send --proof` began.")
 @known_devices_option
 @server_options

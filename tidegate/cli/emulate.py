@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from tidegate.boards.emulator import DEFAULT_MAC, Emulator
-from tidegate.cli._common import complain, say
+from tidegate.cli._common import FILE, complain, say
 from tidegate.errors import TidegateError
 
 
@@ -22,7 +22,7 @@ Then, in another terminal, with the port it printed:
 )
 @click.option(
     "--storage",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     required=True,
     help="The board's flash; made if absent.",
 )

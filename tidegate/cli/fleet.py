@@ -7,7 +7,18 @@ from typing import Any
 
 import click
 
-from tidegate.cli._common import FILE, confirm, connect, emit, json_option, progress, say, server_options, yes_option
+from tidegate.cli._common import (
+    FILE,
+    Number,
+    confirm,
+    connect,
+    emit,
+    json_option,
+    progress,
+    say,
+    server_options,
+    yes_option,
+)
 from tidegate.cli._identities import identities, identity_options
 from tidegate.commands.send import Sender
 from tidegate.errors import TidegateError
@@ -66,9 +77,7 @@ run finishes them), 1 refused or failed, 2 wrong usage."""
     multiple=True,
     help="Private command key, for settings; repeat it where the trust store wants several signatures.",
 )
-@click.option(
-    "--wait", type=click.FloatRange(0, 3600), default=60, show_default=True, help="Seconds to wait for each device."
-)
+@click.option("--wait", type=Number(0, 3600), default=60, show_default=True, help="Seconds to wait for each device.")
 @_PRODUCT
 @yes_option
 @identity_options

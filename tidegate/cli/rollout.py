@@ -7,7 +7,18 @@ from typing import Any
 
 import click
 
-from tidegate.cli._common import FILE, confirm, connect, emit, json_option, rows, say, server_options, yes_option
+from tidegate.cli._common import (
+    FILE,
+    Number,
+    confirm,
+    connect,
+    emit,
+    json_option,
+    rows,
+    say,
+    server_options,
+    yes_option,
+)
 from tidegate.cli._identities import identities, identity_options
 from tidegate.cli._plan_table import show_plan
 from tidegate.commands.send import Request, Sender
@@ -169,9 +180,7 @@ Examples:
     multiple=True,
     help="Private command key, to sign `update retry` with; repeat it if the trust store requires several.",
 )
-@click.option(
-    "--wait", type=click.FloatRange(0, 3600), default=60, show_default=True, help="Seconds to wait for each device."
-)
+@click.option("--wait", type=Number(0, 3600), default=60, show_default=True, help="Seconds to wait for each device.")
 @yes_option
 @identity_options
 @server_options
