@@ -165,7 +165,9 @@ class Agent:
         outbox = self.outbox = Outbox(link, self.state)
         alarms = self.alarms = Alarms(outbox, self.uptime)
         self._reporter = Reporter(self._nonce, outbox, link.refresh)
-        self.updater = Updater(boot, self.state, device, self._reporter, alarms, self._leave, link)
+        self.updater = Updater(
+            boot, self.state, device, self._reporter, alarms, self._leave, link, self.uptime
+        )
         self.data = self._data_components()
         self._rotation = Rotation(device, alarms, self._trust_changed)
         commands = self.commands = Commands(

@@ -62,7 +62,7 @@ async def get(host, port, path, offset, sink, buf, max_size, timeout_s=30, etag=
             return total
         parts += 1  # a server may answer with a part of the range (RFC 9110 section 15.3.7)
         if parts >= _PARTS:
-            raise HttpError(206, "the range came in more than %d parts" % _PARTS)
+            raise HttpError(0, "the range came in more than %d parts" % _PARTS)
 
 
 async def exchange(host, port, buf, timeout_s, ssl, run, kind=None):

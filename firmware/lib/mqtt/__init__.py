@@ -217,7 +217,8 @@ class Client(Session):
         """Subscribes to a topic filter, now and at each reconnection.
 
         Returns the QoS granted, or None if there is no connection yet. Raises MqttError if the
-        broker refuses, ValueError for a malformed filter.
+        broker refuses, which is asked again each minute until unsubscribe(); ValueError for a
+        malformed filter.
         """
         if qos != _UNSUBSCRIBE:
             whole("QoS", qos, 0, 1)

@@ -117,6 +117,19 @@ class Requests:
         self.work.set()
         self.update()
 
+    def ask_again(self):
+        """Subscribes again where the broker refused: it may only have been too early."""
+        for topic, state in self.filters.items():
+            if not state & (_GRANTED | _UNSUBSCRIBING):
+                for item in self.window:
+                    if item.kind == _SUBSCRIBE and item.topic == topic:
+                        break
+                else:
+                    item = self.filter(topic)
+                    self.register(item)
+                    self.window.append(item)
+                    self.work.set()
+
     def discard(self, error):
         """The connection has ended; requests that do not survive it end with the error."""
         self.connected = False

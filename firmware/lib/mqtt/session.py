@@ -22,6 +22,7 @@ _DISCONNECT = const(0xE0)
 _DUP = const(0x08)
 
 _TICK_MS = const(500)  # how often the link and the deadlines are checked
+_REFUSED_TICKS = const(120)  # after which the broker is asked again for what it refused
 _STABLE_MS = const(10_000)  # a connection that lasted so long starts the pauses over
 _ACKS = const(8)  # PUBACKs waiting to be written; when there are more, reading waits
 _TX = const(272)  # bytes, more than the longest topic and 10; larger packets leave in pieces
@@ -322,8 +323,13 @@ class Session(Requests):
         """Checks the link and the deadlines, and pings a broker that has been silent."""
         stream = self.stream
         lasted = 0
+        left = _REFUSED_TICKS
         while True:
             await sleep_ms(_TICK_MS)
+            left -= 1
+            if not left:
+                left = _REFUSED_TICKS
+                self.ask_again()
             # Counted: a difference of ticks says nothing after days.
             if lasted < _STABLE_MS:
                 lasted += _TICK_MS

@@ -18,8 +18,14 @@ _now = [0]  # ms of simulated time in this boot
 _limit = [0, None]  # a time, and what is called when it has come
 
 
+_sleeper = [None]  # another way to let time pass, see sim_peers.py
+
+
 async def _sleep_ms(ms):
-    _now[0] += ms
+    if _sleeper[0]:
+        await _sleeper[0](ms)
+    else:
+        _now[0] += ms
     if _now[0] > _limit[0]:
         _limit[1]()
     await asyncio.sleep(0)

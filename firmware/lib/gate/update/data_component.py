@@ -136,6 +136,7 @@ class DataUpdate(OfferRun):
         self.record = component.name + _RETRY
         self._component = component
         self._shown = False
+        self._data = None
 
     def decide(self, manifest):
         """([sequence, digest, size], steps, processor); None for content that is current."""
@@ -185,7 +186,7 @@ class DataUpdate(OfferRun):
     def fail(self, failure):
         if self._shown:  # the switch itself failed: the old content is current
             self._component.show(self._component.record().get(CURRENT))
-        if self.set_aside(failure):
+        if self._data and self.set_aside(failure):
             self._component.keep(self._data)
         super().fail(failure)
 

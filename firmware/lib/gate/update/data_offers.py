@@ -99,10 +99,15 @@ class Data:
             seen = hashlib.sha256(data).digest()
             if self._answered.get(name) == seen:
                 continue  # also while it waits: it comes again at each connection
-            known = self._waiting.pop(name, (0, None))[1]
             if not data:
                 self._answered.pop(name, None)
+                self._waiting.pop(name, None)
                 self._state.remove(name + _OFFER)
+                continue
+            due, known = self._waiting.get(name, (0, None))
+            stored = self._state.read(name + _OFFER) if known else None
+            if data == stored and self._clock.seconds() < due:
+                self._answered[name] = seen  # another one came in between
                 continue
             while self._device.heavy:
                 await beat.sleep(1)
@@ -111,7 +116,11 @@ class Data:
                 await self._carry_out(name, data, known, beat)
                 self._answered[name] = seen
             except Superseded:
-                console.info("a newer offer for data %s arrived", name)
+                # Anybody may have sent the other one: this one goes on if that is refused.
+                console.info("another offer for data %s arrived", name)
+                with ondemand.modules:
+                    self._component(name).keep(data)
+                self._waiting[name] = [0, known]
             finally:
                 self._device.updating -= 1
 
@@ -152,8 +161,9 @@ class Data:
             self._component(name), self._device, self._reporter, self._alarms, wait, beat
         )
         update.known = known
-        await update.run(data, last)
+        accepted = await update.run(data, last)
         if update.again_s:
             self._waiting[name] = [self._clock.seconds() + update.again_s, update.known]
-        else:
+        elif accepted or self._state.read(name + _OFFER) in (None, data):
+            self._waiting.pop(name, None)
             self._state.remove(name + _OFFER)

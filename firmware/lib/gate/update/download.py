@@ -46,8 +46,8 @@ async def persist(staging, digest, size, progress, pause):
     """
     pause_s = _BACKOFF_S
     mismatches = silent = 0
+    most = staging.size(digest)  # bytes that were ever here: some answers cost what there was
     while True:
-        before = staging.size(digest)
         try:
             return await staging.fetch(digest, size, progress)
         except Failure as failure:
@@ -58,8 +58,10 @@ async def persist(staging, digest, size, progress, pause):
         except Busy:
             await pause(pause_s)
         except Interrupted as error:
-            if staging.size(digest) - before >= _BUFFER:
+            have = staging.size(digest)
+            if have - most >= _BUFFER:
                 silent, pause_s = 0, _BACKOFF_S
+            most = max(most, have)
             silent += 1
             if silent == _QUICK:
                 raise Failure(failures.CONNECTION, "fetching the payload: %s" % error)

@@ -25,7 +25,8 @@ _ALONE = "the new image had no broker, and the old one after it has: it is tried
 class Install(OfferRun):
     """One offer of an image. keys_changed: the trust store changed since it was verified; settled:
     digest of an image whose end this boot has already reported, or None; at_once: whether the
-    broker was there right after this boot began; waited: the pause before its trial is over.
+    broker was there right after this boot began; waited: the pause before its trial is over;
+    left(digest): the seconds left of the pause that an earlier attempt with this image began.
     """
 
     def __init__(self, boot, state, device, reporter, alarms, wait, leave, beat):
@@ -41,6 +42,7 @@ class Install(OfferRun):
         self.keys_changed = False
         self.at_once = False
         self.waited = False
+        self.left = lambda digest: 0
 
     def resume(self):
         """Marks the offer as accepted before a reset."""
@@ -75,6 +77,9 @@ class Install(OfferRun):
         if self.waited:
             retry.waited(self._files, self.record, self.known)
             return True
+        self.again_s = self.left(plan.digest)
+        if self.again_s:
+            return False
         self.again_s = retry.wait(
             self._files, self.record, self.known, self.at_once, self._device.random
         )

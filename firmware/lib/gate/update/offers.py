@@ -13,6 +13,7 @@ from gate.update import OFFER, Superseded
 
 _AT_ONCE_MS = const(120_000)  # an offer this soon after the start: the broker was there at once
 _RECONNECTED_S = const(60)  # after it, a connection that is new ends the pause of a failed fetch
+_PAUSES = const(4)  # images whose pauses are remembered
 _SHORT_S = const(400)  # only that of a failed connection is shorter
 
 
@@ -21,11 +22,11 @@ class Updater:
 
     sessions = 0
 
-    def __init__(self, boot, state, device, reporter, alarms, leave, link=None):
+    def __init__(self, boot, state, device, reporter, alarms, leave, link=None, uptime=None):
         """boot: boot.api.Boot; state: SmallFiles of the agent's state; device:
         gate.device.Device; leave(beat), or None: a coroutine function to finish what the reset
         into a trial would interrupt; link: has the number of connections so far, `sessions`;
-        without one there is a single connection.
+        without one there is a single connection; uptime: gate.clock.Uptime.
         """
         self.reporter = reporter
         self._link = link or self
@@ -46,6 +47,8 @@ class Updater:
         self._began = ticks_ms()
         self._known = None  # what gate.update.retry knows, between two attempts
         self._waited = False  # the pause before the trial of the active offer is over
+        self._uptime = uptime or Uptime()
+        self._due = {}  # digest of an image -> when its pause is over
         self._hurry = False
 
     def offer(self, data):
@@ -66,6 +69,7 @@ class Updater:
         that waits. Returns whether there is one.
         """
         self._refused = self._answered = None
+        self._due.clear()
         data = self._state.read(OFFER)
         if data:
             self._hurry = True
@@ -76,6 +80,7 @@ class Updater:
         """Forgets what failed before, as the operator wants it tried again."""
         self._known = None
         self._waited = True
+        self._due.clear()
 
     def trust_changed(self):
         """The trust store has changed: a refused offer may come again, and the one that runs is
@@ -153,18 +158,29 @@ class Updater:
         install.known = self._known
         install.at_once = self._at_once
         install.waited = self._waited
+        install.left = self._left
         self._hurry = False
         if resumed:
             install.resume()
         try:
             accepted = await install.run(data)
             self._known = install.known
+            if install.again_s:
+                if len(self._due) >= _PAUSES:
+                    self._due.clear()
+                self._due[install.known[0]] = self._uptime.seconds() + install.again_s
             if not accepted and not install.again_s:
                 # Refused, or the image that runs: not considered again in this boot.
                 self._refused = self._active
             return install.again_s
         finally:
             self._install = None
+
+    def _left(self, digest):
+        """Seconds that are left of an image's pause: other offers, which anybody may send, and the
+        same one in another envelope do not end it.
+        """
+        return max(0, self._due.get(digest, 0) - self._uptime.seconds())
 
     async def _pause(self, seconds, beat):
         """Sleeps; an offer of the same envelope ends the pause, another one ends this update by
