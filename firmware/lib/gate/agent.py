@@ -343,7 +343,7 @@ class Agent:
         if self._crashed:
             self._start("crash", self._report_crash)
         if SmallFiles(self.boot.board.folder).size("key"):
-            self._start("birth", self._sign_birth())
+            self._start("birth", self._sign_birth)
         await asyncio.gather(*[task for _, task in self.tasks])
 
     def _start(self, name, run, limit_s=None):
