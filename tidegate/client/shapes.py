@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import functools
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
@@ -23,7 +23,13 @@ _REST = ConfigDict(strict=True, extra="allow")
 
 
 def _time(text: str) -> str:
-    datetime.fromisoformat(text)  # ValueError, which pydantic reports
+    found = datetime.fromisoformat(text)  # ValueError, which pydantic reports
+    if found.tzinfo is None:
+        raise ValueError("has no time zone")
+    try:
+        found.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is before the year 1 or after 9999") from None
     return text
 
 

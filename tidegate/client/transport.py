@@ -61,17 +61,26 @@ class Http:
         parts = _address(url)
         self.url = str(parts).rstrip("/")
         plain_addresses.check(self.url, parts.scheme, parts.host, insecure)
-        self._client = httpx.Client(
-            base_url=self.url,
-            headers={
-                "Authorization": f"Bearer {token}",
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",  # what is packed may be a thousand times as long unpacked
-            },
-            timeout=httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT),
-            verify=_authorities(ca),
-            follow_redirects=False,  # a token goes to the address it was given for, nowhere else
-        )
+        authorities = _authorities(ca)
+        try:
+            self._client = httpx.Client(
+                base_url=self.url,
+                headers={
+                    "Authorization": f"Bearer {token}",
+                    "Accept": "application/json",
+                    "Accept-Encoding": "identity",  # what is packed may be a thousand times as long unpacked
+                },
+                timeout=httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT),
+                verify=authorities,
+                follow_redirects=False,  # a token goes to the address it was given for, nowhere else
+                # Not by a proxy to this machine itself: it would carry the token in the clear to another one.
+                trust_env=not plain_addresses.is_here(parts.host),
+            )
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            raise TidegateError(
+                f"a proxy that the environment names cannot be used: {visible(str(error))[:MAX_TEXT]}",
+                "Correct http_proxy, https_proxy, all_proxy and no_proxy, or unset them",
+            ) from error
         self._socket: socket.socket | None = None
 
     def close(self) -> None:
@@ -244,6 +253,7 @@ class _Deadline:
 def _address(url: str) -> httpx.URL:
     try:
         parts = httpx.URL(url if "://" in url else f"http://{url}")
+        parts.host  # noqa: B018 - decodes the name, or says why not
     except (httpx.InvalidURL, ValueError) as error:
         raise TidegateError(f"{visible(url)!r} is not an HTTP address: {error}", _ADDRESS) from None
     if parts.scheme not in ("http", "https") or not parts.host:

@@ -296,6 +296,14 @@ def test_an_answer_that_takes_for_ever(
     assert time.monotonic() - begun < 8
 
 
+@pytest.mark.parametrize("when", ["2026-11-29T08:00:00", "2026-11-29", "0001-01-01T00:00:00+23:59"])
+def test_a_time_names_its_zone_and_has_a_place_in_it(server: OddServer, run: Run, when: str) -> None:
+    server.twist = lambda asked, usual: {**usual, "entries": [{**usual["entries"][0], "at": when}]}
+    assert "entries[0].at" in run(("audit", "verify")).stderr
+    server.twist = lambda asked, usual: {**usual, "born": when}
+    assert "born" in run(("device", "show", "gate-1")).stderr
+
+
 def test_pages_that_go_in_circles(server: OddServer, run: Run) -> None:
     server.twist = lambda request, usual: {**usual, "devices": good("GET /api/v1/devices?after=")["devices"]}
     assert "twice" in run(("device", "list")).stderr

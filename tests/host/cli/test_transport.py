@@ -192,3 +192,40 @@ def test_plain_http_on_a_port_that_https_is_expected_of() -> None:
     server = OddServer()
     assert "does not speak TLS there" in said(server.url.replace("http://", "https://"), None)
     server.close()
+
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+def test_a_proxy_never_gets_the_token_for_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, proxy = OddServer(), OddServer()
+    try:
+        for name in PROXIES[:3]:
+            monkeypatch.setenv(name, proxy.url)
+        monkeypatch.setenv("no_proxy", "")
+        with Server(server.url, "tg_secret") as api:
+            api.alarms(1)
+        assert proxy.tokens == [] and server.tokens == ["Bearer tg_secret"]
+    finally:
+        server.close()
+        proxy.close()
+
+
+@pytest.mark.parametrize("name, value", [("http_proxy", "foo://x"), ("https_proxy", "a b://"), ("no_proxy", "[::bad")])
+def test_a_proxy_that_is_none_is_named(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    for one in PROXIES:
+        monkeypatch.delenv(one, raising=False)
+        monkeypatch.delenv(one.upper(), raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv(name, value)
+    (tmp_path / "token").write_text("tg_x")
+    done = cli("device", "list", "--server", "https://gate.example.invalid", "--token-file", tmp_path / "token")
+    assert done.exit_code == 1 and "Error: " in done.stderr and "fault of its own" not in done.stderr
+
+
+def test_a_name_that_cannot_be_decoded_is_no_address(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("tg_x")
+    done = cli("device", "list", "--server", "http://xn--a", "--token-file", tmp_path / "token")
+    assert done.exit_code == 1 and "is not an HTTP address" in done.stderr
