@@ -15,6 +15,7 @@ from tidegate.cli.claim import claim, claims, rename, revoke, unclaim
 from tidegate.cli.group import move
 from tidegate.cli.known import known
 from tidegate.cli.telemetry import telemetry
+from tidegate.errors import TidegateError
 from tidegate.files import check_folder, write_atomic
 from tidegate.names import DEFAULT_PRODUCT
 
@@ -124,9 +125,15 @@ def add(
         check_folder(out)
     with connect(server, token_file) as api:
         answer = api.add_device(device_id, board, product)
+        if (answer["id"], answer["mqtt"]["user"]) != (device_id, device_id):  # a board is who its credentials say
+            raise TidegateError(
+                f"the server answers with credentials of {answer['id']}, user {answer['mqtt']['user']}",
+                f"Nothing was written. Look at it: tidegate device show {device_id}",
+            )
         remember(api, device_id)
     if out:
-        secrets = {**answer["mqtt"], "coap_key": answer["coap"]["key"]}
+        account = answer["mqtt"]  # of it no more than was asked for: a "device" in this file would be the board's id
+        secrets = {"user": account["user"], "password": account["password"], "coap_key": answer["coap"]["key"]}
         write_atomic(out, json.dumps(secrets, indent=2).encode() + b"\n", mode=0o600)
         answer = {**answer, "mqtt": {"user": answer["mqtt"]["user"], "file": str(out)}, "coap": {"file": str(out)}}
 

@@ -119,7 +119,7 @@ def verify(found: Mapping[str, Any], key: bytes | None, store: TrustStore | None
     output = found["output"] or None
     if output is not None and not isinstance(output, str):
         raise Refused("malformed", "the output is not text")
-    written = None if output is None else hashlib.sha256(output.encode()).digest()
+    written = None if output is None else hashlib.sha256(output.encode(errors="surrogatepass")).digest()
     if written != signed.output:
         raise Refused("proof", "the output is not the text that the device signed")
     said = messages.result(answer)

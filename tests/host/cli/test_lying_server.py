@@ -68,6 +68,7 @@ class Liar(http.server.BaseHTTPRequestHandler):
     answer_of: Callable[[bytes], dict[str, Any]] | None = None
     claimed: dict[str, Any] = {}
     revoked: list[str] = []
+    registered: dict[str, Any] = {}
 
     def say(self, value: Any, code: int = 200) -> None:
         data = json.dumps(value).encode()
@@ -94,6 +95,9 @@ class Liar(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/api/v1/devices":
+            self.say({**self.registered, "coap": {"key": "00" * 32, "device": TWO.id}}, 201)
+            return
         if self.path == "/api/v1/claims":
             self.say({"id": "0123456789abcdef", "state": "open", **self.claimed}, 201)
             return
@@ -481,6 +485,28 @@ def test_an_answer_that_the_device_did_not_sign_is_no_evidence(place: Place, lie
     place.liar.answer_of = lying
     place.send("gate-1", "--proof", file, code=1)
     assert not file.exists()
+
+
+def test_an_output_that_nobody_can_write_is_no_evidence(place: Place) -> None:
+    place.know(ONE)
+    place.liar.answer_of = lambda message: {  # type: ignore[misc]
+        "result": {"signed": ONE.result(message, "so").hex()}, "output": "\ud800",
+    }  # fmt: skip
+    said = place.send("gate-1", "--proof", place.folder / "evidence", code=1)
+    assert "not the text that the device signed" in said.stderr
+
+
+def test_credentials_are_those_of_the_device_that_was_named(place: Place) -> None:
+    out = place.folder / "credentials.json"
+    words = ("device", "add", "gate-9", "--board", "qemu_mps2", "--out", out)
+    mine = {"user": "gate-9", "password": "p"}
+    for odd in ({"id": TWO.id, "mqtt": mine}, {"id": "gate-9", "mqtt": {**mine, "user": TWO.id}}):
+        place.liar.registered = odd
+        assert TWO.id in place.run(*words, code=1).stderr
+        assert not out.exists() and not place.known.exists()
+    place.liar.registered = {"id": "gate-9", "mqtt": {**mine, "device": TWO.id, "host": "evil"}}
+    place.run(*words)
+    assert json.loads(out.read_text()) == {**mine, "coap_key": "00" * 32}, "nothing else reaches the board"
 
 
 def test_an_older_board_is_asked_without_a_wish_it_would_refuse(place: Place) -> None:

@@ -84,11 +84,15 @@ CLAIM = {"id": "00" * 8, "state": "open", "device": "gate-1", "name": None, "gro
 POINT = {"id": 1, "stream": "env", "name": "t", "value": 1.5, "at": TIME, "unit": "Cel"}
 ENTRY = {"id": 1, "at": TIME, "actor": "serve", "action": "server.start", "subject": "server", "detail": {}}
 ENTRY["hash"] = entry_hash(GENESIS, 1795939200000, "serve", "server.start", "server", {})
+ACCOUNT = {"user": "gate-1", "password": "p"}
 ROUTES: list[tuple[str, Any]] = [
     (r"GET /api/v1/devices\?after=", {"devices": [DEVICE]}),
     (r"GET /api/v1/devices\?after=gate-1", {"devices": []}),
     (r"GET /api/v1/devices/[^/]+", {**DEVICE, "commands": [COMMAND], "telemetry": {}, "alarms": [ALARM]}),
-    (r"POST /api/v1/devices", {"id": "gate-1", "mqtt": {"user": "u", "password": "p"}, "coap": {"key": "00" * 32}}),
+    (
+        r"POST /api/v1/devices",
+        {"id": "gate-1", "mqtt": ACCOUNT, "coap": {"key": "00" * 32}},
+    ),
     (r"(POST|PATCH) /api/v1/devices/[^/]+(/revoke)?", DEVICE),
     (r"GET /api/v1/devices/[^/]+/telemetry\?.*", {"telemetry": [POINT], "next": None}),
     (r"GET /api/v1/devices/[^/]+/telemetry/last.*", {"last": [POINT], "streams": [{"stream": "env", "packs": 1}]}),
