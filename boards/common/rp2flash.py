@@ -9,7 +9,7 @@ import os
 import rp2
 from micropython import const
 
-FILES = const(409600)  # bytes of the file system
+FILES = const(376832)  # bytes of the file system
 _BLOCK = const(4096)
 _PAGE = const(256)  # the flash is written in whole pages
 _ERASE = const(6)  # operations of the block device

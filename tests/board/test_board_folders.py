@@ -110,7 +110,7 @@ def test_facts_are_those_of_micropythons_sources(name: str) -> None:
         storage = {"rpi_pico_w": 848, "rpi_pico2_w": 4096 - 1536, "w5500_evb_pico": 1408}[name] * 1024
         said = re.search(r"MICROPY_HW_FLASH_STORAGE_BYTES\s+\((.*)\)", header)
         assert said and eval(said[1].replace("PICO_FLASH_SIZE_BYTES", "4096 * 1024")) == storage
-        assert size == storage - 400 * 1024
+        assert size == storage - 368 * 1024
     assert ("MICROPY_HW_ROMFS_ENABLE_PART0" in header) == (port == "stm32" and size is not None)
     for script in folder.glob("*.ld"):
         found = re.search(r"FLASH_ROMFS.*LENGTH = (\d+)K", script.read_text())

@@ -1,10 +1,10 @@
-# Frozen in place of MicroPython's own _boot.py: the file system has the first 400 KiB of the
+# Frozen in place of MicroPython's own _boot.py: the file system has the first 368 KiB of the
 # storage, the slots that are executed in place have the rest (boards/common/rp2flash.py).
 
 import rp2
 import vfs
 
-_FILES = 409600
+_FILES = 376832
 
 
 def _is_there(flash):
@@ -25,7 +25,7 @@ def _start():
         if _is_there(flash):
             print("littlefs does not mount:", error)
             print("To erase it: import rp2, vfs;")
-            print("vfs.VfsLfs2.mkfs(rp2.Flash(start=0, len=409600), progsize=256)")
+            print("vfs.VfsLfs2.mkfs(rp2.Flash(start=0, len=376832), progsize=256)")
             return
         vfs.VfsLfs2.mkfs(flash, progsize=256)
         vfs.mount(vfs.VfsLfs2(flash, progsize=256), "/")

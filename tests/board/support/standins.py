@@ -15,7 +15,7 @@ import sys
 
 FOLDER, PORT, NETWORK, LAYOUT = sys.argv[1:5]
 ROOT = "/" if PORT == "rp2" else "/flash"
-FILES = 409600
+FILES = 376832
 STORAGE = 848 * 1024
 CALLS = []
 
