@@ -125,6 +125,8 @@ class World:
         self.trust = None
         self.data_offers = {}  # name -> retained offer of a data component
         self.takers = None  # {name: function(path)}, the application's
+        self.after_offer = []  # what comes right after the offer
+        self.every = None  # called with the seconds of this boot, every second or so
         self.online = True
         self.heard = []
         self.fetches = []
@@ -340,8 +342,13 @@ class _Link:
             self.deliver(self._world.trust, "trust")
         if self._world.offer:
             self.deliver(self._world.offer)
+            for data in self._world.after_offer:
+                self.deliver(data)
         for name, envelope in self._world.data_offers.items():
             self.deliver(envelope, "offer/" + name)
+        while self._world.every:
+            self._world.every(_now[0] // 1000)
+            await beat.sleep(1)
         await beat.wait(asyncio.Event())
 
 

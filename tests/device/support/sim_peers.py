@@ -3,11 +3,12 @@
 A peer is a function of what the client wrote; what it says comes as bytes, pauses (ms of simulated time) and ends.
 """
 
+# ruff: noqa: I001 - sim_gateway replaces the clock before any of the clients is imported
 import asyncio
 
+import sim_gateway
 import cbor
 import mqtt as mqtt_module
-import sim_gateway  # first: it replaces the clock
 from gate import agent as agent_module
 from gate.link.mqtt import Link
 from gate.telemetry.streams import Measure, Stream

@@ -10,7 +10,7 @@ import hashlib
 from gate import console, ondemand
 from gate.clock import Uptime, const
 from gate.reporting import alarms
-from gate.update import CURRENT, Superseded
+from gate.update import CURRENT, Superseded, wait_in_line
 
 _MEMORY_ATTEMPTS = const(3)
 _MEMORY_PAUSE_S = const(5)
@@ -65,7 +65,7 @@ class Data:
 
     def _handler(self, name):
         def offered(data):
-            self._inbox[name] = data  # b"": it was withdrawn
+            wait_in_line(self._inbox.setdefault(name, []), data)  # b"": it was withdrawn
             self._arrived.set()
 
         return offered
@@ -95,7 +95,8 @@ class Data:
                 self._arrived.clear()
                 await beat.wait(self._arrived)
                 continue
-            name, data = self._inbox.popitem()
+            name, line = self._inbox.popitem()
+            data = line.pop()
             seen = hashlib.sha256(data).digest()
             if self._answered.get(name) == seen:
                 continue  # also while it waits: it comes again at each connection
@@ -113,8 +114,10 @@ class Data:
                 await beat.sleep(1)
             self._device.updating += 1
             try:
-                await self._carry_out(name, data, known, beat)
+                taken = await self._carry_out(name, data, known, beat)
                 self._answered[name] = seen
+                if line and not taken:
+                    self._inbox[name] = line + self._inbox.get(name, [])
             except Superseded:
                 # Anybody may have sent the other one: this one goes on if that is refused.
                 console.info("another offer for data %s arrived", name)
@@ -133,20 +136,22 @@ class Data:
             self._answered.pop(name, None)
             data = self._state.read(name + _OFFER)
             if data:
-                self._inbox[name] = data
+                self._inbox[name] = [data]
             else:
                 del self._waiting[name]
 
     async def _carry_out(self, name, data, known, beat):
+        """Whether the offer was taken, or waits."""
         for attempt in range(_MEMORY_ATTEMPTS):
             gc.collect()
             try:
                 with ondemand.modules:
-                    await self._run(name, data, known, beat, attempt + 1 == _MEMORY_ATTEMPTS)
-                return
+                    last = attempt + 1 == _MEMORY_ATTEMPTS
+                    return await self._run(name, data, known, beat, last)
             except MemoryError:  # often a matter of what else goes on in this moment
                 console.info("data %s: out of memory; again in %d s", name, _MEMORY_PAUSE_S)
             await beat.sleep(_MEMORY_PAUSE_S)
+        return False
 
     async def _run(self, name, data, known, beat, last):
         from gate.update.data_component import DataUpdate
@@ -167,3 +172,4 @@ class Data:
         elif accepted or self._state.read(name + _OFFER) in (None, data):
             self._waiting.pop(name, None)
             self._state.remove(name + _OFFER)
+        return accepted or update.again_s

@@ -9,7 +9,7 @@ import hashlib
 
 from gate import console, ondemand
 from gate.clock import Uptime, const, ticks_diff, ticks_ms
-from gate.update import OFFER, Superseded
+from gate.update import OFFER, Superseded, wait_in_line
 
 _AT_ONCE_MS = const(120_000)  # an offer this soon after the start: the broker was there at once
 _RECONNECTED_S = const(60)  # after it, a connection that is new ends the pause of a failed fetch
@@ -38,7 +38,7 @@ class Updater:
         self._leave = leave
         self._settled = None
         self._arrived = asyncio.Event()
-        self._inbox = None
+        self._inbox = []
         self._install = None  # the gate.update.install.Install that runs
         self._active = None  # hash of its envelope
         self._answered = None  # hash of the last envelope that came to an end
@@ -52,8 +52,8 @@ class Updater:
         self._hurry = False
 
     def offer(self, data):
-        """Takes an envelope (bytes) from the network; it replaces one that waits. b"": what was
-        offered was withdrawn. Cheap: called from the MQTT reader.
+        """Takes an envelope (bytes) from the network; b"": what was offered was withdrawn. Cheap:
+        called from the MQTT reader.
         """
         if self._at_once is None:
             self._at_once = ticks_diff(ticks_ms(), self._began) < _AT_ONCE_MS
@@ -61,7 +61,7 @@ class Updater:
         self._take(data)
 
     def _take(self, data):
-        self._inbox = data
+        wait_in_line(self._inbox, data)
         self._arrived.set()
 
     def again(self):
@@ -100,7 +100,8 @@ class Updater:
             stored = self._state.read(OFFER)
             self._answered = hash_of(stored) if stored else None
         while True:
-            data, self._inbox = self._inbox, None
+            data = self._inbox.pop() if self._inbox else None
+            older, self._inbox[:] = self._inbox[:], []
             stored = self._state.read(OFFER)
             if data is None and stored and hash_of(stored) != self._answered:
                 data = stored
@@ -115,6 +116,9 @@ class Updater:
             try:
                 pause_s = await self._consider(data, resumed, beat)
                 data = None
+                if self._refused == self._active:
+                    self._inbox[:0] = older
+                older = None
                 if pause_s:
                     await self._hold(pause_s, beat)
             except Superseded:
@@ -157,7 +161,7 @@ class Updater:
         install.settled = self._settled
         install.known = self._known
         install.at_once = self._at_once
-        install.waited = self._waited
+        install.waited, self._waited = self._waited, False
         install.left = self._left
         self._hurry = False
         if resumed:
@@ -187,12 +191,17 @@ class Updater:
         Superseded.
         """
         for _ in range(seconds):
-            if self._inbox is not None:
-                if hash_of(self._inbox) != self._active:
-                    raise Superseded
-                self._inbox = None
+            if self._same():
                 return
             await beat.sleep(1)
+
+    def _same(self):
+        """Whether the active offer came again. Raises Superseded if another one waits."""
+        came = len(self._inbox)
+        self._inbox[:] = [data for data in self._inbox if hash_of(data) != self._active]
+        if self._inbox:
+            raise Superseded
+        return came > 0
 
     async def _hold(self, seconds, beat):
         """Sleeps, nothing of the update being in RAM, and has the stored offer considered again
@@ -204,12 +213,8 @@ class Updater:
         clock = Uptime()
         passed = 0
         while not self._hurry and (passed < seconds or self._session != self._link.sessions):
-            if self._inbox is not None:
-                if hash_of(self._inbox) != self._active:
-                    raise Superseded
-                self._inbox = None
-                if seconds < _SHORT_S and passed >= _RECONNECTED_S:
-                    break
+            if self._same() and seconds < _SHORT_S and passed >= _RECONNECTED_S:
+                break
             await beat.sleep(1)
             passed = clock.seconds()
         self._waited = True

@@ -263,6 +263,29 @@ def test_a_wrong_payload_is_fetched_again_once_the_server_is_right():
             equal(len(app.files()), 2, "nothing is left of the waiting")
 
 
+def test_junk_takes_no_offers_place():
+    """Right after it, while its fetch is interrupted, and in its pause."""
+    with application("data-2") as app:
+        right = dict(app.world.payloads)
+        app.world.payloads.clear()
+        sent = [0]
+
+        def junk(seconds):
+            if seconds >= sent[0] + 20:
+                sent[0] = seconds
+                app.world.link.deliver(b"junk", "offer/calibration")
+                app.world.link.deliver(app.world.data_offers["calibration"], "offer/calibration")
+                app.world.link.deliver(b"junk %d" % seconds, "offer/calibration")
+
+        app.world.every = junk
+        app.world.idle(1800)
+        true(4 <= len(app.world.fetches) <= 12, len(app.world.fetches))
+        app.world.payloads = right
+        app.world.losses = [0] * 6
+        app.say(CONFIRMED)
+        equal(app.table["gain"], 1.0)
+
+
 def test_withdrawn_while_it_waits():
     with application("data-2") as app:
         right = dict(app.world.payloads)

@@ -251,6 +251,34 @@ def test_the_same_offer_again_does_not_end_the_pause():
         true(len(world.fetches) < 10, len(world.fetches))
 
 
+def test_what_anybody_sends_does_not_end_a_pause():
+    """Junk, forgeries and withdrawals in turn, every 20 s: the pauses grow as without them."""
+    for other in (b"junk", "stranger", b""):
+        with flashed() as world:
+            spoil(world, "one bit")
+            sent = [0]
+
+            def poll(seconds, world=world, other=other, sent=sent):
+                if seconds >= sent[0] + 20 and world.link and world.link.announced:
+                    sent[0] = seconds
+                    world.link.deliver(other if isinstance(other, bytes) else envelope(other))
+                    world.link.deliver(world.offer)
+
+            world.every = poll
+            world.idle(1500)
+            # Twice at each attempt, after pauses from a minute on that double.
+            true(4 <= len(world.fetches) <= 14, "%r: %d" % (other, len(world.fetches)))
+
+
+def test_an_offer_is_not_displaced_by_what_comes_right_after_it():
+    for other in (b"junk", "stranger"):
+        with flashed() as world:
+            other = other if isinstance(other, bytes) else envelope(other)
+            world.after_offer = [other, other]
+            world.run(6, 2)
+            equal(len(world.boots), 2)
+
+
 def test_another_offer_takes_the_place_of_one_that_waits():
     with flashed("image") as world:
         right = spoil(world, "missing")
