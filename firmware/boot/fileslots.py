@@ -33,6 +33,7 @@ class Slots:
         except OSError as error:
             raise slots.SlotError("slot %s: %r" % (slots.NAMES[index], error))
         if image.size != size:
+            image.close()
             raise slots.SlotError("slot %s holds %d bytes" % (slots.NAMES[index], image.size))
         return image
 
@@ -71,6 +72,9 @@ class Image:
         self._file.seek(offset)
         if self._file.readinto(buf) != len(buf):
             raise OSError(_EIO)
+
+    def close(self):
+        self._file.close()
 
     def view(self):
         """A copy of the image in RAM, a memoryview."""

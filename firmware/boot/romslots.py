@@ -47,6 +47,9 @@ class Image:
         self._view = view
         self.size = len(view)
 
+    def close(self):
+        pass
+
     def view(self):
         """The image, a memoryview."""
         return self._view

@@ -5,7 +5,7 @@ digest(index, size, feed); writer(index, size, feed); and the two copies of the 
 read_record(copy, size) and write_record(copy, data).
 
 An Image has size, bytes; view(), the image as a memoryview; readinto(offset, buf); digest(feed);
-and file_system(), which `vfs.mount` takes.
+close(); and file_system(), which `vfs.mount` takes.
 """
 
 import hashlib

@@ -30,14 +30,17 @@ class Verifier:
         self._check_record(slot)
         try:
             image = self._slots.image(index, slot.size)
-            right = image.digest(self._feed) == slot.digest
         except slots.SlotError as error:
             raise InvalidImage(record.DAMAGED, str(error))
-        except OSError as error:
-            raise InvalidImage(record.DAMAGED, "slot %s: %r" % (slots.NAMES[index], error))
-        if not right:
-            raise _damaged()
-        self._check_signature(slot, index)
+        try:
+            if image.digest(self._feed) != slot.digest:
+                raise _damaged()
+            self._check_signature(slot, index)
+        except Exception as error:
+            image.close()  # an open file occupies flash even after it was replaced
+            if isinstance(error, OSError):
+                raise InvalidImage(record.DAMAGED, "slot %s: %r" % (slots.NAMES[index], error))
+            raise
         return image
 
     def check(self, slot, index):

@@ -277,6 +277,9 @@ class Misread:
     def digest(self, feed):
         return bytes(32)
 
+    def close(self):
+        pass
+
 
 def wrong_once(read, left):
     """read, but first what `left` has."""

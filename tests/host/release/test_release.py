@@ -169,8 +169,8 @@ def test_ctrl_c_stops_cleanly(project: Path, tmp_path: Path) -> None:
     time.sleep(0.2)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=limit(20))
-    assert process.returncode == 1
-    assert "Traceback" not in errors and "Aborted" in errors
+    assert process.returncode == 130
+    assert "Traceback" not in errors and errors == "Interrupted\n"
     assert list((tmp_path / "out").iterdir()) == []
 
 
