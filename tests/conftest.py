@@ -35,6 +35,7 @@ FOLDERS = {
     "native": ("built",),
     "interop": ("broker", "built"),
     "server": ("server",),
+    "stock": ("board", "server", "slow"),
 }
 GROUNDS = {"cpython": (), "unix": ("built",), "cortex-m3": ("board",)}
 NOT_HERE = ("not installed", "not built", "is not there")  # reasons to skip that say what a machine lacks

