@@ -130,7 +130,7 @@ def _run(firmware: str) -> None:
             write_eof(writer)
 
     asyncio.open_connection = to_loopback  # type: ignore[assignment]
-    asyncio.StreamWriter.write_eof = end_writing  # type: ignore[method-assign]
+    asyncio.StreamWriter.write_eof = end_writing  # type: ignore[assignment, method-assign]
     main(["micropython", "--board", "pico_w", "--image", firmware, "--pty"])
 
 
