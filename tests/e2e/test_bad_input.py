@@ -130,6 +130,8 @@ def test_a_damaged_payload_is_never_used(
         store.write_bytes(bad)
     before = place.api.device(DEVICE)
     last = place.last_report(DEVICE)
+    # What was said of this image today is not said again, and what failed waits: until somebody says to try again.
+    place.tidegate("cmd", "send", DEVICE, "update", "retry", "--key", place.key("command"))
     # A version text of its own: a new envelope each time, as a board answers the same one only once.
     attacker.publish(
         place,
