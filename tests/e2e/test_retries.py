@@ -167,7 +167,7 @@ def test_a_payload_that_cannot_be_fetched_is_told_and_taken_once_it_can(around: 
     place.build("1.1.0", 2, previous="1.0.0")
     around.front.how = "301"
     place.publish("1.1.0")
-    words = {"301": "301", "403": "403", "nolength": "Content-Length", "404": "no /p/", "bit": "not the"}
+    words = {"301": "301", "403": "403", "nolength": "has 3 bytes", "404": "no /p/", "bit": "not the"}
     for how, word in words.items():
         around.front.how = how
         before = place.last_report(DEVICE) if how != "301" else 0
