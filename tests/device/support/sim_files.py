@@ -27,10 +27,14 @@ if sys.implementation.name == "micropython":
             self.dead = False
 
         def readblocks(self, block, buf, offset=0):
-            if self.dead:  # the collector closes a file, and memory cannot be had then
+            if self.dead:
                 return
             at = block * BLOCK + offset
-            buf[:] = self.data[at : at + len(buf)]
+            try:
+                buf[:] = self.data[at : at + len(buf)]
+            except MemoryError:  # the collector closes a file that was left open: it allows no slices
+                for place in range(len(buf)):
+                    buf[place] = self.data[at + place]
 
         def writeblocks(self, block, buf, offset=0):
             if self.dead or self._board.down:
