@@ -81,14 +81,21 @@ def crashes(place: Installation, device: str) -> list[dict[str, Any]]:
     return [alarm for alarm in place.api.records(device, "alarms", 50)["alarms"] if alarm["kind"] == "crash"]
 
 
-def crash(place: Installation, device: str, code: str, timeout_s: float = 60) -> dict[str, Any]:
-    """Has the device run `code`, which ends it; the alarm of it."""
-    before = len(crashes(place, device))
+def crash(place: Installation, device: str, code: str, reason: str = "") -> dict[str, Any]:
+    """Has the device run `code`, which ends it; the alarm of it, with this reason if one is given.
+
+    A task that raises begins again, so an earlier failure may be told of meanwhile.
+    """
+    before = crashes(place, device)
+
+    def told() -> list[dict[str, Any]]:
+        return [one for one in crashes(place, device) if one not in before and reason in ("", one["reason"])]
+
     sender = Sender(place.api, [place.key("command")])
     sender.send(place.api.device(device), Request("exec", {"code": code}))
-    place.wait("an alarm of the crash", lambda: len(crashes(place, device)) > before, timeout_s)
+    place.wait("an alarm of the crash", told, 60)
     place.wait_running(device, "1.0.0", 60)
-    return crashes(place, device)[0]
+    return told()[0]
 
 
 # ---------------------------------------------------------------- every opcode
@@ -209,7 +216,8 @@ def test_an_exception_is_told_with_its_trace(place: Installation) -> None:
 
 
 def test_a_stuck_task_is_named(place: Installation) -> None:
-    alarm = crash(place, BOARD, "[b for b in call.agent.supervisor.beats if b.name=='sample'][0].limit_s=-90")
+    code = "[b for b in call.agent.supervisor.beats if b.name=='sample'][0].limit_s=-90"
+    alarm = crash(place, BOARD, code, "watchdog")
     assert alarm["reason"] == "watchdog" and "task sample" in alarm["detail"] and "task sample" in alarm["trace"]
 
 
