@@ -216,6 +216,8 @@ def test_an_exception_is_told_with_its_trace(place: Installation) -> None:
 
 
 def test_a_stuck_task_is_named(place: Installation) -> None:
+    # The task that the test before broke rests between its failures: it cannot be stuck until the board has restarted.
+    place.tidegate("cmd", "send", BOARD, "reboot", "--key", place.key("command"), "--wait", "120")
     code = "[b for b in call.agent.supervisor.beats if b.name=='sample'][0].limit_s=-90"
     alarm = crash(place, BOARD, code, "watchdog")
     assert alarm["reason"] == "watchdog" and "task sample" in alarm["detail"] and "task sample" in alarm["trace"]
