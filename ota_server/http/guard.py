@@ -22,6 +22,8 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
 
+from tidegate.enrolment import MAX_REQUEST
+
 log = logging.getLogger("tidegate.http")
 
 MAX_CONNECTIONS = 1000
@@ -33,6 +35,7 @@ UNREAD_S = 3  # an answer that the client does not read for so long makes room, 
 MAX_BLANKS = 8  # blank lines before a request: RFC 9112, 2.2 asks for one
 LINGER_S = 10  # how long a refused body is read and dropped, so that the client sees why
 SMALL_BODY = 16 * 1024  # bytes that anybody may send: an enrolment has less than one KiB
+ENROLMENT = "/api/v1/enrol"  # knows no token: a board shows its claim there
 SMALL_BODIES = 8 << 20  # of those without a token, together
 BODIES = 64 << 20  # of all others, together
 OF_HOLDER = BODIES // 2  # of one token
@@ -53,6 +56,23 @@ class Refused(Error):
     def to_response(self, ident: str | None = None) -> tuple[str, list[tuple[str, str]], bytes]:
         fields = [("Content-Type", "application/problem+json"), *self._fields]
         return f"{self.code} {self.reason}", fields, self._document
+
+
+def _needs_token() -> Refused:
+    return Refused(
+        401,
+        "Unauthorized",
+        "unauthorised",
+        f"a body of more than {SMALL_BODY} bytes needs an API token",
+        "Send the header Authorization: Bearer TOKEN; make one with: tidegate token new",
+        WWW_Authenticate='Bearer realm="tidegate"',
+    )
+
+
+def _no_enrolment() -> Refused:
+    """As the application says it of bodies that it sees: a token would not help."""
+    what = f"the enrolment request must have at most {MAX_REQUEST} bytes"
+    return Refused(422, "Unprocessable Entity", "malformed", what, "Are board and server of one version?")
 
 
 def _busy(why: str) -> Refused:
@@ -114,16 +134,7 @@ class Request(HTTPRequestParser):
             if self.chunked:
                 size = self._limit = SMALL_BODY
             if size > SMALL_BODY:
-                self._refuse(
-                    Refused(
-                        401,
-                        "Unauthorized",
-                        "unauthorised",
-                        f"a body of more than {SMALL_BODY} bytes needs an API token",
-                        "Send the header Authorization: Bearer TOKEN; make one with: tidegate token new",
-                        WWW_Authenticate='Bearer realm="tidegate"',
-                    )  # fmt: skip
-                )
+                self._refuse(_no_enrolment() if self.path == ENROLMENT else _needs_token())
                 return
         if not self._channel.guard.has_room(holder, size):
             self._refuse(_busy("other requests' bodies take all memory that there is for them"))
