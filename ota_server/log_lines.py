@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import time
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+LOG_EVERY_S = 10  # the same trouble again and again is one line in this time
 MAX_LINE = 4000  # characters of a message, and of each line of a traceback
 # Control characters of C0 and C1, what ends a line or turns it round in Unicode, and halves of surrogate pairs.
 _FOREIGN = re.compile(
@@ -35,6 +37,20 @@ class Formatter(logging.Formatter):
 
 def _indented(text: str) -> str:
     return "\n".join("    " + escaped(line) for line in text.split("\n"))
+
+
+class Seldom:
+    """Calling it says whether the same trouble, which comes again and again, may be logged now."""
+
+    def __init__(self) -> None:
+        self._next_at = 0.0
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        if now < self._next_at:
+            return False
+        self._next_at = now + LOG_EVERY_S
+        return True
 
 
 def set_up(level: int) -> None:

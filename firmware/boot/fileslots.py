@@ -148,18 +148,9 @@ class Writer:
 
 def digest_of(path, size, feed):
     """SHA-256 of a file of `size` bytes; b"" if there is no such file."""
-    check = hashlib.sha256()
-    buffer = bytearray(_CHUNK)
-    view = memoryview(buffer)
-    done = 0
     try:
         with open(path, "rb") as file:
-            while True:
-                feed()
-                count = file.readinto(buffer)
-                if not count:
-                    return check.digest() if done == size else b""
-                check.update(view[:count])
-                done += count
+            image = Image(file)
+            return image.digest(feed) if image.size == size else b""
     except OSError:
         return b""

@@ -34,9 +34,8 @@ DAMAGED = const(6)
 POWER = const(7)
 SIGNATURE = const(8)
 MEMORY = const(9)
-AWAY = const(
-    10
-)  # only of an attempt: as the reason of an end it is TIMEOUT, a word old agents know
+# only of an attempt: as the reason of an end it is TIMEOUT, a word old agents know
+AWAY = const(10)
 REASONS = (
     "none",
     "watchdog",

@@ -17,6 +17,7 @@ import paho.mqtt.client as paho
 from sqlalchemy import func, select
 
 from ota_server.errors import log_trouble
+from ota_server.log_lines import Seldom
 from ota_server.mqtt import client, dynsec
 from ota_server.mqtt.dynsec import Account, Present
 from ota_server.mqtt.url import BrokerUrl
@@ -33,7 +34,6 @@ ANSWER_S = 5
 RETRY_S = 2
 AT_ONCE = 8  # devices in one message: 8 KiB, where our configuration allows 20
 PAGE = 50  # users or roles in one answer
-LOG_EVERY_S = 10
 _NEVER = float("-inf")  # not 0, which on a machine that has just started is a moment ago
 
 
@@ -53,7 +53,7 @@ class Accounts:
         self._answered = threading.Condition()
         self._answers: dict[str, dict[str, Any]] = {}
         self._tag = 0
-        self._next_log_at = 0.0
+        self._may_log = Seldom()
         self._connection = 0
         self._unknown: set[str] = set()  # devices whose password we cannot tell the plugin, as said before
         self._client = client.make(broker, client_id, clean_session=True)
@@ -217,7 +217,5 @@ class Accounts:
 
     def _warn(self, text: str, *args: Any) -> None:
         """Once in a while: a broker that is away is tried again and again."""
-        now = time.monotonic()
-        if now >= self._next_log_at:
-            self._next_log_at = now + LOG_EVERY_S
+        if self._may_log():
             log.warning(text, *args)

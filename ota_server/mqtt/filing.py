@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
 from ota_server.errors import log_trouble, of_storage
+from ota_server.log_lines import Seldom
 from ota_server.store import Store, alarms
 from ota_server.uplink import ingest
 
@@ -24,7 +24,6 @@ MAX_WAITING = 1000  # messages of QoS 0; of QoS 1 the broker sends no more than 
 ROOM_TIMEOUT_S = 5  # how long the client's thread waits for room, well below its keepalive
 AGAIN_S = (0.1, 0.5, 2.0, 5.0)  # pauses before a message is tried again; the last one is repeated
 STOP_TIMEOUT_S = 10
-LOG_EVERY_S = 10  # the same trouble again and again is one line in this time
 
 
 class Waiting(NamedTuple):
@@ -44,7 +43,7 @@ class Filer:
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._lost = 0  # since the database last took a message
-        self._next_log_at = 0.0
+        self._may_log = Seldom()
         self._thread = threading.Thread(target=self._run, name="filing", daemon=True)
 
     def start(self) -> None:
@@ -106,10 +105,3 @@ class Filer:
             with self._store.write() as session:
                 alarms.count(session, "messages the database did not take", self._lost)
             self._lost = 0
-
-    def _may_log(self) -> bool:
-        now = time.monotonic()
-        if now < self._next_log_at:
-            return False
-        self._next_log_at = now + LOG_EVERY_S
-        return True

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from typing import Any
 
 import paho.mqtt.client as paho
 
 from ota_server.commands.policy import CommandPolicy
 from ota_server.errors import log_trouble
+from ota_server.log_lines import Seldom
 from ota_server.mqtt import client
 from ota_server.mqtt.downlink import Downlink
 from ota_server.mqtt.filing import Filer, Waiting
@@ -25,7 +25,6 @@ SUBSCRIPTION = "tg/+/up/#"
 MAX_INFLIGHT = 100
 MAX_QUEUED = 1000
 ACK_TIMEOUT_S = 10
-LOG_EVERY_S = 10  # the same failure again and again is one line in this time
 
 
 class MqttWorker:
@@ -48,7 +47,7 @@ class MqttWorker:
         self._store = store
         self._broker = broker
         self._wake = wake
-        self._next_log_at = 0.0
+        self._may_log = Seldom()
         self._stopping = threading.Event()
         self._connections = 0  # so far
         self._unanswered: dict[str, tuple[bytes, paho.MQTTMessageInfo]] = {}  # by topic
@@ -155,10 +154,3 @@ class MqttWorker:
     def _warn(self, text: str, *args: Any) -> None:
         if self._may_log():
             log.warning(text, *args)
-
-    def _may_log(self) -> bool:
-        now = time.monotonic()
-        if now < self._next_log_at:
-            return False
-        self._next_log_at = now + LOG_EVERY_S
-        return True

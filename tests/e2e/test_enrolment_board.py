@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from lab import Installation, LabBoard
-from lab.installation import HOST_FROM_BOARD, PRODUCT, VENDOR
+from lab.installation import PRODUCT
 
 from tidegate import enrolment
 from tidegate.enrolment import Claim
@@ -61,26 +61,6 @@ def power_on(place: Installation, name: str, mac: str, storage: Path | None = No
     return board
 
 
-def flash(place: Installation, board: LabBoard, claim: Path) -> str:
-    """As docs/enrolment.md says: settings without a name, no credentials."""
-    config = place.folder / "fleet.config.json"
-    address = f"{place.url.rpartition(':')[2]}"
-    settings = {
-        "product": PRODUCT,
-        "vendor": VENDOR,
-        "board": BOARD,
-        "mqtt": {"host": HOST_FROM_BOARD, "port": place.mqtt_port},
-        "payloads": f"http://{HOST_FROM_BOARD}:{address}/",
-        "telemetry_period_s": 5,
-    }
-    config.write_text(json.dumps(settings))
-    with board.serial_port_free() as port:
-        return place.tidegate(
-            "flash", port, "--board", BOARD, "--source", place.source, "--release", place.release("1.0.0"),
-            "--config", config, "--claim", claim,
-        )  # fmt: skip
-
-
 @contextlib.contextmanager
 def files_of(board: LabBoard) -> Iterator[Session]:
     """The board's files over its serial port; afterwards the board starts anew."""
@@ -118,7 +98,7 @@ def info(place: Installation, device: str) -> dict[str, Any]:
 def board(place: Installation) -> LabBoard:
     """A board that has enrolled as gate-7."""
     made = power_on(place, "gate-7", "02:00:00:74:69:07")
-    said = flash(place, made, claim_for(place, "gate-7", "--name", "gate-7", "--board", BOARD))
+    said = place.flash_claimed(made, claim_for(place, "gate-7", "--name", "gate-7", "--board", BOARD), "1.0.0")
     assert "/tg/claim" in said and "/tg/credentials.json" not in said
     made.wait_line(r"enrolled as [0-9a-f]{32}, group default", ENROL_S)
     place.wait_running("gate-7", "1.0.0", ENROL_S)
@@ -143,7 +123,7 @@ def test_a_fresh_board_is_flashed_with_a_claim_and_answers(place: Installation, 
 def test_flashed_once_more_it_stays_what_it_is(place: Installation, board: LabBoard) -> None:
     device = place.api.device("gate-7")["id"]
     mark = len(board.lines)
-    flash(place, board, place.folder / "gate-7.claim")
+    place.flash_claimed(board, place.folder / "gate-7.claim", "1.0.0")
     board.wait_line(rf"{device}, {PRODUCT} 1\.0\.0", 60, mark)
     board.wait_line("connected and announced", 60, mark)
     with files_of(board) as session:

@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 from lab import Installation, LabBoard
-from lab.installation import HOST_FROM_BOARD, PRODUCT, VENDOR
 
 from tidegate.wire import proofs
 
@@ -73,25 +72,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 @pytest.fixture(scope="module")
 def board(place: Installation) -> LabBoard:
     """A board that has enrolled as gate-7."""
-    claim, config = place.folder / "gate-7.claim", place.folder / "fleet.config.json"
+    claim = place.folder / "gate-7.claim"
     place.tidegate("device", "claim", "--trust", place.trust, "--out", claim, "--name", "gate-7")
-    settings = {
-        "product": PRODUCT,
-        "vendor": VENDOR,
-        "board": BOARD,
-        "mqtt": {"host": HOST_FROM_BOARD, "port": place.mqtt_port},
-        "payloads": f"http://{HOST_FROM_BOARD}:{place.url.rpartition(':')[2]}/",
-        "telemetry_period_s": 5,
-    }
-    config.write_text(json.dumps(settings))
     made = LabBoard(place.folder / "gate-7.flash", "02:00:00:74:69:07")
     place.boards.append(made)
     made.power_on()
-    with made.serial_port_free() as port:
-        place.tidegate(
-            "flash", port, "--board", BOARD, "--source", place.source, "--release", place.release("1.0.0"),
-            "--config", config, "--claim", claim,
-        )  # fmt: skip
+    place.flash_claimed(made, claim, "1.0.0")
     made.wait_line(r"enrolled as [0-9a-f]{32}, group default", LIMIT_S)
     place.wait_running("gate-7", "1.0.0", LIMIT_S)
     return made

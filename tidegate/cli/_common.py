@@ -84,6 +84,19 @@ def json_option(command: F) -> F:
     return option(command)
 
 
+def server_option(text: str) -> Callable[[F], F]:
+    """--server alone, as `server`; `text` is its help."""
+    return click.option(
+        "--server",
+        envvar="TIDEGATE_SERVER",
+        default="http://127.0.0.1:8080",
+        show_default=True,
+        show_envvar=True,
+        metavar="URL",
+        help=text,
+    )
+
+
 def server_options(command: F) -> F:
     """--server and --token-file, as `server` and `token_file`; open them with `connect`, which knows --insecure."""
     for option in (
@@ -95,15 +108,7 @@ def server_options(command: F) -> F:
             show_envvar=True,
             help="File with the bearer token.",
         ),
-        click.option(
-            "--server",
-            envvar="TIDEGATE_SERVER",
-            default="http://127.0.0.1:8080",
-            show_default=True,
-            show_envvar=True,
-            metavar="URL",
-            help="The server's address.",
-        ),
+        server_option("The server's address."),
     ):
         command = option(command)
     return command

@@ -1,14 +1,17 @@
-"""What the commands that sign for devices have in common: --known-devices, --trust-first-use, --accept-unsigned."""
+"""What the commands that sign for devices have in common: --key, --wait, --known-devices, --trust-first-use,
+--accept-unsigned.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tidegate.cli._common import FILE, F, complain
+from tidegate.cli._common import FILE, F, Number, complain
 from tidegate.client import Server
 from tidegate.commands.identity import Identities
 from tidegate.commands.known_devices import VARIABLE, KnownDevice, KnownDevices, default_path, now
@@ -16,6 +19,16 @@ from tidegate.errors import TidegateError
 from tidegate.visible import visible
 
 _FILE, _FIRST_USE, _UNSIGNED = "tidegate.known-devices", "tidegate.first-use", "tidegate.unsigned"
+
+
+wait_for_each_option = click.option(
+    "--wait", type=Number(0, 3600), default=60, show_default=True, help="Seconds to wait for each device."
+)
+
+
+def command_keys_option(text: str) -> Callable[[F], F]:
+    """--key, which may be repeated, as `key_files`; `text` is its help."""
+    return click.option("--key", "key_files", type=FILE, multiple=True, help=text)
 
 
 def known_devices_option(command: F) -> F:

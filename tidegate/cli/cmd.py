@@ -11,7 +11,14 @@ import click
 from tidegate.cli import _command_output
 from tidegate.cli._command_sending import Pinned, left, ready_device, send_group, send_one, watch
 from tidegate.cli._common import FILE, Number, connect, emit, facts, json_option, say, server_options, yes_option
-from tidegate.cli._identities import identities, identity_options, known_devices_option, known_file, known_of
+from tidegate.cli._identities import (
+    command_keys_option,
+    identities,
+    identity_options,
+    known_devices_option,
+    known_file,
+    known_of,
+)
 from tidegate.commands import cwt, evidence
 from tidegate.commands.send import Request, Sender
 from tidegate.errors import TidegateError
@@ -22,12 +29,8 @@ from tidegate.wire.command_states import STATES
 
 DEFAULT_EXPIRES_S = 300
 
-_key_option = click.option(
-    "--key",
-    "key_files",
-    type=FILE,
-    multiple=True,
-    help="Private command key, or a diagnose key for what only reads; repeat it if the trust store requires several.",
+_key_option = command_keys_option(
+    "Private command key, or a diagnose key for what only reads; repeat it if the trust store requires several."
 )
 _wait_option = click.option(
     "--wait",

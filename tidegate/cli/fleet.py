@@ -9,7 +9,6 @@ import click
 
 from tidegate.cli._common import (
     FILE,
-    Number,
     confirm,
     connect,
     emit,
@@ -19,7 +18,7 @@ from tidegate.cli._common import (
     server_options,
     yes_option,
 )
-from tidegate.cli._identities import identities, identity_options
+from tidegate.cli._identities import command_keys_option, identities, identity_options, wait_for_each_option
 from tidegate.commands.send import Sender
 from tidegate.errors import TidegateError
 from tidegate.fleet import Outcome, Plan, change_groups, change_settings, check_names, load_file, make_plan
@@ -70,14 +69,8 @@ Exit codes: 0 all is as the file says, 3 some devices wait (offline, or without 
 run finishes them), 1 refused or failed, 2 wrong usage."""
 )
 @_FILE
-@click.option(
-    "--key",
-    "key_files",
-    type=FILE,
-    multiple=True,
-    help="Private command key, for settings; repeat it where the trust store wants several signatures.",
-)
-@click.option("--wait", type=Number(0, 3600), default=60, show_default=True, help="Seconds to wait for each device.")
+@command_keys_option("Private command key, for settings; repeat it where the trust store wants several signatures.")
+@wait_for_each_option
 @_PRODUCT
 @yes_option
 @identity_options

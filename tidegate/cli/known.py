@@ -9,21 +9,13 @@ from typing import Any
 import click
 
 from tidegate import names
-from tidegate.cli._common import FILE, emit, facts, json_option, rows, say
+from tidegate.cli._common import FILE, emit, facts, json_option, rows, say, server_option
 from tidegate.cli._identities import known_devices_option, known_file
 from tidegate.commands.known_devices import KnownDevice, KnownDevices, now, read
 from tidegate.errors import TidegateError
 
 _COLUMNS = {"id": "DEVICE", "name": "NAME", "key": "KEY", "first_seen": "FIRST SEEN", "server": "SERVER"}
-_SERVER = click.option(
-    "--server",
-    envvar="TIDEGATE_SERVER",
-    default="http://127.0.0.1:8080",
-    show_default=True,
-    show_envvar=True,
-    metavar="URL",
-    help="The server whose names they are; nothing is sent to it.",
-)
+_SERVER = server_option("The server whose names they are; nothing is sent to it.")
 
 
 @click.group()

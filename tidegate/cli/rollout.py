@@ -8,8 +8,6 @@ from typing import Any
 import click
 
 from tidegate.cli._common import (
-    FILE,
-    Number,
     confirm,
     connect,
     emit,
@@ -19,7 +17,7 @@ from tidegate.cli._common import (
     server_options,
     yes_option,
 )
-from tidegate.cli._identities import identities, identity_options
+from tidegate.cli._identities import command_keys_option, identities, identity_options, wait_for_each_option
 from tidegate.cli._plan_table import show_plan
 from tidegate.commands.send import Request, Sender
 from tidegate.names import DEFAULT_PRODUCT
@@ -173,14 +171,8 @@ Examples:
 )
 @click.argument("version")
 @_PRODUCT
-@click.option(
-    "--key",
-    "key_files",
-    type=FILE,
-    multiple=True,
-    help="Private command key, to sign `update retry` with; repeat it if the trust store requires several.",
-)
-@click.option("--wait", type=Number(0, 3600), default=60, show_default=True, help="Seconds to wait for each device.")
+@command_keys_option("Private command key, to sign `update retry` with; repeat it if the trust store requires several.")
+@wait_for_each_option
 @yes_option
 @identity_options
 @server_options

