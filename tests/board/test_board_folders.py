@@ -19,6 +19,7 @@ from tidegate.boards import schema
 from tidegate.boards.schema import BoardFileError
 from tidegate.flash import loader_files
 from tidegate.release import Release, build_release
+from tidegate.sources import Sources
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MICROPYTHON = ROOT / "build" / "unix" / "micropython"
@@ -59,7 +60,11 @@ def test_its_page_says_what_people_need(name: str) -> None:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Release:
     return build_release(
-        ROOT, tmp_path_factory.mktemp("all") / "release", board_names=NAMES, version="1.0.0", sequence=1
+        Sources.checkout(ROOT),
+        tmp_path_factory.mktemp("all") / "release",
+        board_names=NAMES,
+        version="1.0.0",
+        sequence=1,
     )
 
 
@@ -144,7 +149,7 @@ GOOD = (ROOT / "boards" / "qemu_mps2" / "board.toml").read_text()
         ("[network]\n", "[networks]\n", "networks is unknown"),
         ("[flash]\n", "modules = ['x']\n[flash]\n", "emulator.m4.modules is unknown"),
         ('machine = "mps2-an386"', "machine = 386", "emulator.m4.machine must be a text"),
-        ("ram = 4194304", "modules = ['../x']", "modules must be a list of module names"),
+        ("ram = 4194304", "modules = ['../x']", "modules has '../x' in it; it must be a list of modules"),
     ],
 )
 def test_errors_name_file_key_and_remedy(old: str, new: str, says: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from patience import limit
 
 from tidegate.release import build_release, load_release, verify_release
+from tidegate.sources import Sources
 from tidegate.trust import keys, rotation
 from tidegate.trust import store as trust_store
 
@@ -34,9 +35,11 @@ def place(folder: Path) -> None:
     (folder / "boards" / BOARD).mkdir(parents=True)
     shutil.copy(ROOT / "boards" / BOARD / "board.toml", folder / "boards" / BOARD)
     (folder / "checkout").symlink_to(folder)
-    first = build_release(folder, folder / "releases/1.0.0", board_names=[BOARD], version="1.0.0", sequence=1)
+    first = build_release(
+        Sources.checkout(folder), folder / "releases/1.0.0", board_names=[BOARD], version="1.0.0", sequence=1
+    )
     more = {"board_names": [BOARD], "version": "1.1.0", "sequence": 2, "previous": [first]}
-    build_release(folder, folder / "releases/1.1.0", **more)
+    build_release(Sources.checkout(folder), folder / "releases/1.1.0", **more)
     (folder / "table").write_bytes(b"table")
     words = ["data", "build", "calibration", "table", "--board", BOARD, "--version", "2", "--sequence", "2"]
     command = [str(Path(sys.executable).parent / "tidegate"), *words, "--out", "data/calibration-2"]

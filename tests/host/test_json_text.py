@@ -15,6 +15,7 @@ from projects import ROOT
 from tidegate import boards, json_text
 from tidegate.errors import TidegateError
 from tidegate.flash.request import Request
+from tidegate.sources import Sources
 
 VALUES = st.recursive(
     st.none()
@@ -108,10 +109,10 @@ TEXT = json.dumps(CONFIG)
 def test_one_identity_never_goes_to_several_boards(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "config.json").write_bytes(data)
     with pytest.raises(TidegateError):
-        Request(boards.load(ROOT, "qemu_mps2"), ROOT, config=tmp_path / "config.json").check_for(2)
+        Request(boards.load(ROOT, "qemu_mps2"), Sources.checkout(ROOT), config=tmp_path / "config.json").check_for(2)
 
 
 def test_what_is_refused_for_several_is_refused_for_one(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(b"\xef\xbb\xbf" + TEXT.encode())
     with pytest.raises(TidegateError, match="begins with a byte order mark"):
-        Request(boards.load(ROOT, "qemu_mps2"), ROOT, config=tmp_path / "config.json").settings()
+        Request(boards.load(ROOT, "qemu_mps2"), Sources.checkout(ROOT), config=tmp_path / "config.json").settings()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,7 @@ class Board:
     settings: dict[str, Any]
     loader: LoaderRange | None = None
     modules: list[str] = field(default_factory=list)  # modules of boards/common that its board.py imports
+    folder: Path = Path()  # where its board.toml and board.py are
 
     @property
     def machine(self) -> str:
@@ -78,20 +80,28 @@ class Board:
             )
 
 
-def names(root: Path) -> list[str]:
-    """The boards of the project in `root`."""
-    return sorted(path.parent.name for path in (root / "boards").glob("*/board.toml"))
+def names(root: Path, own: Path | None = None) -> list[str]:
+    """The boards in `root`/boards, and those in the folder `own`."""
+    folders = [root / "boards", *([own] if own else [])]
+    return sorted({path.parent.name for folder in folders for path in folder.glob("*/board.toml")})
 
 
-def load(root: Path, name: str) -> Board:
-    """The board `name` of the project in `root`."""
-    known = ", ".join(names(root)) or "none"
-    BOARD.check(name, f"Boards here: {known}")
+def load(root: Path, name: str, own: Path | None = None) -> Board:
+    """The board `name`: of the folder `own` if it is there, else of `root`/boards."""
+    known = names(root, own)
+    remedy = f"Boards here: {', '.join(known) or 'none'}"
+    BOARD.check(name, remedy)
     path = root / "boards" / name / "board.toml"
+    if own and (own / name / "board.toml").exists():
+        path = own / name / "board.toml"
     try:
         settings = tomllib.loads(path.read_text())
     except FileNotFoundError as error:
-        raise TidegateError(f"there is no board {name} in {root}/boards", f"Boards here: {known}") from error
+        close = difflib.get_close_matches(name, known, 1)
+        raise TidegateError(
+            f"there is no board {name} in {own or root / 'boards'}",
+            f"Did you mean {close[0]}? {remedy}" if close else remedy,
+        ) from error
     except (OSError, ValueError) as error:
         raise BoardFileError(f"{path} cannot be read: {error}", "Correct it") from error
     schema.check(path, settings)
@@ -105,6 +115,7 @@ def load(root: Path, name: str) -> Board:
         settings,
         _loader(settings),
         settings.get("modules", []),
+        path.parent,
     )
 
 

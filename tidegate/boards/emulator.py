@@ -25,10 +25,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from tidegate import library
 from tidegate.boards.board import load
 from tidegate.errors import TidegateError
 
-ROOT = Path(__file__).resolve().parents[2]
 BOARD = "qemu_mps2"
 DEFAULT_MAC = "02:00:00:74:69:01"
 
@@ -75,7 +75,7 @@ class Emulator:
         self.storage = Path(storage)
         self.mac = _checked_mac(mac)
         self.hostfwd = [_checked_forward(forward) for forward in hostfwd]
-        self.firmware = Path(firmware) if firmware else ROOT / self.settings["firmware"]
+        self.firmware = Path(firmware) if firmware else library.folder() / self.settings["firmware"]
         self.count_instructions = count_instructions
         self.real_speed = real_speed
         self.console_log = console_log
@@ -268,7 +268,7 @@ def create_storage(path: Path, settings: dict[str, Any] | None = None) -> None:
 
 
 def _settings(cpu: str) -> dict[str, Any]:
-    common: dict[str, Any] = load(ROOT, BOARD).settings["emulator"]
+    common: dict[str, Any] = load(library.folder(), BOARD).settings["emulator"]
     if not isinstance(common.get(cpu), dict):
         raise TidegateError(f"the emulator has no CPU {cpu!r}", "Use m3 or m4")
     return {**common, **common[cpu]}

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tidegate import names
 from tidegate.errors import TidegateError
+from tidegate.toml_tables import Key, check_table
 
 # What mpy-cross compiles for, and what a microcontroller's MicroPython reports; "" for bytecode only.
 # fmt: off
@@ -21,29 +22,14 @@ ARCHITECTURES = (  # in the order in which MicroPython numbers them, from 1
     "xtensa", "xtensawin", "rv32imc", "rv64imc",
 )
 # fmt: on
-_MODULE = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
+_MODULE = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _VERSION = re.compile(r"1\.[0-9]{1,3}\Z")
 _ROOT = re.compile(r"/([a-z0-9]{1,16})?\Z")
-_MOST_TEXT = 200
 _REMEDY = "docs/adding-a-board.md says what a board.toml holds"
 
 
 class BoardFileError(TidegateError):
     """A board.toml that cannot be used."""
-
-
-@dataclass(frozen=True)
-class Key:
-    """One key: its type, whether it must be there, and its bounds. text: what it must be, in words."""
-
-    kind: type
-    text: str
-    required: bool = False
-    least: int = 0
-    most: int = 1 << 31
-    step: int = 1
-    choices: tuple[str, ...] = ()
-    pattern: re.Pattern[str] | None = None
 
 
 _SIZE = Key(int, "bytes", least=1)
@@ -58,7 +44,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "arch": Key(str, "what mpy-cross compiles for, or empty for bytecode only", True, choices=("", *ARCHITECTURES)),
         "native": Key(bool, "whether images carry the native modules of firmware/native"),
         "ram": Key(int, "bytes of RAM, all together", least=1),
-        "modules": Key(list, "modules of boards/common that board.py imports from boot"),
+        "modules": Key(list, "modules of boards/common that board.py imports from boot", pattern=_MODULE),
         "tried": Key(str, "on what this folder was tried", True, choices=("emulator", "machine", "no")),
         "status": Key(str, "what it is good for, in a sentence", True),
     },
@@ -105,6 +91,7 @@ _ROM_KEYS = ("segment", "segment_size", "block_size")
 
 def check(path: Path, settings: Mapping[str, Any]) -> None:
     """Refuse settings that are not a board's; `path` is the file they are from."""
+    wrong = partial(_wrong, path)
     for name, value in settings.items():
         if name not in SCHEMA[""] and name not in SCHEMA:
             raise _wrong(path, name, "is unknown")
@@ -118,43 +105,12 @@ def check(path: Path, settings: Mapping[str, Any]) -> None:
             {key: value for key, value in settings.items() if key not in SCHEMA} if not table else settings.get(table)
         )
         if values is not None:
-            _check_table(path, table, keys, values)
+            check_table(table, keys, values, wrong)
     for cpu in ("m3", "m4"):
         values = settings.get("emulator", {}).get(cpu)
         if values is not None:
-            _check_table(path, f"emulator.{cpu}", _CPU, values)
+            check_table(f"emulator.{cpu}", _CPU, values, wrong)
     _check_slots(path, settings["slots"])
-
-
-def _check_table(path: Path, table: str, keys: Mapping[str, Key], values: Mapping[str, Any]) -> None:
-    def named(key: str) -> str:
-        return f"{table}.{key}" if table else key
-
-    for name in values:
-        if name not in keys:
-            raise _wrong(path, named(name), "is unknown")
-    for name, key in keys.items():
-        if name in values:
-            _check_value(path, named(name), key, values[name])
-        elif key.required:
-            raise _wrong(path, named(name), f"is missing: {key.text}")
-
-
-def _check_value(path: Path, name: str, key: Key, value: Any) -> None:
-    if type(value) is not key.kind:  # isinstance would take a bool for an int
-        kinds = {str: "a text", int: "a whole number", bool: "true or false", list: "a list of texts", dict: "a table"}
-        raise _wrong(path, name, f"must be {kinds[key.kind]}: {key.text}")
-    if isinstance(value, str):
-        if len(value) > _MOST_TEXT:
-            raise _wrong(path, name, f"has more than {_MOST_TEXT} characters")
-        if key.choices and value not in key.choices:
-            raise _wrong(path, name, f"is {value!r}; it may be {', '.join(repr(choice) for choice in key.choices)}")
-        if (key.pattern and not key.pattern.fullmatch(value)) or (key.required and not value and not key.choices):
-            raise _wrong(path, name, f"is {value!r}; it must be {key.text}")
-    elif isinstance(value, int) and not key.least <= value <= key.most:
-        raise _wrong(path, name, f"is {value}; it may be {key.least} to {key.most}: {key.text}")
-    elif isinstance(value, list) and not all(isinstance(entry, str) and _MODULE.match(entry) for entry in value):
-        raise _wrong(path, name, f"must be a list of module names: {key.text}")
 
 
 def _check_slots(path: Path, slots: Mapping[str, Any]) -> None:

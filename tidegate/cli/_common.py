@@ -139,6 +139,11 @@ def connect(server: str, token_file: Path | None) -> Server:
     return Server(server, read_token(token_file), insecure=is_insecure())
 
 
+def source_option(text: str = "Project to build from, in place of the one around here.") -> Callable[[F], F]:
+    """--source, as `source`; `project.sources_in` reads it."""
+    return click.option("--source", type=FOLDER, envvar="TIDEGATE_SOURCE", show_envvar=True, help=text)
+
+
 yes_option = click.option("--yes", is_flag=True, help="Do not ask; needed without a terminal (CI).")
 
 

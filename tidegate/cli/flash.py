@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from tidegate import boards, project
-from tidegate.cli._common import FILE, FOLDER, emit, json_option, progress, rows, say
+from tidegate import project
+from tidegate.cli._common import FILE, FOLDER, emit, json_option, progress, rows, say, source_option
 from tidegate.cli._flash_progress import lines
 from tidegate.errors import TidegateError
 from tidegate.flash import many, ports
@@ -67,7 +67,7 @@ Examples:
 )
 @click.option("--wipe", is_flag=True, help="Erase counters, staged updates and stored reports.")
 @click.option("--verify-only", is_flag=True, help="Change nothing; exit code 1 if the board differs.")
-@click.option("--source", type=FOLDER, help="Project folder with firmware/ and boards/. Default: around here.")
+@source_option("Project whose loader and boards to take, in place of the one around here.")
 @json_option
 def flash(
     names: tuple[str, ...],
@@ -100,10 +100,10 @@ def flash(
     names = tuple(name for name in names if name != ports.AUTO)
     if (auto or every) and names or auto and every:
         raise click.UsageError("give ports, or --auto, or --all")
-    root = source or project.find_root()
+    sources = project.loader_sources() if source is None else project.sources_in(source)
     request = Request(
-        board=boards.load(root, board_name),
-        root=root,
+        board=sources.board(board_name),
+        sources=sources,
         release=load_release(release_dir) if release_dir else None,
         trust=trust_file,
         config=config_file,

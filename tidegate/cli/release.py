@@ -21,6 +21,7 @@ from tidegate.cli._common import (
     progress,
     say,
     server_options,
+    source_option,
     yes_option,
 )
 from tidegate.cli._plan_table import show_plan
@@ -66,7 +67,7 @@ Examples:
 @click.option("--out", type=FOLDER, required=True, help="New folder for the release.")
 @click.option("--product", help=f"Default: that of --previous, else {DEFAULT_PRODUCT}.")
 @click.option("--vendor", help=f"The vendor's domain. Default: that of --previous, else {DEFAULT_VENDOR}.")
-@click.option("--source", type=FOLDER, help="Project folder with firmware/ and boards/. Default: around here.")
+@source_option()
 @json_option
 def build(
     board_names: tuple[str, ...],
@@ -82,11 +83,11 @@ def build(
     """Compile the firmware, pack it as an image for each board, and make patches from earlier releases."""
     previous = [load_release(folder) for folder in previous_dirs]
     first = previous[0] if previous else None
-    root = source if source is not None else project.find_root()
+    sources = project.find_sources() if source is None else project.sources_in(source)
     notes: list[str] = []
     with progress("building", quiet=as_json) as tell:
         built = build_release(
-            root,
+            sources,
             out,
             board_names=board_names,
             version=version,
@@ -99,6 +100,7 @@ def build(
         )
 
     def show(_: dict[str, Any]) -> None:
+        say(f"sources: {sources.describe()}")
         for line in notes:
             say(line)
         say(f"{out}: {built.product} {built.version}, unsigned")
@@ -179,7 +181,7 @@ Examples:
   tidegate release reproduce releases/1.1.0 --source checkout --previous releases/1.0.0"""
 )
 @click.argument("folder", metavar="DIR", type=FOLDER)
-@click.option("--source", type=FOLDER, help="Build from this checkout as it is, not from the release's commit.")
+@click.option("--source", type=FOLDER, help="Build from this folder as it is, not from the release's commit.")
 @_PREVIOUS
 @json_option
 def reproduce(folder: Path, source: Path | None, previous_dirs: tuple[Path, ...], as_json: bool) -> None:
@@ -191,7 +193,7 @@ def reproduce(folder: Path, source: Path | None, previous_dirs: tuple[Path, ...]
     with progress("building", quiet=as_json) as tell:
         found = reproduce_release(
             load_release(folder),
-            source if source is not None else project.find_root(),
+            project.find_sources() if source is None else project.sources_in(source),
             as_it_is=source is not None,
             previous=[load_release(path) for path in previous_dirs],
             progress=tell,

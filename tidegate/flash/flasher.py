@@ -58,8 +58,8 @@ def open_session(port: str, request: Request) -> AnySession:
     """A session with the board at `port`, a serial port or unix:FOLDER; use it as a context manager."""
     if not port.startswith(folder_session.PREFIX):
         return Session(port, request.board.root)
-    program = request.root / str(request.board.settings.get("firmware", {}).get("file", ""))
-    start = request.root / "boards" / request.board.name / "start.py"
+    program = request.sources.library / str(request.board.settings.get("firmware", {}).get("file", ""))
+    start = request.board.folder / "start.py"
     return FolderSession(port, Path(os.environ.get("TIDEGATE_UNIX_MICROPYTHON", program)), start)
 
 
@@ -89,7 +89,7 @@ class _Work:
         self._progress = progress
         self._board = request.board
         found = recognise(session)
-        check(found, request.board, request.root)
+        check(found, request.board, request.sources)
         session.feed_watchdog(request.board.watchdog_ms)
         self._found = found
         self._request = request.for_board(found)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from tidegate import boards
 from tidegate.boards import Board
 from tidegate.boards.schema import ARCHITECTURES
 from tidegate.errors import TidegateError
 from tidegate.flash.folder_session import FolderSession
 from tidegate.flash.serial_session import BoardError, Session
+from tidegate.sources import Sources
 
 MPY_VERSION = 6  # what mpy-cross 1.25 writes
 MPY_SUB_VERSION = 3  # of machine code
@@ -54,10 +53,10 @@ def recognise(session: Session | FolderSession) -> Found:
     return Found(session.port, machine, version, mpy, files, heap, unique_id)
 
 
-def check(found: Found, board: Board, root: Path) -> None:
+def check(found: Found, board: Board, sources: Sources) -> None:
     """Raise Mismatch unless images for `board` can run on the board that was found."""
     if board.machine not in found.machine:
-        others = [name for name in boards.names(root) if _fits(root, name, found.machine)]
+        others = [name for name in sources.board_names() if _fits(sources, name, found.machine)]
         raise Mismatch(
             f"the board at {found.port} is a {found.machine!r}, not a {board.name}",
             f"It looks like --board {' or '.join(others)}"
@@ -89,9 +88,9 @@ def check(found: Found, board: Board, root: Path) -> None:
         )
 
 
-def _fits(root: Path, name: str, machine: str) -> bool:
+def _fits(sources: Sources, name: str, machine: str) -> bool:
     try:
-        return boards.load(root, name).machine in machine
+        return sources.board(name).machine in machine
     except TidegateError:  # a broken board.toml is not this command's problem
         return False
 

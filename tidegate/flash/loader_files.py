@@ -80,7 +80,7 @@ def loader(root: Path, board: Board, signature: bool) -> dict[str, bytes]:
     signature: with the libraries that verify signatures.
     """
     sources = {f"boot/{path.name}": path for path in sorted((root / "firmware" / "boot").glob("*.py"))}
-    sources["boot/board.py"] = root / "boards" / board.name / "board.py"
+    sources["boot/board.py"] = board.folder / "board.py"
     for name in board.modules:
         sources[f"boot/{name}.py"] = root / "boards" / "common" / f"{name}.py"
     if signature:
@@ -90,7 +90,7 @@ def loader(root: Path, board: Board, signature: bool) -> dict[str, bytes]:
         files = {
             f"/{name[:-3]}.mpy": compile_source(path, name, board, Path(scratch)) for name, path in sources.items()
         }
-    main = root / "boards" / board.name / "main.py"
+    main = board.folder / "main.py"
     files[MAIN] = (main if main.exists() else root / "firmware" / "main.py").read_bytes()
     return files
 

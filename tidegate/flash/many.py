@@ -56,7 +56,7 @@ def find(request: Request) -> tuple[list[str], list[Done]]:
     def look(port: str) -> str:
         with Session(port, request.board.root) as session:
             found = recognise(session)
-            check(found, request.board, request.root)
+            check(found, request.board, request.sources)
             session.restart()
         return found.unique_id
 

@@ -13,6 +13,7 @@ from tidegate.errors import TidegateError
 from tidegate.flash import loader_files
 from tidegate.flash.identify import Found
 from tidegate.release import Release
+from tidegate.sources import Sources
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _OWN = ("config", "credentials", "claim")
@@ -25,10 +26,10 @@ class _Loaders:
         self._lock = threading.Lock()
         self._made: dict[bool, dict[str, bytes]] = {}
 
-    def get(self, root: Path, board: Board, signature: bool) -> dict[str, bytes]:
+    def get(self, sources: Sources, board: Board, signature: bool) -> dict[str, bytes]:
         with self._lock:
             if signature not in self._made:
-                self._made[signature] = loader_files.loader(root, board, signature)
+                self._made[signature] = loader_files.loader(sources.library, board, signature)
             return self._made[signature]
 
 
@@ -42,7 +43,7 @@ class Request:
     """
 
     board: Board
-    root: Path
+    sources: Sources
     release: Release | None = None
     trust: Path | None = None
     config: Path | None = None
@@ -117,7 +118,7 @@ class Request:
 
     def loader(self, signature: bool) -> dict[str, bytes]:
         """The loader's files by path, compiled. signature: with what verifies signatures."""
-        return self._loaders.get(self.root, self.board, signature)
+        return self._loaders.get(self.sources, self.board, signature)
 
 
 def _value(values: dict[str, str], name: str, path: Path) -> str:

@@ -1,6 +1,6 @@
 """Images: one ROMFS file system holding the whole updatable firmware for one board.
 
-`/lib` and `/app` are `firmware/lib` and `firmware/app`, compiled by mpy-cross for the board's core, without what
+`/lib` and `/app` are `firmware/lib` and the application, compiled by mpy-cross for the board's core, without what
 does nothing on a board; `/release.json` says what it is. The same sources give the same bytes wherever the
 checkout is: files go in by name, and compiled code carries its path in the image, not on the host.
 """
@@ -22,6 +22,7 @@ from tidegate.errors import TidegateError
 from tidegate.image import romfs
 from tidegate.image.mpy import MpyError
 from tidegate.image.relink import relink_module
+from tidegate.sources import Sources
 
 if TYPE_CHECKING:  # compiler and packer are imported to build only: signing and verifying need neither
     from mpremote.romfs import VfsRomWriter
@@ -60,27 +61,27 @@ class Identity:
 
 
 def build_image(
-    root: Path,
+    sources: Sources,
     board: Board,
     identity: Identity,
     progress: Progress | None = None,
     predecessor: bytes | None = None,
 ) -> bytes:
-    """The image of `root`/firmware for `board`. Calls `progress` with (done, total, file) before each file.
+    """The image of `sources` for `board`. Calls `progress` with (done, total, file) before each file.
 
     With an image as `predecessor`, modules keep its numbers of strings and constants (tidegate/image/relink.py).
     """
     tree: Tree = {}
-    sources = source_files(root, board)
+    files = source_files(sources, board)
     with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch:
-        for done, (name, path) in enumerate(sources):
+        for done, (name, path) in enumerate(files):
             if progress:
-                progress(done, len(sources), name)
+                progress(done, len(files), name)
             if path.suffix == ".py":
                 _insert(tree, name[:-3] + ".mpy", _compile_module(path, name, board, Path(scratch)))
             else:
                 _insert(tree, name, path.read_bytes())
-    for path in native_modules(root, board):
+    for path in native_modules(sources, board):
         _insert(tree, f"lib/{path.name}", path.read_bytes())
     if predecessor is not None:
         _renumber(tree, "", romfs.files(predecessor))
@@ -88,22 +89,22 @@ def build_image(
     return pack(tree)
 
 
-def source_files(root: Path, board: Board) -> list[tuple[str, Path]]:
-    """Name in the image, before compiling, and path of every file of `root`/firmware that goes into it."""
+def source_files(sources: Sources, board: Board) -> list[tuple[str, Path]]:
+    """Name in the image, before compiling, and path of every file that goes into it: the one place that decides so."""
     return [
         (f"{part}/{name}", path)
-        for part in ("lib", "app")
-        for name, path in _files(_folder(root / "firmware" / part))
+        for part, folder in (("lib", sources.library / "firmware" / "lib"), ("app", sources.app))
+        for name, path in _files(_folder(folder))
         if (board.arch or not name.endswith(_MACHINE_CODE)) and not name.endswith(_CPYTHON)
     ]
 
 
-def native_modules(root: Path, board: Board) -> list[Path]:
+def native_modules(sources: Sources, board: Board) -> list[Path]:
     """The machine code for the board's core, if board.toml asks for it and it was built (tools/native.py).
 
     Every native module has a twin in plain Python, so an image without them does the same, slower.
     """
-    return sorted((root / "build" / "native" / board.arch).glob("*.mpy")) if board.native else []
+    return sorted((sources.library / "build" / "native" / board.arch).glob("*.mpy")) if board.native else []
 
 
 def pack(tree: Tree) -> bytes:
@@ -179,7 +180,9 @@ def _parse(text: str) -> ast.Module:
 
 def _folder(folder: Path) -> Path:
     if not folder.is_dir():
-        raise TidegateError(f"{folder} does not exist", "Name the project's folder with --source")
+        raise TidegateError(
+            f"{folder} does not exist", "An application is a folder with an __init__.py that has start(boot)"
+        )
     return folder
 
 

@@ -11,15 +11,17 @@ from tidegate import boards, delta, manifest
 from tidegate.errors import TidegateError
 from tidegate.files import new_folder, write_atomic
 from tidegate.image import Identity, Progress, build_image
+from tidegate.image.build import native_modules
 from tidegate.names import DEFAULT_PRODUCT, DEFAULT_VENDOR
 from tidegate.release import provenance
 from tidegate.release.folder import INDEX, Patch, Release, Target, check_identity, encode_index, load_release
+from tidegate.sources import Sources
 
 Note = Callable[[str], None]
 
 
 def build_release(
-    root: Path,
+    sources: Sources,
     out: Path,
     *,
     board_names: Sequence[str],
@@ -31,25 +33,28 @@ def build_release(
     progress: Progress | None = None,
     note: Note = lambda text: None,
 ) -> Release:
-    """Build the release `version` from the sources in `root` into the new folder `out`.
+    """Build the release `version` from `sources` into the new folder `out`.
 
     `previous` are releases to make patches from, newest first; the first is the predecessor whose numbering the
     new images keep. `note` is called with a line for each result. On any failure `out` does not exist. The same sources
     and predecessors give the same bytes.
     """
     check_identity(product, vendor, version, sequence)
-    targets = [boards.load(root, name) for name in dict.fromkeys(board_names)]
+    targets = [sources.board(name) for name in dict.fromkeys(board_names)]
     check_previous(previous, product, vendor, sequence)
     with new_folder(out, "p") as scratch:
         built = {}
         for board in targets:
             identity = Identity(product, version, sequence, board.name)
             last = previous[0].targets.get(board.name) if previous else None
-            image = build_image(root, board, identity, progress, previous[0].payload(last.digest) if last else None)
+            image = build_image(sources, board, identity, progress, previous[0].payload(last.digest) if last else None)
             target = _target(scratch, board, image, identity, vendor, previous, note)
             before = last.digest if last else None
-            built[board.name] = replace(target, predecessor=before, sources=provenance.digest(root, board))
-        release = Release(scratch, product, vendor, version, sequence, built, origin=provenance.Origin.of(root))
+            if board.native:
+                native = [path.stem for path in native_modules(sources, board)]
+                note(f"{board.name}: native modules: {', '.join(native) or f'none for {board.arch} (make native)'}")
+            built[board.name] = replace(target, predecessor=before, sources=provenance.digest(sources, board))
+        release = Release(scratch, product, vendor, version, sequence, built, origin=provenance.Origin.of(sources))
         write_atomic(scratch / INDEX, encode_index(release))
     return load_release(out)
 

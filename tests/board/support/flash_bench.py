@@ -23,6 +23,7 @@ from lab.board import LabBoard  # noqa: E402
 from tidegate import boards  # noqa: E402
 from tidegate.flash.request import Request  # noqa: E402
 from tidegate.release import Release, build_release, load_release  # noqa: E402
+from tidegate.sources import Sources  # noqa: E402
 from tidegate.trust import keys, store  # noqa: E402
 
 BOOT_S = 30
@@ -82,7 +83,12 @@ class Bench:
         )
         out = self.folder / f"release-{number}"
         return build_release(
-            self.source, out, board_names=[self.board], version=f"1.0.{number}", sequence=number, product="p"
+            Sources.checkout(self.source),
+            out,
+            board_names=[self.board],
+            version=f"1.0.{number}",
+            sequence=number,
+            product="p",
         )
 
     def request(self, number: int | None = None, **more: object) -> Request:
@@ -95,7 +101,7 @@ class Bench:
         values["credentials"] = self.folder / "credentials.json"
         if number is not None:
             values["release"] = load_release(self.folder / f"release-{number}")
-        return Request(boards.load(self.source, self.board), self.source, **{**values, **more})  # type: ignore[arg-type]
+        return Request(boards.load(self.source, self.board), Sources.checkout(self.source), **{**values, **more})  # type: ignore[arg-type]
 
 
 BOOTS = r"app (\d+), loader (\w+)"

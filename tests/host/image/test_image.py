@@ -15,6 +15,7 @@ from projects import ROOT, write_app
 from tidegate import boards
 from tidegate.errors import Refused, TidegateError
 from tidegate.image import Identity, build_image, pack, romfs
+from tidegate.sources import Sources
 
 IDENTITY = Identity("tidegate-gateway", "1.0.0", 1, "qemu_mps2")
 
@@ -24,7 +25,7 @@ def board() -> boards.Board:
 
 
 def build(project: Path) -> bytes:
-    return build_image(project, board(), IDENTITY)
+    return build_image(Sources.checkout(project), board(), IDENTITY)
 
 
 def test_the_same_wherever_the_sources_are(project: Path, tmp_path: Path) -> None:

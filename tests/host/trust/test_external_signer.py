@@ -18,6 +18,7 @@ from projects import ROOT
 
 from tidegate.errors import TidegateError
 from tidegate.release import build_release, load_release, verify_release
+from tidegate.sources import Sources
 from tidegate.trust import external_signer, keys, rotation
 from tidegate.trust import store as trust_store
 
@@ -60,7 +61,7 @@ WRONG = {
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("built") / "release"
-    build_release(ROOT, folder, board_names=[BOARD], version="1.0.0", sequence=1)
+    build_release(Sources.checkout(ROOT), folder, board_names=[BOARD], version="1.0.0", sequence=1)
     return folder
 
 

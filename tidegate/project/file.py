@@ -1,0 +1,147 @@
+"""tidegate.toml: what a project is, checked. An error names file, line, key and remedy."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tidegate import library, names
+from tidegate.errors import TidegateError
+from tidegate.files import read_limited
+from tidegate.sources import Sources
+from tidegate.toml_tables import Key, check_table, line_of
+
+FILE = "tidegate.toml"
+MAX_FILE = 64 * 1024
+_REMEDY = "docs/project.md lists the keys of tidegate.toml"
+_FOLDER = re.compile(r"(?!/)(?!.*(?:^|/)\.\.(?:/|$))[\w./-]{1,100}")
+
+# Tables and their keys. [settings] is what config.json may hold: judged when it is flashed, by the board's own rules.
+SCHEMA: dict[str, dict[str, Key]] = {
+    "product": {
+        "name": Key(str, names.PRODUCT.rule, True, pattern=re.compile(names.PRODUCT.pattern)),
+        "vendor": Key(str, names.VENDOR.rule, True, pattern=re.compile(names.VENDOR.pattern)),
+        "boards": Key(list, "names of boards", True, pattern=re.compile(names.BOARD.pattern)),
+        "version": Key(str, names.VERSION.rule, pattern=re.compile(names.VERSION.pattern)),
+    },
+    "image": {"app": Key(str, "a folder of the project, with an __init__.py", pattern=_FOLDER)},
+    "server": {
+        "url": Key(str, "the server's address, http:// or https://", pattern=re.compile(r"https?://\S{1,190}")),
+        "channel": Key(str, names.CHANNEL.rule, pattern=re.compile(names.CHANNEL.pattern)),
+    },
+    "keys": {
+        "release": Key(str, "the file of the key that signs releases"),
+        "trust": Key(str, "the trust store of the boards"),
+    },
+}
+_FREE = ("settings",)
+_REQUIRED = ("product",)
+
+
+class ProjectFileError(TidegateError):
+    """A tidegate.toml that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project in `folder`; `version` is None where git says it. `settings`: of every device's config.json."""
+
+    folder: Path
+    product: str
+    vendor: str
+    boards: tuple[str, ...]
+    version: str | None = None
+    app: str = "app"
+    settings: dict[str, Any] = field(default_factory=dict)
+    server: str | None = None
+    channel: str | None = None
+    release_key: Path | None = None
+    trust: Path | None = None
+
+    @property
+    def sources(self) -> Sources:
+        """What its images are built from."""
+        return Sources(
+            self.folder,
+            library.folder(),
+            self.folder / self.app,
+            self.folder / "boards",
+            (FILE, self.app, "boards"),
+        )
+
+    @property
+    def work(self) -> Path:
+        """Where the tools put what can be made again; .gitignore leaves it out."""
+        return self.folder / ".tidegate"
+
+
+def load(folder: Path) -> Project:
+    """The project in `folder`; TidegateError where its tidegate.toml is wrong, or names what is not there."""
+    path = folder / FILE
+    text = read_limited(path, MAX_FILE, "project file").decode(errors="replace")
+    values = _parse(path, text)
+    wrong = partial(_wrong, path, text)
+    for name, value in values.items():
+        if name not in SCHEMA and name not in _FREE:
+            raise wrong(name, "is unknown")
+        if not isinstance(value, dict):
+            raise wrong(name, f"must be a table, [{name}]")
+    for name in _REQUIRED:
+        if name not in values:
+            raise wrong(name, f"is missing: a table [{name}]")
+    for table, keys in SCHEMA.items():
+        check_table(table, keys, values.get(table, {}), wrong)
+    product, image = values["product"], values.get("image", {})
+    if not product["boards"]:
+        raise wrong("product.boards", "names no board")
+    server, keys_ = values.get("server", {}), values.get("keys", {})
+    project = Project(
+        folder=folder,
+        product=product["name"],
+        vendor=product["vendor"],
+        boards=tuple(dict.fromkeys(product["boards"])),
+        version=product.get("version"),
+        app=image.get("app", "app").rstrip("/"),
+        settings=values.get("settings", {}),
+        server=server.get("url"),
+        channel=server.get("channel"),
+        release_key=_path(folder, keys_.get("release")),
+        trust=_path(folder, keys_.get("trust")),
+    )
+    _check_boards(project, wrong)
+    _check_app(project, wrong)
+    return project
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:
+        place = re.search(r"line (\d+)", str(error))
+        where = f"{path}:{place[1]}" if place else str(path)
+        raise ProjectFileError(f"{where}: {error}", "Correct it; https://toml.io shows the form") from error
+
+
+def _check_boards(project: Project, wrong: partial[ProjectFileError]) -> None:
+    known = project.sources.board_names()
+    for name in project.boards:
+        if name not in known:
+            raise wrong("product.boards", f"names {name}, and there is no such board; there are {', '.join(known)}")
+
+
+def _check_app(project: Project, wrong: partial[ProjectFileError]) -> None:
+    if not (project.folder / project.app / "__init__.py").is_file():
+        raise wrong("image.app", f"is {project.app!r}, and there is no {project.app}/__init__.py")
+
+
+def _path(folder: Path, name: str | None) -> Path | None:
+    return folder / Path(name).expanduser() if name else None
+
+
+def _wrong(path: Path, text: str, key: str, what: str) -> ProjectFileError:
+    line = line_of(text, key)
+    return ProjectFileError(f"{path}{f':{line}' if line else ''}: {key} {what}", _REMEDY)

@@ -1,0 +1,60 @@
+"""Which sources a command works on: those around the folder that it is run in, and never any others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tidegate import library
+from tidegate.errors import TidegateError
+from tidegate.project.file import FILE, load
+from tidegate.sources import Sources
+
+_REMEDY = "Make a project with `tidegate new NAME`, or name one with --source"
+
+
+def find_sources(start: Path | None = None) -> Sources:
+    """The sources of the nearest project or checkout above `start` (default: here); TidegateError if there is none."""
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / FILE).is_file():
+            return load(folder).sources
+        if _is_checkout(folder):
+            return Sources.checkout(folder)
+        if (folder / "firmware" / "app").is_dir():
+            raise _incomplete(folder)
+    raise TidegateError(
+        f"{here} is not inside a project (no folder with {FILE}, or with firmware/ and boards/)", _REMEDY
+    )
+
+
+def sources_in(folder: Path) -> Sources:
+    """The sources of the project or checkout `folder`, named with --source."""
+    folder = folder.resolve()
+    if (folder / FILE).is_file():
+        return load(folder).sources
+    if _is_checkout(folder):
+        return Sources.checkout(folder)
+    if (folder / "firmware" / "app").is_dir():
+        raise _incomplete(folder)
+    raise TidegateError(f"{folder} is not a project: it has neither {FILE} nor firmware/ and boards/", _REMEDY)
+
+
+def loader_sources(start: Path | None = None) -> Sources:
+    """The sources to flash from: as find_sources, and outside of any project Tidegate's own, as flashing takes only
+    loader and boards from them, never an application."""
+    try:
+        return find_sources(start)
+    except TidegateError:
+        return Sources.checkout(library.folder())
+
+
+def _is_checkout(folder: Path) -> bool:
+    return (folder / "firmware" / "lib").is_dir() and (folder / "boards").is_dir()
+
+
+def _incomplete(folder: Path) -> TidegateError:
+    return TidegateError(
+        f"{folder} has firmware/app, but neither {FILE} nor Tidegate's own firmware/lib beside it: "
+        "whose libraries would be built into the image?",
+        f'Write {FILE} there, with app = "firmware/app" in [image]; `tidegate new` shows what it holds',
+    )
