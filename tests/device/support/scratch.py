@@ -9,16 +9,23 @@ _count = [0]
 
 def folder():
     """A new empty folder's path."""
-    _count[0] += 1
     place = "/scratch" if check.ground == "cortex-m3" else "/tmp/tidegate-%s" % check.ground
     place = check.settings.get("scratch", place)  # of this run alone, so that several may go on at once
-    for path in (place, place + "/%d" % _count[0]):
-        try:
-            os.mkdir(path)
-        except OSError:
-            pass
+    _make(place)
+    if not _count[0] and check.ground == "cortex-m3":
+        _empty(place)  # what other scripts left would fill the board's flash
+    _count[0] += 1
+    path = place + "/%d" % _count[0]
+    _make(path)
     _empty(path)
     return path
+
+
+def _make(path):
+    try:
+        os.mkdir(path)
+    except OSError:
+        pass
 
 
 def _empty(path):

@@ -11,6 +11,8 @@ from gate.files import SmallFiles
 from gate.supervisor import Beat
 from sim_commands import data, device, offering
 
+HEAP = "384k"
+
 _QUIET_MS = 60
 
 

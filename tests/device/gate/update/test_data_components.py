@@ -6,7 +6,7 @@ import check
 from check import equal, true
 from sim_gateway import World
 
-HEAP = "3m"
+HEAP = "8m"
 TIMEOUT_S = 900
 SAMPLE = 12  # cut points tried where trying all takes too long
 
