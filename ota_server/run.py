@@ -34,7 +34,8 @@ from ota_server.releases import trust as releases_trust
 from ota_server.releases.payloads import Payloads
 from ota_server.security import audit, password_hashes, tokens
 from ota_server.security.device_credentials import Keys
-from ota_server.store import Store, downlink_queue, migrate
+from ota_server.store import Store, clock_record, downlink_queue, migrate
+from ota_server.store.housekeeper import Housekeeper
 from ota_server.store.models import Device, Token
 from ota_server.store.retention import Keep
 from ota_server.tls_context import Tls, client_of
@@ -141,6 +142,7 @@ class Server:
         self._store: Store | None = None
         self._lock: TextIO | None = None
         self._broker: EmbeddedBroker | None = None
+        self._housekeeper: Housekeeper | None = None
         self._worker: MqttWorker | None = None
         self._accounts: Accounts | None = None
         self._coap: CoapServer | None = None
@@ -161,6 +163,8 @@ class Server:
         _allow_connections()
         store = self._store = prepare(self._config)
         self._lock = _only_one(self._config.data)
+        with store.read() as session:
+            clock_record.begin(session)
         own = read_limited(self._config.broker_password, 256, "broker password").decode().strip()
         wake = threading.Event()
         if self._broker_url is None:
@@ -175,8 +179,7 @@ class Server:
             keys = Keys(self._config.coap_secret)
             self._accounts = Accounts(store, keys, broker, client.id_of(own, "access"))
             self._accounts.start()
-        keep = Keep(self._config.keep_days, self._config.keep_rows)
-        self._worker = MqttWorker(store, broker, wake, client.id_of(own), CommandPolicy(self._config), keep)
+        self._worker = MqttWorker(store, broker, wake, client.id_of(own), CommandPolicy(self._config))
         self._worker.start()
         if not self._worker.wait_ready(BROKER_WAIT_S):
             log.warning("the broker at %s is not reachable yet; the server tries again and again", broker)
@@ -187,6 +190,8 @@ class Server:
         write_atomic(self._config.addresses, json.dumps({**addresses, "pid": os.getpid()}).encode() + b"\n")
         with store.write() as session:
             audit.record(session, "serve", "server.start", "server", **addresses)
+        self._housekeeper = Housekeeper(store, Keep(self._config.keep_days, self._config.keep_rows))
+        self._housekeeper.start()
         return addresses
 
     def run(self) -> None:
@@ -202,6 +207,8 @@ class Server:
             self._web.close()
         if self._coap is not None:
             self._coap.stop()
+        if self._housekeeper is not None:
+            self._housekeeper.stop()
         if self._broker is not None:
             self._broker.drain()
         if self._accounts is not None:

@@ -119,6 +119,8 @@ PROGRAMS: dict[str, Program] = {
     "initdb": Program("postgresql", TESTS, folder=f"{DEBIAN_POSTGRESQL}/*/bin"),
     "pg_ctl": Program("postgresql", TESTS, folder=f"{DEBIAN_POSTGRESQL}/*/bin"),
     "chromium": Program("chromium", TESTS, optional=True),  # Ubuntu has it only as a snap
+    # Sets the clock of one process; only the tests about clocks that jump want it.
+    "libfaketime.so.1": Program("libfaketime", TESTS, folder="/usr/lib/*/faketime", optional=True),
     # What a Linux gateway starts for the opcodes about its host (gate/commands/ops/host.py).
     "ip": Program("iproute2", TESTS),
     "ss": Program("iproute2", TESTS),

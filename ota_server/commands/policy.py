@@ -7,7 +7,6 @@ and the boot that a command was made for. The device checks all of it again, and
 from __future__ import annotations
 
 import hashlib
-import time
 from typing import NamedTuple
 
 from sqlalchemy.orm import Session
@@ -15,7 +14,7 @@ from sqlalchemy.orm import Session
 from ota_server.config import Config
 from ota_server.errors import Unavailable
 from ota_server.releases import trust
-from ota_server.store import alarms, commands
+from ota_server.store import alarms, commands, now_ms
 from ota_server.store.models import Command, Device
 from tidegate.commands import cwt
 from tidegate.errors import Refused
@@ -72,7 +71,7 @@ class CommandPolicy:
                 f"the command is for {command.audience}, not for {device.id}",
                 f"Send it to {command.audience}",
             )
-        now = time.time()
+        now = now_ms() / 1000
         if command.issued > now + cwt.CLOCK_SKEW:
             raise Refused("time", "the command is from the future", "Check the clocks of both machines")
         if command.expires <= now:

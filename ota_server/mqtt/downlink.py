@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 
 from ota_server.commands.policy import CommandPolicy
 from ota_server.errors import log_trouble
-from ota_server.store import Store, commands, downlink_queue, retention
+from ota_server.store import Store, commands, downlink_queue
 from ota_server.store.models import Command
 
 log = logging.getLogger("tidegate.downlink")
 
 POLL_S = 0.5
 BATCH = 100
-PRUNE_S = 30
-PRUNE_AGAIN_S = 0.2  # when there was more than one batch: what else writes gets its turn in between
 ERROR_PAUSE_S = 5
 
 Publish = Callable[[str, bytes, bool], bool]  # (topic, payload, retain) -> whether the broker acknowledged it
@@ -36,7 +33,6 @@ class Downlink:
         wake: threading.Event,
         publish: Publish,
         ready: Callable[[], bool],
-        keep: retention.Keep,
         policy: CommandPolicy,
     ) -> None:
         self._store = store
@@ -44,9 +40,7 @@ class Downlink:
         self._wake = wake
         self._publish = publish
         self._ready = ready
-        self._keep = keep
         self._stopping = threading.Event()
-        self._prune_at = 0.0
         self._thread = threading.Thread(target=self._run, name="downlink", daemon=True)
 
     def start(self) -> None:
@@ -68,26 +62,18 @@ class Downlink:
                 self._stopping.wait(ERROR_PAUSE_S)
 
     def _round(self) -> None:
-        self._housekeeping()
+        self._check_commands()
         if self._ready():
             for queue in downlink_queue.RETAINED:
                 self._publish_retained(queue)
             self._send_commands()
 
-    def _housekeeping(self) -> None:
+    def _check_commands(self) -> None:
+        """Check the commands that could not be checked when they were handed in."""
         with self._store.read() as session:
-            over, unchecked = commands.over(session), [row.id for row in commands.pending(session, BATCH)]
-        if over:
-            with self._store.write() as session:
-                commands.end(session)
+            unchecked = [row.id for row in commands.pending(session, BATCH)]
         for row in unchecked:
             self._check_command(row)
-        if time.monotonic() >= self._prune_at:
-            with self._store.write() as session:
-                retention.prune(session)
-            with self._store.write() as session:
-                more = retention.prune_telemetry(session, self._keep) == retention.BATCH
-            self._prune_at = time.monotonic() + (PRUNE_AGAIN_S if more else PRUNE_S)
 
     def _publish_retained(self, queue: downlink_queue.Queue) -> None:
         with self._store.read() as session:
@@ -106,7 +92,6 @@ class Downlink:
             self._wake.set()
 
     def _check_command(self, row: int) -> None:
-        """Check a command that could not be checked when it was handed in."""
         with self._store.write() as session:
             found = session.get(Command, row)
             role = self._policy.check_stored(session, found) if found is not None else None

@@ -16,7 +16,6 @@ from ota_server.mqtt.downlink import Downlink
 from ota_server.mqtt.filing import Filer, Waiting
 from ota_server.mqtt.url import BrokerUrl
 from ota_server.store import Store, devices
-from ota_server.store.retention import Keep
 from ota_server.uplink import ingest
 
 log = logging.getLogger("tidegate.mqtt")
@@ -37,7 +36,6 @@ class MqttWorker:
         wake: threading.Event,
         client_id: str,
         policy: CommandPolicy,
-        keep: Keep = Keep(),  # noqa: B008
     ) -> None:
         """Make a worker that is not connected yet.
 
@@ -60,7 +58,7 @@ class MqttWorker:
         self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
-        self._downlink = Downlink(store, wake, self._publish, self._subscribed.is_set, keep, policy)
+        self._downlink = Downlink(store, wake, self._publish, self._subscribed.is_set, policy)
 
     def start(self) -> None:
         """Begin; an unreachable broker is tried again and again, with a growing pause."""

@@ -204,8 +204,8 @@ def unsent(session: Session, device_id: str, message: bytes) -> None:
 
 def over(session: Session) -> bool:
     """Whether `end` would do anything: called often, so it takes no lock."""
-    statement = (select(Command.id).where(which).limit(1) for which in (_late(), _missed(), _archivable()))
-    return any(session.scalar(one) is not None for one in statement)
+    found = (select(Command.id).where(which).limit(1).exists() for which in (_late(), _missed(), _archivable()))
+    return bool(session.scalar(select(or_(*found))))
 
 
 def end(session: Session) -> None:
@@ -223,11 +223,16 @@ def end(session: Session) -> None:
         move(session, row, ("confirmed",), "archived", "server", "the signed message is erased", message=None)
 
 
-def erase(session: Session) -> None:
-    """The messages of what ended in another way and is past its expiry."""
-    ended = Command.state.in_(("refused", "expired", "cancelled"))
-    for row, _ in _taken(session, ended & Command.message.is_not(None) & _past()):
-        session.execute(update(Command).where(Command.id == row).values(message=None))
+def erasable(session: Session) -> bool:
+    """Whether `erase` would do anything."""
+    return session.scalar(select(Command.id).where(_erasable()).limit(1)) is not None
+
+
+def erase(session: Session) -> int:
+    """Erase the messages of what ended in another way and is past its expiry, at most `BATCH`; returns how many."""
+    rows = [row for row, _ in _taken(session, _erasable())]
+    session.execute(update(Command).where(Command.id.in_(rows)).values(message=None))
+    return len(rows)
 
 
 def _taken(session: Session, which: ColumnElement[bool]) -> list[tuple[int, str]]:
@@ -246,6 +251,10 @@ def _late() -> ColumnElement[bool]:
 
 def _archivable() -> ColumnElement[bool]:
     return (Command.state == "confirmed") & _past()
+
+
+def _erasable() -> ColumnElement[bool]:
+    return Command.message.is_not(None) & _past() & Command.state.in_(("refused", "expired", "cancelled"))
 
 
 def _missed() -> ColumnElement[bool]:

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from tidegate.errors import TidegateError
 
-BUSY_TIMEOUT_MS = 10_000  # how long a writer waits for another process's transaction
+BUSY_TIMEOUT_MS = 5_000  # how long a writer waits for another transaction; who asked over HTTP then hears 503
 
 
 class Store:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from sqlalchemy import (
@@ -18,15 +17,19 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from ota_server.store.clock import now_ms
 
 # SQLite numbers rows by itself only for the type INTEGER.
 RowId = BigInteger().with_variant(Integer, "sqlite")
 
 
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
+def _only(condition: str) -> dict[str, Any]:
+    """Options of an index that has only the rows for which the condition holds."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
 class Base(DeclarativeBase):
@@ -316,7 +319,9 @@ class Command(Base):
     __table_args__ = (
         Index("command_cti", "cti"),
         Index("command_device", "device_id", "id"),
-        Index("command_state", "state"),
+        Index("command_state_expiry", "state", "expires_at"),
+        # messages that are not erased yet, which are few
+        Index("command_message", "expires_at", **_only("message IS NOT NULL")),
         Index("command_device_state", "device_id", "state"),
     )
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
@@ -385,3 +390,21 @@ class Counter(Base):
     __tablename__ = "counter"
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
     value: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class Progress(Base):
+    """How far a piece of housekeeping has come."""
+
+    __tablename__ = "progress"
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[int] = mapped_column(BigInteger)
+
+
+class ClockSeen(Base):
+    """When a server last saw the clock of its machine right, in one boot of it."""
+
+    __tablename__ = "clock_seen"
+    boot: Mapped[str] = mapped_column(String(64), primary_key=True)
+    wall: Mapped[int] = mapped_column(BigInteger)  # ms since 1970
+    up: Mapped[int] = mapped_column(BigInteger)  # ms since that boot
+    accepted: Mapped[int | None] = mapped_column(BigInteger)  # wall - up of a clock that a person said is right

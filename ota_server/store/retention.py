@@ -1,23 +1,31 @@
 """Bounds the tables: rows of each kind per device, and the age of telemetry.
 
-The oldest are deleted first, in small transactions, so that other writers never wait long.
+What is beyond a limit is found without a lock, a few hundred rows or devices at a time, and deleted in transactions of
+a few hundred rows: whoever else writes waits for one of these, not for all. Only devices that got new rows since the
+last time are looked at; how far that went is in the table `progress`.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from ota_server.config import KEEP_ALARMS, KEEP_COMMANDS, KEEP_REPORTS, KEEP_TELEMETRY, KEEP_TELEMETRY_DAYS
-from ota_server.store import commands
-from ota_server.store.models import Alarm, Device, Point, Report, Series, now_ms
+from ota_server.store import commands, progress
+from ota_server.store.engine import Store
+from ota_server.store.models import Alarm, Command, CommandStep, Device, Point, Report, Series, now_ms
+from tidegate.wire.command_states import ENDED
 
-BATCH = 2000  # points deleted in one transaction
+LOOK = 500  # rows, devices or series in one read
+BATCH = 300  # rows deleted in one transaction
+COMMANDS_BATCH = 20  # a command has its history and up to a thousand parts of output
 _DAY_MS = 86_400_000
 
-_KEPT: tuple[tuple[type[Report | Alarm], int], ...] = ((Report, KEEP_REPORTS), (Alarm, KEEP_ALARMS))
+Between = Callable[[], bool]  # called between two transactions; whether to go on
 
 
 class Keep(NamedTuple):
@@ -27,65 +35,172 @@ class Keep(NamedTuple):
     rows: int = KEEP_TELEMETRY  # of each device
 
 
-def prune(session: Session) -> None:
-    """Erase and delete what is beyond each limit. The index on (device, id) finds the border without a scan."""
-    commands.erase(session)
-    for device_id in session.scalars(select(Device.id)).all():
-        for table, keep in _KEPT:
-            border = session.scalar(
-                select(table.id).where(table.device_id == device_id).order_by(table.id.desc()).offset(keep).limit(1)
-            )
-            if border is not None:
-                session.execute(delete(table).where(table.device_id == device_id, table.id <= border))
-        commands.forget(session, device_id, KEEP_COMMANDS)
+class Kind(NamedTuple):
+    """One kind of rows of which a device has at most so many.
+
+    new: (number, device id) of what was added after a number, in order. rows: ids of those that count.
+    """
+
+    name: str
+    table: Any
+    keep: int
+    batch: int
+    new: Callable[[int], Any]
+    rows: Callable[[Any], Any]
 
 
-def prune_telemetry(session: Session, keep: Keep, batch: int = BATCH) -> int:
-    """Delete at most `batch` points that are too old or too many; returns how many, `batch` when there may be more."""
-    gone = _too_old(session, now_ms() - round(keep.days * _DAY_MS), batch)
-    return gone + _too_many(session, keep.rows, batch - gone) if gone < batch else gone
+def _kind(name: str, table: type[Report | Alarm], keep: int) -> Kind:
+    def new(after: int) -> Any:
+        return select(table.id, table.device_id).where(table.id > after).order_by(table.id)
+
+    return Kind(name, table, keep, BATCH, new, lambda device: select(table.id).where(table.device_id == device))
 
 
-def _too_old(session: Session, border: int, batch: int) -> int:
-    """Series by series, so that the index on (series, time) is what is read."""
+def _new_ends(after: int) -> Any:
+    statement = select(CommandStep.id, Command.device_id).join(Command, Command.id == CommandStep.command_id)
+    return statement.where(CommandStep.id > after, CommandStep.state.in_(ENDED)).order_by(CommandStep.id)
+
+
+def _ended(device: Any) -> Any:
+    return select(Command.id).where(Command.device_id == device, Command.state.in_(ENDED))
+
+
+def kinds() -> tuple[Kind, ...]:
+    return (
+        _kind("reports", Report, KEEP_REPORTS),
+        _kind("alarms", Alarm, KEEP_ALARMS),
+        Kind("commands", Command, KEEP_COMMANDS, COMMANDS_BATCH, _new_ends, _ended),
+    )
+
+
+def _always() -> bool:
+    return True
+
+
+def prune_rows(store: Store, between: Between = _always) -> int:
+    """Delete the oldest reports, alarms and ended commands of devices that have too many; returns how many."""
+    return sum(_prune(store, kind, between) for kind in kinds())
+
+
+def _prune(store: Store, kind: Kind, between: Between) -> int:
     gone = 0
-    all_old = (session.scalar(select(func.max(Series.at)).where(Series.points > 0)) or 0) < border
-    # SQLite counts from 1 again once a table is empty, and followers, who know higher ids, would miss what comes.
-    spared = session.scalar(select(func.max(Point.id))) if all_old else None
-    for series in session.scalars(select(Series.id).where(Series.points > 0).order_by(Series.id)).all():
-        statement = select(Point.id).where(Point.series_id == series, Point.at < border).order_by(Point.at)
-        if spared is not None:
-            statement = statement.where(Point.id != spared)
-        gone += _delete(session, series, list(session.scalars(statement.limit(batch - gone))))
-        if gone == batch:
-            break
-    return gone
+    name = f"{kind.name} above {kind.keep}"  # with another limit everything is looked at again
+    while True:
+        with store.read() as session:
+            new = session.execute(kind.new(progress.get(session, name)).limit(LOOK)).all()
+            borders = _borders(session, kind, {row[1] for row in new if row[1] is not None})
+        if not new:
+            return gone
+        for device, border in borders:
+            for ids in _chunks(store, kind.rows(device).where(kind.table.id <= border), kind.table.id, kind.batch):
+                with store.write() as session:
+                    session.execute(delete(kind.table).where(kind.table.id.in_(ids)))
+                gone += len(ids)
+                if not between():
+                    return gone
+        with store.write() as session:
+            progress.put(session, name, new[-1][0])
+        if len(new) < LOOK or not between():
+            return gone
 
 
-def _too_many(session: Session, rows: int, batch: int) -> int:
-    gone = 0
+def _borders(session: Session, kind: Kind, devices: set[str]) -> list[tuple[str, int]]:
+    """Which of the devices have too many rows, each with the newest id that is too much."""
+    border = kind.rows(Device.id).order_by(kind.table.id.desc()).offset(kind.keep).limit(1)
+    statement = select(Device.id, border.correlate(Device).scalar_subquery()).where(Device.id.in_(devices))
+    return [(row[0], row[1]) for row in session.execute(statement) if row[1] is not None]
+
+
+def _chunks(store: Store, statement: Any, order: Any, size: int) -> Iterator[Sequence[int]]:
+    """The ids that a statement gives, the lowest first; the caller deletes each chunk before it takes the next."""
+    while True:
+        with store.read() as session:
+            ids = session.scalars(statement.order_by(order).limit(size)).all()
+        if ids:
+            yield ids
+        if len(ids) < size:
+            return
+
+
+def erase_commands(store: Store) -> int:
+    """Erase messages of commands that ended without an answer and have expired; at most `commands.BATCH`."""
+    with store.read() as session:
+        if not commands.erasable(session):
+            return 0
+    with store.write() as session:
+        return commands.erase(session)
+
+
+# ---------------------------------------------------------------- telemetry
+
+
+def prune_old(store: Store, keep: Keep, between: Between = _always) -> int:
+    """Delete points that are older than `keep.days`; returns how many."""
+    border, gone, last = now_ms() - round(keep.days * _DAY_MS), 0, 0
+    oldest = select(func.min(Point.at)).where(Point.series_id == Series.id).correlate(Series).scalar_subquery()
+    while True:
+        with store.read() as session:
+            # The newest point stays: a table that is empty may count from 1 again, and followers know higher numbers.
+            spared = session.scalar(select(func.max(Point.id))) or 0
+            found = session.execute(select(Series.id, oldest).where(Series.id > last).order_by(Series.id).limit(LOOK))
+            rows = [(row[0], row[1]) for row in found]
+        some = [series for series, at in rows if at is not None and at < border]
+        old = select(Point.id, Point.series_id).where(Point.series_id.in_(some), Point.at < border, Point.id != spared)
+        while some:
+            with store.read() as session:
+                points = [(row[0], row[1]) for row in session.execute(old.limit(BATCH))]
+            gone += _delete_points(store, points)
+            if len(points) < BATCH:
+                break
+            if not between():
+                return gone
+        if len(rows) < LOOK or not between():
+            return gone
+        last = rows[-1][0]
+
+
+def prune_many(store: Store, keep: Keep, between: Between = _always) -> int:
+    """Delete the oldest points of devices that have more than `keep.rows`; returns how many."""
+    gone, last = 0, ""
     held = func.sum(Series.points)
-    crowded = select(Series.device_id, held).group_by(Series.device_id).having(held > rows)
-    for device_id, count in session.execute(crowded.order_by(Series.device_id)).all():
-        statement = (
-            select(Point.id, Point.series_id)
-            .join(Series, Series.id == Point.series_id)
-            .where(Series.device_id == device_id)
-            .order_by(Point.at, Point.id)
-            .limit(min(int(count) - rows, batch - gone))
-        )
-        oldest: dict[int, list[int]] = {}
-        for point, series in session.execute(statement).all():
-            oldest.setdefault(series, []).append(point)
-        gone += sum(_delete(session, series, points) for series, points in oldest.items())
-        if gone == batch:
-            break
+    while True:
+        with store.read() as session:
+            found = select(Series.device_id, held).where(Series.device_id > last).group_by(Series.device_id)
+            rows = [(row[0], int(row[1])) for row in session.execute(found.order_by(Series.device_id).limit(LOOK))]
+        for device, over in [(device, count - keep.rows) for device, count in rows if count > keep.rows]:
+            for start in range(0, over, BATCH):
+                gone += _delete_oldest(store, device, min(over - start, BATCH))
+                if not between():
+                    return gone
+        if len(rows) < LOOK or not between():
+            return gone
+        last = rows[-1][0]
+
+
+def _delete_oldest(store: Store, device: str, count: int) -> int:
+    """Of all series of the device together."""
+    with store.read() as session:
+        ids = select(Series.id).where(Series.device_id == device)
+        statement = select(Point.id, Point.series_id).where(Point.series_id.in_(session.scalars(ids).all()))
+        points = [(row[0], row[1]) for row in session.execute(statement.order_by(Point.at, Point.id).limit(count))]
+    return _delete_points(store, points)
+
+
+def _delete_points(store: Store, points: Sequence[tuple[int, int]]) -> int:
+    """Delete points, given as (id, series id), and count what is left of each series; returns how many went."""
+    if not points:
+        return 0
+    counts = Counter(series for _, series in points)
+    table: Any = Series.__table__
+    with store.write() as session:
+        done = session.execute(delete(Point).where(Point.id.in_([point for point, _ in points])))
+        gone: int = done.rowcount  # type: ignore[attr-defined]
+        if gone == len(points):
+            fewer = (
+                update(table).where(table.c.id == bindparam("series")).values(points=Series.points - bindparam("by"))
+            )
+            session.connection().execute(fewer, [{"series": row, "by": by} for row, by in counts.items()])
+        else:  # another server was at the same points: who deleted which is not known
+            left = select(func.count(Point.id)).where(Point.series_id == Series.id).scalar_subquery()
+            session.execute(update(Series).where(Series.id.in_(counts)).values(points=left))
     return gone
-
-
-def _delete(session: Session, series: int, points: list[int]) -> int:
-    for start in range(0, len(points), 500):  # databases bound the number of parameters
-        session.execute(delete(Point).where(Point.id.in_(points[start : start + 500])))
-    if points:
-        session.execute(update(Series).where(Series.id == series).values(points=Series.points - len(points)))
-    return len(points)

@@ -126,6 +126,7 @@ SERVER = Contract(
         ("ota_server",),
         ("run",),
         ("cli",),
+        ("clock_cli",),
     ),
     DEVICE_PACKAGES,
 )

@@ -225,7 +225,7 @@ def test_pages_neither_repeat_nor_leave_out(store):
     assert [point.number for point, _ in rows] == [0, 2, 4, 6, 8]
 
 
-def test_retention_by_age_and_by_rows_in_batches(store):
+def test_retention_by_age_and_by_rows_in_batches(store, monkeypatch):
     with store.write() as session:
         for name, count, age in (("old", 50, 10), ("new", 60, 1)):
             row = Series(device_id="gw-1", stream="env", name=name, at=0, points=count)
@@ -234,18 +234,19 @@ def test_retention_by_age_and_by_rows_in_batches(store):
             first = now_ms() - age * DAY_MS
             session.add_all(Point(series_id=row.id, at=first + n, number=n, text=None) for n in range(count))
 
-    def prune(days: float, rows: int) -> list[int]:
-        gone = []
-        while not gone or gone[-1] == 20:
-            with store.write() as session:
-                gone.append(retention.prune_telemetry(session, retention.Keep(days, rows), batch=20))
-        return gone
+    monkeypatch.setattr(retention, "BATCH", 20)
 
-    assert prune(30, 100) == [10], "the oldest, of whichever series"
+    def prune(days: float, rows: int) -> tuple[int, int]:
+        keep, pauses = retention.Keep(days, rows), []
+        gone = retention.prune_old(store, keep, lambda: pauses.append(1) or True)
+        gone += retention.prune_many(store, keep, lambda: pauses.append(1) or True)
+        return gone, len(pauses)
+
+    assert prune(30, 100) == (10, 1), "the oldest, of whichever series"
     assert values(store, name="old")[0] == 10
-    assert prune(5, 100) == [20, 20, 0], "all that is older than five days"
+    assert prune(5, 100) == (40, 2), "all that is older than five days, twenty in a transaction"
     assert values(store, name="old") == [] and len(values(store, name="new")) == 60
-    assert prune(5, 7) == [20, 20, 13] and values(store) == list(range(53, 60))
+    assert prune(5, 7) == (53, 3) and values(store) == list(range(53, 60))
     with store.read() as session:
         assert {row.name: row.points for row in telemetry.series(session, "gw-1")} == {"old": 0, "new": 7}
     take(store, [{-2: BASE, 0: "new", 2: 99.0}])

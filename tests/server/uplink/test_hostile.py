@@ -241,12 +241,13 @@ def test_tables_stay_bounded(store, monkeypatch):
     from ota_server.store import retention
     from ota_server.store.models import Alarm, Report
 
-    monkeypatch.setattr(retention, "_KEPT", ((Alarm, 10), (Report, 20)))
+    monkeypatch.setattr(retention, "KEEP_ALARMS", 10)
+    monkeypatch.setattr(retention, "KEEP_REPORTS", 20)
     add_device(store, "gw-1")
     with store.write() as session:
         session.add_all(Alarm(device_id="gw-1", source="device", kind="k", reason=str(i)) for i in range(35))
         session.add_all(Report(device_id="gw-1", sequence=i, phase="offered", body={}) for i in range(15))
-        retention.prune(session)
+    assert retention.prune_rows(store) == 25
     with store.read() as session:
         assert sorted(int(a.reason) for a in session.query(Alarm)) == list(range(25, 35))
         assert session.query(Report).count() == 15

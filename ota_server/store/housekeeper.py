@@ -1,0 +1,113 @@
+"""Housekeeping, in a thread of its own: what is over is ended, what is too much is deleted, the clock is watched.
+
+Nobody waits for it: not a start, nor what files messages, sends offers or answers requests. Each transaction is short,
+and between two of them there is a pause. Nothing is deleted or expired while the clock is in doubt.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from ota_server.errors import log_trouble
+from ota_server.store import alarms, clock_record, commands, retention
+from ota_server.store.clock import CLOCK, Clock, read
+from ota_server.store.engine import Store
+
+log = logging.getLogger("tidegate.housekeeping")
+
+LOOK_S = 1.0  # between looks for commands that are over
+PRUNE_S = 30.0
+NOTE_S = 60.0  # between notes of the clock in the database
+OLD_LEAST_S, OLD_MOST_S = 30.0, 3600.0  # between looks for old telemetry: a hundredth of its age
+PAUSE_S = 0.02  # between two transactions
+ERROR_PAUSE_S = 5.0
+STOP_S = 10.0
+
+
+class Housekeeper:
+    """One thread for each server; several servers of one database may each have one."""
+
+    def __init__(self, store: Store, keep: retention.Keep = retention.Keep(), clock: Clock = CLOCK) -> None:  # noqa: B008
+        self._store = store
+        self._keep = keep
+        self._clock = clock
+        self._stopping = threading.Event()
+        self._doubt: str | None = None
+        self._old_s = min(max(keep.days * 864, OLD_LEAST_S), OLD_MOST_S)
+        self._due = {self._look: LOOK_S, self._watch_clock: LOOK_S, self._prune: PRUNE_S, self._prune_old: self._old_s}
+        self._next = dict.fromkeys(self._due, 0.0)
+        self._note_at = 0.0
+        self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(STOP_S)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(LOOK_S):
+            for work, every_s in self._due.items():
+                if self._stopping.is_set() or time.monotonic() < self._next[work]:
+                    continue
+                try:
+                    work()
+                except Exception as error:  # the database may be locked, full or away for a while
+                    log_trouble(log, error, "housekeeping waits; next try in %d s", max(every_s, ERROR_PAUSE_S))
+                    every_s = max(every_s, ERROR_PAUSE_S)
+                self._next[work] = time.monotonic() + every_s
+
+    def _go_on(self) -> bool:
+        """Between two transactions: others get their turn."""
+        return not self._stopping.wait(PAUSE_S) and self._clock.is_trusted()
+
+    def _look(self) -> None:
+        if not self._clock.is_trusted():
+            return
+        with self._store.read() as session:
+            over = commands.over(session)
+        if over:
+            with self._store.write() as session:
+                commands.end(session)
+
+    def _prune(self) -> None:
+        if not self._clock.is_trusted():
+            return
+        while retention.erase_commands(self._store) == commands.BATCH and self._go_on():
+            pass
+        gone = retention.prune_rows(self._store, self._go_on)
+        gone += retention.prune_many(self._store, self._keep, self._go_on)
+        if gone:
+            log.info("%d rows above the limits are deleted", gone)
+
+    def _prune_old(self) -> None:
+        if self._clock.is_trusted():
+            gone = retention.prune_old(self._store, self._keep, self._go_on)
+            if gone:
+                log.info("%d points older than %g days are deleted", gone, self._keep.days)
+
+    def _watch_clock(self) -> None:
+        doubt = self._clock.doubt()
+        if doubt is None:
+            self._doubt = None
+            if time.monotonic() >= self._note_at and self._clock.is_trusted():
+                with self._store.write() as session:
+                    clock_record.note(session, self._clock)
+                self._note_at = time.monotonic() + NOTE_S
+            return
+        if self._doubt != doubt:
+            log.warning("%s; nothing is deleted until it has run evenly for a day, or: tidegate clock --accept", doubt)
+            with self._store.write() as session:
+                alarms.raise_server_alarm(session, None, "clock", "jumped", doubt)
+            self._doubt = doubt
+        with self._store.read() as session:
+            said = clock_record.said_right(session, read())
+        if said:
+            with self._store.write() as session:
+                clock_record.forget_said(session)
+            self._clock.accept()
+            log.warning("somebody said that the clock is right: it is trusted")

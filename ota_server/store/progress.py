@@ -1,0 +1,21 @@
+"""How far each piece of housekeeping has come, by name: what it does next time begins there."""
+
+from __future__ import annotations
+
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from ota_server.store.models import Progress
+
+
+def get(session: Session, name: str) -> int:
+    """0 before its beginning."""
+    row = session.get(Progress, name)
+    return 0 if row is None else row.value
+
+
+def put(session: Session, name: str, value: int) -> None:
+    """Several servers may do it at once, the first time too."""
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    first = dialect.insert(Progress).values(name=name, value=value)
+    session.execute(first.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
