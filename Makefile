@@ -7,6 +7,7 @@
 #   make boards                 boards that people buy, emulated: a stock Pico W, half an hour of a processor
 #   make hooks                  git then checks code and message of each commit
 #   make soak                   what only repeats itself: the tests that count, with their large counts
+#   make dist               the wheel that people install, with all that boards get
 #   make fresh [FRESH_RUN="make check"]   the README on a bare Debian (root)
 # More: make bench, bench-delta, bench-rest, bench-tls, bench-wear, bench-wire, and make fuzz [N=200000] [ARGS="--seed 1"],
 # changed input by the hundred thousand; make survival [N=100000] [ARGS="--seed 1"], boards whose power and flash fail;
@@ -23,7 +24,7 @@ PYTEST = .venv/bin/python -m pytest
 AT_ONCE = --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test check test-device boards soak lint environment hooks bench bench-delta bench-rest bench-tls bench-wear bench-wire \
-	fuzz fuzz-coverage survival audit fresh setup clean
+	dist fuzz fuzz-coverage survival audit fresh setup clean
 
 demo:
 	@$(PYTHON) tools/setup.py --for demo
@@ -92,6 +93,10 @@ audit: environment
 survival: environment
 	@.venv/bin/python tests/survival/run.py --runs $(or $(N),100000) $(ARGS)
 
+# The wheel that people install, dist/*.whl; the same commit and build/ give the same bytes.
+dist: setup
+	@.venv/bin/python tools/dist.py $(ARGS)
+
 fresh:
 	@$(PYTHON) tools/setup.py --for fresh
 	@$(PYTHON) tools/fresh.py $(if $(FRESH_RUN),"$(FRESH_RUN)")
@@ -100,4 +105,4 @@ setup:
 	@$(PYTHON) tools/setup.py --for test
 
 clean:
-	rm -rf build .venv .demo .fresh
+	rm -rf build .venv .demo .fresh dist

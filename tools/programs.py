@@ -106,6 +106,8 @@ PROGRAMS: dict[str, Program] = {
     "xz": Program("xz-utils", BUILD),
     "arm-none-eabi-gcc": Program("gcc-arm-none-eabi", BUILD),
     "arm-none-eabi-size": Program("binutils-arm-none-eabi", BUILD),
+    "arm-none-eabi-strip": Program("binutils-arm-none-eabi", BUILD),
+    "strip": Program("binutils", BUILD),
     "qemu-system-arm": Program("qemu-system-arm", BUILD),
     # Peers and judges of the tests.
     "openssl": Program("openssl", frozenset((CHECK, TEST))),

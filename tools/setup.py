@@ -92,7 +92,18 @@ def virtual_environment() -> None:
         return
     say("making the virtual environment in .venv")
     run([sys.executable, "-m", "venv", "--clear", str(VENV)])
-    run([str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", f"{ROOT}[native,test]"])
+    run(
+        [
+            str(PYTHON),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "-e",
+            f"{ROOT}[dist,native,test]",
+        ]
+    )
     stamp.write_text(wanted)
 
 
