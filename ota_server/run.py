@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hmac
 import json
 import logging
@@ -19,7 +18,7 @@ from typing import Any, TextIO
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from ota_server import create_app
+from ota_server import create_app, data_folder
 from ota_server.broker import Access, EmbeddedBroker
 from ota_server.coap import CoapServer
 from ota_server.commands.policy import CommandPolicy
@@ -71,6 +70,7 @@ class Address:
 
 def prepare(config: Config) -> Store:
     """Make what the first start needs: folder, tables, admin token, broker password. Safe at every start."""
+    data_folder.check_usable(config)
     try:
         config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         migrate(config.database)
@@ -162,7 +162,7 @@ class Server:
         signal.signal(signal.SIGTERM, _leave)
         _allow_connections()
         store = self._store = prepare(self._config)
-        self._lock = _only_one(self._config.data)
+        self._lock = data_folder.hold(self._config.data)
         with store.read() as session:
             clock_record.begin(session)
         own = read_limited(self._config.broker_password, 256, "broker password").decode().strip()
@@ -265,24 +265,6 @@ class Server:
             )
         except OSError as error:
             raise _cannot_listen(self._http, "--http", error) from error
-
-
-def _only_one(data: Path) -> TextIO:
-    """Hold the folder until the file that is returned is closed, or this process ends, however it ends."""
-    try:
-        lock = (data / "serve.lock").open("a")
-    except OSError as error:
-        raise TidegateError(
-            f"the data folder {data} cannot be written: {error.strerror}", "Run as the user that it belongs to"
-        ) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise TidegateError(
-            f"another server is running on {data}", "Stop it first, or name another folder with --data"
-        ) from None
-    return lock
 
 
 def _allow_connections() -> None:

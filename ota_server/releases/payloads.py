@@ -27,6 +27,11 @@ def check_name(name: str) -> str:
     return name
 
 
+def file_of(folder: Path, name: str) -> Path:
+    """Where the payload `name` is, or would be, in a folder of payloads."""
+    return folder / name[:2] / check_name(name)
+
+
 class Payloads:
     """A folder of payloads, spread over 256 subfolders."""
 
@@ -38,7 +43,7 @@ class Payloads:
             left_over.unlink(missing_ok=True)
 
     def path(self, name: str) -> Path:
-        return self.folder / name[:2] / check_name(name)
+        return file_of(self.folder, name)
 
     def has(self, name: str) -> bool:
         return self.path(name).is_file()

@@ -1,0 +1,148 @@
+"""`tidegate server`: backups of a server, what is made of them, whether its data is whole, the move to PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ota_server.backup import check as checks
+from ota_server.backup import create, move, restore
+from ota_server.cli import data_option
+from ota_server.config import Config
+from tidegate import audit_chain
+from tidegate.cli._common import ANY_PATH, FILE, Failure, complain, emit, facts, json_option, progress, say
+
+
+@click.group()
+@click.pass_context
+def server(context: click.Context) -> None:
+    """Back up, check and restore a server on this machine, and move it to PostgreSQL."""
+    before = signal.signal(signal.SIGTERM, _leave)  # what is half done is removed
+    context.call_on_close(lambda: signal.signal(signal.SIGTERM, before))
+
+
+@server.command("backup")
+@data_option
+@click.option("--keep", type=click.IntRange(1, 10_000), help="OUT is a folder: remove all its backups but the newest.")
+@click.argument("out", type=ANY_PATH)
+@json_option
+def backup(data: Path, keep: int | None, out: Path, as_json: bool) -> None:
+    """Save everything a server needs to OUT, while it runs: database, payloads, secrets, audit log.
+
+    OUT is a new file, or a folder that gets one with the time in its name. It appears whole or not at all, readable for
+    its owner only: whoever has it has the server's secrets. A database on PostgreSQL is saved by pg_dump; its address
+    is in TIDEGATE_DATABASE_URL, as for `tidegate serve`.
+
+    \b
+    Examples:
+      tidegate server backup tidegate.tar
+      tidegate server backup --data /var/lib/tidegate --keep 14 /var/backups/tidegate
+    """
+    with progress("backup", quiet=as_json) as tell:
+        made = create.create(Config(data=data), out, keep, tell)
+    emit(
+        {
+            "backup": str(made.path),
+            "bytes": made.size,
+            "payloads": made.payloads,
+            "rows": sum(made.facts.rows.values()),
+            "audit_entries": made.facts.rows["audit"],
+            "removed": [str(one) for one in made.removed],
+        },
+        as_json,
+        facts,
+    )
+
+
+@server.command("restore")
+@data_option
+@click.argument("backup", type=FILE)
+@json_option
+def restore_(data: Path, backup: Path, as_json: bool) -> None:
+    """Make a server of BACKUP in --data, a new or empty folder; it holds all of the backup then, or nothing.
+
+    Of a server on PostgreSQL the database that TIDEGATE_DATABASE_URL names is filled; it must be empty. What happened
+    after the backup is not known to the server any more: tokens and devices revoked since are valid again.
+
+    \b
+    Example:
+      tidegate server restore --data restored tidegate.tar
+    """
+    config = Config(data=data)
+    with progress("restore", quiet=as_json) as tell:
+        done = restore.restore(config, backup, _me(), tell)
+    own = audit_chain.own_file(str(data.resolve()))
+    if own.exists():  # heads of what came after the backup would look like a log that was cut
+        own.replace(own.with_suffix(f".before-{done.facts.created.replace(':', '')}"))
+    result = {"data": str(data), "backup_of": done.facts.created, "payloads": done.payloads}
+    emit({**result, "rows": sum(done.facts.rows.values()), "audit_entries": done.facts.rows["audit"]}, as_json, facts)
+
+
+@server.command("check")
+@data_option
+@click.argument("backup", type=FILE, required=False)
+@json_option
+@click.pass_context
+def check(context: click.Context, data: Path, backup: Path | None, as_json: bool) -> None:
+    """Look whether a server's data is whole, running or not; or whether BACKUP is.
+
+    Reads every payload file and compares it with its row, follows the audit log from its first entry, and has the
+    database check itself. Exit code 1 if something is wrong; notes are harmless.
+
+    \b
+    Examples:
+      tidegate server check
+      tidegate server check --json tidegate.tar
+    """
+    with progress("check", quiet=as_json) as tell:
+        if backup is not None:
+            found = checks.check_backup(backup, tell)
+        else:
+            heads = audit_chain.own_heads(str(data.resolve()))
+            found = checks.check(Config(data=data), heads, tell)
+    emit(asdict(found), as_json, _show)
+    if found.problems:
+        context.exit(Failure.exit_code)
+
+
+@server.command("move")
+@data_option
+@json_option
+def move_(data: Path, as_json: bool) -> None:
+    """Move a server's rows from its SQLite file to the empty PostgreSQL that TIDEGATE_DATABASE_URL names.
+
+    Stop the server first. All rows go in one transaction and are counted, and the audit log is followed, before it is
+    committed; after an interruption, run it again. The file is called tidegate.db.moved then; payloads and secrets
+    stay where they are.
+
+    \b
+    Example:
+      TIDEGATE_DATABASE_URL=postgresql+psycopg://tidegate@db/tidegate tidegate server move
+    """
+    with progress("move", quiet=as_json) as tell:
+        moved = move.move(Config(data=data), _me(), tell)
+    result: dict[str, Any] = {"rows": sum(moved.rows.values()), "tables": len(moved.rows), "moved_before": moved.again}
+    emit(result, as_json, facts)
+
+
+def _show(found: dict[str, Any]) -> None:
+    facts(found["looked_at"])
+    for note in found["notes"]:
+        say(f"note: {note}")
+    for problem in found["problems"]:
+        complain(f"wrong: {problem}")
+    if not found["problems"]:
+        say("all is whole")
+
+
+def _me() -> str:
+    return f"cli:uid {os.getuid()}"
+
+
+def _leave(_signal: int, _frame: Any) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
