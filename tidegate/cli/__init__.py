@@ -22,6 +22,7 @@ from tidegate.errors import TidegateError
 _BUILT_IN = {
     "alarms": "tidegate.cli.alarms:alarms",
     "apply": "tidegate.cli.fleet:apply",
+    "build": "tidegate.cli.build:build",
     "cmd": "tidegate.cli.cmd:cmd",
     "data": "tidegate.cli.data:data",
     "delta": "tidegate.cli.delta:delta",
@@ -29,10 +30,13 @@ _BUILT_IN = {
     "diff": "tidegate.cli.fleet:diff",
     "emulate": "tidegate.cli.emulate:emulate",
     "flash": "tidegate.cli.flash:flash",
+    "doctor": "tidegate.cli.doctor:doctor",
     "group": "tidegate.cli.group:group",
     "key": "tidegate.cli.key:key",
+    "new": "tidegate.cli.new:new",
     "release": "tidegate.cli.release:release",
     "rollout": "tidegate.cli.rollout:rollout",
+    "size": "tidegate.cli.build:size",
     "tls": "tidegate.cli.tls:tls",
     "trust": "tidegate.cli.trust:trust",
 }

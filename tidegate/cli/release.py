@@ -25,6 +25,7 @@ from tidegate.cli._common import (
     yes_option,
 )
 from tidegate.cli._plan_table import show_plan
+from tidegate.cli._project_release import release_project
 from tidegate.cli._signing import signing_options
 from tidegate.names import DEFAULT_PRODUCT, DEFAULT_VENDOR
 from tidegate.release import (
@@ -48,9 +49,55 @@ _PREVIOUS = click.option(
 )
 
 
-@click.group()
-def release() -> None:
-    """Build, sign, verify, inspect, publish and fetch releases."""
+@click.group(
+    invoke_without_command=True,
+    epilog="""\b
+Examples:
+  tidegate release
+  tidegate release --version 1.1.0 --publish
+  tidegate release verify releases/1.1.0 --trust trust.cbor""",
+)
+@click.option("--version", help="For people, like 1.4.0. Default: of tidegate.toml, else what git describe says.")
+@click.option("--sequence", type=click.IntRange(1), help="Default: one more than the last release's.")
+@click.option("--key", "key_file", type=FILE, help="Release key. Default: of [keys] in tidegate.toml.")
+@click.option("--publish", "publishes", is_flag=True, help="Publish it, too.")
+@yes_option
+@click.option("--server", envvar="TIDEGATE_SERVER", show_envvar=True, metavar="URL", help="Default: of [server].")
+@click.option(
+    "--token-file",
+    envvar="TIDEGATE_TOKEN_FILE",
+    type=FILE,
+    show_envvar=True,
+    help="File with the bearer token; with it earlier releases are fetched from the server.",
+)
+@json_option
+@click.pass_context
+def release(
+    context: click.Context,
+    version: str | None,
+    sequence: int | None,
+    key_file: Path | None,
+    publishes: bool,
+    yes: bool,
+    server: str | None,
+    token_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Build, sign, verify, inspect, publish and fetch releases.
+
+    Without a command: build the next release of the project around here into releases/VERSION, sign it, verify it.
+    """
+    if context.invoked_subcommand is None:
+        release_project(
+            version=version,
+            sequence=sequence,
+            key_file=key_file,
+            publish=publishes,
+            yes=yes,
+            server=server,
+            token_file=token_file,
+            as_json=as_json,
+        )
 
 
 @release.command(

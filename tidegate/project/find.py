@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tidegate import library
 from tidegate.errors import TidegateError
-from tidegate.project.file import FILE, load
+from tidegate.project.file import FILE, Project, load
 from tidegate.sources import Sources
 
 _REMEDY = "Make a project with `tidegate new NAME`, or name one with --source"
@@ -24,6 +24,17 @@ def find_sources(start: Path | None = None) -> Sources:
             raise _incomplete(folder)
     raise TidegateError(
         f"{here} is not inside a project (no folder with {FILE}, or with firmware/ and boards/)", _REMEDY
+    )
+
+
+def find_project(start: Path | None = None) -> Project:
+    """The nearest project above `start` (default: here); TidegateError if there is none."""
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / FILE).is_file():
+            return load(folder)
+    raise TidegateError(
+        f"{here} is not inside a project: there is no {FILE} here or above", "Make one: tidegate new NAME"
     )
 
 

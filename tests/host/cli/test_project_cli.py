@@ -1,0 +1,223 @@
+"""`tidegate new`, `build`, `size`, `release` and `doctor`: a project from nothing to a signed release."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from projects import ROOT
+
+from tidegate import doctor, project
+from tidegate.release import load_release, verify_release
+from tidegate.trust import keys, store
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def made(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A new project, which we are in."""
+    monkeypatch.chdir(tmp_path)
+    done = cli("new", "my-gateway", "--vendor", "acme.example", "--board", "qemu_mps2", "--board", "unix")
+    assert done.exit_code == 0, done.stderr
+    monkeypatch.chdir("my-gateway")
+    return Path.cwd()
+
+
+def make_keys(folder: Path) -> None:
+    (folder / "keys").mkdir()
+    found = [keys.new(role) for role in ("release", "command", "root")]
+    for key in found:
+        keys.save(key, folder / "keys" / f"{key.role}.jwk")
+    (folder / "trust.cbor").write_bytes(store.encode(store.make(found)))
+
+
+def test_a_new_project(cli: Cli, made: Path) -> None:
+    found = project.load(made)
+    assert (found.product, found.vendor, found.boards) == ("my-gateway", "acme.example", ("qemu_mps2", "unix"))
+    files = {path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()}
+    expected = {"tidegate.toml", "README.md", ".gitignore", "app/__init__.py", "tests/test_app.py"}
+    assert files == expected | {".github/workflows/gateway.yml"}
+    assert not [path for path in files if re.search(r"@[A-Z]+@", (made / path).read_text())]
+    code = (made / "app" / "__init__.py").read_text()
+    body = [
+        line for line in code.split('"""', 2)[2].splitlines() if line.strip() and not line.strip().startswith('"""')
+    ]
+    assert len(body) <= 20, "an application in twenty lines"
+
+
+def test_git_keeps_no_key_of_it(made: Path) -> None:
+    make_keys(made)
+    for name in ("admin.token", "gate.credentials.json", "gate.claim", "other.jwk", ".tidegate/dev/x", "releases/1/x"):
+        (made / name).parent.mkdir(parents=True, exist_ok=True)
+        (made / name).write_text("secret")
+    subprocess.run(["git", "init", "--quiet"], check=True, cwd=made)
+    subprocess.run(["git", "add", "--all"], check=True, cwd=made)
+    added = subprocess.run(["git", "ls-files"], check=True, cwd=made, capture_output=True, text=True).stdout.split()
+    assert "tidegate.toml" in added and "trust.cbor" in added
+    assert not [name for name in added if re.search(r"jwk$|token|credentials|claim|keys/|\.tidegate|releases", name)]
+
+
+def test_build_and_size_need_no_key(cli: Cli, made: Path) -> None:
+    for _ in range(2):  # it may be repeated
+        done = cli("build", "--board", "qemu_mps2")
+        assert done.exit_code == 0, done.stderr
+    assert f"sources: {made} (application: app/; Tidegate: {ROOT})" in done.stdout
+    done = cli("size", "--json")
+    found = json.loads(done.stdout)
+    assert found["board"] == "qemu_mps2" and found["change"] is None
+    assert found["image"] == load_release(made / ".tidegate/build").targets["qemu_mps2"].size
+    parts = {path: entry["bytes"] for path, entry in found["parts"].items()}
+    assert parts["lib/"] == sum(size for path, size in parts.items() if re.fullmatch(r"lib/[^/]+/?", path))
+    assert parts["app/"] == parts["app/__init__.mpy"]
+    shown = cli("size").stdout
+    assert re.search(r"^ +\d+ +lib/$", shown, re.MULTILINE) and re.search(r"^ +\d+ +gate/$", shown, re.MULTILINE)
+    assert "agent.mpy" not in shown and "agent.mpy" in cli("size", "--all").stdout
+
+
+def test_releases_follow_each_other(cli: Cli, made: Path) -> None:
+    done = cli("release")
+    assert done.exit_code == 1 and "release.jwk does not exist" in done.stderr and "tidegate key new" in done.stderr
+    make_keys(made)
+    done = cli("release")
+    assert done.exit_code == 0, done.stderr
+    assert "sequence 1: no earlier release in releases/" in done.stdout
+    done = cli("release")
+    assert done.exit_code == 1 and "releases/0.1.0 exists" in done.stderr and "Raise version" in done.stderr
+    app = made / "app" / "__init__.py"
+    app.write_text(app.read_text().replace("215", "216"))
+    done = cli("release", "--version", "0.2.0", "--json")
+    assert done.exit_code == 0 and json.loads(done.stdout)["sequence"] == 2, done.stderr
+    release = load_release(made / "releases" / "0.2.0")
+    assert {len(target.patches) for target in release.targets.values()} == {1}
+    verify_release(release, store.load(made / "trust.cbor"), [load_release(made / "releases" / "0.1.0")])
+    found = json.loads(cli("size", "--json").stdout)
+    assert found["against"] == "0.2.0" and found["change"] == 0
+
+
+def test_a_release_that_fails_leaves_nothing(cli: Cli, made: Path) -> None:
+    make_keys(made)
+    (made / "app" / "broken.py").write_text("def f(:\n")
+    done = cli("release")
+    assert done.exit_code == 1 and "app/broken.py does not compile" in done.stderr
+    (made / "app" / "broken.py").unlink()
+    keys.save(keys.new("release"), made / "keys" / "release.jwk", replace=True)  # not the one of the trust store
+    done = cli("release")
+    assert done.exit_code == 1 and not list((made / "releases").iterdir())
+
+
+def test_the_version_is_git_s_where_the_file_states_none(cli: Cli, made: Path) -> None:
+    file = made / "tidegate.toml"
+    file.write_text("".join(line for line in file.read_text().splitlines(True) if not line.startswith("version")))
+    done = cli("build")
+    assert done.exit_code == 1 and "states no version" in done.stderr and "git tag" in done.stderr
+    who = ("-c", "user.name=me", "-c", "user.email=me@example.org")
+    for words in (("init", "-q"), ("add", "-A"), (*who, "commit", "-qm", "One."), ("tag", "v1.2.3")):
+        subprocess.run(["git", *words], check=True, cwd=made)
+    assert cli("build").exit_code == 0
+    release = load_release(made / ".tidegate" / "build")
+    assert release.version == "1.2.3"
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=made, capture_output=True, text=True).stdout.strip()
+    assert release.origin and release.origin.commit == head
+    assert release.origin.tools["tidegate"]
+    done = cli("release", "reproduce", ".tidegate/build")
+    assert done.exit_code == 0 and f"building from commit {head}" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says", "remedy"),
+    (
+        (("there", "--vendor", "a.b"), "there exists", "Choose another name"),
+        (("My Gate!", "--vendor", "a.b"), "nothing was made", "Add --product NAME"),
+        (("x", "--product", "X", "--vendor", "a.b"), "'X' is not a valid product name", "Use 1 to 64 of a-z"),
+        (("x", "--vendor", "acme"), "'acme' is not a valid vendor", "a domain name"),
+        (("x",), "nothing was made", "Add --vendor DOMAIN"),
+        (("x", "--vendor", "a.b", "--board", "rpi_pico_x"), "there is no board rpi_pico_x", "Did you mean rpi_pico_w?"),
+        (
+            ("x", "--vendor", "a.b", "--board", "../unix"),
+            "'../unix' is not a valid board",
+            "Boards here",
+        ),
+    ),
+)
+def test_what_cannot_be(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], says: str, remedy: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    done = cli("new", *words)
+    assert done.exit_code == 1 and says in done.stderr and remedy in done.stderr, done.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+
+
+@pytest.mark.parametrize("error", (OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()))
+def test_what_ends_in_the_middle_leaves_nothing(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    real = Path.write_text
+
+    def full(path: Path, text: str, *more: object) -> int:
+        if path.name == "README.md":
+            raise error
+        return real(path, text)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.chdir(tmp_path)
+    done = cli("new", "x", "--vendor", "a.b")
+    assert done.exit_code == (1 if isinstance(error, OSError) else 130)
+    assert ("No space left" in done.stderr) == isinstance(error, OSError)
+    assert not list(tmp_path.iterdir())
+
+
+def test_it_asks_on_a_terminal(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from tidegate.cli import main; main()", "new", "cooler"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=tmp_path,
+    )
+    os.close(theirs)
+    os.write(ours, b"\nacme\nacme.example\nqemu_mps3\nqemu_mps2, unix\n")  # product: the folder's name; two mistakes
+    shown = b""
+    while True:
+        try:
+            shown += os.read(ours, 4096)
+        except OSError:  # it has ended
+            break
+    os.close(ours)
+    assert process.wait(60) == 0, shown
+    assert b"'acme' is not a valid vendor" in shown and b"there is no board qemu_mps3" in shown
+    found = project.load(tmp_path / "cooler")
+    assert (found.product, found.vendor, found.boards) == ("cooler", "acme.example", ("qemu_mps2", "unix"))
+
+
+def test_the_doctor_names_what_is_missing_and_what_brings_it(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("TIDEGATE_UNIX_MICROPYTHON", str(tmp_path / "micropython"))
+    done = cli("doctor")
+    assert done.exit_code == 1
+    assert "missing  qemu-system-arm" in done.stdout and "sudo apt-get install -y qemu-system-arm" in done.stdout
+    assert "without  git: missing" in done.stdout and "without  MicroPython for Linux: missing" in done.stdout
+    assert "ok       mpy-cross: MicroPython v1.25.0" in done.stdout
+    for name in ("qemu-system-arm", "git", "micropython"):
+        (tmp_path / name).write_text("#!/bin/sh\necho version 1\n")
+        (tmp_path / name).chmod(0o755)
+    found = {entry["what"]: entry for entry in json.loads(cli("doctor", "--json").stdout)}
+    assert all(found[name]["ok"] for name in ("qemu-system-arm", "git", "MicroPython for Linux", "mpy-cross"))
+    (tmp_path / "qemu-system-arm").write_text("#!/bin/sh\necho broken >&2\nexit 3\n")
+    done = cli("doctor")
+    assert done.exit_code == 1 and "qemu-system-arm: does not run: broken" in done.stdout
+    assert doctor.examine()
