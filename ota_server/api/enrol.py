@@ -14,7 +14,7 @@ from ota_server.api.shapes import Limit, MakeClaim
 from ota_server.api.validate import takes
 from ota_server.errors import Conflict, Invalid, NotFound, Problem, TooManyRequests, Unavailable
 from ota_server.fleet import enrolment
-from ota_server.http.guard import peer_key
+from ota_server.peer_key import peer_key
 from ota_server.security import audit
 from ota_server.store import groups, now_ms
 from ota_server.store.models import Claim, Group

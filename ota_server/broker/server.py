@@ -9,7 +9,6 @@ import ssl
 import threading
 import time
 from collections import Counter
-from typing import Any
 
 from ota_server.broker.access import Access, Principal
 from ota_server.broker.codec import Connect, Message
@@ -17,7 +16,7 @@ from ota_server.broker.connection import Connection
 from ota_server.broker.session import Session
 from ota_server.broker.topics import Retained
 from ota_server.loop_thread import LoopThread
-from ota_server.tls_context import HANDSHAKE_TIMEOUT_S
+from ota_server.tls_listener import TlsListener
 from ota_server.token_bucket import TokenBuckets
 
 log = logging.getLogger("tidegate.broker")
@@ -36,6 +35,7 @@ SESSION_EXPIRY_S = 3600  # a session without a connection ends after this
 DISMISS_S = 5  # for connections that are cut off to be gone
 DRAIN_S = 5  # for the server to read what was acknowledged, when it stops
 CLOSE_S = 5
+READ_AHEAD = 64 * 1024  # bytes of a connection
 
 
 class Broker:
@@ -229,7 +229,7 @@ class EmbeddedBroker:
         """context: for TLS."""
         self._host = host
         self._port = port
-        self._tls: dict[str, Any] = {"ssl": context, "ssl_handshake_timeout": HANDSHAKE_TIMEOUT_S} if context else {}
+        self._context = context
         self._broker = Broker(access)
         self._leave = asyncio.Event()
         self._empty = threading.Event()
@@ -260,7 +260,12 @@ class EmbeddedBroker:
 
     async def _main(self, thread: LoopThread) -> None:
         broker = self._broker
-        server = await asyncio.start_server(broker.accept, self._host, self._port, limit=64 * 1024, **self._tls)
+        server: asyncio.Server | TlsListener
+        if self._context is None:
+            server = await asyncio.start_server(broker.accept, self._host, self._port, limit=READ_AHEAD)
+        else:
+            server = TlsListener(self._host, self._port, self._context, broker.accept, READ_AHEAD)
+            await server.start()
         self.address = server.sockets[0].getsockname()[:2]
         thread.ready()
         await self._leave.wait()

@@ -9,7 +9,6 @@ is read, and all bodies together have a bound.
 from __future__ import annotations
 
 import functools
-import ipaddress
 import json
 import logging
 import socket
@@ -22,6 +21,7 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
 
+from ota_server.peer_key import peer_key
 from tidegate.enrolment import MAX_REQUEST
 
 log = logging.getLogger("tidegate.http")
@@ -302,15 +302,3 @@ class Guard:
         victim = next((one for one in others if one.waits()), None) or next(unread, channel)
         self.gone(victim)
         victim.end()
-
-
-def peer_key(address: str) -> str:
-    """What limits count by: an IPv4 address, or the network of 64 bits that an IPv6 host chooses its own from."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if found.version == 4:
-        return str(found)
-    mapped = found.ipv4_mapped
-    return str(mapped) if mapped else str(ipaddress.ip_network((found, 64), strict=False))

@@ -15,7 +15,7 @@ import ssl
 from pathlib import Path
 
 from ota_server.loop_thread import LoopThread
-from ota_server.tls_context import HANDSHAKE_TIMEOUT_S
+from ota_server.tls_listener import TlsListener
 
 log = logging.getLogger("tidegate.tls")
 
@@ -47,15 +47,8 @@ class TlsFront:
 
     async def _main(self, thread: LoopThread) -> None:
         asyncio.get_running_loop().set_exception_handler(_note)
-        server = await asyncio.start_server(
-            self._serve,
-            self._host,
-            self._port,
-            limit=PIECE,
-            ssl=self._context,
-            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
-            ssl_shutdown_timeout=1,
-        )
+        server = TlsListener(self._host, self._port, self._context, self._serve, PIECE)
+        await server.start()
         self.address = server.sockets[0].getsockname()[:2]
         thread.ready()
         await thread.stopping.wait()

@@ -18,9 +18,9 @@ import pytest
 from server_process import ServerProcess, eventually
 
 from ota_server.http import guard
-from ota_server.http.guard import peer_key
 from ota_server.http.server import HttpServer
 from ota_server.http.turns import Turns
+from ota_server.peer_key import peer_key
 from tidegate.trust import certificates
 
 HEAD = b"PUT /x HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n"
