@@ -7,6 +7,7 @@ collisions with those of the board's own program.
 import binascii
 import gc
 import hashlib
+import io
 import os
 import sys
 
@@ -49,6 +50,20 @@ def _tg_read(path, most):
             return f.read(most)
     except OSError:
         return None
+
+
+def _tg_has(module):
+    try:
+        __import__(module)
+    except ImportError:
+        return False
+    return True
+
+
+def _tg_inflate(data):
+    import deflate
+
+    return deflate.DeflateIO(io.BytesIO(data), deflate.RAW, 11).read()
 
 
 def _tg_list(path):

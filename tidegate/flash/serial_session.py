@@ -7,10 +7,10 @@ board's raw REPL: the board's own main.py does not run meanwhile, so a session n
 from __future__ import annotations
 
 import ast
-import binascii
 import contextlib
 import hashlib
 import struct
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -24,8 +24,9 @@ from tidegate.errors import TidegateError
 from tidegate.flash.ports import resolve
 
 ON_BOARD = Path(__file__).with_name("on_board.py").read_text()
-CHUNK = 1024  # bytes a REPL command carries; twice that as text, well within a small board's heap
-FLUSH = 16 * CHUNK  # bytes of a file after which what has arrived is flushed: a rerun continues from there
+CHUNK = 2048  # bytes of a file that a REPL command carries: 10 KB of heap while the board takes them
+WINDOW_BITS = 11  # of deflate, for a whole chunk: _tg_inflate on the board has the same
+FLUSH = 8 * CHUNK  # bytes of a file after which what has arrived is flushed: a rerun continues from there
 # Without a timeout mpremote waits for a dead board for ever; with one shorter than a busy board's pause it takes the
 # missing answer to raw-paste mode for a refusal.
 READ_TIMEOUT_S = 5.0
@@ -40,6 +41,23 @@ Progress = Callable[[int, int], None]
 # mpremote prints what it does not understand: silence it, since our errors say it better and several boards share one
 # terminal.
 vars(transport_serial)["print"] = lambda *_words, **_options: None
+
+
+# These bytes mean something to the raw REPL, or end a literal there.
+_ESCAPES = {byte: b"\\x%02x" % byte for byte in range(6)} | {10: b"\\n", 13: b"\\r", 39: b"\\'", 92: b"\\\\"}
+_BYTES = [_ESCAPES.get(byte, bytes((byte,))) for byte in range(256)]
+
+
+def literal(data: bytes) -> bytes:
+    """Bytes as MicroPython source: most stand for themselves, so it is a twelfth longer than random data."""
+    return b"b'" + b"".join([_BYTES[byte] for byte in data]) + b"'"
+
+
+def source_of(piece: bytes, inflates: bool) -> bytes:
+    """What a board computes `piece` from, in as few bytes as the line needs. inflates: whether it has deflate."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -WINDOW_BITS)
+    packed = packer.compress(piece) + packer.flush()
+    return b"_tg_inflate(" + literal(packed) + b")" if inflates and len(packed) < len(piece) else literal(piece)
 
 
 class BoardError(TidegateError):
@@ -58,6 +76,7 @@ class Session:
         self._root = root.rstrip("/")
         self._transport: SerialTransport | None = None
         self._watchdog_ms = 0
+        self._inflates: bool | None = None  # whether the board's MicroPython has deflate
 
     def __enter__(self) -> Session:
         try:
@@ -117,11 +136,12 @@ class Session:
             self.run(f"_tg_dog = __import__('machine').WDT(timeout={timeout_ms})\n_tg_feed = _tg_dog.feed", feed=False)
             self._watchdog_ms = timeout_ms
 
-    def run(self, code: str, timeout: float = 30, feed: bool = True) -> str:
+    def run(self, code: str | bytes, timeout: float = 30, feed: bool = True) -> str:
         """Run statements on the board and return what they print. An exception there is a BoardError here."""
         transport = self._open()
         try:
-            code = f"_tg_feed()\n{code}" if feed and self._watchdog_ms else code
+            code = code.encode() if isinstance(code, str) else code
+            code = b"_tg_feed()\n" + code if feed and self._watchdog_ms else code
             output, trace = transport.exec_raw(code, timeout=timeout)
         except _LINE_ERRORS as error:
             raise BoardError(
@@ -209,11 +229,12 @@ class Session:
             self.run(f"_tg_folder({self.at(str(folder))!r})")
         beside = path + ".new"
         start = self._arrived(beside, data)
+        if self._inflates is None:
+            self._inflates = bool(self.value("_tg_has('deflate')"))
         self.run(f"_tg_file = open({self.at(beside)!r}, '{'ab' if start else 'wb'}')")
         for at in range(start, len(data), CHUNK):
-            piece = binascii.b2a_base64(data[at : at + CHUNK], newline=False).decode()
-            flush = "\n_tg_file.flush()" if (at + CHUNK) % FLUSH == 0 else ""
-            self.run(f"_tg_file.write(binascii.a2b_base64('{piece}')){flush}")
+            flush = b"\n_tg_file.flush()" if (at + CHUNK) % FLUSH == 0 else b""
+            self.run(b"_tg_file.write(" + source_of(data[at : at + CHUNK], self._inflates) + b")" + flush)
             if progress:
                 progress(min(at + CHUNK, len(data)), len(data))
         self.run("_tg_file.close()")

@@ -13,7 +13,7 @@ import pytest
 from patience import limit
 from projects import ROOT
 
-from tidegate.flash.serial_session import ON_BOARD
+from tidegate.flash.serial_session import ON_BOARD, source_of
 
 UNIX = Path(os.environ.get("TIDEGATE_UNIX_MICROPYTHON", ROOT / "build" / "unix" / "micropython"))
 pytestmark = pytest.mark.built
@@ -61,6 +61,23 @@ def test_a_folder_that_cannot_be_made(folder: Path) -> None:
 def test_the_watchdog_is_fed_within_a_long_file(folder: Path) -> None:
     before = "fed = []\ndef _tg_feed():\n    fed.append(1)\n"
     assert run(folder, "_tg_look('tg/large')[1]", "len(fed)", before=before) == [65536, 4]
+
+
+@pytest.mark.parametrize("inflates", [True, False])
+def test_the_bytes_of_a_file_as_the_host_sends_them(folder: Path, inflates: bool) -> None:
+    for data in (bytes(range(256)) * 8, b"", b"\\'\r\n\x03\x04", bytes(2048)):
+        source = source_of(data, inflates)
+        assert not {3, 4} & set(source), "these end what the raw REPL reads"
+        (folder / "program.py").write_bytes(
+            ON_BOARD.encode() + b"\nprint(binascii.hexlify(" + source + b").decode())\n"
+        )
+        done = subprocess.run([UNIX, folder / "program.py"], capture_output=True, text=True, timeout=limit(60))
+        assert done.stdout.strip() == data.hex(), done.stderr
+    assert source_of(bytes(2048), inflates).startswith(b"_tg_inflate(") == inflates
+
+
+def test_a_module_may_be_missing(folder: Path) -> None:
+    assert run(folder, "_tg_has('deflate')", "_tg_has('none')") == [True, False]
 
 
 def test_identify(folder: Path) -> None:
