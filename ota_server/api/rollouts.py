@@ -8,9 +8,9 @@ from flask import Blueprint, g
 
 from ota_server.api import context
 from ota_server.api.auth import requires
-from ota_server.api.shapes import OfProduct, RolloutTarget
+from ota_server.api.shapes import OfProduct, RolloutPage, RolloutTarget
 from ota_server.api.validate import takes
-from ota_server.fleet import rollouts
+from ota_server.fleet import rollout_progress, rollouts
 from ota_server.releases import dry_run as releases_plan
 from ota_server.security import tokens
 
@@ -28,10 +28,11 @@ def list_rollouts(query: OfProduct) -> dict[str, Any]:
 
 @blueprint.get("/rollouts/<product>/<version>")
 @requires("read")
-def show(product: str, version: str) -> dict[str, Any]:
-    """How far a release has come, device by device."""
+@takes(query=RolloutPage)
+def show(product: str, version: str, query: RolloutPage) -> dict[str, Any]:
+    """How far a release has come, and a page of its devices, those in trouble first."""
     with context.store().read() as session:
-        return rollouts.status(session, rollouts.find(session, product, version))
+        return rollout_progress.status(session, rollouts.find(session, product, version), query.page)
 
 
 @blueprint.post("/rollouts/<product>/<version>/plan")
@@ -80,4 +81,4 @@ def _for_caller(status: dict[str, Any]) -> dict[str, Any]:
     """Callers without the scope `read` get counts, but not which devices they are."""
     if tokens.allowed(g.token, "read"):
         return status
-    return {name: status[name] for name in status if name not in ("devices", "retried")}
+    return {name: status[name] for name in status if name not in ("devices", "next", "retried")}

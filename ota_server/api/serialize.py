@@ -225,7 +225,12 @@ def data_target(row: DataTarget) -> dict[str, Any]:
 
 def device_data(session: Session, device_id: str) -> dict[str, Any]:
     """The device's data components by name: what it holds, the last report, and the offer as in `offer`."""
-    return {row.name: _device_data(row) for row in data.of_device(session, device_id)}
+    return data_rows(data.of_device(session, device_id))
+
+
+def data_rows(rows: Sequence[DeviceData]) -> dict[str, Any]:
+    """As `device_data`, of rows that were read."""
+    return {row.name: _device_data(row) for row in rows}
 
 
 def _device_data(row: DeviceData) -> dict[str, Any]:

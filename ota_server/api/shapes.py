@@ -25,8 +25,9 @@ from pydantic_core.core_schema import with_info_before_validator_function
 from ota_server.api.validate import Body, Query, unusable
 from ota_server.config import DEFAULT_PAGE, MAX_COMMAND, MAX_ENVELOPE, MAX_PAGE
 from ota_server.errors import Invalid, TooLarge
-from ota_server.fleet import enrolment
+from ota_server.fleet import enrolment, rollout_progress
 from ota_server.fleet.groups import MAX_GROUPS, MAX_SETTINGS, Change
+from ota_server.fleet.rollout_progress import STATES as ROLLOUT_STATES
 from ota_server.store.groups import STABLE
 from ota_server.store.pages import Place
 from tidegate.names import BOARD, CHANNEL, COMPONENT, DEVICE_ID, DEVICE_NAME, PRODUCT, Name
@@ -35,6 +36,8 @@ from tidegate.trust import rotation
 from tidegate.wire.command_states import STATES
 
 _CURSOR = re.compile(r"([0-9]{1,15})-([0-9]{1,18})\Z")
+_PLACE = re.compile(rf"([0-5])-({DEVICE_ID.pattern})\Z")
+_PLACE_SCHEMA = WithJsonSchema({"type": "string", "pattern": f"^[0-5]-{DEVICE_ID.pattern}$"})
 _SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?\Z")
 _LATEST_S = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 _MAX_TARGETS = 64
@@ -134,6 +137,19 @@ def _cursor(value: Any) -> tuple[int, int]:
     if found is None:
         raise unusable("cursor is not one of ours", "Send the `next` of the page before")
     return int(found[1]), int(found[2])
+
+
+def _place(value: Any) -> tuple[int, str]:
+    found = _PLACE.match(str(value))
+    if found is None:
+        raise unusable("after is not one of ours", "Send the `next` of the page before")
+    return int(found[1]), found[2]
+
+
+def _rollout_state(value: Any) -> Any:
+    if value not in ROLLOUT_STATES:
+        raise unusable(f"{value!r:.40} is not a state", f"States: {', '.join(ROLLOUT_STATES)}")
+    return value
 
 
 def _state(value: Any) -> Any:
@@ -332,6 +348,17 @@ class Page(Limit):
 
 class Devices(Limit):
     after: str = ""
+
+
+class RolloutPage(Limit):
+    """after: `next` of the page before; state: only devices in this state."""
+
+    after: Annotated[tuple[int, str] | None, BeforeValidator(_place), _PLACE_SCHEMA] = None
+    state: Annotated[str | None, BeforeValidator(_rollout_state), WithJsonSchema({"enum": list(ROLLOUT_STATES)})] = None
+
+    @property
+    def page(self) -> rollout_progress.Page:
+        return rollout_progress.Page(self.rows, self.after, self.state)
 
 
 class Commands(Page):

@@ -7,8 +7,10 @@ and the boot that a command was made for. The device checks all of it again, and
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ota_server.config import Config
@@ -108,6 +110,15 @@ class CommandPolicy:
                 detail = f"{row.cti}: {why}"
                 alarms.raise_server_alarm(session, row.device_id, "command-refused", refusal.reason, detail)
             return None
+
+    def claim_all(self, session: Session, rows: Sequence[int]) -> list[Command]:
+        """As `claim`, of many in one transaction: those that the caller, and nobody else, may send now."""
+        found = commands.claim_all(session, rows)
+        needed = {row.device_id for row in found}
+        known = session.scalars(select(Device).where(Device.id.in_(needed))).all()  # read at once, not one by one
+        fit = [row for row in found if self.check_stored(session, row) is not None]
+        del known
+        return fit
 
     def claim(self, session: Session, row: int) -> bytes | None:
         """Reserve a waiting command for the caller, who alone may send it.

@@ -10,7 +10,9 @@ failed    the device refused it, failed at it or rolled it back, and does not tr
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
+
+from sqlalchemy import BigInteger, ColumnElement, case, cast, func
 
 from ota_server.store.models import Device, DeviceData
 
@@ -39,6 +41,22 @@ def _state(holder: Device | DeviceData, sequence: int, digest: str, *, running: 
     if said_again(holder, sequence):
         return "retrying"
     return "offered" if holder.offer_sent_id == holder.offer_id else "waiting"
+
+
+def image_state(digest: Any, sequence: Any) -> ColumnElement[str]:
+    """`of_image` as an expression over `device`, for a device whose offer has this digest and sequence number.
+
+    The database then counts a fleet of any size, or shows those in trouble first.
+    """
+    runs = Device.trial.is_(False) & ((Device.digest == digest) | (func.coalesce(Device.sequence, 0) >= sequence))
+    said = cast(Device.update["sequence"].as_string(), BigInteger) == sequence
+    return case(
+        (runs, "running"),
+        (func.coalesce(Device.failed_sequence, 0) >= sequence, "failed"),
+        (said & (cast(Device.update["again_s"].as_string(), BigInteger) > 0), "retrying"),
+        (Device.offer_sent_id == Device.offer_id, "offered"),
+        else_="waiting",
+    )
 
 
 def said_again(holder: Device | DeviceData, sequence: int) -> bool:

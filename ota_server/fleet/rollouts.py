@@ -8,15 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import delete, select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session
 
 from ota_server.errors import Conflict, NotFound
-from ota_server.fleet import offer_state
+from ota_server.fleet import rollout_progress
 from ota_server.releases.manifest_checks import check_offered
 from ota_server.security import audit
 from ota_server.store import Store, groups, offers
 from ota_server.store import releases as stored
-from ota_server.store.models import ChannelRelease, Device, Group, Release, Target
+from ota_server.store.models import ChannelRelease, Group, Release
 
 
 def find(session: Session, product: str, version: str) -> Release:
@@ -63,7 +63,7 @@ def start(store: Store, product: str, version: str, where: tuple[str, str], acto
                 offered=offered,
                 **{kind: name},
             )
-        return {**status(session, release), "started": started, "offers": offered, kind: name}
+        return {**rollout_progress.status(session, release), "started": started, "offers": offered, kind: name}
 
 
 def stop(store: Store, product: str, version: str, where: tuple[str, str], actor: str) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def stop(store: Store, product: str, version: str, where: tuple[str, str], actor
         session.flush()
         offers.derive(session, product=product)
         audit.record(session, actor, "rollout.stop", f"{product} {version}", sequence=release.sequence, **{kind: name})
-        return {**status(session, release), "stopped": True, kind: name}
+        return {**rollout_progress.status(session, release), "stopped": True, kind: name}
 
 
 def retry(store: Store, product: str, version: str, actor: str) -> dict[str, Any]:
@@ -105,22 +105,19 @@ def retry(store: Store, product: str, version: str, actor: str) -> dict[str, Any
         groups.lock(session)
         release = find(session, product, version)
         check_offered(f"{product} {version}", any(target.withdrawn for target in release.targets))
-        rows = [row for row in status(session, release)["devices"] if row["state"] in ("failed", "retrying")]
-        for row in rows:
-            device = session.get(Device, row["id"])
-            if device is not None:
-                offers.send_again(session, device)
-        if rows:
+        names = rollout_progress.in_states(session, release, ("failed", "retrying"))
+        offers.send_again_all(session, names)
+        if names:
             audit.record(
                 session,
                 actor,
                 "rollout.retry",
                 f"{product} {version}",
                 sequence=release.sequence,
-                devices=len(rows),
+                devices=len(names),
             )
         session.flush()
-        return {**status(session, release), "retried": [row["id"] for row in rows]}
+        return {**rollout_progress.status(session, release), "retried": names}
 
 
 def _join(session: Session, channel: str, release: Release) -> bool:
@@ -148,79 +145,4 @@ def listed(session: Session, product: str | None) -> list[dict[str, Any]]:
     statement = select(Release).where(Release.id.in_(ids)).order_by(Release.id.desc())
     if product is not None:
         statement = statement.where(Release.product == product)
-    rows = []
-    for release in session.scalars(statement).all():
-        progress = status(session, release)
-        del progress["devices"]
-        rows.append(progress)
-    return rows
-
-
-def status(session: Session, release: Release) -> dict[str, Any]:
-    """How far a release has come: where it is being rolled out, and the state of each device that it concerns.
-
-    A device's state is waiting, offered, running, retrying or failed, the last two with the reason why, or none with
-    the reason why.
-    """
-    known = groups.listed(session)
-    pinned = [group.name for group in known if group.release_id == release.id]
-    standing = groups.channels(session, release.id)
-    reached = {
-        group.name
-        for group in known
-        if group.name in pinned or (group.channel in standing and not offers.is_pinned(group, release.product))
-    }
-    statement = select(Device).where(Device.product == release.product, Device.revoked_at.is_(None)).order_by(Device.id)
-    devices = []
-    boards = {target.board for target in release.targets}
-    for device in session.scalars(statement.options(joinedload(Device.offer).joinedload(Target.release))):
-        mine = device.offer is not None and device.offer.release_id == release.id
-        if not mine and device.sequence != release.sequence and device.group not in reached:
-            continue
-        devices.append(_device(device, release, mine, boards))
-    counts = dict.fromkeys(("waiting", "offered", "running", "retrying", "failed", "none"), 0)
-    for row in devices:
-        counts[row["state"]] += 1
-    return {
-        "product": release.product,
-        "version": release.version,
-        "sequence": release.sequence,
-        "channels": standing,
-        "groups": pinned,
-        "counts": counts,
-        "devices": devices,
-    }
-
-
-def _device(device: Device, release: Release, mine: bool, boards: set[str]) -> dict[str, Any]:
-    state: str = (offer_state.of_image(device) if mine else None) or "none"
-    why = None
-    if not mine and device.sequence == release.sequence and not device.trial:
-        state = "running"
-    elif state == "none":
-        why = _why_none(device, release, boards)
-    else:
-        why = offer_state.why(device, state)
-    return {
-        "id": device.id,
-        "name": device.name,
-        "group": device.group,
-        "board": device.board,
-        "online": device.online,
-        "version": device.version,
-        "sequence": device.sequence,
-        "state": state,
-        "phase": (device.update or {}).get("phase") if mine else None,
-        "again_s": (device.update or {}).get("again_s") if state == "retrying" else None,
-        "why": why,
-    }
-
-
-def _why_none(device: Device, release: Release, boards: set[str]) -> str:
-    if device.board not in boards:
-        return f"the release has no image for {device.board}"
-    if (device.sequence or 0) > release.sequence:
-        return f"runs {device.version}, which is newer"
-    if device.offer is not None:
-        return f"is offered {device.offer.release.version}, which is newer"
-    return "is offered nothing"
+    return [rollout_progress.progress(session, release) for release in session.scalars(statement).all()]

@@ -14,6 +14,7 @@ from ota_server.log_lines import Seldom
 from ota_server.mqtt import client
 from ota_server.mqtt.downlink import Downlink
 from ota_server.mqtt.filing import Filer, Waiting
+from ota_server.mqtt.publisher import Publisher
 from ota_server.mqtt.url import BrokerUrl
 from ota_server.store import Store, devices
 from ota_server.uplink import ingest
@@ -21,9 +22,6 @@ from ota_server.uplink import ingest
 log = logging.getLogger("tidegate.mqtt")
 
 SUBSCRIPTION = "tg/+/up/#"
-MAX_INFLIGHT = 100
-MAX_QUEUED = 1000
-ACK_TIMEOUT_S = 10
 
 
 class MqttWorker:
@@ -48,17 +46,14 @@ class MqttWorker:
         self._may_log = Seldom()
         self._stopping = threading.Event()
         self._connections = 0  # so far
-        self._unanswered: dict[str, tuple[bytes, paho.MQTTMessageInfo]] = {}  # by topic
         self._subscribed = threading.Event()
         self._filer = Filer(store, self._on_filed)
         self._client = client.make(broker, client_id, clean_session=False, manual_ack=True)
-        self._client.max_inflight_messages_set(MAX_INFLIGHT)
-        self._client.max_queued_messages_set(MAX_QUEUED)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
-        self._downlink = Downlink(store, wake, self._publish, self._subscribed.is_set, policy)
+        self._downlink = Downlink(store, wake, Publisher(self._client, broker).publish, self._subscribed.is_set, policy)
 
     def start(self) -> None:
         """Begin; an unreachable broker is tried again and again, with a growing pause."""
@@ -77,31 +72,6 @@ class MqttWorker:
     def wait_ready(self, timeout_s: float) -> bool:
         """Wait until the subscription stands."""
         return self._subscribed.wait(timeout_s)
-
-    def _publish(self, topic: str, payload: bytes, retain: bool) -> bool:
-        """Whether the broker has acknowledged it: one that has no room for a message does not.
-
-        What is not acknowledged in time stays with paho, which sends it again at each connection. So there is at most
-        one of each topic, and what nobody acknowledges neither takes paho's window nor holds up the others twice.
-        """
-        sent, info = self._unanswered.pop(topic, (b"", None))
-        patience_s: float = ACK_TIMEOUT_S
-        if info is not None and sent != payload and not retain and not info.is_published():
-            self._unanswered[topic] = (sent, info)
-            return False
-        if info is None or sent != payload:
-            info = self._client.publish(topic, payload, qos=1, retain=retain)
-        else:
-            patience_s = 0.01
-        try:
-            info.wait_for_publish(patience_s)
-            published = info.is_published()
-        except (RuntimeError, ValueError):  # not connected, or paho's queue is full
-            return False
-        if not published:
-            self._unanswered[topic] = (payload, info)
-            self._warn("the broker at %s does not acknowledge %s; has it room?", self._broker, topic)
-        return published
 
     def _on_connect(self, client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, exists, func, insert, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from ota_server.store.command_output import MOST_PARTS
@@ -192,6 +192,25 @@ def claim(session: Session, row: int) -> bool:
 def uplinked(session: Session, row: int, by: str) -> bool:
     """The broker has it, or the device itself (CoAP)."""
     return move(session, row, ("verified",), "uplinked", "server", f"taken by {by}", uplinked_at=now_ms())
+
+
+def claim_all(session: Session, rows: Sequence[int]) -> list[Command]:
+    """Those of the rows that this worker now has for itself, as `claim`; others may claim different ones meanwhile."""
+    now = now_ms()
+    mine = select(Command).where(Command.id.in_(rows), waiting(now)).order_by(Command.id)
+    found = list(session.scalars(mine.with_for_update(skip_locked=True, of=Command)))
+    session.execute(update(Command).where(Command.id.in_([row.id for row in found])).values(claimed_at=now))
+    return found
+
+
+def all_uplinked(session: Session, rows: Sequence[int], by: str) -> None:
+    """As `uplinked`, of many; one that is answered already stays so."""
+    this = (Command.id.in_(rows)) & (Command.state == "verified")
+    moved = update(Command).where(this).values(state="uplinked", uplinked_at=now_ms()).returning(Command.id)
+    steps = {"state": "uplinked", "by": "server", "why": f"taken by {by}"}
+    done = session.scalars(moved.execution_options(synchronize_session=False)).all()
+    if done:
+        session.execute(insert(CommandStep), [{"command_id": row, **steps} for row in sorted(done)])
 
 
 def unsent(session: Session, device_id: str, message: bytes) -> None:

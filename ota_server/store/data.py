@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session, joinedload, selectinload
 
 from ota_server.store.models import DataTarget, Device, DeviceData
 
@@ -42,6 +43,15 @@ def of_device(session: Session, device_id: str) -> list[DeviceData]:
     """By name, with their offers."""
     statement = select(DeviceData).where(DeviceData.device_id == device_id).order_by(DeviceData.name)
     return list(session.scalars(statement.options(joinedload(DeviceData.offer))))
+
+
+def of_devices(session: Session, device_ids: Sequence[str]) -> dict[str, list[DeviceData]]:
+    """Of several devices at once."""
+    found: dict[str, list[DeviceData]] = {device_id: [] for device_id in device_ids}
+    statement = select(DeviceData).where(DeviceData.device_id.in_(device_ids)).order_by(DeviceData.name)
+    for row in session.scalars(statement.options(selectinload(DeviceData.offer).defer(DataTarget.envelope))):
+        found[row.device_id].append(row)
+    return found
 
 
 def on_birth(session: Session, device: Device, held: dict[str, Any]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import select, update
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session, joinedload, selectinload
 
 from ota_server.store import commands, groups, offers
 from ota_server.store.models import Command, Device, DeviceData, Target, now_ms
@@ -29,14 +31,14 @@ def name_is_free(session: Session, name: str) -> bool:
 
 def listed(session: Session, limit: int, after: str = "") -> list[Device]:
     """Devices by id, with their offers."""
-    statement = (
-        select(Device)
-        .where(Device.id > after)
-        .order_by(Device.id)
-        .limit(limit)
-        .options(joinedload(Device.offer).joinedload(Target.release))
-    )
-    return list(session.scalars(statement))
+    return with_offers(session, select(Device).where(Device.id > after).order_by(Device.id).limit(limit))
+
+
+def with_offers(session: Session, statement: Any) -> list[Device]:
+    """Many devices, each with its offer: a fleet has few, so each is read once, and without its envelope."""
+    offered = selectinload(Device.offer)
+    options = (offered.defer(Target.envelope), offered.defer(Target.patches), offered.joinedload(Target.release))
+    return list(session.scalars(statement.options(*options)))
 
 
 def revoke(session: Session, device: Device, by: str) -> None:

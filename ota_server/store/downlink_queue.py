@@ -6,17 +6,22 @@ Over CoAP a device reads or observes them as resources. Over MQTT the worker pub
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, literal, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from ota_server.store.commands import waiting
+from ota_server.store.engine import Store
 from ota_server.store.models import Command, DataTarget, Device, DeviceData, Target, TrustUpdate, now_ms
 from ota_server.store.trust_updates import newest_version
 
 _CHUNK = 500  # device ids in one statement
+LEASE_MS = 30_000  # no other worker publishes something for so long after one began to
+
+After = tuple[str, str]  # a device's id, and the name of one of its data components or ""
 
 
 # ---------------------------------------------------------------- CoAP: one device's resources
@@ -119,97 +124,154 @@ class Unsent(NamedTuple):
 class Queue(NamedTuple):
     """One kind of retained message.
 
-    unsent: what the broker does not have, at most so many rows. mark_sent: notes that the broker has it.
+    unsent: what the broker does not have and no other worker is about to publish, at most so many rows, by device,
+    after a (device, component). of: the rows that say so.
     """
 
-    unsent: Callable[[Session, int], list[Unsent]]
-    mark_sent: Callable[[Session, Unsent], None]
+    unsent: Callable[[Session, int, After], list[Unsent]]
+    of: type[Device | DeviceData]
+    sent: str  # the column that has what the broker has
 
 
-def _unsent_trust(session: Session, limit: int) -> list[Unsent]:
+def take(store: Store, queue: Queue, limit: int, after: After) -> list[Unsent]:
+    """What is to be published next. Where several workers may run, nobody else gets the same for `LEASE_MS`."""
+    if not _has_workers(store):
+        with store.read() as session:
+            return queue.unsent(session, limit, after)
+    with store.write() as session:
+        found = queue.unsent(session, limit, after)
+        _note(session, queue, found, claimed_until=now_ms() + LEASE_MS)
+        return found
+
+
+def mark_sent(session: Session, queue: Queue, sent: Sequence[Unsent]) -> None:
+    """The broker has them."""
+    for number, some in groupby(sorted(sent, key=_number), key=_number):
+        _note(session, queue, list(some), **{queue.sent: number if number >= 0 else None}, claimed_until=None)
+
+
+def _number(one: Unsent) -> int:
+    return -1 if one.number is None else one.number
+
+
+def _has_workers(store: Store) -> bool:
+    """Whether other processes may publish for the same devices; SQLite's folder has one server."""
+    return store.engine.dialect.name == "postgresql"
+
+
+def _note(session: Session, queue: Queue, some: Sequence[Unsent], **values: int | None) -> None:
+    table = queue.of
+    if table is Device:
+        which = Device.id.in_([one.device_id for one in some])
+    else:
+        rows = [(one.device_id, one.component) for one in some]
+        which = tuple_(DeviceData.device_id, DeviceData.name).in_(rows)
+    session.execute(update(table).where(which).values(values).execution_options(synchronize_session=False))
+
+
+def _free(table: type[Device | DeviceData]) -> ColumnElement[bool]:
+    return table.claimed_until.is_(None) | (table.claimed_until < now_ms())
+
+
+def _trust_is_new(session: Session) -> ColumnElement[bool]:
+    """A device whose trust store is behind is updated first: it could refuse what is good for its keys."""
+    return func.coalesce(Device.trust_version, 0) >= newest_version(session)
+
+
+# The same words as in the indexes, which have only these rows.
+_OFFER_UNSENT = Device.offer_id.is_distinct_from(Device.offer_sent_id)
+_DATA_UNSENT = DeviceData.offer_id.is_distinct_from(DeviceData.offer_sent_id)
+# Written so that the few updates are looked up among the devices, not each device among the updates.
+_TRUST_UNSENT = (
+    (Device.trust_version == TrustUpdate.version - 1)
+    & Device.trust_sent.is_distinct_from(TrustUpdate.version)
+    & Device.revoked_at.is_(None)
+)
+
+
+def _unsent_trust(session: Session, limit: int, after: After) -> list[Unsent]:
     """The next trust update of each device that is behind."""
     query = (
         select(Device.id, TrustUpdate.version, TrustUpdate.document)
-        .join(TrustUpdate, TrustUpdate.version == Device.trust_version + 1)
-        .where(Device.trust_sent.is_distinct_from(TrustUpdate.version), Device.revoked_at.is_(None))
+        .join_from(TrustUpdate, Device, _TRUST_UNSENT)
+        .where(Device.id > after[0], _free(Device))
         .order_by(Device.id)
         .limit(limit)
+        .with_for_update(skip_locked=True, of=Device)
     )
     return [Unsent(device_id, "trust", document, version) for device_id, version, document in session.execute(query)]
 
 
-def _unsent_offers(session: Session, limit: int) -> list[Unsent]:
-    """Offers of releases.
-
-    A device whose trust store is behind is updated first: it could refuse a good release for its keys.
-    """
+def _unsent_offers(session: Session, limit: int, after: After) -> list[Unsent]:
     query = (
         select(Device.id, Target.id, Target.envelope)
         .join(Target, Device.offer_id == Target.id)
-        .where(
-            Device.offer_id.is_distinct_from(Device.offer_sent_id),
-            func.coalesce(Device.trust_version, 0) >= newest_version(session),
-            Device.revoked_at.is_(None),
-        )
+        .where(_OFFER_UNSENT, _trust_is_new(session), Device.revoked_at.is_(None), Device.id > after[0], _free(Device))
         .order_by(Device.id)
         .limit(limit)
+        .with_for_update(skip_locked=True, of=Device)
     )
     return [Unsent(device_id, "offer", envelope, target) for device_id, target, envelope in session.execute(query)]
 
 
-def _withdrawn_offers(session: Session, limit: int) -> list[Unsent]:
-    query = select(Device.id).where(Device.offer_id.is_(None), Device.offer_sent_id.is_not(None))
-    return [Unsent(device_id, "offer", b"") for device_id in session.scalars(query.order_by(Device.id).limit(limit))]
+def _withdrawn_offers(session: Session, limit: int, after: After) -> list[Unsent]:
+    query = (
+        select(Device.id)
+        .where(_OFFER_UNSENT, Device.offer_id.is_(None), Device.id > after[0], _free(Device))
+        .order_by(Device.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=Device)
+    )
+    return [Unsent(device_id, "offer", b"") for device_id in session.scalars(query)]
 
 
-def _unsent_data(session: Session, limit: int) -> list[Unsent]:
-    """Offers of data, after trust updates; a topic per component, so that no offer displaces another."""
+def _unsent_data(session: Session, limit: int, after: After) -> list[Unsent]:
+    """A topic per component, so that no offer displaces another."""
     query = (
         select(DeviceData.device_id, DeviceData.name, DataTarget.id, DataTarget.envelope)
         .join(DataTarget, DeviceData.offer_id == DataTarget.id)
         .join(Device, Device.id == DeviceData.device_id)
-        .where(
-            DeviceData.offer_id.is_distinct_from(DeviceData.offer_sent_id),
-            func.coalesce(Device.trust_version, 0) >= newest_version(session),
-            Device.revoked_at.is_(None),
-        )
+        .where(_DATA_UNSENT, _trust_is_new(session), Device.revoked_at.is_(None), _after(after), _free(DeviceData))
         .order_by(DeviceData.device_id, DeviceData.name)
         .limit(limit)
+        .with_for_update(skip_locked=True, of=DeviceData)
     )
     return [Unsent(row[0], f"offer/{row[1]}", row[3], row[2], row[1]) for row in session.execute(query)]
 
 
-def _withdrawn_data(session: Session, limit: int) -> list[Unsent]:
-    query = select(DeviceData.device_id, DeviceData.name).where(
-        DeviceData.offer_id.is_(None), DeviceData.offer_sent_id.is_not(None)
+def _withdrawn_data(session: Session, limit: int, after: After) -> list[Unsent]:
+    query = (
+        select(DeviceData.device_id, DeviceData.name)
+        .where(_DATA_UNSENT, DeviceData.offer_id.is_(None), _after(after), _free(DeviceData))
+        .order_by(DeviceData.device_id, DeviceData.name)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=DeviceData)
     )
-    rows = session.execute(query.order_by(DeviceData.device_id, DeviceData.name).limit(limit))
-    return [Unsent(device_id, f"offer/{name}", b"", component=name) for device_id, name in rows]
+    return [Unsent(device_id, f"offer/{name}", b"", component=name) for device_id, name in session.execute(query)]
 
 
-def _trust_sent(session: Session, sent: Unsent) -> None:
-    session.execute(update(Device).where(Device.id == sent.device_id).values(trust_sent=sent.number))
-
-
-def _offer_sent(session: Session, sent: Unsent) -> None:
-    session.execute(update(Device).where(Device.id == sent.device_id).values(offer_sent_id=sent.number))
-
-
-def _data_sent(session: Session, sent: Unsent) -> None:
-    component = (DeviceData.device_id == sent.device_id) & (DeviceData.name == sent.component)
-    session.execute(update(DeviceData).where(component).values(offer_sent_id=sent.number))
+def _after(after: After) -> ColumnElement[bool]:
+    return tuple_(DeviceData.device_id, DeviceData.name) > tuple_(literal(after[0]), literal(after[1]))
 
 
 RETAINED = (
-    Queue(_unsent_trust, _trust_sent),
-    Queue(_withdrawn_offers, _offer_sent),
-    Queue(_withdrawn_data, _data_sent),
-    Queue(_unsent_offers, _offer_sent),
-    Queue(_unsent_data, _data_sent),
+    Queue(_unsent_trust, Device, "trust_sent"),
+    Queue(_withdrawn_offers, Device, "offer_sent_id"),
+    Queue(_withdrawn_data, DeviceData, "offer_sent_id"),
+    Queue(_unsent_offers, Device, "offer_sent_id"),
+    Queue(_unsent_data, DeviceData, "offer_sent_id"),
 )
+
+
+def is_anything_unsent(session: Session) -> bool:
+    """Whether any queue may have something: asked all the time, so it is one statement that reads indexes alone."""
+    trust = select(literal(1)).select_from(TrustUpdate).join(Device, _TRUST_UNSENT)
+    found = (trust, select(Device.id).where(_OFFER_UNSENT), select(DeviceData.name).where(_DATA_UNSENT))
+    return bool(session.scalar(select(or_(*(one.limit(1).exists() for one in found)))))
 
 
 def forget_sent(session: Session) -> None:
     """After the broker lost its retained messages: every offer and trust update must be published again."""
-    session.execute(update(Device).values(offer_sent_id=None, trust_sent=None))
-    session.execute(update(DeviceData).values(offer_sent_id=None))
+    sent = Device.offer_sent_id.is_not(None) | Device.trust_sent.is_not(None)
+    session.execute(update(Device).where(sent).values(offer_sent_id=None, trust_sent=None))
+    session.execute(update(DeviceData).where(DeviceData.offer_sent_id.is_not(None)).values(offer_sent_id=None))

@@ -29,7 +29,9 @@ RowId = BigInteger().with_variant(Integer, "sqlite")
 
 def _only(condition: str) -> dict[str, Any]:
     """Options of an index that has only the rows for which the condition holds."""
-    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+    # SQLite learned the standard's words only in 3.39.
+    plain = condition.replace("IS DISTINCT FROM", "IS NOT")
+    return {"sqlite_where": text(plain), "postgresql_where": text(condition)}
 
 
 class Base(DeclarativeBase):
@@ -127,6 +129,12 @@ class Device(Base):
     """A registered device and the last it said of itself."""
 
     __tablename__ = "device"
+    __table_args__ = (
+        Index("device_group", "group"),
+        Index("device_trust", "trust_version", "trust_sent"),
+        # what the broker does not have yet: the worker looks for it all the time
+        Index("device_unsent", "id", **_only("offer_id IS DISTINCT FROM offer_sent_id")),
+    )
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     board: Mapped[str] = mapped_column(String(32))
     product: Mapped[str] = mapped_column(String(64))
@@ -154,6 +162,7 @@ class Device(Base):
     # what it should have been offered, and what the broker has taken from us
     offer_id: Mapped[int | None] = mapped_column(ForeignKey("target.id"))
     offer_sent_id: Mapped[int | None] = mapped_column(ForeignKey("target.id"))
+    claimed_until: Mapped[int | None] = mapped_column(BigInteger)  # another worker is publishing something for it
     offer: Mapped[Target | None] = relationship(foreign_keys=[offer_id])
     # what it is set to, as it said last (docs/gitops.md); null: not known
     settings: Mapped[dict[str, Any] | None] = mapped_column(JSON)
@@ -212,6 +221,7 @@ class DeviceData(Base):
     """A data component of one device: what its last birth says it holds, and what it is offered."""
 
     __tablename__ = "device_data"
+    __table_args__ = (Index("device_data_unsent", "device_id", **_only("offer_id IS DISTINCT FROM offer_sent_id")),)
     device_id: Mapped[str] = mapped_column(ForeignKey("device.id"), primary_key=True)
     name: Mapped[str] = mapped_column(String(24), primary_key=True)
     sequence: Mapped[int | None] = mapped_column(BigInteger)
@@ -220,6 +230,7 @@ class DeviceData(Base):
     failed_sequence: Mapped[int | None] = mapped_column(BigInteger)
     offer_id: Mapped[int | None] = mapped_column(ForeignKey("data_target.id"))
     offer_sent_id: Mapped[int | None] = mapped_column(ForeignKey("data_target.id"))
+    claimed_until: Mapped[int | None] = mapped_column(BigInteger)  # as of Device
     offer: Mapped[DataTarget | None] = relationship(foreign_keys=[offer_id])
 
 

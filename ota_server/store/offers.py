@@ -7,13 +7,15 @@ is older than what it runs, because it would refuse it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.orm import Session
 
 from ota_server.store import groups
 from ota_server.store.models import ChannelRelease, Device, DeviceData, Group, Release, Target
+
+_CHUNK = 500  # device ids in one statement
 
 
 def head(session: Session, channel: str, product: str) -> Release | None:
@@ -70,8 +72,16 @@ def derive_for(session: Session, device: Device) -> None:
 def send_again(session: Session, device: Device) -> None:
     """Have the worker give the broker once more what the device is offered, its data components too."""
     device.offer_sent_id = None
-    components = update(DeviceData).where(DeviceData.device_id == device.id, DeviceData.offer_id.is_not(None))
-    session.execute(components.values(offer_sent_id=None))
+    send_again_all(session, [device.id])
+
+
+def send_again_all(session: Session, device_ids: Sequence[str]) -> None:
+    """The same for many."""
+    for start in range(0, len(device_ids), _CHUNK):
+        some = device_ids[start : start + _CHUNK]
+        session.execute(update(Device).where(Device.id.in_(some)).values(offer_sent_id=None))
+        components = update(DeviceData).where(DeviceData.device_id.in_(some), DeviceData.offer_id.is_not(None))
+        session.execute(components.values(offer_sent_id=None))
 
 
 def _offer(session: Session, alike: ColumnElement[bool], target: Target | None) -> int:

@@ -159,6 +159,16 @@ def latest(session: Session, device_id: str) -> list[Series]:
     return [newest[name] for name in sorted(newest)]
 
 
+def latest_of(session: Session, device_ids: Sequence[str]) -> dict[str, list[Series]]:
+    """The newest value under each name of several devices, as `latest`."""
+    newest: dict[str, dict[str, Series]] = {device_id: {} for device_id in device_ids}
+    for row in session.scalars(select(Series).where(Series.device_id.in_(device_ids))):
+        known = newest[row.device_id].get(row.name)
+        if known is None or row.at > known.at:
+            newest[row.device_id][row.name] = row
+    return {device_id: [named[name] for name in sorted(named)] for device_id, named in newest.items()}
+
+
 def streams(session: Session, device_id: str) -> list[Stream]:
     return list(session.scalars(select(Stream).where(Stream.device_id == device_id).order_by(Stream.name)))
 

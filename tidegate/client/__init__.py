@@ -18,6 +18,7 @@ __all__ = ["Server", "ServerError", "read_token"]
 
 MAX_TOKEN = 512
 MAX_PAGE = 500  # values in one answer of the server
+_MAX_PAGES = 2000  # of one list: a million rows
 MAX_DEVICES = 100_000
 MAX_ENTRIES = 10_000_000  # of the audit log
 
@@ -80,8 +81,16 @@ class Server:
         return self._call("GET", "/api/v1/rollouts", "Rollouts", params=params)["rollouts"]
 
     def rollout(self, product: str, version: str) -> dict[str, Any]:
-        """How far a release has come, device by device."""
-        return self._call("GET", f"/api/v1/rollouts/{_segment(product)}/{_segment(version)}", "Rollout")
+        """How far a release has come, device by device, those in trouble first."""
+        path, devices, after = f"/api/v1/rollouts/{_segment(product)}/{_segment(version)}", [], None
+        for _ in range(_MAX_PAGES):
+            params = {"limit": MAX_PAGE} | ({"after": after} if after else {})
+            answer = self._call("GET", path, "Rollout", params=params)
+            devices += answer["devices"]
+            after = answer.pop("next", None)
+            if after is None:
+                break
+        return {**answer, "devices": devices}
 
     def change_rollout(self, act: str, product: str, version: str, where: Mapping[str, str]) -> dict[str, Any]:
         """`act`: plan, start or stop; `where`: {"channel": name} or {"group": name}."""

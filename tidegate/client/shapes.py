@@ -332,6 +332,7 @@ class Rollouts(TypedDict):
 @with_config(_REST)
 class Rollout(ListedRollout):
     devices: list[RolloutDevice]
+    next: NotRequired[str | None]  # what the next page comes after
 
 
 @with_config(_REST)

@@ -12,14 +12,13 @@ const BAD = new Set(["rolled-back", "refused", "failed"]);
 const GOOD = new Set(["confirmed", "current"]);
 
 export function summary(status) {
-  const { devices, online } = status.counts;
-  const busy = status.devices.filter((d) => ["fetching", "applying", "installed", "trial"].includes(d.update?.phase)).length;
-  const failed = status.devices.filter((d) => d.offer?.state === "failed").length;
+  const { devices, online, updating, retrying, failed } = status.counts;
   const parts = [`${online} of ${devices} online`];
-  if (busy) parts.push(`${busy} updating`);
-  const retrying = status.devices.filter((d) => d.offer?.state === "retrying").length;
+  if (updating) parts.push(`${updating} updating`);
   if (retrying) parts.push(`${retrying} trying again`);
   if (failed) parts.push(`${failed} not updated`);
+  const shown = status.devices.length;
+  if (shown < devices) parts.push(`${shown} shown, those in trouble first`);
   return parts.join(" · ");
 }
 

@@ -40,7 +40,7 @@ def test_a_fleet_on_postgresql(start, ring, url):
     message = signed(ring, "gw-1", 1)
     assert send(server, "gw-1", message).status_code == 202
     assert device.wait_heard("cmd") == [message]
-    assert server.api("GET", "/status")["counts"] == {"devices": 1, "online": 1}
+    assert server.api("GET", "/status")["counts"].items() >= {"devices": 1, "online": 1}.items()
     assert server.api("GET", "/audit")["whole"]
     assert server.http.get("/api/v1/devices/gw%001").status_code == 400, "PostgreSQL has no NUL in texts"
     assert server.stop() == 0
