@@ -11,6 +11,7 @@ import resource
 import secrets
 import signal
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,7 +20,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from ota_server import create_app, data_folder
-from ota_server.broker import Access, EmbeddedBroker
+from ota_server.broker import Access, EmbeddedBroker, codec
 from ota_server.coap import CoapServer
 from ota_server.commands.policy import CommandPolicy
 from ota_server.config import Config
@@ -27,17 +28,19 @@ from ota_server.errors import of_storage
 from ota_server.http.server import HttpServer
 from ota_server.mqtt import client, mosquitto_files
 from ota_server.mqtt.dynsec_worker import Accounts
+from ota_server.mqtt.filing import Filer, Waiting, acknowledge_each, wakes
 from ota_server.mqtt.url import BrokerUrl
 from ota_server.mqtt.worker import MqttWorker
 from ota_server.releases import trust as releases_trust
 from ota_server.releases.payloads import Payloads
 from ota_server.security import audit, password_hashes, tokens
 from ota_server.security.device_credentials import Keys
-from ota_server.store import Store, clock_record, downlink_queue, migrate
+from ota_server.store import Store, clock_record, devices, downlink_queue, migrate
 from ota_server.store.housekeeper import Housekeeper
 from ota_server.store.models import Device, Token
 from ota_server.store.retention import Keep
 from ota_server.tls_context import Tls, client_of
+from ota_server.uplink import ingest
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited, write_atomic
 from tidegate.trust import store as trust_store
@@ -143,6 +146,7 @@ class Server:
         self._lock: TextIO | None = None
         self._broker: EmbeddedBroker | None = None
         self._housekeeper: Housekeeper | None = None
+        self._filer: Filer | None = None
         self._worker: MqttWorker | None = None
         self._accounts: Accounts | None = None
         self._coap: CoapServer | None = None
@@ -167,11 +171,13 @@ class Server:
             clock_record.begin(session)
         own = read_limited(self._config.broker_password, 256, "broker password").decode().strip()
         wake = threading.Event()
+        self._filer = Filer(store, lambda messages: wake.set() if wakes(messages) else None, self._acknowledge)
         if self._broker_url is None:
+            with store.write() as session:  # a broker that starts now has no connections and no retained messages
+                devices.all_offline(session)
+                downlink_queue.forget_sent(session)
             scheme, tls = ("mqtts", self._tls.own_client()) if self._tls else ("mqtt", None)
             broker = BrokerUrl(f"{scheme}://{mosquitto_files.SERVER_USER}@{self._start_broker(store, own)}", own, tls)
-            with store.write() as session:
-                downlink_queue.forget_sent(session)  # a broker that has just started has no retained messages
         else:
             broker = BrokerUrl(self._broker_url, own, client_of(self._broker_ca))
             mosquitto_files.refresh(self._config, store)
@@ -179,7 +185,9 @@ class Server:
             keys = Keys(self._config.coap_secret)
             self._accounts = Accounts(store, keys, broker, client.id_of(own, "access"))
             self._accounts.start()
-        self._worker = MqttWorker(store, broker, wake, client.id_of(own), CommandPolicy(self._config))
+        reads = self._filer if self._broker is None else None
+        self._worker = MqttWorker(store, broker, wake, client.id_of(own), CommandPolicy(self._config), reads)
+        self._filer.start()
         self._worker.start()
         if not self._worker.wait_ready(BROKER_WAIT_S):
             log.warning("the broker at %s is not reachable yet; the server tries again and again", broker)
@@ -215,6 +223,8 @@ class Server:
             self._accounts.stop()
         if self._worker is not None:
             self._worker.stop()
+        if self._filer is not None:
+            self._filer.stop()
         if self._broker is not None:
             self._broker.stop()
         if self._store is not None:
@@ -232,12 +242,24 @@ class Server:
             certificates=self._tls is not None and self._tls.client_ca is not None,
         )
         context = self._tls.context() if self._tls else None
-        self._broker = EmbeddedBroker(self._mqtt.host, self._mqtt.port, access, context)
+        self._broker = EmbeddedBroker(self._mqtt.host, self._mqtt.port, access, context, self._take)
         try:
             host, port = self._broker.start()
         except OSError as error:
             raise _cannot_listen(self._mqtt, "--mqtt", error) from error
         return Address(host, port)
+
+    def _take(self, message: codec.Message, again: bool, done: Callable[[], None]) -> None:
+        """What a device published to the broker inside, on its way to the database."""
+        if self._filer is not None:
+            self._filer.put(Waiting(ingest.Message(message.topic, message.payload, False, again=again), done))
+
+    def _acknowledge(self, batch: Sequence[Waiting]) -> None:
+        """The database has these messages."""
+        if self._broker is None:
+            acknowledge_each(batch)
+        else:
+            self._broker.settle([waiting.acknowledge for waiting in batch if waiting.acknowledge is not None])
 
     def _start_coap(self, store: Store, wake: threading.Event, address: Address) -> str:
         payloads = Payloads(self._config.payloads, self._config.max_payload)

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import itertools
 import logging
+from collections import deque
 from typing import Protocol
 
 from ota_server.broker import codec
 from ota_server.broker.access import Access, Principal
 from ota_server.broker.codec import Connect, Malformed, Message
+from ota_server.broker.handover import Handover
 from ota_server.broker.session import MAX_QOS2, MAX_SUBSCRIPTIONS, Session
 from ota_server.broker.topics import valid_filter, valid_name
 
@@ -23,6 +25,7 @@ MAX_PACKET = 16 * 1024
 MAX_CLIENT_ID = 64
 # Packets that a filter in a SUBSCRIBE or UNSUBSCRIBE counts as; a retained message that it selects counts as one.
 FILTER_COST = 0.1
+MAX_OWED = 64  # messages of one connection that the server does not have yet; then it is not read
 TURN = 16  # packets, read or written, after which the other connections have their turn
 
 
@@ -44,6 +47,9 @@ class Router(Protocol):
     @property
     def dismissals(self) -> int: ...
 
+    @property
+    def handover(self) -> Handover | None: ...
+
     async def adopt(
         self, connection: Connection, hello: Connect, principal: Principal
     ) -> tuple[Session | None, bool]: ...
@@ -61,6 +67,16 @@ class Router(Protocol):
     def warn(self, key: str, text: str, *args: object) -> None: ...
 
 
+class _Owed:
+    """An acknowledgement, and whether it may be sent: the ones before it go first (4.6)."""
+
+    __slots__ = ("is_due", "packet")
+
+    def __init__(self, packet: bytes) -> None:
+        self.packet = packet
+        self.is_due = False
+
+
 class Connection:
     """Reads one client's packets, answers them, and pumps its session's queue out."""
 
@@ -71,6 +87,9 @@ class Connection:
         self._reader = reader
         self._writer = writer
         self._will: Message | None = None
+        self._owed: deque[_Owed] = deque()
+        self._owes_less = asyncio.Event()
+        self._aborted = asyncio.Event()
         self._read_timeout: float | None = CONNECT_TIMEOUT_S
         self.stranger = True  # has not logged in
         peer = writer.get_extra_info("peername")
@@ -100,6 +119,8 @@ class Connection:
 
     def close(self) -> None:
         """End this connection from outside; `closed` is set once its will is out."""
+        self._aborted.set()
+        self._owes_less.set()
         self._writer.transport.abort()
 
     async def _login(self) -> Session:
@@ -181,19 +202,50 @@ class Connection:
         message, number = codec.publish(flags, body)
         if not valid_name(message.topic):
             raise Malformed("published to an unusable topic")
-        fresh = number not in session.qos2_seen if message.qos == 2 else True
-        if not session.principal.may_publish(message.topic):
+        fresh = message.qos < 2 or number not in session.qos2_seen
+        if fresh and message.qos == 2 and len(session.qos2_seen) >= MAX_QOS2:
+            raise Malformed(f"more than {MAX_QOS2} messages of QoS 2 are not released")
+        allowed = session.principal.may_publish(message.topic)
+        if not allowed:
             # 3.1.1 has no negative acknowledgement: the message is acknowledged and goes nowhere, as in other brokers.
             self._warn("%s: may not publish to %s", self._who(), message.topic)
         elif fresh and not await self._broker.route(message):
             return  # without an acknowledgement the publisher knows that the message is still its own
-        if number is None:
-            return
-        if message.qos == 2:
-            if len(session.qos2_seen) >= MAX_QOS2 and number not in session.qos2_seen:
-                raise Malformed(f"more than {MAX_QOS2} messages of QoS 2 are not released")
+        handover = self._broker.handover if allowed and fresh and not session.principal.internal else None
+        if handover is not None:
+            await self._wait_for_room(handover)
+        if message.qos == 2 and number is not None:
             session.qos2_seen.add(number)
-        self._writer.write(codec.encode_ack(codec.PUBREC if message.qos == 2 else codec.PUBACK, number))
+        owed = None
+        if number is not None:
+            owed = _Owed(codec.encode_ack(codec.PUBREC if message.qos == 2 else codec.PUBACK, number))
+            self._owed.append(owed)
+        if handover is None:
+            self._settle(owed)
+        else:
+            handover.give(message, bool(flags & 8), lambda: self._settle(owed))
+
+    async def _wait_for_room(self, handover: Handover) -> None:
+        """Read no further, so that TCP pushes back on this device, until the server can have one more message of it.
+
+        Raises ConnectionAbortedError if the connection is closed first.
+        """
+        while len(self._owed) >= MAX_OWED and not self._aborted.is_set():
+            self._owes_less.clear()
+            await self._owes_less.wait()
+        if self._aborted.is_set() or not await handover.room(self._aborted):
+            raise ConnectionAbortedError("closed while a message waited")
+
+    def _settle(self, owed: _Owed | None) -> None:
+        """Acknowledge a message, after those before it."""
+        if owed is None:
+            return
+        owed.is_due = True
+        while self._owed and self._owed[0].is_due:
+            packet = self._owed.popleft().packet
+            if not self._aborted.is_set() and not self._writer.is_closing():
+                self._writer.write(packet)
+        self._owes_less.set()
 
     async def _subscribe(self, session: Session, body: codec.Body) -> None:
         number, filters = codec.subscribe(body)
@@ -253,6 +305,12 @@ class Connection:
                 self._broker.release(self, self.session)
             if self._will is not None:  # nobody is there to be told whether it could be kept
                 await self._broker.route(self._will)
+                if (
+                    self._broker.handover is not None
+                    and self.session is not None
+                    and not self.session.principal.internal
+                ):
+                    self._broker.handover.give_last(self._will)
         finally:
             self.closed.set()
             self._writer.close()

@@ -9,10 +9,12 @@ import ssl
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 
 from ota_server.broker.access import Access, Principal
 from ota_server.broker.codec import Connect, Message
 from ota_server.broker.connection import Connection
+from ota_server.broker.handover import Handover, Uplink, settle
 from ota_server.broker.session import Session
 from ota_server.broker.topics import Retained
 from ota_server.loop_thread import LoopThread
@@ -41,8 +43,10 @@ READ_AHEAD = 64 * 1024  # bytes of a connection
 class Broker:
     """Sessions, retained messages and routing. Lives in one event loop."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, uplink: Uplink | None = None) -> None:
+        """uplink: takes what devices publish, which is then acknowledged when it is done. Without one, sessions do."""
         self.access = access
+        self.handover = Handover(uplink) if uplink is not None else None
         self.retained = Retained()
         self.lines = TokenBuckets(WARNINGS, WARNINGS_AT_ONCE)
         self._rates = TokenBuckets(RATE, BURST, most=MAX_SESSIONS)
@@ -57,9 +61,18 @@ class Broker:
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Callback of the listening socket."""
         connection = Connection(self, reader, writer)
-        full = len(self._connections) >= MAX_CONNECTIONS or self._strangers.total() >= MAX_STRANGERS
-        if full or self._strangers[connection.address] >= MAX_STRANGERS_OF_ADDRESS:
-            self.warn(connection.address, "refused a connection of %s: too many are open", connection.address)
+        if len(self._connections) >= MAX_CONNECTIONS:
+            self.warn(
+                "limit",
+                "refused a connection of %s: the broker inside holds %d; for more devices run mosquitto "
+                "(`tidegate mosquitto --help`, docs/server.md)",
+                connection.address,
+                MAX_CONNECTIONS,
+            )
+            writer.close()
+            return
+        if self._strangers.total() >= MAX_STRANGERS or self._strangers[connection.address] >= MAX_STRANGERS_OF_ADDRESS:
+            self.warn(connection.address, "refused a connection of %s: too many have not logged in", connection.address)
             writer.close()
             return
         self._connections.add(connection)
@@ -103,7 +116,9 @@ class Broker:
         only be a mistake.
         """
         client_id = hello.client_id or f"auto-{secrets.token_hex(8)}"
-        if client_id != principal.user and any(client_id == other.user for other in self._sessions):
+        if client_id != principal.user and any(
+            other in self._sessions for other in (Principal(client_id), Principal(client_id, internal=True))
+        ):
             return None, False
         key = (principal, client_id)
         while (holder := self._holders.get(key)) is not None:
@@ -154,13 +169,15 @@ class Broker:
             qos = min(granted, message.qos)
             if qos == 0 and (session.principal, session.client_id) not in self._holders:
                 continue
-            if await session.put(Message(message.topic, message.payload, qos, retain=False)) or not qos:
+            # Where the server has another way, a reader of everything is somebody who looks: nobody waits for it.
+            looks = self.handover is not None and session.principal.internal
+            if await session.put(Message(message.topic, message.payload, qos, retain=False), not looks) or not qos:
                 continue
             if message.retain and done and not session.principal.internal:
                 session.owe([message.topic], granted, self.retained.get)  # it waits as a name in place of a message
                 continue
             self.warn(session.principal.user, "%s: %s dropped: its queue is full", session.client_id, message.topic)
-            done = False
+            done = done and looks
         return done
 
     async def send_retained(self, session: Session, pattern: str, granted: int) -> int:
@@ -181,11 +198,13 @@ class Broker:
         await self._close([one for one in self._connections if one.session and one.session.principal.user == user])
 
     async def drain(self) -> None:
-        """Lets the devices go, then waits for the server to read what was acknowledged to them."""
+        """Lets the devices go, then waits for the server to have what they said."""
         own = [one.session for one in self._connections if one.session and one.session.principal.internal]
         await self._close([one for one in self._connections if one.session not in own])
         end = time.monotonic() + DRAIN_S
-        while any(session.waiting for session in own) and time.monotonic() < end:
+        while time.monotonic() < end and (
+            (self.handover is not None and self.handover.waiting) or any(session.waiting for session in own)
+        ):
             await asyncio.sleep(0.02)
 
     async def close(self) -> None:
@@ -225,12 +244,19 @@ class Broker:
 class EmbeddedBroker:
     """Starts and stops a Broker from ordinary threads."""
 
-    def __init__(self, host: str, port: int, access: Access, context: ssl.SSLContext | None = None) -> None:
-        """context: for TLS."""
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        access: Access,
+        context: ssl.SSLContext | None = None,
+        uplink: Uplink | None = None,
+    ) -> None:
+        """context: for TLS. uplink: takes what devices publish."""
         self._host = host
         self._port = port
         self._context = context
-        self._broker = Broker(access)
+        self._broker = Broker(access, uplink)
         self._leave = asyncio.Event()
         self._empty = threading.Event()
         self._thread = LoopThread("broker", self._main)
@@ -247,6 +273,10 @@ class EmbeddedBroker:
             self._thread.run(lambda: self._broker.dismiss(user), DISMISS_S)
         except TimeoutError:
             log.warning("%s: its connection is not gone after %d s", user, DISMISS_S)
+
+    def settle(self, done: Sequence[Callable[[], None]]) -> None:
+        """The server has these messages: what was given as `done` with each is called, in the broker's loop."""
+        self._thread.call_soon(lambda: settle(done))
 
     def drain(self) -> None:
         """Take no more connections, let the devices go, and hand the server what was acknowledged to them."""

@@ -45,14 +45,16 @@ class Session:
         """The QoS at which this session subscribed to the topic, or None; the highest when filters overlap (3.3.5)."""
         return max((qos for pattern, qos in self.subscriptions.items() if matches(pattern, topic)), default=None)
 
-    async def put(self, message: Message) -> bool:
+    async def put(self, message: Message, patiently: bool = True) -> bool:
         """Queue a message; returns False, and counts it, if there was no room.
 
         A full server queue makes the publisher wait for a while. A full device queue does not: nobody waits for one
         device.
         """
         end = time.monotonic() + PUBLISHER_WAIT_S
-        while len(self._queue) >= self._limit and self.principal.internal:  # several publishers may wait for one place
+        while (
+            len(self._queue) >= self._limit and self.principal.internal and patiently
+        ):  # several publishers may wait for one place
             self._room.clear()
             try:
                 await asyncio.wait_for(self._room.wait(), end - time.monotonic())

@@ -1,28 +1,31 @@
-"""Files what devices publish, in a thread of its own, and only then acknowledges it to the broker.
+"""Files what devices publish, in a thread of its own and in batches, and only then acknowledges it to the broker.
 
-The MQTT client's thread does nothing but read, so its keepalive goes on however long the database takes. What the
-database cannot take now, because it is locked, full or away, waits, and is not acknowledged: the broker then sends no
-more than its window, and has the devices keep the rest.
+Whoever receives the messages does nothing but hand them over, so its keepalive goes on however long the database takes.
+What the database cannot take now, because it is locked, full or away, waits, and is not acknowledged: the broker then
+sends no more than its window, and has the devices keep the rest.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ota_server.errors import log_trouble, of_storage
-from ota_server.log_lines import Seldom
+from ota_server.errors import Problem, log_trouble, of_storage
 from ota_server.store import Store, alarms
 from ota_server.uplink import ingest
 
 log = logging.getLogger("tidegate.mqtt")
 
+MAX_BATCH = 500  # messages in one transaction
+GATHER_S = 0.02  # at most so often a transaction is begun for less than that
 MAX_WAITING = 1000  # messages of QoS 0; of QoS 1 the broker sends no more than it has acknowledged
 ROOM_TIMEOUT_S = 5  # how long the client's thread waits for room, well below its keepalive
-AGAIN_S = (0.1, 0.5, 2.0, 5.0)  # pauses before a message is tried again; the last one is repeated
+AGAIN_S = (0.1, 0.5, 2.0, 5.0)  # pauses before a batch is tried again; the last one is repeated
+POISON_PAUSE_S = 0.1  # before a message that failed alone is tried a second and last time
 STOP_TIMEOUT_S = 10
 
 
@@ -30,20 +33,41 @@ class Waiting(NamedTuple):
     """A message that is not filed yet. acknowledge: None at QoS 0."""
 
     message: ingest.Message
-    acknowledge: Callable[[], object] | None
+    acknowledge: Callable[[], None] | None
+
+
+def acknowledge_each(batch: Sequence[Waiting]) -> None:
+    for waiting in batch:
+        if waiting.acknowledge is not None:
+            waiting.acknowledge()
+
+
+def wakes(messages: Sequence[ingest.Message]) -> bool:
+    """Whether someone is there now, or has room now, for whom something may wait."""
+    return any(message.topic.endswith(("/birth", "/state", "/result")) for message in messages)
 
 
 class Filer:
-    """A queue and the thread that empties it. filed: called with each message that the database has now."""
+    """A queue and the thread that empties it.
 
-    def __init__(self, store: Store, filed: Callable[[ingest.Message], None]) -> None:
+    filed: called with the messages of each batch that the database has now. acknowledge: called with the batch after
+    that, to do what each message's own `acknowledge` does.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        filed: Callable[[Sequence[ingest.Message]], None],
+        acknowledge: Callable[[Sequence[Waiting]], None] = acknowledge_each,
+    ) -> None:
         self._store = store
         self._filed = filed
+        self._acknowledge = acknowledge
         self._queue: deque[Waiting] = deque()
         self._changed = threading.Condition()
         self._stopping = threading.Event()
-        self._lost = 0  # since the database last took a message
-        self._may_log = Seldom()
+        self._lost = 0  # messages of QoS 0 that found no room, since the database last took one
+        self._outage: _Outage | None = None
         self._thread = threading.Thread(target=self._run, name="filing", daemon=True)
 
     def start(self) -> None:
@@ -65,43 +89,105 @@ class Filer:
                 self._lost += 1
                 return
             self._queue.append(waiting)
-            self._changed.notify_all()
+            if len(self._queue) in (1, MAX_BATCH):
+                self._changed.notify_all()
 
     def _run(self) -> None:
+        began = 0.0
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._queue or self._stopping.is_set())
-                if not self._queue:
-                    return
-                waiting = self._queue.popleft()
+                rest_s = began + GATHER_S - time.monotonic()
+                if rest_s > 0:  # messages come one after the other: a few more will be here then
+                    self._changed.wait_for(lambda: len(self._queue) >= MAX_BATCH or self._stopping.is_set(), rest_s)
+                batch = [self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))]
                 self._changed.notify_all()
-            if not self._file(waiting.message):
-                if self._stopping.is_set():
-                    return  # what is not acknowledged the broker sends again after the next start
-                self._lost += 1
-            if waiting.acknowledge is not None:
-                waiting.acknowledge()
+            began = time.monotonic()
+            if not batch or not self._file(batch):
+                return  # what is not acknowledged the broker sends again after the next start
 
-    def _file(self, message: ingest.Message) -> bool:
-        """Whether the database has it now. Tries for as long as the database is in trouble; a few times otherwise."""
-        for attempt in range(1 << 30):
-            try:
-                ingest.take(self._store, message)
-                self._count_lost()
-                self._filed(message)
-                return True
-            except Exception as error:  # whatever it is, the next message must not wait for ever
-                trouble = of_storage(error)
-                if self._may_log():
-                    log_trouble(log, error, "a message on %s could not be filed", message.topic)
-                if trouble is None and attempt >= len(AGAIN_S):
+    def _file(self, batch: Sequence[Waiting]) -> bool:
+        """File a batch, by halves if something in it cannot be filed. False: the server stops first."""
+        while (error := self._attempt(batch)) is not None:
+            trouble = of_storage(error)
+            if trouble is not None:
+                if not self._wait(error, trouble):
                     return False
-                if self._stopping.wait(AGAIN_S[min(attempt, len(AGAIN_S) - 1)]):
-                    return False
-        return False
+            elif len(batch) > 1:
+                half = len(batch) // 2
+                return self._file(batch[:half]) and self._file(batch[half:])
+            else:
+                return self._file_alone(batch[0])
+        return True
 
-    def _count_lost(self) -> None:
-        if self._lost:
+    def _file_alone(self, waiting: Waiting) -> bool:
+        """A message that failed for a reason of its own is tried once more, and then set aside, which is filed."""
+        self._stopping.wait(POISON_PAUSE_S)
+        error = self._attempt([waiting])
+        while error is not None:
+            trouble = of_storage(error)
+            if trouble is None:
+                log_trouble(log, error, "a message on %s could not be filed", waiting.message.topic)
+                error = self._attempt([waiting], set_aside=True)
+                if error is None or of_storage(error) is None:
+                    return True
+            elif not self._wait(error, trouble):
+                return False
+            else:
+                error = self._attempt([waiting])
+        return True
+
+    def _attempt(self, batch: Sequence[Waiting], *, set_aside: bool = False) -> Exception | None:
+        """File a batch and acknowledge it, or say why the database has nothing of it."""
+        try:
+            if set_aside:
+                ingest.set_aside(self._store, batch[0].message)
+            else:
+                ingest.take_all(self._store, [waiting.message for waiting in batch])
+        except Exception as error:  # whatever it is, the messages behind it must not wait for ever
+            return error
+        self._acknowledge(batch)
+        self._filed([waiting.message for waiting in batch])
+        self._account()
+        return None
+
+    def _account(self) -> None:
+        """The database takes messages: have it count what happened while it did not."""
+        if self._outage is None and not self._lost:
+            return
+        lost, self._lost = self._lost, 0
+        outage, self._outage = self._outage, None
+        if outage is not None:
+            log.warning("the database takes messages again, after %.0f s", outage.lasted_s())
+        try:
             with self._store.write() as session:
-                alarms.count(session, "messages the database did not take", self._lost)
-            self._lost = 0
+                if lost:
+                    alarms.count(session, "messages the database did not take", lost)
+                if outage is not None:
+                    alarms.count(session, "times the database took no messages")
+        except Exception as error:
+            self._lost += lost
+            log_trouble(log, error, "could not count what the database did not take")
+
+    def _wait(self, error: Exception, trouble: Problem) -> bool:
+        """Pause while the database is in trouble; False if the server stops."""
+        if self._outage is None:
+            self._outage = _Outage()
+            log_trouble(log, error, "the database takes no messages; they wait, and none is lost")
+        return not self._stopping.wait(self._outage.pause_s())
+
+
+class _Outage:
+    """A time in which the database took nothing."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._tries = 0
+
+    def pause_s(self) -> float:
+        """How long to wait before the next try."""
+        self._tries += 1
+        return AGAIN_S[min(self._tries, len(AGAIN_S)) - 1]
+
+    def lasted_s(self) -> float:
+        return time.monotonic() - self._began

@@ -1,4 +1,4 @@
-"""The server's MQTT client: subscribes to all devices, hands their messages to `ingest`, publishes for `downlink`."""
+"""The server's MQTT client: subscribes to all devices, hands their messages to `filing`, publishes for `downlink`."""
 
 from __future__ import annotations
 
@@ -34,8 +34,11 @@ class MqttWorker:
         wake: threading.Event,
         client_id: str,
         policy: CommandPolicy,
+        filer: Filer | None = None,
     ) -> None:
         """Make a worker that is not connected yet.
+
+        filer: takes what devices publish; without one the worker only publishes.
 
         client_id: the same at each start, so that the broker stores what devices publish while this server is
         away, and has acknowledged to them.
@@ -47,7 +50,7 @@ class MqttWorker:
         self._stopping = threading.Event()
         self._connections = 0  # so far
         self._subscribed = threading.Event()
-        self._filer = Filer(store, self._on_filed)
+        self._filer = filer
         self._client = client.make(broker, client_id, clean_session=False, manual_ack=True)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
@@ -58,19 +61,20 @@ class MqttWorker:
     def start(self) -> None:
         """Begin; an unreachable broker is tried again and again, with a growing pause."""
         self._client.connect_async(self._broker.host, self._broker.port, client.KEEPALIVE_S)
-        self._filer.start()
         self._client.loop_start()
         self._downlink.start()
 
     def stop(self) -> None:
         self._stopping.set()
+        """Publish nothing more, file what has come, and leave."""
         self._downlink.stop()
-        self._filer.stop()
+        if self._filer is not None:
+            self._filer.stop()
         self._client.disconnect()
         self._client.loop_stop()
 
     def wait_ready(self, timeout_s: float) -> bool:
-        """Wait until the subscription stands."""
+        """Wait until the connection and the subscription stand."""
         return self._subscribed.wait(timeout_s)
 
     def _on_connect(self, client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
@@ -79,6 +83,9 @@ class MqttWorker:
             return
         log.info("connected to %s", self._broker)
         self._connections += 1
+        if self._filer is None:
+            self._ready()
+            return
         try:
             with self._store.write() as session:
                 devices.all_offline(session)
@@ -90,6 +97,9 @@ class MqttWorker:
         if any(reason.is_failure for reason in reasons):
             self._warn("the broker at %s does not let this server read %s", self._broker, SUBSCRIPTION)
             return
+        self._ready()
+
+    def _ready(self) -> None:
         self._subscribed.set()
         self._wake.set()
 
@@ -112,12 +122,9 @@ class MqttWorker:
         except UnicodeDecodeError:
             acknowledge()
             return
-        filed = ingest.Message(topic, bytes(message.payload), message.retain)
-        self._filer.put(Waiting(filed, acknowledge if qos else None))
-
-    def _on_filed(self, message: ingest.Message) -> None:
-        if message.topic.endswith(("/birth", "/state", "/result")):
-            self._wake.set()  # someone is there now, or has room now, for whom something may wait
+        filed = ingest.Message(topic, bytes(message.payload), message.retain, again=message.dup)
+        if self._filer is not None:
+            self._filer.put(Waiting(filed, acknowledge if qos else None))
 
     def _warn(self, text: str, *args: Any) -> None:
         if self._may_log():

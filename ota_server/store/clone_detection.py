@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
@@ -12,6 +14,7 @@ _PAST = 8  # nonces remembered
 # A broker may hand us two births of two boots twice, in order, when our connection to it breaks: one return of each is
 # no proof.
 _RETURNS = 2
+_CHUNK = 400  # ids in one statement
 
 
 def on_birth(session: Session, device: Device, nonce: str, hardware: str | None) -> None:
@@ -28,8 +31,13 @@ def on_birth(session: Session, device: Device, nonce: str, hardware: str | None)
         if past.count(nonce) >= _RETURNS:
             _cloned(session, device, "two-boards", f"the boots {nonce} and {device.nonce} take turns: two boards run")
         device.past_nonces = " ".join([device.nonce, *past][:_PAST])
-    # From now on a lost answer is not repeated: the credentials have arrived.
-    session.execute(update(Claim).where(Claim.used_by == device.id, Claim.seen_at.is_(None)).values(seen_at=now_ms()))
+
+
+def arrived(session: Session, device_ids: Sequence[str]) -> None:
+    """Devices have said a birth: their credentials have arrived, and from now on a lost answer is not repeated."""
+    for start in range(0, len(device_ids), _CHUNK):
+        mine = Claim.used_by.in_(device_ids[start : start + _CHUNK]) & Claim.seen_at.is_(None)
+        session.execute(update(Claim).where(mine).values(seen_at=now_ms()))
 
 
 def begin(device: Device, hardware: str | None) -> None:

@@ -54,20 +54,6 @@ def of_devices(session: Session, device_ids: Sequence[str]) -> dict[str, list[De
     return found
 
 
-def on_birth(session: Session, device: Device, held: dict[str, Any]) -> None:
-    """Note what a device's birth says it holds; what is published and newer is offered once more."""
-    names = select(DataTarget.name).where(DataTarget.product == device.product, DataTarget.board == device.board)
-    known = {row.name for row in of_device(session, device.id)}
-    for name in known | set(held) | set(session.scalars(names.distinct())):
-        row = _row(session, device.id, name)
-        said = held.get(name, {})
-        row.sequence, row.digest = said.get("sequence"), said.get("digest")
-        target = newest_offer(session, device.product, device.board, name)
-        row.offer_id = target.id if target is not None else None
-        if target is not None and target.sequence > max(row.sequence or 0, row.failed_sequence or 0):
-            row.offer_sent_id = None
-
-
 def reported(session: Session, device_id: str, name: str, status: dict[str, Any], failed: bool, tries: bool) -> None:
     """Note the last report about a component. `failed`: for good; `tries`: it is at it, or will be again by itself."""
     row = _row(session, device_id, name)

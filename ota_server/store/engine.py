@@ -107,7 +107,7 @@ def _prepare_sqlite(engine: Engine, foreign_keys: bool) -> None:
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
         cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=NORMAL")  # WAL: an OS crash may lose the last commits, never the file
+        cursor.execute("PRAGMA synchronous=FULL")  # in WAL each commit is synced: no power cut takes back an answer
         cursor.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
         cursor.close()
 

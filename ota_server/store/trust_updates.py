@@ -28,15 +28,18 @@ def holders(session: Session) -> dict[int, int]:
     return {int(row[0] or 0): row[1] for row in session.execute(counted.group_by(Device.trust_version))}
 
 
-def on_birth(session: Session, device: Device, version: int) -> bool:
-    """Note the version in a device's birth; returns whether the update that follows it is missing here."""
+def on_birth(session: Session, device: Device, version: int, newest: int) -> bool:
+    """Note the version in a device's birth; returns whether the update that follows it is missing here.
+
+    newest: what `newest_version` says.
+    """
     if device.trust_version is not None and version > device.trust_version:
         # Other keys count for it from now on: what it refused before, it may take.
         device.failed_sequence = device.offer_sent_id = None
         components = update(DeviceData).where(DeviceData.device_id == device.id, DeviceData.offer_id.is_not(None))
         session.execute(components.values(failed_sequence=None, offer_sent_id=None))
     device.trust_version = version
-    if version >= newest_version(session):
+    if version >= newest:
         return False
     device.trust_sent = None  # the broker may have lost it, or the device: it goes out once more
     return session.get(TrustUpdate, version + 1) is None

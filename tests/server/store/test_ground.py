@@ -134,7 +134,7 @@ class Filed:
         with self.store.write() as session:
             session.add(Device(id="gate-1", board="unix", product="p", password_hash="x"))
         self.acknowledged: list[int] = []
-        self.filer = Filer(self.store, lambda _message: None)
+        self.filer = Filer(self.store, lambda _messages: None)
 
     def put(self, number: int, qos: int = 1) -> None:
         message = ingest.Message("tg/gate-1/up/alarm", dumps({1: "test", 2: f"n-{number}"}), False)
@@ -146,42 +146,43 @@ class Filed:
 
 
 def test_what_is_filed_is_acknowledged_after_and_in_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(filing, "MAX_BATCH", 2)
     filed, allowed, seen = Filed(tmp_path), threading.Event(), []
-    take = ingest.take
+    take_all = ingest.take_all
 
-    def slow(store, message, admit=None):
+    def slow(store, messages):
         allowed.wait(30)
-        seen.append(list(filed.acknowledged))
-        return take(store, message, admit)
+        seen.append((len(messages), list(filed.acknowledged)))
+        return take_all(store, messages)
 
-    monkeypatch.setattr(filing.ingest, "take", slow)
-    filed.filer.start()
+    monkeypatch.setattr(filing.ingest, "take_all", slow)
     for number in range(5):
         filed.put(number)
+    filed.filer.start()
     time.sleep(0.2)
     assert filed.acknowledged == []
     allowed.set()
     filed.filer.stop()
-    assert filed.acknowledged == [0, 1, 2, 3, 4] and seen == [list(range(n)) for n in range(5)]
+    assert filed.acknowledged == [0, 1, 2, 3, 4] and seen == [(2, []), (2, [0, 1]), (1, [0, 1, 2, 3])]
     assert filed.alarms() == [f"n-{number}" for number in range(5)]
 
 
-def test_a_message_that_can_never_be_filed_holds_up_no_other(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(filing, "AGAIN_S", (0.01, 0.01))
-    filed, take = Filed(tmp_path), ingest.take
+def test_a_message_that_can_never_be_filed_is_set_aside_alone(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(filing, "POISON_PAUSE_S", 0.01)
+    filed, take_all = Filed(tmp_path), ingest.take_all
 
-    def picky(store, message, admit=None):
-        if b"n-1" in message.payload:
+    def picky(store, messages):
+        if any(b"n-11" in message.payload for message in messages):
             raise ValueError("poison")
-        return take(store, message, admit)
+        return take_all(store, messages)
 
-    monkeypatch.setattr(filing.ingest, "take", picky)
-    filed.filer.start()
-    for number in range(3):
+    monkeypatch.setattr(filing.ingest, "take_all", picky)
+    for number in range(30):
         filed.put(number)
-    eventually(lambda: filed.acknowledged == [0, 1, 2])
+    filed.filer.start()
+    eventually(lambda: filed.acknowledged == list(range(30)))
     filed.filer.stop()
-    assert filed.alarms() == ["n-0", "n-2"]
+    assert filed.alarms() == [f"n-{n}" for n in range(11)] + ["not-filed"] + [f"n-{n}" for n in range(12, 30)]
     with filed.store.read() as session:
         assert alarms.counters(session) == {"messages the database did not take": 1}
 
@@ -189,16 +190,38 @@ def test_a_message_that_can_never_be_filed_holds_up_no_other(tmp_path, monkeypat
 def test_a_stop_in_trouble_acknowledges_nothing(tmp_path, monkeypatch):
     filed = Filed(tmp_path)
 
-    def locked(store, message, admit=None):
+    def locked(store, messages):
         raise OSError(28, "no space left on device")
 
-    monkeypatch.setattr(filing.ingest, "take", locked)
+    monkeypatch.setattr(filing.ingest, "take_all", locked)
     filed.filer.start()
     filed.put(1)
     time.sleep(0.3)
     began = time.monotonic()
     filed.filer.stop()
     assert filed.acknowledged == [] and time.monotonic() - began < 9
+
+
+def test_after_an_outage_all_that_waited_is_filed_and_the_log_says_it_once(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(filing, "AGAIN_S", (0.01,))
+    filed, take_all, tries = Filed(tmp_path), ingest.take_all, []
+
+    def full(store, messages):
+        tries.append(len(messages))
+        if len(tries) < 20:
+            raise OSError(28, "no space left on device")
+        return take_all(store, messages)
+
+    monkeypatch.setattr(filing.ingest, "take_all", full)
+    filed.filer.start()
+    for number in range(10):
+        filed.put(number)
+    eventually(lambda: filed.acknowledged == list(range(10)))
+    filed.filer.stop()
+    assert filed.alarms() == [f"n-{number}" for number in range(10)]
+    with filed.store.read() as session:
+        assert alarms.counters(session) == {"times the database took no messages": 1}
+    assert len(caplog.records) == 2, [record.getMessage() for record in caplog.records]
 
 
 def test_of_qos_0_a_bounded_number_waits(tmp_path, monkeypatch):

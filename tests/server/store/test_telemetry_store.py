@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from at_once import together
 
 from ota_server.security import audit
-from ota_server.store import Store, alarms, commands, engine, migrate, now_ms, retention, telemetry
+from ota_server.store import Store, alarms, commands, engine, migrate, now_ms, retention, telemetry, telemetry_filing
 from ota_server.store.models import Alarm, Base, Command, Device, Point, Series, Stream
 from ota_server.uplink import ingest
 from tidegate.errors import Refused
@@ -193,14 +193,14 @@ def test_what_cannot_be_filed_leaves_nothing(store):
 
 
 def test_names_and_streams_are_bounded(store):
-    for start in range(0, telemetry.MAX_SERIES + 64, 64):
+    for start in range(0, telemetry_filing.MAX_SERIES + 64, 64):
         take(store, [{-2: BASE, 0: f"m{start}", 2: 1}, *({0: f"m{start + n}", 2: 1} for n in range(1, 64))])
     with store.read() as session:
-        assert len(telemetry.series(session, "gw-1")) == telemetry.MAX_SERIES
-    for number in range(telemetry.MAX_STREAMS + 5):
+        assert len(telemetry.series(session, "gw-1")) == telemetry_filing.MAX_SERIES
+    for number in range(telemetry_filing.MAX_STREAMS + 5):
         take(store, [{-2: BASE, 0: "m1", 2: 1}], stream=f"s{number}")
     with store.read() as session:
-        assert len(telemetry.streams(session, "gw-1")) <= telemetry.MAX_STREAMS
+        assert len(telemetry.streams(session, "gw-1")) <= telemetry_filing.MAX_STREAMS
 
 
 def test_pages_neither_repeat_nor_leave_out(store):

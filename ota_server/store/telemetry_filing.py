@@ -1,0 +1,253 @@
+"""Files telemetry: the points of many packs, and what came in on each stream, in a few statements.
+
+One row a value, and what a series is called said once: a third of the bytes of rows that carry device, stream, name and
+unit, fewer than the packs themselves take, and one index range for "this series between then and then"
+(bench/telemetry_rows.py). `telemetry` reads what is filed here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from ota_server.store.models import Point, Series, Stream, now_ms
+from tidegate.errors import Refused
+
+MAX_STREAMS = 32  # of a device
+MAX_SERIES = 256  # of a device
+_REMEMBERED = 64  # packs of a stream that are known when they come again; a device has far fewer on their way
+_MARK = 8  # bytes of a pack's mark
+_CHUNK = 200  # streams named in one statement; databases bound the number of parameters
+
+Key = tuple[str, str]  # a device and its stream
+_STREAM: Any = Stream.__table__
+_SERIES: Any = Series.__table__
+_POINT: Any = Point.__table__
+
+
+class Value(NamedTuple):
+    """One resolved SenML record: `at` in ms since 1970, and a number or a text."""
+
+    name: str
+    unit: str | None
+    at: int
+    number: float | None
+    text: str | None
+
+
+class Pack(NamedTuple):
+    """The values of one message.
+
+    `mark` identifies it, or is None if equal packs cannot be told apart; `dropped` is the device's running count of
+    packs it lost, None if it does not say.
+    """
+
+    values: list[Value]
+    mark: bytes | None
+    dropped: int | None
+
+
+class Arrived(NamedTuple):
+    """A pack that came in."""
+
+    device_id: str
+    stream: str
+    pack: Pack
+
+
+def add(session: Session, arrived: Sequence[Arrived]) -> list[int | Refused]:
+    """File packs in the order in which they came. A pack filed before changes nothing.
+
+    Returns for each how many packs its device lost before it, or why it is refused as a whole. The caller holds the
+    rows of the devices locked, so that two packs of one device are never filed at once.
+    """
+    connection = session.connection()
+    keys = sorted({(one.device_id, one.stream) for one in arrived})
+    ledger = _Ledger(connection, keys)
+    outcome = [ledger.take(*one) for one in arrived]
+    ledger.write()
+    return outcome
+
+
+class _Stream:
+    """A row of the table `stream`, as it is to be written."""
+
+    __slots__ = ("changed", "drop_mark", "dropped", "is_new", "packs", "repeated", "seen")
+
+    def __init__(self, packs: int = 0, repeated: int = 0, dropped: int = 0, drop_mark: int = 0, seen: bytes = b""):
+        self.packs, self.repeated, self.dropped, self.drop_mark, self.seen = packs, repeated, dropped, drop_mark, seen
+        self.is_new = self.changed = False
+
+    def knows(self, mark: bytes) -> bool:
+        """Whether one of the last packs had this mark."""
+        at = self.seen.find(mark)
+        while at > 0 and at % _MARK:
+            at = self.seen.find(mark, at + 1)
+        return at >= 0
+
+    def count_lost(self, dropped: int | None) -> int:
+        """Packs lost since the count that the device said last; it may begin at 0 again after a reset."""
+        if dropped is None or dropped == self.drop_mark:
+            return 0
+        lost = dropped - self.drop_mark if dropped > self.drop_mark else dropped
+        self.drop_mark = dropped
+        self.dropped += lost
+        return lost
+
+
+class _Series:
+    """A row of the table `series`; `id` is None until it is inserted. `points`: how many are added."""
+
+    __slots__ = ("at", "id", "number", "points", "text", "unit")
+
+    def __init__(self, row: int | None, unit: str | None, at: int, number: float | None, text: str | None):
+        self.id, self.unit, self.at, self.number, self.text, self.points = row, unit, at, number, text, 0
+
+
+class _Ledger:
+    """The streams and series that a batch of packs changes: read at once, written at once."""
+
+    def __init__(self, connection: Connection, keys: Sequence[Key]) -> None:
+        self._connection = connection
+        self._streams: dict[Key, _Stream] = {}
+        self._series: dict[Key, dict[str, _Series]] = {key: {} for key in keys}
+        self._points: list[tuple[_Series, Value]] = []
+        self._crowd: dict[tuple[Any, str], int] = {}  # rows of a table that a device has; known for those with new ones
+        c, s = _STREAM.c, _SERIES.c
+        for start in range(0, len(keys), _CHUNK):
+            chunk = keys[start : start + _CHUNK]
+            streams = select(c.device_id, c.name, c.packs, c.repeated, c.dropped, c.drop_mark, c.seen)
+            streams = streams.where(tuple_(c.device_id, c.name).in_(chunk))
+            for device_id, stream, *rest in connection.execute(streams):
+                self._streams[device_id, stream] = _Stream(*rest)
+            series = select(s.device_id, s.stream, s.name, s.id, s.unit, s.at, s.number, s.text)
+            series = series.where(tuple_(s.device_id, s.stream).in_(chunk))
+            for device_id, stream, name, *rest in connection.execute(series):
+                self._series[device_id, stream][name] = _Series(*rest)
+
+    def take(self, device_id: str, stream: str, pack: Pack) -> int | Refused:
+        """Note a pack; returns how many were lost before it, or why it is refused."""
+        key = device_id, stream
+        row, known = self._streams.get(key), self._series[key]
+        if row is None:
+            if not self._has_room(_STREAM, device_id, 1, MAX_STREAMS):
+                return _too_many(MAX_STREAMS, "streams")
+            row = _Stream()
+            row.is_new = True
+        mark = None if pack.mark is None else hashlib.sha256(pack.mark).digest()[:_MARK]
+        if mark is not None and row.knows(mark):
+            row.repeated += 1
+            row.changed = True
+            return 0
+        new = {value.name for value in pack.values if value.name not in known}
+        if new and not self._has_room(_SERIES, device_id, len(new), MAX_SERIES):
+            return _too_many(MAX_SERIES, "measurements")
+        if row.is_new and key not in self._streams:
+            self._crowd[_STREAM, device_id] += 1
+            self._streams[key] = row
+        if new:
+            self._crowd[_SERIES, device_id] += len(new)
+        if mark is not None:
+            row.seen = (row.seen + mark)[-_REMEMBERED * _MARK :]
+        row.packs += 1
+        row.changed = True
+        for value in pack.values:
+            name, unit, at, number, text = value
+            series = known.get(name)
+            if series is None:
+                series = known[name] = _Series(None, None, 0, None, None)
+            series.points += 1
+            if at >= series.at:  # what was stored and forwarded late does not replace what is newer
+                series.unit, series.at, series.number, series.text = unit, at, number, text
+            self._points.append((series, value))
+        return row.count_lost(pack.dropped)
+
+    def write(self) -> None:
+        """Insert and update the rows."""
+        now = now_ms()
+        self._write_streams(now)
+        self._write_series()
+        points = [
+            {"series_id": series.id, "at": value.at, "number": value.number, "text": value.text}
+            for series, value in self._points
+        ]
+        if points:
+            self._connection.execute(insert(_POINT), points)
+
+    def _write_streams(self, now: int) -> None:
+        new: list[dict[str, Any]] = []
+        old: list[dict[str, Any]] = []
+        for (device_id, name), row in self._streams.items():
+            if row.changed:
+                (new if row.is_new else old).append(
+                    {
+                        "b_device": device_id,
+                        "b_name": name,
+                        "at": now,
+                        "packs": row.packs,
+                        "repeated": row.repeated,
+                        "dropped": row.dropped,
+                        "drop_mark": row.drop_mark,
+                        "seen": row.seen,
+                    }
+                )
+        if new:
+            rows = [{"device_id": row.pop("b_device"), "name": row.pop("b_name"), **row} for row in new]
+            self._connection.execute(insert(_STREAM), rows)
+        if old:
+            mine = (_STREAM.c.device_id == bindparam("b_device")) & (_STREAM.c.name == bindparam("b_name"))
+            self._connection.execute(update(_STREAM).where(mine), old)
+
+    def _write_series(self) -> None:
+        new = [
+            {"device_id": key[0], "stream": key[1], "name": name, "at": 0, "points": 0}
+            for key, known in self._series.items()
+            for name, series in known.items()
+            if series.id is None
+        ]
+        if new:
+            self._insert_series(new)
+        changed = [
+            {
+                "b_id": series.id,
+                "b_points": series.points,
+                "at": series.at,
+                "unit": series.unit,
+                "number": series.number,
+                "text": series.text,
+            }
+            for known in self._series.values()
+            for series in known.values()
+            if series.points
+        ]
+        if changed:
+            # Added in the database: housekeeping takes from the count at any time.
+            more = update(_SERIES).where(_SERIES.c.id == bindparam("b_id"))
+            self._connection.execute(more.values(points=_SERIES.c.points + bindparam("b_points")), changed)
+
+    def _insert_series(self, new: list[dict[str, Any]]) -> None:
+        """Insert series, and note the numbers that they get."""
+        c, keys = _SERIES.c, sorted({(row["device_id"], row["stream"]) for row in new})
+        self._connection.execute(insert(_SERIES), new)
+        for start in range(0, len(keys), _CHUNK):
+            rows = select(c.device_id, c.stream, c.name, c.id)
+            chosen = rows.where(tuple_(c.device_id, c.stream).in_(keys[start : start + _CHUNK]))
+            for device_id, stream, name, number in self._connection.execute(chosen):
+                series = self._series[device_id, stream].get(name)
+                if series is not None:
+                    series.id = number
+
+    def _has_room(self, table: Any, device_id: str, more: int, most: int) -> bool:
+        """Whether a device that invents names may have more rows in this table."""
+        if (table, device_id) not in self._crowd:
+            counted = select(func.count()).where(table.c.device_id == device_id)
+            self._crowd[table, device_id] = self._connection.execute(counted).scalar_one()
+        return self._crowd[table, device_id] + more <= most
+
+
+def _too_many(most: int, what: str) -> Refused:
+    return Refused("telemetry", f"a device has at most {most} {what}")

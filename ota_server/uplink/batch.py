@@ -1,0 +1,138 @@
+"""What a batch of messages needs of the database, read once for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from ota_server.store import alarms, groups, offers, trust_updates
+from ota_server.store import data as components
+from ota_server.store.models import DataTarget, Device, DeviceData, Report, Target
+
+CHUNK = 400  # ids in one statement; databases bound the number of parameters
+SEEN_MS = 1000  # how exact it is when a device was last heard: a row is not written again for less
+
+
+class Known(NamedTuple):
+    """What decides whether a device's messages are taken, and whether its row is written for nothing but that."""
+
+    revoked_at: int | None
+    last_seen_at: int | None
+    protocol: str
+
+
+class Batch:
+    """One transaction's view. Devices are locked in the order of their ids, so that two batches never wait for each
+    other; what is read afterwards stays true until the end, because whoever changes offers changes the devices' rows.
+    """
+
+    def __init__(self, session: Session, now: int, device_ids: Iterable[str]) -> None:
+        self.session = session
+        self.now = now
+        self.known: dict[str, Known] = {}
+        self.counted: dict[str, int] = {}  # events without a row, by the counter's name
+        self.born: list[str] = []  # devices that have said a birth of this boot
+        self._devices: dict[str, Device] = {}
+        self._held: dict[str, dict[str, DeviceData]] = {}
+        self._reports: dict[str, Report | None] = {}
+        self._targets: dict[tuple[str, str, str], Target | None] = {}
+        self._published: dict[tuple[str, str], dict[str, DataTarget | None]] = {}
+        self._newest_trust: int | None = None
+        columns = select(Device.id, Device.revoked_at, Device.last_seen_at, Device.protocol)
+        for chunk in chunks(sorted(set(device_ids))):
+            locked = columns.where(Device.id.in_(chunk)).order_by(Device.id).with_for_update(key_share=True)
+            for row in session.execute(locked):
+                self.known[row[0]] = Known(*row[1:])
+
+    def load(self, device_ids: Iterable[str], births: Iterable[str] = (), reports: Iterable[str] = ()) -> None:
+        """Read the rows of these devices, and what their births and reports are compared with."""
+        for chunk in chunks(sorted(set(device_ids))):
+            self._devices.update(
+                (row.id, row) for row in self.session.scalars(select(Device).where(Device.id.in_(chunk)))
+            )
+        for chunk in chunks(sorted(set(births))):
+            self._held.update((device_id, {}) for device_id in chunk)
+            for row in self.session.scalars(select(DeviceData).where(DeviceData.device_id.in_(chunk))):
+                self._held[row.device_id][row.name] = row
+        for chunk in chunks(sorted(set(reports))):
+            self._reports.update(dict.fromkeys(chunk))
+            newest = select(func.max(Report.id)).where(Report.device_id.in_(chunk)).group_by(Report.device_id)
+            for report in self.session.scalars(select(Report).where(Report.id.in_(newest))):
+                self._reports[report.device_id] = report
+
+    def device(self, device_id: str) -> Device:
+        return self._devices[device_id]
+
+    def held(self, device_id: str) -> dict[str, DeviceData]:
+        """The data components of a device by name; a new one is added with `hold`."""
+        return self._held[device_id]
+
+    def hold(self, device_id: str, name: str) -> DeviceData:
+        """The row of a device's data component, made if there is none."""
+        row = self._held[device_id].get(name)
+        if row is None:
+            row = self._held[device_id][name] = DeviceData(device_id=device_id, name=name)
+            self.session.add(row)
+        return row
+
+    def last_report(self, device_id: str) -> Report | None:
+        return self._reports[device_id]
+
+    def add_report(self, report: Report) -> None:
+        self.session.add(report)
+        self._reports[report.device_id] = report
+
+    def count(self, name: str) -> None:
+        self.counted[name] = self.counted.get(name, 0) + 1
+
+    def newest_trust(self) -> int:
+        if self._newest_trust is None:
+            self._newest_trust = trust_updates.newest_version(self.session)
+        return self._newest_trust
+
+    def target(self, device: Device) -> Target | None:
+        """What devices of this one's group, product and board should run."""
+        key = (device.group, device.product, device.board)
+        if key not in self._targets:
+            with self.session.no_autoflush:
+                group = groups.get(self.session, device.group)
+                found = None if group is None else offers.target_for(self.session, group, device.product, device.board)
+            self._targets[key] = found
+        return self._targets[key]
+
+    def published(self, device: Device) -> dict[str, DataTarget | None]:
+        """The data components there are for this one's product and board; None where the newest was withdrawn."""
+        key = (device.product, device.board)
+        if key not in self._published:
+            names = select(DataTarget.name).where(DataTarget.product == key[0], DataTarget.board == key[1])
+            with self.session.no_autoflush:
+                self._published[key] = {
+                    name: components.newest_offer(self.session, *key, name)
+                    for name in self.session.scalars(names.distinct()).all()
+                }
+        return self._published[key]
+
+    def finish(self, heard: dict[str, str]) -> None:
+        """Write what is the same for all. heard: the devices that spoke now and have no row loaded, with how."""
+        by_protocol: dict[str, list[str]] = {}
+        for device_id, protocol in heard.items():
+            row = self.known[device_id]
+            if device_id in self._devices:
+                self._devices[device_id].last_seen_at = self.now
+                self._devices[device_id].protocol = protocol
+            elif row.protocol != protocol or abs(self.now - (row.last_seen_at or 0)) >= SEEN_MS:
+                by_protocol.setdefault(protocol, []).append(device_id)
+        for protocol, device_ids in by_protocol.items():
+            for chunk in chunks(device_ids):
+                said = update(Device).where(Device.id.in_(chunk)).values(last_seen_at=self.now, protocol=protocol)
+                self.session.execute(said, execution_options={"synchronize_session": False})
+        for name, count in self.counted.items():
+            alarms.count(self.session, name, count)
+
+
+def chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]

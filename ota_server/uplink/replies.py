@@ -1,0 +1,97 @@
+"""Files what devices say about what came down to them, and about themselves: reports, results, alarms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ota_server.store import alarms, command_output, commands, data, offers, settings
+from ota_server.store.models import Device, Report
+from ota_server.uplink.batch import Batch
+from ota_server.uplink.reading import Said
+from ota_server.uplink.text import clean, clean_text
+
+_FAILED = ("rolled-back", "refused", "failed")
+_UNDER_WAY = ("offered", "fetching", "applying", "installed", "trial")
+
+
+def report(batch: Batch, device: Device, said: Said) -> None:
+    """One step of an update. A report that differs from the last one only in its progress replaces it."""
+    body = said.body
+    phase, sequence = body["phase"], body["sequence"]
+    last = batch.last_report(device.id)
+    if last is not None and _only_progress(last.body, body):
+        last.body, last.at = body, batch.now
+    else:
+        batch.add_report(Report(device_id=device.id, sequence=sequence, phase=phase, body=body))
+    if said.message.retained:
+        return
+    lwm2m = body["lwm2m"]
+    status = {
+        "phase": phase,
+        "state": lwm2m["state"],
+        "result": lwm2m["result"],
+        "sequence": sequence,
+        "verdict": body["verdict"],
+        "detail": body.get("detail"),
+        "progress": body.get("progress"),
+        "again_s": body.get("again"),
+        "at": batch.now,
+    }
+    failed = phase in _FAILED and "again" not in body
+    tries = phase in _UNDER_WAY or (phase in _FAILED and not failed)
+    if "component" in body:
+        data.reported(batch.session, device.id, body["component"], status, failed, tries)
+        return
+    device.update = status
+    if failed:
+        device.failed_sequence = max(sequence, device.failed_sequence or 0)
+    elif tries and device.failed_sequence == sequence:
+        device.failed_sequence = None  # it has begun again, so the verdict of before is out of date
+    elif phase == "confirmed":
+        device.trial = False
+
+
+def _only_progress(last: dict[str, Any], body: dict[str, Any]) -> bool:
+    same = all(last.get(name) == body.get(name) for name in ("phase", "sequence", "nonce", "verdict", "component"))
+    return same and "progress" in last and "progress" in body
+
+
+def result(batch: Batch, device: Device, said: Said) -> None:
+    """The answer to a command, or a part of it."""
+    body = dict(said.body)
+    cti, outcome, part = body.pop("cti"), body["code"], body.pop("part", None)
+    if outcome == "running":
+        known = commands.get(batch.session, cti, device.id)
+        if known is None:
+            _unknown(batch)
+        else:
+            command_output.add(batch.session, known, part["number"], clean_text(body["text"]))
+        return
+    answer = {name: clean(value) for name, value in body.items() if name != "answer"}
+    if "answer" in body:
+        answer["answer"] = clean(body["answer"], clean_text)
+    if "proof" in body:
+        answer["signed"] = said.message.payload.hex()  # what the proof is about, as it came
+    parts = None if part is None else part["number"]
+    row = commands.answered(batch.session, device.id, cti, outcome, answer, answer.get("why"), parts)
+    if row is None:
+        _unknown(batch)
+    elif outcome == "done":
+        settings.note_answer(batch.session, device, row.opcode, answer.get("answer"))
+        if row.opcode == "update.retry":  # it forgot what it refused, and now needs to hear it
+            offers.send_again(batch.session, device)
+
+
+def _unknown(batch: Batch) -> None:
+    batch.count("results of unknown commands")
+
+
+def alarm(batch: Batch, device: Device, said: Said) -> None:
+    """Something that should not have happened, as the device says it."""
+    body = clean(said.body)
+    kind, reason, cti = body["kind"][:32], body["reason"][:32], body.get("cti")
+    count = min(body.get("suppressed", 0) or 0, 1_000_000) + 1 if isinstance(body.get("suppressed", 0), int) else 1
+    detail, trace = body.get("detail"), said.body.get("trace")
+    alarms.add(batch.session, device.id, kind, reason, detail and detail[:256], cti, count, trace and clean_text(trace))
+    if kind == "command-refused" and cti is not None:
+        commands.declined(batch.session, device.id, cti, f"{reason}: {detail}" if detail else reason)
