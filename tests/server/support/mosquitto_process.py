@@ -20,9 +20,11 @@ def free_port() -> int:
         return sock.getsockname()[1]
 
 
-def write_files(folder: Path, data: Path, *options: str) -> str:
+def write_files(folder: Path, data: Path, *options: str, env: dict[str, str] | None = None) -> str:
     command = [sys.executable, "-m", "ota_server", "mosquitto", str(folder), "--data", str(data), *options]
-    return subprocess.run(command, check=True, timeout=limit(120), capture_output=True, text=True).stdout
+    return subprocess.run(
+        command, check=True, timeout=limit(120), capture_output=True, text=True, env=env
+    ).stdout
 
 
 class Mosquitto:
