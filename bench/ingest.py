@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Telemetry from the broker to the disk: what a message costs the server, beside a plain consumer, in one run.
 
-    python bench/ingest.py [--ways mosquitto,inside] [--databases sqlite,postgresql] [--messages 30000] [--json] [--check]
+    python bench/ingest.py [--ways mosquitto,inside] [--databases sqlite,postgresql] [--messages N] [--json] [--check]
 
 Devices flood packs of two values at QoS 1. The server files them as it always does: read strictly, known when they come
 again, newest values and counts current, acknowledged after a durable commit. The plain consumer is what one writes in
@@ -115,9 +115,21 @@ def one_run(way: str, database: str, messages: int, devices: int) -> Figures:
             password = (data / "broker.password").read_text().strip()
             arguments = [__file__, "--consume", str(broker.port), password, url or f"sqlite:///{data}/tidegate.db"]
             server = stack.enter_context(_process(arguments, environment))
+            if b"ready" not in server.stdout.readline():
+                raise SystemExit("the plain consumer did not start")
             port = broker.port
         else:
-            arguments = ["-m", "ota_server", "serve", "--data", str(data), "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]
+            arguments = [
+                "-m",
+                "ota_server",
+                "serve",
+                "--data",
+                str(data),
+                "--http",
+                "127.0.0.1:0",
+                "--mqtt",
+                "127.0.0.1:0",
+            ]
             if broker is not None:
                 arguments += ["--broker", f"mqtt://tidegate_server@127.0.0.1:{broker.port}"]
             server = stack.enter_context(_process(arguments, environment))
@@ -135,13 +147,19 @@ def one_run(way: str, database: str, messages: int, devices: int) -> Figures:
         used, broker_used = _cpu(server.pid) - before, (_cpu(broker.process.pid) if broker else 0.0) - broker_before
         scale = 1000 / max(1, filed)
         return Figures(
-            way, database, filed, acknowledged - filed, filed / took, round(used * scale, 4), round(broker_used * scale, 4)
+            way,
+            database,
+            filed,
+            acknowledged - filed,
+            filed / took,
+            round(used * scale, 4),
+            round(broker_used * scale, 4),
         )
 
 
 @contextlib.contextmanager
 def _process(arguments: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen([sys.executable, *arguments], env=environment, cwd=ROOT, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, *arguments], env=environment, cwd=ROOT, stdout=subprocess.PIPE)
     try:
         yield process
     finally:
@@ -287,6 +305,7 @@ def consume(port: int, password: str, url: str) -> int:
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id="tidegate_server")
     client.username_pw_set("tidegate_server", password)
     client.on_connect = lambda client, *_: client.subscribe("tg/+/up/#", 1)
+    client.on_subscribe = lambda *_: print("ready", flush=True)
     client.on_message = lambda _client, _data, message: arrived.put((message.topic, message.payload))
     client.connect("127.0.0.1", port)
     client.loop_start()

@@ -110,14 +110,16 @@ def test_while_the_database_is_locked_nothing_is_lost_and_nobody_gets_500(start)
     eventually(lambda: server.shown("gate-1")["alarms"])
     held = sqlite3.connect(server.data / "tidegate.db", isolation_level=None)
     held.execute("BEGIN IMMEDIATE")
-    device.say("alarm", {1: "crash", 2: "meanwhile"})
+    sent = device.client.publish("tg/gate-1/up/alarm", dumps({1: "crash", 2: "meanwhile"}), 1)
     body = {"id": "gate-2", "board": "unix", "product": "p"}
     answer = server.http.post("/api/v1/devices", json=body)
     assert answer.status_code == 503 and int(answer.headers["retry-after"]) > 0
     assert answer.json()["type"].endswith("database-busy") and "again" in answer.json()["remedy"]
     assert server.http.get("/api/v1/devices/gate-1").status_code == 200, "reading goes on"
+    assert not sent.is_published(), "the device still has it, because the database has not"
     held.execute("ROLLBACK")
     held.close()
+    eventually(sent.is_published)
     eventually(lambda: [a["reason"] for a in server.shown("gate-1")["alarms"]] == ["meanwhile", "before"])
     assert server.http.post("/api/v1/devices", json=body).status_code == 201
     assert server.api("GET", "/alarms")["counters"].get("messages the database did not take") is None

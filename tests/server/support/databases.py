@@ -30,7 +30,8 @@ def postgresql(*, durable: bool = False) -> Iterator[str]:
         initdb = [*as_user, programs.require("initdb"), "-D", str(data), "-U", "tidegate", "-A", "trust", "--no-sync"]
         subprocess.run([*initdb, "-E", "UTF8", "--locale=C"], check=True, capture_output=True, timeout=limit(120))
         control = [*as_user, programs.require("pg_ctl"), "-D", str(data), "-w", "-t", "60"]
-        options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync={'on' if durable else 'off'} -c max_connections=40"
+        options = f"-c listen_addresses= -c unix_socket_directories={folder} -c max_connections=40"
+        options += f" -c fsync={'on' if durable else 'off'}"
         start = [*control, "-o", options, "-l", str(folder / "log"), "start"]
         # Its own output, not ours: the server would hold a pipe of ours open.
         subprocess.run(start, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=limit(90))

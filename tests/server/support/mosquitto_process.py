@@ -22,9 +22,7 @@ def free_port() -> int:
 
 def write_files(folder: Path, data: Path, *options: str, env: dict[str, str] | None = None) -> str:
     command = [sys.executable, "-m", "ota_server", "mosquitto", str(folder), "--data", str(data), *options]
-    return subprocess.run(
-        command, check=True, timeout=limit(120), capture_output=True, text=True, env=env
-    ).stdout
+    return subprocess.run(command, check=True, timeout=limit(120), capture_output=True, text=True, env=env).stdout
 
 
 class Mosquitto:
