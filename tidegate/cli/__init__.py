@@ -36,6 +36,7 @@ _BUILT_IN = {
     "new": "tidegate.cli.new:new",
     "release": "tidegate.cli.release:release",
     "rollout": "tidegate.cli.rollout:rollout",
+    "simulate": "tidegate.cli.simulate:simulate",
     "size": "tidegate.cli.build:size",
     "tls": "tidegate.cli.tls:tls",
     "trust": "tidegate.cli.trust:trust",

@@ -1,4 +1,4 @@
-"""Decodes the messages of devices: birth, state, report, result, alarm and telemetry (docs/wire.cddl).
+"""The messages of devices: birth, state, report, result and alarm (docs/wire.cddl), decoded, and encoded.
 
 Every function takes the bytes of one MQTT message and gives a plain dict with names for numbers, fit for
 JSON except that digests, nonces and counters are given as hex. A message that breaks the rules is
@@ -70,6 +70,21 @@ def result(data: bytes) -> dict[str, Any]:
 def alarm(data: bytes) -> dict[str, Any]:
     """An alarm for people: kind, reason, and how many like it were suppressed."""
     return _map(data, "alarm", _ALARM, required=frozenset({1, 2}))
+
+
+def encode(what: str, **values: Any) -> bytes:
+    """The message `what` ("birth", "state", "report", "result" or "alarm") of these values, as a device says it.
+
+    Names are those that decoding gives; values are as on the wire (docs/wire.cddl): bytes, numbers, lists. None: left
+    out. KeyError for a name that the message does not have.
+    """
+    labels = {name: label for label, (name, _) in _TABLES[what].items()}
+    return cbor.dumps({labels[name]: value for name, value in values.items() if value is not None})
+
+
+def phase_number(phase: str) -> int:
+    """How a report says this phase of an update."""
+    return PHASES.index(phase) + 1
 
 
 def _map(data: bytes, what: str, fields: dict[int, Field], required: frozenset[int]) -> dict[str, Any]:
@@ -274,3 +289,4 @@ _ALARM: dict[int, Field] = {
     5: ("suppressed", _uint),
     6: ("trace", _long(MAX_TRACE)),
 }
+_TABLES = {"birth": _BIRTH, "state": _STATE, "report": _REPORT, "result": _RESULT, "alarm": _ALARM}

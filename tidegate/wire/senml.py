@@ -5,6 +5,7 @@ Other readers pass them over, as section 4.4 tells them to."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tidegate.errors import Refused
@@ -59,6 +60,21 @@ def read(data: bytes, now: float) -> Pack:
             records.append(_resolve(record, base, now))
             timed = timed and base[_BT] + record.get(_T, 0) >= RELATIVE
     return Pack(records, pack[0].get(_NUMBER), pack[0].get(_DROPPED), timed)
+
+
+def base_name(device: str) -> str:
+    """What the names of a device's measurements begin with."""
+    return f"urn:dev:org:tidegate:{device}:"
+
+
+def encode(device: str, values: Sequence[tuple[str, float, str]], number: int, age_s: float = 0) -> bytes:
+    """A pack as a device sends it. values: (name, number, unit) of each record; number: the pack's; age_s: how long ago
+    it was measured."""
+    records: list[dict[int, Any]] = [{_N: name, _U: unit, _V: value} for name, value, unit in values]
+    records[0] |= {_BN: base_name(device), _NUMBER: number}
+    if age_s > 0:
+        records[0][_BT] = -age_s
+    return cbor.dumps(records)
 
 
 def _check(record: Any) -> None:

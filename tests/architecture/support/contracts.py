@@ -105,7 +105,7 @@ HOST = Contract(
         ("trust", "image"),
         ("manifest", "commands", "enrolment"),
         ("release",),
-        ("flash", "fleet", "project", "doctor"),
+        ("flash", "fleet", "project", "doctor", "simulate"),
         ("cli",),
     ),
     SERVER_PACKAGES | DEVICE_PACKAGES,
