@@ -31,6 +31,7 @@ UNKNOWN = {
     ("folder_session.py", "FolderSession.run"): "the unix port",
     ("external_signer.py", "_Program._answer"): "the user's own, --signer",
     ("test_native.py", "Compiled.run"): "what the test compiled",
+    ("test_simulate.py", "Simulation.__init__"): "tidegate, of the same environment",
     ("programs.py", "missing_packages"): "each of the table",
 }
 
