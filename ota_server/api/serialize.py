@@ -21,6 +21,7 @@ from ota_server.store.models import (
     Point,
     Release,
     Report,
+    Rollup,
     Series,
     Stream,
     Target,
@@ -116,6 +117,12 @@ def point(row: Point, series: Series) -> dict[str, Any]:
 def series(row: Series) -> dict[str, Any]:
     """The newest value of a series, and how many of its points are stored."""
     return {"stream": row.stream, "name": row.name, **value(row), "unit": row.unit, "points": row.points}
+
+
+def rollup(row: Rollup, series: Series) -> dict[str, Any]:
+    """What was measured in one minute, hour or day, which begins `at`."""
+    numbers = {"count": row.count, "min": row.least, "max": row.most, "mean": row.total / row.count}
+    return {"stream": series.stream, "name": series.name, "at": iso(row.at), "unit": series.unit, **numbers}
 
 
 def stream(row: Stream) -> dict[str, Any]:

@@ -398,6 +398,13 @@ class Series(Query):
     until: Time | None = None
 
 
+class Rollups(Series, Limit):
+    """step: minute, hour or day; without it, the finest in which the span fits one page. cursor: `next` of before."""
+
+    step: Literal["minute", "hour", "day"] | None = None
+    cursor: Cursor | None = None
+
+
 class History(Series, Limit):
     """cursor: `next` of the page before; after: instead, what was filed after the value with this id."""
 

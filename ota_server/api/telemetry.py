@@ -9,9 +9,9 @@ from flask import Blueprint
 from ota_server.api import context, serialize
 from ota_server.api.auth import requires
 from ota_server.api.devices import get
-from ota_server.api.shapes import History, Series
+from ota_server.api.shapes import History, Rollups, Series
 from ota_server.api.validate import takes
-from ota_server.store import telemetry
+from ota_server.store import now_ms, rollups, telemetry
 
 blueprint = Blueprint("telemetry", __name__)
 
@@ -30,6 +30,22 @@ def history(device_id: str, query: History) -> dict[str, Any]:
         rows = telemetry.history(session, device_id, chosen, limit, query.cursor)
     last = rows[-1][0] if len(rows) == limit else None
     return {"telemetry": [serialize.point(*row) for row in rows], "next": f"{last.at}-{last.id}" if last else None}
+
+
+@blueprint.get("/devices/<device_id>/telemetry/rollups")
+@requires("read")
+@takes(query=Rollups)
+def rolled_up(device_id: str, query: Rollups) -> dict[str, Any]:
+    """Count, least, most and mean by the minute, hour or day, newest first; `next` is the cursor of the next page."""
+    limit = query.rows
+    with context.store().read() as session:
+        chosen = {row.id: row for row in telemetry.series(session, get(session, device_id).id, _query(query))}
+        until = now_ms() if query.until is None else query.until
+        step = query.step or rollups.finest(until if query.since is None else query.since, until, limit)
+        asked = rollups.Query(list(chosen), step, query.since, query.until)
+        rows = rollups.listed(session, asked, limit, query.cursor)
+    following = f"{rows[-1].at}-{rows[-1].series_id}" if len(rows) == limit else None
+    return {"step": step, "rollups": [serialize.rollup(row, chosen[row.series_id]) for row in rows], "next": following}
 
 
 @blueprint.get("/devices/<device_id>/telemetry/last")

@@ -9,15 +9,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 
 from ota_server.errors import log_trouble
-from ota_server.store import alarms, clock_record, commands, retention
+from ota_server.store import alarms, clock_record, commands, retention, rollups
 from ota_server.store.clock import CLOCK, Clock, read
 from ota_server.store.engine import Store
 
 log = logging.getLogger("tidegate.housekeeping")
 
 LOOK_S = 1.0  # between looks for commands that are over
+ROLL_UP_S = 10.0
+SEEN_S = 30.0  # PostgreSQL: points that have a number are all visible after so long
 PRUNE_S = 30.0
 NOTE_S = 60.0  # between notes of the clock in the database
 OLD_LEAST_S, OLD_MOST_S = 30.0, 3600.0  # between looks for old telemetry: a hundredth of its age
@@ -36,7 +39,14 @@ class Housekeeper:
         self._stopping = threading.Event()
         self._doubt: str | None = None
         self._old_s = min(max(keep.days * 864, OLD_LEAST_S), OLD_MOST_S)
-        self._due = {self._look: LOOK_S, self._watch_clock: LOOK_S, self._prune: PRUNE_S, self._prune_old: self._old_s}
+        self._points_seen = deque[tuple[float, int]]()  # their newest number, and when that was
+        self._due = {
+            self._look: LOOK_S,
+            self._watch_clock: LOOK_S,
+            self._roll_up: ROLL_UP_S,  # before points are deleted
+            self._prune: PRUNE_S,
+            self._prune_old: self._old_s,
+        }
         self._next = dict.fromkeys(self._due, 0.0)
         self._note_at = 0.0
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
@@ -84,8 +94,21 @@ class Housekeeper:
         if gone:
             log.info("%d rows above the limits are deleted", gone)
 
+    def _roll_up(self) -> None:
+        with self._store.read() as session:
+            newest = rollups.newest_point(session)
+        if self._store.engine.dialect.name == "sqlite":
+            last = newest
+        else:  # a lower number may become visible after a higher one
+            self._points_seen.append((time.monotonic(), newest))
+            last = 0
+            while self._points_seen and self._points_seen[0][0] <= time.monotonic() - SEEN_S:
+                last = self._points_seen.popleft()[1]
+        rollups.advance(self._store, last, lambda: not self._stopping.wait(PAUSE_S))
+
     def _prune_old(self) -> None:
         if self._clock.is_trusted():
+            rollups.prune(self._store, self._go_on)
             gone = retention.prune_old(self._store, self._keep, self._go_on)
             if gone:
                 log.info("%d points older than %g days are deleted", gone, self._keep.days)

@@ -290,6 +290,21 @@ class Point(Base):
     text: Mapped[str | None] = mapped_column(String(256))
 
 
+class Rollup(Base):
+    """What was measured in one minute, hour or day of one series (store/rollups.py)."""
+
+    __tablename__ = "rollup"
+    # SQLite then has them in the order in which they are read, and each but once.
+    __table_args__ = ({"sqlite_with_rowid": False},)
+    series_id: Mapped[int] = mapped_column(ForeignKey("series.id"), primary_key=True)
+    step_ms: Mapped[int] = mapped_column(Integer, primary_key=True)
+    at: Mapped[int] = mapped_column(BigInteger, primary_key=True)  # its beginning
+    count: Mapped[int] = mapped_column(BigInteger)
+    least: Mapped[float] = mapped_column(Double)
+    most: Mapped[float] = mapped_column(Double)
+    total: Mapped[float] = mapped_column(Double)
+
+
 class CoapSession(Base):
     """A device's CoAP credential, and how far its present session has come (docs/coap-uplink.md)."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -12,6 +13,13 @@ def get(session: Session, name: str) -> int:
     """0 before its beginning."""
     row = session.get(Progress, name)
     return 0 if row is None else row.value
+
+
+def get_locked(session: Session, name: str) -> int:
+    """The same, and no other server goes on from there until this transaction ends."""
+    if session.get(Progress, name) is None:
+        put(session, name, 0)
+    return session.scalar(select(Progress.value).where(Progress.name == name).with_for_update()) or 0
 
 
 def put(session: Session, name: str, value: int) -> None:

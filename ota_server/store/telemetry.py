@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +10,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ota_server.store.models import Point, Series, Stream
+
+_MERGED = 32  # more series than this are sorted by the database, not merged here
 
 
 class Query(NamedTuple):
@@ -23,13 +26,22 @@ class Query(NamedTuple):
 def history(
     session: Session, device_id: str, query: Query, limit: int, before: tuple[int, int] | None = None
 ) -> list[tuple[Point, Series]]:
-    """Newest first; `before` is (at, id) of the last row of the page before this one."""
-    statement = _points(device_id, query)
+    """Newest first; `before` is (at, id) of the last row of the page before this one.
+
+    Of a few series each gives its own newest, by its index, and they are merged: the device may have millions.
+    """
+    chosen = {row.id: row for row in series(session, device_id, query)}
+    statement = _in_time(select(Point), query)
     if before is not None:
         at, row = before
         statement = statement.where((Point.at < at) | ((Point.at == at) & (Point.id < row)))
-    rows = session.execute(statement.order_by(Point.at.desc(), Point.id.desc()).limit(limit))
-    return [(row[0], row[1]) for row in rows]
+    statement = statement.order_by(Point.at.desc(), Point.id.desc()).limit(limit)
+    if len(chosen) > _MERGED:
+        points = list(session.scalars(statement.where(Point.series_id.in_(chosen))))
+    else:
+        each = [session.scalars(statement.where(Point.series_id == one)).all() for one in chosen]
+        points = list(heapq.merge(*each, key=lambda point: (-point.at, -point.id)))[:limit]
+    return [(point, chosen[point.series_id]) for point in points]
 
 
 def arrived(session: Session, device_id: str, query: Query, limit: int, after: int) -> list[tuple[Point, Series]]:
@@ -44,6 +56,10 @@ def _points(device_id: str, query: Query) -> Any:
         statement = statement.where(Series.stream == query.stream)
     if query.name is not None:
         statement = statement.where(Series.name == query.name)
+    return _in_time(statement, query)
+
+
+def _in_time(statement: Any, query: Query) -> Any:
     if query.since is not None:
         statement = statement.where(Point.at >= query.since)
     if query.until is not None:

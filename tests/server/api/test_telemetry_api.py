@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from patience import limit
@@ -152,3 +153,23 @@ def test_retention_is_a_setting(start):
     server = start("--keep-rows", "5", "--keep-days", "2", data=server.data)
 
     eventually(lambda: kept() == [7, 6, 5, 4, 3], SLOW_S)
+
+
+def test_roll_ups_over_the_api(start):
+    server = start()
+    device = server.device("t-roll")
+    base, now = "urn:dev:org:tidegate:t-roll:", int(time.time()) - 7200
+    for number in range(6):
+        device.say("tele/env", dumps([{-2: base, -257: number, -3: now + number, 0: "t", 1: "Cel", 2: number}]))
+    path = "/devices/t-roll/telemetry/rollups"
+
+    def by_day() -> list[dict[str, Any]]:
+        return server.api("GET", path, params={"step": "day"})["rollups"]
+
+    found = eventually(lambda: sum(one["count"] for one in by_day()) == 6 and by_day())
+    assert {(one["stream"], one["name"], one["unit"]) for one in found} == {("env", "t", "Cel")}
+    assert min(one["min"] for one in found) == 0 and max(one["max"] for one in found) == 5
+    assert server.api("GET", path, params={"since": now - 60, "limit": 500})["step"] == "minute"
+    assert server.api("GET", path, params={"since": now - 90 * 86400})["step"] == "day"
+    assert server.http.get(f"/api/v1{path}?step=year").status_code == 400
+    assert server.http.get(f"/api/v1{path}?cursor=x").status_code == 400
