@@ -14,7 +14,7 @@ from urllib.parse import quote
 import click
 from sqlalchemy import select
 
-from ota_server import log_lines
+from ota_server import log_lines, service_manager
 from ota_server.api.serialize import iso
 from ota_server.config import KEEP_TELEMETRY, KEEP_TELEMETRY_DAYS, Config
 from ota_server.mqtt import mosquitto_files as broker_files
@@ -108,6 +108,9 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @insecure_option("the broker password")
 @click.option("--verbose", is_flag=True, help="Log every event, not only problems.")
+@click.option(
+    "--log", "log_as", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Its form."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
 def serve(
     data: Path,
@@ -127,6 +130,7 @@ def serve(
     broker_ca: Path | None,
     trusted_proxy: str | None,
     verbose: bool,
+    log_as: str,
     as_json: bool,
 ) -> None:
     """Run the server: HTTP API, status page, MQTT worker, and an embedded broker unless --broker names another.
@@ -141,7 +145,7 @@ def serve(
       tidegate serve --http 0.0.0.0:8443 --mqtt 0.0.0.0:8883 --tls-cert tls/server.crt --tls-key tls/server.key
       TIDEGATE_BROKER_URL=mqtts://tidegate_server@broker tidegate serve
     """
-    log_lines.set_up(logging.INFO if verbose else logging.WARNING)
+    log_lines.set_up(logging.INFO if verbose else logging.WARNING, log_as == "json")
     os.umask(0o077)  # other users must not read the database, payloads and secrets
     if dynamic and broker is None:
         raise TidegateError("--dynamic needs --broker", "Leave it out: the embedded broker manages its users itself")
@@ -174,6 +178,7 @@ def serve(
                 say(f"coap  {addresses['coap']}")
             say(f"admin token: {config.admin_token}")
         sys.stdout.flush()
+        service_manager.ready()
         server.run()
     except KeyboardInterrupt:
         pass

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
 import time
+from contextvars import ContextVar
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+# What is being done when something is logged: the request's id, and the device that it is about.
+REQUEST: ContextVar[str] = ContextVar("request", default="")
+DEVICE: ContextVar[str] = ContextVar("device", default="")
 LOG_EVERY_S = 10  # the same trouble again and again is one line in this time
 MAX_LINE = 4000  # characters of a message, and of each line of a traceback
 # Control characters of C0 and C1, what ends a line or turns it round in Unicode, and halves of surrogate pairs.
@@ -35,6 +40,29 @@ class Formatter(logging.Formatter):
         return _indented(super().formatStack(stack_info))
 
 
+class JsonFormatter(logging.Formatter):
+    """One record is one line of JSON in ASCII: time, level, logger, message; where known request, device; a traceback.
+
+    `extra={"facts": {...}}` of a record adds members of its own.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        members: dict[str, object] = {
+            "time": f"{at}.{int(record.msecs):03}Z",
+            "level": record.levelname,
+            "logger": record.name,
+            "message": escaped(record.getMessage()),
+            "request": REQUEST.get(),
+            "device": DEVICE.get(),
+            **getattr(record, "facts", {}),
+        }
+        if record.exc_info:
+            text = logging.Formatter.formatException(self, record.exc_info)
+            members["traceback"] = [escaped(line) for line in text.split("\n")]
+        return json.dumps({name: value for name, value in members.items() if value not in ("", None)}, default=str)
+
+
 def _indented(text: str) -> str:
     return "\n".join("    " + escaped(line) for line in text.split("\n"))
 
@@ -53,10 +81,10 @@ class Seldom:
         return True
 
 
-def set_up(level: int) -> None:
+def set_up(level: int, as_json: bool = False) -> None:
     """Log to standard error; every handler that the root logger has escapes what it writes."""
     logging.basicConfig(level=level, format=FORMAT, stream=sys.stderr)
     for handler in logging.getLogger().handlers:
-        handler.setFormatter(Formatter(FORMAT))
+        handler.setFormatter(JsonFormatter() if as_json else Formatter(FORMAT))
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a line for each request that waits for a thread

@@ -28,6 +28,11 @@ class TokenBucket:
         self._left -= 1
         return True
 
+    def has(self) -> bool:
+        """Whether there is a token; takes none."""
+        self._refill()
+        return self._left >= 1
+
     def borrow(self, cost: float = 1) -> float:
         """Take tokens, on credit if there are too few; returns the seconds to wait until they are paid back."""
         self._refill()
@@ -57,6 +62,11 @@ class TokenBuckets:
         """Take a token from the bucket of `key`; returns False if there is none."""
         with self._lock:
             return self._of(key).take()
+
+    def has(self, key: Hashable) -> bool:
+        """Whether the bucket of `key` has a token; takes none."""
+        with self._lock:
+            return key not in self._buckets or self._of(key).has()
 
     def borrow(self, key: Hashable, cost: float = 1) -> float:
         """Take tokens from the bucket of `key` as TokenBucket.borrow does; returns the seconds to wait."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Flask
 
 from ota_server.api import (
+    access_log,
     alarms,
     audit,
     commands,
@@ -17,6 +18,7 @@ from ota_server.api import (
     payloads,
     problems,
     releases,
+    request_limit,
     rollouts,
     status,
     telemetry,
@@ -26,6 +28,8 @@ from ota_server.api import (
 
 def init_app(app: Flask) -> None:
     problems.init_app(app)
+    access_log.init_app(app)
+    request_limit.init_app(app)
     app.after_request(audit.add_head)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(payloads.blueprint)

@@ -11,6 +11,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from ota_server import errors
 from ota_server.errors import Problem
+from ota_server.log_lines import Seldom
 from tidegate.errors import Refused, TidegateError
 
 log = logging.getLogger("tidegate.http")
@@ -55,6 +56,7 @@ def document(status: int, kind: str, detail: str, remedy: str = "") -> Response:
 
 def init_app(app: Flask) -> None:
     """Turn every error that a caller of the API can meet into a problem document; no answer shows a traceback."""
+    seldom: dict[str, Seldom] = {}
 
     @app.errorhandler(Problem)
     def problem(error: Problem) -> Response:
@@ -101,7 +103,8 @@ def init_app(app: Flask) -> None:
     def unexpected(error: Exception) -> Response:
         trouble = errors.of_storage(error)
         if trouble is not None:
-            log.warning("%s %s: %s (%s)", request.method, request.path, trouble.detail, type(error).__name__)
+            if seldom.setdefault(trouble.kind, Seldom())():  # every request meets it until it is mended
+                log.warning("%s %s: %s (%s)", request.method, request.path, trouble.detail, type(error).__name__)
             return problem(trouble)
         log.exception("%s %s failed", request.method, request.path)
         return document(500, "internal", "the server made a mistake", "Look at the server's log; nothing was changed")

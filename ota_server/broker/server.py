@@ -20,6 +20,7 @@ from ota_server.broker.topics import Retained
 from ota_server.loop_thread import LoopThread
 from ota_server.tls_listener import TlsListener
 from ota_server.token_bucket import TokenBuckets
+from tidegate.names import DEVICE_ID
 
 log = logging.getLogger("tidegate.broker")
 
@@ -106,7 +107,8 @@ class Broker:
     def warn(self, key: str, text: str, *args: object) -> None:
         """Log what a client did wrong, but not more often than a person reads it. key: the user, or the address."""
         if self.lines.take(key):
-            log.warning(text, *args)
+            whose = "device" if DEVICE_ID.fits(key) else "peer"
+            log.warning(text, *args, extra={"facts": {whose: key}})
 
     async def adopt(self, connection: Connection, hello: Connect, principal: Principal) -> tuple[Session | None, bool]:
         """The session for an authenticated client, and whether it existed.

@@ -21,6 +21,7 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
 
+from ota_server.log_lines import Seldom
 from ota_server.peer_key import peer_key
 from tidegate.enrolment import MAX_REQUEST
 
@@ -125,7 +126,8 @@ class Request(HTTPRequestParser):
         try:
             holder = self._channel.guard.holder(value.strip()) if kind.lower() == "bearer" else None
         except Exception as error:  # the database's trouble; this thread serves everybody
-            log.warning("a token could not be looked up (%s)", type(error).__name__)
+            if self._channel.guard.seldom():
+                log.warning("a token could not be looked up (%s)", type(error).__name__)
             self._refuse(_busy("the database cannot be read"))
             return
         most = self.adj.max_request_body_size
@@ -251,6 +253,7 @@ class Guard:
     def __init__(self, holder: Holder, exempt: str | None = None) -> None:
         """exempt: the address of a proxy, behind which everybody is; it has no bound of its own."""
         self.holder = holder
+        self.seldom = Seldom()
         self._exempt = peer_key(exempt) if exempt else None
         self._channels: dict[Channel, None] = {}  # oldest first
         self._addresses: Counter[str] = Counter()

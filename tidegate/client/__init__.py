@@ -197,6 +197,12 @@ class Server:
     def alarms(self, limit: int | None = None) -> Any:
         return self._call("GET", "/api/v1/alarms", "Alarms", params=_limit(limit))
 
+    def alarms_since(self, number: int) -> list[dict[str, Any]]:
+        """Alarms that came after the one with this id, oldest first; of many the first page."""
+        params = {"since": number, "limit": MAX_PAGE}
+        found: list[dict[str, Any]] = self._call("GET", "/api/v1/alarms", "Alarms", params=params)["alarms"]
+        return found
+
     def witness(self, head: Head) -> None:
         """Note the head of the server's audit log (transport.Http.witness)."""
         self._http.witness(head)
