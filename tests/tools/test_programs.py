@@ -30,7 +30,7 @@ UNKNOWN = {
     ("emulator.py", "Emulator.start"): "what board.toml names for its board: qemu-system-arm",
     ("folder_session.py", "FolderSession.run"): "the unix port",
     ("external_signer.py", "_Program._answer"): "the user's own, --signer",
-    ("alarms.py", "_hand_on"): "the user's own, --run",
+    ("alarms.py", "forward"): "the user's own, --run",
     ("test_native.py", "Compiled.run"): "what the test compiled",
     ("test_simulate.py", "Simulation.__init__"): "tidegate, of the same environment",
     ("programs.py", "missing_packages"): "each of the table",
