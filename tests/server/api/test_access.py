@@ -49,6 +49,7 @@ ROUTES = [
 ]
 OPEN = {
     "/healthz",
+    "/readyz",
     "/p/<name>",
     "/api/v1/enrol",
     "/api/v1/openapi.json",
