@@ -21,11 +21,13 @@ def create_app(
     store: Store | None = None,
     wake: threading.Event | None = None,
     dismiss: Callable[[str], None] | None = None,
+    reload_users: Callable[[], None] | None = None,
 ) -> Flask:
     """The WSGI application. Makes the data folder and the database tables if they are not there.
 
     `wake` is set whenever the API leaves work for the MQTT worker; a worker in another process finds it by itself, a
     little later. `dismiss(device id)` closes the device's connection to the embedded broker, if there is one.
+    `reload_users()` has an external one read its files again.
     """
     config.data.mkdir(parents=True, exist_ok=True)
     if store is None:
@@ -39,6 +41,7 @@ def create_app(
     app.extensions["payloads"] = Payloads(config.payloads, config.max_payload)
     app.extensions["coap_keys"] = Keys(config.coap_secret)
     app.extensions["dismiss"] = dismiss
+    app.extensions["reload_users"] = reload_users
     app.extensions["enrol_limit"] = api.enrol.make_limit()
     app.extensions["wake"] = wake or threading.Event()
     api.init_app(app)

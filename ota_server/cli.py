@@ -323,6 +323,7 @@ def mosquitto(data: Path, dynamic: bool, plugin: Path | None, folder: Path) -> N
     if not dynamic:
         broker_files.write(folder, config, prepare(config))
         say(f"wrote {folder}/passwords and {folder}/access; {start}")
+        say("a mosquitto that runs already reads them once `tidegate serve` is connected to it")
     elif broker_files.write_dynamic(folder, config, prepare(config), plugin):
         say(f"wrote {folder}/{broker_files.PLUGIN_FILE}; {start}")
     else:

@@ -146,6 +146,7 @@ class Server:
         self._lock: TextIO | None = None
         self._broker: EmbeddedBroker | None = None
         self._housekeeper: Housekeeper | None = None
+        self._reload = mosquitto_files.Reload(config.mosquitto_dir) if config.mosquitto_dir is not None else None
         self._filer: Filer | None = None
         self._worker: MqttWorker | None = None
         self._accounts: Accounts | None = None
@@ -180,13 +181,16 @@ class Server:
             broker = BrokerUrl(f"{scheme}://{mosquitto_files.SERVER_USER}@{self._start_broker(store, own)}", own, tls)
         else:
             broker = BrokerUrl(self._broker_url, own, client_of(self._broker_ca))
-            mosquitto_files.refresh(self._config, store)
+            if mosquitto_files.refresh(self._config, store) and self._reload is not None:
+                self._reload.request()  # and is carried out once the worker is connected
         if self._config.dynamic:
             keys = Keys(self._config.coap_secret)
             self._accounts = Accounts(store, keys, broker, client.id_of(own, "access"))
             self._accounts.start()
         reads = self._filer if self._broker is None else None
-        self._worker = MqttWorker(store, broker, wake, client.id_of(own), CommandPolicy(self._config), reads)
+        self._worker = MqttWorker(
+            store, broker, wake, client.id_of(own), CommandPolicy(self._config), reads, self._reload
+        )
         self._filer.start()
         self._worker.start()
         if not self._worker.wait_ready(BROKER_WAIT_S):
@@ -273,7 +277,9 @@ class Server:
         return f"coap://{Address(*listening)}"
 
     def _start_web(self, store: Store, wake: threading.Event) -> HttpServer:
-        app = create_app(self._config, store, wake, self._broker.dismiss if self._broker else None)
+        dismiss = self._broker.dismiss if self._broker is not None else None
+        reload_users = self._reload.request if self._reload is not None else None
+        app = create_app(self._config, store, wake, dismiss, reload_users)
         context = self._tls.context() if self._tls else None
         try:
             return HttpServer(

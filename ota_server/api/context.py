@@ -34,7 +34,9 @@ def wake_worker() -> None:
 
 def access_changed(device_id: str) -> None:
     """A device's credentials changed: update the brokers, and close connections that used the old ones."""
-    mosquitto_files.refresh(config(), store())
+    reload_users = current_app.extensions["reload_users"]
+    if mosquitto_files.refresh(config(), store()) and reload_users is not None:
+        reload_users()
     dismiss = current_app.extensions["dismiss"]
     if dismiss is not None:
         dismiss(device_id)

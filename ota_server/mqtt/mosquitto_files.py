@@ -1,7 +1,8 @@
 """Files for mosquitto in place of the embedded broker: users, the two-line access list, a configuration to start from.
 
-Two ways. With password and access file the server writes them at each change and mosquitto reads them again. With the
-dynamic security plugin (ota_server.mqtt.dynsec) the plugin's file is written once, and changes go over MQTT.
+Two ways. With password and access file the server writes them at each change and has mosquitto read them again
+(`Reload`). With the dynamic security plugin (ota_server.mqtt.dynsec) the plugin's file is written once, and changes go
+over MQTT.
 """
 
 from __future__ import annotations
@@ -63,10 +64,13 @@ max_connections 10000
 persistent_client_expiration 7d
 persistence true
 persistence_location {folder}/
-# Messages that the server has not read yet are on disk, except the last: a broker that was killed still has them.
-autosave_on_changes true
-autosave_interval 1
-max_queued_messages 20000
+# All that is retained, and what the server has not filed yet, is written to the disk every so many seconds: a broker
+# that was killed has lost what it acknowledged since and the server has not filed.
+autosave_on_changes false
+autosave_interval 10
+# The server acknowledges what is on its disk, many messages at a time; and it reads all births and states at its start.
+max_inflight_messages 1000
+max_queued_messages 100000
 # Not info: that has a line for each time it saves.
 log_type error
 log_type warning
@@ -75,7 +79,10 @@ log_type notice
 
 
 def write(folder: Path, config: Config, store: Store) -> None:
-    """Write the users and the access list, and a configuration if there is not one yet."""
+    """Write the users and the access list, and a configuration if there is not one yet.
+
+    A mosquitto that runs reads the first two when it gets SIGHUP (`Reload`).
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with _writing:
         lines = [f"{device_id}:{password_hash}" for device_id, password_hash in _devices(store)]
@@ -83,7 +90,6 @@ def write(folder: Path, config: Config, store: Store) -> None:
         write_atomic(folder / "passwords", users.encode(), mode=0o640)
         write_atomic(folder / "access", ACCESS.encode(), mode=0o640)
         _configure(folder, _BY_FILES.format(folder=folder.resolve()))
-        _reload(folder / "mosquitto.pid")
 
 
 def write_dynamic(folder: Path, config: Config, store: Store, plugin: Path | None = None) -> bool:
@@ -108,17 +114,19 @@ def write_dynamic(folder: Path, config: Config, store: Store, plugin: Path | Non
     return True
 
 
-def refresh(config: Config, store: Store) -> None:
-    """After a change of users, if this server manages a mosquitto's files."""
+def refresh(config: Config, store: Store) -> bool:
+    """After a change of users, if this server manages a mosquitto's files; returns whether it must read them again."""
     if config.mosquitto_dir is None:
-        return
+        return False
     if not config.dynamic:
         write(config.mosquitto_dir, config, store)
-    elif write_dynamic(config.mosquitto_dir, config, store):
+        return True
+    if write_dynamic(config.mosquitto_dir, config, store):
         log.warning(
             "the plugin's file in %s was missing and is there again; restart a mosquitto that started without it",
             config.mosquitto_dir,
         )
+    return False
 
 
 def _devices(store: Store) -> list[tuple[str, str]]:
@@ -138,9 +146,49 @@ def _configure(folder: Path, access: str) -> None:
         write_atomic(main, CONFIGURATION.format(folder=folder.resolve(), access=access).encode())
 
 
-def _reload(pid_file: Path) -> None:
-    """SIGHUP makes mosquitto read its users again, and end the connections of those who could not log in any more."""
-    with contextlib.suppress(OSError, ValueError):
-        pid = int(pid_file.read_text())
-        if Path(f"/proc/{pid}/comm").read_text().strip() == "mosquitto":  # pid files outlive their process
-            os.kill(pid, signal.SIGHUP)
+class Reload:
+    """Has mosquitto read its users again with SIGHUP, and end the connections of those who could not log in any more.
+
+    A mosquitto that was started anew knows the server's stored session only by its client id, until the server is
+    connected again. SIGHUP in that time takes the session's rights away, and what devices then publish for it is
+    acknowledged and dropped. So the signal goes to no other process than the one the server is connected to. Any other
+    has read the files at its start, or gets the signal once the server is connected.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._pid_file = folder / "mosquitto.pid"
+        self._lock = threading.Lock()
+        self._connected_to: int | None = None
+        self._due = False
+
+    def request(self) -> None:
+        """The files were changed."""
+        with self._lock:
+            self._due = True
+            self._send()
+
+    def connected(self) -> None:
+        """The server's subscription stands."""
+        with self._lock:
+            self._connected_to = self._running()
+            self._send()
+
+    def gone(self) -> None:
+        """The connection has ended."""
+        with self._lock:
+            self._connected_to = None
+
+    def _send(self) -> None:
+        pid = self._connected_to
+        if self._due and pid is not None and pid == self._running():
+            self._due = False
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGHUP)
+
+    def _running(self) -> int | None:
+        """The process that the file names, if it is mosquitto: such files outlive their process."""
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(self._pid_file.read_text())
+            if Path(f"/proc/{pid}/comm").read_text().strip() == "mosquitto":
+                return pid
+        return None

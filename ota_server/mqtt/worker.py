@@ -14,6 +14,7 @@ from ota_server.log_lines import Seldom
 from ota_server.mqtt import client
 from ota_server.mqtt.downlink import Downlink
 from ota_server.mqtt.filing import Filer, Waiting
+from ota_server.mqtt.mosquitto_files import Reload
 from ota_server.mqtt.publisher import Publisher
 from ota_server.mqtt.url import BrokerUrl
 from ota_server.store import Store, devices
@@ -35,10 +36,12 @@ class MqttWorker:
         client_id: str,
         policy: CommandPolicy,
         filer: Filer | None = None,
+        reload: Reload | None = None,
     ) -> None:
         """Make a worker that is not connected yet.
 
-        filer: takes what devices publish; without one the worker only publishes.
+        filer: takes what devices publish; without one the worker only publishes. reload: hears when a
+        connection stands and when it has ended.
 
         client_id: the same at each start, so that the broker stores what devices publish while this server is
         away, and has acknowledged to them.
@@ -51,6 +54,7 @@ class MqttWorker:
         self._connections = 0  # so far
         self._subscribed = threading.Event()
         self._filer = filer
+        self._reload = reload
         self._client = client.make(broker, client_id, clean_session=False, manual_ack=True)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
@@ -100,11 +104,15 @@ class MqttWorker:
         self._ready()
 
     def _ready(self) -> None:
+        if self._reload is not None:
+            self._reload.connected()
         self._subscribed.set()
         self._wake.set()
 
     def _on_disconnect(self, _client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         self._subscribed.clear()
+        if self._reload is not None:
+            self._reload.gone()
         if self._stopping.is_set():
             return
         self._warn("the connection to %s is gone (%s); connecting again", self._broker, reason)
