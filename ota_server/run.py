@@ -25,6 +25,7 @@ from ota_server.coap import CoapServer
 from ota_server.commands.policy import CommandPolicy
 from ota_server.config import Config
 from ota_server.errors import of_storage
+from ota_server.fleet.waves.pacer import Pacer
 from ota_server.http.server import HttpServer
 from ota_server.mqtt import client, mosquitto_files
 from ota_server.mqtt.dynsec_worker import Accounts
@@ -148,6 +149,7 @@ class Server:
         self._housekeeper: Housekeeper | None = None
         self._reload = mosquitto_files.Reload(config.mosquitto_dir) if config.mosquitto_dir is not None else None
         self._filer: Filer | None = None
+        self._pacer: Pacer | None = None
         self._worker: MqttWorker | None = None
         self._accounts: Accounts | None = None
         self._coap: CoapServer | None = None
@@ -204,6 +206,8 @@ class Server:
             audit.record(session, "serve", "server.start", "server", **addresses)
         self._housekeeper = Housekeeper(store, Keep(self._config.keep_days, self._config.keep_rows))
         self._housekeeper.start()
+        self._pacer = Pacer(store, wake.set)
+        self._pacer.start()
         return addresses
 
     def run(self) -> None:
@@ -219,6 +223,8 @@ class Server:
             self._web.close()
         if self._coap is not None:
             self._coap.stop()
+        if self._pacer is not None:
+            self._pacer.stop()
         if self._housekeeper is not None:
             self._housekeeper.stop()
         if self._broker is not None:

@@ -23,6 +23,7 @@ from ota_server.api import (
     status,
     telemetry,
     trust,
+    waves,
 )
 
 
@@ -34,5 +35,19 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(health.blueprint)
     app.register_blueprint(payloads.blueprint)
     app.register_blueprint(openapi.blueprint, url_prefix="/api/v1")
-    for module in (releases, rollouts, groups, data, trust, devices, enrol, telemetry, commands, alarms, audit, status):
+    for module in (
+        releases,
+        rollouts,
+        waves,
+        groups,
+        data,
+        trust,
+        devices,
+        enrol,
+        telemetry,
+        commands,
+        alarms,
+        audit,
+        status,
+    ):
         app.register_blueprint(module.blueprint, url_prefix="/api/v1")

@@ -28,10 +28,14 @@ from ota_server.errors import Invalid, TooLarge
 from ota_server.fleet import enrolment, rollout_progress
 from ota_server.fleet.groups import MAX_GROUPS, MAX_SETTINGS, Change
 from ota_server.fleet.rollout_progress import STATES as ROLLOUT_STATES
+from ota_server.store import rollout_states
 from ota_server.store.groups import STABLE
 from ota_server.store.pages import Place
+from tidegate.errors import TidegateError
 from tidegate.names import BOARD, CHANNEL, COMPONENT, DEVICE_ID, DEVICE_NAME, PRODUCT, Name
 from tidegate.release.folder import check_identity
+from tidegate.rollout import Terms
+from tidegate.rollout.terms import parse as parse_terms
 from tidegate.trust import rotation
 from tidegate.wire.command_states import STATES
 
@@ -155,6 +159,12 @@ def _rollout_state(value: Any) -> Any:
 def _state(value: Any) -> Any:
     if value not in STATES:
         raise unusable(f"{value!r:.40} is not a state", f"States: {', '.join(STATES)}")
+    return value
+
+
+def _wave_state(value: Any) -> Any:
+    if value not in rollout_states.STATES:
+        raise unusable(f"{value!r:.40} is not a state", f"States: {', '.join(rollout_states.STATES)}")
     return value
 
 
@@ -319,6 +329,43 @@ class RolloutTarget(Body):
         return ("channel", self.channel) if self.channel is not None else ("group", self.group or "")
 
 
+class RolloutTerms(Body):
+    """The terms of a rollout in waves, as the command line writes them (docs/rollouts.md)."""
+
+    what: ClassVar[str] = "the rollout"
+    kind: ClassVar[str] = "invalid-rollout"
+    remedy: ClassVar[str] = "See docs/rollouts.md"
+    to: str
+    waves: str | None = None
+    soak: str | None = None
+    max_failures: str | None = None
+    min_sample: int | None = None
+    deadline: str | None = None
+    manual: bool | None = None
+    rate: str | None = None
+    window: str | None = None
+    watch: list[str] | None = None
+    error: float | None = None
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        try:
+            parse_terms(self.model_dump())
+        except TidegateError as wrong:
+            raise unusable(wrong.message, wrong.remedy) from None
+        return self
+
+    @property
+    def terms(self) -> Terms:
+        return parse_terms(self.model_dump())
+
+
+class Why(Body):
+    """A sentence for the history, and for who asks later."""
+
+    why: Annotated[str, Field(max_length=200)] | None = None
+
+
 class HandInCommand(Body):
     command: Annotated[bytes, Base64("command", MAX_COMMAND)]
 
@@ -359,6 +406,16 @@ class RolloutPage(Limit):
     @property
     def page(self) -> rollout_progress.Page:
         return rollout_progress.Page(self.rows, self.after, self.state)
+
+
+class RolloutDevices(Devices):
+    state: Annotated[str | None, BeforeValidator(_wave_state)] = None
+
+
+class Since(Limit):
+    """since: only rows after this id."""
+
+    since: Annotated[int, Number(_MAX_ID)] | None = None
 
 
 class Commands(Page):

@@ -1,6 +1,6 @@
 """Rollouts: a release that was published is brought to a channel, or to one group, and taken from it again.
 
-Groups say who gets it; there are no waves or percentages.
+Groups say who gets it, all at once; `fleet/waves` has rollouts in waves.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from ota_server.errors import Conflict, NotFound
 from ota_server.fleet import rollout_progress
+from ota_server.fleet.waves import retry as retry_of_waves
 from ota_server.releases.manifest_checks import check_offered
 from ota_server.security import audit
 from ota_server.store import Store, groups, offers
@@ -105,6 +106,7 @@ def retry(store: Store, product: str, version: str, actor: str) -> dict[str, Any
         groups.lock(session)
         release = find(session, product, version)
         check_offered(f"{product} {version}", any(target.withdrawn for target in release.targets))
+        staged = retry_of_waves.again(session, release, actor)
         names = rollout_progress.in_states(session, release, ("failed", "retrying"))
         offers.send_again_all(session, names)
         if names:
@@ -117,7 +119,7 @@ def retry(store: Store, product: str, version: str, actor: str) -> dict[str, Any
                 devices=len(names),
             )
         session.flush()
-        return {**rollout_progress.status(session, release), "retried": names}
+        return {**rollout_progress.status(session, release), "retried": sorted({*names, *staged})}
 
 
 def _join(session: Session, channel: str, release: Release) -> bool:

@@ -16,6 +16,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
+from ota_server.store import place
 from tidegate.errors import TidegateError
 
 BUSY_TIMEOUT_MS = 5_000  # how long a writer waits for another transaction; who asked over HTTP then hears 503
@@ -110,6 +111,7 @@ def _prepare_sqlite(engine: Engine, foreign_keys: bool) -> None:
         cursor.execute("PRAGMA synchronous=FULL")  # in WAL each commit is synced: no power cut takes back an answer
         cursor.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
         cursor.close()
+        place.register(connection)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

@@ -1,18 +1,19 @@
 """What each device is offered, derived from its group.
 
 A group that is pinned to a release of a product has its devices offered that one. Every other group follows a
-channel: the newest release that stands in it and has an image for the board. A device is never offered a release that
-is older than what it runs, because it would refuse it.
+channel: the newest release that stands in it and has an image for the board, or a newer one that a rollout in waves
+has granted to the device (`grants`). A device is never offered a release that is older than what it runs, because it
+would refuse it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import ColumnElement, and_, false, func, select, update
 from sqlalchemy.orm import Session
 
-from ota_server.store import groups
+from ota_server.store import grants, groups
 from ota_server.store.models import ChannelRelease, Device, DeviceData, Group, Release, Target
 
 _CHUNK = 500  # device ids in one statement
@@ -42,8 +43,16 @@ def is_pinned(group: Group, product: str) -> bool:
     return group.release is not None and group.release.product == product
 
 
-def derive(session: Session, *, product: str | None = None, only: Iterable[str] | None = None) -> int:
-    """Derive the offers again, of all devices, of a product, or of some groups; returns how many got another one.
+def derive(
+    session: Session,
+    *,
+    product: str | None = None,
+    only: Iterable[str] | None = None,
+    devices: Sequence[str] | None = None,
+) -> int:
+    """Derive the offers again; returns how many devices got another one.
+
+    Of all devices, of a product, of some groups (`only`), or of `devices` by their ids.
 
     The caller holds `groups.lock`. The worker publishes what changed.
     """
@@ -52,11 +61,17 @@ def derive(session: Session, *, product: str | None = None, only: Iterable[str] 
         statement = statement.where(Device.product == product)
     if only is not None:
         statement = statement.where(Device.group.in_(list(only)))
+    if devices is not None:
+        statement = statement.where(Device.id.in_(devices))
     known = {group.name: group for group in groups.listed(session)}
     changed = 0
     for name, of_product, board in session.execute(statement).all():
         alike = and_(Device.group == name, Device.product == of_product, Device.board == board)
-        changed += _offer(session, alike, target_for(session, known[name], of_product, board))
+        if devices is not None:
+            alike &= Device.id.in_(devices)
+        target = target_for(session, known[name], of_product, board)
+        granted = not is_pinned(known[name], of_product) and grants.any_of(session, of_product)
+        changed += _offer(session, alike, target, granted)
     return changed
 
 
@@ -65,7 +80,8 @@ def derive_for(session: Session, device: Device) -> None:
     session.flush()
     group = groups.get(session, device.group)
     target = None if group is None else target_for(session, group, device.product, device.board)
-    _offer(session, Device.id == device.id, target)
+    granted = group is not None and not is_pinned(group, device.product)
+    _offer(session, Device.id == device.id, target, granted)
     session.refresh(device, ["offer_id", "offer_sent_id", "offer"])
 
 
@@ -84,15 +100,21 @@ def send_again_all(session: Session, device_ids: Sequence[str]) -> None:
         session.execute(components.values(offer_sent_id=None))
 
 
-def _offer(session: Session, alike: ColumnElement[bool], target: Target | None) -> int:
-    """Offer `target` to the devices that are `alike`, and nothing to those that run something newer."""
-    none = alike & Device.offer_id.is_not(None)
+def _offer(session: Session, alike: ColumnElement[bool], target: Target | None, granted: bool) -> int:
+    """Offer `target` to the devices that are `alike`, and nothing to those that run something newer.
+
+    `granted`: unless a rollout granted them a newer one.
+    """
+    sequence = 0 if target is None else target.release.sequence
+    held = grants.standing(sequence) if granted else false()
+    none = alike & Device.offer_id.is_not(None) & ~held
     if target is not None:
-        ahead = (func.coalesce(Device.sequence, 0) > target.release.sequence) | Device.revoked_at.is_not(None)
+        ahead = (func.coalesce(Device.sequence, 0) > sequence) | Device.revoked_at.is_not(None)
         none &= ahead
     # As sent: the broker may have it, also if a birth has requested it again since. The worker withdraws it.
     session.execute(update(Device).where(none).values(offer_id=None, offer_sent_id=Device.offer_id))
-    if target is None:
-        return 0
-    new = update(Device).where(alike, ~ahead, Device.offer_id.is_distinct_from(target.id)).values(offer_id=target.id)
-    return session.execute(new).rowcount  # type: ignore[attr-defined]
+    changed = 0
+    if target is not None:
+        new = update(Device).where(alike, ~ahead, ~held, Device.offer_id.is_distinct_from(target.id))
+        changed = session.execute(new.values(offer_id=target.id)).rowcount  # type: ignore[attr-defined]
+    return changed + (grants.offer(session, alike, sequence) if granted else 0)

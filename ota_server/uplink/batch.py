@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from ota_server.store import alarms, groups, offers, trust_updates
+from ota_server.store import alarms, groups, offers, rollout_reports, trust_updates
 from ota_server.store import data as components
 from ota_server.store.models import DataTarget, Device, DeviceData, Report, Target
 
@@ -38,6 +38,7 @@ class Batch:
         self._devices: dict[str, Device] = {}
         self._held: dict[str, dict[str, DeviceData]] = {}
         self._reports: dict[str, Report | None] = {}
+        self._granted: dict[str, list[rollout_reports.Granted]] = {}
         self._targets: dict[tuple[str, str, str], Target | None] = {}
         self._published: dict[tuple[str, str], dict[str, DataTarget | None]] = {}
         self._newest_trust: int | None = None
@@ -47,12 +48,14 @@ class Batch:
             for row in session.execute(locked):
                 self.known[row[0]] = Known(*row[1:])
 
-    def load(self, device_ids: Iterable[str], births: Iterable[str] = (), reports: Iterable[str] = ()) -> None:
+    def load(self, device_ids: Iterable[str], births: Collection[str] = (), reports: Collection[str] = ()) -> None:
         """Read the rows of these devices, and what their births and reports are compared with."""
         for chunk in chunks(sorted(set(device_ids))):
             self._devices.update(
                 (row.id, row) for row in self.session.scalars(select(Device).where(Device.id.in_(chunk)))
             )
+        for chunk in chunks(sorted({*births, *reports})):
+            self._granted.update(rollout_reports.granted(self.session, chunk))
         for chunk in chunks(sorted(set(births))):
             self._held.update((device_id, {}) for device_id in chunk)
             for row in self.session.scalars(select(DeviceData).where(DeviceData.device_id.in_(chunk))):
@@ -102,6 +105,21 @@ class Batch:
                 found = None if group is None else offers.target_for(self.session, group, device.product, device.board)
             self._targets[key] = found
         return self._targets[key]
+
+    def granted(self, device: Device) -> list[rollout_reports.Granted]:
+        """What rollouts in waves have granted the device."""
+        return self._granted.get(device.id, [])
+
+    def offered(self, device: Device) -> Target | None:
+        """What the device should run: what its group says, or something newer that a rollout granted it."""
+        target, granted = self.target(device), self.granted(device)
+        if not granted:
+            return target
+        with self.session.no_autoflush:
+            group = groups.get(self.session, device.group)
+        if group is None or offers.is_pinned(group, device.product):
+            return target
+        return rollout_reports.better(granted, device, target)
 
     def published(self, device: Device) -> dict[str, DataTarget | None]:
         """The data components there are for this one's product and board; None where the newest was withdrawn."""

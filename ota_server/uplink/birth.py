@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ota_server.store import alarms, clone_detection, settings, trust_updates
+from ota_server.store import alarms, clone_detection, rollout_reports, settings, trust_updates
 from ota_server.store.models import Device, Target
 from ota_server.uplink.batch import Batch
 from ota_server.uplink.text import clean
@@ -46,7 +46,8 @@ def file(batch: Batch, device: Device, body: dict[str, Any], retained: bool) -> 
         )
     _components(batch, device, body.get("data", {}))
     settings.on_birth(batch.session, device, body.get("settings"))
-    target = batch.target(device)
+    rollout_reports.on_birth(batch.granted(device), device, batch.now)
+    target = batch.offered(device)
     _derive_offer(device, target)
     offered = target.release.sequence if target is not None and device.offer_id == target.id else 0
     if offered > max(body["sequence"], device.failed_sequence or 0) and not signed_since:

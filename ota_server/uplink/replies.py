@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ota_server.store import alarms, command_output, commands, data, offers, settings
+from ota_server.store import alarms, command_output, commands, data, offers, rollout_reports, settings
 from ota_server.store.models import Device, Report
 from ota_server.uplink.batch import Batch
 from ota_server.uplink.reading import Said
@@ -43,6 +43,8 @@ def report(batch: Batch, device: Device, said: Said) -> None:
         data.reported(batch.session, device.id, body["component"], status, failed, tries)
         return
     device.update = status
+    grants = batch.granted(device)
+    rollout_reports.on_report(grants, sequence, phase, body.get("detail"), body.get("again"), batch.now)
     if failed:
         device.failed_sequence = max(sequence, device.failed_sequence or 0)
     elif tries and device.failed_sequence == sequence:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tidegate.cli import _waves
 from tidegate.cli._common import (
     confirm,
     connect,
@@ -20,7 +21,6 @@ from tidegate.cli._common import (
 from tidegate.cli._identities import command_keys_option, identities, identity_options, wait_for_each_option
 from tidegate.cli._plan_table import show_plan
 from tidegate.commands.send import Request, Sender
-from tidegate.names import DEFAULT_PRODUCT
 
 _COLUMNS = {
     "id": "DEVICE",
@@ -33,7 +33,7 @@ _COLUMNS = {
     "why": "WHY",
 }
 
-_PRODUCT = click.option("--product", default=DEFAULT_PRODUCT, show_default=True, help="Of this product.")
+_PRODUCT = _waves.PRODUCT
 _CHANNEL = click.option("--channel", help="The channel that groups follow. Default: stable.")
 _GROUP = click.option("--group", "group_name", help="One group instead, which is pinned to the release.")
 
@@ -47,11 +47,13 @@ def rollout() -> None:
     epilog="""\b
 Examples:
   tidegate rollout start 1.1.0 --group canary
-  tidegate rollout start 1.1.0 --channel stable --yes --token-file rollout.token"""
+  tidegate rollout start 1.1.0 --channel stable --yes --token-file rollout.token
+  tidegate rollout start 1.1.0 --to channel=stable --waves 1%,10%,50%,100% --soak 2h --max-failures 2%"""
 )
 @click.argument("version")
 @_GROUP
 @_CHANNEL
+@_waves.terms_options
 @_PRODUCT
 @yes_option
 @server_options
@@ -60,6 +62,7 @@ def start(
     version: str,
     group_name: str | None,
     channel: str | None,
+    terms: dict[str, Any],
     product: str,
     yes: bool,
     server: str,
@@ -68,8 +71,15 @@ def start(
 ) -> None:
     """Show what devices would get, ask, and offer VERSION to a group, or to all groups that follow a channel.
 
-    Needs a token with the scope rollout. Starting it again changes nothing.
+    With --to or any other option of a rollout in waves (docs/rollouts.md) it reaches a few devices first, and the rest
+    as long as those are well. Needs a token with the scope rollout. Starting it again changes nothing.
     """
+    if terms:
+        if group_name or channel:
+            raise click.UsageError("in waves, select devices with --to group=NAME or --to channel=NAME")
+        with connect(server, token_file) as api:
+            _waves.start(api, product, version, terms, yes, as_json)
+        return
     where = _where(group_name, channel)
     with connect(server, token_file) as api:
         plan = api.change_rollout("plan", product, version, where)["devices"]
@@ -90,19 +100,34 @@ def start(
     epilog="""\b
 Examples:
   tidegate rollout status
-  tidegate rollout status 1.1.0 --json"""
+  tidegate rollout status 1.1.0 --json
+  tidegate rollout status 1.1.0 --state failed"""
 )
 @click.argument("version", required=False)
+@click.option("--devices", is_flag=True, help="Of a rollout in waves: each device, too.")
+@click.option("--state", help="Of a rollout in waves: the devices in this state.")
 @_PRODUCT
 @server_options
 @json_option
-def status(version: str | None, product: str, server: str, token_file: Path | None, as_json: bool) -> None:
-    """Show what is rolled out to whom; with VERSION, the state of each device.
+def status(
+    version: str | None,
+    devices: bool,
+    state: str | None,
+    product: str,
+    server: str,
+    token_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Show what is rolled out to whom; with VERSION, the state of each device, or its waves.
 
-    It is waiting, offered, running, retrying (failed for a reason that may pass, and tries again by itself) or failed.
+    A device is waiting, offered, running, retrying (failed for a reason that may pass, and tries again by itself) or
+    failed; docs/rollouts.md has the states of devices in waves.
     """
     with connect(server, token_file) as api:
+        if version and _waves.status(api, product, version, devices, state, as_json):
+            return
         answer: Any = api.rollout(product, version) if version else api.rollouts(product)
+        staged = [] if version or as_json else _waves.listed(api)
 
     def show_all(value: list[dict[str, Any]]) -> None:
         lines = [
@@ -113,6 +138,7 @@ def status(version: str | None, product: str, server: str, token_file: Path | No
         columns |= {"waiting": "WAITING", "offered": "OFFERED", "running": "RUNNING"}
         columns |= {"retrying": "RETRYING", "failed": "FAILED"}
         rows(lines, columns, f"No release of {product} is rolled out to any device.")
+        _waves.show_listed(staged)
 
     def show_one(value: dict[str, Any]) -> None:
         places = [f"channel {name}" for name in value["channels"]] + [f"group {name}" for name in value["groups"]]
@@ -247,3 +273,6 @@ def _show_counts(value: dict[str, Any]) -> None:
     states = ", ".join(f"{count} {state}" for state, count in counts.items() if state != "none")
     others = f"; {counts['none']} not offered it" if counts["none"] else ""
     say(f"devices: {states}{others}")
+
+
+_waves.add_verbs(rollout)

@@ -11,6 +11,7 @@ from typing import Any
 
 from tidegate.audit_chain import Head
 from tidegate.client.transport import Http, ServerError
+from tidegate.client.waves import Waves
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
 
@@ -33,6 +34,7 @@ class Server:
     def __init__(self, url: str, token: str, ca: Path | None = None, insecure: bool = False):
         self._http = Http(url, token, ca, insecure)
         self.url = self._http.url
+        self.waves = Waves(self._call)
 
     def __enter__(self) -> Server:
         return self

@@ -342,6 +342,128 @@ class ChangedRollout(ListedRollout):
     retried: NotRequired[list[Id]]
 
 
+class Wave(TypedDict):
+    __pydantic_config__ = _REST  # type: ignore[misc]
+    wave: Count
+    size: str
+    open: bool
+    counts: dict[str, Count]
+
+
+@with_config(_REST)
+class Evidence(TypedDict):
+    text: str
+
+
+@with_config(_REST)
+class WavesTerms(TypedDict):
+    to: str
+    max_failures: str
+
+
+@with_config(_REST)
+class Waves(TypedDict):
+    """A rollout in waves."""
+
+    product: str
+    version: str
+    sequence: Sequence
+    state: str
+    why: str
+    wave: Count
+    terms: WavesTerms
+    waves: list[Wave]
+    counts: dict[str, Count]
+    failed: Count
+    sample: Count
+    health: list[Evidence]
+    started: NotRequired[bool]
+
+
+@with_config(_REST)
+class WavesLine(TypedDict):
+    version: str
+    sequence: Sequence
+    to: str
+    wave: Count
+    waves: Count
+    state: str
+    why: str
+
+
+@with_config(_REST)
+class ListedWaves(TypedDict):
+    rollouts: list[WavesLine]
+
+
+@with_config(_REST)
+class PlannedWave(TypedDict):
+    wave: Annotated[int, Field(ge=1)]
+    size: str
+    devices: Count
+
+
+@with_config(_REST)
+class WaveRow(TypedDict):
+    """Devices of one wave that are alike, and what they would get."""
+
+    wave: Annotated[int, Field(ge=1)]
+    board: str
+    version: Text
+    devices: Count
+    gets: Literal["patch", "image", "unknown"]
+    bytes: Count | None
+    ids: NotRequired[list[str]]
+
+
+def _rows_are_of_waves(plan: Any) -> Any:
+    if any(row["wave"] > len(plan["waves"]) for row in plan["rows"]):
+        raise ValueError("has a row of a wave that is not there")
+    return plan
+
+
+@with_config(_REST)
+class _WavesPlan(TypedDict):
+    waves: list[PlannedWave]
+    rows: list[WaveRow]
+    excused: dict[str, Count]
+    beyond: Count
+
+
+WavesPlan = Annotated[_WavesPlan, AfterValidator(_rows_are_of_waves)]
+
+
+@with_config(_REST)
+class WavesDevice(TypedDict):
+    id: Id
+    state: str
+    group: NotRequired[Text]
+    board: NotRequired[Text]
+    wave: NotRequired[Count | None]
+    version: NotRequired[Text]
+    since: NotRequired[Text]
+    why: NotRequired[Text]
+
+
+@with_config(_REST)
+class WavesDevices(TypedDict):
+    devices: list[WavesDevice]
+
+
+@with_config(_REST)
+class WavesEvent(TypedDict):
+    id: Count
+    kind: str
+    at: NotRequired[Text]
+    by: NotRequired[Text]
+    why: NotRequired[Text]
+
+
+@with_config(_REST)
+class WavesHistory(TypedDict):
+    history: list[WavesEvent]
+
+
 @with_config(_REST)
 class Published(TypedDict):
     published: bool

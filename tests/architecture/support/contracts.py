@@ -99,7 +99,7 @@ HOST = Contract(
         ("tidegate", "errors", "json_text", "toml_tables", "visible"),
         ("files", "library", "names"),
         ("user_folder",),
-        ("audit_chain",),
+        ("audit_chain", "rollout"),
         ("wire", "boards", "delta", "client"),
         ("sources",),
         ("trust", "image"),

@@ -57,10 +57,17 @@ VERBS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("group", "show"): ("canary",),
     ("release", "fetch"): ("--out", "@fetched"),
     ("release", "publish"): ("@release", "--yes"),
+    ("rollout", "abort"): ("1.0.0", "--yes"),
+    ("rollout", "history"): ("1.0.0",),
+    ("rollout", "pause"): ("1.0.0", "--yes"),
+    ("rollout", "plan"): ("1.0.0",),
+    ("rollout", "promote"): ("1.0.0", "--yes"),
+    ("rollout", "resume"): ("1.0.0", "--yes"),
     ("rollout", "retry"): ("1.0.0", "--yes"),
     ("rollout", "start"): ("1.0.0", "--yes"),
     ("rollout", "status"): ("1.0.0",),
     ("rollout", "stop"): ("1.0.0", "--yes"),
+    ("rollout", "why"): ("1.0.0",),
     ("trust", "publish"): ("@next.update",),
 }
 MORE = {
@@ -69,7 +76,8 @@ MORE = {
     ("cmd", "send"): (("--group", "canary", "ping", "--key", "@command.jwk", "--wait", "0", FIRST),),
     ("cmd", "ops"): (("gate-1", "--key", "@command.jwk", "--wait", "0", FIRST),),
     ("rollout", "retry"): (("1.0.0", "--key", "@command.jwk", "--wait", "0", FIRST, "--yes"),),
-    ("rollout", "status"): ((),),
+    ("rollout", "start"): (("1.0.0", "--waves", "1%,100%", "--yes"),),
+    ("rollout", "status"): ((), ("1.0.0", "--devices")),
 }
 CALLS = [(*verb, *words) for verb, first in VERBS.items() for words in (first, *MORE.get(verb, ()))]
 ODD = (None, True, -1, 0, 1.5, 2**62, "", "x", "\x1b[31m\u202e\ud800\x7f\n", [], [None], {}, {"x": {}})

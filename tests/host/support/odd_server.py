@@ -80,6 +80,30 @@ ROLLOUT = {
     "retried": ["gate-1"],
     "stopped": True,
 }
+WAVES = {
+    "product": "tidegate-gateway",
+    "version": "1.0.0",
+    "sequence": 1,
+    "state": "running",
+    "why": "wave 1 of 2 (1%): soaks for 2 h more",
+    "wave": 1,
+    "terms": {"to": "all", "max_failures": "2%"},
+    "waves": [{"wave": 1, "size": "1%", "open": True, "counts": {"confirmed": 1}}],
+    "counts": {"confirmed": 1, "excused": 1},
+    "failed": 0,
+    "sample": 1,
+    "health": [{"text": "heap<10%: 3 pairs"}],
+    "started": True,
+}
+WAVES_PLAN = {
+    "waves": [{"wave": 1, "size": "1%", "devices": 1}, {"wave": 2, "size": "100%", "devices": 0}],
+    "rows": [{**FATE, "wave": 1}],
+    "excused": {"it runs it": 2},
+    "beyond": 1,
+}
+WAVES_LINE = {"version": "1.0.0", "sequence": 1, "to": "all", "wave": 1, "waves": 2, "state": "done", "why": "w"}
+WAVES_DEVICE = {"id": "gate-1", "state": "failed", "group": "g", "board": "b", "wave": 1, "since": TIME, "why": "w"}
+EVENT = {"id": 1, "at": TIME, "kind": "started", "by": "token ci", "why": "w"}
 CLAIM = {"id": "00" * 8, "state": "open", "device": "gate-1", "name": None, "group": None, "expires": TIME}
 POINT = {"id": 1, "stream": "env", "name": "t", "value": 1.5, "at": TIME, "unit": "Cel"}
 ENTRY = {"id": 1, "at": TIME, "actor": "serve", "action": "server.start", "subject": "server", "detail": {}}
@@ -102,6 +126,13 @@ ROUTES: list[tuple[str, Any]] = [
     (r"GET /api/v1/commands\?.*", {"commands": [COMMAND]}),
     (r"GET /api/v1/devices/[^/]+/opcodes", {"asked": COMMAND}),
     (r"(GET|POST) /api/v1/groups", {"digest": "d", "groups": [GROUP]}),
+    (r"GET /api/v1/waves", {"rollouts": [WAVES_LINE]}),
+    (r"GET /api/v1/rollouts/.*/waves/history\?since=0", {"history": [EVENT]}),
+    (r"GET /api/v1/rollouts/.*/waves/history.*", {"history": []}),
+    (r"GET /api/v1/rollouts/.*/waves/devices\?after=(&.*)?", {"devices": [WAVES_DEVICE]}),
+    (r"GET /api/v1/rollouts/.*/waves/devices.*", {"devices": []}),
+    (r"POST /api/v1/rollouts/.*/waves/plan", WAVES_PLAN),
+    (r"(GET|POST) /api/v1/rollouts/.*/waves(/[a-z]+)?", WAVES),
     (r"GET /api/v1/rollouts\?.*", {"rollouts": [ROLLOUT]}),
     (r"(GET|POST) /api/v1/rollouts/.*(?<!/plan)", ROLLOUT),
     (r"POST /api/v1/rollouts/.*/plan", {"devices": [FATE]}),

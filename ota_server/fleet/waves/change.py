@@ -1,0 +1,141 @@
+"""What people do to a rollout in waves: start, pause, resume, abort, promote. Each is one transaction.
+
+`now` is in ms, by default the server's time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ota_server.errors import Conflict
+from ota_server.fleet import rollouts
+from ota_server.fleet.waves import carry_out, found, show
+from ota_server.releases.manifest_checks import check_offered
+from ota_server.store import Store, groups, now_ms, rollout_states
+from ota_server.store.models import Device, Rollout, RolloutDevice, Target
+from tidegate.rollout import Terms
+
+_OPEN = ("running", "paused")
+
+
+def start(store: Store, product: str, version: str, terms: Terms, actor: str, now: int | None = None) -> dict[str, Any]:
+    """Start it; the first wave is open at once. Starting it again with the same terms changes nothing."""
+    now = now or now_ms()
+    with store.write() as session:
+        groups.lock(session)
+        release = rollouts.find(session, product, version)
+        check_offered(f"{product} {version}", any(target.withdrawn for target in release.targets))
+        known = found.newest(session, product, version)
+        if known is not None and known.state in _OPEN:
+            if found.terms(known) == terms:
+                return {**show.status(session, known, now), "started": False}
+            raise Conflict(
+                "rollout-under-way",
+                f"{product} {version} is rolled out on other terms already",
+                f"Look: tidegate rollout status {version}; end it: tidegate rollout abort {version}",
+            )
+        _check_waves_hold(session, release.id, terms, rollout_states.facts(release), now)
+        rollout = Rollout(release_id=release.id, terms=terms.document(), wave_at=now, created_at=now)
+        rollout.state, rollout.wave, rollout.release = "running", 1, release
+        session.add(rollout)
+        session.flush()
+        carry_out.note(session, rollout, "started", actor, f"to {terms.to}, waves {terms.document()['waves']}", now)
+        number = rollout.id
+    return {**_advanced(store, number, now), "started": True}
+
+
+def _check_waves_hold(session: Session, release_id: int, terms: Terms, release: rollout_states.Facts, now: int) -> None:
+    """Waves hold nothing back from devices that have the offer by way of their channel."""
+    offered = select(Device.group).join(Target, Target.id == Device.offer_id).where(Target.release_id == release_id)
+    offered = offered.where(
+        rollout_states.selected(terms, release, now),
+        rollout_states.why_excused(release).is_(None),
+        Device.id.not_in(select(RolloutDevice.device_id).where(RolloutDevice.withdrawn_at.is_(None))),
+    )
+    group = session.scalar(offered.limit(1))
+    if group is not None:
+        known = groups.get(session, group)
+        channel = groups.STABLE if known is None else known.channel
+        raise Conflict(
+            "offered-already",
+            f"devices of group {group} are offered it already, because it stands in the channel {channel}",
+            f"Take it out of there first: tidegate rollout stop VERSION --channel {channel}",
+        )
+
+
+def pause(
+    store: Store, product: str, version: str, why: str | None, actor: str, now: int | None = None
+) -> dict[str, Any]:
+    """No further offers, and those not taken are withdrawn. Who has the release keeps it."""
+    now = now or now_ms()
+    with store.write() as session:
+        rollout = _locked(session, product, version, ("running",), "pause")
+        carry_out.pause(session, rollout, actor, why or f"paused by {actor}", now)
+    return _status(store, rollout.id, now)
+
+
+def resume(
+    store: Store, product: str, version: str, why: str | None, actor: str, now: int | None = None
+) -> dict[str, Any]:
+    """Go on. What failed until now is accepted: the budget and the comparison begin anew."""
+    now = now or now_ms()
+    with store.write() as session:
+        rollout = _locked(session, product, version, ("paused",), "resume")
+        rollout.state, rollout.why = "running", None
+        carry_out.note(session, rollout, "resumed", actor, why, now)
+    return _advanced(store, rollout.id, now)
+
+
+def abort(
+    store: Store, product: str, version: str, why: str | None, actor: str, now: int | None = None
+) -> dict[str, Any]:
+    """End it for good. Devices that have the release, or are about to install it, keep it."""
+    now = now or now_ms()
+    with store.write() as session:
+        rollout = _locked(session, product, version, (*_OPEN, "done"), "abort")
+        rollout.state, rollout.why = "aborted", (why or f"aborted by {actor}")[:256]
+        carry_out.withdraw(session, rollout, ("offered", "rolled-back", "refused", "failed"), now)
+        carry_out.note(session, rollout, "aborted", actor, rollout.why, now)
+    return _status(store, rollout.id, now)
+
+
+def promote(
+    store: Store, product: str, version: str, why: str | None, actor: str, now: int | None = None
+) -> dict[str, Any]:
+    """Open the next wave now, whatever the present one waits for; of the last wave: it is done."""
+    now = now or now_ms()
+    with store.write() as session:
+        rollout = _locked(session, product, version, ("running",), "promote")
+        reason = why or f"promoted by {actor}"
+        if rollout.wave < len(found.terms(rollout).waves):
+            carry_out.open_wave(session, rollout, actor, reason, now)
+        else:
+            rollout.state = "done"
+            carry_out.note(session, rollout, "done", actor, reason, now)
+    return _advanced(store, rollout.id, now)
+
+
+def _locked(session: Session, product: str, version: str, states: tuple[str, ...], act: str) -> Rollout:
+    groups.lock(session)
+    known = found.get(session, product, version)
+    rollout = found.locked(session, known.id) or known
+    if rollout.state not in states:
+        raise Conflict(
+            "rollout-state",
+            f"the rollout of {product} {version} is {rollout.state}; to {act} it, it must be {' or '.join(states)}",
+            f"Look: tidegate rollout why {version}",
+        )
+    return rollout
+
+
+def _advanced(store: Store, rollout_id: int, now: int) -> dict[str, Any]:
+    carry_out.advance(store, rollout_id, now)
+    return _status(store, rollout_id, now)
+
+
+def _status(store: Store, rollout_id: int, now: int) -> dict[str, Any]:
+    with store.read() as session:
+        return show.status(session, session.get_one(Rollout, rollout_id), now)

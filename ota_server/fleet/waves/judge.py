@@ -1,0 +1,123 @@
+"""What a rollout is to do next, and why: one judgement for who carries it out and for who asks.
+
+A wave is through when nearly all of its devices came to an end (no more than one in twenty is under way) and half of
+them have done so for the soak time. Devices that are unreachable are waited for until the deadline only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from ota_server.fleet.waves import budget, found, health
+from ota_server.store import rollout_states
+from ota_server.store.models import Device, Rollout, RolloutDevice
+from tidegate.rollout import Terms, durations
+
+BATCH = 500  # grants in one transaction
+_STRAGGLERS = 20  # one in so many may still be under way when a wave is through
+
+
+class Verdict(NamedTuple):
+    """What to do now, and the sentence for people. `grants`: whom to offer it, with their waves."""
+
+    act: Literal["wait", "grant", "open", "done", "pause"]
+    why: str
+    grants: Mapping[str, int] = {}
+
+
+def judge(session: Session, rollout: Rollout, now: int) -> Verdict:
+    """Changes nothing. `now` in ms."""
+    if rollout.state in ("paused", "aborted"):
+        return Verdict("wait", rollout.why or rollout.state)
+    terms, release = found.terms(rollout), found.facts(rollout)
+    if not release.boards:
+        return Verdict("wait", "the release was withdrawn: its signing keys are not trusted any more")
+    if rollout.state == "running":
+        since = found.resumed_at(session, rollout)
+        reason = budget.breach(terms, budget.tally(session, rollout, terms, since, now))
+        reason = reason or health.breach(session, rollout, terms, since)
+        if reason is not None:
+            return Verdict("pause", reason)
+    offered = _grant(session, rollout, terms, release, now)
+    if offered is not None:
+        return offered
+    if rollout.state == "done":
+        return Verdict("wait", "done: every wave is through")
+    return _wave(session, rollout, terms, now)
+
+
+def _grant(session: Session, rollout: Rollout, terms: Terms, release: rollout_states.Facts, now: int) -> Verdict | None:
+    """Whom to offer it now, or why those that are to have it wait; None if the open waves have it."""
+    standing = (RolloutDevice.rollout_id == rollout.id) & RolloutDevice.withdrawn_at.is_(None)
+    granted = session.scalar(select(func.count()).where(standing)) or 0
+    waiting = rollout_states.waiting(session, terms, release, now, rollout.id, terms.waves[: rollout.wave])
+    due = {
+        device: wave for device, wave in rollout_states.by_wave(terms, waiting, granted).items() if wave <= rollout.wave
+    }
+    if not due:
+        return None
+    many = f"{len(due)} {'devices' if len(due) > 1 else 'device'} of wave {rollout.wave}"
+    if terms.window is not None and not terms.window.is_open(now):
+        return Verdict("wait", f"{many} wait for the window {terms.window.text}, {_at(terms.window.opens_next(now))}")
+    room = BATCH
+    if terms.rate is not None:
+        lately = standing & (RolloutDevice.granted_at > now - 1000 * terms.rate.seconds)
+        room = min(room, terms.rate.count - (session.scalar(select(func.count()).where(lately)) or 0))
+        if room <= 0:
+            return Verdict("wait", f"{many} wait for their turn, {terms.rate}")
+    first = dict(list(due.items())[:room])
+    return Verdict("grant", f"{many} are offered it", first)
+
+
+def _wave(session: Session, rollout: Rollout, terms: Terms, now: int) -> Verdict:
+    """How far the newest wave is, whose devices all have their offers."""
+    counted = {
+        name: many
+        for (wave, name), many in rollout_states.counts(session, rollout, terms, now).items()
+        if wave == rollout.wave
+    }
+    size = sum(counted.values()) - counted.get("excused", 0) - counted.get("waiting", 0)
+    late = now >= rollout.wave_at + 1000 * terms.deadline_s
+    if late:
+        size -= counted.get("unreachable", 0)
+    name = f"wave {rollout.wave} of {len(terms.waves)} ({terms.waves[rollout.wave - 1]})"
+    if size > 0:
+        under_way = sum(counted.get(one, 0) for one in rollout_states.UNDER_WAY)
+        needed = (size + 1) // 2
+        waits = _waits(session, rollout, terms, now, needed)
+        if under_way * _STRAGGLERS > size:
+            return Verdict("wait", f"{name}: waits for {under_way} of {size} devices that are under way")
+        if waits is None:
+            there = counted.get("confirmed", 0)
+            away = f", {counted['unreachable']} are unreachable" if counted.get("unreachable") else ""
+            until = "" if late else f", until {_at(rollout.wave_at + 1000 * terms.deadline_s)}"
+            return Verdict("wait", f"{name}: {there} of {size} devices run it, and {needed} are needed{away}{until}")
+        if waits > now:
+            left = durations.words((waits - now) / 1000)
+            return Verdict("wait", f"{name}: soaks for {left} more, {_at(waits)}")
+        if not counted.get("confirmed"):
+            return Verdict("wait", f"{name}: none of its devices runs it")
+    if rollout.wave == len(terms.waves):
+        return Verdict("done", f"{name} is through" if size > 0 else f"{name} has no devices")
+    if terms.manual:
+        return Verdict("wait", f"{name} is through, and waits for a person: tidegate rollout promote")
+    return Verdict("open", f"{name} is through" if size > 0 else f"{name} has no devices")
+
+
+def _waits(session: Session, rollout: Rollout, terms: Terms, now: int, needed: int) -> int | None:
+    """When half of the wave's devices will have come to an end for the soak time, in ms; None if too few have."""
+    said = rollout_states.state(terms.deadline_s, now)
+    ended = select(RolloutDevice.state_at).join(Device, Device.id == RolloutDevice.device_id)
+    ended = ended.where(RolloutDevice.rollout_id == rollout.id, RolloutDevice.wave == rollout.wave)
+    ended = ended.where(said.in_((*rollout_states.FAILED, "confirmed")))
+    at = session.scalar(ended.order_by(RolloutDevice.state_at).offset(needed - 1).limit(1))
+    return None if at is None else at + 1000 * terms.soak_s
+
+
+def _at(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,91 @@
+"""`tidegate rollout` in waves at the command line, against a server and devices that report over MQTT."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import signed_releases as releases
+from click.testing import CliRunner
+from server_process import ServerProcess, eventually
+
+from tidegate.cli import main
+from tidegate.rollout import place
+
+WATCHDOG = {5: 33, 7: 11}
+NAMES = [f"gw-{number}" for number in range(1, 7)]
+
+
+def run(server: ServerProcess, *words: str, code: int = 0) -> str:
+    token = str(server.data / "admin.token")
+    done = CliRunner().invoke(
+        main, list(words), env={"TIDEGATE_SERVER": server.url, "TIDEGATE_TOKEN_FILE": token, "COLUMNS": "200"}
+    )
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def asked(server: ServerProcess, *words: str) -> Any:
+    return json.loads(run(server, *words, "--json"))
+
+
+def test_a_rollout_from_its_plan_to_its_breach_and_on(start, ring):
+    server = start()
+    first = releases.make(ring.release, "1.0.0", 1)
+    second = releases.make(ring.release, "1.1.0", 2, bases=(first["image"],))
+    digest = bytes.fromhex(releases.digest(first["image"]))
+    devices = {name: server.device(name) for name in NAMES}
+    for device in devices.values():
+        device.born("1.0.0", 1, _6=digest)
+    eventually(lambda: all(server.shown(name)["version"] for name in NAMES))
+    server.publish(first)
+    server.publish(second)
+    words = ("1.1.0", "--to", "group=default", "--waves", "2,100%", "--soak", "0s", "--max-failures", "1")
+    assert "stands in the channel stable" in run(server, "rollout", "start", *words, "--yes", code=1)
+    run(server, "rollout", "stop", "1.1.0", "--channel", "stable", "--yes")
+    eventually(lambda: all(server.shown(name)["offer"]["version"] == "1.0.0" for name in NAMES))
+
+    plan = asked(server, "rollout", "plan", *words)
+    order = sorted(NAMES, key=lambda name: place(f"{releases.PRODUCT}/2", name))
+    assert [(row["wave"], row["devices"], row["gets"]) for row in plan["rows"]] == [(1, 2, "patch"), (2, 4, "patch")]
+    assert sorted(plan["rows"][0]["ids"]) == sorted(order[:2])
+    assert "a patch of" in run(server, "rollout", "plan", *words)
+    assert "not a wave" in run(server, "rollout", "plan", "1.1.0", "--waves", "none%", code=1)
+    assert "--to group=NAME" in run(server, "rollout", "start", "1.1.0", "--group", "x", "--waves", "1%", code=2)
+    assert "is not rolled out in waves" in run(server, "rollout", "why", "1.1.0", code=1)
+
+    assert "is rolled out in waves to group=default" in run(server, "rollout", "start", *words, "--yes")
+    for name in order[:2]:
+        devices[name].wait_heard("offer", count=2)
+    assert all(server.shown(name)["offer"]["version"] == "1.0.0" for name in order[2:])
+    devices[order[0]].report(2, 2, 1, 0, progress=[1, 2])
+    eventually(lambda: asked(server, "rollout", "status", "1.1.0")["counts"]["downloading"] == 1)
+    assert "wave 1 of 2 (2): waits for 2 of 2 devices that are under way" in run(server, "rollout", "why", "1.1.0")
+    for name in order[:2]:
+        devices[name].born("1.1.0", 2)
+    eventually(lambda: asked(server, "rollout", "status", "1.1.0")["wave"] == 2)
+    for name in order[2:]:
+        eventually(lambda name=name: server.shown(name)["offer"]["version"] == "1.1.0")
+    shown = run(server, "rollout", "status", "1.1.0", "--devices")
+    assert all(name in shown for name in NAMES) and "confirmed" in shown
+
+    devices[order[2]].report(7, 2, 0, 8, verdict=WATCHDOG, detail="watchdog")
+    devices[order[3]].report(7, 2, 0, 8, verdict=WATCHDOG, detail="watchdog")
+    eventually(lambda: asked(server, "rollout", "why", "1.1.0")["state"] == "paused")
+    assert "2 devices failed, and at most 1 may" in run(server, "rollout", "why", "1.1.0")
+    assert devices[order[4]].wait_heard("offer", count=3)[-1] != second["envelopes"]["unix"], "it was withdrawn"
+    failed = asked(server, "rollout", "status", "1.1.0", "--state", "rolled-back")["devices"]
+    assert {one["id"] for one in failed} == set(order[2:4]) and failed[0]["why"] == "watchdog" and failed[0]["since"]
+    assert "paused" in run(server, "rollout", "status")
+
+    run(server, "rollout", "retry", "1.1.0")
+    assert asked(server, "rollout", "status", "1.1.0")["counts"]["rolled-back"] == 0
+    run(server, "rollout", "resume", "1.1.0", "--why", "a bad cable", "--yes")
+    eventually(lambda: server.shown(order[5])["offer"]["version"] == "1.1.0")
+    assert "is running; to resume it" in run(server, "rollout", "resume", "1.1.0", "--yes", code=1)
+    run(server, "rollout", "promote", "1.1.0", "--yes")
+    assert asked(server, "rollout", "why", "1.1.0")["state"] == "done"
+    run(server, "rollout", "abort", "1.1.0", "--yes")
+    kinds = [one["kind"] for one in asked(server, "rollout", "history", "1.1.0")]
+    assert kinds == ["started", "wave", "paused", "retried", "resumed", "done", "aborted"]
+    assert "a bad cable" in run(server, "rollout", "history", "1.1.0") and server.api("GET", "/audit")["whole"]

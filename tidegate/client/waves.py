@@ -1,0 +1,64 @@
+"""The client's part for rollouts in waves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from tidegate.names import PRODUCT, VERSION
+
+Call = Callable[..., Any]
+
+
+class Waves:
+    """Rollouts in waves of one server. `call` makes a request and checks the shape of its answer."""
+
+    def __init__(self, call: Call):
+        self._call = call
+
+    def listed(self) -> list[dict[str, Any]]:
+        """The newest rollouts in waves, each with its one-line why."""
+        found: list[dict[str, Any]] = self._call("GET", "/api/v1/waves", "ListedWaves")["rollouts"]
+        return found
+
+    def status(self, product: str, version: str) -> dict[str, Any]:
+        """ServerError of status 404 if the release is not rolled out in waves."""
+        found: dict[str, Any] = self._call("GET", _path(product, version), "Waves")
+        return found
+
+    def plan(self, product: str, version: str, terms: Mapping[str, Any]) -> dict[str, Any]:
+        """Who would be in which wave, and what each would download."""
+        found: dict[str, Any] = self._call("POST", f"{_path(product, version)}/plan", "WavesPlan", body=dict(terms))
+        return found
+
+    def start(self, product: str, version: str, terms: Mapping[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = self._call("POST", f"{_path(product, version)}/start", "Waves", body=dict(terms))
+        return found
+
+    def steer(self, act: str, product: str, version: str, why: str | None) -> dict[str, Any]:
+        """`act`: pause, resume, abort or promote; `why` goes into the history."""
+        found: dict[str, Any] = self._call("POST", f"{_path(product, version)}/{act}", "Waves", body={"why": why})
+        return found
+
+    def history(self, product: str, version: str) -> Iterator[dict[str, Any]]:
+        """What happened to it, oldest first."""
+        path, since = f"{_path(product, version)}/history", 0
+        while page := self._call("GET", path, "WavesHistory", params={"since": since})["history"]:
+            if page[-1]["id"] <= since:
+                return
+            since = page[-1]["id"]
+            yield from page
+
+    def devices(self, product: str, version: str, state: str | None = None) -> Iterator[dict[str, Any]]:
+        """Its devices by id, or those in one state."""
+        path, after = f"{_path(product, version)}/devices", ""
+        words = {"state": state} if state else {}
+        while page := self._call("GET", path, "WavesDevices", params={"after": after, **words})["devices"]:
+            if page[-1]["id"] <= after:
+                return
+            after = page[-1]["id"]
+            yield from page
+
+
+def _path(product: str, version: str) -> str:
+    return f"/api/v1/rollouts/{PRODUCT.check(product)}/{VERSION.check(version)}/waves"
