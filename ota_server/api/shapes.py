@@ -409,7 +409,9 @@ class RolloutPage(Limit):
 
 
 class RolloutDevices(Devices):
-    state: Annotated[str | None, BeforeValidator(_wave_state)] = None
+    state: Annotated[
+        str | None, BeforeValidator(_wave_state), WithJsonSchema({"enum": list(rollout_states.STATES)})
+    ] = None
 
 
 class Since(Limit):
