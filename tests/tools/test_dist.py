@@ -61,7 +61,7 @@ def test_an_image_built_from_it_is_that_of_the_checkout(wheel: Path, tmp_path: P
             capture_output=True,
             text=True,
             cwd=tmp_path,
-            env={**installed_wheel.environment(), "PATH": str(program.parent)},
+            env={**installed_wheel.environment(program), "PATH": str(program.parent)},
         )
         assert done.returncode == 0, done.stderr
         assert "native modules: _bspatch, _ed25519" in done.stdout

@@ -26,6 +26,7 @@ _BUILT_IN = {
     "cmd": "tidegate.cli.cmd:cmd",
     "data": "tidegate.cli.data:data",
     "delta": "tidegate.cli.delta:delta",
+    "dev": "tidegate.cli.dev:dev",
     "device": "tidegate.cli.device:device",
     "diff": "tidegate.cli.fleet:diff",
     "emulate": "tidegate.cli.emulate:emulate",

@@ -23,6 +23,7 @@ from tidegate.files import read_limited, write_atomic
 from tidegate.wire import cose
 
 ROLES = {"release": 1, "command": 2, "root": 3, "diagnose": 4}
+DEVELOPMENT = "development"  # the mark in a key's file
 MAX_FILE = 4096
 _DER_HEAD = bytes.fromhex("302a300506032b6570032100")  # SubjectPublicKeyInfo of Ed25519, before the key
 _HINT = "Make one with `tidegate key new --role ROLE --out FILE`"
@@ -37,6 +38,7 @@ class Key:
     public: bytes
     private: bytes | None = field(default=None, repr=False)
     signs: Callable[[bytes], bytes] | None = field(default=None, repr=False, compare=False)
+    development: bool = field(default=False, compare=False)  # made by `tidegate dev`: no store of real boards takes it
 
     @property
     def kid(self) -> bytes:
@@ -44,7 +46,7 @@ class Key:
         return cose.key_id(self.public)
 
     def public_only(self) -> Key:
-        return Key(self.role, self.public)
+        return Key(self.role, self.public, development=self.development)
 
     def signer_for(self, role: str) -> cose.Signer:
         """What signs with this key, if it may sign what `role` signs."""
@@ -66,11 +68,11 @@ class Key:
         return self.private
 
 
-def new(role: str) -> Key:
-    """A fresh key from the operating system's entropy."""
+def new(role: str, development: bool = False) -> Key:
+    """A fresh key from the operating system's entropy. development: marked as one that real boards must not trust."""
     _check_role(role, "the new key")
     signer = nacl.signing.SigningKey.generate()
-    return Key(role, bytes(signer.verify_key), bytes(signer))
+    return Key(role, bytes(signer.verify_key), bytes(signer), development=development)
 
 
 def from_seed(role: str, seed: bytes) -> Key:
@@ -137,6 +139,8 @@ def _to_json(key: Key) -> bytes:
         jwk["d"] = _b64(key.private)
     jwk["kid"] = key.kid.hex()
     jwk["tidegate_role"] = key.role
+    if key.development:
+        jwk["tidegate_use"] = DEVELOPMENT
     return (json.dumps(jwk, indent=2) + "\n").encode()
 
 
@@ -148,7 +152,7 @@ def _from_jwk(jwk: Any, path: Path) -> Key:
     private = _unb64(jwk["d"], "d", path) if "d" in jwk else None
     if private is not None and bytes(nacl.signing.SigningKey(private).verify_key) != public:
         raise TidegateError(f"{path} is damaged: its public and private halves do not belong together")
-    key = Key(role, public, private)
+    key = Key(role, public, private, development=jwk.get("tidegate_use") == DEVELOPMENT)
     if jwk.get("kid", key.kid.hex()) != key.kid.hex():
         raise TidegateError(f"{path} is damaged: its kid is not that of its key")
     return key

@@ -91,9 +91,23 @@ class TrustStore:
 
 
 def make(
-    keys: Iterable[Key], version: int = 1, thresholds: Mapping[str, int] | None = None, revoked: Iterable[bytes] = ()
+    keys: Iterable[Key],
+    version: int = 1,
+    thresholds: Mapping[str, int] | None = None,
+    revoked: Iterable[bytes] = (),
+    development: bool = False,
 ) -> TrustStore:
-    """A store of the public halves of `keys`, by role; every key once and in one role only."""
+    """A store of the public halves of `keys`, by role; every key once and in one role only.
+
+    A development key, whose private half lies about unprotected, is refused unless the store is for `development`.
+    """
+    keys = list(keys)
+    for key in keys:
+        if key.development and not development:
+            raise TidegateError(
+                f"the {key.role} key {key.kid.hex()} is a development key, which boards in the field must not trust",
+                f"Make one for them: tidegate key new --role {key.role} --out FILE",
+            )
     ordered = sorted((key.public_only() for key in keys), key=lambda key: ROLES[key.role])
     raised = {role: number for role, number in (thresholds or {}).items() if number != 1}
     store = TrustStore(version, tuple(ordered), raised, tuple(revoked))

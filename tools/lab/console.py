@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import select
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from patience import limit
 
 from lab.processes import LabError
+from tidegate.dev.serial_reader import SerialReader
 
 
 class RecordedConsole:
@@ -51,47 +47,10 @@ class SerialConsole(RecordedConsole):
 
     def __init__(self, log: Path):
         super().__init__(log)
-        self._reader: threading.Thread | None = None
-        self._stop = threading.Event()
-
-    def watch(self) -> None:
-        """Take from the console what the board prints; not while mpremote does."""
-        if self._reader is None:
-            self._stop.clear()
-            self._reader = threading.Thread(target=self._read, args=(self.pty,), daemon=True)
-            self._reader.start()
-
-    def unwatch(self) -> None:
-        if self._reader is not None:
-            self._stop.set()
-            self._reader.join()
-            self._reader = None
-
-    @contextlib.contextmanager
-    def serial_port_free(self) -> Iterator[str]:
-        """Leaves the serial port to a session with mpremote."""
-        self.unwatch()
-        try:
-            yield self.pty
-        finally:
-            self.watch()
+        self._reader = SerialReader(lambda: self.pty, self._take)
+        self.watch = self._reader.start  # take what the board prints; not while mpremote does
+        self.unwatch = self._reader.stop
+        self.serial_port_free = self._reader.paused  # leaves the serial port to a session with mpremote
 
     def _take(self, data: bytes) -> None:
         """What the board printed; whoever emulates it may have recorded it already."""
-
-    def _read(self, pty: str) -> None:
-        try:
-            file = os.open(pty, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
-        except OSError:
-            return
-        try:
-            while not self._stop.is_set():
-                if select.select([file], [], [], 0.1)[0]:
-                    data = os.read(file, 4096)
-                    if not data:
-                        return
-                    self._take(data)
-        except OSError:  # the emulator is gone
-            return
-        finally:
-            os.close(file)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from lab import processes
 from lab.console import RecordedConsole
-from lab.processes import ROOT
+from tidegate.dev.boards import GatewayProcess
 
 
 class LabGateway(RecordedConsole):
@@ -19,12 +17,11 @@ class LabGateway(RecordedConsole):
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.port = f"unix:{folder}"
         super().__init__(folder.with_suffix(".console"))
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def power_on(self) -> None:
-        self._process = processes.start([ROOT / "boards" / "unix" / "gateway", self.folder], self._log)
+        self._gateway = GatewayProcess(folder, self._log)
+        self.port = self._gateway.port
+        self.power_on = self._gateway.start
+        self.power_off = self.power_cut = self._gateway.stop
 
     @contextlib.contextmanager
     def serial_port_free(self) -> Iterator[str]:
@@ -33,22 +30,13 @@ class LabGateway(RecordedConsole):
         yield self.port
         self.power_on()
 
-    def power_cut(self) -> None:
-        """kill -9 of everything it runs, at whatever it is doing."""
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
     def pause(self) -> None:
         """Stop everything it runs, as a hang does, until `go_on`."""
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGCONT)
+        self._signal(signal.SIGCONT)
 
-    def power_off(self) -> None:
-        self.power_cut()
+    def _signal(self, number: signal.Signals) -> None:
+        if self._gateway.process is not None:
+            os.killpg(self._gateway.process.pid, number)

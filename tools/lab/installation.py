@@ -22,6 +22,8 @@ from lab.mosquitto import Mosquitto, free_port
 from lab.pico_w import LabPicoW
 from lab.processes import BIN, MICROPYTHON, ROOT, LabError
 from tidegate.client import Server, read_token
+from tidegate.dev import server
+from tidegate.errors import TidegateError
 
 HOST_FROM_BOARD = "10.0.2.2"  # how the emulated board reaches this machine's loopback
 SERVER_TIMEOUT_S = 30
@@ -167,17 +169,13 @@ class Installation:
         if self.uplink != "mqtt":
             words += ["--coap", f"127.0.0.1:{self._coap_port}"]
         self.show("tidegate " + " ".join(self._short(word) for word in words) + " &")
-        addresses = self.data / "serve.json"
-        addresses.unlink(missing_ok=True)
-        self._process = processes.start(
-            [*self._program(), *words], self.folder / "server.log", env={**os.environ, **self._path}
-        )
-        deadline = time.monotonic() + limit(SERVER_TIMEOUT_S)
-        while not addresses.exists():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise LabError(f"the server did not start:\n{(self.folder / 'server.log').read_text()[-2000:]}")
-            time.sleep(0.05)
-        self.url = json.loads(addresses.read_text())["http"]
+        try:
+            self._process, addresses = server.start_serving(
+                self._program(), words[1:], self.data, self.folder / "server.log", limit(SERVER_TIMEOUT_S), self._path
+            )
+        except TidegateError as error:
+            raise LabError(error.message) from error
+        self.url = addresses["http"]
         ca = self.certificates / "ca.crt" if self.tls else None
         self._api = Server(self.url, read_token(self.data / "admin.token"), ca)
 

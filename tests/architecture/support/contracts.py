@@ -106,6 +106,7 @@ HOST = Contract(
         ("manifest", "commands", "enrolment"),
         ("release",),
         ("flash", "fleet", "project", "doctor", "simulate"),
+        ("dev",),
         ("cli",),
     ),
     SERVER_PACKAGES | DEVICE_PACKAGES,

@@ -37,6 +37,7 @@ def install(wheel: Path, folder: Path) -> Path:
     return folder / "bin" / "tidegate"
 
 
-def environment() -> dict[str, str]:
-    """Variables of a person who has nothing of ours set."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
+def environment(program: Path) -> dict[str, str]:
+    """Variables of a person who has nothing of ours set, and who finds `tidegate` on the path."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
+    return {**others, "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}

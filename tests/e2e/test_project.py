@@ -1,0 +1,148 @@
+"""What a newcomer types, word for word, on a machine with Python, git and QEMU: the wheel, a project, `tidegate dev`.
+
+Ground: the wheel in a virtual environment of its own, a folder outside of any checkout, the emulated Cortex-M3, and
+MicroPython's unix port.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import installed_wheel
+import pytest
+from patience import limit
+
+QUIET_S = 60  # on a quiet machine each step of a session takes less
+
+
+class Dev:
+    """`tidegate dev` in a project; `output` is what it has printed."""
+
+    def __init__(self, program: Path, project: Path, board: str):
+        self._log = project.parent / "dev.log"
+        self._seen = 0
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                ["tidegate", "dev", "--board", board],
+                cwd=project,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=installed_wheel.environment(program),
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text()
+
+    def wait(self, pattern: str) -> re.Match[str]:
+        """The next place in the output, after the last one found, where `pattern` is."""
+        deadline = time.monotonic() + limit(QUIET_S)
+        while not (found := re.compile(pattern, re.MULTILINE).search(self.output, self._seen)):
+            assert self.process.poll() is None and time.monotonic() < deadline, (pattern, self.output)
+            time.sleep(0.05)
+        self._seen = found.end()
+        return found
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("installed")
+    return installed_wheel.install(installed_wheel.build(folder / "wheel"), folder / "venv")
+
+
+@pytest.fixture
+def project(program: Path, tmp_path: Path) -> Path:
+    tidegate(program, tmp_path, "new", "my-gateway", "--vendor", "acme.example")
+    return tmp_path / "my-gateway"
+
+
+def tidegate(program: Path, folder: Path, *words: str, code: int = 0) -> str:
+    """What `tidegate ...` prints, run in `folder` with nothing of ours in the environment."""
+    done = subprocess.run(
+        ["tidegate", *words], cwd=folder, capture_output=True, text=True, env=installed_wheel.environment(program)
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def left_running(folder: Path) -> Iterator[str]:
+    """The command lines of processes that have to do with `folder`."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command, environment = (entry / "cmdline").read_bytes(), (entry / "environ").read_bytes()
+        except OSError:  # it has ended, or is another user's
+            continue
+        if int(entry.name) != os.getpid() and str(folder).encode() in command + environment:
+            yield command.decode(errors="replace").replace("\0", " ")
+
+
+@pytest.mark.parametrize("board", ("qemu_mps2", "unix"))
+def test_every_save_is_on_the_board_and_a_broken_one_goes_back(program: Path, project: Path, board: str) -> None:
+    app = project / "app" / "__init__.py"
+    good = app.read_text()
+    dev = Dev(program, project, board)
+    try:
+        dev.wait(r"^OK     0\.1\.0\+dev\.1 runs on the board")
+
+        app.write_text(good.replace('"temperature", "Cel"', '"room", "Cel"'))
+        dev.wait(r"^dev    saved app/__init__\.py$")
+        dev.wait(r"dev\.2 published, patch of \d{2,3} bytes")
+        dev.wait(r"^board  tidegate: trial 1 of 3")
+        dev.wait(r"^OK     0\.1\.0\+dev\.2 is confirmed, \d+\.\d s after the save$")
+
+        app.write_text(good + "def broken(:\n")
+        dev.wait(rf'^ERROR  {app} does not compile:\n.*\nERROR    File "{app}", line \d+\nERROR  SyntaxError')
+
+        app.write_text(good + "print(1 // 0)\n")
+        dev.wait(r'^board    File "app/__init__\.py", line \d+, in <module>\nboard  ZeroDivisionError: divide by zero$')
+        dev.wait(r"^ERROR  0\.1\.0\+dev\.3 rolled-back: .*ZeroDivisionError.*; the board is back at 0\.1\.0\+dev\.2,")
+
+        app.write_text(good)
+        dev.wait(r"^OK     0\.1\.0\+dev\.4 is confirmed")
+        assert "runs in this project already" in tidegate(program, project, "dev", "--board", board, code=1)
+    finally:
+        dev.process.send_signal(signal.SIGINT)
+        code = dev.process.wait(limit(QUIET_S))
+    assert code == 0, dev.output
+    assert not list(left_running(project)), dev.output
+
+
+def test_an_application_that_never_ran_is_flashed_again(program: Path, project: Path) -> None:
+    """Nothing but the serial port reaches a board whose first image crashes."""
+    app = project / "app" / "__init__.py"
+    good = app.read_text()
+    app.write_text("import nowhere\n" + good)
+    dev = Dev(program, project, "unix")
+    try:
+        dev.wait(r"^board  ImportError: no module named 'nowhere'")
+        app.write_text(good)
+        dev.wait(r"^OK     0\.1\.0\+dev\.2 runs on the board")
+    finally:
+        dev.process.send_signal(signal.SIGTERM)
+        dev.process.wait(limit(QUIET_S))
+    assert not list(left_running(project)), dev.output
+
+
+def test_development_keys_stay_out_of_production(program: Path, project: Path) -> None:
+    dev = Dev(program, project, "unix")
+    dev.wait("flashing")
+    dev.process.kill()  # no time to end anything: its children end by themselves
+    dev.process.wait()
+    keys = project / ".tidegate" / "dev" / "keys"
+    files = [str(keys / f"{role}.jwk.pub") for role in ("release", "command", "root")]
+    said = tidegate(program, project, "trust", "new", "--out", "trust.cbor", *files, code=1)
+    assert "is a development key, which boards in the field must not trust" in said
+    assert "tidegate key new --role release" in said
+    assert not (project / "trust.cbor").exists()
+    assert (keys / "release.jwk").stat().st_mode & 0o077 == 0
+    deadline = time.monotonic() + limit(10)
+    while left := [line for line in left_running(project) if "serve" in line]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)

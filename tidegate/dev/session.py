@@ -1,0 +1,287 @@
+"""One session of `tidegate dev`: everything it starts, and the way of each save onto the board.
+
+It is the way that updates take in the field: an image, a patch, a manifest signed with a key of the session's own, a
+server, the board's own decision, a trial. Only the first image goes over the serial port, and any other that follows
+one which never came so far as to run the agent: nobody else could reach such a board.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tidegate import project as projects
+from tidegate.dev import boards
+from tidegate.dev.boards import DevBoard
+from tidegate.dev.server import DevServer
+from tidegate.dev.watch import Watcher
+from tidegate.errors import TidegateError
+from tidegate.files import write_atomic
+from tidegate.flash.request import Request
+from tidegate.project import Project, versions
+from tidegate.release import Release, build_release, load_release, publish_release, sign_release
+from tidegate.trust import keys
+from tidegate.trust import store as stores
+
+DEVICE = "dev"
+TICK_S = 0.1
+TELEMETRY_S = 2
+MOST_VERSION = 20  # characters of the project's version, so that "+dev.N" fits behind it
+_END_OF_ANSWER = "\x04"  # of the raw REPL: before it is what flashing was told
+_ENDS = ("confirmed", "rolled-back", "failed", "refused")
+
+Show = Callable[[str, str], None]  # kind ("step", "board", "error", "good"), one or more lines
+
+
+class Session:
+    """One session for `project` on `board_name`; `prepare`, then `tick` for ever, then `close`."""
+
+    def __init__(self, project: Project, board_name: str, show: Show):
+        if board_name not in boards.KINDS:
+            raise TidegateError(
+                f"tidegate dev does not run a {board_name}", f"Give --board {' or --board '.join(boards.KINDS)}"
+            )
+        project.sources.board(board_name)
+        self._project = project
+        self._board_name = board_name
+        self._show = show
+        self._folder = project.work / "dev"
+        self._open = contextlib.ExitStack()
+        self._server: DevServer | None = None
+        self._board: DevBoard | None = None
+        self._key: keys.Key | None = None
+        self._watcher = Watcher(
+            [project.folder / projects.FILE, project.folder / project.app, project.folder / "boards"]
+        )
+        self._sequence = 0
+        self._running: Release | None = None  # what the board has confirmed
+        self._flashed: Release | None = None  # flashed, and not yet heard of
+        self._offered: Release | None = None  # the last one that was published
+        self._saved_at = 0.0
+        self._reported = 0  # id of the last report that was looked at
+        self._printed = 0  # bytes of the board's log that were shown
+
+    # ------------------------------------------------------------------ begin and end
+
+    def prepare(self) -> None:
+        """Start server and board. An application that does not build is shown; the next save is tried then."""
+        self._open.enter_context(_alone(self._folder))
+        self._key, trust = _keys(self._folder / "keys", self._folder / "trust.cbor")
+        self._show("step", "starting a server")
+        self._server = DevServer(self._folder, trust)
+        self._open.callback(self._server.stop)
+        self._show("step", f"server {self._server.url}, with a broker of its own")
+        self._show("step", f"status page {self._server.status_page}")
+        account = self._server.api.add_device(DEVICE, self._board_name, self._project.product)
+        credentials = {"user": account["mqtt"]["user"], "password": account["mqtt"]["password"]}
+        write_atomic(self._folder / "credentials.json", json.dumps(credentials).encode(), mode=0o600)
+        self._board = boards.make(self._board_name, self._folder)
+        self._open.callback(self._board.stop)
+        self._saved_at = time.monotonic()
+        self._first_image()
+
+    def close(self) -> None:
+        self._open.close()
+
+    # ------------------------------------------------------------------ while it runs
+
+    def tick(self) -> None:
+        """Show what the board printed, follow the update that is under way, and begin the next one on a save."""
+        self._show_console()
+        self._follow()
+        saved = self._watcher.changed()
+        if not saved:
+            return
+        self._saved_at = time.monotonic()
+        names = [os.path.relpath(path, self._project.folder) for path in saved]
+        self._show("step", f"saved {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}")
+        if self._running is None:
+            self._first_image()
+        else:
+            self._update()
+
+    def _first_image(self) -> None:
+        """Build and flash over the serial port, or show why not."""
+        try:
+            made = self._build([])
+            self._show(
+                "step",
+                f"flashing {made.version} over {'its serial port' if self._board_name != 'unix' else 'its folder'}",
+            )
+            self._flash(made)
+        except TidegateError as error:
+            self._complain(error)
+            return
+        self._flashed = made
+
+    def _update(self) -> None:
+        """Build, sign and publish, or show why not."""
+        assert self._server and self._running
+        newest = [release for release in (self._offered, self._running) if release]
+        bases = list({release.sequence: release for release in newest}.values())
+        try:
+            made = self._build(bases)
+            publish_release(made, self._server.api)
+        except TidegateError as error:
+            self._complain(error)
+            return
+        self._offered = made
+        patches = [patch.size for patch in made.targets[self._board_name].patches]
+        what = f"patch of {min(patches)} bytes" if patches else "whole image"
+        self._show("step", f"{made.version} published, {what}, {self._since_save}")
+
+    def _build(self, bases: list[Release]) -> Release:
+        """The signed release of the files as they are; TidegateError where they do not build."""
+        assert self._key
+        self._project = projects.load(self._project.folder)
+        sequence = self._sequence + 1
+        version = f"{versions.version_of(self._project)[:MOST_VERSION]}+dev.{sequence}"
+        made = build_release(
+            self._project.sources,
+            self._folder / "releases" / str(sequence),
+            board_names=[self._board_name],
+            version=version,
+            sequence=sequence,
+            previous=bases,
+            product=self._project.product,
+            vendor=self._project.vendor,
+        )
+        self._sequence = sequence
+        sign_release(made, [self._key])
+        for folder in (self._folder / "releases").iterdir():
+            if folder not in (made.folder, *(base.folder for base in bases)):
+                shutil.rmtree(folder)
+        return load_release(made.folder)
+
+    def _flash(self, release: Release) -> None:
+        assert self._server and self._board
+        config = {
+            **self._project.settings,
+            "device": DEVICE,
+            "product": self._project.product,
+            "vendor": self._project.vendor,
+            "board": self._board_name,
+            "uplink": "mqtt",
+            "mqtt": {"host": self._board.host, "port": self._server.mqtt_port},
+            "payloads": f"http://{self._board.host}:{self._server.http_port}/",
+            "telemetry_period_s": TELEMETRY_S,
+        }
+        write_atomic(self._folder / "config.json", json.dumps(config, indent=2).encode(), mode=0o600)
+        sources = self._project.sources
+        request = Request(
+            board=sources.board(self._board_name),
+            sources=sources,
+            release=release,
+            trust=self._folder / "trust.cbor",
+            config=self._folder / "config.json",
+            credentials=self._folder / "credentials.json",
+        )
+        shown = 0
+
+        def progress(what: str, done: int, total: int) -> None:
+            nonlocal shown
+            if what.startswith("image") and total and done * 4 // total > shown:
+                shown = done * 4 // total
+                self._show("step", f"flashing the image, {25 * shown} %")
+
+        self._board.flash(request, progress)
+        self._printed = self._board.log.stat().st_size  # what flashing and the board said to each other
+
+    # ------------------------------------------------------------------ what the board says
+
+    def _follow(self) -> None:
+        assert self._server
+        if self._flashed is not None:
+            self._await_first()
+        elif self._offered is not None and self._offered is not self._running:
+            self._await_end(self._offered)
+
+    def _await_first(self) -> None:
+        """Whether the flashed image has come so far as to run the agent."""
+        assert self._server and self._flashed
+        known = self._server.api.device(DEVICE)
+        if known["online"] and known["version"] == self._flashed.version:
+            self._running, self._flashed = self._flashed, None
+            publish_release(self._running, self._server.api)
+            self._offered = self._running
+            self._show("good", f"{self._running.version} runs on the board. Save a file to change it")
+
+    def _await_end(self, offered: Release) -> None:
+        assert self._server
+        found = self._server.api.records(DEVICE, "reports", 50)["reports"]
+        for report in reversed(found):
+            if report["id"] <= self._reported:
+                continue
+            self._reported = report["id"]
+            if report["sequence"] == offered.sequence:
+                self._tell(report, offered)
+
+    def _tell(self, report: dict[str, Any], offered: Release) -> None:
+        phase, detail = report["phase"], report.get("detail") or ""
+        if phase not in _ENDS:
+            self._show("step", f"board: {phase}{f', {detail}' if detail else ''}, {self._since_save}")
+            return
+        if phase == "confirmed":
+            self._running = offered
+            self._show("good", f"{offered.version} is confirmed, {self._since_save}")
+            return
+        assert self._running
+        back = f"; the board is back at {self._running.version}" if phase == "rolled-back" else ""
+        self._show("error", f"{offered.version} {phase}: {detail or 'without a reason'}{back}, {self._since_save}")
+        self._offered = None  # the next one is made against what runs
+
+    def _show_console(self) -> None:
+        assert self._board
+        with self._board.log.open("rb") as log:
+            log.seek(self._printed)
+            data = log.read()
+        whole, end, _ = data.rpartition(b"\n")
+        self._printed += len(whole) + len(end)
+        for line in whole.decode(errors="replace").splitlines():
+            text = line.rpartition(_END_OF_ANSWER)[2].strip("\r\n")
+            if text.strip():
+                self._show("board", text)
+
+    def _complain(self, error: TidegateError) -> None:
+        self._show("error", f"{error.message}\n{error.remedy}".strip())
+
+    @property
+    def _since_save(self) -> str:
+        return f"{time.monotonic() - self._saved_at:.1f} s after the save"
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """The session's folder, emptied but for its keys, and ours alone while it runs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for entry in folder.iterdir():
+            if entry.name != "keys":
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        yield
+    except BlockingIOError:
+        raise TidegateError("tidegate dev runs in this project already", "Stop the other one with Ctrl-C") from None
+    finally:
+        os.close(lock)
+
+
+def _keys(folder: Path, trust: Path) -> tuple[keys.Key, Path]:
+    """The development keys, made once, and a trust store of them; returns the release key and the store."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = {}
+    for role in ("release", "command", "root"):
+        file = folder / f"{role}.jwk"
+        if not file.exists():
+            keys.save(keys.new(role, development=True), file, replace=True)
+        found[role] = keys.load(file)
+    write_atomic(trust, stores.encode(stores.make(found.values(), development=True)))
+    return found["release"], trust
