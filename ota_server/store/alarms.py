@@ -24,8 +24,10 @@ def add(
     cti: str | None,
     count: int,
     trace: str | None = None,
+    content: str | None = None,
+    occurrence: int = 0,
 ) -> None:
-    """An alarm that a device sent; `count` includes those it suppressed."""
+    """An alarm that a device sent; `count` includes those it suppressed. content, occurrence: as of Report."""
     _in_order(session)
     session.add(
         Alarm(
@@ -37,6 +39,8 @@ def add(
             cti=cti,
             count=count,
             trace=trace,
+            content=content,
+            occurrence=occurrence,
         )
     )
 

@@ -322,13 +322,19 @@ class Report(Base):
     """One report of a device about an update."""
 
     __tablename__ = "report"
-    __table_args__ = (Index("report_device", "device_id", "id"),)
+    __table_args__ = (
+        Index("report_device", "device_id", "id"),
+        Index("report_content", "device_id", "content", "occurrence", unique=True),
+    )
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     device_id: Mapped[str] = mapped_column(ForeignKey("device.id"))
     at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
     sequence: Mapped[int] = mapped_column(BigInteger)
     phase: Mapped[str] = mapped_column(String(16))
     body: Mapped[dict[str, Any]] = mapped_column(JSON)
+    # which message it was, so that one that comes again is known: a digest, and which of those with the same
+    content: Mapped[str | None] = mapped_column(String(32))
+    occurrence: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
 
 
 class Stream(Base):
@@ -405,7 +411,10 @@ class Alarm(Base):
     """Something that should not have happened, said by a device or found by the server."""
 
     __tablename__ = "alarm"
-    __table_args__ = (Index("alarm_device", "device_id", "id"),)
+    __table_args__ = (
+        Index("alarm_device", "device_id", "id"),
+        Index("alarm_content", "device_id", "content", "occurrence", unique=True),
+    )
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     device_id: Mapped[str | None] = mapped_column(ForeignKey("device.id"))
     source: Mapped[str] = mapped_column(String(8))  # device, server
@@ -417,6 +426,8 @@ class Alarm(Base):
     cti: Mapped[str | None] = mapped_column(String(16))
     count: Mapped[int] = mapped_column(BigInteger, default=1)
     trace: Mapped[str | None] = mapped_column(Text)  # of a crash
+    content: Mapped[str | None] = mapped_column(String(32))  # of a device's, as of Report
+    occurrence: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
 
 
 class Command(Base):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from ota_server.store import alarms, groups, offers, rollout_reports, trust_updates
 from ota_server.store import data as components
-from ota_server.store.models import DataTarget, Device, DeviceData, Report, Target
+from ota_server.store.models import Alarm, DataTarget, Device, DeviceData, Report, Target
 
-CHUNK = 400  # ids in one statement; databases bound the number of parameters
+CHUNK = 200  # ids in one statement; databases bound the number of parameters
 SEEN_MS = 1000  # how exact it is when a device was last heard: a row is not written again for less
+_FILED: dict[str, type[Report | Alarm]] = {"report": Report, "alarm": Alarm}
 
 
 class Known(NamedTuple):
@@ -42,6 +43,7 @@ class Batch:
         self._targets: dict[tuple[str, str, str], Target | None] = {}
         self._published: dict[tuple[str, str], dict[str, DataTarget | None]] = {}
         self._newest_trust: int | None = None
+        self._occurrences: dict[tuple[str, str, str], int] = {}  # kind, device, content -> how many are filed
         columns = select(Device.id, Device.revoked_at, Device.last_seen_at, Device.protocol)
         for chunk in chunks(sorted(set(device_ids))):
             locked = columns.where(Device.id.in_(chunk)).order_by(Device.id).with_for_update(key_share=True)
@@ -65,6 +67,24 @@ class Batch:
             newest = select(func.max(Report.id)).where(Report.device_id.in_(chunk)).group_by(Report.device_id)
             for report in self.session.scalars(select(Report).where(Report.id.in_(newest))):
                 self._reports[report.device_id] = report
+
+    def load_occurrences(self, kind: str, messages: Iterable[tuple[str, str]]) -> None:
+        """Count what is filed already of these reports or alarms; each is a device and a content."""
+        table: Any = _FILED[kind].__table__.c
+        pairs = sorted(set(messages))
+        for start in range(0, len(pairs), CHUNK):
+            mine = tuple_(table.device_id, table.content).in_(pairs[start : start + CHUNK])
+            counted = select(table.device_id, table.content, func.max(table.occurrence)).where(mine)
+            for device_id, content, most in self.session.execute(counted.group_by(table.device_id, table.content)):
+                self._occurrences[kind, device_id, content] = most
+
+    def next_occurrence(self, kind: str, device_id: str, content: str, again: bool) -> int | None:
+        """Which one of the same content this message is; None if it was sent again and is filed."""
+        filed = self._occurrences.get((kind, device_id, content), 0)
+        if again and filed:
+            return None
+        self._occurrences[kind, device_id, content] = filed + 1
+        return filed + 1
 
     def device(self, device_id: str) -> Device:
         return self._devices[device_id]

@@ -90,6 +90,9 @@ class _Filing:
         whole = {one.device_id for one in known if one.kind != "tele" or self._admit is not None}
         births = {one.device_id for one in known if one.kind == "birth"}
         self._batch.load(whole, births, {one.device_id for one in known if one.kind == "report"})
+        for kind in ("report", "alarm"):
+            same = [(one.device_id, replies.content(one)) for one in known if one.kind == kind]
+            self._batch.load_occurrences(kind, same)
 
     def _take(self, number: int, one: Said | None) -> Refused | None:
         """File one message, a pack of telemetry later, with the others."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from ota_server.store import alarms, command_output, commands, data, offers, rollout_reports, settings
@@ -14,15 +15,25 @@ _FAILED = ("rolled-back", "refused", "failed")
 _UNDER_WAY = ("offered", "fetching", "applying", "installed", "trial")
 
 
+def content(said: Said) -> str:
+    """What knows a message that is sent again: a report has its boot's nonce, an alarm only what it says."""
+    return hashlib.sha256(said.message.payload).hexdigest()[:32]
+
+
 def report(batch: Batch, device: Device, said: Said) -> None:
     """One step of an update. A report that differs from the last one only in its progress replaces it."""
-    body = said.body
+    body, digest = said.body, content(said)
+    occurrence = batch.next_occurrence("report", device.id, digest, said.message.again)
+    if occurrence is None:
+        return
     phase, sequence = body["phase"], body["sequence"]
     last = batch.last_report(device.id)
     if last is not None and _only_progress(last.body, body):
-        last.body, last.at = body, batch.now
+        last.body, last.at, last.content, last.occurrence = body, batch.now, digest, occurrence
     else:
-        batch.add_report(Report(device_id=device.id, sequence=sequence, phase=phase, body=body))
+        new = Report(device_id=device.id, sequence=sequence, phase=phase, body=body)
+        new.content, new.occurrence = digest, occurrence
+        batch.add_report(new)
     if said.message.retained:
         return
     lwm2m = body["lwm2m"]
@@ -90,10 +101,15 @@ def _unknown(batch: Batch) -> None:
 
 def alarm(batch: Batch, device: Device, said: Said) -> None:
     """Something that should not have happened, as the device says it."""
+    digest = content(said)
+    occurrence = batch.next_occurrence("alarm", device.id, digest, said.message.again)
+    if occurrence is None:
+        return
     body = clean(said.body)
     kind, reason, cti = body["kind"][:32], body["reason"][:32], body.get("cti")
     count = min(body.get("suppressed", 0) or 0, 1_000_000) + 1 if isinstance(body.get("suppressed", 0), int) else 1
     detail, trace = body.get("detail"), said.body.get("trace")
-    alarms.add(batch.session, device.id, kind, reason, detail and detail[:256], cti, count, trace and clean_text(trace))
+    detail, trace = detail and detail[:256], trace and clean_text(trace)
+    alarms.add(batch.session, device.id, kind, reason, detail, cti, count, trace, digest, occurrence)
     if kind == "command-refused" and cti is not None:
         commands.declined(batch.session, device.id, cti, f"{reason}: {detail}" if detail else reason)

@@ -1,0 +1,142 @@
+"""Messages that are filed together, and those that come again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from databases import postgresql
+from sqlalchemy import func, select
+
+from ota_server.store import Store, alarms, migrate, telemetry
+from ota_server.store.models import Device, Report
+from ota_server.uplink import ingest
+from ota_server.uplink.ingest import Message
+from tidegate.wire.cbor import dumps
+
+BIRTH = {
+    1: 1,
+    2: "unix",
+    3: "p",
+    4: "1.0.0",
+    5: 1,
+    6: bytes(32),
+    7: b"nonce..1",
+    8: "power",
+    9: False,
+    10: "1.25",
+    11: 0,
+}
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def store(request, tmp_path) -> Iterator[Store]:
+    if request.param == "postgresql":
+        with postgresql() as url:
+            yield from _opened(url)
+    else:
+        yield from _opened(f"sqlite:///{tmp_path}/x.db")
+
+
+def _opened(url: str) -> Iterator[Store]:
+    migrate(url)
+    store = Store(url)
+    with store.write() as session:
+        session.add_all(Device(id=f"gw-{n}", board="unix", product="p", password_hash="x") for n in range(600))
+    yield store
+    store.close()
+
+
+def message(path: str, said: object, *, device: str = "gw-1", retained: bool = False, again: bool = False) -> Message:
+    return Message(f"tg/{device}/up/{path}", dumps(said), retained, again=again)
+
+
+def report(phase: int, nonce: bytes = b"nonce..1") -> dict:
+    return {2: nonce, 4: True, -257: [1, 0], -258: phase, -259: 2}
+
+
+def pack(number: int, device: str = "gw-1") -> list:
+    return [{-2: f"urn:dev:org:tidegate:{device}:", 0: "n", 2: number, -257: number}]
+
+
+def test_all_kinds_in_one_batch_in_order_and_what_is_bad_alone(store):
+    sent = [
+        message("state", {1: True}),
+        message("birth", BIRTH),
+        message("tele/env", pack(1)),
+        message("report", report(2)),
+        Message("tg/gw-1/up/tele/env", b"\xff", False),
+        message("report", report(3)),
+        message("tele/env", pack(2)),
+        message("tele/env", pack(1)),
+        message("alarm", {1: "crash", 2: "boom"}),
+        message("state", {1: True}, device="nobody"),
+        Message("tg/gw-1/up/odd", b"", False),
+        message("state", {1: False}),
+    ]
+    refused = ingest.take_all(store, sent)
+    assert [one and one.reason for one in refused] == [None] * 4 + ["malformed"] + [None] * 4 + [
+        "device",
+        "topic",
+        None,
+    ]
+    with store.read() as session:
+        device = session.get(Device, "gw-1")
+        assert (device.online, device.version, device.update["phase"]) == (False, "1.0.0", "applying")
+        assert [row.phase for row in session.scalars(select(Report).order_by(Report.id))] == ["fetching", "applying"]
+        assert [point.number for point, _ in telemetry.arrived(session, "gw-1", telemetry.Query(), 10, 0)] == [1, 2]
+        (stream,) = telemetry.streams(session, "gw-1")
+        assert (stream.packs, stream.repeated) == (2, 1)
+        assert [(row.kind, row.count) for row in alarms.listed(session, 10)] == [("bad-message", 1), ("crash", 1)][::-1]
+        assert alarms.counters(session) == {"messages of unknown devices": 1, "messages on unknown topics": 1}
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_report_or_alarm_that_is_sent_again_is_filed_once(store, together):
+    cycle = [message("report", report(2)), message("report", report(3)), message("alarm", {1: "crash", 2: "boom"})]
+    repeated = [*cycle, *cycle, *(one._replace(again=True) for one in cycle)]
+    for batch in [repeated] if together else [[one] for one in repeated]:
+        assert not any(ingest.take_all(store, batch))
+    with store.read() as session:
+        phases = [row.phase for row in session.scalars(select(Report).order_by(Report.id))]
+        assert phases == ["fetching", "applying"] * 2, "what a device does twice is two reports"
+        assert len(alarms.listed(session, 10)) == 2
+    assert ingest.take(store, message("report", report(2, b"nonce..2"), again=True)) is None
+    with store.read() as session:
+        assert session.scalar(select(func.count(Report.id))) == 5, "of another boot, and not filed before"
+
+
+def test_a_batch_of_many_devices_and_what_is_retained_changes_nothing(store):
+    names = [f"gw-{n}" for n in range(500)]
+    births = [message("birth", BIRTH, device=name) for name in names]
+    states = [message("state", {1: True}, device=name) for name in names]
+    assert not any(ingest.take_all(store, [*births, *states]))
+    with store.write() as session:
+        assert session.scalar(select(func.count(Device.id)).where(Device.online, Device.version == "1.0.0")) == 500
+        session.get(Device, "gw-7").version = "from a report since"
+    before = writes(store)
+    assert not any(ingest.take_all(store, [one._replace(retained=True) for one in births if "gw-7/" not in one.topic]))
+    assert writes(store) == before
+    assert ingest.take(store, message("birth", BIRTH, device="gw-7", retained=True)) is None
+    with store.read() as session:
+        assert session.get(Device, "gw-7").version == "1.0.0", "what it does not know it takes"
+
+
+def writes(store: Store) -> list:
+    """What changes with every change of a device's row."""
+    with store.read() as session:
+        rows = select(Device.id, Device.version, Device.birth_at, Device.last_seen_at, Device.online, Device.offer_id)
+        return sorted(map(tuple, session.execute(rows)))
+
+
+def test_packs_of_one_batch_fill_new_and_old_streams(store):
+    names = [f"gw-{n}" for n in range(300)]
+    for number in (1, 2):
+        sent = [message("tele/env", pack(number, name), device=name) for name in names]
+        sent += [message(f"tele/s{number}", pack(number, "gw-1"))]
+        assert not any(ingest.take_all(store, sent))
+    with store.read() as session:
+        for name in ("gw-0", "gw-299"):
+            (series,) = telemetry.series(session, name)
+            assert (series.points, series.number) == (2, 2.0)
+        assert [stream.packs for stream in telemetry.streams(session, "gw-1")] == [2, 1, 1]
