@@ -64,6 +64,7 @@ _ESSENTIAL = {
         *(
             "cat",
             "chmod",
+            "chown",
             "chroot",
             "cksum",
             "cp",
@@ -72,6 +73,7 @@ _ESSENTIAL = {
             "dirname",
             "env",
             "head",
+            "install",
             "ln",
             "ls",
             "mkdir",
@@ -129,6 +131,16 @@ PROGRAMS: dict[str, Program] = {
     "ip": Program("iproute2", TESTS),
     "ss": Program("iproute2", TESTS),
     "journalctl": Program("systemd"),
+    "systemctl": Program("systemd"),
+    "systemd-analyze": Program("systemd", TESTS),
+    # A proxy before the server, and what docs/operate.md types on a server.
+    "nginx": Program("nginx-light", TESTS),
+    "curl": Program("curl"),
+    "createdb": Program("postgresql"),
+    "createuser": Program("postgresql"),
+    "useradd": Program("passwd"),
+    "logger": Program("bsdutils"),
+    "mail": Program("mailutils"),
     "fw_printenv": Program("libubootenv-tool"),
     # make fresh.
     "debootstrap": Program("debootstrap", frozenset((FRESH,))),

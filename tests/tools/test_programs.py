@@ -40,6 +40,7 @@ UNKNOWN = {
 VARIABLES = {
     "$1": "a step of docs/ci/release.sh, which is a function of it",
     "$micropython": "the unix port",
+    "/opt/tidegate/bin/pip": "pip",
     "«CC»": "arm-none-eabi-gcc, or gcc for the unix port",
     "«SIZE»": "arm-none-eabi-size",
     "«ECHO»": "echo",
