@@ -5,18 +5,34 @@ Everything that builds or flashes gets one of these; nothing looks for sources a
 
 from __future__ import annotations
 
+import re
+import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tidegate import boards
 from tidegate.boards import Board
+from tidegate.errors import TidegateError
+from tidegate.toml_tables import Key, check_table, line_of
+
+# Of [image] in tidegate.toml, and in firmware/image.toml of a checkout. What a feature is: tidegate/image/features.py.
+IMAGE_KEYS = {
+    "features": Key(list, "features that images hold, all without this key", pattern=re.compile("[a-z0-9-]{2,32}")),
+    "modules": Key(list, "modules that images hold though nothing imports them", pattern=re.compile(r"[\w.]{1,64}")),
+    "lines": Key(bool, "whether tracebacks name lines; images without are smaller"),
+}
 
 
 @dataclass(frozen=True)
 class Sources:
     """folder: the project, whose git repository names the commit. library: Tidegate's part, laid out as a checkout.
     app: the application's folder, which becomes /app. own_boards: a folder of boards of one's own, which may be absent.
-    tracked: what of `folder` images depend on, as names in it.
+    tracked: what of `folder` images depend on, as names in it, first the file with the table [image]. Of that table:
+    features: those that images hold (tidegate/image/features.py), None for all; modules: held though nothing imports
+    them; lines: whether tracebacks name lines.
     """
 
     folder: Path
@@ -24,11 +40,16 @@ class Sources:
     app: Path
     own_boards: Path | None = None
     tracked: tuple[str, ...] = ("firmware", "boards")
+    features: tuple[str, ...] | None = None
+    modules: tuple[str, ...] = ()
+    lines: bool = True
 
     @classmethod
     def checkout(cls, root: Path) -> Sources:
-        """A checkout of Tidegate, or a folder laid out as one: firmware/ and boards/ hold everything."""
-        return cls(root, root, root / "firmware" / "app")
+        """A checkout of Tidegate, or a folder laid out as one: firmware/ and boards/ hold everything. The features of
+        its application are in firmware/image.toml, which may be absent.
+        """
+        return cls(root, root, root / "firmware" / "app", **_image_table(root / "firmware" / "image.toml"))
 
     @property
     def is_checkout(self) -> bool:
@@ -43,6 +64,7 @@ class Sources:
             folder=folder,
             app=folder / self.app.relative_to(self.folder),
             own_boards=self.own_boards and folder / self.own_boards.relative_to(self.folder),
+            **_image_table(folder / self.tracked[0]),
         )
 
     def board(self, name: str) -> Board:
@@ -57,3 +79,34 @@ class Sources:
         where = "" if self.is_checkout else f"; Tidegate: {self.library}"
         app = self.app.relative_to(self.folder) if self.app.is_relative_to(self.folder) else self.app
         return f"{self.folder} (application: {app}/{where})"
+
+
+def image_keys(table: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checked table [image] says, as fields of Sources."""
+    features = table.get("features")
+    return {
+        "features": None if features is None else tuple(features),
+        "modules": tuple(table.get("modules", ())),
+        "lines": table.get("lines", True),
+    }
+
+
+def _image_table(path: Path) -> dict[str, Any]:
+    """The same of the table [image] of a file, which may be absent; its other keys and tables are not looked at."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text).get("image", {})
+    except FileNotFoundError:
+        return image_keys({})
+    except (OSError, ValueError) as error:
+        raise TidegateError(f"{path} cannot be read: {error}", "Correct it; docs/image.md shows it") from error
+    if not isinstance(values, dict):
+        raise _wrong(path, text, "image", "must be a table, [image]")
+    table = {key: value for key, value in values.items() if key in IMAGE_KEYS}
+    check_table("image", IMAGE_KEYS, table, partial(_wrong, path, text))
+    return image_keys(table)
+
+
+def _wrong(path: Path, text: str, key: str, what: str) -> TidegateError:
+    line = line_of(text, key)
+    return TidegateError(f"{path}{f':{line}' if line else ''}: {key} {what}", "docs/image.md lists the keys of [image]")

@@ -12,7 +12,7 @@ from typing import Any
 from tidegate import library, names
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
-from tidegate.sources import Sources
+from tidegate.sources import IMAGE_KEYS, Sources, image_keys
 from tidegate.toml_tables import Key, check_table, line_of
 
 FILE = "tidegate.toml"
@@ -28,7 +28,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "boards": Key(list, "names of boards", True, pattern=re.compile(names.BOARD.pattern)),
         "version": Key(str, names.VERSION.rule, pattern=re.compile(names.VERSION.pattern)),
     },
-    "image": {"app": Key(str, "a folder of the project, with an __init__.py", pattern=_FOLDER)},
+    "image": {"app": Key(str, "a folder of the project, with an __init__.py", pattern=_FOLDER), **IMAGE_KEYS},
     "server": {
         "url": Key(str, "the server's address, http:// or https://", pattern=re.compile(r"https?://\S{1,190}")),
         "channel": Key(str, names.CHANNEL.rule, pattern=re.compile(names.CHANNEL.pattern)),
@@ -56,6 +56,7 @@ class Project:
     boards: tuple[str, ...]
     version: str | None = None
     app: str = "app"
+    image: dict[str, Any] = field(default_factory=dict)  # the table [image]
     settings: dict[str, Any] = field(default_factory=dict)
     server: str | None = None
     channel: str | None = None
@@ -71,6 +72,7 @@ class Project:
             self.folder / self.app,
             self.folder / "boards",
             (FILE, self.app, "boards"),
+            **image_keys(self.image),
         )
 
     @property
@@ -106,6 +108,7 @@ def load(folder: Path) -> Project:
         boards=tuple(dict.fromkeys(product["boards"])),
         version=product.get("version"),
         app=image.get("app", "app").rstrip("/"),
+        image=image,
         settings=values.get("settings", {}),
         server=server.get("url"),
         channel=server.get("channel"),

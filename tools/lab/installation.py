@@ -192,11 +192,15 @@ class Installation:
     # -------------------------------------------------------------- releases
 
     def copy_source(self) -> None:
-        """The user's own copy of firmware/ and boards/, to change the application in."""
+        """The user's own copy of firmware/ and boards/, to change the application in. Its images hold everything where
+        the uplink is not the one that the example declares.
+        """
         for part in ("firmware", "boards"):
             shutil.copytree(
                 self.root / part, self.source / part, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
             )
+        if self.uplink != "mqtt":
+            (self.source / "firmware" / "image.toml").unlink(missing_ok=True)
         # Machine code that `make setup` built: images carry it where board.toml says so.
         native = self.root / "build" / "native"
         if native.exists():

@@ -50,14 +50,14 @@ _MAX_LEFT_OFF = const(3)
 
 def decoder(names=("_bspatch", "bspatch.viper", "bspatch.plain")):
     """The fastest decoder for this core: a module with `step` and `literal`."""
-    for name in names[:-1]:
+    for name in names:
         try:
             return _module(name)
         # None in this image, or machine code for another core; or Python that this core's
         # firmware does not compile to machine code.
         except (ImportError, ValueError, SyntaxError, MemoryError):
             pass
-    return _module(names[-1])
+    raise MemoryError("no room for the decoder")  # as an image holds one, it can be loaded later
 
 
 def _module(name):

@@ -14,9 +14,13 @@ where the key is stored, never take it from an update.
 
 try:
     import _ed25519 as _native
-except (ImportError, ValueError, MemoryError):  # none here; for another core; 10 KiB in one piece
+# None here; for another core; 10 KiB in one piece.
+except (ImportError, ValueError, MemoryError) as error:
     _native = None
-    from ed25519 import pure
+    try:
+        from ed25519 import pure
+    except ImportError:  # an image that counts on machine code
+        raise error
 
 # function(public_key) -> the key's table from `precompute`, or None; `verify` uses it where there
 # is no machine code. An application that stores tables sets it.

@@ -9,9 +9,8 @@ import sys
 
 import cbor
 
-from gate import PROTOCOL, ConfigError, console, ondemand
+from gate import PROTOCOL, ConfigError, console, left_out, ondemand
 from gate.clock import Uptime, const, sleep_ms
-from gate.commands.queue import Commands
 from gate.files import SmallFiles
 from gate.reporting.alarms import Alarms
 from gate.reporting.log import Log
@@ -73,7 +72,8 @@ def healthy():
 class Agent:
     """One boot of the agent. Its parts, for the functions of opcodes: boot (boot.api.Boot),
     device (gate.device.Device), state (its small files), link, outbox, alarms, updater, data (or
-    None), telemetry, streams, commands, supervisor, uptime, release, log, tasks (name, task).
+    None), telemetry, streams, commands (or None), supervisor, uptime, release, log, tasks (name,
+    task).
 
     settings: digest of what was set over the air; restart_wanted: some of it waits for a start.
     """
@@ -119,8 +119,10 @@ class Agent:
     def _enrol(self):
         """A board with a claim becomes a device first (docs/enrolment.md)."""
         if SmallFiles(self.boot.board.folder).size("claim"):
-            from gate.enrolment.enrol import Enrolment
-
+            try:
+                from gate.enrolment.enrol import Enrolment
+            except ImportError:
+                raise left_out("there is a claim", "enrolment")
             Enrolment(self.boot).run()
 
     def _configure(self):
@@ -147,10 +149,20 @@ class Agent:
         self._crashed = crash.found(self)
         ssl = None
         if config.mqtt_tls or config.payloads_tls:
-            from gate.link import tls
-
+            try:
+                from gate.link import tls
+            except ImportError:
+                raise left_out("config.json asks for TLS", "tls")
             ssl = tls.context(board)
             self.device.https = ssl if config.payloads_tls else None
+        try:  # better known now, while an update that brought this image can go back
+            if config.payloads[0] == "coap":
+                import coap  # noqa: F401
+            else:
+                import http_client  # noqa: F401
+        except ImportError:
+            scheme = config.payloads[0]
+            raise left_out("config.json: payloads is %s://" % scheme, scheme)
         stream_settings.tune(self.streams, config)
         return (config, ssl) + stream_settings.store(config, board.folder, board.sync)
 
@@ -170,21 +182,7 @@ class Agent:
         )
         self.data = self._data_components()
         self._rotation = Rotation(device, alarms, self._trust_changed)
-        commands = self.commands = Commands(
-            self,
-            device,
-            self.state,
-            link,
-            outbox,
-            alarms,
-            self.uptime,
-            self._nonce,
-            config.dangerous,
-        )
-        commands.now = self.now
-        commands.give_up = self.give_up
-        commands.signed_at = self._know_time if ssl else None
-        commands.answer_interrupted(boot.reset_cause)
+        self.commands = self._signed_commands(config.dangerous, ssl)
         number = int.from_bytes(boot.board.random(4), "little") & 0x3FFFFFFF
         self.telemetry = Telemetry(
             device.id, self.streams, link, alarms, self.uptime, ring, number, write_s
@@ -195,7 +193,9 @@ class Agent:
         if self.data:
             found.update(self.data.handlers())
             self.data.open()
-        handlers = {"cmd": commands.push}
+        handlers = {}
+        if self.commands:
+            handlers["cmd"] = self.commands.push
         for kind, go_on in found.items():
             intake = Intake(kind, device, self.uptime, alarms, go_on, _OFFERS)
             handlers[kind] = self._doors.add(intake)
@@ -211,14 +211,41 @@ class Agent:
             boot.reset_cause,
         )
 
+    def _signed_commands(self, dangerous, ssl):
+        """gate.commands.queue.Commands, or None in an image without commands. Imported outside of
+        ondemand.modules, so that it stays.
+        """
+        try:
+            from gate.commands.queue import Commands
+        except ImportError:
+            return None
+        commands = Commands(
+            self,
+            self.device,
+            self.state,
+            self.link,
+            self.outbox,
+            self.alarms,
+            self.uptime,
+            self._nonce,
+            dangerous,
+        )
+        commands.now = self.now
+        commands.give_up = self.give_up
+        commands.signed_at = self._know_time if ssl else None
+        commands.answer_interrupted(self.boot.reset_cause)
+        return commands
+
     def _data_components(self):
         """gate.update.data_offers.Data, or None for an application without data components, which
         pays no RAM for them.
         """
         if not self._takers:
             return None
-        from gate.update.data_offers import Data
-
+        try:
+            from gate.update.data_offers import Data
+        except ImportError:
+            raise left_out("the application takes data components", "data")
         files = SmallFiles(self.boot.board.folder + "/data")
         return Data(self._takers, files, self.device, self._reporter, self.alarms)
 
@@ -264,8 +291,10 @@ class Agent:
 
     def _trust_changed(self, version):
         """Announces the new version; what the old keys signed must be verified again."""
-        for intake in self._doors.intakes + [self.commands.intake]:
+        for intake in self._doors.intakes:
             intake.keys_changed()
+        if self.commands:
+            self.commands.intake.keys_changed()
         self.trust_version = version
         self.updater.trust_changed()
         if self.data:
@@ -274,7 +303,8 @@ class Agent:
 
     def _poll(self):
         self.log.poll()
-        self.commands.intake.poll()
+        if self.commands:
+            self.commands.intake.poll()
         for intake in self._doors.intakes:
             intake.poll()
 
@@ -334,7 +364,8 @@ class Agent:
         self._start("outbox", self.outbox.run, _LIMIT_S)
         self._start("sample", self.telemetry.sample, _LIMIT_S)
         self._start("telemetry", self.telemetry.send, _LIMIT_S)
-        self._start("commands", self.commands.run, _WORK_LIMIT_S)
+        if self.commands:
+            self._start("commands", self.commands.run, _WORK_LIMIT_S)
         self._start("trust", self._rotation.run, _WORK_LIMIT_S)
         self._start("updater", self._update, _WORK_LIMIT_S)
         self._start("doors", self._doors.run, _WORK_LIMIT_S)
@@ -387,6 +418,9 @@ class Agent:
                     self._proof = proof.birth(self.device, self._nonce)
                 self.link.refresh()
                 return
+            except ImportError:
+                console.error("there is a key, but identity is not in this image")
+                return
             except Exception as error:  # a board that cannot sign still does all else
                 console.error("the birth could not be signed: %r", error)
                 await sleep_ms(_SIGN_PAUSE_S * 1000)
@@ -426,9 +460,11 @@ class Agent:
         signed for this boot are void after it, so they are executed before it.
         """
         for _ in range(0, _QUIET_MOST_MS, quiet_ms):
-            received = self.commands.received
+            received = self.commands and self.commands.received
             await beat.sleep(quiet_ms / 1000)
             await self.outbox.flush(_FLUSH_S)
+            if not self.commands:
+                break
             if self.commands.idle and self.commands.received == received:
                 break
         # Nothing may be awaited from here to the reset: a command could come.
@@ -445,17 +481,23 @@ def _overwrite_stack(calls):
 
 
 def _link(config, board, ssl):
-    if config.uplink == "coap":
-        from gate.link.coap import CoapLink
+    """The link of config.uplink. Raises ConfigError where this image has none of this kind."""
+    uplink = config.uplink
+    try:
+        if uplink == "coap":
+            from gate.link.coap import CoapLink
 
-        return CoapLink(config, board)
-    if config.uplink == "both":
-        from gate.link.fallback import EitherLink
+            return CoapLink(config, board)
+        if uplink == "both":
+            from gate.link.fallback import EitherLink
 
-        return EitherLink(config, board, ssl)
-    from gate.link.mqtt import Link
+            return EitherLink(config, board, ssl)
+        from gate.link.mqtt import Link
 
-    return Link(config, board, ssl)
+        return Link(config, board, ssl)
+    except ImportError:
+        what = "mqtt with coap" if uplink == "both" else uplink
+        raise left_out("config.json: uplink is %s" % uplink, what)
 
 
 def _at_fault(tasks, error):

@@ -16,10 +16,11 @@ from gate.telemetry.streams import Measure, Stream
 class Place:
     """A telemetry with its world; `boot` starts it over on the same files."""
 
-    def __init__(self, *streams, newest=False, segments=64, write_s=30):
+    def __init__(self, *streams, newest=False, segments=64, write_s=30, ring=None):
         self.folder = scratch.folder()
         self.streams = streams
         self.options = segments, newest
+        self.own_ring = ring
         self.write_s = write_s
         self.now = 0
         self.boot()
@@ -27,7 +28,9 @@ class Place:
     def boot(self, number=1000):
         self.link, self.uptime = Link(), Uptime()
         self.alarms = Alarms(Outbox(self.link, SmallFiles(self.folder + "/state")), self.uptime)
-        self.ring = open_ring(self.folder + "/ring", *self.options)
+        self.ring = self.own_ring
+        if self.ring is None:
+            self.ring = open_ring(self.folder + "/ring", *self.options)
         for stream in self.streams:
             stream.due_ms = 0
         self.telemetry = Telemetry(

@@ -2,8 +2,10 @@
 command arrives, and released after it.
 """
 
+import os
 import sys
 
+from gate import commands
 from gate.commands.application_opcodes import DANGEROUS, OPERATE, READ, Opcode
 
 _PATH = (str, 1, 128)
@@ -67,8 +69,23 @@ TABLE = {
 }
 
 
+def here():
+    """The names of the built-in opcodes whose functions this image holds (docs/image.md)."""
+    path = commands.__path__
+    files = os.listdir((path if isinstance(path, str) else path[0]) + "/ops")
+    held = [name.partition(".")[0] for name in files]
+    return [name for name in TABLE if TABLE[name].function.partition(".")[0] in held]
+
+
+def is_here(name):
+    """Whether it is no built-in opcode that this image lacks."""
+    return name not in TABLE or name in here()
+
+
 def find(name):
-    """The Opcode of a built-in opcode, with its function imported; None if there is none."""
+    """The Opcode of a built-in opcode, with its function imported; None if there is none. Raises
+    ImportError where its function is not in this image.
+    """
     entry = TABLE.get(name)
     if entry is None:
         return None

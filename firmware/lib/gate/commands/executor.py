@@ -110,7 +110,13 @@ class Execution:
 
     def _find(self, rest_s):
         """The Opcode, if its signers may call it now; else refuses and returns None."""
-        entry = builtin_opcodes.find(self._opcode) or commands.offered.get(self._opcode)
+        try:
+            entry = builtin_opcodes.find(self._opcode) or commands.offered.get(self._opcode)
+        except ImportError:
+            if builtin_opcodes.is_here(self._opcode):
+                raise
+            self._refuse("opcode", "%s is not in this image; send ops for a list" % self._opcode)
+            return None
         if not entry:
             self._refuse("opcode", "%s is not offered here; send ops for a list" % self._opcode)
         elif self._reads_only and entry.role != application_opcodes.READ:

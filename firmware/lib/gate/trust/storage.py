@@ -21,9 +21,12 @@ def open(device):
     import ed25519
 
     if not ed25519.native():
-        from gate.trust.key_tables import KeyTables
+        try:
+            from gate.trust.key_tables import KeyTables
 
-        ed25519.tables = KeyTables(SmallFiles(device.folder + "/state"), device.feed).table
+            ed25519.tables = KeyTables(SmallFiles(device.folder + "/state"), device.feed).table
+        except ImportError:  # an image with machine code, which found no memory; slower without
+            pass
     return Storage(device.folder, device.sync)
 
 

@@ -39,6 +39,17 @@ def test_every_entry_has_a_function_and_sound_specifications():
     equal(builtin_opcodes.find("nothing"), None)
 
 
+def test_the_table_knows_what_is_in_the_image():
+    equal(sorted(builtin_opcodes.here()), sorted(builtin_opcodes.TABLE))
+    builtin_opcodes.TABLE["lost"] = application_opcodes.Opcode("lost.one", application_opcodes.READ, 1, False, {})
+    try:
+        true("lost" not in builtin_opcodes.here() and "lost" not in ask(Agent(), device.ops)[0])
+        raises(ImportError, builtin_opcodes.find, "lost")
+        true(builtin_opcodes.is_here("info") and not builtin_opcodes.is_here("lost"))
+    finally:
+        del builtin_opcodes.TABLE["lost"]
+
+
 def test_ops_fits_one_answer_and_names_what_is_here():
     agent = Agent()
     offered = ask(agent, device.ops)[0]

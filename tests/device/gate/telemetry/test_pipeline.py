@@ -3,6 +3,7 @@
 import cbor
 import senml_cbor.reader
 from check import equal, ground, true
+from gate.telemetry.no_ring import NoRing
 from gate.telemetry.streams import Measure, Stream
 from sim_telemetry import Place, counter
 
@@ -142,6 +143,19 @@ def test_without_a_file_system_the_queue_is_what_there_is():
     got = place.counted()
     equal(got, list(range(100 - len(got), 100)))
     equal(place.ring.dropped, 100 - len(got))
+
+
+def test_an_image_without_a_ring_has_the_queue_alone():
+    place = Place(counter(), ring=NoRing())
+    place.link.connected = False
+    place.sample(100)
+    place.link.connected = True
+    place.send(turns=1000)
+    got = place.counted()
+    equal(got, list(range(100 - len(got), 100)))
+    equal(place.telemetry.counts()["packs_dropped"], 100 - len(got))
+    alarm = cbor.loads(place.alarms._outbox.queue[0][1])
+    equal((alarm[1], alarm[3]), ("telemetry-dropped", "%d packs lost" % (100 - len(got))))
 
 
 def test_streams_keep_their_own_period_and_are_not_mixed():

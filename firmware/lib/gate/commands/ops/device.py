@@ -49,7 +49,8 @@ def ops(call):
     """{name: [role, limit in s, heavy, {argument: [type, least, most, default]}]}."""
     board = call.agent.boot.board
     offered = {}
-    for name, entry in builtin_opcodes.TABLE.items():
+    for name in builtin_opcodes.here():
+        entry = builtin_opcodes.TABLE[name]
         if not entry.function.startswith("host.") or hasattr(board, "spawn"):
             offered[name] = application_opcodes.describe(entry)
     for name, entry in commands.offered.items():
