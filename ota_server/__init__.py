@@ -9,6 +9,7 @@ from flask import Flask, Response, request
 
 from ota_server import api, web
 from ota_server.config import MAX_JSON_BODY, Config
+from ota_server.releases.payload_stores import open_store
 from ota_server.releases.payloads import Payloads
 from ota_server.security.device_credentials import Keys
 from ota_server.store import Store, migrate
@@ -22,6 +23,7 @@ def create_app(
     wake: threading.Event | None = None,
     dismiss: Callable[[str], None] | None = None,
     reload_users: Callable[[], None] | None = None,
+    payloads: Payloads | None = None,
 ) -> Flask:
     """The WSGI application. Makes the data folder and the database tables if they are not there.
 
@@ -38,7 +40,7 @@ def create_app(
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["config"] = config
     app.extensions["store"] = store
-    app.extensions["payloads"] = Payloads(config.payloads, config.max_payload)
+    app.extensions["payloads"] = payloads or open_store(config)
     app.extensions["coap_keys"] = Keys(config.coap_secret)
     app.extensions["dismiss"] = dismiss
     app.extensions["reload_users"] = reload_users

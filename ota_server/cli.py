@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import click
 from sqlalchemy import select
@@ -19,6 +19,7 @@ from ota_server.api.serialize import iso
 from ota_server.config import KEEP_TELEMETRY, KEEP_TELEMETRY_DAYS, Config
 from ota_server.mqtt import mosquitto_files as broker_files
 from ota_server.mqtt.url import BrokerUrl
+from ota_server.releases import payload_stores
 from ota_server.run import Address, Server, install_trust, prepare
 from ota_server.security import audit as log_of_acts
 from ota_server.security import tokens
@@ -46,8 +47,26 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def payloads_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--payloads",
+        metavar="DIR|s3://BUCKET/PREFIX",
+        default="",
+        envvar="TIDEGATE_PAYLOADS",
+        help="Where payloads are: a folder or a bucket that several servers may share. Default: DATA/payloads.",
+    )(command)
+
+
 @click.command()
 @data_option
+@payloads_option
+@click.option(
+    "--payload-redirect",
+    metavar="URL|signed",
+    default="",
+    help="Send boards elsewhere for payloads: to this address of the store's root (a CDN, a web server), or to"
+    " addresses that the bucket signs. Default: the server passes them on. Boards verify what they get.",
+)
 @click.option("--http", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="API and status page.")
 @click.option("--mqtt", default="127.0.0.1:1883", show_default=True, metavar="HOST:PORT", help="The embedded broker.")
 @click.option("--coap", metavar="HOST:PORT", help="Speak CoAP there too (UDP; the usual port is 5683). Off by default.")
@@ -114,6 +133,8 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
 def serve(
     data: Path,
+    payloads: str,
+    payload_redirect: str,
     http: str,
     mqtt: str,
     coap: str | None,
@@ -143,6 +164,7 @@ def serve(
       tidegate serve --trust trust.cbor
       tidegate serve --http 0.0.0.0:8080 --mqtt 0.0.0.0:1883 --coap 0.0.0.0:5683
       tidegate serve --http 0.0.0.0:8443 --mqtt 0.0.0.0:8883 --tls-cert tls/server.crt --tls-key tls/server.key
+      tidegate serve --payloads s3://releases/tidegate --payload-redirect https://cdn.example
       TIDEGATE_BROKER_URL=mqtts://tidegate_server@broker tidegate serve
     """
     log_lines.set_up(logging.INFO if verbose else logging.WARNING, log_as == "json")
@@ -153,7 +175,14 @@ def serve(
         url = BrokerUrl(broker)
         plain_addresses.check(str(url), "mqtts" if url.tls else "mqtt", url.host, is_insecure(), "the broker password")
     keep: dict[str, Any] = {"keep_days": keep_days, "keep_rows": keep_rows}
-    config = Config(data=data, mosquitto_dir=mosquitto_dir, dynamic=dynamic, **keep)
+    config = Config(
+        data=data,
+        payload_store=payloads,
+        payload_redirect=_redirect(payload_redirect),
+        mosquitto_dir=mosquitto_dir,
+        dynamic=dynamic,
+        **keep,
+    )
     listen = Address.parse(http), Address.parse(mqtt)
     if trust is not None:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -184,6 +213,17 @@ def serve(
         pass
     finally:
         server.stop()
+
+
+def _redirect(address: str) -> str:
+    found = urlsplit(address)
+    is_place = found.scheme in ("http", "https") and found.hostname and not (found.query or found.fragment)
+    is_visible = address.isascii() and address.isprintable() and " " not in address
+    if address in ("", payload_stores.SIGNED) or (is_place and is_visible and "@" not in address):
+        return address
+    raise TidegateError(
+        f"--payload-redirect {address!r} is not an address", "Write it like https://cdn.example/tidegate, or: signed"
+    )
 
 
 def _proxy(address: str | None) -> str | None:

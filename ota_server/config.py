@@ -37,6 +37,8 @@ class Config:
     keep_days: float = KEEP_TELEMETRY_DAYS
     keep_rows: int = KEEP_TELEMETRY
     mosquitto_dir: Path | None = None  # where password and access files of an outside broker are updated
+    payload_store: str = ""  # a shared folder, or s3://bucket/prefix; default data/payloads
+    payload_redirect: str = ""  # where clients are sent for payloads: an address of the store's root, or "signed"
     dynamic: bool = False  # that broker is mosquitto with its dynamic security plugin, which this server manages
 
     def __post_init__(self) -> None:
@@ -51,6 +53,7 @@ class Config:
 
     @property
     def payloads(self) -> Path:
+        """The folder of payloads, unless `payload_store` names another place."""
         return self.data / "payloads"
 
     @property

@@ -24,7 +24,7 @@ from ota_server.broker import Access, EmbeddedBroker, codec
 from ota_server.coap import CoapServer
 from ota_server.commands.policy import CommandPolicy
 from ota_server.config import Config
-from ota_server.errors import of_storage
+from ota_server.errors import Problem, of_storage
 from ota_server.fleet.waves.pacer import Pacer
 from ota_server.http.server import HttpServer
 from ota_server.mqtt import client, mosquitto_files
@@ -33,6 +33,7 @@ from ota_server.mqtt.filing import Filer, Waiting, acknowledge_each, wakes
 from ota_server.mqtt.url import BrokerUrl
 from ota_server.mqtt.worker import MqttWorker
 from ota_server.releases import trust as releases_trust
+from ota_server.releases.payload_stores import open_store
 from ota_server.releases.payloads import Payloads
 from ota_server.security import audit, password_hashes, tokens
 from ota_server.security.device_credentials import Keys
@@ -154,6 +155,7 @@ class Server:
         self._accounts: Accounts | None = None
         self._coap: CoapServer | None = None
         self._web: HttpServer | None = None
+        self._payloads: Payloads | None = None
 
     def start(self) -> dict[str, str]:
         """Open everything and return the addresses, which serve.json has too.
@@ -244,6 +246,15 @@ class Server:
                 self._config.addresses.unlink()
             self._lock.close()
 
+    def _open_payloads(self) -> Payloads:
+        if self._payloads is None:
+            self._payloads = open_store(self._config)
+            try:
+                self._payloads.check()
+            except Problem as problem:
+                log.warning("%s; the server tries again when somebody wants a payload", problem.detail)
+        return self._payloads
+
     def _start_broker(self, store: Store, own: str) -> Address:
         access = Access(
             mosquitto_files.SERVER_USER,
@@ -272,7 +283,7 @@ class Server:
             self._broker.settle([waiting.acknowledge for waiting in batch if waiting.acknowledge is not None])
 
     def _start_coap(self, store: Store, wake: threading.Event, address: Address) -> str:
-        payloads = Payloads(self._config.payloads, self._config.max_payload)
+        payloads = self._open_payloads()
         keys, policy = Keys(self._config.coap_secret), CommandPolicy(self._config)
         coap = CoapServer(store, payloads, keys, policy, (address.host, address.port), wake.set)
         try:
@@ -285,7 +296,7 @@ class Server:
     def _start_web(self, store: Store, wake: threading.Event) -> HttpServer:
         dismiss = self._broker.dismiss if self._broker is not None else None
         reload_users = self._reload.request if self._reload is not None else None
-        app = create_app(self._config, store, wake, dismiss, reload_users)
+        app = create_app(self._config, store, wake, dismiss, reload_users, self._open_payloads())
         context = self._tls.context() if self._tls else None
         try:
             return HttpServer(

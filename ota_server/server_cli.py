@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from ota_server.backup import check as checks
-from ota_server.backup import create, move, restore
-from ota_server.cli import data_option
+from ota_server.backup import copy, create, move, restore
+from ota_server.cli import data_option, payloads_option
 from ota_server.config import Config
 from tidegate import audit_chain
 from tidegate.cli._common import ANY_PATH, FILE, Failure, complain, emit, facts, json_option, progress, say
@@ -28,15 +28,17 @@ def server(context: click.Context) -> None:
 
 @server.command("backup")
 @data_option
+@payloads_option
 @click.option("--keep", type=click.IntRange(1, 10_000), help="OUT is a folder: remove all its backups but the newest.")
 @click.argument("out", type=ANY_PATH)
 @json_option
-def backup(data: Path, keep: int | None, out: Path, as_json: bool) -> None:
+def backup(data: Path, payloads: str, keep: int | None, out: Path, as_json: bool) -> None:
     """Save everything a server needs to OUT, while it runs: database, payloads, secrets, audit log.
 
     OUT is a new file, or a folder that gets one with the time in its name. It appears whole or not at all, readable for
     its owner only: whoever has it has the server's secrets. A database on PostgreSQL is saved by pg_dump; its address
-    is in TIDEGATE_DATABASE_URL, as for `tidegate serve`.
+    is in TIDEGATE_DATABASE_URL, as for `tidegate serve`. Payloads are in the backup wherever the server has them: name
+    their place as for `tidegate serve`.
 
     \b
     Examples:
@@ -44,7 +46,7 @@ def backup(data: Path, keep: int | None, out: Path, as_json: bool) -> None:
       tidegate server backup --data /var/lib/tidegate --keep 14 /var/backups/tidegate
     """
     with progress("backup", quiet=as_json) as tell:
-        made = create.create(Config(data=data), out, keep, tell)
+        made = create.create(Config(data=data, payload_store=payloads), out, keep, tell)
     emit(
         {
             "backup": str(made.path),
@@ -67,7 +69,8 @@ def restore_(data: Path, backup: Path, as_json: bool) -> None:
     """Make a server of BACKUP in --data, a new or empty folder; it holds all of the backup then, or nothing.
 
     Of a server on PostgreSQL the database that TIDEGATE_DATABASE_URL names is filled; it must be empty. What happened
-    after the backup is not known to the server any more: tokens and devices revoked since are valid again.
+    after the backup is not known to the server any more: tokens and devices revoked since are valid again. Payloads are
+    restored to DATA/payloads; `tidegate server copy-payloads` brings them to a store elsewhere.
 
     \b
     Example:
@@ -85,10 +88,11 @@ def restore_(data: Path, backup: Path, as_json: bool) -> None:
 
 @server.command("check")
 @data_option
+@payloads_option
 @click.argument("backup", type=FILE, required=False)
 @json_option
 @click.pass_context
-def check(context: click.Context, data: Path, backup: Path | None, as_json: bool) -> None:
+def check(context: click.Context, data: Path, payloads: str, backup: Path | None, as_json: bool) -> None:
     """Look whether a server's data is whole, running or not; or whether BACKUP is.
 
     Reads every payload file and compares it with its row, follows the audit log from its first entry, and has the
@@ -104,10 +108,32 @@ def check(context: click.Context, data: Path, backup: Path | None, as_json: bool
             found = checks.check_backup(backup, tell)
         else:
             heads = audit_chain.own_heads(str(data.resolve()))
-            found = checks.check(Config(data=data), heads, tell)
+            found = checks.check(Config(data=data, payload_store=payloads), heads, tell)
     emit(asdict(found), as_json, _show)
     if found.problems:
         context.exit(Failure.exit_code)
+
+
+@server.command("copy-payloads")
+@data_option
+@payloads_option
+@click.option("--to", "target", required=True, metavar="DIR|s3://BUCKET/PREFIX", help="Where they are copied to.")
+@json_option
+def copy_payloads(data: Path, payloads: str, target: str, as_json: bool) -> None:
+    """Copy a server's payloads to another store, while it runs; then start it with --payloads naming that one.
+
+    What is there already, whole, is not copied again, so that the command can be repeated: before the server is
+    stopped, and once more after.
+
+    \b
+    Examples:
+      tidegate server copy-payloads --to /mnt/payloads
+      tidegate server copy-payloads --to s3://releases/tidegate
+    """
+    source, to = Config(data=data, payload_store=payloads), Config(data=data, payload_store=target)
+    with progress("copy", quiet=as_json) as tell:
+        copied = copy.copy_payloads(source, to, tell)
+    emit(asdict(copied), as_json, facts)
 
 
 @server.command("move")

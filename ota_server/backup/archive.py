@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 import tarfile
 from collections.abc import Callable, Iterator
@@ -81,12 +82,16 @@ class Writer:
     def file(self, name: str, path: Path) -> str:
         """Add what `path` holds, as long as it is now; returns its SHA-256. Raises OSError."""
         with path.open("rb") as stream:
-            info = tarfile.TarInfo(name)
-            info.size, info.mode = stream.seek(0, io.SEEK_END), 0o600
-            info.mtime = int(path.stat().st_mtime)
-            stream.seek(0)
-            hashed = Hashed(stream)
-            self._tar.addfile(info, hashed)
+            return self.stream(name, stream)
+
+    def stream(self, name: str, stream: BinaryIO) -> str:
+        """The same with a file that is open."""
+        info = tarfile.TarInfo(name)
+        info.size, info.mode = stream.seek(0, io.SEEK_END), 0o600
+        info.mtime = int(os.fstat(stream.fileno()).st_mtime)
+        stream.seek(0)
+        hashed = Hashed(stream)
+        self._tar.addfile(info, hashed)
         self._members[name] = {"size": hashed.size, "sha256": hashed.hexdigest()}
         return hashed.hexdigest()
 

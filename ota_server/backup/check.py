@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,7 +16,8 @@ from sqlalchemy.orm import Session
 from ota_server.backup import archive, database
 from ota_server.backup.archive import Tell, quiet
 from ota_server.config import Config
-from ota_server.releases.payloads import file_of
+from ota_server.errors import NotFound, Problem
+from ota_server.releases.payload_stores import open_store
 from ota_server.security import audit, device_credentials
 from ota_server.store import Store
 from ota_server.store import engine as store_engine
@@ -25,7 +25,6 @@ from tidegate import audit_chain
 from tidegate.errors import TidegateError
 from tidegate.trust import store as trust_store
 
-_PIECE = 1 << 20
 _MOST = 20  # problems of one kind that are named; the rest is counted
 
 
@@ -122,19 +121,27 @@ def _released(session: Session, payloads: dict[str, int], findings: Findings) ->
 
 
 def _payloads(config: Config, payloads: dict[str, int], findings: Findings, tell: Tell) -> None:
+    store = open_store(config)
     total, done = sum(payloads.values()), 0
     missing, wrong = [], []
     for digest, size in sorted(payloads.items()):
         tell(done, total, digest)
-        path = file_of(config.payloads, digest)
-        if not path.is_file():
-            missing.append(f"{digest}: {path}")
-        elif _digest(path) != digest:
-            wrong.append(str(path))
+        try:
+            if not store.is_sound(digest):
+                wrong.append(store.where(digest))
+        except NotFound:
+            missing.append(f"{digest}: {store.where(digest)}")
+        except Problem as problem:
+            findings.problems.append(f"payloads cannot be read, {digest} was the first: {problem.detail}")
+            break
         done += size
     findings.several("there is no file of payload", missing)
     findings.several("other bytes than its name says has", wrong)
-    extra = {one.name for one in config.payloads.glob("??/*")} - set(payloads)
+    try:
+        extra = set(store.names()) - set(payloads)
+    except Problem as problem:
+        findings.problems.append(f"payloads cannot be listed: {problem.detail}")
+        return
     if extra:
         findings.notes.append(f"{len(extra)} payload files without a row: uploads that were cut off, or still run")
 
@@ -161,11 +168,3 @@ def revisions() -> set[str]:
     """The revisions of the database that this version can bring up to date."""
     scripts = ScriptDirectory(str(Path(store_engine.__file__).parent / "migrations"))
     return {script.revision for script in scripts.walk_revisions()}
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while piece := stream.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()

@@ -14,7 +14,9 @@ import tidegate
 from ota_server.backup import database
 from ota_server.backup.archive import DATABASES, Facts, Tell, Writer, quiet
 from ota_server.config import Config
-from ota_server.releases.payloads import file_of
+from ota_server.errors import NotFound, Problem
+from ota_server.releases.payload_stores import open_store
+from ota_server.releases.payloads import Payloads
 from tidegate.errors import TidegateError
 
 _NAME = re.compile(r"tidegate-\d{8}T\d{6}Z\.tar")
@@ -60,6 +62,7 @@ def create(config: Config, out: Path, keep: int | None = None, tell: Tell = quie
 
 def _create(config: Config, path: Path, scratch: Path, at: datetime, tell: Tell) -> tuple[Path, int, Facts, int]:
     kind = database.kind(config.database)
+    payloads = open_store(config)
     saved = scratch / DATABASES[kind]
     held = database.save(config.database, saved, tell)
     total = sum(held.payloads.values())
@@ -76,7 +79,7 @@ def _create(config: Config, path: Path, scratch: Path, at: datetime, tell: Tell)
         done = 0
         for digest, size in sorted(held.payloads.items()):
             tell(done, total, digest)
-            _add_payload(writer, config, digest)
+            _add_payload(writer, payloads, digest)
             done += size
         writer.finish()
         stream.flush()
@@ -86,14 +89,16 @@ def _create(config: Config, path: Path, scratch: Path, at: datetime, tell: Tell)
     return path, path.stat().st_size, facts, len(held.payloads)
 
 
-def _add_payload(writer: Writer, config: Config, digest: str) -> None:
-    path = file_of(config.payloads, digest)
+def _add_payload(writer: Writer, payloads: Payloads, digest: str) -> None:
     try:
-        found = writer.file(f"payloads/{digest}", path)
-    except FileNotFoundError:
-        raise _damaged(f"the payload {digest} has no file {path}") from None
+        with payloads.open(digest) as file:
+            found = writer.stream(f"payloads/{digest}", file)
+    except NotFound:
+        raise _damaged(f"the payload {digest} is not at {payloads.where(digest)}") from None
+    except Problem as problem:
+        raise _damaged(f"the payload {digest} cannot be read: {problem.detail}") from problem
     if found != digest:
-        raise _damaged(f"the payload file {path} has other bytes than its name says")
+        raise _damaged(f"the payload at {payloads.where(digest)} has other bytes than its name says")
 
 
 def _damaged(what: str) -> TidegateError:

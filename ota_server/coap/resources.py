@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import hashlib
 import logging
 import os
@@ -24,7 +23,7 @@ from ota_server.coap.blocks import Bodies, Reply, Source, cut
 from ota_server.coap.echo import AMPLIFICATION, Echoes
 from ota_server.coap.observers import Observer, Observers
 from ota_server.commands.policy import CommandPolicy
-from ota_server.errors import Problem, log_trouble
+from ota_server.errors import NotFound, Problem, log_trouble
 from ota_server.releases.payloads import Payloads
 from ota_server.security.device_credentials import Keys
 from ota_server.store import Store, alarms, commands, downlink_queue
@@ -241,11 +240,15 @@ class Resources(interfaces.Resource):
 
     def _payload(self, request: Message, name: str) -> Message:
         try:
-            path = self._payloads.path(name)
-            size = path.stat().st_size
-        except (Problem, FileNotFoundError):
+            file = self._payloads.open(name)
+        except NotFound:
             return Message(code=numbers.NOT_FOUND)
-        response = cut(request, Source(size, bytes.fromhex(name)[:8], functools.partial(_read_file, path)))
+        except Problem:
+            return Message(code=numbers.SERVICE_UNAVAILABLE, max_age=_BUSY_S)
+        with file:
+            size = os.fstat(file.fileno()).st_size
+            source = Source(size, bytes.fromhex(name)[:8], lambda at, count: os.pread(file.fileno(), count, at))
+            response = cut(request, source)
         if response.opt.size2 is not None or response.opt.block2 is None:  # the first block says it for all
             response.opt.max_age = _FOREVER
         return response
@@ -318,11 +321,6 @@ def _address(request: Message) -> str:
 def _source(data: bytes) -> Source:
     etag = hashlib.sha256(data).digest()[:4]
     return Source(len(data), etag, lambda offset, count: data[offset : offset + count])
-
-
-def _read_file(path: os.PathLike[str], offset: int, count: int) -> bytes:
-    with open(path, "rb") as file:  # noqa: PTH123
-        return os.pread(file.fileno(), count, offset)
 
 
 def _not_allowed() -> Message:

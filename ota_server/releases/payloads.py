@@ -1,19 +1,20 @@
-"""Payload files: named by their SHA-256, written whole or not at all, never changed."""
+"""Payloads: named by their SHA-256, there whole or not at all, never changed. Where they are, a store decides.
+
+Stores: payload_folder.py, a folder; payload_bucket.py, an S3-compatible store; payload_stores.py chooses.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from ota_server.errors import NotFound, StorageFull, TooLarge, Unprocessable, is_storage_full
+from ota_server.errors import NotFound, Unavailable
 from tidegate.names import DIGEST
 
-_PIECE = 64 * 1024
-_TEMPORARY = ".part-"
+PIECE = 64 * 1024
 
 
 def check_name(name: str) -> str:
@@ -27,82 +28,79 @@ def check_name(name: str) -> str:
     return name
 
 
+def place_of(name: str) -> str:
+    """Where a store has the payload `name`, below its root."""
+    return f"{check_name(name)[:2]}/{name}"
+
+
 def file_of(folder: Path, name: str) -> Path:
     """Where the payload `name` is, or would be, in a folder of payloads."""
-    return folder / name[:2] / check_name(name)
+    return folder / place_of(name)
 
 
-class Payloads:
-    """A folder of payloads, spread over 256 subfolders."""
+class Payloads(ABC):
+    """A store of payloads. Every method raises NotFound for what is no digest, Unavailable while it cannot answer."""
 
-    def __init__(self, folder: Path, max_size: int) -> None:
-        self.folder = folder
-        self.max_size = max_size
-        folder.mkdir(parents=True, exist_ok=True)
-        for left_over in folder.glob(f"{_TEMPORARY}*"):  # of a server that was killed
-            left_over.unlink(missing_ok=True)
+    max_size: int  # bytes of one payload
 
-    def path(self, name: str) -> Path:
-        return file_of(self.folder, name)
-
+    @abstractmethod
     def has(self, name: str) -> bool:
-        return self.path(name).is_file()
+        """Whether the store has it now."""
+
+    @abstractmethod
+    def open(self, name: str) -> BinaryIO:
+        """A file of this machine with its bytes, from the first on, to be sought in. Raises NotFound."""
+
+    @abstractmethod
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """What the store itself has under the name, at most `max_size` bytes and one. Raises NotFound."""
+
+    @abstractmethod
+    def store(self, name: str, stream: BinaryIO) -> int:
+        """Take the bytes of `stream` in as `name`, in place of what was there; returns their number.
+
+        Raises Problem 413, 422 (digest), 503 or 507 (no room), and then has changed nothing.
+        """
+
+    @abstractmethod
+    def names(self) -> Iterator[str]:
+        """All that the store has, and perhaps what others put there beside them."""
+
+    @abstractmethod
+    def where(self, name: str) -> str:
+        """Where it is, for people."""
+
+    def check(self) -> None:
+        """Whether the store can be used at all. TidegateError if that needs somebody, Unavailable if time may do."""
+        return
+
+    def redirect(self, name: str) -> str | None:
+        """An address where anyone can fetch it for some minutes, if the store gives such; raises NotFound."""
+        return None
 
     def read(self, name: str) -> bytes:
-        return self.path(name).read_bytes()
+        """All its bytes, which have the digest that it is named by. Raises NotFound."""
+        with self.open(name) as file:
+            data = file.read(self.max_size + 1)
+        if hashlib.sha256(data).hexdigest() != name:
+            raise damaged(name)
+        return data
 
-    def store(self, name: str, stream: BinaryIO) -> int:
-        """Take the bytes of `stream` in as `name`; returns their number.
-
-        They go to a temporary file first, and only a whole, synced file with the right digest gets its name, by a
-        rename. Raises Problem 413, 422 (digest) or 507 (no room) and then leaves nothing behind.
-        """
-        final = self.path(name)
-        temporary = self.folder / f"{_TEMPORARY}{secrets.token_hex(8)}"
-        try:
-            size, digest = self._copy(stream, temporary)
-            if digest != name:
-                raise Unprocessable(
-                    "digest",
-                    f"the {size} bytes received have SHA-256 {digest}, not {name}",
-                    "Send the whole file, and name it by its own digest",
-                )
-            if size == 0:
-                raise Unprocessable("empty", "a payload has at least one byte", "Send the file's bytes as the body")
-            final.parent.mkdir(exist_ok=True)
-            temporary.replace(final)
-            _sync_folder(final.parent)
-            return size
-        except OSError as error:
-            if is_storage_full(error):
-                raise StorageFull(f"payload {name}") from error
-            raise
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-
-    def _copy(self, stream: BinaryIO, path: Path) -> tuple[int, str]:
-        size, digest = 0, hashlib.sha256()
-        with path.open("xb") as out:
-            while piece := stream.read(_PIECE):
-                size += len(piece)
-                if size > self.max_size:
-                    raise TooLarge(
-                        "too-large",
-                        f"a payload has at most {self.max_size} bytes",
-                        "Start the server with a larger limit",
-                    )
-                digest.update(piece)
-                out.write(piece)
-            out.flush()
-            os.fsync(out.fileno())
-        return size, digest.hexdigest()
+    def is_sound(self, name: str) -> bool:
+        """Whether what the store itself has under the name has that digest. Raises NotFound."""
+        digest = hashlib.sha256()
+        for piece in self.pieces(name):
+            digest.update(piece)
+        return digest.hexdigest() == name
 
 
-def _sync_folder(folder: Path) -> None:
-    """A rename survives a power cut only once the folder itself is on the disk."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def missing(name: str) -> NotFound:
+    return NotFound("no-such-payload", f"there is no payload {name}", "Check the digest; was it published here?")
+
+
+def damaged(name: str) -> Unavailable:
+    return Unavailable(
+        "payload-damaged",
+        f"the payload store has other bytes under {name}",
+        "Upload it again (PUT puts it right), and look at the store: tidegate server check",
+    )

@@ -81,6 +81,7 @@ class Http:
                 f"a proxy that the environment names cannot be used: {visible(str(error))[:MAX_TEXT]}",
                 "Correct http_proxy, https_proxy, all_proxy and no_proxy, or unset them",
             ) from error
+        self._authorities = authorities
         self._socket: socket.socket | None = None
 
     def close(self) -> None:
@@ -118,6 +119,8 @@ class Http:
                     data = self._read(answer, what)
                 finally:
                     answer.close()
+                if raw and answer.status_code in (302, 307) and answer.has_redirect_location:
+                    answer, data = self._elsewhere(answer.url.join(answer.headers["Location"]), what)
         except httpx.TimeoutException as error:
             raise ServerError(f"the server at {self.url} did not answer in time", "Try again") from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
@@ -146,6 +149,18 @@ class Http:
     def wrong(self, what: str, why: str) -> ServerError:
         """The error that an answer to `what` (method and path) is not as it must be."""
         return ServerError(f"{self.url} gave a wrong answer to {what}: {why}", _IS_IT)
+
+    def _elsewhere(self, url: httpx.URL, what: str) -> tuple[httpx.Response, bytes]:
+        """What a store of payloads has at `url`, where the server sends us; without the token. Its digest is checked by
+        whoever knows it."""
+        limits = httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT)
+        with (
+            httpx.Client(timeout=limits, verify=self._authorities) as client,
+            client.stream(
+                "GET", url, headers={"Accept-Encoding": "identity"}, extensions={"trace": self._note}
+            ) as answer,
+        ):
+            return answer, self._read(answer, what)
 
     def _read(self, answer: httpx.Response, what: str) -> bytes:
         if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
