@@ -3,7 +3,9 @@
 Decoding goes three steps, each closing what the one before leaves open. A scan checks the caps (size,
 depth, items, declared lengths, tags) before anything is allocated. `cbor2` then builds the values. At
 last they are encoded again by `dumps` and must give the very bytes that came in: this refuses long
-heads, unsorted or double keys, indefinite lengths and long floats without a rule for each.
+heads, unsorted or double keys, indefinite lengths and long floats without a rule for each. The scan
+spares honest messages that third step: it notes when it has seen for itself that all heads and floats
+are short and all keys are sorted integers or strings. What it is not sure of is encoded again.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ MAX_SIZE = 4096
 MAX_DEPTH = 8
 MAX_ITEMS = 1024
 
+_LEAST = {24: 24, 25: 1 << 8, 26: 1 << 16, 27: 1 << 32}  # what needs a head with so many bytes
+_FLOATS = {25: ">e", 26: ">f", 27: ">d"}
 _HEADS = ((0x18, 1 << 8, ">BB"), (0x19, 1 << 16, ">BH"), (0x1A, 1 << 32, ">BI"), (0x1B, 1 << 64, ">BQ"))
 
 
@@ -59,12 +63,12 @@ def loads(
     data = bytes(data)
     if len(data) > max_size:
         raise CborError(f"the {what} has {len(data)} bytes, at most {max_size} are allowed", "too-large")
-    end = _scan(data, what, max_depth, max_items, tags)
+    end, is_deterministic = _scan(data, what, max_depth, max_items, tags)
     if end != len(data):
         raise CborError(f"the {what} has {len(data) - end} bytes after its end")
     try:
         value = cbor2.loads(data)
-        again = dumps(value)
+        again = data if is_deterministic else dumps(value)
     except (cbor2.CBORError, TypeError, ValueError, OverflowError) as error:
         raise CborError(f"the {what} is not valid CBOR: {error}") from error
     if again != data:
@@ -72,50 +76,74 @@ def loads(
     return value
 
 
-def _scan(data: bytes, what: str, max_depth: int, max_items: int, tags: frozenset[int]) -> int:
-    """Offset after the first item of `data`; checks caps and well-formedness without building values."""
+def _scan(data: bytes, what: str, max_depth: int, max_items: int, tags: frozenset[int]) -> tuple[int, bool]:
+    """Offset after the first item of `data`, and whether it is surely in its deterministic encoding.
+
+    Checks caps and well-formedness without building values.
+    """
     pending = [1]  # items still to come, one entry a nesting level
+    keys: list[bytes | None] = [None]  # the last key of the map at each level; None in anything else
     position = items = 0
+    sure, size = True, len(data)
     while pending:
-        if pending[-1] == 0:
+        left_here = pending[-1]
+        if left_here == 0:
             pending.pop()
+            keys.pop()
             continue
-        pending[-1] -= 1
+        pending[-1] = left_here - 1
         items += 1
         if items > max_items:
             raise CborError(f"the {what} has more than {max_items} items")
-        if position >= len(data):
-            raise CborError(f"the {what} is cut off after {len(data)} bytes")
-        major, info = data[position] >> 5, data[position] & 31
+        if position >= size:
+            raise CborError(f"the {what} is cut off after {size} bytes")
+        start = position
+        argument = data[position] & 31
+        major, info = data[position] >> 5, argument
         position += 1
-        argument = info
         if info > 23:
             if info > 27:
                 raise CborError(f"the {what} has an indefinite length or a reserved head at byte {position - 1}")
             width = 1 << (info - 24)
-            if position + width > len(data):
-                raise CborError(f"the {what} is cut off after {len(data)} bytes")
+            if position + width > size:
+                raise CborError(f"the {what} is cut off after {size} bytes")
             argument = int.from_bytes(data[position : position + width], "big")
             position += width
-        left = len(data) - position
-        if major in (2, 3):
-            if argument > left:
-                raise CborError(f"the {what} has a string of {argument} bytes where {left} are left")
+            if major != 7 and argument < _LEAST[info]:
+                sure = False
+        last_key = keys[-1]
+        is_key = last_key is not None and left_here % 2 == 0
+        if major < 2:
+            pass
+        elif major < 4:
+            if argument > size - position:
+                raise CborError(f"the {what} has a string of {argument} bytes where {size - position} are left")
             position += argument
-        elif major in (4, 5):
+        elif major < 6:
             count = argument * (2 if major == 5 else 1)
-            if count > left:
-                raise CborError(f"the {what} has {count} items where {left} bytes are left")
+            if count > size - position:
+                raise CborError(f"the {what} has {count} items where {size - position} bytes are left")
             pending.append(count)
+            keys.append(b"" if major == 5 else None)
         elif major == 6:
             if argument not in tags:
                 raise CborError(f"the {what} has tag {argument}, which does not belong there")
             pending.append(1)
-        elif major == 7 and (info < 20 or info in (23, 24)):
-            raise CborError(f"the {what} has a simple value other than false, true and null")
+            keys.append(None)
+            sure = False  # what cbor2 makes of a known tag is for `dumps` to judge
+        else:
+            if info < 20 or info in (23, 24):
+                raise CborError(f"the {what} has a simple value other than false, true and null")
+            if info > 24 and sure:
+                sure = _float(struct.unpack(_FLOATS[info], data[start + 1 : position])[0]) == data[start:position]
+        if is_key:
+            key = data[start:position]
+            if major > 3 or key <= (last_key or b""):  # no other keys are ours, and only these can be compared here
+                sure = False
+            keys[-1 if major not in (4, 5, 6) else -2] = key
         if len(pending) > max_depth + 1:
             raise CborError(f"the {what} is nested deeper than {max_depth}")
-    return position
+    return position, sure
 
 
 def _head(major: int, argument: int, out: bytearray) -> None:
