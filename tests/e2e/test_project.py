@@ -146,3 +146,21 @@ def test_development_keys_stay_out_of_production(program: Path, project: Path) -
     while left := [line for line in left_running(project) if "serve" in line]:
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
+
+
+def test_the_project_s_tests_run_on_every_ground(program: Path, project: Path) -> None:
+    said = tidegate(program, project, "test")
+    passed = re.findall(r"^ok +(\w+) +test_app\.(\w+)$", said, re.MULTILINE)
+    assert {ground for ground, _ in passed} == {"cpython", "unix", "board"} and len(passed) == 6, said
+    assert "6 passed, 0 failed" in said
+    (project / "tests" / "test_wrong.py").write_text(
+        "import app\ndef test_wrong():\n    print('hello')\n    assert app.temperature() == 7, 'seven'\n"
+        "def test_exit():\n    raise SystemExit\n"
+    )
+    said = tidegate(program, project, "test", "-k", "wrong", "--ground", "unix", "--ground", "board", code=1)
+    for ground in ("unix", "board"):
+        assert re.search(rf"FAILED +{ground} +test_wrong\.test_wrong\n +hello\n(.*\n)+? +AssertionError: seven\n", said)
+        assert re.search(rf"FAILED +{ground} +test_wrong\.test_exit\n", said)
+    assert "4 of 4 tests failed: test_wrong.test_wrong (unix)" in said
+    assert "there is no test with 'nothing'" in tidegate(program, project, "test", "-k", "nothing", code=1)
+    assert not list(left_running(project))

@@ -39,6 +39,7 @@ _BUILT_IN = {
     "rollout": "tidegate.cli.rollout:rollout",
     "simulate": "tidegate.cli.simulate:simulate",
     "size": "tidegate.cli.build:size",
+    "test": "tidegate.cli.test:test",
     "tls": "tidegate.cli.tls:tls",
     "trust": "tidegate.cli.trust:trust",
 }

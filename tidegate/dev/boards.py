@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from pathlib import Path
 from typing import Protocol
@@ -45,6 +46,10 @@ class EmulatedBoard:
     def flash(self, request: Request, progress: Progress) -> Outcome:
         with self._reader.paused() as port:
             return flash(port, request, progress)
+
+    def port(self) -> contextlib.AbstractContextManager[str]:
+        """Its serial port, for a session."""
+        return self._reader.paused()
 
     def stop(self) -> None:
         self._reader.stop()

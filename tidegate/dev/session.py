@@ -8,13 +8,11 @@ one which never came so far as to run the agent: nobody else could reach such a 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from tidegate import project as projects
@@ -22,17 +20,15 @@ from tidegate.dev import boards
 from tidegate.dev.boards import DevBoard
 from tidegate.dev.server import DevServer
 from tidegate.dev.watch import Watcher
+from tidegate.dev.workplace import alone, development_keys, request_for
 from tidegate.errors import TidegateError
 from tidegate.files import write_atomic
-from tidegate.flash.request import Request
 from tidegate.project import Project, versions
 from tidegate.release import Release, build_release, load_release, publish_release, sign_release
 from tidegate.trust import keys
-from tidegate.trust import store as stores
 
 DEVICE = "dev"
 TICK_S = 0.1
-TELEMETRY_S = 2
 MOST_VERSION = 20  # characters of the project's version, so that "+dev.N" fits behind it
 _END_OF_ANSWER = "\x04"  # of the raw REPL: before it is what flashing was told
 _ENDS = ("confirmed", "rolled-back", "failed", "refused")
@@ -72,8 +68,8 @@ class Session:
 
     def prepare(self) -> None:
         """Start server and board. An application that does not build is shown; the next save is tried then."""
-        self._open.enter_context(_alone(self._folder))
-        self._key, trust = _keys(self._folder / "keys", self._folder / "trust.cbor")
+        self._open.enter_context(alone(self._folder))
+        self._key, trust = development_keys(self._folder / "keys", self._folder / "trust.cbor")
         self._show("step", "starting a server")
         self._server = DevServer(self._folder, trust)
         self._open.callback(self._server.stop)
@@ -162,27 +158,7 @@ class Session:
 
     def _flash(self, release: Release) -> None:
         assert self._server and self._board
-        config = {
-            **self._project.settings,
-            "device": DEVICE,
-            "product": self._project.product,
-            "vendor": self._project.vendor,
-            "board": self._board_name,
-            "uplink": "mqtt",
-            "mqtt": {"host": self._board.host, "port": self._server.mqtt_port},
-            "payloads": f"http://{self._board.host}:{self._server.http_port}/",
-            "telemetry_period_s": TELEMETRY_S,
-        }
-        write_atomic(self._folder / "config.json", json.dumps(config, indent=2).encode(), mode=0o600)
-        sources = self._project.sources
-        request = Request(
-            board=sources.board(self._board_name),
-            sources=sources,
-            release=release,
-            trust=self._folder / "trust.cbor",
-            config=self._folder / "config.json",
-            credentials=self._folder / "credentials.json",
-        )
+        request = request_for(self._project, release, self._folder, DEVICE, self._board.host, self._server)
         shown = 0
 
         def progress(what: str, done: int, total: int) -> None:
@@ -255,33 +231,3 @@ class Session:
     @property
     def _since_save(self) -> str:
         return f"{time.monotonic() - self._saved_at:.1f} s after the save"
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """The session's folder, emptied but for its keys, and ours alone while it runs."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for entry in folder.iterdir():
-            if entry.name != "keys":
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        yield
-    except BlockingIOError:
-        raise TidegateError("tidegate dev runs in this project already", "Stop the other one with Ctrl-C") from None
-    finally:
-        os.close(lock)
-
-
-def _keys(folder: Path, trust: Path) -> tuple[keys.Key, Path]:
-    """The development keys, made once, and a trust store of them; returns the release key and the store."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = {}
-    for role in ("release", "command", "root"):
-        file = folder / f"{role}.jwk"
-        if not file.exists():
-            keys.save(keys.new(role, development=True), file, replace=True)
-        found[role] = keys.load(file)
-    write_atomic(trust, stores.encode(stores.make(found.values(), development=True)))
-    return found["release"], trust
