@@ -6,10 +6,18 @@ hold some 25 KiB of RAM all the time (docs/decisions/0012-modules-on-demand.md).
 
     with ondemand.modules:
         self._judge(data)  # imports inside, and keeps nothing of what it imported
+
+Meanwhile garbage may fill a quarter of the free heap before it is collected, else an eighth. At
+rest it is collected early, so that what stays lies together; what the work makes goes with it.
 """
 
 import gc
 import sys
+
+from gate.clock import const
+
+_LEAST_GARBAGE = const(4096)  # bytes between two collections, as the loader begins with
+_MOST_AT_FIRST = const(16384)  # for what is done before it is known how much is free
 
 # Modules of these names, and all below them; with a dot at the end only those below. A module that
 # was loaded on entering stays, so the resident modules of a room do, and the link with what it
@@ -30,11 +38,13 @@ class _Modules:
     def __init__(self):
         self._users = 0
         self._before = None
+        self._free = 4 * _MOST_AT_FIRST  # bytes, after the last work
 
     def __enter__(self):
         if not self._users:
             # What an application imported for itself is not ours to take away.
             self._before = _loaded(_ON_DEMAND.split())
+            _collect_after(self._free // 4)
         self._users += 1
 
     def __exit__(self, kind, error, trace):
@@ -45,6 +55,15 @@ class _Modules:
             if name not in self._before:
                 _forget(name)
         gc.collect()
+        if hasattr(gc, "mem_free"):
+            self._free = gc.mem_free()
+            _collect_after(self._free // 8)
+
+
+def _collect_after(garbage):
+    """Has the collector run after so many bytes, where the loader has it run early at all."""
+    if hasattr(gc, "threshold") and gc.threshold() > 0:
+        gc.threshold(max(garbage, _LEAST_GARBAGE))
 
 
 def _loaded(entries):

@@ -93,6 +93,32 @@ def test_what_was_imported_outside_stays():
     true("sha512" not in sys.modules)
 
 
+def test_garbage_is_collected_by_what_is_free():
+    if not hasattr(gc, "threshold"):
+        return
+    usual = gc.threshold()
+    try:
+        gc.threshold(-1)
+        with ondemand.modules:
+            equal(gc.threshold(), -1)  # nobody has it collect early
+        gc.threshold(4096)
+        with ondemand.modules:
+            pass
+        free = gc.mem_free()
+        rest = gc.threshold()
+        true(4096 <= rest <= max(4096, free // 8 + 1024), "%d of %d" % (rest, free))
+        with ondemand.modules:
+            work = gc.threshold()
+            true(work == 4096 or 2 * rest - 64 <= work <= 2 * rest + 64, "%d, %d" % (work, rest))
+        held = bytearray(free // 2)
+        with ondemand.modules:
+            pass
+        true(gc.threshold() < rest or rest == 4096)
+        del held
+    finally:
+        gc.threshold(usual)
+
+
 def test_the_heap_is_where_it_was():
     if not hasattr(gc, "mem_alloc"):
         return
