@@ -34,7 +34,8 @@ class Data:
         self._inbox = {}
         self._arrived = asyncio.Event()
         self._answered = {}  # name -> hash of the last envelope that came to an end
-        self._waiting = {}  # name -> [when its offer is tried again, what retry knows]
+        # name -> [when its offer is tried again, what retry knows, hash of the envelope]
+        self._waiting = {}
         self._clock = Uptime()
 
     def _component(self, name):
@@ -81,7 +82,7 @@ class Data:
             for name in self._takers:
                 self._component(name).forget()
         for name in list(self._waiting):
-            self._waiting[name] = [0, None]
+            self._waiting[name] = [0, None, None]
         self._arrived.set()
 
     async def run(self, beat):
@@ -100,15 +101,14 @@ class Data:
             seen = hashlib.sha256(data).digest()
             if self._answered.get(name) == seen:
                 continue  # also while it waits: it comes again at each connection
-            if not data:
+            if not data:  # anybody may have sent it: the pause stays, for the offer may come again
                 self._answered.pop(name, None)
-                self._waiting.pop(name, None)
                 self._state.remove(name + _OFFER)
                 continue
-            due, known = self._waiting.get(name, (0, None))
-            stored = self._state.read(name + _OFFER) if known else None
-            if data == stored and self._clock.seconds() < due:
-                self._answered[name] = seen  # another one came in between
+            due, known, paused = self._waiting.get(name, (0, None, None))
+            if seen == paused and self._clock.seconds() < due:
+                self._answered[name] = seen  # another one came in between, or nothing
+                self._keep(name, data)
                 continue
             while self._device.heavy:
                 await beat.sleep(1)
@@ -121,11 +121,16 @@ class Data:
             except Superseded:
                 # Anybody may have sent the other one: this one goes on if that is refused.
                 console.info("another offer for data %s arrived", name)
-                with ondemand.modules:
-                    self._component(name).keep(data)
-                self._waiting[name] = [0, known]
+                self._keep(name, data)
+                self._waiting[name] = [0, known, seen]
             finally:
                 self._device.updating -= 1
+
+    def _keep(self, name, data):
+        """Stores an offer that waits."""
+        if self._state.read(name + _OFFER) != data:
+            with ondemand.modules:
+                self._component(name).keep(data)
 
     def _look_at_pauses(self):
         """Takes the offers whose pause is over."""
@@ -168,7 +173,8 @@ class Data:
         update.known = known
         accepted = await update.run(data, last)
         if update.again_s:
-            self._waiting[name] = [self._clock.seconds() + update.again_s, update.known]
+            due = self._clock.seconds() + update.again_s
+            self._waiting[name] = [due, update.known, hashlib.sha256(data).digest()]
         elif accepted or self._state.read(name + _OFFER) in (None, data):
             self._waiting.pop(name, None)
             self._state.remove(name + _OFFER)

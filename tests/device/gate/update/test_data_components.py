@@ -302,6 +302,27 @@ def test_withdrawn_while_it_waits():
         equal((app.table, len(app.world.fetches)), (None, 1))
 
 
+def test_withdrawn_and_offered_again_its_pause_goes_on():
+    with application("data-2") as app:
+        right = dict(app.world.payloads)
+        app.world.payloads.clear()
+        sent = [0]
+
+        def in_turn(seconds):
+            if seconds >= sent[0] + 20:
+                sent[0] = seconds
+                app.world.link.deliver(b"", "offer/calibration")
+            elif seconds >= sent[0] + 10:
+                app.world.link.deliver(app.world.data_offers["calibration"], "offer/calibration")
+
+        app.world.every = in_turn
+        app.world.idle(1800)
+        true(4 <= len(app.world.fetches) <= 12, len(app.world.fetches))
+        app.world.payloads = right
+        app.say(CONFIRMED)
+        equal(app.table["gain"], 1.0)
+
+
 def test_content_that_was_refused_comes_again_when_a_person_wants_it():
     with application("data-2") as app:
         app.say(CONFIRMED)
