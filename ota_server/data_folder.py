@@ -6,8 +6,6 @@ import fcntl
 from pathlib import Path
 from typing import TextIO
 
-from sqlalchemy import make_url
-
 from ota_server.config import DATABASE_URL, Config
 from tidegate.errors import TidegateError
 
@@ -41,7 +39,7 @@ def check_usable(config: Config) -> None:
             f"a restore into {config.data} was interrupted, or still runs",
             "Run `tidegate server restore` again; it begins anew",
         )
-    sqlite = make_url(config.database).get_backend_name() == "sqlite"
+    sqlite = str(config.database).startswith("sqlite")  # an address that is none is refused with its remedy, later
     if sqlite and (config.data / MOVED).exists() and not (config.data / "tidegate.db").exists():
         raise TidegateError(
             f"the database of {config.data} was moved to PostgreSQL",

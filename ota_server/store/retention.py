@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from ota_server.config import KEEP_ALARMS, KEEP_COMMANDS, KEEP_REPORTS, KEEP_TELEMETRY, KEEP_TELEMETRY_DAYS
-from ota_server.store import commands, progress
+from ota_server.store import commands, partitions, progress
 from ota_server.store.engine import Store
 from ota_server.store.models import Alarm, Command, CommandStep, Device, Point, Report, Series, now_ms
 from tidegate.wire.command_states import ENDED
@@ -135,8 +135,12 @@ def erase_commands(store: Store) -> int:
 
 
 def prune_old(store: Store, keep: Keep, between: Between = _always) -> int:
-    """Delete points that are older than `keep.days`; returns how many."""
+    """Delete points that are older than `keep.days`, by whole partitions where there are some; returns how many."""
     border, gone, last = now_ms() - round(keep.days * _DAY_MS), 0, 0
+    if partitions.are_there(store):
+        partitions.make_ahead(store, now_ms())
+        gone = partitions.drop_old(store, border)
+        border = partitions.border_for_rows(store, border)
     oldest = select(func.min(Point.at)).where(Point.series_id == Series.id).correlate(Series).scalar_subquery()
     while True:
         with store.read() as session:

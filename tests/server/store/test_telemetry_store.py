@@ -54,8 +54,14 @@ def stream_of(store: Store, name: str = "env") -> Stream:
 def test_the_migrations_make_the_models(empty):
     migrate(empty)
     migrate(empty)
+
+    def but_partitions(name, kind, _parents) -> bool:
+        """They come and go with the weeks (store/partitions.py)."""
+        return kind != "table" or not name.startswith("point_")
+
     with Store(empty).engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        context = MigrationContext.configure(connection, opts={"include_name": but_partitions})
+        assert compare_metadata(context, Base.metadata) == []
 
 
 def test_telemetry_of_older_versions_is_taken_along_and_back(empty):
