@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from ota_server.fleet.waves import controls, found
+from ota_server.fleet.waves import controls, found, health
 from ota_server.fleet.waves.judge import Verdict, judge
 from ota_server.security import audit
 from ota_server.store import Store, groups, now_ms, offers
@@ -48,6 +48,9 @@ def step(session: Session, rollout_id: int, now: int) -> str | None:
         return None
     if verdict.act == "grant":
         grant(session, rollout, verdict.grants, now)
+    elif verdict.act == "compare":
+        terms = found.terms(rollout)
+        health.compare(session, rollout, terms, health.due(session, rollout, terms, now), now)
     elif verdict.act == "pause":
         pause(session, rollout, SERVER, verdict.why, now)
     elif verdict.act == "open":

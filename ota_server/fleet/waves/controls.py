@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ota_server.fleet.waves import found
@@ -29,7 +29,8 @@ def choose(session: Session, rollout: Rollout, chosen: Mapping[str, int], now: i
             )
         )
     )
-    granted = len(used)
+    standing = (RolloutDevice.rollout_id == rollout.id) & RolloutDevice.withdrawn_at.is_(None)
+    granted = session.scalar(select(func.count()).where(standing)) or 0
     waiting = rollout_states.waiting(session, terms, release, now, rollout.id)
     waves = rollout_states.by_wave(terms, waiting, granted)
     free: dict[str, list[str]] = {}  # by board, the last turn last

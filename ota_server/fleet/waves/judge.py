@@ -1,7 +1,8 @@
 """What a rollout is to do next, and why: one judgement for who carries it out and for who asks.
 
 A wave is through when nearly all of its devices came to an end (no more than one in twenty is under way) and half of
-them have done so for the soak time. Devices that are unreachable are waited for until the deadline only.
+them have done so for the soak time, nine in ten if something is watched. Devices that are unreachable are waited for
+until the deadline only.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _STRAGGLERS = 20  # one in so many may still be under way when a wave is through
 class Verdict(NamedTuple):
     """What to do now, and the sentence for people. `grants`: whom to offer it, with their waves."""
 
-    act: Literal["wait", "grant", "open", "done", "pause"]
+    act: Literal["wait", "grant", "compare", "open", "done", "pause"]
     why: str
     grants: Mapping[str, int] = {}
 
@@ -43,6 +44,9 @@ def judge(session: Session, rollout: Rollout, now: int) -> Verdict:
         reason = reason or health.breach(session, rollout, terms, since)
         if reason is not None:
             return Verdict("pause", reason)
+        pairs = len(health.due(session, rollout, terms, now))
+        if pairs:
+            return Verdict("compare", f"{pairs} updated devices are compared with others")
     offered = _grant(session, rollout, terms, release, now)
     if offered is not None:
         return offered
@@ -88,7 +92,8 @@ def _wave(session: Session, rollout: Rollout, terms: Terms, now: int) -> Verdict
     name = f"wave {rollout.wave} of {len(terms.waves)} ({terms.waves[rollout.wave - 1]})"
     if size > 0:
         under_way = sum(counted.get(one, 0) for one in rollout_states.UNDER_WAY)
-        needed = (size + 1) // 2
+        # What is watched is compared at the end of the soak time: then nearly all have to have come there.
+        needed = size - size // 10 if terms.watches else (size + 1) // 2
         waits = _waits(session, rollout, terms, now, needed)
         if under_way * _STRAGGLERS > size:
             return Verdict("wait", f"{name}: waits for {under_way} of {size} devices that are under way")

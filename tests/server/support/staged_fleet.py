@@ -60,15 +60,19 @@ class Fleet:
 
     def says(self, device: str, phase: str, sequence: int = 2, detail: str | None = None) -> None:
         """What the device reports of the release, at `now`."""
+        self.say_all([device], phase, sequence, detail)
+
+    def say_all(self, devices: list[str], phase: str, sequence: int = 2, detail: str | None = None) -> None:
+        """The same of many at once."""
         with self.store.write() as session:
-            row = session.get_one(Device, device, with_for_update=True)
-            if phase == "confirmed":
-                row.sequence, row.version = sequence, f"1.{sequence - 1}.0"
-            elif phase in ("rolled-back", "failed", "refused"):
-                row.failed_sequence = sequence
-            row.last_seen_at = self.now
-            granted = rollout_reports.granted(session, [device])[device]
-            rollout_reports.on_report(granted, sequence, phase, detail, None, self.now)
+            granted = rollout_reports.granted(session, devices)
+            for row in session.scalars(select(Device).where(Device.id.in_(devices)).order_by(Device.id)):
+                if phase == "confirmed":
+                    row.sequence, row.version = sequence, f"1.{sequence - 1}.0"
+                elif phase in ("rolled-back", "failed", "refused"):
+                    row.failed_sequence = sequence
+                row.last_seen_at = self.now
+                rollout_reports.on_report(granted[row.id], sequence, phase, detail, None, self.now)
 
     def offered(self, sequence: int = 2) -> set[str]:
         """Who is offered the release of this number, as the downlink sees it."""
