@@ -35,6 +35,7 @@ from tidegate.errors import TidegateError
 from tidegate.names import BOARD, CHANNEL, COMPONENT, DEVICE_ID, DEVICE_NAME, PRODUCT, Name
 from tidegate.release.folder import check_identity
 from tidegate.rollout import Terms
+from tidegate.rollout.selector import LABEL_KEY, LABEL_VALUE
 from tidegate.rollout.terms import parse as parse_terms
 from tidegate.trust import rotation
 from tidegate.wire.command_states import STATES
@@ -182,6 +183,8 @@ BoardName = Annotated[str, Text(BOARD)]
 ProductName = Annotated[str, Text(PRODUCT)]
 Channel = Annotated[str, Text(CHANNEL, "{value} is not a valid channel or group name")]
 Component = Annotated[str, Text(COMPONENT)]
+LabelKey = Annotated[str, Text(LABEL_KEY)]
+LabelValue = Annotated[str, Text(LABEL_VALUE)]
 Time = Annotated[int, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
 Cursor = Annotated[
     tuple[int, int], BeforeValidator(_cursor), WithJsonSchema({"type": "string", "pattern": "^[0-9]+-[0-9]+$"})
@@ -201,6 +204,13 @@ class RegisterDevice(Body):
 class RenameDevice(Body):
     value_kinds: ClassVar[Mapping[str, str]] = {"name": "invalid-name"}
     name: DeviceName | None
+
+
+class ChangeLabels(Body):
+    """Labels by key; null takes one away."""
+
+    value_kinds: ClassVar[Mapping[str, str]] = {"labels": "invalid-label"}
+    labels: Annotated[dict[LabelKey, LabelValue | None], Field(min_length=1, max_length=16)]
 
 
 class MakeClaim(Body):

@@ -342,6 +342,12 @@ class ChangedRollout(ListedRollout):
     retried: NotRequired[list[Id]]
 
 
+@with_config(_REST)
+class Labels(TypedDict):
+    id: Id
+    labels: dict[str, str]
+
+
 class Wave(TypedDict):
     __pydantic_config__ = _REST  # type: ignore[misc]
     wave: Count

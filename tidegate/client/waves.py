@@ -1,11 +1,11 @@
-"""The client's part for rollouts in waves."""
+"""The client's part for rollouts in waves, and for the labels they select by."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from tidegate.names import PRODUCT, VERSION
+from tidegate.names import DEVICE, PRODUCT, VERSION
 
 Call = Callable[..., Any]
 
@@ -58,6 +58,16 @@ class Waves:
                 return
             after = page[-1]["id"]
             yield from page
+
+    def labels(self, device: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._call("GET", f"/api/v1/devices/{DEVICE.check(device)}/labels", "Labels")
+        return found
+
+    def label(self, device: str, labels: Mapping[str, str | None]) -> dict[str, Any]:
+        """Set labels of a device, and take away those that are None; all that it has then."""
+        path, body = f"/api/v1/devices/{DEVICE.check(device)}/labels", {"labels": dict(labels)}
+        found: dict[str, Any] = self._call("POST", path, "Labels", body=body)
+        return found
 
 
 def _path(product: str, version: str) -> str:

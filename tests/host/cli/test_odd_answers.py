@@ -44,6 +44,7 @@ VERBS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("device", "add"): ("gate-1", "--board", "qemu_mps2"),
     ("device", "claim"): ("--trust", "@trust.cbor"),
     ("device", "claims"): (),
+    ("device", "label"): ("gate-1", "site=vienna"),
     ("device", "list"): (),
     ("device", "move"): ("gate-1", "--group", "canary"),
     ("device", "rename"): ("gate-1", "hall"),
@@ -76,6 +77,7 @@ MORE = {
     ("cmd", "send"): (("--group", "canary", "ping", "--key", "@command.jwk", "--wait", "0", FIRST),),
     ("cmd", "ops"): (("gate-1", "--key", "@command.jwk", "--wait", "0", FIRST),),
     ("rollout", "retry"): (("1.0.0", "--key", "@command.jwk", "--wait", "0", FIRST, "--yes"),),
+    ("device", "label"): (("gate-1",),),
     ("rollout", "start"): (("1.0.0", "--waves", "1%,100%", "--yes"),),
     ("rollout", "status"): ((), ("1.0.0", "--devices")),
 }

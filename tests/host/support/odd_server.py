@@ -126,6 +126,7 @@ ROUTES: list[tuple[str, Any]] = [
     (r"GET /api/v1/commands\?.*", {"commands": [COMMAND]}),
     (r"GET /api/v1/devices/[^/]+/opcodes", {"asked": COMMAND}),
     (r"(GET|POST) /api/v1/groups", {"digest": "d", "groups": [GROUP]}),
+    (r"(GET|POST) /api/v1/devices/[^/]+/labels", {"id": "gate-1", "labels": {"site": "vienna"}}),
     (r"GET /api/v1/waves", {"rollouts": [WAVES_LINE]}),
     (r"GET /api/v1/rollouts/.*/waves/history\?since=0", {"history": [EVENT]}),
     (r"GET /api/v1/rollouts/.*/waves/history.*", {"history": []}),

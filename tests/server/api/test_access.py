@@ -43,6 +43,8 @@ ROUTES = [
     ("POST", "/api/v1/rollouts/x/1/start", "rollout"),
     ("POST", "/api/v1/rollouts/x/1/stop", "rollout"),
     ("POST", "/api/v1/rollouts/x/1/retry", "rollout"),
+    ("GET", "/api/v1/devices/x/labels", "read"),
+    ("POST", "/api/v1/devices/x/labels", "devices"),
     ("GET", "/api/v1/waves", "read"),
     ("GET", "/api/v1/rollouts/x/1/waves", "read"),
     ("GET", "/api/v1/rollouts/x/1/waves/devices", "read"),

@@ -45,6 +45,14 @@ def test_a_rollout_from_its_plan_to_its_breach_and_on(start, ring):
     run(server, "rollout", "stop", "1.1.0", "--channel", "stable", "--yes")
     eventually(lambda: all(server.shown(name)["offer"]["version"] == "1.0.0" for name in NAMES))
 
+    assert run(server, "device", "label", "gw-1", "site=vienna", "batch=7").strip() == "gw-1: batch=7 site=vienna"
+    assert asked(server, "device", "label", "gw-1", "batch=")["labels"] == {"site": "vienna"}
+    assert "site=vienna" in run(server, "device", "label", "gw-1")
+    assert "Use 1 to 32 of letters" in run(server, "device", "label", "gw-1", "a b=1", code=1)
+    seventeen = {"labels": {f"k{n}": "v" for n in range(16)}}
+    assert server.http.post("/api/v1/devices/gw-1/labels", json=seventeen).status_code == 409
+    plan = asked(server, "rollout", "plan", "1.1.0", "--to", "label.site=vienna", "--waves", "100%")
+    assert [row["ids"] for row in plan["rows"]] == [["gw-1"]]
     plan = asked(server, "rollout", "plan", *words)
     order = sorted(NAMES, key=lambda name: place(f"{releases.PRODUCT}/2", name))
     assert [(row["wave"], row["devices"], row["gets"]) for row in plan["rows"]] == [(1, 2, "patch"), (2, 4, "patch")]
