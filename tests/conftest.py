@@ -31,6 +31,7 @@ DURATIONS = HERE / "durations.txt"
 FOLDERS = {
     "board": ("board",),
     "e2e": ("board", "server"),
+    "faults": ("server",),
     "fuzz": ("built",),
     "native": ("built",),
     "interop": ("broker", "built"),
