@@ -12,6 +12,7 @@ KEEPALIVE_S = 60
 _CONNECT, _CONNACK, _PUBLISH, _PUBACK, _SUBSCRIBE, _SUBACK, _PING, _PONG = 1, 2, 3, 4, 8, 9, 12, 13
 # user name, password, will at QoS 1 and retained, clean session
 _FLAGS = 0x80 | 0x40 | 0x20 | 0x08 | 0x04 | 0x02
+_DUP = 8
 _MOST = 20480  # bytes of a packet that a board would take
 
 
@@ -56,10 +57,10 @@ class Link(asyncio.Protocol):
 
     # ------------------------------------------------------------ what a board does
 
-    def publish(self, topic: bytes, payload: bytes, retain: bool = False) -> int:
-        """Send at QoS 1; the number that the acknowledgement will have."""
+    def publish(self, topic: bytes, payload: bytes, retain: bool = False, again: bool = False) -> int:
+        """Send at QoS 1; the number that the acknowledgement will have. again: an earlier attempt may have arrived."""
         self._number = number = self._number % 0xFFFF + 1
-        head = _PUBLISH << 4 | 2 | retain
+        head = _PUBLISH << 4 | (_DUP if again else 0) | 2 | retain
         self._write(_packet(head, _field(topic) + struct.pack(">H", number) + payload))
         return number
 

@@ -24,6 +24,7 @@ class Message:
     payload: bytes
     retain: bool = False
     done: asyncio.Event | None = None
+    again: bool = False  # it was on its way when the connection ended
     sent_at: float = field(default=0.0, compare=False)
 
 
@@ -56,7 +57,7 @@ class Outbox:
         while self._waiting and link is not None and link.open and len(self._sent) < WINDOW:
             message = self._waiting.popleft()
             message.sent_at = time.monotonic()
-            self._sent[link.publish(message.topic, message.payload, message.retain)] = message
+            self._sent[link.publish(message.topic, message.payload, message.retain, message.again)] = message
             self._figures.counts[f"{message.kind} sent"] += 1
 
     def acknowledged(self, number: int) -> Message | None:
@@ -74,6 +75,8 @@ class Outbox:
         """The connection has ended: what was on the way is sent again, except what each connection begins with."""
         self.link = None
         again = [message for message in self._sent.values() if not message.retain]
+        for message in again:
+            message.again = True
         self._sent.clear()
         kept = [message for message in self._waiting if not message.retain]
         self._waiting = deque([*again, *kept])
