@@ -32,6 +32,8 @@ UNKNOWN = {
     ("external_signer.py", "_Program._answer"): "the user's own, --signer",
     ("alarms.py", "forward"): "the user's own, --run",
     ("test_native.py", "Compiled.run"): "what the test compiled",
+    ("databases.py", "PostgreSQL._control"): "pg_ctl, or runuser before it",
+    ("killable_server.py", "KillableServer.spawn"): "python3, or what it is started under",
     ("test_simulate.py", "Simulation.__init__"): "tidegate, of the same environment",
     ("programs.py", "missing_packages"): "each of the table",
 }

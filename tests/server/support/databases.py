@@ -18,13 +18,14 @@ class PostgreSQL:
     """A cluster in a folder of its own, on a Unix socket only. durable: each commit is synced."""
 
     def __init__(self, folder: Path, *, durable: bool = False):
-        self._as_user: list[str] = []
+        as_user = []
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres", "postgres")
-            self._as_user = [programs.require("runuser"), "-u", "postgres", "--"]
+            as_user = [programs.require("runuser"), "-u", "postgres", "--"]
         self._folder, self._data, self._durable = folder, folder / "data", durable
         self.url = f"postgresql+psycopg://tidegate@/postgres?host={folder}"
-        initdb = [*self._as_user, programs.require("initdb"), "-D", str(self._data), "-U", "tidegate", "-A", "trust"]
+        self._as_user: list[str] = as_user
+        initdb = [*as_user, programs.require("initdb"), "-D", str(self._data), "-U", "tidegate", "-A", "trust"]
         initdb += ["--no-sync", "-E", "UTF8", "--locale=C"]
         subprocess.run(initdb, check=True, capture_output=True, timeout=limit(120))
 
