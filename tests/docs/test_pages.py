@@ -62,6 +62,19 @@ def test_the_walkthrough_from_top_to_bottom(tmp_path: Path) -> None:
         assert expected in printed, f"{expected!r} is missing in:\n{printed}"
 
 
+@pytest.mark.built
+def test_the_page_on_projects_from_top_to_bottom(tmp_path: Path) -> None:
+    printed = run_page("project.md", tmp_path)
+    for expected in (
+        "4 passed, 0 failed",
+        "my-gateway 0.1.0, unsigned",
+        "gate/",
+        "patch from 0.1.0",
+        "my-gateway 0.2.0, signed",
+    ):
+        assert expected in printed, f"{expected!r} is missing in:\n{printed}"
+
+
 @pytest.mark.board
 @pytest.mark.server
 def test_the_page_on_enrolment_from_top_to_bottom(tmp_path: Path) -> None:

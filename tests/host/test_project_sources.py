@@ -118,3 +118,16 @@ def test_what_is_missing(tmp_path: Path) -> None:
     (folder / "tidegate.toml").write_text("")
     with pytest.raises(TidegateError, match=r"tidegate.toml: product is missing: a table \[product\]"):
         project.load(folder)
+
+
+def test_commands_in_a_project_mean_its_product(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F2 of the first strangers: a device registered under the default product was never offered an update."""
+    monkeypatch.chdir(tmp_path)
+    assert project.product_here() == "tidegate-gateway"
+    monkeypatch.chdir(make(tmp_path / "cooler") / "app")
+    assert project.product_here() == "acme-cooler"
+    assert "the project's here, else tidegate-gateway" in " ".join(cli("device", "add", "--help").stdout.split())
+    done = cli(*BUILD, "--out", tmp_path / "out", "--json")
+    assert done.exit_code == 0, done.stderr
+    index = json.loads((tmp_path / "out" / "release.json").read_text())
+    assert (index["product"], index["vendor"]) == ("acme-cooler", "acme.example")

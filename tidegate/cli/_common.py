@@ -19,6 +19,7 @@ from rich.table import Table
 
 from tidegate.client import Server, read_token
 from tidegate.errors import TidegateError
+from tidegate.names import DEFAULT_PRODUCT
 from tidegate.visible import visible, visible_lines, visible_value
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -137,6 +138,18 @@ def is_insecure() -> bool:
 
 def connect(server: str, token_file: Path | None) -> Server:
     return Server(server, read_token(token_file), insecure=is_insecure())
+
+
+def product_option(text: str) -> Callable[[F], F]:
+    """--product, as `product`: of the project around here unless it is given. `text` is its help."""
+    where = f"the project's here, else {DEFAULT_PRODUCT}"
+    return click.option("--product", default=_product_here, show_default=where, help=text)
+
+
+def _product_here() -> str:
+    from tidegate import project  # not above: most commands need none
+
+    return project.product_here()
 
 
 def source_option(text: str = "Project to build from, in place of the one around here.") -> Callable[[F], F]:

@@ -9,14 +9,23 @@ from typing import Any, TypeVar
 
 import click
 
-from tidegate.cli._common import confirm, connect, emit, json_option, rows, say, server_options, yes_option
+from tidegate.cli._common import (
+    confirm,
+    connect,
+    emit,
+    json_option,
+    product_option,
+    rows,
+    say,
+    server_options,
+    yes_option,
+)
 from tidegate.client import Server, ServerError
-from tidegate.names import DEFAULT_PRODUCT
 from tidegate.rollout import terms as terms_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-PRODUCT = click.option("--product", default=DEFAULT_PRODUCT, show_default=True, help="Of this product.")
+PRODUCT = product_option("Of this product.")
 _SHOWN = (
     "waiting", "offered", "downloading", "installed", "trial", "confirmed",
     "rolled-back", "refused", "failed", "overdue", "unreachable", "excused",

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from tidegate.cli._common import FILE, FOLDER, connect, emit, json_option, say, server_options
+from tidegate.cli._common import FILE, FOLDER, connect, emit, json_option, product_option, say, server_options
 from tidegate.cli._signing import signing_options
 from tidegate.files import read_limited
 from tidegate.manifest import data_profile
-from tidegate.names import DEFAULT_PRODUCT, DEFAULT_VENDOR
+from tidegate.names import DEFAULT_VENDOR
 from tidegate.release import data_release
 from tidegate.trust import keys
 from tidegate.trust import store as stores
@@ -33,7 +33,7 @@ Examples:
 @click.option("--version", required=True, help="For people, like 1.4.0.")
 @click.option("--sequence", type=int, required=True, help="Decides what is newer: higher than any before of this NAME.")
 @click.option("--out", type=FOLDER, required=True, help="New folder for the data release.")
-@click.option("--product", default=DEFAULT_PRODUCT, show_default=True, help="The devices' product.")
+@product_option("The devices' product.")
 @click.option("--vendor", default=DEFAULT_VENDOR, show_default=True, help="The vendor's domain.")
 @json_option
 def build(

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from tidegate.cli import _command_output
-from tidegate.cli._common import FILE, connect, emit, facts, json_option, rows, say, server_options
+from tidegate.cli._common import FILE, connect, emit, facts, json_option, product_option, rows, say, server_options
 from tidegate.cli._identities import known_devices_option, remember
 from tidegate.cli._labels import label
 from tidegate.cli.claim import claim, claims, rename, revoke, unclaim
@@ -18,7 +18,6 @@ from tidegate.cli.known import known
 from tidegate.cli.telemetry import telemetry
 from tidegate.errors import TidegateError
 from tidegate.files import check_folder, write_atomic
-from tidegate.names import DEFAULT_PRODUCT
 
 _COLUMNS = {
     "id": "DEVICE",
@@ -113,7 +112,7 @@ Examples:
 )
 @click.argument("device_id", metavar="ID")
 @click.option("--board", required=True, help="Its board.")
-@click.option("--product", default=DEFAULT_PRODUCT, show_default=True, help="The product it runs.")
+@product_option("The product it runs.")
 @click.option("--out", type=FILE, help="Write user, password and CoAP key there (0600) instead of showing them.")
 @known_devices_option
 @server_options

@@ -18,6 +18,7 @@ from tidegate.cli._common import (
     emit,
     facts,
     json_option,
+    product_option,
     progress,
     say,
     server_options,
@@ -112,8 +113,8 @@ Examples:
 @click.option("--sequence", type=int, required=True, help="Decides what is newer: higher than any before.")
 @_PREVIOUS
 @click.option("--out", type=FOLDER, required=True, help="New folder for the release.")
-@click.option("--product", help=f"Default: that of --previous, else {DEFAULT_PRODUCT}.")
-@click.option("--vendor", help=f"The vendor's domain. Default: that of --previous, else {DEFAULT_VENDOR}.")
+@click.option("--product", help=f"Default: that of --previous, else of the project, else {DEFAULT_PRODUCT}.")
+@click.option("--vendor", help=f"The vendor's domain. Default: as --product, else {DEFAULT_VENDOR}.")
 @source_option()
 @json_option
 def build(
@@ -131,6 +132,7 @@ def build(
     previous = [load_release(folder) for folder in previous_dirs]
     first = previous[0] if previous else None
     sources = project.find_sources() if source is None else project.sources_in(source)
+    own = None if sources.is_checkout else project.load(sources.folder)
     notes: list[str] = []
     with progress("building", quiet=as_json) as tell:
         built = build_release(
@@ -140,8 +142,8 @@ def build(
             version=version,
             sequence=sequence,
             previous=previous,
-            product=product or (first.product if first else DEFAULT_PRODUCT),
-            vendor=vendor or (first.vendor if first else DEFAULT_VENDOR),
+            product=product or (first.product if first else own.product if own else DEFAULT_PRODUCT),
+            vendor=vendor or (first.vendor if first else own.vendor if own else DEFAULT_VENDOR),
             progress=tell,
             note=notes.append,
         )
@@ -354,7 +356,7 @@ Examples:
 @click.option(
     "--out", type=FOLDER, required=True, help="New folder; the releases come into OUT/1 (the newest), OUT/2..."
 )
-@click.option("--product", default=DEFAULT_PRODUCT, show_default=True, help="Of this product.")
+@product_option("Of this product.")
 @click.option("--last", type=click.IntRange(1, 8), default=1, show_default=True, help="How many, newest first.")
 @click.option("--before", type=click.IntRange(1), help="Only those with a lower sequence number.")
 @click.option("--version", help="Only this version.")

@@ -66,6 +66,7 @@ def request_for(project: Project, release: Release, folder: Path, device: str, h
     machine at `host`."""
     (board,) = release.targets
     config = {
+        "telemetry_period_s": TELEMETRY_S,
         **project.settings,
         "device": device,
         "product": project.product,
@@ -74,7 +75,6 @@ def request_for(project: Project, release: Release, folder: Path, device: str, h
         "uplink": "mqtt",
         "mqtt": {"host": host, "port": ports.mqtt_port},
         "payloads": f"http://{host}:{ports.http_port}/",
-        "telemetry_period_s": TELEMETRY_S,
     }
     write_atomic(folder / "config.json", json.dumps(config, indent=2).encode(), mode=0o600)
     return Request(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tidegate import library
 from tidegate.errors import TidegateError
+from tidegate.names import DEFAULT_PRODUCT
 from tidegate.project.file import FILE, Project, load
 from tidegate.sources import Sources
 
@@ -36,6 +37,13 @@ def find_project(start: Path | None = None) -> Project:
     raise TidegateError(
         f"{here} is not inside a project: there is no {FILE} here or above", "Make one: tidegate new NAME"
     )
+
+
+def product_here() -> str:
+    """The product of the project that we are in; Tidegate's own outside of any."""
+    here = Path.cwd().resolve()
+    inside = any((folder / FILE).is_file() for folder in (here, *here.parents))
+    return find_project(here).product if inside else DEFAULT_PRODUCT
 
 
 def sources_in(folder: Path) -> Sources:
