@@ -21,7 +21,18 @@ from tidegate.cli._common import (
 from tidegate.cli._identities import command_keys_option, identities, identity_options, wait_for_each_option
 from tidegate.commands.send import Sender
 from tidegate.errors import TidegateError
-from tidegate.fleet import Outcome, Plan, change_groups, change_settings, check_names, load_file, make_plan
+from tidegate.fleet import (
+    Outcome,
+    Plan,
+    RolloutPlan,
+    change_groups,
+    change_rollouts,
+    change_settings,
+    check_names,
+    load_file,
+    make_plan,
+    plan_rollouts,
+)
 from tidegate.names import DEFAULT_PRODUCT
 
 DIFFERENT = 3  # exit code: the fleet is not as the file says (yet)
@@ -46,15 +57,16 @@ Exit codes: 0 no difference, 3 there are differences, 1 the comparison failed, 2
 @server_options
 @json_option
 def diff(path: Path, product: str, server: str, token_file: Path | None, as_json: bool) -> None:
-    """Show what differs from the file: groups, what they follow, their devices, and settings of devices.
+    """Show what differs from the file: groups, what they follow, their devices, settings of devices, rollouts in waves.
 
     Needs a token with the scope read, and changes nothing.
     """
     file = load_file(path)
     with connect(server, token_file) as api:
         plan = make_plan(file, api, product)
-    emit(_facts(plan), as_json, lambda _: _show(plan, path))
-    if not plan.is_empty:
+        staged = plan_rollouts(file, api, product)
+    emit(_facts(plan, staged), as_json, lambda _: _show(plan, staged, path))
+    if not plan.is_empty or staged.starts or staged.ends:
         raise SystemExit(DIFFERENT)
 
 
@@ -72,6 +84,7 @@ run finishes them), 1 refused or failed, 2 wrong usage."""
 @command_keys_option("Private command key, for settings; repeat it where the trust store wants several signatures.")
 @wait_for_each_option
 @_PRODUCT
+@click.option("--prune", is_flag=True, help="Abort rollouts in waves that the file does not declare; asked first.")
 @yes_option
 @identity_options
 @server_options
@@ -81,6 +94,7 @@ def apply(
     key_files: tuple[Path, ...],
     wait: float,
     product: str,
+    prune: bool,
     yes: bool,
     server: str,
     token_file: Path | None,
@@ -96,23 +110,29 @@ def apply(
         judge = identities(api, as_json)
         sender = Sender(api, key_files, "command", judge) if key_files else None
         plan = make_plan(file, api, product)
+        staged = plan_rollouts(file, api, product)
         if sender is not None:
             check_names(file, plan, judge)
         if not as_json:
-            _show(plan, path)
+            _show(plan, staged, path)
         if any(one.online for one in plan.settings) and sender is None:
             raise TidegateError(
                 "settings of devices differ, and only signed commands change them; nothing was changed",
                 "Name the command key: --key FILE",
             )
         ended: list[Outcome] = []
-        if plan.changes or any(one.online for one in plan.settings):
+        if plan.changes or staged.starts or any(one.online for one in plan.settings):
             confirm(f"Make it so on {server}?", yes, as_json)
+        if prune and staged.ends:
+            confirm(f"Abort the rollouts of {' '.join(staged.ends)}?", yes, as_json)
         plan = change_groups(file, api, product, plan)
         if sender is not None:  # it may be a new plan
             check_names(file, plan, judge)
         if plan.changes and not as_json:
             say("The groups are as the file says.")
+        change_rollouts(staged, api, prune=prune)
+        if staged.starts and not as_json:
+            say(f"Rolled out in waves: {' '.join(version for version, _ in staged.starts)}")
         try:
             with progress("setting", quiet=as_json) as tell:
                 for sent in change_settings(sender, plan.settings, wait, tell):
@@ -122,7 +142,7 @@ def apply(
         except KeyboardInterrupt:  # not all of it is as the file says: 1, which scripts know from here
             raise click.Abort from None
     results = [{"device": one.device, "state": one.state, "why": one.why} for one in ended]
-    emit({**_facts(plan), "results": results}, as_json, lambda _: _show_ends(ended))
+    emit({**_facts(plan, staged), "results": results}, as_json, lambda _: _show_ends(ended))
     if any(one.state in ("refused", "failed") for one in ended):
         raise SystemExit(1)
     if any(one.state == "waiting" for one in ended):
@@ -143,10 +163,11 @@ def _show_ends(ended: list[Outcome]) -> None:
         say(f"{len(wrong)} are not as the file says: {' '.join(wrong)}")
 
 
-def _facts(plan: Plan) -> dict[str, Any]:
+def _facts(plan: Plan, staged: RolloutPlan) -> dict[str, Any]:
     return {
-        "different": not plan.is_empty,
+        "different": not plan.is_empty or bool(staged.starts or staged.ends),
         "changes": plan.changes,
+        "rollouts": {"start": dict(staged.starts), "not_declared": staged.ends},
         "settings": [
             {
                 "device": one.device,
@@ -159,8 +180,12 @@ def _facts(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _show(plan: Plan, path: Path) -> None:
-    if plan.is_empty:
+def _show(plan: Plan, staged: RolloutPlan, path: Path) -> None:
+    for version, terms in staged.starts:
+        say(f"+ rollout {version} to {terms['to']}, waves {terms['waves']}")
+    for version in staged.ends:
+        say(f"- rollout {version} is under way and not in the file: --prune aborts it")
+    if plan.is_empty and not (staged.starts or staged.ends):
         say(f"All is as {path} says.")
         return
     for change in plan.changes:

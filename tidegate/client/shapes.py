@@ -388,6 +388,7 @@ class Waves(TypedDict):
 
 @with_config(_REST)
 class WavesLine(TypedDict):
+    product: str
     version: str
     sequence: Sequence
     to: str

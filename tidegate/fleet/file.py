@@ -18,6 +18,7 @@ from tidegate import names
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
 from tidegate.names import Name
+from tidegate.rollout import Terms, terms
 
 MAX_SIZE = 1 << 20  # bytes
 _MAX_DEPTH = 8
@@ -41,12 +42,21 @@ class GroupSpec:
 
 
 @dataclass(frozen=True)
+class RolloutSpec:
+    """A rollout in waves that the file declares."""
+
+    line: int
+    terms: Terms
+
+
+@dataclass(frozen=True)
 class FleetFile:
-    """A fleet.yaml; `product` is that of pinned releases."""
+    """A fleet.yaml; `product` is that of pinned releases and of rollouts, which are by version; None: not declared."""
 
     path: Path
     groups: dict[str, GroupSpec]
     product: str | None = None
+    rollouts: dict[str, RolloutSpec] | None = None
 
     def wrong(self, line: int, what: str, remedy: str) -> NoReturn:
         _wrong(self.path, line, what, remedy)
@@ -175,6 +185,23 @@ class _Reader:
             self.homes[device], found[device] = group, item.line
         return found
 
+    def rollouts(self, at: _At) -> dict[str, RolloutSpec]:
+        """By version. Each is checked as the command line checks its options."""
+        found: dict[str, RolloutSpec] = {}
+        for version, item in self.map(at, "rollouts").items() if at.value is not None else ():
+            if not names.VERSION.fits(version):
+                self.wrong(item.line, names.VERSION.refusal(version), names.VERSION.remedy)
+            members = self.map(item, f"rollout {version}", terms.NAMES)
+            document = {
+                name: [one.value for one in member.value] if isinstance(member.value, list) else member.value
+                for name, member in members.items()
+            }
+            try:
+                found[version] = RolloutSpec(item.line, terms.parse(document))
+            except TidegateError as error:
+                self.wrong(item.line, f"rollout {version}: {error.message}", error.remedy)
+        return found
+
     def settings(self, at: _At) -> dict[str, Any]:
         """Nested or dotted names, as dotted ones."""
         found: dict[str, Any] = {}
@@ -239,9 +266,11 @@ _SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 def load_file(path: Path) -> FleetFile:
     """Read `path`; TidegateError names what is wrong and its line."""
     reader = _Reader(path)
-    top = reader.map(reader.document(), "the file", ("product", "groups"))
+    top = reader.map(reader.document(), "the file", ("product", "groups", "rollouts"))
     if "groups" not in top:
         reader.wrong(1, "the file has no groups")
     product = reader.name(top["product"], names.PRODUCT) if "product" in top else None
     named = reader.map(top["groups"], "groups")
-    return FleetFile(path, {name: reader.group(name, at) for name, at in named.items()}, product)
+    groups = {name: reader.group(name, at) for name, at in named.items()}
+    rollouts = reader.rollouts(top["rollouts"]) if "rollouts" in top else None
+    return FleetFile(path, groups, product, rollouts)

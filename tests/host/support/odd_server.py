@@ -101,7 +101,16 @@ WAVES_PLAN = {
     "excused": {"it runs it": 2},
     "beyond": 1,
 }
-WAVES_LINE = {"version": "1.0.0", "sequence": 1, "to": "all", "wave": 1, "waves": 2, "state": "done", "why": "w"}
+WAVES_LINE = {
+    "product": "tidegate-gateway",
+    "version": "1.0.0",
+    "sequence": 1,
+    "to": "all",
+    "wave": 1,
+    "waves": 2,
+    "state": "done",
+    "why": "w",
+}
 WAVES_DEVICE = {"id": "gate-1", "state": "failed", "group": "g", "board": "b", "wave": 1, "since": TIME, "why": "w"}
 EVENT = {"id": 1, "at": TIME, "kind": "started", "by": "token ci", "why": "w"}
 CLAIM = {"id": "00" * 8, "state": "open", "device": "gate-1", "name": None, "group": None, "expires": TIME}

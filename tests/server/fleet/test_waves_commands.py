@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import signed_releases as releases
 from click.testing import CliRunner
-from server_process import ServerProcess, eventually
+from server_process import KeyRing, ServerProcess, eventually
 
 from tidegate.cli import main
 from tidegate.rollout import place
@@ -29,7 +30,28 @@ def asked(server: ServerProcess, *words: str) -> Any:
     return json.loads(run(server, *words, "--json"))
 
 
-def test_a_rollout_from_its_plan_to_its_breach_and_on(start, ring):
+def _from_a_file(server: ServerProcess, folder: Path, ring: KeyRing) -> None:
+    """What fleet.yaml declares is started, what it does not name is aborted with --prune only."""
+    path = folder / "fleet.yaml"
+    server.publish(releases.make(ring.release, "1.2.0", 3))
+    run(server, "rollout", "stop", "1.2.0", "--channel", "stable", "--yes")
+    text = "groups: {}\nrollouts:\n  1.2.0:\n    to: all\n    waves: '1,100%'\n    watch: [crashes]\n"
+    path.write_text(text)
+    assert "+ rollout 1.2.0 to all, waves 1,100%" in run(server, "diff", "-f", str(path), code=3)
+    assert "Rolled out in waves: 1.2.0" in run(server, "apply", "-f", str(path), "--yes")
+    assert "All is as" in run(server, "apply", "-f", str(path), "--yes")
+    path.write_text(text.replace("1,100%", "2,100%"))
+    assert "line 4: tidegate-gateway 1.2.0 is rolled out on other terms" in run(server, "diff", "-f", str(path), code=1)
+    path.write_text(text.replace("waves", "wave"))
+    assert "rollout 1.2.0 has no 'wave'" in run(server, "diff", "-f", str(path), code=1)
+    path.write_text("groups: {}\nrollouts: {}\n")
+    assert "- rollout 1.2.0 is under way" in run(server, "apply", "-f", str(path), "--yes")
+    assert asked(server, "rollout", "why", "1.2.0")["state"] == "running"
+    run(server, "apply", "-f", str(path), "--prune", "--yes")
+    assert asked(server, "rollout", "why", "1.2.0")["why"] == "fleet.yaml does not declare it"
+
+
+def test_a_rollout_from_its_plan_to_its_breach_and_on(start, ring, tmp_path):
     server = start()
     first = releases.make(ring.release, "1.0.0", 1)
     second = releases.make(ring.release, "1.1.0", 2, bases=(first["image"],))
@@ -94,6 +116,7 @@ def test_a_rollout_from_its_plan_to_its_breach_and_on(start, ring):
     run(server, "rollout", "promote", "1.1.0", "--yes")
     assert asked(server, "rollout", "why", "1.1.0")["state"] == "done"
     run(server, "rollout", "abort", "1.1.0", "--yes")
+    _from_a_file(server, tmp_path, ring)
     kinds = [one["kind"] for one in asked(server, "rollout", "history", "1.1.0")]
-    assert kinds == ["started", "wave", "paused", "retried", "resumed", "done", "aborted"]
+    assert kinds == ["started", "wave", "paused", "retried", "resumed", "done", "aborted"], "what happened to 1.1.0"
     assert "a bad cable" in run(server, "rollout", "history", "1.1.0") and server.api("GET", "/audit")["whole"]
