@@ -78,8 +78,6 @@ def size(board_name: str | None, every: bool, as_json: bool) -> None:
         image = build_image(project.sources, board, identity, tell)
     last = next((release for release in versions.local_releases(project) if board.name in release.targets), None)
     before = last.payload(last.targets[board.name].digest) if last else None
-    tree = contents.sizes(image)
-    old = contents.sizes(before) if before is not None else {}
     found: dict[str, Any] = {
         "board": board.name,
         "image": len(image),
@@ -87,8 +85,8 @@ def size(board_name: str | None, every: bool, as_json: bool) -> None:
         "against": last.version if last else None,
         "change": len(image) - len(before) if before is not None else None,
         "parts": {
-            path: {"bytes": count, "change": count - old.get(path, 0) if before is not None else None}
-            for path, count in tree.items()
+            path: {"bytes": count, "change": change}
+            for path, (count, change) in contents.compare(image, before).items()
         },
     }
 

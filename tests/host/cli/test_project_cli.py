@@ -67,6 +67,18 @@ def test_git_keeps_no_key_of_it(made: Path) -> None:
     assert not [name for name in added if re.search(r"jwk$|token|credentials|claim|keys/|\.tidegate|releases", name)]
 
 
+def test_a_project_names_its_features(cli: Cli, made: Path) -> None:
+    path = made / "tidegate.toml"
+    before = json.loads(cli("size", "--json").stdout)
+    everything = path.read_text()
+    path.write_text(everything + '\n[image]\nfeatures = ["mqtt", "http", "commands"]\nlines = false\n')
+    found = json.loads(cli("size", "--json").stdout)
+    assert found["image"] < 0.7 * before["image"] and "lib/coap/" not in found["parts"]
+    path.write_text(everything + '\n[image]\nfeatures = ["mqtt", "htpp"]\n')
+    done = cli("size")
+    assert done.exit_code == 1 and "there is no feature htpp" in done.stderr and "Did you mean http?" in done.stderr
+
+
 def test_build_and_size_need_no_key(cli: Cli, made: Path) -> None:
     for _ in range(2):  # it may be repeated
         done = cli("build", "--board", "qemu_mps2")
