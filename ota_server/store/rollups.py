@@ -23,6 +23,7 @@ _MINUTE_MS, _DAY_MS = 60_000, 86_400_000
 STEPS_MS: dict[Step, int] = {"minute": _MINUTE_MS, "hour": 60 * _MINUTE_MS, "day": _DAY_MS}
 KEEP_DAYS: dict[Step, int] = {"minute": 7, "hour": 400, "day": 3650}
 BATCH = 2000  # points in one transaction
+_LOOK = 500  # series in one read
 _PRUNE_SERIES = 50  # in one transaction
 _NAME = "roll-ups"  # in `progress`: the last point that is in them
 _MERGED = 32  # more series than this are sorted by the database, not merged here
@@ -72,22 +73,32 @@ _ADD = {step: _add(step) for step in STEPS_MS}
 
 
 def prune(store: Store, between: Callable[[], bool]) -> int:
-    """Delete what is older than `KEEP_DAYS`, some series at a time; returns how many rows."""
-    gone, last = 0, 0
+    """Delete what is older than `KEEP_DAYS`, of some series at a time; returns how many rows."""
+    gone, last, borders = 0, 0, {ms: now_ms() - KEEP_DAYS[step] * _DAY_MS for step, ms in STEPS_MS.items()}
     while True:
         with store.read() as session:
-            some = select(Series.id).where(Series.id > last).order_by(Series.id).limit(_PRUNE_SERIES)
+            some = select(Series.id).where(Series.id > last).order_by(Series.id).limit(_LOOK)
             series = session.scalars(some).all()
+            old = {ms: session.scalars(_with_old(series, ms, border)).all() for ms, border in borders.items()}
         if not series:
             return gone
-        with store.write() as session:
-            for step, ms in STEPS_MS.items():
-                border = now_ms() - KEEP_DAYS[step] * _DAY_MS
-                old = (Rollup.series_id.in_(series)) & (Rollup.step_ms == ms) & (Rollup.at < border)
-                gone += session.execute(delete(Rollup).where(old)).rowcount  # type: ignore[attr-defined]
+        for ms, holders in old.items():
+            for start in range(0, len(holders), _PRUNE_SERIES):
+                which = Rollup.series_id.in_(holders[start : start + _PRUNE_SERIES]) & (Rollup.step_ms == ms)
+                with store.write() as session:
+                    done = session.execute(delete(Rollup).where(which, Rollup.at < borders[ms]))
+                gone += done.rowcount  # type: ignore[attr-defined]
+                if not between():
+                    return gone
         last = series[-1]
         if not between():
             return gone
+
+
+def _with_old(series: Sequence[int], step_ms: int, border: int) -> Any:
+    """Those of the series that have roll-ups older than the border."""
+    old = (Rollup.series_id == Series.id) & (Rollup.step_ms == step_ms) & (Rollup.at < border)
+    return select(Series.id).where(Series.id.in_(series), select(Rollup.at).where(old).exists())
 
 
 class Query(NamedTuple):
