@@ -10,7 +10,7 @@
 #   make soak                   what only repeats itself: the tests that count, with their large counts
 #   make dist               the wheel that people install, with all that boards get
 #   make fresh [FRESH_RUN="make check"]   the README on a bare Debian (root)
-# More: make bench, bench-delta, bench-ingest, bench-rest, bench-store, bench-tls, bench-wear, bench-wire, and make fuzz [N=200000] [ARGS="--seed 1"],
+# More: make bench, bench-delta, bench-fleet, bench-ingest, bench-rest, bench-store, bench-tls, bench-wear, bench-wire, and make fuzz [N=200000] [ARGS="--seed 1"],
 # changed input by the hundred thousand; make survival [N=100000] [ARGS="--seed 1"], boards whose power and flash fail;
 # make fuzz-coverage [T=60], each parser for so many seconds; make audit, known faults of what is installed.
 PYTHON ?= python3
@@ -24,7 +24,7 @@ T ?=
 PYTEST = .venv/bin/python -m pytest
 AT_ONCE = --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check test-device boards docs soak lint environment hooks bench bench-delta bench-ingest bench-rest bench-store bench-tls bench-wear bench-wire \
+.PHONY: demo test check test-device boards docs soak lint environment hooks bench bench-delta bench-fleet bench-ingest bench-rest bench-store bench-tls bench-wear bench-wire \
 	dist fuzz fuzz-coverage survival audit fresh setup clean
 
 demo:
@@ -72,6 +72,9 @@ bench-tls: setup
 bench-delta: setup
 	@.venv/bin/python -c "import detools, zstandard" 2>/dev/null || .venv/bin/python -m pip install --quiet -e '.[bench]'
 	@.venv/bin/python bench/delta.py $(ARGS)
+
+bench-fleet: setup
+	@.venv/bin/python bench/fleet.py $(ARGS)
 
 bench-ingest: setup
 	@.venv/bin/python bench/ingest.py $(ARGS)
