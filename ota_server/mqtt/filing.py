@@ -21,7 +21,7 @@ from ota_server.uplink import ingest
 log = logging.getLogger("tidegate.mqtt")
 
 MAX_BATCH = 500  # messages in one transaction
-GATHER_S = 0.02  # at most so often a transaction is begun for less than that
+GATHER_S = 0.05  # at most so often a transaction is begun for less than that
 MAX_WAITING = 1000  # messages of QoS 0; of QoS 1 the broker sends no more than it has acknowledged
 ROOM_TIMEOUT_S = 5  # how long the client's thread waits for room, well below its keepalive
 AGAIN_S = (0.1, 0.5, 2.0, 5.0)  # pauses before a batch is tried again; the last one is repeated

@@ -6,6 +6,7 @@ Other readers pass them over, as section 4.4 tells them to."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tidegate.errors import Refused
@@ -98,7 +99,7 @@ def _check(record: Any) -> None:
 
 def _resolve(record: dict[int, Any], base: dict[int, Any], now: float) -> dict[str, Any]:
     name = base[_BN] + record.get(_N, "")
-    if not 0 < len(name) <= MAX_NAME or not name[0].isalnum() or not _NAME_CHARACTERS.issuperset(name):
+    if not _is_name(name):
         raise _bad(f"has the name {name[:MAX_NAME]!r}, which SenML does not allow")
     time = base[_BT] + record.get(_T, 0)
     out: dict[str, Any] = {"name": name, "time": now + time if time < RELATIVE else time}
@@ -113,6 +114,11 @@ def _resolve(record: dict[int, Any], base: dict[int, Any], now: float) -> dict[s
     for label in present:
         out[_VALUES[label]] = _value(label, record[label], base)
     return out
+
+
+@lru_cache(4096)  # the same measurements come again and again
+def _is_name(name: str) -> bool:
+    return 0 < len(name) <= MAX_NAME and name[0].isalnum() and _NAME_CHARACTERS.issuperset(name)
 
 
 def _value(label: int, item: Any, base: dict[int, Any]) -> Any:

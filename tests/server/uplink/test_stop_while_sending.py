@@ -1,9 +1,11 @@
-"""The server is stopped while a device sends as fast as it can: whatever was acknowledged is filed."""
+"""The server is stopped or killed while a device sends as fast as it can: whatever was acknowledged is filed."""
 
 from __future__ import annotations
 
+import signal
 import threading
 
+import pytest
 from patience import limit
 from server_process import eventually
 
@@ -15,7 +17,8 @@ def taken(info) -> bool:
     return info.rc == 0 and info.is_published()
 
 
-def test_what_was_acknowledged_before_a_stop_is_filed(start):
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_what_was_acknowledged_before_the_end_is_filed(start, end):
     server = start()
     device = server.device("gw-1")
     device.born("1.0.0", 1)
@@ -31,12 +34,13 @@ def test_what_was_acknowledged_before_a_stop_is_filed(start):
     sender = threading.Thread(target=send)
     sender.start()
     eventually(lambda: sum(map(taken, pending)) > 50)
-    server.process.terminate()
-    assert server.process.wait(limit(60)) == 0
+    server.process.send_signal(end)
+    assert server.process.wait(limit(60)) == (0 if end == signal.SIGTERM else -end)
     stopped.set()
     sender.join()
     acknowledged = {number for number, info in enumerate(pending) if taken(info)}
     device.leave()
+    (server.data / "serve.json").unlink(missing_ok=True)  # a killed server leaves it
     again = start(data=server.data)
     filed: list[int] = []
     row = 0
