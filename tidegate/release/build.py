@@ -52,7 +52,8 @@ def build_release(
             before = last.digest if last else None
             if board.native:
                 native = [path.stem for path in native_modules(sources, board)]
-                note(f"{board.name}: native modules: {', '.join(native) or f'none for {board.arch} (make native)'}")
+                missing = f"none for {board.arch}; in a checkout, python tools/native.py builds them"
+                note(f"{board.name}: native modules: {', '.join(native) or missing}")
             built[board.name] = replace(target, predecessor=before, sources=provenance.digest(sources, board))
         release = Release(scratch, product, vendor, version, sequence, built, origin=provenance.Origin.of(sources))
         write_atomic(scratch / INDEX, encode_index(release))
