@@ -123,6 +123,7 @@ NOT_OUTSIDE: dict[str, str] = {
     "tidegate.flash.folder_session": "reads a board over its cable, which the person at it holds",
     "tidegate.flash.loader_image": "reads a board over its cable, which the person at it holds",
     "tidegate.flash.serial_session": "reads a board over its cable, which the person at it holds",
+    "tidegate.project.file": "reads the tidegate.toml of whoever runs the command, as trusted as the code beside it",
     "tidegate.release.provenance": "reads git and this machine's own packages",
     "tidegate.release.verify": "judges payloads that host.patch, host.romfs and host.mpy decode",
 }

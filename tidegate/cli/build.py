@@ -49,7 +49,7 @@ def build(board_names: tuple[str, ...], out: Path | None, as_json: bool) -> None
         )
     if (out / "release.json").exists():
         shutil.rmtree(out)
-    fresh.rename(out)
+    fresh.replace(out)
 
     def show(_: Any) -> None:
         say(f"sources: {project.sources.describe()}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import time
 
 import click
@@ -12,10 +11,8 @@ from tidegate import project as projects
 from tidegate.cli._common import complain, say
 from tidegate.dev import boards
 from tidegate.dev.session import TICK_S, Session
-from tidegate.visible import visible
 
 _MARKS = {"step": "dev  ", "board": "board", "error": "ERROR", "good": "OK   "}
-_COLOURS = {"step": "cyan", "board": "bright_black", "error": "red", "good": "green"}
 
 
 @click.command(
@@ -46,8 +43,7 @@ def dev(board_name: str | None, quiet: bool) -> None:
         if kind == "board" and quiet:
             return
         for line in text.splitlines():
-            mark = click.style(_MARKS[kind], fg=_COLOURS[kind]) if sys.stdout.isatty() else _MARKS[kind]
-            click.echo(f"{mark}  {visible(line)}")
+            say(f"{_MARKS[kind]}  {line}")
 
     session = Session(project, name, show)
     try:

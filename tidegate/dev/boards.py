@@ -37,7 +37,7 @@ class EmulatedBoard:
 
     def __init__(self, folder: Path):
         self.log = folder / "board.console"
-        self.log.write_bytes(b"")
+        _empty(self.log)
         self._emulator = Emulator(folder / "board.flash", console_log=self.log)
         self._reader = SerialReader(lambda: self._emulator.pty)
         self._emulator.start()
@@ -89,5 +89,10 @@ def make(name: str, folder: Path) -> DevBoard:
     if name == EMULATED:
         return EmulatedBoard(folder)
     gateway = GatewayProcess(folder / "gateway", folder / "board.console")
-    gateway.log.write_bytes(b"")
+    _empty(gateway.log)
     return gateway
+
+
+def _empty(log: Path) -> None:
+    log.unlink(missing_ok=True)
+    log.touch()

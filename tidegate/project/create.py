@@ -9,7 +9,7 @@ from pathlib import Path
 import tidegate
 from tidegate import boards, library, names
 from tidegate.errors import TidegateError
-from tidegate.files import new_folder
+from tidegate.files import new_folder, write_atomic
 from tidegate.project.file import FILE, Project, load
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -59,7 +59,7 @@ def create(folder: Path, answers: Answers) -> Project:
         for name in inner:
             (scratch / name).mkdir(parents=True, exist_ok=True)
         for template, name in FILES.items():
-            (scratch / name).write_text(_filled((TEMPLATES / template).read_text(), answers))
+            write_atomic(scratch / name, _filled((TEMPLATES / template).read_text(), answers).encode())
     return load(folder)
 
 

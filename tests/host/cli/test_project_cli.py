@@ -17,6 +17,8 @@ from click.testing import Result
 from projects import ROOT
 
 from tidegate import doctor, project
+from tidegate.files import write_atomic
+from tidegate.project import create
 from tidegate.release import load_release, verify_release
 from tidegate.trust import keys, store
 
@@ -175,14 +177,12 @@ def test_what_cannot_be(
 def test_what_ends_in_the_middle_leaves_nothing(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    real = Path.write_text
-
-    def full(path: Path, text: str, *more: object) -> int:
+    def full(path: Path, data: bytes) -> None:
         if path.name == "README.md":
             raise error
-        return real(path, text)
+        write_atomic(path, data)
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(create, "write_atomic", full)
     monkeypatch.chdir(tmp_path)
     done = cli("new", "x", "--vendor", "a.b")
     assert done.exit_code == (1 if isinstance(error, OSError) else 130)
