@@ -124,6 +124,7 @@ PROGRAMS: dict[str, Program] = {
     "pg_ctl": Program("postgresql", TESTS, folder=f"{DEBIAN_POSTGRESQL}/*/bin"),
     "pg_dump": Program("postgresql-client", TESTS),
     "pg_restore": Program("postgresql-client", TESTS),
+    "promtool": Program("prometheus", TESTS, optional=True),  # checks docs/ops; the package also starts a server
     "chromium": Program("chromium", TESTS, optional=True),  # Ubuntu has it only as a snap
     # Sets the clock of one process; only the tests about clocks that jump want it.
     "libfaketime.so.1": Program("libfaketime", TESTS, folder="/usr/lib/*/faketime", optional=True),

@@ -15,6 +15,7 @@ from ota_server.api import (
     groups,
     health,
     labels,
+    metrics,
     openapi,
     payloads,
     problems,
@@ -30,10 +31,12 @@ from ota_server.api import (
 
 def init_app(app: Flask) -> None:
     problems.init_app(app)
+    metrics.init_app(app)
     access_log.init_app(app)
     request_limit.init_app(app)
     app.after_request(audit.add_head)
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(metrics.blueprint)
     app.register_blueprint(payloads.blueprint)
     app.register_blueprint(openapi.blueprint, url_prefix="/api/v1")
     for module in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask import current_app
+from prometheus_client import CollectorRegistry
 
 from ota_server.config import Config
 from ota_server.mqtt import mosquitto_files
@@ -21,6 +22,10 @@ def store() -> Store:
 
 def payloads() -> Payloads:
     return current_app.extensions["payloads"]
+
+
+def metrics() -> CollectorRegistry:
+    return current_app.extensions["metrics"]
 
 
 def coap_keys() -> Keys:

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from ota_server import meters
 from ota_server.errors import Problem, log_trouble, of_storage
 from ota_server.store import Store, alarms
 from ota_server.uplink import ingest
@@ -64,6 +65,8 @@ class Filer:
         self._filed = filed
         self._acknowledge = acknowledge
         self._queue: deque[Waiting] = deque()
+        self._arrived: deque[float] = deque()  # when each of them came
+        meters.watch_queue(lambda: len(self._queue))
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._lost = 0  # messages of QoS 0 that found no room, since the database last took one
@@ -89,6 +92,7 @@ class Filer:
                 self._lost += 1
                 return
             self._queue.append(waiting)
+            self._arrived.append(time.monotonic())
             if len(self._queue) in (1, MAX_BATCH):
                 self._changed.notify_all()
 
@@ -101,10 +105,12 @@ class Filer:
                 if rest_s > 0:  # messages come one after the other: a few more will be here then
                     self._changed.wait_for(lambda: len(self._queue) >= MAX_BATCH or self._stopping.is_set(), rest_s)
                 batch = [self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))]
+                arrived = [self._arrived.popleft() for _ in batch]
                 self._changed.notify_all()
             began = time.monotonic()
             if not batch or not self._file(batch):
                 return  # what is not acknowledged the broker sends again after the next start
+            meters.filed_after(time.monotonic() - arrived[0])
 
     def _file(self, batch: Sequence[Waiting]) -> bool:
         """File a batch, by halves if something in it cannot be filed. False: the server stops first."""

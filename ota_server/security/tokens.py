@@ -18,7 +18,7 @@ from ota_server.store.models import Token
 from tidegate.errors import TidegateError
 from tidegate.names import CHANNEL
 
-SCOPES = ("admin", "publish", "rollout", "devices", "command", "read")
+SCOPES = ("admin", "publish", "rollout", "devices", "command", "read", "metrics")
 IN_CHANNEL = "publish:"  # with a channel after it: publish releases, and only into that one
 PREFIX = "tg_"  # lets people and secret scanners recognise one
 _MAX_TOKEN = 128

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 
+from ota_server import meters
 from ota_server.errors import log_trouble
 from ota_server.store import alarms, clock_record, commands, retention, rollups
 from ota_server.store.clock import CLOCK, Clock, read
@@ -64,9 +65,12 @@ class Housekeeper:
             for work, every_s in self._due.items():
                 if self._stopping.is_set() or time.monotonic() < self._next[work]:
                     continue
+                began, name = time.monotonic(), work.__name__.strip("_")
                 try:
                     work()
+                    meters.kept_house(name, time.time(), time.monotonic() - began)
                 except Exception as error:  # the database may be locked, full or away for a while
+                    meters.house_failed(name)
                     log_trouble(log, error, "housekeeping waits; next try in %d s", max(every_s, ERROR_PAUSE_S))
                     every_s = max(every_s, ERROR_PAUSE_S)
                 self._next[work] = time.monotonic() + every_s

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy.orm import Session
 
+from ota_server import meters
 from ota_server.store import Store, alarms, clone_detection, now_ms, telemetry_filing
 from ota_server.store.models import Device
 from ota_server.uplink import birth, replies
@@ -49,6 +50,7 @@ def take_all(store: Store, messages: Sequence[Message], admit: Admit | None = No
         outcome = filing.run()
     for one, refused in filing.bad:
         log.warning("%s: bad %s: %s", one.device_id, one.kind, refused)
+    meters.taken(outcome)
     return outcome
 
 

@@ -116,7 +116,17 @@ SERVER = Contract(
     python("ota_server", "ota_server"),
     top_room,
     (
-        ("config", "errors", "log_lines", "loop_thread", "peer_key", "service_manager", "tls_context", "token_bucket"),
+        (
+            "config",
+            "errors",
+            "log_lines",
+            "loop_thread",
+            "meters",
+            "peer_key",
+            "service_manager",
+            "tls_context",
+            "token_bucket",
+        ),
         ("data_folder", "tls_listener"),
         ("store", "broker", "http"),
         ("security",),

@@ -13,6 +13,7 @@ ROUTES = [
     ("GET", "/api/v1/devices/x/reports", "read"),
     ("GET", "/api/v1/devices/x/telemetry", "read"),
     ("GET", "/api/v1/devices/x/telemetry/last", "read"),
+    ("GET", "/api/v1/devices/x/telemetry/rollups", "read"),
     ("GET", "/api/v1/devices/x/alarms", "read"),
     ("GET", "/api/v1/releases", "read"),
     ("GET", "/api/v1/commands", "read"),
@@ -58,6 +59,7 @@ ROUTES = [
     ("POST", "/api/v1/trust", "publish"),
     ("POST", "/api/v1/data", "publish"),
     ("PUT", "/api/v1/payloads/" + "0" * 64, "publish"),
+    ("GET", "/metrics", "metrics"),
 ]
 OPEN = {
     "/healthz",
