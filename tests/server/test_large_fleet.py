@@ -5,11 +5,13 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from pathlib import Path
 
 import large_database
 import pytest
 from large_database import DEVICES, device_id
 from patience import limit
+from server_process import eventually
 from sqlalchemy import insert, select
 
 from ota_server.store import now_ms
@@ -42,10 +44,15 @@ def test_four_of_four_starts_are_good_and_nobody_waits_for_housekeeping(start, f
             assert server.http.patch(f"/api/v1/devices/{device_id(1)}", json={"name": name}).status_code == 200
             waits.append(time.monotonic() - began)
         assert max(waits) < limit(1)
+        if number == 3:
+            eventually(lambda: points(folder) < large_database.SERIES * DEVICES)  # housekeeping has got to them
         assert server.stop() == 0
     assert "Traceback" not in server.log.read_text() and "locked" not in server.log.read_text()
+
+
+def points(folder: Path) -> int:
     with sqlite3.connect(folder / "tidegate.db") as database:
-        assert database.execute("SELECT count(*) FROM point").fetchone()[0] < 5 * DEVICES, "the old points are going"
+        return database.execute("SELECT count(*) FROM point").fetchone()[0]
 
 
 def test_a_database_that_another_holds_is_503_with_retry_after(start, folder):
