@@ -23,6 +23,7 @@ log = logging.getLogger("tidegate.mqtt")
 
 MAX_BATCH = 500  # messages in one transaction
 GATHER_S = 0.05  # at most so often a transaction is begun for less than that
+QUIET_S = 0.01  # and without a new message for so long, at once
 MAX_WAITING = 1000  # messages of QoS 0; of QoS 1 the broker sends no more than it has acknowledged
 ROOM_TIMEOUT_S = 5  # how long the client's thread waits for room, well below its keepalive
 AGAIN_S = (0.1, 0.5, 2.0, 5.0)  # pauses before a batch is tried again; the last one is repeated
@@ -101,9 +102,7 @@ class Filer:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._queue or self._stopping.is_set())
-                rest_s = began + GATHER_S - time.monotonic()
-                if rest_s > 0:  # messages come one after the other: a few more will be here then
-                    self._changed.wait_for(lambda: len(self._queue) >= MAX_BATCH or self._stopping.is_set(), rest_s)
+                self._gather(began + GATHER_S)
                 batch = [self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))]
                 arrived = [self._arrived.popleft() for _ in batch]
                 self._changed.notify_all()
@@ -111,6 +110,16 @@ class Filer:
             if not batch or not self._file(batch):
                 return  # what is not acknowledged the broker sends again after the next start
             meters.filed_after(time.monotonic() - arrived[0])
+
+    def _gather(self, end: float) -> None:
+        """Wait for more until `end`, unless none comes for a while: a broker with a small window sends no more."""
+        before = -1
+        while before < len(self._queue) < MAX_BATCH and not self._stopping.is_set():
+            rest_s = end - time.monotonic()
+            if rest_s <= 0:
+                return
+            before = len(self._queue)
+            self._changed.wait(min(QUIET_S, rest_s))
 
     def _file(self, batch: Sequence[Waiting]) -> bool:
         """File a batch, by halves if something in it cannot be filed. False: the server stops first."""
