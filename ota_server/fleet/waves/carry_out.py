@@ -99,8 +99,19 @@ def pause(session: Session, rollout: Rollout, by: str, why: str, now: int) -> in
     """No further offers, and those that no device has taken are withdrawn; returns how many those were."""
     rollout.state, rollout.why = "paused", why[:256]
     withdrawn = withdraw(session, rollout, ("offered",), now)
-    note(session, rollout, "paused", by, f"{why}; {withdrawn} offers are withdrawn" if withdrawn else why, now)
+    note(
+        session,
+        rollout,
+        "paused",
+        by,
+        f"{why}; {withdrawn} offer{_are(withdrawn)} withdrawn" if withdrawn else why,
+        now,
+    )
     return withdrawn
+
+
+def _are(many: int) -> str:
+    return " is" if many == 1 else "s are"
 
 
 def open_wave(session: Session, rollout: Rollout, by: str, why: str, now: int) -> None:

@@ -159,18 +159,25 @@ def _measure(session: Session, watch: Watch, one: Due, control: str) -> _Four | 
         before = _crashes(session, both, one.row.granted_at - length, one.row.granted_at)
         after = _crashes(session, both, one.row.state_at, one.end)
         return before[0], after[0], before[1], after[1]
-    was = _means(session, both, watch.name, one.row.granted_at - BEFORE_MS, one.row.granted_at)
-    became = _means(session, both, watch.name, one.end - length // 2, one.end)
-    if len(was) < 2 or len(became) < 2:
-        return None
-    return was[both[0]], became[both[0]], was[both[1]], became[both[1]]
+    before, after = (one.row.granted_at - BEFORE_MS, one.row.granted_at), (one.end - length // 2, one.end)
+    means = _means(session, both, watch.name, before, after)
+    updated, other = means.get(both[0]), means.get(both[1])
+    return None if updated is None or other is None else (*updated, *other)
 
 
-def _means(session: Session, both: tuple[str, str], name: str, since: int, until: int) -> dict[str, float]:
-    found = select(Series.device_id, func.avg(Point.number)).join(Point, Point.series_id == Series.id)
-    found = found.where(Series.device_id.in_(both), Series.name == name, Point.number.is_not(None))
-    found = found.where(Point.at >= since, Point.at < until).group_by(Series.device_id)
-    return {device: float(mean) for device, mean in session.execute(found)}
+_Span = tuple[int, int]  # ms since 1970: the first is in it, the last is not
+
+
+def _means(
+    session: Session, both: tuple[str, str], name: str, before: _Span, after: _Span
+) -> dict[str, tuple[float, float]]:
+    """What each device measured in both spans, on the average; without one that lacks a value in either."""
+    was, became = ((Point.at >= since) & (Point.at < until) for since, until in (before, after))
+    found = select(Series.device_id, func.avg(Point.number).filter(was), func.avg(Point.number).filter(became))
+    found = found.join(Point, Point.series_id == Series.id)
+    found = found.where(Series.device_id.in_(both), Series.name == name, Point.at >= before[0], Point.at < after[1])
+    rows = session.execute(found.group_by(Series.device_id)).all()
+    return {device: (float(a), float(b)) for device, a, b in rows if a is not None and b is not None}
 
 
 def _crashes(session: Session, both: tuple[str, str], since: int, until: int) -> tuple[float, float]:
