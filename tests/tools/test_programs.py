@@ -29,6 +29,7 @@ UNKNOWN = {
     ("test_coap_endpoint.py", "test_it_says_where_and_stops_clean"): "python3, as the server beside it",
     ("emulator.py", "Emulator.start"): "what board.toml names for its board: qemu-system-arm",
     ("folder_session.py", "FolderSession.run"): "the unix port",
+    ("http_servers.py", "Running.__init__"): "python3, each server that is measured",
     ("external_signer.py", "_Program._answer"): "the user's own, --signer",
     ("alarms.py", "forward"): "the user's own, --run",
     ("test_native.py", "Compiled.run"): "what the test compiled",
