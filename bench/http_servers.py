@@ -5,7 +5,7 @@
     python bench/http_servers.py [--json] [--only NAME]
 
 Each server has two processes where it can (ours has one), eight threads, TLS, and a WSGI application that answers 200
-bytes. All slow clients come from one address, the good requests from another. docs/decisions/0048 reads the table.
+bytes. All slow clients come from one address, the good requests from another. docs/decisions/0051 reads the table.
 
   ms            CPU of a small GET over a connection of its own, with its handshake
   half hellos   200 half ClientHellos: KiB of memory each; does a good request get its answer within 5 s
