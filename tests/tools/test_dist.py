@@ -54,7 +54,8 @@ def test_an_image_built_from_it_is_that_of_the_checkout(wheel: Path, tmp_path: P
         if source != ROOT:
             source.mkdir()
             text = '[product]\nname = "tidegate-gateway"\nvendor = "tidegate.example"\nboards = ["qemu_mps2"]\n'
-            (source / "tidegate.toml").write_text(text)
+            image = (ROOT / "firmware" / "image.toml").read_text()  # the example's features
+            (source / "tidegate.toml").write_text(text + image)
             (source / "app").symlink_to(ROOT / "firmware" / "app")
         done = subprocess.run(
             [program, *words, "--source", source, "--out", tmp_path / name],
