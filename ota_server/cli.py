@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 import click
 from sqlalchemy import select
 
-from ota_server import log_lines, service_manager
+from ota_server import log_lines, roles, service_manager
 from ota_server.api.serialize import iso
 from ota_server.config import KEEP_TELEMETRY, KEEP_TELEMETRY_DAYS, Config
 from ota_server.mqtt import mosquitto_files as broker_files
@@ -125,6 +125,19 @@ def payloads_option(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="ADDRESS",
     help="A reverse proxy before --http: its X-Forwarded-For and X-Forwarded-Proto are believed. Default: nobody's.",
 )
+@click.option(
+    "--roles",
+    "roles_text",
+    metavar="NAMES",
+    help="Run only these parts, separated by commas: web, ingest, downlink, coap. The others run in processes of their"
+    " own, on PostgreSQL. Default: all of them, here.",
+)
+@click.option(
+    "--share",
+    "share_text",
+    metavar="N/OF",
+    help="The role ingest files the Nth part of the devices only, as 1/2. A second process of the same part waits.",
+)
 @insecure_option("the broker password")
 @click.option("--verbose", is_flag=True, help="Log every event, not only problems.")
 @click.option(
@@ -150,6 +163,8 @@ def serve(
     tls_client_ca: Path | None,
     broker_ca: Path | None,
     trusted_proxy: str | None,
+    roles_text: str | None,
+    share_text: str | None,
     verbose: bool,
     log_as: str,
     as_json: bool,
@@ -166,6 +181,7 @@ def serve(
       tidegate serve --http 0.0.0.0:8443 --mqtt 0.0.0.0:8883 --tls-cert tls/server.crt --tls-key tls/server.key
       tidegate serve --payloads s3://releases/tidegate --payload-redirect https://cdn.example
       TIDEGATE_BROKER_URL=mqtts://tidegate_server@broker tidegate serve
+      tidegate serve --roles ingest --share 1/2 --broker mqtt://tidegate_server@127.0.0.1
     """
     log_lines.set_up(logging.INFO if verbose else logging.WARNING, log_as == "json")
     os.umask(0o077)  # other users must not read the database, payloads and secrets
@@ -195,14 +211,18 @@ def serve(
         tls=_tls(tls_cert, tls_key, tls_client_ca),
         broker_ca=broker_ca,
         trusted_proxy=_proxy(trusted_proxy),
+        roles=frozenset(roles.ALL) if roles_text is None else roles.parse(roles_text),
+        share=roles.Share() if share_text is None else roles.Share.parse(share_text),
     )
     try:
         addresses = server.start()
         if as_json:
             say(in_json(addresses))
         else:
-            say(f"http  {addresses['http']}   status page: {addresses['http']}/#token=TOKEN")
-            say(f"mqtt  {addresses['mqtt']}" + ("" if broker is None else "   (external broker)"))
+            if "http" in addresses:
+                say(f"http  {addresses['http']}   status page: {addresses['http']}/#token=TOKEN")
+            if "mqtt" in addresses:
+                say(f"mqtt  {addresses['mqtt']}" + ("" if broker is None else "   (external broker)"))
             if "coap" in addresses:
                 say(f"coap  {addresses['coap']}")
             say(f"admin token: {config.admin_token}")

@@ -14,8 +14,11 @@ RESTORING = ".restoring"  # the scratch folder of a restore; where it exists, th
 MOVED = "tidegate.db.moved"  # the SQLite file of a server whose data is in PostgreSQL now
 
 
-def hold(data: Path) -> TextIO:
-    """Hold the folder until the file that is returned is closed, or this process ends, however it ends."""
+def hold(data: Path, *, alone: bool = True) -> TextIO:
+    """Hold the folder until the file that is returned is closed, or this process ends, however it ends.
+
+    alone: nobody else may hold it; otherwise other processes may that are not alone either.
+    """
     try:
         lock = (data / LOCK).open("a")
     except OSError as error:
@@ -23,7 +26,7 @@ def hold(data: Path) -> TextIO:
             f"the data folder {data} cannot be written: {error.strerror}", "Run as the user that it belongs to"
         ) from None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
         raise TidegateError(

@@ -14,31 +14,33 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from ota_server import create_app, data_folder
+from ota_server import create_app, data_folder, roles
 from ota_server.broker import Access, EmbeddedBroker, codec
 from ota_server.coap import CoapServer
 from ota_server.commands.policy import CommandPolicy
-from ota_server.config import Config
+from ota_server.config import DATABASE_URL, Config
 from ota_server.errors import Problem, of_storage
 from ota_server.fleet.waves.pacer import Pacer
 from ota_server.http.server import HttpServer
 from ota_server.mqtt import client, mosquitto_files
 from ota_server.mqtt.dynsec_worker import Accounts
-from ota_server.mqtt.filing import Filer, Waiting, acknowledge_each, wakes
+from ota_server.mqtt.filing import Filer, Waiting, wakes
 from ota_server.mqtt.url import BrokerUrl
 from ota_server.mqtt.worker import MqttWorker
 from ota_server.releases import trust as releases_trust
 from ota_server.releases.payload_stores import open_store
 from ota_server.releases.payloads import Payloads
+from ota_server.roles import Share
 from ota_server.security import audit, password_hashes, tokens
 from ota_server.security.device_credentials import Keys
-from ota_server.store import Store, clock_record, devices, downlink_queue, migrate
+from ota_server.store import Store, clock_record, devices, downlink_queue, migrate, take_turns
 from ota_server.store.housekeeper import Housekeeper
+from ota_server.store.lease import Lease
 from ota_server.store.models import Device, Token
 from ota_server.store.retention import Keep
 from ota_server.tls_context import Tls, client_of
@@ -81,6 +83,7 @@ def prepare(config: Config) -> Store:
         migrate(config.database)
         store = Store(config.database)
         with store.write() as session:
+            take_turns(session)
             if session.scalar(select(Token.id).limit(1)) is None:
                 token = tokens.new_token(session, "admin", ["admin"])
                 write_atomic(config.admin_token, token.encode() + b"\n", mode=0o600)
@@ -123,7 +126,10 @@ def device_login(store: Store, user: str, password: bytes) -> bool:
 
 
 class Server:
-    """A running server. `start` returns the addresses; `run` serves until a signal; `stop` ends everything."""
+    """A running server, or one of several processes of it: `roles` says which parts of it run here.
+
+    `start` returns the addresses; `run` serves until a signal; `stop` ends everything.
+    """
 
     def __init__(
         self,
@@ -135,6 +141,8 @@ class Server:
         tls: Tls | None = None,
         broker_ca: Path | None = None,
         trusted_proxy: str | None = None,
+        roles: frozenset[str] = frozenset(roles.ALL),
+        share: Share = Share(),  # noqa: B008 - it cannot be changed
     ) -> None:
         self._config = config
         self._http = http
@@ -144,23 +152,22 @@ class Server:
         self._tls = tls
         self._broker_ca = broker_ca
         self._trusted_proxy = trusted_proxy
-        self._store: Store | None = None
-        self._lock: TextIO | None = None
+        self._roles = roles
+        self._share = share
+        self._wake = threading.Event()
+        self._running = contextlib.ExitStack()  # what stops the parts, the last one that started first
         self._broker: EmbeddedBroker | None = None
-        self._housekeeper: Housekeeper | None = None
         self._reload = mosquitto_files.Reload(config.mosquitto_dir) if config.mosquitto_dir is not None else None
-        self._filer: Filer | None = None
-        self._pacer: Pacer | None = None
+        self._filer: Filer | None = None  # of the broker inside
         self._worker: MqttWorker | None = None
-        self._accounts: Accounts | None = None
-        self._coap: CoapServer | None = None
         self._web: HttpServer | None = None
         self._payloads: Payloads | None = None
 
     def start(self) -> dict[str, str]:
         """Open everything and return the addresses, which serve.json has too.
 
-        They are {"http": url, "mqtt": url} with the real ports, and "coap" if it was requested.
+        They are {"http": url, "mqtt": url} with the real ports, and "coap" if it was requested; those of the roles
+        that run here.
         """
         try:
             return self._start()
@@ -168,15 +175,73 @@ class Server:
             raise _ground(self._config, error) from error
 
     def _start(self) -> dict[str, str]:
+        is_whole = self._roles == frozenset(roles.ALL)
+        if not is_whole:
+            self._check_apart()
         signal.signal(signal.SIGTERM, _leave)
         _allow_connections()
-        store = self._store = prepare(self._config)
-        self._lock = data_folder.hold(self._config.data)
+        store = prepare(self._config)
+        self._running.callback(store.close)
+        self._running.callback(data_folder.hold(self._config.data, alone=is_whole).close)
         with store.read() as session:
             clock_record.begin(session)
+        addresses = {}
+        if self._roles & {roles.INGEST, roles.DOWNLINK}:
+            addresses["mqtt"] = self._start_mqtt(store)
+        if roles.COAP in self._roles and self._coap_address is not None:
+            addresses["coap"] = self._start_coap(store, self._coap_address)
+        if roles.WEB in self._roles:
+            addresses = {"http": self._start_web(store), **addresses}
+        self._say_where(store, addresses, "serve.json" if is_whole else f"serve-{self._name}.json")
+        if roles.DOWNLINK in self._roles:
+            for part in (
+                Housekeeper(store, Keep(self._config.keep_days, self._config.keep_rows)),
+                Pacer(store, self._wake.set),
+            ):
+                part.start()
+                self._running.callback(part.stop)
+        return addresses
+
+    def run(self) -> None:
+        """Serve until SIGTERM or Ctrl-C."""
+        with contextlib.suppress(KeyboardInterrupt, SystemExit):
+            if self._web is not None:
+                self._web.run()
+            else:
+                threading.Event().wait()
+
+    def stop(self) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one is enough
+        self._running.close()
+
+    @property
+    def _name(self) -> str:
+        """Of this process, among those that share a folder."""
+        words = [role for role in roles.ALL if role in self._roles]
+        return "-".join(words + ([f"{self._share.number}-of-{self._share.of}"] if self._share.of > 1 else []))
+
+    def _check_apart(self) -> None:
+        """What roles in processes of their own need."""
+        if make_url(self._config.database).get_backend_name() == "sqlite":
+            raise TidegateError(
+                "roles apart need PostgreSQL: SQLite's file belongs to one process",
+                f"Set {DATABASE_URL}, or leave --roles out; `tidegate server move` takes the data along",
+            )
+        if self._broker_url is None and self._roles & {roles.INGEST, roles.DOWNLINK}:
+            raise TidegateError(
+                "the broker inside belongs to one process", "Name another with --broker, or leave --roles out"
+            )
+        if self._config.mosquitto_dir is not None and not self._config.dynamic:
+            raise TidegateError(
+                "with password and access files mosquitto lets the server in only once",
+                "Use its dynamic security plugin: `tidegate mosquitto --dynamic DIR` and --dynamic",
+            )
+        if roles.COAP in self._roles and self._coap_address is None:
+            raise TidegateError("the role coap needs an address", "Give --coap HOST:PORT")
+
+    def _start_mqtt(self, store: Store) -> str:
+        """Broker inside, connection to the broker, and the broker's users; the broker's address."""
         own = read_limited(self._config.broker_password, 256, "broker password").decode().strip()
-        wake = threading.Event()
-        self._filer = Filer(store, lambda messages: wake.set() if wakes(messages) else None, self._acknowledge)
         if self._broker_url is None:
             with store.write() as session:  # a broker that starts now has no connections and no retained messages
                 devices.all_offline(session)
@@ -187,64 +252,54 @@ class Server:
             broker = BrokerUrl(self._broker_url, own, client_of(self._broker_ca))
             if mosquitto_files.refresh(self._config, store) and self._reload is not None:
                 self._reload.request()  # and is carried out once the worker is connected
-        if self._config.dynamic:
-            keys = Keys(self._config.coap_secret)
-            self._accounts = Accounts(store, keys, broker, client.id_of(own, "access"))
-            self._accounts.start()
-        reads = self._filer if self._broker is None else None
-        self._worker = MqttWorker(
-            store, broker, wake, client.id_of(own), CommandPolicy(self._config), reads, self._reload
-        )
-        self._filer.start()
+        if self._config.dynamic and roles.DOWNLINK in self._roles:
+            accounts = Accounts(store, Keys(self._config.coap_secret), broker, client.id_of(own, f"access-{_unique()}"))
+            accounts.start()
+            self._running.callback(accounts.stop)
+        if self._broker is not None or roles.INGEST not in self._roles:
+            self._begin_mqtt(store, broker, own)
+            self._running.callback(self._end_mqtt)
+        else:
+            lease = Lease(
+                store,
+                f"file what devices publish ({self._share})",
+                lambda: self._begin_mqtt(store, broker, own),
+                self._end_mqtt,
+            )
+            lease.start()
+            self._running.callback(lease.stop)
+        if self._broker is not None:
+            self._running.callback(self._broker.drain)
+        return str(broker)
+
+    def _begin_mqtt(self, store: Store, broker: BrokerUrl, own: str) -> None:
+        policy = CommandPolicy(self._config) if roles.DOWNLINK in self._roles else None
+        filer, name = None, "server" if self._broker is not None else f"downlink-{_unique()}"
+        if self._broker is None and roles.INGEST in self._roles:
+            filer = Filer(store, self._filed)
+            name = "server" if self._share.of == 1 else f"ingest-{self._share}"
+        client_id = client.id_of(own, name)
+        self._worker = MqttWorker(store, broker, self._wake, client_id, policy, filer, self._reload, self._share)
         self._worker.start()
         if not self._worker.wait_ready(BROKER_WAIT_S):
             log.warning("the broker at %s is not reachable yet; the server tries again and again", broker)
-        coap = {} if self._coap_address is None else {"coap": self._start_coap(store, wake, self._coap_address)}
-        self._web = self._start_web(store, wake)
-        address = f"{self._web.scheme}://{Address(*self._web.address)}"
-        addresses = {"http": address, "mqtt": str(broker), **coap}
-        write_atomic(self._config.addresses, json.dumps({**addresses, "pid": os.getpid()}).encode() + b"\n")
-        with store.write() as session:
-            audit.record(session, "serve", "server.start", "server", **addresses)
-        self._housekeeper = Housekeeper(store, Keep(self._config.keep_days, self._config.keep_rows))
-        self._housekeeper.start()
-        self._pacer = Pacer(store, wake.set)
-        self._pacer.start()
-        return addresses
 
-    def run(self) -> None:
-        """Serve HTTP until SIGTERM or Ctrl-C."""
-        if self._web is None:
-            raise RuntimeError("start first")
-        with contextlib.suppress(KeyboardInterrupt, SystemExit):
-            self._web.run()
-
-    def stop(self) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one is enough
-        if self._web is not None:
-            self._web.close()
-        if self._coap is not None:
-            self._coap.stop()
-        if self._pacer is not None:
-            self._pacer.stop()
-        if self._housekeeper is not None:
-            self._housekeeper.stop()
-        if self._broker is not None:
-            self._broker.drain()
-        if self._accounts is not None:
-            self._accounts.stop()
+    def _end_mqtt(self) -> None:
         if self._worker is not None:
             self._worker.stop()
-        if self._filer is not None:
-            self._filer.stop()
-        if self._broker is not None:
-            self._broker.stop()
-        if self._store is not None:
-            self._store.close()
-        if self._lock is not None:
-            with contextlib.suppress(OSError):
-                self._config.addresses.unlink()
-            self._lock.close()
+            self._worker = None
+
+    def _filed(self, messages: Sequence[ingest.Message]) -> None:
+        if wakes(messages):
+            self._wake.set()
+
+    def _say_where(self, store: Store, addresses: dict[str, str], name: str) -> None:
+        """Write the real addresses where others find them, until the end."""
+        file = self._config.data / name
+        write_atomic(file, json.dumps({**addresses, "pid": os.getpid()}).encode() + b"\n")
+        self._running.callback(_remove, file)
+        with store.write() as session:
+            audit.record(session, "serve", "server.start", "server", **addresses)
 
     def _open_payloads(self) -> Payloads:
         if self._payloads is None:
@@ -268,6 +323,10 @@ class Server:
             host, port = self._broker.start()
         except OSError as error:
             raise _cannot_listen(self._mqtt, "--mqtt", error) from error
+        self._running.callback(self._broker.stop)
+        self._filer = Filer(store, self._filed, self._settle)
+        self._filer.start()
+        self._running.callback(self._filer.stop)
         return Address(host, port)
 
     def _take(self, message: codec.Message, again: bool, done: Callable[[], None]) -> None:
@@ -275,31 +334,29 @@ class Server:
         if self._filer is not None:
             self._filer.put(Waiting(ingest.Message(message.topic, message.payload, False, again=again), done))
 
-    def _acknowledge(self, batch: Sequence[Waiting]) -> None:
-        """The database has these messages."""
-        if self._broker is None:
-            acknowledge_each(batch)
-        else:
+    def _settle(self, batch: Sequence[Waiting]) -> None:
+        """The database has these messages that devices published to the broker inside."""
+        if self._broker is not None:
             self._broker.settle([waiting.acknowledge for waiting in batch if waiting.acknowledge is not None])
 
-    def _start_coap(self, store: Store, wake: threading.Event, address: Address) -> str:
+    def _start_coap(self, store: Store, address: Address) -> str:
         payloads = self._open_payloads()
         keys, policy = Keys(self._config.coap_secret), CommandPolicy(self._config)
-        coap = CoapServer(store, payloads, keys, policy, (address.host, address.port), wake.set)
+        coap = CoapServer(store, payloads, keys, policy, (address.host, address.port), self._wake.set)
         try:
             listening = coap.start()
         except OSError as error:
             raise _cannot_listen(address, "--coap", error) from error
-        self._coap = coap
+        self._running.callback(coap.stop)
         return f"coap://{Address(*listening)}"
 
-    def _start_web(self, store: Store, wake: threading.Event) -> HttpServer:
+    def _start_web(self, store: Store) -> str:
         dismiss = self._broker.dismiss if self._broker is not None else None
         reload_users = self._reload.request if self._reload is not None else None
-        app = create_app(self._config, store, wake, dismiss, reload_users, self._open_payloads())
+        app = create_app(self._config, store, self._wake, dismiss, reload_users, self._open_payloads())
         context = self._tls.context() if self._tls else None
         try:
-            return HttpServer(
+            self._web = HttpServer(
                 app,
                 self._http.host,
                 self._http.port,
@@ -310,6 +367,17 @@ class Server:
             )
         except OSError as error:
             raise _cannot_listen(self._http, "--http", error) from error
+        self._running.callback(self._web.close)
+        return f"{self._web.scheme}://{Address(*self._web.address)}"
+
+
+def _unique() -> str:
+    return secrets.token_hex(4)
+
+
+def _remove(file: Path) -> None:
+    with contextlib.suppress(OSError):
+        file.unlink()
 
 
 def _allow_connections() -> None:

@@ -17,6 +17,7 @@ from ota_server.mqtt.filing import Filer, Waiting
 from ota_server.mqtt.mosquitto_files import Reload
 from ota_server.mqtt.publisher import Publisher
 from ota_server.mqtt.url import BrokerUrl
+from ota_server.roles import Share
 from ota_server.store import Store, devices
 from ota_server.uplink import ingest
 
@@ -34,14 +35,16 @@ class MqttWorker:
         broker: BrokerUrl,
         wake: threading.Event,
         client_id: str,
-        policy: CommandPolicy,
+        policy: CommandPolicy | None,
         filer: Filer | None = None,
         reload: Reload | None = None,
+        share: Share = Share(),  # noqa: B008 - it cannot be changed
     ) -> None:
         """Make a worker that is not connected yet.
 
-        filer: takes what devices publish; without one the worker only publishes. reload: hears when a
-        connection stands and when it has ended.
+        policy: decides on commands; without one the worker publishes nothing. filer: takes what devices publish;
+        without one the worker only publishes. reload: hears when a connection stands and when it has ended.
+        share: the devices whose messages are filed here.
 
         client_id: the same at each start, so that the broker stores what devices publish while this server is
         away, and has acknowledged to them.
@@ -55,23 +58,31 @@ class MqttWorker:
         self._subscribed = threading.Event()
         self._filer = filer
         self._reload = reload
-        self._client = client.make(broker, client_id, clean_session=False, manual_ack=True)
+        self._share = share
+        self._client = client.make(broker, client_id, clean_session=filer is None, manual_ack=True)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
-        self._downlink = Downlink(store, wake, Publisher(self._client, broker).publish, self._subscribed.is_set, policy)
+        publish = Publisher(self._client, broker).publish
+        self._downlink: Downlink | None = None
+        if policy is not None:
+            self._downlink = Downlink(store, wake, publish, self._subscribed.is_set, policy)
 
     def start(self) -> None:
         """Begin; an unreachable broker is tried again and again, with a growing pause."""
         self._client.connect_async(self._broker.host, self._broker.port, client.KEEPALIVE_S)
+        if self._filer is not None:
+            self._filer.start()
         self._client.loop_start()
-        self._downlink.start()
+        if self._downlink is not None:
+            self._downlink.start()
 
     def stop(self) -> None:
-        self._stopping.set()
         """Publish nothing more, file what has come, and leave."""
-        self._downlink.stop()
+        self._stopping.set()
+        if self._downlink is not None:
+            self._downlink.stop()
         if self._filer is not None:
             self._filer.stop()
         self._client.disconnect()
@@ -92,7 +103,7 @@ class MqttWorker:
             return
         try:
             with self._store.write() as session:
-                devices.all_offline(session)
+                devices.all_offline(session, self._share.has if self._share.of > 1 else None)
         except Exception as error:
             log_trouble(log, error, "could not mark the devices offline")
         client.subscribe(SUBSCRIPTION, qos=1)
@@ -130,6 +141,9 @@ class MqttWorker:
         except UnicodeDecodeError:
             acknowledge()
             return
+        if not self._share.has(device_of(topic)):
+            acknowledge()  # another process has a session of its own, and this message in it
+            return
         filed = ingest.Message(topic, bytes(message.payload), message.retain, again=message.dup)
         if self._filer is not None:
             self._filer.put(Waiting(filed, acknowledge if qos else None))
@@ -137,3 +151,8 @@ class MqttWorker:
     def _warn(self, text: str, *args: Any) -> None:
         if self._may_log():
             log.warning(text, *args)
+
+
+def device_of(topic: str) -> str:
+    """The id in tg/<id>/up/…; "" in any other topic."""
+    return (topic.split("/", 2) + [""])[1]

@@ -3,7 +3,7 @@
 SQLite with WAL is the default; nothing here is SQLite's alone but the pragmas in `engine`.
 """
 
-from ota_server.store.engine import Store, migrate
+from ota_server.store.engine import Store, migrate, take_turns
 from ota_server.store.models import now_ms
 
-__all__ = ["Store", "migrate", "now_ms"]
+__all__ = ["Store", "migrate", "now_ms", "take_turns"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import select, update
@@ -9,6 +10,8 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 
 from ota_server.store import commands, groups, offers
 from ota_server.store.models import Command, Device, DeviceData, Target, now_ms
+
+AT_ONCE = 500  # ids in one statement
 
 
 def get(session: Session, device_id: str) -> Device | None:
@@ -58,6 +61,15 @@ def newest_target(session: Session, product: str, board: str, group: str = group
     return None if found is None else offers.target_for(session, found, product, board)
 
 
-def all_offline(session: Session) -> None:
-    """After a new connection to the broker: the retained states that follow say who is there."""
-    session.execute(update(Device).where(Device.online, Device.protocol != "coap").values(online=False))
+def all_offline(session: Session, concerns: Callable[[str], bool] | None = None) -> None:
+    """After a new connection to the broker: the retained states that follow say who is there.
+
+    concerns: says of a device's id whether these states are read by this process; all are without it.
+    """
+    there = Device.online & (Device.protocol != "coap")
+    if concerns is None:
+        session.execute(update(Device).where(there).values(online=False))
+        return
+    ours = [device_id for device_id in session.scalars(select(Device.id).where(there)) if concerns(device_id)]
+    for at in range(0, len(ours), AT_ONCE):
+        session.execute(update(Device).where(Device.id.in_(ours[at : at + AT_ONCE])).values(online=False))

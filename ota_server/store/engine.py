@@ -12,7 +12,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
@@ -20,6 +20,8 @@ from ota_server.store import place
 from tidegate.errors import TidegateError
 
 BUSY_TIMEOUT_MS = 5_000  # how long a writer waits for another transaction; who asked over HTTP then hears 503
+
+_START_LOCK = 0x7469_6465_0004  # any number that nobody else uses
 
 
 class Store:
@@ -47,6 +49,13 @@ class Store:
         self.engine.dispose()
 
 
+def take_turns(connection: Connection | Session) -> None:
+    """Until the end of the transaction, of all processes that start at the same moment only one goes on from here."""
+    bound = connection.get_bind() if isinstance(connection, Session) else connection
+    if bound.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_START_LOCK)))
+
+
 def migrate(url: str | URL) -> None:
     """Bring the tables to the newest version; safe to call at every start."""
     config = AlembicConfig()
@@ -55,6 +64,7 @@ def migrate(url: str | URL) -> None:
     engine = _make_engine(url, foreign_keys=False)
     try:
         with engine.execution_options(tidegate_write=True).begin() as connection:
+            take_turns(connection)
             config.attributes["connection"] = connection
             try:
                 command.upgrade(config, "head")

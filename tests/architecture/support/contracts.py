@@ -123,6 +123,7 @@ SERVER = Contract(
             "loop_thread",
             "meters",
             "peer_key",
+            "roles",
             "service_manager",
             "tls_context",
             "token_bucket",
