@@ -42,7 +42,8 @@ def check_usable(config: Config) -> None:
             f"a restore into {config.data} was interrupted, or still runs",
             "Run `tidegate server restore` again; it begins anew",
         )
-    sqlite = str(config.database).startswith("sqlite")  # an address that is none is refused with its remedy, later
+    address = config.database  # text that is no address is refused with its remedy, later
+    sqlite = address.startswith("sqlite") if isinstance(address, str) else address.get_backend_name() == "sqlite"
     if sqlite and (config.data / MOVED).exists() and not (config.data / "tidegate.db").exists():
         raise TidegateError(
             f"the database of {config.data} was moved to PostgreSQL",

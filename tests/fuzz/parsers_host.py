@@ -229,8 +229,51 @@ def board_settings() -> Judge:
     return of_file("config.json", lambda path: loader_files._json(path, "settings"))
 
 
+def rollout() -> Judge:
+    """What people and fleet files write of a rollout, each part alone, and as the API gets them together."""
+    from tidegate.errors import TidegateError
+    from tidegate.rollout import durations, selector, terms, watch, waves, window
+
+    parts = (selector.parse, waves.parse, window.parse, watch.parse, lambda text: durations.parse(text, "soak"))
+
+    def each(data: bytes) -> None:
+        text = data.decode("utf-8", "replace")
+        for parse in parts:
+            try:
+                parse(text)
+            except TidegateError as error:
+                if not str(error):
+                    raise AssertionError("an error without words") from None
+
+    def together(data: bytes) -> None:
+        try:
+            value = json.loads(data)
+        except (ValueError, RecursionError):
+            return
+        if isinstance(value, dict):
+            terms.parse(value)
+
+    return of(each, together)
+
+
+def scenario() -> Judge:
+    from tidegate.simulate import scenario as module
+
+    return of(lambda data: module.parse(data.decode("utf-8", "replace"), "the scenario"))
+
+
 JWK = json.dumps({"kty": "OKP", "crv": "Ed25519", "x": "A" * 43, "d": "A" * 43, "tidegate_role": "release"}).encode()
 FLEET = b"groups:\n  pumps:\n    channel: stable\n    devices: [gate-1]\nrollout:\n  share: 10\n"
+ROLLOUT = ("durations", "selector", "terms", "watch", "waves", "window")
+ROLLOUTS = [
+    b"label.site=vienna,board=unix",
+    b"1%,10%,50%,100%",
+    b"Mon-Fri 09:00-16:00 Europe/Vienna",
+    b"heap<10%",
+    b"2h",
+    b'{"to": "group=pumps", "waves": "1%,100%", "soak": "2h", "max_failures": "2%", "watch": ["crashes"]}',
+]
+SCENARIO = b'seed = 1\n[[phases]]\nkind = "connect"\nseconds = 5\n'
 TARGETS = (
     Target("host.cbor", ("tidegate.wire.cbor",), cbor, lambda: hexes("wire", "messages", "senml", most=40)),
     Target("host.cose", ("tidegate.wire.cose",), cose, lambda: hexes("cose", most=30)),
@@ -268,5 +311,7 @@ TARGETS = (
                     *hexes("wire", most=8)]),
     Target("host.answers", ("tidegate.client.shapes",), answers,
            lambda: [b'\x04{"id": "gate-1", "name": null}', b'\x05{"devices": []}']),
+    Target("host.rollout", tuple(f"tidegate.rollout.{name}" for name in ROLLOUT), rollout, lambda: ROLLOUTS),
+    Target("host.scenario", ("tidegate.simulate.scenario",), scenario, lambda: [SCENARIO]),
     Target("host.board-settings", ("tidegate.flash.loader_files",), board_settings, lambda: [b'{"a": 1}']),
 )  # fmt: skip

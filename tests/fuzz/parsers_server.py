@@ -118,7 +118,8 @@ CONNECT = bytes.fromhex("00044d51545404c2003c0003616263000175000170")
 TARGETS = (
     Target("server.codec", ("ota_server.broker.codec", "ota_server.broker.topics"), codec,
            lambda: [CONNECT, b"\x10\x15" + CONNECT, b"\x00\x01\x00\x03a/+\x01", b"\x00\x03a/b\x00\x01x"]),
-    Target("server.ingest", ("ota_server.uplink.ingest",), ingest, messages),
+    Target("server.ingest", ("ota_server.uplink.ingest", "ota_server.uplink.reading", "ota_server.uplink.batch"),
+           ingest, messages),
     Target("server.coap", ("ota_server.coap.mac", "ota_server.coap.echo"), coap,
            lambda: [bytes.fromhex("d18446a2010406044401020304a041614801020304050607ff")]),
     Target("server.api", ("ota_server.api.shapes", "ota_server.api.validate"), api,

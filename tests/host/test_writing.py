@@ -28,8 +28,12 @@ OTHERS = {
     "tidegate/flash/loader_image.py": "files on a board",
     "tidegate/commands/cwt.py": "a lock",
     "tidegate/image/build.py": "its own scratch folder",
-    "ota_server/run.py": "a lock",
-    "ota_server/releases/payloads.py": "the payload store, named by digest",
+    "ota_server/backup/archive.py": "a file in the restore's own scratch folder",
+    "ota_server/backup/create.py": "a backup larger than memory, renamed to a name that did not exist",
+    "ota_server/backup/move.py": "sets the database aside that was moved",
+    "ota_server/backup/restore.py": "files into a data folder that was empty",
+    "ota_server/data_folder.py": "a lock",
+    "ota_server/releases/payload_folder.py": "the payload store, named by digest",
 }
 
 

@@ -78,7 +78,7 @@ def forward(seen: Path, program: str, server: str, token_file: Path | None, as_j
     with connect(server, token_file) as api:
         found = api.alarms_since(last)
     if found:
-        _hand_on(words, [" ".join(str(one[name] or "-") for name in _COLUMNS) for one in found])
+        _hand_on(words, [" ".join(str(one.get(name) or "-") for name in _COLUMNS) for one in found])
         write_atomic(seen, f"{max(one['id'] for one in found)}\n".encode())
     emit({"new": len(found)}, as_json, lambda value: say(f"{value['new']} new alarms"))
 

@@ -130,15 +130,18 @@ class _LiveLine:
         if self._quiet:
             return
         if self._terminal:
-            sys.stderr.write("\r" + visible(text)[:_LINE].ljust(_LINE))
-            sys.stderr.flush()
+            self._print("\r" + visible(text)[:_LINE].ljust(_LINE))
         elif self._count % 20 == 0:
             complain(text)
         self._count += 1
 
     def end(self) -> None:
         if self._terminal and not self._quiet and self._count:
-            sys.stderr.write("\n")
+            self._print("\n")
+
+    def _print(self, text: str) -> None:
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def _show(document: dict[str, Any]) -> None:

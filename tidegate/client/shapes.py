@@ -191,6 +191,7 @@ class Asked(TypedDict):
 
 @with_config(_REST)
 class Alarm(TypedDict):
+    id: Count
     kind: str
     time: NotRequired[Text]
     device: NotRequired[Text]

@@ -50,7 +50,15 @@ COMMAND = {
     "missing_parts": [],
     "output_size": 31,
 }
-ALARM = {"time": TIME, "device": "gate-1", "kind": "crash", "reason": "error", "detail": "x", "trace": "a\n  b"}
+ALARM = {
+    "id": 7,
+    "time": TIME,
+    "device": "gate-1",
+    "kind": "crash",
+    "reason": "error",
+    "detail": "x",
+    "trace": "a\n  b",
+}
 GROUP = {
     "name": "canary",
     "channel": "stable",
