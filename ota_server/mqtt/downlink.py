@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 
 from ota_server.commands.policy import CommandPolicy
@@ -19,8 +18,7 @@ from ota_server.store.models import Command
 
 log = logging.getLogger("tidegate.downlink")
 
-POLL_S = 1.0  # between looks for what another process wrote, in one statement that reads indexes
-COMMANDS_POLL_S = 5.0  # between looks for commands that wait, if nothing woke us
+POLL_S = 1.0  # between looks for what another process wrote, in statements that read indexes
 ROUND_S = 0.02  # at least, between two rounds: devices that wake us in a storm get their offers in flights
 COMMANDS_FLIGHT = 100  # commands whose signatures are checked in one transaction
 PENDING = 100
@@ -44,7 +42,6 @@ class Downlink:
         self._publish = publish
         self._ready = ready
         self._stopping = threading.Event()
-        self._commands_at = 0.0
         self._thread = threading.Thread(target=self._run, name="downlink", daemon=True)
 
     def start(self) -> None:
@@ -57,15 +54,15 @@ class Downlink:
 
     def _run(self) -> None:
         while not self._stopping.wait(ROUND_S):
-            woken = self._wake.wait(POLL_S)
+            self._wake.wait(POLL_S)
             self._wake.clear()
             try:
-                self._round(woken)
+                self._round()
             except Exception as error:  # the database may be locked or full for a while; this thread must outlive that
                 log_trouble(log, error, "could not send what is due; next try in %d s", ERROR_PAUSE_S)
                 self._stopping.wait(ERROR_PAUSE_S)
 
-    def _round(self, woken: bool) -> None:
+    def _round(self) -> None:
         with self._store.read() as session:
             is_unsent = downlink_queue.is_anything_unsent(session)
             unchecked = [row.id for row in commands.pending(session, PENDING)]
@@ -76,9 +73,7 @@ class Downlink:
         if is_unsent:
             for queue in downlink_queue.RETAINED:
                 self._publish_retained(queue)
-        if woken or time.monotonic() >= self._commands_at:
-            self._send_commands()
-            self._commands_at = time.monotonic() + COMMANDS_POLL_S
+        self._send_commands()
 
     def _goes_on(self) -> bool:
         return not self._stopping.is_set() and self._ready()

@@ -74,14 +74,14 @@ def test_offers_go_out_in_flights_and_a_refused_one_holds_up_none(fleet, tmp_pat
     broker.refused = {f"tg/{device_id(number)}/down/offer" for number in range(700)}
     transactions = []
     sa.event.listen(fleet.engine, "commit", lambda connection: transactions.append(connection))
-    worker(fleet, broker, tmp_path)._round(True)
+    worker(fleet, broker, tmp_path)._round()
     assert broker.flights == [FLIGHT, FLIGHT, DEVICES - 2 * FLIGHT]
     assert len(broker.heard) == DEVICES - 700 == DEVICES - unsent(fleet)
     assert len(transactions) < 20, "one for the whole flight"
     broker.refused = set()
     with fleet.write() as session:  # as if the leases of this worker had run out
         session.execute(sa.update(Device).values(claimed_until=None))
-    worker(fleet, broker, tmp_path)._round(True)
+    worker(fleet, broker, tmp_path)._round()
     assert unsent(fleet) == 0 and all(heard == [b"envelope"] for heard in broker.heard.values())
 
 
@@ -94,7 +94,7 @@ def test_withdrawn_offers_data_and_trust_go_out_too(fleet, tmp_path):
         session.execute(sa.update(Device).where(Device.id == one).values(offer_id=None))
         session.add(TrustUpdate(version=2, document=b"document", store=b"store"))
         session.add(DeviceData(device_id=two, name="model"))
-    worker(fleet, broker, tmp_path)._round(True)
+    worker(fleet, broker, tmp_path)._round()
     assert broker.heard.pop(f"tg/{one}/down/offer") == [b""] and len(broker.heard) == DEVICES
     assert {tuple(heard) for heard in broker.heard.values()} == {(b"document",)}
     with fleet.read() as session:
@@ -105,7 +105,7 @@ def test_withdrawn_offers_data_and_trust_go_out_too(fleet, tmp_path):
 @pytest.mark.parametrize("empty", ["postgresql"], indirect=True)
 def test_several_workers_share_the_offers(fleet, tmp_path):
     broker = Broker()
-    together(4, lambda _number: worker(fleet, broker, tmp_path)._round(True))
+    together(4, lambda _number: worker(fleet, broker, tmp_path)._round())
     assert unsent(fleet) == 0
     assert all(heard == [b"envelope"] for heard in broker.heard.values()) and len(broker.heard) == DEVICES
 
