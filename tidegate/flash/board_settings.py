@@ -6,6 +6,7 @@ holds both to that. Only what is there is judged; the board says which keys it m
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Mapping
@@ -24,6 +25,14 @@ _NUMBERS = {"telemetry_period_s": (1, 86400), "trial_timeout_s": (10, 3600)}
 _STORE = {"segments": (2, 4096), "write_s": (1, 3600)}
 _STREAM = {"period_ms": (20, 86_400_000), "window": (1, 65535)}
 _FLAGS = ("dangerous", "clock")
+# What config.json may hold, "" for the top. Keys of an application's own are below "app", as it likes.
+_KNOWN = {
+    "": (*_TEXTS, "device", "uplink", "log_level", "mqtt", "coap", "network", "payloads", "enrol", *_NUMBERS, *_FLAGS,
+         "store", "streams", "app"),
+    "mqtt.": ("host", "port", "tls"),
+    "coap.": ("host", "port"),
+    "store.": (*_STORE, "drop"),
+}  # fmt: skip
 _ADDRESS = re.compile(
     r"(?P<scheme>[a-z]+)://(?P<host>[^/:]*)(?::(?P<port>[0-9]{1,5}))?"
     r"(?:/|/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*/)?"
@@ -31,7 +40,12 @@ _ADDRESS = re.compile(
 
 
 def check(path: Path, config: Mapping[str, Any]) -> None:
-    """Raises TidegateError, which names the file and the key, for a value that no board takes."""
+    """Raises TidegateError, which names the file and the key, for a value that no board takes, and for a key that none
+    reads.
+    """
+    for place, known in _KNOWN.items():
+        _keys(path, config if not place else _inner(path, config, place[:-1]), place, known)
+    _inner(path, config, "app")
     for key, most in _TEXTS.items():
         _text(path, config, key, most)
     if "device" in config and not names.DEVICE_ID.fits(config["device"]):
@@ -56,10 +70,21 @@ def check(path: Path, config: Mapping[str, Any]) -> None:
         where = f"streams.{name}."
         if not isinstance(given, dict):
             _refuse(path, where[:-1], "must be an object")
+        _keys(path, given, where, (*_STREAM, "over"))
         _numbers(path, given, where, _STREAM)
         for measure, value in _inner(path, given, "over", where).items():
             if value is not None and not (_is_number(value) and math.isfinite(value)):
                 _refuse(path, f"{where}over.{measure}", "must be a finite number")
+
+
+def _keys(path: Path, values: Mapping[str, Any], place: str, known: tuple[str, ...]) -> None:
+    for key in values:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, 1)
+            own = f"Known are {', '.join(known)}; the application's own are in an object `app`"
+            raise TidegateError(
+                f"{path}: no board has a setting {place}{key}", f"Did you mean {place}{close[0]}?" if close else own
+            )
 
 
 def _text(path: Path, values: Mapping[str, Any], key: str, most: int) -> None:

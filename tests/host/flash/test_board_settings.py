@@ -61,3 +61,25 @@ def test_numbers_that_json_has_not_are_refused(tmp_path: Path, number: str) -> N
 def test_json_without_end_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TidegateError, match="JSON"):
         flash(tmp_path, '{"a": ' + "[" * 4000)
+
+
+@pytest.mark.parametrize(
+    ("key", "remedy"),
+    [
+        ("telemetry_perod_s", "telemetry_period_s"),
+        ("mqtt.prot", "mqtt.port"),
+        ("streams.env.periode_ms", "streams.env.period_ms"),
+        ("store.segment", "store.segments"),
+        ("fan_limit", "`app`"),
+    ],
+)
+def test_a_key_that_nobody_reads_is_refused(tmp_path: Path, key: str, remedy: str) -> None:
+    with pytest.raises(TidegateError, match="no board has a setting " + key) as refused:
+        flash(tmp_path, json.dumps(changed(key, 1)))
+    assert remedy in str(refused.value.remedy)
+
+
+def test_an_application_has_keys_of_its_own(tmp_path: Path) -> None:
+    flash(tmp_path, json.dumps(changed("app.fan.limit", 7)))
+    with pytest.raises(TidegateError, match="app must be an object"):
+        flash(tmp_path, json.dumps(changed("app", 7)))
