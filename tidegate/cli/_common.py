@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from tidegate.cli._table import GAP, Column, age, fitting
 from tidegate.client import Server, read_token
 from tidegate.errors import TidegateError
 from tidegate.names import DEFAULT_PRODUCT
@@ -202,16 +203,34 @@ def facts(value: Mapping[str, Any], title: str = "") -> None:
 
 
 def rows(items: Sequence[Mapping[str, Any]], columns: Mapping[str, str], none: str) -> None:
-    """Print `items` as a table of `columns` (name in the item -> heading), or the sentence `none`."""
+    """Print `items` as a table of `columns` (name in the item -> heading), or the sentence `none`.
+
+    On a terminal times are ages, and columns that do not fit are named below; elsewhere everything is there.
+    """
     if not items:
         say(none)
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in columns.values():
-        table.add_column(visible(heading), overflow="fold")
-    for item in items:
-        table.add_row(*(cell(text(item.get(name))) for name in columns))
+    on_terminal = sys.stdout.isatty()
+    shown = [
+        Column(
+            visible(heading),
+            tuple(
+                visible_lines(age(value) if on_terminal else value) for value in (text(one.get(name)) for one in items)
+            ),
+        )
+        for name, heading in columns.items()
+    ]
+    left_out: list[str] = []
+    if on_terminal:
+        shown, left_out = fitting(shown, Console().width)
+    table = Table(box=None, padding=(0, GAP, 0, 0), header_style="bold")
+    for column in shown:
+        table.add_column(column.heading, overflow="fold", no_wrap=on_terminal and not column.folds)
+    for cells in zip(*(column.cells for column in shown), strict=True):
+        table.add_row(*map(escape, cells))
     _print(table)
+    if left_out:
+        complain(f"Not shown for want of room: {', '.join(left_out)}. A wider terminal shows them, and --json has all.")
 
 
 def cell(text: str) -> str:
@@ -230,8 +249,8 @@ def text(value: Any) -> str:
 
 
 def _print(table: Table) -> None:
-    # Not a terminal: do not fold lines at an invented width. Rich pads cells; nobody wants that in a pipe.
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    # Not a terminal: no line is broken. Rich pads cells; nobody wants that in a pipe.
+    console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
     with console.capture() as capture:
         console.print(table)
     for line in capture.get().splitlines():

@@ -43,8 +43,8 @@ def check(path: Path, config: Mapping[str, Any]) -> None:
     """Raises TidegateError, which names the file and the key, for a value that no board takes, and for a key that none
     reads.
     """
-    for place, known in _KNOWN.items():
-        _keys(path, config if not place else _inner(path, config, place[:-1]), place, known)
+    for where, keys in _KNOWN.items():
+        _keys(path, _inner(path, config, where[:-1]) if where else config, where, keys)
     _inner(path, config, "app")
     for key, most in _TEXTS.items():
         _text(path, config, key, most)
