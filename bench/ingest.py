@@ -36,7 +36,7 @@ from databases import postgresql  # noqa: E402
 from mosquitto_process import Mosquitto, free_port, write_files  # noqa: E402
 
 from ota_server.config import Config  # noqa: E402
-from ota_server.run import prepare  # noqa: E402
+from ota_server.first_start import prepare  # noqa: E402
 from ota_server.security import password_hashes  # noqa: E402
 from ota_server.store import migrate  # noqa: E402
 from ota_server.store.models import Device  # noqa: E402

@@ -15,12 +15,14 @@ import click
 from sqlalchemy import select
 
 from ota_server import log_lines, roles, service_manager
+from ota_server.address import Address
 from ota_server.api.serialize import iso
 from ota_server.config import KEEP_TELEMETRY, KEEP_TELEMETRY_DAYS, Config
+from ota_server.first_start import install_trust, prepare
 from ota_server.mqtt import mosquitto_files as broker_files
 from ota_server.mqtt.url import BrokerUrl
 from ota_server.releases import payload_stores
-from ota_server.run import Address, Server, install_trust, prepare
+from ota_server.run import Server
 from ota_server.security import audit as log_of_acts
 from ota_server.security import tokens
 from ota_server.store import Store, now_ms

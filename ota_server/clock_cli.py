@@ -11,7 +11,7 @@ import click
 
 from ota_server.cli import data_option
 from ota_server.config import Config
-from ota_server.run import prepare
+from ota_server.first_start import prepare
 from ota_server.security import audit
 from ota_server.store import clock_record
 from ota_server.store.clock import Clock, read

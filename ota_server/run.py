@@ -1,4 +1,4 @@
-"""Puts a whole server together in one process: database, broker, MQTT worker, HTTP."""
+"""Puts the parts of a server together that run in this process, and takes them apart in reverse (ota_server.roles)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ import secrets
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import make_url, select
+from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from ota_server import create_app, data_folder, roles
+from ota_server.address import Address
 from ota_server.broker import Access, EmbeddedBroker, codec
 from ota_server.coap import CoapServer
 from ota_server.commands.policy import CommandPolicy
 from ota_server.config import DATABASE_URL, Config
-from ota_server.errors import Problem, of_storage
+from ota_server.errors import Problem
+from ota_server.first_start import of_ground, prepare
 from ota_server.fleet.waves.pacer import Pacer
 from ota_server.http.server import HttpServer
 from ota_server.mqtt import client, mosquitto_files
@@ -32,97 +33,24 @@ from ota_server.mqtt.dynsec_worker import Accounts
 from ota_server.mqtt.filing import Filer, Waiting, wakes
 from ota_server.mqtt.url import BrokerUrl
 from ota_server.mqtt.worker import MqttWorker
-from ota_server.releases import trust as releases_trust
 from ota_server.releases.payload_stores import open_store
 from ota_server.releases.payloads import Payloads
 from ota_server.roles import Share
-from ota_server.security import audit, password_hashes, tokens
+from ota_server.security import audit, device_login, tokens
 from ota_server.security.device_credentials import Keys
-from ota_server.store import Store, clock_record, devices, downlink_queue, migrate, take_turns
+from ota_server.store import Store, clock_record, devices, downlink_queue
 from ota_server.store.housekeeper import Housekeeper
 from ota_server.store.lease import Lease
-from ota_server.store.models import Device, Token
 from ota_server.store.retention import Keep
 from ota_server.tls_context import Tls, client_of
 from ota_server.uplink import ingest
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited, write_atomic
-from tidegate.trust import store as trust_store
 
 log = logging.getLogger("tidegate.serve")
 
 BROKER_WAIT_S = 3
 FILES = 8192  # that this process may have open, where the system lets it
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where to listen; port 0 lets the system choose."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> Address:
-        """From HOST:PORT; an IPv6 host goes in brackets."""
-        host, colon, port = text.rpartition(":")
-        host = host.removeprefix("[").removesuffix("]")
-        if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-            raise TidegateError(f"{text!r} is not an address", "Write it like 127.0.0.1:8080")
-        return cls(host, int(port))
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def prepare(config: Config) -> Store:
-    """Make what the first start needs: folder, tables, admin token, broker password. Safe at every start."""
-    data_folder.check_usable(config)
-    try:
-        config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        migrate(config.database)
-        store = Store(config.database)
-        with store.write() as session:
-            take_turns(session)
-            if session.scalar(select(Token.id).limit(1)) is None:
-                token = tokens.new_token(session, "admin", ["admin"])
-                write_atomic(config.admin_token, token.encode() + b"\n", mode=0o600)
-                audit.record(session, "serve", "token.new", "admin", scopes=["admin"])
-        if not config.broker_password.exists():
-            write_atomic(config.broker_password, secrets.token_urlsafe(32).encode() + b"\n", mode=0o600)
-    except (OSError, SQLAlchemyError) as error:
-        raise _ground(config, error) from error
-    return store
-
-
-def _ground(config: Config, error: Exception) -> TidegateError:
-    """What the database or the disk said, with its remedy."""
-    trouble = of_storage(error)
-    return TidegateError(
-        f"the data folder {config.data} cannot be used: {getattr(error, 'orig', error)}",
-        "Check that it can be written and belongs to this server" if trouble is None else trouble.remedy,
-    )
-
-
-def install_trust(config: Config, file: Path) -> None:
-    """Check a trust store and copy it into the data folder: the one to begin with, before any published update."""
-    given = trust_store.load(file)
-    store = prepare(config)
-    try:
-        with store.read() as session:
-            releases_trust.check_given(session, given)
-    finally:
-        store.close()
-    write_atomic(config.data / "trust.cbor", read_limited(file, trust_store.MAX_SIZE, "trust store"))
-
-
-def device_login(store: Store, user: str, password: bytes) -> bool:
-    """Whether this is a registered device with its password. Refusing an unknown or revoked device takes as long."""
-    with store.read() as session:
-        known = select(Device.password_hash).where(Device.id == user, Device.revoked_at.is_(None))
-        stored = session.scalar(known)
-    right = password_hashes.matches(password, stored or password_hashes.NOBODY)
-    return right and stored is not None
 
 
 class Server:
@@ -172,7 +100,7 @@ class Server:
         try:
             return self._start()
         except (OSError, SQLAlchemyError) as error:
-            raise _ground(self._config, error) from error
+            raise of_ground(self._config, error) from error
 
     def _start(self) -> dict[str, str]:
         is_whole = self._roles == frozenset(roles.ALL)
@@ -314,7 +242,7 @@ class Server:
         access = Access(
             mosquitto_files.SERVER_USER,
             lambda password: hmac.compare_digest(password, own.encode()),
-            lambda user, password: device_login(store, user, password),
+            lambda user, password: device_login.is_right(store, user, password),
             certificates=self._tls is not None and self._tls.client_ca is not None,
         )
         context = self._tls.context() if self._tls else None

@@ -120,7 +120,7 @@ NOT_OUTSIDE: dict[str, str] = {
     "ota_server.releases.payload_stores": "reads the operator's own words at a start",
     "ota_server.releases.payloads": _SERVER,
     "ota_server.roles": "reads the operator's own words at a start",
-    "ota_server.run": "starts the server",
+    "ota_server.address": "reads the operator's own words at a start",
     "ota_server.store.clock": "reads the clock",
     "ota_server.store.command_output": _SERVER,
     "ota_server.store.engine": _SERVER,

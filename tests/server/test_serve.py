@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from patience import limit
 from server_process import eventually
 
+from ota_server.address import Address
 from ota_server.mqtt.url import BrokerUrl
-from ota_server.run import Address
 from tidegate.cli import main
 from tidegate.errors import TidegateError
 

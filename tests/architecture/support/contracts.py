@@ -117,6 +117,7 @@ SERVER = Contract(
     top_room,
     (
         (
+            "address",
             "config",
             "errors",
             "log_lines",
@@ -136,7 +137,7 @@ SERVER = Contract(
         ("uplink",),
         ("mqtt", "coap"),
         ("api", "web"),
-        ("ota_server",),
+        ("ota_server", "first_start"),
         ("run",),
         ("cli",),
         ("clock_cli", "server_cli"),

@@ -14,7 +14,7 @@ from mqtt_device import Device
 from patience import limit
 from server_process import eventually
 
-from ota_server import run
+from ota_server import first_start
 from ota_server.config import Config
 from ota_server.mqtt import mosquitto_files
 from ota_server.store.models import Device as Row
@@ -140,7 +140,7 @@ def test_what_devices_said_while_the_server_was_away_is_filed(start, tmp_path, t
 def test_an_older_list_of_users_never_replaces_a_newer_one(tmp_path, monkeypatch):
     """One request has read the users and is slow; meanwhile another revokes one of them."""
     config, folder = Config(data=tmp_path / "data"), tmp_path / "mosquitto"
-    store, own_hash, others = run.prepare(config), mosquitto_files._own_hash, []
+    store, own_hash, others = first_start.prepare(config), mosquitto_files._own_hash, []
     with store.write() as session:
         session.add(Row(id="gw-1", board="unix", product="p", password_hash="$7$1$a$b"))
 

@@ -15,9 +15,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ota_server.config import Config
 from ota_server.errors import StorageFull, Unavailable, of_storage
+from ota_server.first_start import prepare
 from ota_server.mqtt import filing
 from ota_server.mqtt.filing import Filer, Waiting
-from ota_server.run import prepare
 from ota_server.store import Store, alarms, migrate
 from ota_server.store.models import Device
 from ota_server.uplink import ingest

@@ -8,8 +8,7 @@ from alembic.migration import MigrationContext
 from at_once import together
 from sqlalchemy import select
 
-from ota_server.run import device_login
-from ota_server.security import audit, password_hashes
+from ota_server.security import audit, device_login, password_hashes
 from ota_server.store import Store, alarms, commands, migrate
 from ota_server.store.models import Audit, Base, Command, Device
 
@@ -88,8 +87,8 @@ def test_a_revoked_device_does_not_log_in_whatever_password_it_has(url):
     store = Store(url)
     with store.write() as session:
         session.add(Device(id="gw-1", board="unix", product="p", password_hash=password_hashes.hashed("secret")))
-    assert device_login(store, "gw-1", b"secret") and not device_login(store, "gw-2", b"secret")
+    assert device_login.is_right(store, "gw-1", b"secret") and not device_login.is_right(store, "gw-2", b"secret")
     with store.write() as session:
         session.get(Device, "gw-1").revoked_at = 1
-    assert not device_login(store, "gw-1", b"secret")
+    assert not device_login.is_right(store, "gw-1", b"secret")
     store.close()
