@@ -10,12 +10,12 @@ from sqlalchemy.orm import Session
 
 from ota_server.api import context, serialize
 from ota_server.api.auth import requires
-from ota_server.api.shapes import Devices, Page, RegisterDevice, RenameDevice
+from ota_server.api.shapes import ChangeProduct, Devices, Page, RegisterDevice, RenameDevice
 from ota_server.api.validate import takes
 from ota_server.errors import Conflict, NotFound, Problem
 from ota_server.fleet import enrolment
 from ota_server.security import audit, password_hashes
-from ota_server.store import alarms, clone_detection, commands, devices, telemetry, trust_updates
+from ota_server.store import alarms, clone_detection, commands, devices, groups, offers, telemetry, trust_updates
 from ota_server.store.models import Device, Report
 from ota_server.store.pages import Place, page
 
@@ -107,6 +107,24 @@ def rename(device_id: str, body: RenameDevice) -> dict[str, Any]:
             audit.record(session, g.actor, "device.rename", row.id, name=name, before=row.name)
         row.name = name
         return serialize.device(row)
+
+
+@blueprint.put("/devices/<device_id>/product")
+@requires("devices")
+@takes(ChangeProduct)
+def change_product(device_id: str, body: ChangeProduct) -> dict[str, Any]:
+    """Put right what the device was registered as; it is offered what others of that product and board are."""
+    with context.store().write() as session:
+        groups.lock(session)
+        row = get(session, device_id)
+        before = {"board": row.board, "product": row.product}
+        if before != body.model_dump():
+            row.board, row.product = body.board, body.product
+            offers.derive_for(session, row)
+            audit.record(session, g.actor, "device.product", row.id, **body.model_dump(), before=before)
+        answer = serialize.device(row)
+    context.wake_worker()
+    return answer
 
 
 @blueprint.get("/devices")

@@ -206,6 +206,12 @@ class RenameDevice(Body):
     name: DeviceName | None
 
 
+class ChangeProduct(Body):
+    value_kinds: ClassVar[Mapping[str, str]] = dict.fromkeys(("board", "product"), "invalid-device")
+    board: BoardName
+    product: ProductName
+
+
 class ChangeLabels(Body):
     """Labels by key; null takes one away."""
 

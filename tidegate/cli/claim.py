@@ -193,5 +193,29 @@ def rename(device_id: str, name: str, server: str, token_file: Path | None, as_j
     emit(answer, as_json, lambda value: say(f"{value['id']} is called {value['name'] or 'by its id'}"))
 
 
+@click.command(
+    "set",
+    epilog="""\b
+Examples:
+  tidegate device set cool-1 --product acme-cooler
+  tidegate device set cool-1 --product acme-cooler --board rpi_pico_w""",
+)
+@click.argument("device_id", metavar="ID")
+@click.option("--product", help="What it is; default: what it was registered as.")
+@click.option("--board", help="What it runs on; default: what it was registered as.")
+@server_options
+@json_option
+def set_(
+    device_id: str, product: str | None, board: str | None, server: str, token_file: Path | None, as_json: bool
+) -> None:
+    """Put right what device ID was registered as. It is offered from then on what that product and board are."""
+    if product is None and board is None:
+        raise click.UsageError("Name --product, --board or both.")
+    with connect(server, token_file) as api:
+        before = api.device(device_id)
+        answer = api.change_product(before["id"], board or before["board"], product or before["product"])
+    emit(answer, as_json, lambda value: say(f"{_called(value)} is {value['product']} on {value['board']}"))
+
+
 def _called(device: dict[str, Any]) -> str:
     return f"{device['name']} ({device['id']})" if device["name"] else str(device["id"])

@@ -12,7 +12,7 @@ from tidegate.cli import _command_output
 from tidegate.cli._common import FILE, connect, emit, facts, json_option, product_option, rows, say, server_options
 from tidegate.cli._identities import known_devices_option, remember
 from tidegate.cli._labels import label
-from tidegate.cli.claim import claim, claims, rename, revoke, unclaim
+from tidegate.cli.claim import claim, claims, rename, revoke, set_, unclaim
 from tidegate.cli.group import move
 from tidegate.cli.known import known
 from tidegate.cli.telemetry import telemetry
@@ -38,7 +38,7 @@ def device() -> None:
     """List, show, enrol, rename and revoke devices."""
 
 
-for command in (telemetry, move, claim, claims, unclaim, revoke, rename, label, known):
+for command in (telemetry, move, claim, claims, unclaim, revoke, rename, set_, label, known):
     device.add_command(command)
 
 

@@ -162,6 +162,11 @@ class Server:
         """None takes the name away."""
         return self._call("PATCH", f"/api/v1/devices/{_segment(device)}", "Device", body={"name": name})
 
+    def change_product(self, device: str, board: str, product: str) -> dict[str, Any]:
+        """Put right what the device was registered as."""
+        path = f"/api/v1/devices/{_segment(device)}/product"
+        return self._call("PUT", path, "Device", body={"board": board, "product": product})
+
     def telemetry(self, device: str, query: Mapping[str, str], limit: int) -> Iterator[dict[str, Any]]:
         """At most `limit` values, newest first, however many pages they take. `query`: stream, name, since, until."""
         params: dict[str, Any] = dict(query)

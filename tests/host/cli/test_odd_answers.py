@@ -50,6 +50,7 @@ VERBS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("device", "move"): ("gate-1", "--group", "canary"),
     ("device", "rename"): ("gate-1", "hall"),
     ("device", "revoke"): ("gate-1",),
+    ("device", "set"): ("gate-1", "--product", "acme-cooler"),
     ("device", "show"): ("gate-1",),
     ("device", "telemetry"): ("gate-1",),
     ("device", "unclaim"): (CTI,),

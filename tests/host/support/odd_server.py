@@ -135,6 +135,7 @@ ROUTES: list[tuple[str, Any]] = [
         {"id": "gate-1", "mqtt": ACCOUNT, "coap": {"key": "00" * 32}},
     ),
     (r"(POST|PATCH) /api/v1/devices/[^/]+(/revoke)?", DEVICE),
+    (r"PUT /api/v1/devices/[^/]+/product", DEVICE),
     (r"GET /api/v1/devices/[^/]+/telemetry\?.*", {"telemetry": [POINT], "next": None}),
     (r"GET /api/v1/devices/[^/]+/telemetry/last.*", {"last": [POINT], "streams": [{"stream": "env", "packs": 1}]}),
     (r"GET /api/v1(/devices/[^/]+)?/alarms.*", {"alarms": [ALARM], "counters": {}}),

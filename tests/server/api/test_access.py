@@ -46,6 +46,7 @@ ROUTES = [
     ("POST", "/api/v1/rollouts/x/1/retry", "rollout"),
     ("GET", "/api/v1/devices/x/labels", "read"),
     ("POST", "/api/v1/devices/x/labels", "devices"),
+    ("PUT", "/api/v1/devices/x/product", "devices"),
     ("GET", "/api/v1/waves", "read"),
     ("GET", "/api/v1/rollouts/x/1/waves", "read"),
     ("GET", "/api/v1/rollouts/x/1/waves/devices", "read"),

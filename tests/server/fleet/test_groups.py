@@ -260,3 +260,22 @@ def test_changes_are_whole_or_not_made_and_never_blind(fleet):
     acts = [(row["action"], row["subject"]) for row in server.api("GET", "/audit")["entries"]]
     assert ("group.set", "a") in acts and ("device.move", "gw-1") in acts
     assert server.api("GET", "/audit")["whole"]
+
+
+def test_a_device_under_the_wrong_product_is_put_right(fleet, start):
+    """It runs, sends telemetry, and nothing is ever offered to it, until somebody says what it is."""
+    server, made = fleet
+    server.register("gw-wrong", product="another-product")
+    assert publish(server, made["1.1.0"]).status_code == 201 and offered(server, "gw-wrong") is None
+    place = "/api/v1/devices/gw-wrong/product"
+    put = server.http.put(place, json={"board": "unix", "product": PRODUCT})
+    assert put.status_code == 200 and put.json()["product"] == PRODUCT
+    assert offered(server, "gw-wrong") == ("1.1.0", "waiting")
+    for body in ({"board": "unix"}, {"board": "unix", "product": "No Such"}, {"board": "", "product": PRODUCT}):
+        assert server.http.put(place, json=body).status_code == 400
+    acts = [one["action"] for one in server.api("GET", "/audit?limit=500")["entries"]]
+    assert acts.count("device.product") == 1
+    server.http.put(place, json={"board": "unix", "product": PRODUCT})
+    assert [one["action"] for one in server.api("GET", "/audit?limit=500")["entries"]].count("device.product") == 1
+    back = server.http.put(place, json={"board": "unix", "product": "another-product"})
+    assert back.status_code == 200 and offered(server, "gw-wrong") is None
