@@ -10,6 +10,7 @@ from ota_server.api import (
     audit,
     commands,
     data,
+    deadlocks,
     devices,
     enrol,
     groups,
@@ -56,3 +57,4 @@ def init_app(app: Flask) -> None:
         status,
     ):
         app.register_blueprint(module.blueprint, url_prefix="/api/v1")
+    deadlocks.init_app(app)

@@ -86,7 +86,9 @@ def test_a_fleet_becomes_what_the_file_says(place: Installation) -> None:
     place.wait_running(SECOND, "1.0.0", 60)
     assert fleet(place, "apply")["results"] == [{"device": SECOND, "state": "done", "why": None}]
     commands = len(place.api.commands(100)["commands"])
-    assert fleet(place, "diff") == {"different": False, "changes": [], "settings": []}
+    found = fleet(place, "diff")
+    assert (found["different"], found["changes"], found["settings"]) == (False, [], [])
+    assert found["rollouts"] == {"not_declared": [], "start": {}}
     assert fleet(place, "apply")["results"] == []
     assert len(place.api.commands(100)["commands"]) == commands == 2, "applying twice sends nothing"
 
