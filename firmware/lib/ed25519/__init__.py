@@ -14,13 +14,9 @@ where the key is stored, never take it from an update.
 
 try:
     import _ed25519 as _native
-# None here; for another core; 10 KiB in one piece.
-except (ImportError, ValueError, MemoryError) as error:
+except (ImportError, ValueError, MemoryError):  # none here; for another core; 10 KiB in one piece
     _native = None
-    try:
-        from ed25519 import pure
-    except ImportError:  # an image that counts on machine code
-        raise error
+    from ed25519 import pure
 
 # function(public_key) -> the key's table from `precompute`, or None; `verify` uses it where there
 # is no machine code. An application that stores tables sets it.

@@ -26,14 +26,6 @@ class ConfigError(Exception):
     """
 
 
-def left_out(what, feature):
-    """The ConfigError that says that this image lacks what it would need."""
-    return ConfigError(
-        "%s, but %s is not in this image; build it with this feature (docs/image.md)"
-        % (what, feature)
-    )
-
-
 def __getattr__(name):
     """One of _NAMES, or a module of this package: MicroPython looks here for it first."""
     for entry in _NAMES.split():

@@ -9,7 +9,7 @@ import sys
 
 import cbor
 
-from gate import PROTOCOL, ConfigError, console, left_out, ondemand
+from gate import PROTOCOL, ConfigError, console, ondemand
 from gate.clock import Uptime, const, sleep_ms
 from gate.files import SmallFiles
 from gate.reporting.alarms import Alarms
@@ -122,7 +122,7 @@ class Agent:
             try:
                 from gate.enrolment.enrol import Enrolment
             except ImportError:
-                raise left_out("there is a claim", "enrolment")
+                raise _left_out("there is a claim", "enrolment")
             Enrolment(self.boot).run()
 
     def _configure(self):
@@ -152,7 +152,7 @@ class Agent:
             try:
                 from gate.link import tls
             except ImportError:
-                raise left_out("config.json asks for TLS", "tls")
+                raise _left_out("config.json asks for TLS", "tls")
             ssl = tls.context(board)
             self.device.https = ssl if config.payloads_tls else None
         try:  # better known now, while an update that brought this image can go back
@@ -162,7 +162,7 @@ class Agent:
                 import http_client  # noqa: F401
         except ImportError:
             scheme = config.payloads[0]
-            raise left_out("config.json: payloads is %s://" % scheme, scheme)
+            raise _left_out("config.json: payloads is %s://" % scheme, scheme)
         stream_settings.tune(self.streams, config)
         return (config, ssl) + stream_settings.store(config, board.folder, board.sync)
 
@@ -245,7 +245,7 @@ class Agent:
         try:
             from gate.update.data_offers import Data
         except ImportError:
-            raise left_out("the application takes data components", "data")
+            raise _left_out("the application takes data components", "data")
         files = SmallFiles(self.boot.board.folder + "/data")
         return Data(self._takers, files, self.device, self._reporter, self.alarms)
 
@@ -497,7 +497,7 @@ def _link(config, board, ssl):
         return Link(config, board, ssl)
     except ImportError:
         what = "mqtt with coap" if uplink == "both" else uplink
-        raise left_out("config.json: uplink is %s" % uplink, what)
+        raise _left_out("config.json: uplink is %s" % uplink, what)
 
 
 def _at_fault(tasks, error):
@@ -522,3 +522,11 @@ def _read_release():
         return {"product": release["product"], "version": release["version"]}
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError("%s is unusable (%r); build the image again" % (_RELEASE, error))
+
+
+def _left_out(what, feature):
+    """The ConfigError that says that this image lacks what it would need."""
+    return ConfigError(
+        "%s, but %s is not in this image; build it with this feature (docs/image.md)"
+        % (what, feature)
+    )
