@@ -13,6 +13,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ from tidegate.flash.serial_session import ON_BOARD, BoardError, Progress
 
 PREFIX = "unix:"
 LOCK = ".lock"  # boards/unix/gateway takes it, too
+LEAVING_S = 2.0  # a gateway that was just killed takes a moment to be gone
 HEAP = "4m"
 ID_SIZE = 6  # boards/unix/board.py
 MAX_IMAGE = 64 * 1024 * 1024  # bytes read of a file here, so that a wrong path does not fill the memory
@@ -49,11 +51,12 @@ class FolderSession:
             self._lock = (self._root / LOCK).open("ab")
         except OSError as error:
             raise BoardError(f"cannot use {self._root}: {error.strerror}", "Name a folder you may write") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise BoardError(f"the gateway in {self._root} is running", "Stop it, then flash it") from error
+        until = time.monotonic() + LEAVING_S
+        while not _is_locked(self._lock):
+            if time.monotonic() > until:
+                self._lock.close()
+                raise BoardError(f"the gateway in {self._root} is running", "Stop it, then flash it")
+            time.sleep(0.05)
         return self
 
     def __exit__(
@@ -184,3 +187,11 @@ class FolderSession:
 
     def _path(self, path: str) -> Path:
         return self._root / path.lstrip("/")
+
+
+def _is_locked(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

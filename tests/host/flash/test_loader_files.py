@@ -10,7 +10,7 @@ import pytest
 
 from tidegate import boards
 from tidegate.errors import TidegateError
-from tidegate.flash import loader_files
+from tidegate.flash import loader_files, loader_image
 
 ROOT = Path(__file__).resolve().parents[3]
 LIB = ROOT / "firmware" / "lib"
@@ -95,3 +95,10 @@ def test_a_wrong_wireless_lan_is_named_without_its_password(network: object, say
     with pytest.raises(TidegateError, match=says) as wrong:
         loader_files.settings(None, config, None)
     assert "secret" not in str(wrong.value)
+
+
+@pytest.mark.built
+def test_the_loader_that_verifies_signatures_fits_where_it_is_executed() -> None:
+    board = boards.load(ROOT, "qemu_mps2")
+    _, image = loader_image.split(loader_files.loader(ROOT, board, signature=True), board)
+    assert image is not None and board.loader and len(image) <= board.loader.size
