@@ -39,7 +39,8 @@ FOLDERS = {
     "stock": ("board", "server", "slow"),
 }
 GROUNDS = {"cpython": (), "unix": ("built",), "cortex-m3": ("board",)}
-NOT_HERE = ("not installed", "not built", "is not there", "no ../shared/")  # reasons to skip that say what a machine lacks
+# Reasons to skip that say what a machine lacks.
+NOT_HERE = ("not installed", "not built", "is not there", "no ../shared/")
 NOTED_S = 10  # a file that takes longer is in DURATIONS
 SLOW_S = 30  # and from here on it is slow
 
