@@ -3,7 +3,7 @@
 Marks say what a test needs beyond Python, so that `make check` can leave it out:
 
 - board:  the emulated board (QEMU and its firmware);
-- built:  what `make setup` compiles, such as the unix port, or the sources it fetches;
+- built:  what `make setup` compiles, such as the unix port, fetches, or installs beside Python;
 - broker: brokers, CoAP stacks, databases and browsers of others;
 - server: server processes of ours;
 - slow:   it takes long, or its file as a whole does;

@@ -20,6 +20,7 @@ UNITS = sorted((ROOT / "packaging/systemd").glob("*.*"))
 PAGE = (ROOT / "docs/operate.md").read_text()
 
 
+@pytest.mark.built
 @pytest.mark.parametrize("name", ["tidegate", "tidegate-backup"])
 def test_units_are_as_tight_as_the_page_says(name: str) -> None:
     unit = ROOT / f"packaging/systemd/{name}.service"
@@ -30,6 +31,7 @@ def test_units_are_as_tight_as_the_page_says(name: str) -> None:
     assert level and level[1] in PAGE, done.stdout
 
 
+@pytest.mark.built
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
     """In a root of their own, where what they start is there."""
     units = tmp_path / "etc/systemd/system"
