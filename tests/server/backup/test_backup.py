@@ -17,7 +17,6 @@ from pathlib import Path
 import databases
 import pytest
 import signed_releases as releases
-import sqlalchemy as sa
 from click.testing import CliRunner, Result
 from patience import limit
 from server_process import ServerProcess, eventually
@@ -38,16 +37,7 @@ def places(request: pytest.FixtureRequest) -> Callable[[], dict[str, str]]:
     """Makes the environment of a server with a database of its own."""
     if request.param == "sqlite":
         return dict
-    return lambda: {"TIDEGATE_DATABASE_URL": new_database(request.getfixturevalue("cluster"))}
-
-
-def new_database(cluster: str) -> str:
-    name = f"tg{time.monotonic_ns()}"
-    admin = sa.create_engine(cluster, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    admin.dispose()
-    return cluster.replace("/postgres?", f"/{name}?")
+    return lambda: {"TIDEGATE_DATABASE_URL": databases.new(request.getfixturevalue("cluster"))}
 
 
 def run(*arguments: object, env: dict[str, str] | None = None) -> Result:

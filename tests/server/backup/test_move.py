@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,12 +30,7 @@ def cluster() -> Iterator[str]:
 
 @pytest.fixture
 def url(cluster) -> str:
-    name = f"tg{time.monotonic_ns()}"
-    admin = sa.create_engine(cluster, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    admin.dispose()
-    return cluster.replace("/postgres?", f"/{name}?")
+    return databases.new(cluster)
 
 
 def move(data: Path, url: str) -> Result:

@@ -2,28 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import signed_releases as releases
-from click.testing import CliRunner
-from server_process import ServerProcess, eventually
-
-from tidegate.cli import main
-
-
-def run(server: ServerProcess, *words: str, code: int = 0) -> str:
-    """What the command printed, errors included."""
-    token = str(server.data / "admin.token")
-    done = CliRunner().invoke(
-        main, list(words), env={"TIDEGATE_SERVER": server.url, "TIDEGATE_TOKEN_FILE": token, "COLUMNS": "200"}
-    )
-    assert done.exit_code == code, done.output
-    return done.output
-
-
-def asked(server: ServerProcess, *words: str) -> Any:
-    return json.loads(run(server, *words, "--json"))
+from fleet_commands import asked, run
+from server_process import eventually
 
 
 def test_a_canary_group_from_its_making_to_the_rollout_for_all(start, ring):

@@ -6,22 +6,11 @@ import json
 from typing import Any
 
 import signed_releases as releases
-from click.testing import CliRunner
+from fleet_commands import run
 from server_process import ServerProcess, eventually
-
-from tidegate.cli import main
 
 MISSING = {5: 10, 7: 11}
 WATCHDOG = {5: 33, 7: 11}
-
-
-def run(server: ServerProcess, *words: str, code: int = 0) -> str:
-    token = str(server.data / "admin.token")
-    done = CliRunner().invoke(
-        main, list(words), env={"TIDEGATE_SERVER": server.url, "TIDEGATE_TOKEN_FILE": token, "COLUMNS": "200"}
-    )
-    assert done.exit_code == code, done.output
-    return done.output
 
 
 def status(server: ServerProcess) -> Any:

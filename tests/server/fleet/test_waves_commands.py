@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import signed_releases as releases
-from click.testing import CliRunner
+from fleet_commands import asked, run
 from server_process import KeyRing, ServerProcess, eventually
 
-from tidegate.cli import main
 from tidegate.rollout import place
 
 WATCHDOG = {5: 33, 7: 11}
 NAMES = [f"gw-{number}" for number in range(1, 7)]
-
-
-def run(server: ServerProcess, *words: str, code: int = 0) -> str:
-    token = str(server.data / "admin.token")
-    done = CliRunner().invoke(
-        main, list(words), env={"TIDEGATE_SERVER": server.url, "TIDEGATE_TOKEN_FILE": token, "COLUMNS": "200"}
-    )
-    assert done.exit_code == code, done.output
-    return done.output
-
-
-def asked(server: ServerProcess, *words: str) -> Any:
-    return json.loads(run(server, *words, "--json"))
 
 
 def _from_a_file(server: ServerProcess, folder: Path, ring: KeyRing) -> None:

@@ -7,10 +7,12 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import programs
+import sqlalchemy as sa
 from patience import limit
 
 
@@ -74,3 +76,13 @@ def postgresql(*, durable: bool = False) -> Iterator[str]:
                 server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def new(cluster: str) -> str:
+    """The URL of a new, empty database of the server that has this one."""
+    name = f"tg{time.monotonic_ns()}"
+    admin = sa.create_engine(cluster, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    admin.dispose()
+    return cluster.replace("/postgres?", f"/{name}?")
