@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from ota_server import create_app, data_folder, roles
@@ -39,6 +38,7 @@ from ota_server.roles import Share
 from ota_server.security import audit, device_login, tokens
 from ota_server.security.device_credentials import Keys
 from ota_server.store import Store, clock_record, devices, downlink_queue
+from ota_server.store.engine import is_sqlite
 from ota_server.store.housekeeper import Housekeeper
 from ota_server.store.lease import Lease
 from ota_server.store.retention import Keep
@@ -120,7 +120,8 @@ class Server:
             addresses["coap"] = self._start_coap(store, self._coap_address)
         if roles.WEB in self._roles:
             addresses = {"http": self._start_web(store), **addresses}
-        self._say_where(store, addresses, "serve.json" if is_whole else f"serve-{self._name}.json")
+        own_file = self._config.data / f"serve-{self._name}.json"
+        self._say_where(store, addresses, self._config.addresses if is_whole else own_file)
         if roles.DOWNLINK in self._roles:
             for part in (
                 Housekeeper(store, Keep(self._config.keep_days, self._config.keep_rows)),
@@ -150,7 +151,7 @@ class Server:
 
     def _check_apart(self) -> None:
         """What roles in processes of their own need."""
-        if make_url(self._config.database).get_backend_name() == "sqlite":
+        if is_sqlite(self._config.database):
             raise TidegateError(
                 "roles apart need PostgreSQL: SQLite's file belongs to one process",
                 f"Set {DATABASE_URL}, or leave --roles out; `tidegate server move` takes the data along",
@@ -221,9 +222,8 @@ class Server:
         if wakes(messages):
             self._wake.set()
 
-    def _say_where(self, store: Store, addresses: dict[str, str], name: str) -> None:
+    def _say_where(self, store: Store, addresses: dict[str, str], file: Path) -> None:
         """Write the real addresses where others find them, until the end."""
-        file = self._config.data / name
         write_atomic(file, json.dumps({**addresses, "pid": os.getpid()}).encode() + b"\n")
         self._running.callback(_remove, file)
         with store.write() as session:

@@ -67,6 +67,15 @@ def write_atomic(path: Path | str, data: bytes, mode: int | None = None) -> None
         raise
 
 
+def sync_folder(folder: Path) -> None:
+    """A rename survives a power cut only once the folder itself is on the disk."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 @dataclass(frozen=True)
 class _Target:
     """What a path leads to. `stream`: opens it for writing through, None for a regular file or a new name."""

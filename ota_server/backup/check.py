@@ -48,16 +48,9 @@ def check(config: Config, heads: list[audit_chain.Head], tell: Tell = quiet) -> 
     findings = Findings()
     if database.kind(config.database) == "sqlite" and not database.file_of(config.database).is_file():
         raise TidegateError(f"{config.data} has no database", "Name the server's folder with --data")
-    store = Store(config.database)
-    try:
-        with store.read() as session:
-            payloads = _database(session, heads, findings)
-            _released(session, payloads, findings)
-    except SQLAlchemyError as error:
-        findings.problems.append(f"the database cannot be read: {getattr(error, 'orig', error)}")
+    payloads = _read(config.database, heads, findings)
+    if payloads is None:
         return findings
-    finally:
-        store.close()
     _payloads(config, payloads, findings, tell)
     _secrets(config, findings)
     return findings
@@ -75,19 +68,27 @@ def check_backup(path: Path, tell: Tell = quiet) -> Findings:
             findings.notes.append("the rows in a dump of PostgreSQL are checked when it is restored")
             findings.looked_at |= {"payloads": len(found.payloads()), "audit entries": facts.rows.get("audit", 0)}
             return findings
-        store = Store(URL.create("sqlite", database=str(saved)))
-        try:
-            with store.read() as session:
-                heads = [] if facts.audit is None else [audit_chain.Head(*facts.audit, seen=facts.created)]
-                payloads = _database(session, heads, findings)
-                _released(session, payloads, findings)
-        except SQLAlchemyError as error:
-            findings.problems.append(f"the database cannot be read: {getattr(error, 'orig', error)}")
+        heads = [] if facts.audit is None else [audit_chain.Head(*facts.audit, seen=facts.created)]
+        payloads = _read(URL.create("sqlite", database=str(saved)), heads, findings)
+        if payloads is None:
             return findings
-        finally:
-            store.close()
     findings.several("there is no file of payload", sorted(set(payloads) - found.payloads()))
     return findings
+
+
+def _read(url: str | URL, heads: list[audit_chain.Head], findings: Findings) -> dict[str, int] | None:
+    """All that a database shows by itself; returns the payloads that it knows, or None if it cannot be read."""
+    store = Store(url)
+    try:
+        with store.read() as session:
+            payloads = _database(session, heads, findings)
+            _released(session, payloads, findings)
+            return payloads
+    except SQLAlchemyError as error:
+        findings.problems.append(f"the database cannot be read: {getattr(error, 'orig', error)}")
+        return None
+    finally:
+        store.close()
 
 
 def _database(session: Session, heads: list[audit_chain.Head], findings: Findings) -> dict[str, int]:

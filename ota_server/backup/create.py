@@ -18,6 +18,7 @@ from ota_server.errors import NotFound, Problem
 from ota_server.releases.payload_stores import open_store
 from ota_server.releases.payloads import Payloads
 from tidegate.errors import TidegateError
+from tidegate.files import sync_folder
 
 _NAME = re.compile(r"tidegate-\d{8}T\d{6}Z\.tar")
 _SCRATCH = ".tidegate-backup-"
@@ -85,7 +86,7 @@ def _create(config: Config, path: Path, scratch: Path, at: datetime, tell: Tell)
         stream.flush()
         os.fsync(stream.fileno())
     part.rename(path)
-    _sync(path.parent)
+    sync_folder(path.parent)
     return path, path.stat().st_size, facts, len(held.payloads)
 
 
@@ -120,11 +121,3 @@ def _prune(folder: Path, keep: int) -> list[Path]:
     for one in older:
         one.unlink()
     return older
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from ota_server.errors import Problem, StorageFull, TooLarge, Unavailable, Unprocessable, is_storage_full
 from ota_server.releases.payloads import PIECE, Payloads, file_of, missing
+from tidegate.files import sync_folder
 
 _TEMPORARY = ".part-"
 _LEFT_OVER_S = 3600  # in a folder that others share, what is younger may still be written
@@ -69,7 +70,7 @@ class FolderPayloads(Payloads):
                 raise Unprocessable("empty", "a payload has at least one byte", "Send the file's bytes as the body")
             final.parent.mkdir(exist_ok=True)
             temporary.replace(final)
-            _sync_folder(final.parent)
+            sync_folder(final.parent)
             return size
         except OSError as error:
             if is_storage_full(error):
@@ -112,12 +113,3 @@ class FolderPayloads(Payloads):
             f"the folder of payloads cannot be read: {error.strerror or type(error).__name__}",
             "Try again; look whether the folder is mounted and belongs to the server",
         )
-
-
-def _sync_folder(folder: Path) -> None:
-    """A rename survives a power cut only once the folder itself is on the disk."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -82,7 +82,7 @@ def migrate(url: str | URL) -> None:
 def _make_engine(url: str | URL, *, foreign_keys: bool = True) -> Engine:
     try:
         # Parameters are secrets and hashes, and errors get logged. A database server may have been restarted meanwhile.
-        engine = create_engine(url, hide_parameters=True, pool_pre_ping=not _is_sqlite(url), **_by_bytes(url))
+        engine = create_engine(url, hide_parameters=True, pool_pre_ping=not is_sqlite(url), **_by_bytes(url))
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         missing = isinstance(error, ModuleNotFoundError)
         raise TidegateError(
@@ -96,13 +96,13 @@ def _make_engine(url: str | URL, *, foreign_keys: bool = True) -> Engine:
     return engine
 
 
-def _is_sqlite(url: str | URL) -> bool:
+def is_sqlite(url: str | URL) -> bool:
     return make_url(url).get_backend_name() == "sqlite"
 
 
 def _by_bytes(url: str | URL) -> dict[str, Any]:
     """How to open a file whose name is not UTF-8, which only its bytes can say."""
-    name = url.database if isinstance(url, URL) and _is_sqlite(url) else None
+    name = url.database if isinstance(url, URL) and is_sqlite(url) else None
     try:
         (name or "").encode()
         return {}

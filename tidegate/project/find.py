@@ -17,12 +17,9 @@ def find_sources(start: Path | None = None) -> Sources:
     """The sources of the nearest project or checkout above `start` (default: here); TidegateError if there is none."""
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
-        if (folder / FILE).is_file():
-            return load(folder).sources
-        if _is_checkout(folder):
-            return Sources.checkout(folder)
-        if (folder / "firmware" / "app").is_dir():
-            raise _incomplete(folder)
+        found = _sources_of(folder)
+        if found is not None:
+            return found
     raise TidegateError(
         f"{here} is not inside a project (no folder with {FILE}, or with firmware/ and boards/)", _REMEDY
     )
@@ -49,12 +46,9 @@ def product_here() -> str:
 def sources_in(folder: Path) -> Sources:
     """The sources of the project or checkout `folder`, named with --source."""
     folder = folder.resolve()
-    if (folder / FILE).is_file():
-        return load(folder).sources
-    if _is_checkout(folder):
-        return Sources.checkout(folder)
-    if (folder / "firmware" / "app").is_dir():
-        raise _incomplete(folder)
+    found = _sources_of(folder)
+    if found is not None:
+        return found
     raise TidegateError(f"{folder} is not a project: it has neither {FILE} nor firmware/ and boards/", _REMEDY)
 
 
@@ -65,6 +59,17 @@ def loader_sources(start: Path | None = None) -> Sources:
         return find_sources(start)
     except TidegateError:
         return Sources.checkout(library.folder())
+
+
+def _sources_of(folder: Path) -> Sources | None:
+    """Those of the project or checkout that `folder` is; None if it is neither, TidegateError if half of one."""
+    if (folder / FILE).is_file():
+        return load(folder).sources
+    if _is_checkout(folder):
+        return Sources.checkout(folder)
+    if (folder / "firmware" / "app").is_dir():
+        raise _incomplete(folder)
+    return None
 
 
 def _is_checkout(folder: Path) -> bool:

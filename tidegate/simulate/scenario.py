@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from tidegate import names
 from tidegate.errors import TidegateError
@@ -23,6 +23,8 @@ _WORDS = {"Extra inputs are not permitted": "is not a key of this table", "Field
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, le=100_000)]
+# Strict models take no text for a path.
+KeyFile = Annotated[Path, BeforeValidator(lambda given: Path(given) if isinstance(given, str) and given else given)]
 
 
 class _Table(BaseModel):
@@ -116,34 +118,20 @@ class Release(_Phase):
     """
 
     kind: Literal["release"]
-    key: Path | None = None
+    key: KeyFile | None = None
     patch: bool = False
     timeout_s: Seconds = 900.0
-
-    @model_validator(mode="before")
-    @classmethod
-    def _path(cls, given: object) -> object:
-        if isinstance(given, dict) and isinstance(given.get("key"), str) and given["key"]:
-            return {**given, "key": Path(given["key"])}
-        return given
 
 
 class Commands(_Phase):
     """Signed commands to devices chosen at random, `per_s` of them, until `count` were sent and answered."""
 
     kind: Literal["commands"]
-    key: Path
+    key: KeyFile
     opcode: Annotated[str, Field(pattern=rf"^{names.OPCODE.pattern}$")] = "info"
     count: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     per_s: Rate = 10.0
     timeout_s: Seconds = 120.0
-
-    @model_validator(mode="before")
-    @classmethod
-    def _path(cls, given: object) -> object:
-        if isinstance(given, dict) and isinstance(given.get("key"), str) and given["key"]:
-            return {**given, "key": Path(given["key"])}
-        return given
 
 
 class Idle(_Phase):
