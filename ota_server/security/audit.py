@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ota_server.store.engine import lock
 from ota_server.store.models import Audit, now_ms
 from tidegate.audit_chain import GENESIS, Entry, Head, entry_hash
 
@@ -17,8 +18,7 @@ _LOCK = 0x7469646567617465  # any number, but always the same
 
 def record(session: Session, actor: str, action: str, subject: str, **detail: Any) -> None:
     """Append an entry in the caller's transaction: the act and its record are committed together or not at all."""
-    if session.get_bind().dialect.name == "postgresql":  # where writers do not wait for each other by themselves
-        session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    lock(session, _LOCK)
     last = session.scalar(select(Audit.hash).order_by(Audit.id.desc()).limit(1)) or GENESIS
     at = now_ms()
     hashed = entry_hash(last, at, actor, action, subject, detail)

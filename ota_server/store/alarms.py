@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from ota_server.store.engine import insert_or_update, lock
 from ota_server.store.models import Alarm, Counter, now_ms
 from ota_server.store.pages import Place, page
 
@@ -88,8 +88,7 @@ def _in_order(session: Session) -> None:
 
     SQLite has one writer at a time; PostgreSQL gives ids out before their transactions end.
     """
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(select(func.pg_advisory_xact_lock(_ORDER_LOCK)))
+    lock(session, _ORDER_LOCK)
 
 
 def last_crashes(session: Session, device_ids: Sequence[str]) -> dict[str, Alarm]:
@@ -101,9 +100,7 @@ def last_crashes(session: Session, device_ids: Sequence[str]) -> dict[str, Alarm
 
 def count(session: Session, name: str, by: int = 1) -> None:
     """Add to a counter, in the database: several workers may do it at once, the first time too."""
-    # Both know the same ON CONFLICT; only the names differ.
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    first = dialect.insert(Counter).values(name=name, value=by)
+    first = insert_or_update(session, Counter).values(name=name, value=by)
     session.execute(first.on_conflict_do_update(index_elements=["name"], set_={"value": Counter.value + by}))
 
 

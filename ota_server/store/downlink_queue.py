@@ -135,7 +135,7 @@ class Queue(NamedTuple):
 
 def take(store: Store, queue: Queue, limit: int, after: After) -> list[Unsent]:
     """What is to be published next. Where several workers may run, nobody else gets the same for `LEASE_MS`."""
-    if not _has_workers(store):
+    if not store.on_postgresql:
         with store.read() as session:
             return queue.unsent(session, limit, after)
     with store.write() as session:
@@ -152,11 +152,6 @@ def mark_sent(session: Session, queue: Queue, sent: Sequence[Unsent]) -> None:
 
 def _number(one: Unsent) -> int:
     return -1 if one.number is None else one.number
-
-
-def _has_workers(store: Store) -> bool:
-    """Whether other processes may publish for the same devices; SQLite's folder has one server."""
-    return store.engine.dialect.name == "postgresql"
 
 
 def _note(session: Session, queue: Queue, some: Sequence[Unsent], **values: int | None) -> None:

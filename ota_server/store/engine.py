@@ -13,6 +13,7 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
@@ -45,15 +46,34 @@ class Store:
         with Session(self._writing, expire_on_commit=False) as session, session.begin():
             yield session
 
+    @property
+    def on_postgresql(self) -> bool:
+        """Whether other processes may use the database: SQLite's file belongs to one."""
+        return self.engine.dialect.name == "postgresql"
+
     def close(self) -> None:
         self.engine.dispose()
 
 
 def take_turns(connection: Connection | Session) -> None:
     """Until the end of the transaction, of all processes that start at the same moment only one goes on from here."""
+    lock(connection, _START_LOCK)
+
+
+def lock(connection: Connection | Session, number: int) -> None:
+    """Until the transaction ends nobody else gets past the lock of this number. SQLite has one writer anyway."""
+    if _on_postgresql(connection):
+        connection.execute(select(func.pg_advisory_xact_lock(number)))
+
+
+def insert_or_update(session: Session, table: Any) -> Any:
+    """An INSERT that knows ON CONFLICT. Both databases have the same; only the names differ."""
+    return (postgresql if _on_postgresql(session) else sqlite).insert(table)
+
+
+def _on_postgresql(connection: Connection | Session) -> bool:
     bound = connection.get_bind() if isinstance(connection, Session) else connection
-    if bound.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(_START_LOCK)))
+    return bound.dialect.name == "postgresql"
 
 
 def migrate(url: str | URL) -> None:

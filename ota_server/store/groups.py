@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
+from ota_server.store import engine
 from ota_server.store.models import ChannelRelease, Device, Group
 
 DEFAULT = "default"  # the group of devices that were put into no other
@@ -21,8 +22,7 @@ def lock(session: Session) -> None:
 
     SQLite has one writer anyway; elsewhere two that do not see each other's work could derive offers from half of it.
     """
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    engine.lock(session, _LOCK)
 
 
 def get(session: Session, name: str) -> Group | None:

@@ -40,7 +40,7 @@ class Lease:
 
     def start(self) -> None:
         """On SQLite the work begins before this returns."""
-        if self._store.engine.dialect.name == "sqlite":
+        if not self._store.on_postgresql:
             self._begin()
         else:
             self._thread.start()
@@ -48,7 +48,7 @@ class Lease:
     def stop(self) -> None:
         """End the work, if it is ours, and let others have it."""
         self._stopping.set()
-        if self._store.engine.dialect.name == "sqlite":
+        if not self._store.on_postgresql:
             self._end()
         elif self._thread.is_alive():
             self._thread.join(STOP_S)

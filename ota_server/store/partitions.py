@@ -36,7 +36,7 @@ def week_of(at: int) -> int:
 
 
 def are_there(store: Store) -> bool:
-    return store.engine.dialect.name == "postgresql"
+    return store.on_postgresql
 
 
 def listed(session: Session) -> list[Partition]:

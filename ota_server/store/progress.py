@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from ota_server.store.engine import insert_or_update
 from ota_server.store.models import Progress
 
 
@@ -24,6 +24,5 @@ def get_locked(session: Session, name: str) -> int:
 
 def put(session: Session, name: str, value: int) -> None:
     """Several servers may do it at once, the first time too."""
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    first = dialect.insert(Progress).values(name=name, value=value)
+    first = insert_or_update(session, Progress).values(name=name, value=value)
     session.execute(first.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
