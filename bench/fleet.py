@@ -101,8 +101,8 @@ def simulate(folder: Path, env: dict[str, str], options: argparse.Namespace) -> 
     course = scenario.parse(text, "the bench's scenario")
     names = accounts.names("sim", options.devices)
     server = KillableServer(folder / "data", "--trust", str(ring.trust), env=env).start()
-    # Before mosquitto is there: with its files, each registration would write all users again.
-    accounts.prepare(server.client, names, course.fleet, folder / "devices.json", progress)
+    with server.client() as api:
+        accounts.prepare(api, names, course.fleet, folder / "devices.json", progress)
     watched: dict[str, int] = {}
     broker = None
     if options.broker == "mosquitto":

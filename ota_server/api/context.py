@@ -39,9 +39,14 @@ def wake_worker() -> None:
 
 def access_changed(device_id: str) -> None:
     """A device's credentials changed: update the brokers, and close connections that used the old ones."""
-    reload_users = current_app.extensions["reload_users"]
-    if mosquitto_files.refresh(config(), store()) and reload_users is not None:
-        reload_users()
+    users_changed()
     dismiss = current_app.extensions["dismiss"]
     if dismiss is not None:
         dismiss(device_id)
+
+
+def users_changed() -> None:
+    """Who may log in changed: update the brokers, once for however many."""
+    reload_users = current_app.extensions["reload_users"]
+    if mosquitto_files.refresh(config(), store()) and reload_users is not None:
+        reload_users()

@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from ota_server.api import context, serialize
 from ota_server.api.auth import requires
-from ota_server.api.shapes import ChangeProduct, Devices, Page, RegisterDevice, RenameDevice
+from ota_server.api.shapes import ChangeProduct, Devices, Page, RegisterDevice, RegisterDevices, RenameDevice
 from ota_server.api.validate import takes
 from ota_server.errors import Conflict, NotFound, Problem
-from ota_server.fleet import enrolment
+from ota_server.fleet import enrolment, registration
 from ota_server.security import audit, password_hashes
 from ota_server.store import alarms, clone_detection, commands, devices, groups, offers, telemetry, trust_updates
 from ota_server.store.models import Device, Report
@@ -50,6 +50,21 @@ def register(body: RegisterDevice) -> tuple[dict[str, Any], int]:
     context.access_changed(body.id)
     context.wake_worker()
     return {**body.model_dump(), **_secrets(body.id, password, key)}, 201
+
+
+@blueprint.post("/devices/batch")
+@requires("devices")
+@takes(RegisterDevices, success=201)
+def register_many(body: RegisterDevices) -> tuple[dict[str, Any], int]:
+    """Register up to 500 devices, all or none. `known` were there as listed; the others come with their credentials."""
+    wanted = [registration.Wanted(**one.model_dump()) for one in body.devices]
+    with context.store().write() as session:
+        done = registration.register(session, context.coap_keys(), body.request, wanted, g.actor)
+    if done.made:
+        context.users_changed()
+        context.wake_worker()
+    new = [{**one.device._asdict(), **_secrets(one.device.id, one.password, one.coap_key)} for one in done.new]
+    return {"devices": new, "known": done.known}, 201 if done.made else 200
 
 
 @blueprint.post("/devices/<device_id>/credentials")

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     GetCoreSchemaHandler,
@@ -43,9 +44,12 @@ from tidegate.wire.command_states import STATES
 _CURSOR = re.compile(r"([0-9]{1,15})-([0-9]{1,18})\Z")
 _PLACE = re.compile(rf"([0-5])-({DEVICE_ID.pattern})\Z")
 _PLACE_SCHEMA = WithJsonSchema({"type": "string", "pattern": f"^[0-5]-{DEVICE_ID.pattern}$"})
+_REQUEST = re.compile(r"[0-9a-f]{32}\Z")
+_REQUEST_SCHEMA = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
 _SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?\Z")
 _LATEST_S = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 _MAX_TARGETS = 64
+MAX_AT_ONCE = 500  # devices registered in one request
 _MAX_ID = 2**53  # of rows: what JSON numbers hold exactly
 _TARGETS_REMEDY = "Publish with: tidegate release publish DIR (or data publish DIR)"
 
@@ -177,6 +181,21 @@ def _settings(value: Any, info: ValidationInfo) -> Any:
     return value
 
 
+def _request(value: Any) -> bytes:
+    if not isinstance(value, str) or not _REQUEST.match(value):
+        raise unusable("request must be 32 hex digits", "Make a random number, and send it again with the same list")
+    return bytes.fromhex(value)
+
+
+def _differ(found: list[RegisterDevice]) -> list[RegisterDevice]:
+    seen: set[str] = set()
+    for one in found:
+        if one.id in seen:
+            raise unusable(f"{one.id} is listed twice", "List each device once")
+        seen.add(one.id)
+    return found
+
+
 DeviceId = Annotated[str, Text(DEVICE_ID)]
 DeviceName = Annotated[str, Text(DEVICE_NAME)]
 BoardName = Annotated[str, Text(BOARD)]
@@ -199,6 +218,14 @@ class RegisterDevice(Body):
     id: DeviceId
     board: BoardName
     product: ProductName
+
+
+class RegisterDevices(Body):
+    """Up to 500 devices, each once, and a random number of the sender's that a repetition has again."""
+
+    value_kinds: ClassVar[Mapping[str, str]] = dict.fromkeys(("devices", "request"), "invalid-device")
+    request: Annotated[bytes, BeforeValidator(_request), WithJsonSchema(_REQUEST_SCHEMA)]
+    devices: Annotated[list[RegisterDevice], Field(min_length=1, max_length=MAX_AT_ONCE), AfterValidator(_differ)]
 
 
 class RenameDevice(Body):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -18,12 +18,27 @@ _LOCK = 0x7469646567617465  # any number, but always the same
 
 def record(session: Session, actor: str, action: str, subject: str, **detail: Any) -> None:
     """Append an entry in the caller's transaction: the act and its record are committed together or not at all."""
-    lock(session, _LOCK)
+    record_all(session, actor, action, [(subject, detail)])
+
+
+def record_all(session: Session, actor: str, action: str, acts: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    """Append an entry for each of these subjects and details, in one statement."""
+    take_turn(session)
     last = session.scalar(select(Audit.hash).order_by(Audit.id.desc()).limit(1)) or GENESIS
     at = now_ms()
-    hashed = entry_hash(last, at, actor, action, subject, detail)
-    session.add(Audit(at=at, actor=actor, action=action, subject=subject, detail=detail, previous=last, hash=hashed))
+    for subject, given in acts:
+        detail = dict(given)
+        hashed = entry_hash(last, at, actor, action, subject, detail)
+        session.add(
+            Audit(at=at, actor=actor, action=action, subject=subject, detail=detail, previous=last, hash=hashed)
+        )
+        last = hashed
     session.flush()
+
+
+def take_turn(session: Session) -> None:
+    """Until the transaction ends nobody else appends an entry."""
+    lock(session, _LOCK)
 
 
 def first_break(session: Session) -> int | None:

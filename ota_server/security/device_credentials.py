@@ -20,7 +20,7 @@ from tidegate.errors import TidegateError
 from tidegate.files import read_limited, write_atomic
 
 KEY = 32  # bytes, of the server's secret and of each device's key
-_SALT = 16
+SALT = 16  # bytes
 _PASSWORD = 24  # bytes before base64
 _FOR_DEVICE = b"tidegate coap device 1\0"
 _FOR_BROKER = b"tidegate mqtt device 1\0"
@@ -81,7 +81,7 @@ class Keys:
         if row is None:
             row = CoapSession(device_id=device_id)
             session.add(row)
-        row.salt, row.echo, row.counter, row.window = salt or secrets.token_bytes(_SALT), None, -1, 0
+        row.salt, row.echo, row.counter, row.window = salt or secrets.token_bytes(SALT), None, -1, 0
         row.claim_id = claim_id
         return self.of_session(row), self.mqtt_password(row)
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,5 +90,15 @@ def remember(api: Server, device: str | None, **facts: Any) -> None:
     try:
         known = known_of(api)
         known.put(KnownDevice(known.server, device, first_seen=now(), **facts))
+    except TidegateError as error:
+        complain(f"{error.message}. {error.remedy}.")
+
+
+def remember_all(api: Server, devices: Sequence[str]) -> None:
+    """The same for many devices at once; what is known of one already stays."""
+    try:
+        known = known_of(api)
+        had = {one.id for one in known.all()}
+        known.put(*(KnownDevice(known.server, one, first_seen=now()) for one in devices if one not in had))
     except TidegateError as error:
         complain(f"{error.message}. {error.remedy}.")

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from tidegate.cli import _command_output
-from tidegate.cli._common import FILE, connect, emit, facts, json_option, product_option, rows, say, server_options
-from tidegate.cli._identities import known_devices_option, remember
+from tidegate.cli._common import connect, emit, facts, json_option, rows, server_options
 from tidegate.cli._labels import label
+from tidegate.cli.add import add
 from tidegate.cli.claim import claim, claims, rename, revoke, set_, unclaim
 from tidegate.cli.group import move
 from tidegate.cli.known import known
 from tidegate.cli.telemetry import telemetry
-from tidegate.errors import TidegateError
-from tidegate.files import check_folder, write_atomic
 
 _COLUMNS = {
     "id": "DEVICE",
@@ -38,7 +35,7 @@ def device() -> None:
     """List, show, enrol, rename and revoke devices."""
 
 
-for command in (telemetry, move, claim, claims, unclaim, revoke, rename, set_, label, known):
+for command in (telemetry, move, add, claim, claims, unclaim, revoke, rename, set_, label, known):
     device.add_command(command)
 
 
@@ -103,46 +100,3 @@ def show(device_id: str, server: str, token_file: Path | None, as_json: bool) ->
         as_json,
         lambda value: facts({**value, "commands": [_command_output.line(one) for one in value["commands"]]}),
     )
-
-
-@device.command(
-    epilog="""\b
-Examples:
-  tidegate device add gate-7 --board qemu_mps2 --out gate-7.credentials.json"""
-)
-@click.argument("device_id", metavar="ID")
-@click.option("--board", required=True, help="Its board.")
-@product_option("The product it runs.")
-@click.option("--out", type=FILE, help="Write user, password and CoAP key there (0600) instead of showing them.")
-@known_devices_option
-@server_options
-@json_option
-def add(
-    device_id: str, board: str, product: str, out: Path | None, server: str, token_file: Path | None, as_json: bool
-) -> None:
-    """Register device ID and get its MQTT password and CoAP key, which the server shows only this once."""
-    if out:
-        check_folder(out)
-    with connect(server, token_file) as api:
-        answer = api.add_device(device_id, board, product)
-        if (answer["id"], answer["mqtt"]["user"]) != (device_id, device_id):  # a board is who its credentials say
-            raise TidegateError(
-                f"the server answers with credentials of {answer['id']}, user {answer['mqtt']['user']}",
-                f"Nothing was written. Look at it: tidegate device show {device_id}",
-            )
-        remember(api, device_id)
-    if out:
-        account = answer["mqtt"]  # of it no more than was asked for: a "device" in this file would be the board's id
-        secrets = {"user": account["user"], "password": account["password"], "coap_key": answer["coap"]["key"]}
-        write_atomic(out, json.dumps(secrets, indent=2).encode() + b"\n", mode=0o600)
-        answer = {**answer, "mqtt": {"user": answer["mqtt"]["user"], "file": str(out)}, "coap": {"file": str(out)}}
-
-    def show(value: dict[str, Any]) -> None:
-        say(f"{value['id']} is registered; MQTT user {value['mqtt']['user']}")
-        if out:
-            say(f"Credentials: {out}")
-            return
-        say(f"Password, shown only now: {value['mqtt']['password']}")
-        say(f"CoAP key, shown only now: {value['coap']['key']}")
-
-    emit(answer, as_json, show)

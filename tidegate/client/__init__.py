@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ MAX_TOKEN = 512
 MAX_PAGE = 500  # values in one answer of the server
 _MAX_PAGES = 2000  # of one list: a million rows
 MAX_DEVICES = 100_000
+MAX_AT_ONCE = 500  # devices registered in one request
 MAX_ENTRIES = 10_000_000  # of the audit log
 
 
@@ -142,6 +143,15 @@ class Server:
         """Register a device; the answer holds its MQTT password, which is shown this once."""
         body = {"id": device, "board": board, "product": product}
         return self._call("POST", "/api/v1/devices", "NewDevice", body=body)
+
+    def add_devices(self, request: str, devices: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+        """Register at most MAX_AT_ONCE devices, each with id, board and product: all of them, or none.
+
+        request: 32 hex digits at random; the same list and request give the same answer again, until a device was
+        heard. The answer: new "devices" with their secrets, and the ids of those that were "known".
+        """
+        body = {"request": request, "devices": [dict(one) for one in devices]}
+        return self._call("POST", "/api/v1/devices/batch", "NewDevices", body=body)
 
     def new_claim(self, claim: Mapping[str, Any]) -> dict[str, Any]:
         """Make a claim; `claim` may have device, group, name, board, product and expires_s. Its secret, "claim" in the

@@ -123,6 +123,12 @@ class NewDevice(TypedDict):
 
 
 @with_config(_REST)
+class NewDevices(TypedDict):
+    devices: list[NewDevice]
+    known: list[Id]
+
+
+@with_config(_REST)
 class Claim(TypedDict):
     id: Id
     device: NotRequired[Text]

@@ -9,26 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tidegate import json_text
-from tidegate.client import Server, ServerError
+from tidegate.client import Server
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited, write_atomic
+from tidegate.registration import batches
+from tidegate.registration.credentials import Credentials
+from tidegate.registration.lists import Listed
 from tidegate.simulate.scenario import Fleet
 
 MAX_FILE = 64 * 1024 * 1024
 _KIND = "tidegate-simulated-fleet"
-_AT_ONCE = 4  # requests
-_SAVE_EACH = 500  # devices: what is lost if this is killed
-_CONFLICT = 409
 _PREFIX_REMEDY = "Name the file that has its password (--accounts), or another --prefix"
-
-Opened = Callable[[], Server]
 
 
 @dataclass(frozen=True)
@@ -49,66 +45,55 @@ def names(prefix: str, count: int) -> list[str]:
     return [f"{prefix}-{number:05d}" for number in range(1, count + 1)]
 
 
-def load(path: Path) -> dict[str, Account]:
+@dataclass
+class Book:
+    """What the file holds. request: goes with each registration, so that an answer that got lost comes again."""
+
+    accounts: dict[str, Account] = field(default_factory=dict)
+    request: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+
+
+def load(path: Path) -> Book:
     """The accounts in this file; none if there is no such file."""
     if not path.exists():
-        return {}
+        return Book()
     try:
         found = json_text.loads(read_limited(path, MAX_FILE, "file of accounts"))
         if found["kind"] != _KIND:
             raise ValueError("it is another kind of file")
-        return {one["id"]: Account(**one) for one in found["devices"]}
-    except (ValueError, KeyError, TypeError) as error:
+        book = Book({one["id"]: Account(**one) for one in found["devices"]})
+        book.request = found.get("request", book.request)
+        return book
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TidegateError(
             f"{path} is not a file of simulated devices: {error}", "Name another one with --accounts"
         ) from error
 
 
-def save(path: Path, accounts: Sequence[Account]) -> None:
-    document = {"kind": _KIND, "devices": [asdict(one) for one in accounts]}
+def save(path: Path, book: Book) -> None:
+    document = {"kind": _KIND, "request": book.request, "devices": [asdict(one) for one in book.accounts.values()]}
     write_atomic(path, json.dumps(document).encode() + b"\n", mode=0o600)
 
 
 def prepare(
-    opened: Opened,
+    server: Server,
     wanted: Sequence[str],
     fleet: Fleet,
     path: Path,
     progress: Callable[[int, int, str], None] = lambda done, total, what: None,
 ) -> list[Account]:
     """The accounts of these devices: those in the file, and the others registered now and added to it."""
-    known = load(path)
-    missing = [name for name in wanted if name not in known]
-    lock = threading.Lock()
-    local = threading.local()
+    book = load(path)
+    missing = [Listed(name, fleet.board, fleet.product) for name in wanted if name not in book.accounts]
 
-    def register(name: str) -> None:
-        server = getattr(local, "server", None) or opened()
-        local.server = server
-        account = _register(server, name, fleet)
-        with lock:
-            known[name] = account
-            done = len(wanted) - len(missing) + sum(one in known for one in missing[:0]) + (len(known) - before)
-            progress(done, len(wanted), name)
-            if (len(known) - before) % _SAVE_EACH == 0:
-                save(path, list(known.values()))
+    def filed(found: list[Credentials]) -> None:
+        for one in found:
+            book.accounts[one.user] = Account(one.user, one.password, secrets.token_hex(32))
+        save(path, book)
 
-    before = len(known)
     if missing:
-        try:
-            with ThreadPoolExecutor(_AT_ONCE) as pool:
-                for _ in pool.map(register, missing):
-                    pass
-        finally:
-            save(path, list(known.values()))
-    return [known[name] for name in wanted]
-
-
-def _register(server: Server, name: str, fleet: Fleet) -> Account:
-    try:
-        answer = server.add_device(name, fleet.board, fleet.product)
-    except ServerError as error:
-        if error.status == _CONFLICT:
-            raise TidegateError(f"{error.message}, and its password is not known here", _PREFIX_REMEDY) from error
-        raise
-    return Account(name, answer["mqtt"]["password"], secrets.token_hex(32))
+        save(path, book)
+        known = batches.register(server, book.request, missing, filed, progress)
+        if known:
+            raise TidegateError(f"{known[0]} is already registered, and its password is not known here", _PREFIX_REMEDY)
+    return [book.accounts[name] for name in wanted]

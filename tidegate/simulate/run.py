@@ -54,12 +54,8 @@ def run(setting: Setting, scenario: Scenario, ears: Ears) -> dict[str, Any]:
     broker, tls = broker_address(setting)
     _check_files(setting)
     names = accounts.names(setting.prefix, setting.devices)
-
-    def opened() -> Server:
-        return Server(setting.server, setting.token, ca=setting.ca, insecure=setting.insecure)
-
-    with opened() as server:
-        known = accounts.prepare(opened, names, scenario.fleet, setting.accounts, ears.registering)
+    with Server(setting.server, setting.token, ca=setting.ca, insecure=setting.insecure) as server:
+        known = accounts.prepare(server, names, scenario.fleet, setting.accounts, ears.registering)
         running = images.newest(server, scenario.fleet, scenario.seed)
         tasks = [
             worker.Task(

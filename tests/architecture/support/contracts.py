@@ -103,7 +103,7 @@ HOST = Contract(
         ("wire", "boards", "delta", "client"),
         ("sources",),
         ("trust", "image"),
-        ("manifest", "commands", "enrolment"),
+        ("manifest", "commands", "enrolment", "registration"),
         ("release",),
         ("flash", "fleet", "project", "doctor", "simulate"),
         ("dev",),

@@ -74,6 +74,7 @@ VERBS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("trust", "publish"): ("@next.update",),
 }
 MORE = {
+    ("device", "add"): (("--from", "@two.csv", "--board", "qemu_mps2", "--out", "@two.credentials"),),
     ("device", "telemetry"): (("gate-1", "--last"),),
     ("alarms", "list"): (("--device", "gate-1", "--trace"),),
     ("cmd", "send"): (("--group", "canary", "ping", "--key", "@command.jwk", "--wait", "0", FIRST),),
@@ -122,6 +123,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "token").write_text("tg_" + "A" * 43)
     (folder / "fleet.yaml").write_text("groups:\n  canary: {channel: stable, devices: [gate-1]}\n")
     (folder / "table").write_text("{}")
+    (folder / "two.csv").write_text("id\ngate-1\ngate-2\n")
     board = ("--board", "qemu_mps2", "--version", "1", "--sequence", "1")
     run("data", "build", "calibration", "@table", *board, "--out", "@data")
     run("data", "sign", "@data", "--key", "@release.jwk")
@@ -166,6 +168,7 @@ def run(server: OddServer, place: Path) -> Run:
 
     def run(words: tuple[str, ...]) -> Result:
         shutil.rmtree(place / "fetched", ignore_errors=True)
+        (place / "two.credentials").unlink(missing_ok=True)
         done = CliRunner().invoke(main, [found(place, word) for word in words])
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception

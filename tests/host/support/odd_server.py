@@ -134,6 +134,10 @@ ROUTES: list[tuple[str, Any]] = [
         r"POST /api/v1/devices",
         {"id": "gate-1", "mqtt": ACCOUNT, "coap": {"key": "00" * 32}},
     ),
+    (
+        r"POST /api/v1/devices/batch",
+        {"devices": [{"id": "gate-1", "mqtt": ACCOUNT, "coap": {"key": "00" * 32}}], "known": ["gate-2"]},
+    ),
     (r"(POST|PATCH) /api/v1/devices/[^/]+(/revoke)?", DEVICE),
     (r"PUT /api/v1/devices/[^/]+/product", DEVICE),
     (r"GET /api/v1/devices/[^/]+/telemetry\?.*", {"telemetry": [POINT], "next": None}),

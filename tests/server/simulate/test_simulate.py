@@ -188,4 +188,4 @@ def test_ctrl_c_ends_it_with_the_figures_so_far(start: Callable[..., ServerProce
 
 
 def registered(place: Path) -> list[str]:
-    return list(accounts.load(place / "devices.json"))
+    return list(accounts.load(place / "devices.json").accounts)

@@ -1,0 +1,1 @@
+"""Registering many devices at once: the list, the file that takes their credentials, and the requests between."""
