@@ -24,6 +24,11 @@ IMAGE_KEYS = {
     "modules": Key(list, "modules that images hold though nothing imports them", pattern=re.compile(r"[\w.]{1,64}")),
     "lines": Key(bool, "whether tracebacks name lines; images without are smaller"),
 }
+# Of [libraries] in tidegate.toml. What a library may be called: tidegate/libraries/requirement.py.
+LIBRARY_KEYS = {
+    "requires": Key(list, "libraries of others"),
+    "index": Key(str, "the address of an index in mip's form", pattern=re.compile(r"https?://[^\s@?#]{1,190}")),
+}
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,8 @@ class Sources:
     app: the application's folder, which becomes /app. own_boards: a folder of boards of one's own, which may be absent.
     tracked: what of `folder` images depend on, as names in it, first the file with the table [image]. Of that table:
     features: those that images hold (tidegate/image/features.py), None for all; modules: held though nothing imports
-    them; lines: whether tracebacks name lines.
+    them; lines: whether tracebacks name lines. Of the table [libraries]: requires, and the index that names in it are
+    looked up in, None for mip's own (tidegate/libraries); cache: where the libraries of others are.
     """
 
     folder: Path
@@ -43,6 +49,9 @@ class Sources:
     features: tuple[str, ...] | None = None
     modules: tuple[str, ...] = ()
     lines: bool = True
+    requires: tuple[str, ...] = ()
+    index: str | None = None
+    cache: Path = Path("libraries")
 
     @classmethod
     def checkout(cls, root: Path) -> Sources:
@@ -65,6 +74,7 @@ class Sources:
             app=folder / self.app.relative_to(self.folder),
             own_boards=self.own_boards and folder / self.own_boards.relative_to(self.folder),
             **_image_table(folder / self.tracked[0]),
+            **_libraries_table(folder / self.tracked[0]),
         )
 
     def board(self, name: str) -> Board:
@@ -91,22 +101,35 @@ def image_keys(table: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def library_keys(table: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checked table [libraries] says, as fields of Sources."""
+    return {"requires": tuple(dict.fromkeys(table.get("requires", ()))), "index": table.get("index")}
+
+
 def _image_table(path: Path) -> dict[str, Any]:
-    """The same of the table [image] of a file, which may be absent; its other keys and tables are not looked at."""
+    return image_keys(_table(path, "image", IMAGE_KEYS))
+
+
+def _libraries_table(path: Path) -> dict[str, Any]:
+    return library_keys(_table(path, "libraries", LIBRARY_KEYS))
+
+
+def _table(path: Path, name: str, keys: Mapping[str, Key]) -> dict[str, Any]:
+    """One table of a file, which may be absent, its `keys` checked; its other keys and tables are not looked at."""
     try:
         text = path.read_text(encoding="utf-8")
-        values = tomllib.loads(text).get("image", {})
+        values = tomllib.loads(text).get(name, {})
     except FileNotFoundError:
-        return image_keys({})
+        return {}
     except (OSError, ValueError) as error:
         raise TidegateError(f"{path} cannot be read: {error}", "Correct it; docs/image.md shows it") from error
     if not isinstance(values, dict):
-        raise _wrong(path, text, "image", "must be a table, [image]")
-    table = {key: value for key, value in values.items() if key in IMAGE_KEYS}
-    check_table("image", IMAGE_KEYS, table, partial(_wrong, path, text))
-    return image_keys(table)
+        raise _wrong(path, text, name, f"must be a table, [{name}]")
+    table = {key: value for key, value in values.items() if key in keys}
+    check_table(name, keys, table, partial(_wrong, path, text))
+    return table
 
 
 def _wrong(path: Path, text: str, key: str, what: str) -> TidegateError:
     line = line_of(text, key)
-    return TidegateError(f"{path}{f':{line}' if line else ''}: {key} {what}", "docs/image.md lists the keys of [image]")
+    return TidegateError(f"{path}{f':{line}' if line else ''}: {key} {what}", "docs/project.md lists the keys")

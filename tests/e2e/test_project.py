@@ -119,10 +119,13 @@ def test_an_application_that_never_ran_is_flashed_again(program: Path, project: 
     app = project / "app" / "__init__.py"
     good = app.read_text()
     app.write_text("import nowhere\n" + good)
+    file = project / "tidegate.toml"
     dev = Dev(program, project, "unix")
     try:
         dev.wait(r"^board  ImportError: no module named 'nowhere'")
-        app.write_text(good)
+        (project / "lib").mkdir()
+        (project / "lib" / "nowhere.py").write_text("")
+        file.write_text(file.read_text() + '\n[libraries]\nrequires = ["./lib"]\n')
         dev.wait(r"^OK     0\.1\.0\+dev\.2 runs on the board")
     finally:
         dev.process.send_signal(signal.SIGTERM)

@@ -34,6 +34,7 @@ _BUILT_IN = {
     "doctor": "tidegate.cli.doctor:doctor",
     "group": "tidegate.cli.group:group",
     "key": "tidegate.cli.key:key",
+    "lock": "tidegate.cli.lock:lock",
     "new": "tidegate.cli.new:new",
     "release": "tidegate.cli.release:release",
     "rollout": "tidegate.cli.rollout:rollout",

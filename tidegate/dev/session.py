@@ -13,6 +13,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tidegate import project as projects
@@ -53,9 +54,7 @@ class Session:
         self._server: DevServer | None = None
         self._board: DevBoard | None = None
         self._key: keys.Key | None = None
-        self._watcher = Watcher(
-            [project.folder / projects.FILE, project.folder / project.app, project.folder / "boards"]
-        )
+        self._watcher = Watcher(_watched(project))
         self._sequence = 0
         self._running: Release | None = None  # what the board has confirmed
         self._flashed: Release | None = None  # flashed, and not yet heard of
@@ -137,6 +136,7 @@ class Session:
         """The signed release of the files as they are; TidegateError where they do not build."""
         assert self._key
         self._project = projects.load(self._project.folder)
+        self._watcher.watch(_watched(self._project))
         sequence = self._sequence + 1
         version = f"{versions.version_of(self._project)[:MOST_VERSION]}+dev.{sequence}"
         made = build_release(
@@ -231,3 +231,8 @@ class Session:
     @property
     def _since_save(self) -> str:
         return f"{time.monotonic() - self._saved_at:.1f} s after the save"
+
+
+def _watched(project: Project) -> list[Path]:
+    """What images depend on: a save there is one to bring to the board."""
+    return [project.folder / name for name in project.sources.tracked]

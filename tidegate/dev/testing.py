@@ -9,13 +9,15 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tidegate import library
+from tidegate import libraries, library
 from tidegate.dev.boards import EMULATED, EmulatedBoard
 from tidegate.dev.workplace import alone, development_keys, request_for
 from tidegate.doctor import LINUX_MICROPYTHON
@@ -98,8 +100,10 @@ def run(project: Project, ground: str, tests: dict[Path, list[str]]) -> Iterator
         yield from _on_board(project, tests)
         return
     command = [sys.executable, "-B"] if ground == "cpython" else [_micropython()]
-    for path, names in tests.items():
-        yield from _results(ground, path, names, _script(project, command, path, names))
+    with tempfile.TemporaryDirectory(prefix="tidegate-") as others:
+        _put_libraries(project, Path(others))
+        for path, names in tests.items():
+            yield from _results(ground, path, names, _script(project, Path(others), command, path, names))
 
 
 def _micropython() -> str:
@@ -109,9 +113,18 @@ def _micropython() -> str:
     return str(path)
 
 
-def _script(project: Project, command: list[str], path: Path, names: list[str]) -> str:
+def _put_libraries(project: Project, folder: Path) -> None:
+    """The libraries of others in one `folder`, as they are in /lib of an image."""
+    libraries.ready(project.sources)
+    for name, source in libraries.files(project.sources):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, folder / name)
+
+
+def _script(project: Project, others: Path, command: list[str], path: Path, names: list[str]) -> str:
     """What the tests of one file print on this machine, each with its end."""
-    places = (project.folder / "tests", library.folder() / "firmware" / "lib", (project.folder / project.app).parent)
+    ours = library.folder() / "firmware" / "lib"
+    places = (project.folder / "tests", ours, others, (project.folder / project.app).parent)
     folders = [str(place) for place in places]
     lines = [f"import sys; sys.path[:0] = {folders!r}", RUNNER, f"import {path.stem} as _tg_module"]
     lines += [f"_tg_test({name!r}, _tg_module.{name})" for name in names]

@@ -18,6 +18,13 @@ class Watcher:
         self._seen = self._look()
         self._pending: Snapshot | None = None
 
+    def watch(self, paths: Iterable[Path]) -> None:
+        """Look at `paths` from now on; what was saved in those looked at before still counts."""
+        new = tuple(paths)
+        added = Watcher(path for path in new if path not in self._paths)
+        self._paths = new
+        self._seen.update(added._seen)
+
     def changed(self) -> list[Path]:
         """What was saved, made or removed since the last time this said so. A change counts once two looks in a row
         agree, because editors write in steps."""

@@ -11,13 +11,14 @@ import ast
 import json
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tidegate import libraries
 from tidegate.boards import Board
 from tidegate.errors import TidegateError
 from tidegate.image import features, imports, romfs
@@ -77,6 +78,7 @@ def build_image(
 
     With an image as `predecessor`, modules keep its numbers of strings and constants (tidegate/image/relink.py).
     """
+    libraries.ready(sources, progress or (lambda done, total, name: None))
     tree: Tree = {}
     files = source_files(sources, board)
     with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch:
@@ -103,10 +105,11 @@ def source_files(sources: Sources, board: Board) -> list[tuple[str, Path]]:
         for name, path in _files(_folder(sources.library / "firmware" / "lib"))
         if _fits(name, board)
     ]
+    others = [(f"lib/{name}", path) for name, path in libraries.files(sources) if _belongs(name.split("/"))]
     if sources.features is not None:
-        held = _held(sources, board, dict(library), [path for name, path in app if name.endswith(".py")])
+        held = _held(sources, board, dict(library), [path for name, path in others + app if name.endswith(".py")])
         library = [(name, path) for name, path in library if not name.endswith(".py") or _dotted(name) in held]
-    return library + app
+    return library + others + app
 
 
 def _fits(name: str, board: Board) -> bool:
@@ -196,18 +199,27 @@ def _without_const(text: str) -> str:
     """
     nodes = list(ast.walk(_parse(text)))
     uses = sum(isinstance(node, ast.Name) and node.id == "const" for node in nodes)
-    replaced = sum(isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("const(") for node in nodes)
+    replaced = sum(
+        isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and ast.unparse(node.value).startswith("const(")
+        for node in nodes
+    )
     lines = text.split("\n")
     for node in nodes:
-        if isinstance(node, ast.ImportFrom) and any(alias.name == "const" for alias in node.names):
+        if isinstance(node, ast.ImportFrom) and any(_is_const(alias) for alias in node.names):
             # What mpy-cross leaves as a call takes it from MicroPython: the module that passed it on has it no more.
             statements = ["from micropython import const"] if uses > replaced else []
-            node.names = [alias for alias in node.names if alias.name != "const"]
+            node.names = [alias for alias in node.names if not _is_const(alias)]
             statements += [ast.unparse(node)] if node.names else []
             first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
             before, after = lines[first][: node.col_offset], lines[last][node.end_col_offset :]
             lines[first : last + 1] = [before + ("; ".join(statements) or "pass") + after] + [""] * (last - first)
     return "\n".join(lines)
+
+
+def _is_const(alias: ast.alias) -> bool:
+    return alias.name == "const" and alias.asname is None
 
 
 def _read(path: Path) -> str:
@@ -233,9 +245,14 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     """Name in the image and path of every file that belongs there."""
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
-        hidden = any(part.startswith(".") or part in _NOT_IN_IMAGE for part in parts)
-        if path.is_file() and not hidden and path.suffix not in _NOT_SUFFIX:
+        if path.is_file() and _belongs(parts):
             yield "/".join(parts), path
+
+
+def _belongs(parts: Sequence[str]) -> bool:
+    """Whether a file of this path is for running; the others are hidden, or for people and tools."""
+    hidden = any(part.startswith(".") or part in _NOT_IN_IMAGE for part in parts)
+    return not hidden and Path(parts[-1]).suffix not in _NOT_SUFFIX
 
 
 def _renumber(tree: Tree, path: str, before: Mapping[str, bytes]) -> None:

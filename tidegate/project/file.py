@@ -9,10 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tidegate import library, names
+from tidegate import libraries, library, names
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
-from tidegate.sources import IMAGE_KEYS, Sources, image_keys
+from tidegate.libraries import LOCK, Requirement
+from tidegate.libraries.requirement import has_tls
+from tidegate.sources import IMAGE_KEYS, LIBRARY_KEYS, Sources, image_keys, library_keys
 from tidegate.toml_tables import Key, check_table, line_of
 
 FILE = "tidegate.toml"
@@ -29,6 +31,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "version": Key(str, names.VERSION.rule, pattern=re.compile(names.VERSION.pattern)),
     },
     "image": {"app": Key(str, "a folder of the project, with an __init__.py", pattern=_FOLDER), **IMAGE_KEYS},
+    "libraries": LIBRARY_KEYS,
     "server": {
         "url": Key(str, "the server's address, http:// or https://", pattern=re.compile(r"https?://\S{1,190}")),
         "channel": Key(str, names.CHANNEL.rule, pattern=re.compile(names.CHANNEL.pattern)),
@@ -57,6 +60,7 @@ class Project:
     version: str | None = None
     app: str = "app"
     image: dict[str, Any] = field(default_factory=dict)  # the table [image]
+    libraries: dict[str, Any] = field(default_factory=dict)  # the table [libraries]
     settings: dict[str, Any] = field(default_factory=dict)
     server: str | None = None
     channel: str | None = None
@@ -71,8 +75,10 @@ class Project:
             library.folder(),
             self.folder / self.app,
             self.folder / "boards",
-            (FILE, self.app, "boards"),
+            (FILE, LOCK, self.app, "boards", *libraries.local_folders(self.libraries.get("requires", ()))),
+            cache=self.work / "libraries",
             **image_keys(self.image),
+            **library_keys(self.libraries),
         )
 
     @property
@@ -109,12 +115,14 @@ def load(folder: Path) -> Project:
         version=product.get("version"),
         app=image.get("app", "app").rstrip("/"),
         image=image,
+        libraries=values.get("libraries", {}),
         settings=values.get("settings", {}),
         server=server.get("url"),
         channel=server.get("channel"),
         release_key=_path(folder, keys_.get("release")),
         trust=_path(folder, keys_.get("trust")),
     )
+    _check_libraries(project, wrong)
     _check_boards(project, wrong)
     _check_app(project, wrong)
     return project
@@ -139,6 +147,22 @@ def _check_boards(project: Project, wrong: partial[ProjectFileError]) -> None:
 def _check_app(project: Project, wrong: partial[ProjectFileError]) -> None:
     if not (project.folder / project.app / "__init__.py").is_file():
         raise wrong("image.app", f"is {project.app!r}, and there is no {project.app}/__init__.py")
+
+
+def _check_libraries(project: Project, wrong: partial[ProjectFileError]) -> None:
+    index = project.libraries.get("index")
+    if index and not has_tls(index):
+        raise wrong("libraries.index", f"is {index}, which has no TLS")
+    names: dict[str, str] = {}
+    for text in project.libraries.get("requires", ()):
+        try:
+            one = Requirement.read(text)
+        except ValueError as error:
+            raise wrong("libraries.requires", str(error)) from error
+        if names.setdefault(one.name, text) != text:
+            raise wrong("libraries.requires", f"has {names[one.name]} and {text}")
+        if one.kind == "folder" and not (project.folder / one.package).is_dir():
+            raise wrong("libraries.requires", f"names {text}, and there is no such folder")
 
 
 def _path(folder: Path, name: str | None) -> Path | None:

@@ -102,6 +102,7 @@ HOST = Contract(
         ("audit_chain", "rollout"),
         ("wire", "boards", "delta", "client"),
         ("sources",),
+        ("libraries",),
         ("trust", "image"),
         ("manifest", "commands", "enrolment", "registration"),
         ("release",),
