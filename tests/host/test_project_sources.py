@@ -126,7 +126,9 @@ def test_commands_in_a_project_mean_its_product(cli: Cli, tmp_path: Path, monkey
     assert project.product_here() == "tidegate-gateway"
     monkeypatch.chdir(make(tmp_path / "cooler") / "app")
     assert project.product_here() == "acme-cooler"
-    assert "the project's here, else tidegate-gateway" in " ".join(cli("device", "add", "--help").stdout.split())
+    assert "the project's here, else tidegate-gateway" in " ".join(
+        cli("device", "add", "--help").stdout.split()
+    ).replace("- ", "-")
     done = cli(*BUILD, "--out", tmp_path / "out", "--json")
     assert done.exit_code == 0, done.stderr
     index = json.loads((tmp_path / "out" / "release.json").read_text())
