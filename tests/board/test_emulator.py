@@ -1,6 +1,7 @@
 """The emulator as a program: it starts, says what is wrong, and leaves nothing behind."""
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -22,6 +23,11 @@ def is_gone(pid: int) -> bool:
         return True
 
 
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def wait_until_gone(pid: int) -> None:
     end = time.monotonic() + limit(5)
     while not is_gone(pid):
@@ -38,6 +44,15 @@ def test_stop_and_kill_end_the_process(tmp_path):
         end()
         assert not emulator.alive
         assert is_gone(pid)
+
+
+def test_an_idle_board_costs_next_to_nothing(tmp_path, prompt):
+    """Three of them stay up through a run of the tests: a clock that woke each a thousand times a second cost 15 %."""
+    with Emulator(tmp_path / "flash") as emulator:
+        prompt(emulator)
+        began, before = time.monotonic(), cpu_seconds(emulator.pid)
+        time.sleep(3)
+        assert cpu_seconds(emulator.pid) - before < 0.06 * (time.monotonic() - began)
 
 
 def test_it_dies_with_its_parent(tmp_path):

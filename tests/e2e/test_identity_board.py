@@ -129,7 +129,7 @@ def test_a_server_that_lies_gets_nothing_signed(place: Installation, board: LabB
             lambda device: {**device, "nonce": "66" * 8},
             lambda device: {**device, "id": "gate-2", "name": own["id"]},
             lambda device: {**device, "id": "0f" * 16},
-            lambda device: {**device, "birth_proof": device["birth_proof"][:-2] + "00"},
+            lambda device: {**device, "birth_proof": device["birth_proof"][:-2] + "ff"},
             lambda device: {**device, "birth_proof": None},
         ]
         for number, lie in enumerate(lies):

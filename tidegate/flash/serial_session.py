@@ -111,9 +111,9 @@ class Session:
         try:
             transport.enter_raw_repl(timeout_overall=ENTER_S)
         except TransportError:
-            if not answers:
+            # It was starting, and a Ctrl-C that comes before MicroPython runs is lost; or in the middle of something.
+            if not (self._stop() or answers):
                 raise
-            self._stop()  # it was starting, or in the middle of something
             transport.enter_raw_repl()
         self.run(ON_BOARD, feed=False)
         self.feed_watchdog(self._watchdog_ms)

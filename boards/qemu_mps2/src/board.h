@@ -18,6 +18,7 @@ bool uart_readable(void);
 void clock_init(void);
 typedef void (*clock_hook_t)(void);
 void clock_call_every(uint32_t ms, clock_hook_t function); // from the clock's interrupt; one hook
+void clock_wake(void); // the next wait ends at once
 uint64_t clock_ms(void);
 uint64_t clock_count(void);
 

@@ -8,10 +8,9 @@
 #define MICROPY_BEGIN_ATOMIC_SECTION() disable_interrupts()
 #define MICROPY_END_ATOMIC_SECTION(state) restore_interrupts(state)
 
-void wait_for_interrupt(void);
+void wait_for_interrupt(uint32_t timeout_ms); // without end: UINT32_MAX
 
-// Every wait is cut short by the clock after a millisecond, so the timeout needs no timer of its own.
-#define MICROPY_INTERNAL_WFE(timeout_ms) wait_for_interrupt()
+#define MICROPY_INTERNAL_WFE(timeout_ms) wait_for_interrupt((uint32_t)(timeout_ms))
 
 void mp_hal_set_interrupt_char(int c);
 

@@ -19,7 +19,7 @@
 
 #include "board.h"
 
-#define POLL_MS (16) // between two looks at lwIP's timers; the finest of them has 100 ms
+#define POLL_MS (50) // between two looks at lwIP's timers; the finest of them has 100 ms
 
 // status(), as other MicroPython ports number it
 #define STATUS_DOWN (0)
@@ -79,6 +79,7 @@ static void poll(mp_sched_node_t *node) {
         }
     }
     sys_check_timeouts();
+    clock_wake(); // a socket may have become ready
 }
 
 static void schedule_poll(void) {

@@ -29,6 +29,7 @@ void UART0_RX_Handler(void) {
     // Cleared before the bytes are taken: a byte that arrives after the last look raises the interrupt again. Cleared
     // afterwards, that byte would sit in the register with nobody to fetch it, and no other would ever follow.
     UART0_INTCLEAR = UART_INT_RX;
+    clock_wake();
     while (UART0_STATE & UART_STATE_RX_FULL) {
         uint8_t c = (uint8_t)UART0_DATA;
         attended = true;
