@@ -16,18 +16,20 @@ _UNDER_WAY = ("offered", "fetching", "applying", "installed", "trial")
 
 
 def content(said: Said) -> str:
-    """What knows a message that is sent again: a report has its boot's nonce, an alarm only what it says."""
+    """What knows a message that is sent again: a report has its boot's nonce, an alarm only its words."""
     return hashlib.sha256(said.message.payload).hexdigest()[:32]
 
 
 def report(batch: Batch, device: Device, said: Said) -> None:
     """One step of an update. A report that differs from the last one only in its progress replaces it."""
     body, digest = said.body, content(said)
-    occurrence = batch.next_occurrence("report", device.id, digest, said.message.again)
+    last = batch.last_report(device.id)
+    again = said.message.again or _may_have_come(device, body, last, digest)
+    occurrence = batch.next_occurrence("report", device.id, digest, again)
     if occurrence is None:
+        batch.count("reports that came again")
         return
     phase, sequence = body["phase"], body["sequence"]
-    last = batch.last_report(device.id)
     if last is not None and _only_progress(last.body, body):
         last.body, last.at, last.content, last.occurrence = body, batch.now, digest, occurrence
     else:
@@ -62,6 +64,13 @@ def report(batch: Batch, device: Device, said: Said) -> None:
         device.failed_sequence = None  # it has begun again, so the verdict of before is out of date
     elif phase == "confirmed":
         device.trial = False
+
+
+def _may_have_come(device: Device, body: dict[str, Any], last: Report | None, digest: str) -> bool:
+    """Whether a report with the same words as one that is filed is that one, which the device did not hear
+    acknowledged: it is of a boot that is over, whose rest the board had stored, or nothing came between the two.
+    """
+    return (device.nonce is not None and body["nonce"] != device.nonce) or (last is not None and last.content == digest)
 
 
 def _only_progress(last: dict[str, Any], body: dict[str, Any]) -> bool:

@@ -106,6 +106,43 @@ def test_a_report_or_alarm_that_is_sent_again_is_filed_once(store, together):
         assert session.scalar(select(func.count(Report.id))) == 5, "of another boot, and not filed before"
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_what_a_board_had_stored_over_a_reset_is_filed_once(store, together):
+    """A board stores what it did not hear acknowledged, and says it once more in its next boot, in a new session."""
+    of_the_boot_before = [message("report", report(phase)) for phase in (2, 3, 4)]
+    arrived, lost = of_the_boot_before[:2], of_the_boot_before[2]
+    now = [message("report", report(phase, b"nonce..2")) for phase in (5, 6)]
+    sent = [
+        message("birth", BIRTH),
+        *arrived,
+        message("birth", {**BIRTH, 7: b"nonce..2"}),
+        *arrived,
+        lost,
+        *now,
+        now[1],  # the connection broke before its acknowledgement came
+        *arrived,
+    ]
+    for batch in [sent] if together else [[one] for one in sent]:
+        assert not any(ingest.take_all(store, batch))
+    with store.read() as session:
+        phases = [row.phase for row in session.scalars(select(Report).order_by(Report.id))]
+        assert phases == ["fetching", "applying", "installed", "trial", "confirmed"]
+        assert session.get(Device, "gw-1").update["phase"] == "confirmed", "what comes again says nothing of now"
+        assert alarms.counters(session) == {"reports that came again": 5}
+
+
+def test_the_first_one_may_come_again_before_the_birth(store):
+    sent = [
+        message("birth", BIRTH),
+        message("report", report(2)),
+        message("report", report(2)),
+        message("report", report(3)),
+    ]
+    assert not any(one for part in sent for one in ingest.take_all(store, [part]))
+    with store.read() as session:
+        assert [row.phase for row in session.scalars(select(Report).order_by(Report.id))] == ["fetching", "applying"]
+
+
 def test_a_batch_of_many_devices_and_what_is_retained_changes_nothing(store):
     names = [f"gw-{n}" for n in range(500)]
     births = [message("birth", BIRTH, device=name) for name in names]
