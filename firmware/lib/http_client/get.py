@@ -41,7 +41,7 @@ async def get(host, port, path, offset, sink, buf, max_size, timeout_s=30, etag=
         lines = ["Range: bytes=%d-" % offset] if offset else []
         if offset and etag:
             lines.append("If-Range: " + etag)
-        request = head("GET", host, port, path, lines)
+        request = head("GET", host, port, path, lines, ssl is not None)
         offset, total, moved = await exchange(
             host,
             port,
@@ -86,7 +86,7 @@ async def exchange(host, port, buf, timeout_s, ssl, run, kind=None):
         await stream.close()
 
 
-def head(method, host, port, path, fields):
+def head(method, host, port, path, fields, tls=False):
     """A request's head, bytes; fields: header lines beside the usual ones. Raises ValueError."""
     for text in [host, path] + fields:
         # Bytes, not characters: MicroPython keeps each new character for good, and needs room.
@@ -95,7 +95,9 @@ def head(method, host, port, path, fields):
     if not path.startswith("/") or " " in path + host or not host:
         raise ValueError("host and path have no space, and a path starts with /")
     name = "[%s]" % host if ":" in host else host
-    lines = ["%s %s HTTP/1.1" % (method, path), "Host: %s:%d" % (name, port)]
+    if port != (443 if tls else 80):  # the usual one is left out: signed addresses cover this line
+        name += ":%d" % port
+    lines = ["%s %s HTTP/1.1" % (method, path), "Host: " + name]
     lines += ["Connection: close", "Accept-Encoding: identity"] + fields
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 

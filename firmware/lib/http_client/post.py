@@ -11,7 +11,7 @@ async def post(host, port, path, kind, body, buf, timeout_s=30, ssl=None):
     HttpError. Redirects are not followed.
     """
     fields = ["Content-Type: " + kind, "Content-Length: %d" % len(body)]
-    request = head("POST", host, port, path, fields) + body
+    request = head("POST", host, port, path, fields, ssl is not None) + body
     return await exchange(host, port, buf, timeout_s, ssl, lambda way: way.whole(request), _Post)
 
 

@@ -65,6 +65,20 @@ def test_whole():
         equal(digest, settings["sha256"], "digest")
 
 
+def test_the_usual_port_is_not_in_the_host_field():
+    """As browsers and S3's signatures have it (RFC 9110 section 7.2)."""
+    for host, port, tls, said in (
+        ("s3.example", 443, True, "s3.example"),
+        ("s3.example", 80, False, "s3.example"),
+        ("s3.example", 80, True, "s3.example:80"),
+        ("s3.example", 443, False, "s3.example:443"),
+        ("2001:db8::1", 443, True, "[2001:db8::1]"),
+        ("2001:db8::1", 8080, False, "[2001:db8::1]:8080"),
+    ):
+        lines = http_client_get.head("GET", host, port, "/p/1f", [], tls).decode().split("\r\n")
+        equal(lines[1], "Host: " + said, "%s %d" % (host, port))
+
+
 def test_resumed():
     sink = Sink()
     equal(fetch("cut", sink=sink)[0].status, 0, "a body cut short")
