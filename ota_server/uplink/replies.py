@@ -21,16 +21,20 @@ def content(said: Said) -> str:
 
 
 def report(batch: Batch, device: Device, said: Said) -> None:
-    """One step of an update. A report that differs from the last one only in its progress replaces it."""
+    """One step of an update. A report that differs from the last one in no more than its progress replaces it."""
     body, digest = said.body, content(said)
     last = batch.last_report(device.id)
-    again = said.message.again or _may_have_come(device, body, last, digest)
-    occurrence = batch.next_occurrence("report", device.id, digest, again)
+    again = said.message.again or _is_of_a_boot_before(device, body)
+    occurrence: int | None
+    if last is not None and last.content == digest and not again:
+        occurrence = last.occurrence
+    else:
+        occurrence = batch.next_occurrence("report", device.id, digest, again)
     if occurrence is None:
         batch.count("reports that came again")
         return
     phase, sequence = body["phase"], body["sequence"]
-    if last is not None and _only_progress(last.body, body):
+    if last is not None and (last.content == digest or _only_progress(last.body, body)):
         last.body, last.at, last.content, last.occurrence = body, batch.now, digest, occurrence
     else:
         new = Report(device_id=device.id, sequence=sequence, phase=phase, body=body)
@@ -66,11 +70,9 @@ def report(batch: Batch, device: Device, said: Said) -> None:
         device.trial = False
 
 
-def _may_have_come(device: Device, body: dict[str, Any], last: Report | None, digest: str) -> bool:
-    """Whether a report with the same words as one that is filed is that one, which the device did not hear
-    acknowledged: it is of a boot that is over, whose rest the board had stored, or nothing came between the two.
-    """
-    return (device.nonce is not None and body["nonce"] != device.nonce) or (last is not None and last.content == digest)
+def _is_of_a_boot_before(device: Device, body: dict[str, Any]) -> bool:
+    """Whether a board that has started anew since says it: it had stored the report, and may have said it before."""
+    return device.nonce is not None and body["nonce"] != device.nonce
 
 
 def _only_progress(last: dict[str, Any], body: dict[str, Any]) -> bool:
