@@ -11,7 +11,7 @@ from ota_server.fleet import offer_state
 from ota_server.store import devices
 from ota_server.store.models import Device, Release, Target
 
-_BUSY = ("fetching", "applying", "installed", "trial")
+_BUSY = ("fetching", "applying", "waiting", "installed", "trial")
 
 
 def _state() -> ColumnElement[str]:

@@ -17,6 +17,7 @@ _STATES = {
     "offered": "downloading",  # the manifest is verified, and taken
     "fetching": "downloading",
     "applying": "downloading",
+    "waiting": "downloading",  # installed; the application says when the device may restart
     "installed": "installed",
     "trial": "trial",
     "confirmed": "confirmed",

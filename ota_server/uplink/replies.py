@@ -10,9 +10,10 @@ from ota_server.store.models import Device, Report
 from ota_server.uplink.batch import Batch
 from ota_server.uplink.reading import Said
 from ota_server.uplink.text import clean, clean_text
+from tidegate.wire.messages import WAITING
 
 _FAILED = ("rolled-back", "refused", "failed")
-_UNDER_WAY = ("offered", "fetching", "applying", "installed", "trial")
+_UNDER_WAY = ("offered", "fetching", "applying", "waiting", "installed", "trial")
 
 
 def content(said: Said) -> str:
@@ -22,7 +23,7 @@ def content(said: Said) -> str:
 
 def report(batch: Batch, device: Device, said: Said) -> None:
     """One step of an update. A report that differs from the last one in no more than its progress replaces it."""
-    body, digest = said.body, content(said)
+    body, digest = {**said.body, "phase": _phase(said.body)}, content(said)
     last = batch.last_report(device.id)
     again = said.message.again or _is_of_a_boot_before(device, body)
     occurrence: int | None
@@ -73,6 +74,13 @@ def report(batch: Batch, device: Device, said: Said) -> None:
 def _is_of_a_boot_before(device: Device, body: dict[str, Any]) -> bool:
     """Whether a board that has started anew since says it: it had stored the report, and may have said it before."""
     return device.nonce is not None and body["nonce"] != device.nonce
+
+
+def _phase(body: dict[str, Any]) -> str:
+    """The phase; `waiting` for an image that is installed while the application is not ready to restart, which a device
+    says in words so that older servers take the report."""
+    waits = body["phase"] == "applying" and body.get("detail") == WAITING
+    return "waiting" if waits else str(body["phase"])
 
 
 def _only_progress(last: dict[str, Any], body: dict[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from tidegate import manifest
 from tidegate.trust import keys
 from tidegate.trust import store as trust_store
 from tidegate.wire import cbor, cose
+from tidegate.wire.messages import WAITING
 
 wrap = cbor.dumps
 CTI = bytes.fromhex("00066085f1c3a001")
@@ -93,6 +94,9 @@ def messages() -> list[dict[str, Any]]:
     progress = {"done": 512, "total": 4096}
     facts = {"manifest": digest("manifest").hex(), "detail": "patch", "progress": progress}
     good("report", "fetching, all told", {**said, **more}, {**named, **facts})
+    waits = {"phase": "applying", "lwm2m": {"state": "downloaded", "result": "initial", "numbers": [2, 0]}}
+    value = {**named, **waits, "detail": WAITING}
+    good("report", "waiting for the application", {**said, -257: [2, 0], -258: 3, -260: WAITING}, value)
     good("report", "of a data component", {**said, -262: "calibration"}, {**named, "component": "calibration"})
     bad("report", "of a component with a bad name", {**said, -262: "Calibration"})
     bad("report", "tried again after no time", {**said, -263: 0})

@@ -22,6 +22,7 @@ from tidegate.client import Server, read_token
 from tidegate.errors import TidegateError
 from tidegate.names import DEFAULT_PRODUCT
 from tidegate.visible import visible, visible_lines, visible_value
+from tidegate.wire.messages import WAITING
 
 F = TypeVar("F", bound=Callable[..., Any])
 Tell = Callable[[int, int, str], None]
@@ -231,6 +232,11 @@ def rows(items: Sequence[Mapping[str, Any]], columns: Mapping[str, str], none: s
     _print(table)
     if left_out:
         complain(f"Not shown for want of room: {', '.join(left_out)}. A wider terminal shows them, and --json has all.")
+
+
+def update_phase(phase: str | None) -> str | None:
+    """The phase of an update in words."""
+    return WAITING if phase == "waiting" else phase
 
 
 def cell(text: str) -> str:

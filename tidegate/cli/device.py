@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tidegate.cli import _command_output
-from tidegate.cli._common import connect, emit, facts, json_option, rows, server_options
+from tidegate.cli._common import connect, emit, facts, json_option, rows, server_options, update_phase
 from tidegate.cli._labels import label
 from tidegate.cli.add import add
 from tidegate.cli.claim import claim, claims, rename, revoke, set_, unclaim
@@ -57,7 +57,7 @@ def list_(server: str, token_file: Path | None, as_json: bool) -> None:
         lines = [
             {
                 **entry,
-                "phase": (entry.get("update") or {}).get("phase"),
+                "phase": update_phase((entry.get("update") or {}).get("phase")),
                 "trust": _trust(entry),
                 "presence": _presence(entry),
             }

@@ -16,6 +16,7 @@ from tidegate.cli._common import (
     rows,
     say,
     server_options,
+    update_phase,
     yes_option,
 )
 from tidegate.cli._identities import command_keys_option, identities, identity_options, wait_for_each_option
@@ -143,7 +144,8 @@ def status(
     def show_one(value: dict[str, Any]) -> None:
         places = [f"channel {name}" for name in value["channels"]] + [f"group {name}" for name in value["groups"]]
         say(f"{product} {version} (sequence {value['sequence']}): {', '.join(places) or 'not offered to any device'}")
-        rows(value["devices"], _COLUMNS, "It has no devices.")
+        lines = [{**entry, "phase": update_phase(entry["phase"])} for entry in value["devices"]]
+        rows(lines, _COLUMNS, "It has no devices.")
         _show_counts(value)
 
     emit(answer, as_json, show_one if version else show_all)

@@ -202,7 +202,8 @@ class Session:
     def _tell(self, report: dict[str, Any], offered: Release) -> None:
         phase, detail = report["phase"], report.get("detail") or ""
         if phase not in _ENDS:
-            self._show("step", f"board: {phase}{f', {detail}' if detail else ''}, {self._since_save}")
+            words = detail if phase == "waiting" else f"{phase}{f', {detail}' if detail else ''}"
+            self._show("step", f"board: {words}, {self._since_save}")
             return
         if phase == "confirmed":
             self._running = offered

@@ -231,7 +231,8 @@ class _Reader:
         self.wrong(
             at.line,
             f"{key} is not a setting that can be changed over the air",
-            "Known are telemetry_period_s, trial_timeout_s, log_level, streams and store (docs/config.md)",
+            "Known are telemetry_period_s, trial_timeout_s, restart_wait_s, log_level, streams, store and app "
+            "(docs/config.md)",
         )
 
 
@@ -254,6 +255,11 @@ def _is_number(value: Any) -> bool:
 _SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "telemetry_period_s": _whole(1, 86400),
     "trial_timeout_s": _whole(10, 3600),
+    "restart_wait_s": _whole(0, 604_800),
+    r"app\.[a-z_]{1,32}": (
+        "a number, a text, true or false",
+        lambda value: _is_number(value) or isinstance(value, (str, bool)),
+    ),
     "log_level": (f"one of {', '.join(_LEVELS)}", lambda value: value in _LEVELS),
     "store\\.segments": _whole(1, 100_000),
     "store\\.drop": ("text", lambda value: isinstance(value, str)),

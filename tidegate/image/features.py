@@ -41,6 +41,7 @@ MODULES = {
     "http_client": ("http", "enrolment"),
     "gate.link.tls": ("tls",),
     "gate.commands.queue": ("commands",),
+    "gate.commands.application_opcodes": ("commands",),
     "gate.commands.ops.bench": ("diagnostics",),
     "gate.commands.ops.dns": ("diagnostics",),
     "gate.commands.ops.execute": ("exec",),
@@ -65,7 +66,7 @@ MODULES = {
 }
 
 # What an application uses by itself: names that it imports from `gate`, and arguments of gate.Agent.
-FOUND = {"calibrator": "data", "data=": "data", "opcode": "commands"}
+FOUND = {"calibrator": "data", "data=": "data", "data_component": "data", "opcode": "commands", "command": "commands"}
 
 
 def check(names: Collection[str]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 _LAZY = "gate"  # its names load their modules when they are used
+_TABLE = "gate.exports"  # which is which
 
 
 def reachable(
@@ -95,9 +96,10 @@ def _attributes(tree: ast.Module) -> set[str]:
 
 
 def _lazy_names(sources: Mapping[str, Path], names: set[str]) -> Iterator[str]:
-    """The modules behind names of `gate`, as its table _NAMES has them; a module of the package by its own name."""
-    if _LAZY in sources:
-        for entry in _constant(parse(sources[_LAZY]), "_NAMES").split():
+    """The modules behind names of `gate`, as its table has them; a module of the package by its own name."""
+    if _TABLE in sources:
+        yield _TABLE
+        for entry in _constant(parse(sources[_TABLE]), "NAMES").split():
             module, _, offered = entry.partition(":")
             if names & set(offered.split(",")):
                 yield f"{_LAZY}.{module}"

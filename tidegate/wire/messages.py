@@ -30,6 +30,7 @@ PHASES = (
     *("offered", "fetching", "applying", "installed", "trial", "confirmed", "rolled-back", "refused"),
     *("failed", "current"),
 )
+WAITING = "waiting for the application"  # the detail of `applying`: installed, and the application not ready to restart
 SUIT_REASONS = (
     *("ok", "cbor-parse", "cose-unsupported", "algorithm-unsupported", "unauthorised"),
     *("command-unsupported", "component-unsupported", "component-unauthorised", "parameter-unsupported"),

@@ -1,19 +1,12 @@
 """The agent: keeps one gateway up to date and answers signed commands. An application imports from
-here what it needs; each name loads its module when it is first used:
+here what it needs (gate.exports); each name loads its module when it is first used:
 
-    from gate import Agent, Measure, Stream, opcode, OPERATE
+    from gate import measurement, ready, command, OPERATE
 """
 
 import sys
 
 PROTOCOL = 1  # version of the messages, docs/wire.cddl
-
-# module:names of what an application uses
-_NAMES = (
-    "agent:Agent clock:Uptime telemetry.e2e_frame:Frame "
-    "telemetry.streams:Stream,Measure,calibrator,MEAN,MIN,MAX,DEV,RATE,OVER "
-    "commands.application_opcodes:opcode,READ,OPERATE,DANGEROUS"
-)
 
 
 class LinkError(Exception):
@@ -27,14 +20,17 @@ class ConfigError(Exception):
 
 
 def __getattr__(name):
-    """One of _NAMES, or a module of this package: MicroPython looks here for it first."""
-    for entry in _NAMES.split():
-        module, _, names = entry.partition(":")
-        if name in names.split(","):
+    """A name for applications, or a module of this package: MicroPython looks here first."""
+    if name[0] != "_":
+        try:
+            module = _load("exports").home(name)
+        except ImportError:  # the loader, which has no application
+            module = None
+        if module:
             return getattr(_load(module), name)
-    if name[0] == "_" or sys.implementation.name != "micropython":
-        raise AttributeError("gate has no name %s" % name)
-    return _load(name)
+        if sys.implementation.name == "micropython":
+            return _load(name)
+    raise AttributeError("gate has no name %s" % name)
 
 
 def _load(name):

@@ -75,14 +75,17 @@ class Agent:
     None), telemetry, streams, commands (or None), supervisor, uptime, release, log, tasks (name,
     task).
 
-    settings: digest of what was set over the air; restart_wanted: some of it waits for a start.
+    settings: digest of what was set over the air; restart_wanted: some of it waits for a start;
+    own_settings: the application's.
     """
 
-    def __init__(self, boot, streams=(), health=healthy, data=None):
+    def __init__(self, boot, streams=(), health=healthy, data=None, ready=None, settings=()):
         """boot: what the loader hands to app.start. streams: gate.Stream each. health() -> bool:
         whether the application does its work; a trial is confirmed only then. data:
         {name: function(path)} for data components (gate.update.data_offers); the function refuses
-        content by returning False or raising. Commands of its own: gate.opcode.
+        content by returning False or raising. ready() -> bool: whether now is a good time to
+        restart; an update that is installed waits for it. settings: gate.application.Setting
+        each. Commands of its own: gate.opcode.
         """
         self.boot = boot
         self.streams = streams
@@ -91,6 +94,8 @@ class Agent:
         self.restart_wanted = False
         self._health = health
         self._takers = data or {}
+        self._ready = ready
+        self.own_settings = settings
         self._nonce = boot.board.random(_NONCE_SIZE)
         self._proof = None
         self._resetting = False
@@ -142,6 +147,8 @@ class Agent:
         config, self.settings = overrides.configure(board, self.state, self.streams)
         console.set_level(config.log_level)
         self.trial_timeout_s = config.trial_timeout_s
+        self.restart_wait_s = config.restart_wait_s
+        overrides.use_own(self.own_settings, config)
         self.release = _read_release()
         self.device = identity.device(boot, config)
         self.trust_version = storage.open(self.device).version
@@ -180,6 +187,12 @@ class Agent:
         self.updater = Updater(
             boot, self.state, device, self._reporter, alarms, self._leave, link, self.uptime
         )
+        if self._ready:
+            from gate.update.restart import Restart
+
+            self.updater.restart = Restart(
+                self._ready, lambda: self.restart_wait_s, self.state, self.uptime
+            )
         self.data = self._data_components()
         self._rotation = Rotation(device, alarms, self._trust_changed)
         self.commands = self._signed_commands(config.dangerous, ssl)

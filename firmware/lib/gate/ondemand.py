@@ -27,7 +27,7 @@ _MOST_AT_FIRST = const(16384)  # for what is done before it is known how much is
 _ON_DEMAND = (  # one text: as a tuple the names themselves would be in RAM
     "gate.commands. gate.enrolment gate.identity gate.link.tls gate.proof "
     "gate.reporting.crash gate.settings gate.telemetry.calibration "
-    "gate.telemetry.ring_recovery gate.trust. gate.update. "
+    "gate.telemetry.ring_recovery gate.trust. gate.update. gate.values "
     "boot. bspatch coap cose ed25519 http_client sha512 ssl"
 )
 

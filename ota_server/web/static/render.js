@@ -4,7 +4,7 @@ import { ago, details, el, sparkline } from "./dom.js";
 import { bytes, number, unit } from "./format.js";
 
 const PHASES = {
-  offered: "offered", fetching: "fetching", applying: "applying the patch", installed: "installed",
+  offered: "offered", fetching: "fetching", applying: "applying the patch", waiting: "waiting for the application", installed: "installed",
   trial: "on trial", confirmed: "confirmed", "rolled-back": "rolled back", refused: "refused",
   failed: "failed", current: "up to date",
 };
@@ -88,7 +88,7 @@ function update(d) {
         el("progress", { max: total, value: done, "aria-label": `${PHASES[u.phase] ?? u.phase} on ${d.id}` }),
         el("span", {}, `${share} % of ${bytes(total)}`)));
     }
-    if (u.detail) lines.push(el("p", { class: kind === "bad" ? "why" : "quiet" }, u.detail));
+    if (u.detail && u.detail !== PHASES[u.phase]) lines.push(el("p", { class: kind === "bad" ? "why" : "quiet" }, u.detail));
   }
   const o = d.offer;
   if (o && o.state !== "running") {

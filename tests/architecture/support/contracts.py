@@ -59,12 +59,12 @@ def top_room(module: str) -> str:
 
 
 def gate_room(module: str) -> str:
-    """As top_room, but what lies in gate/ itself is "root", except agent; and ops is a room of its own."""
+    """As top_room, but what lies in gate/ itself is "root", but for agent and application; ops is a room of its own."""
     parts = module.split(".")
     if parts[:3] == ["gate", "commands", "ops"]:
         return "ops"
     is_folder = len(parts) > 1 and (ROOT / "firmware/lib/gate" / parts[1]).is_dir()
-    return parts[1] if is_folder or parts[1:] == ["agent"] else "root"
+    return parts[1] if is_folder or parts[1:] in (["agent"], ["application"]) else "root"
 
 
 def libraries() -> Files:
@@ -157,6 +157,7 @@ GATE = Contract(
         ("update", "commands", "settings"),
         ("ops", "enrolment"),
         ("agent",),
+        ("application",),
     ),
     frozenset({"boot", "app", "tidegate"}),
     {"gate.commands.ops.updates": frozenset({"boot"})},  # to go back to the other slot is the loader's business

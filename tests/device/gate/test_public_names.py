@@ -4,10 +4,11 @@ import sys
 
 import gate
 from check import equal, raises, true
+from gate import exports
 
 
 def test_every_name_loads():
-    for entry in gate._NAMES.split():
+    for entry in exports.NAMES.split():
         module, _, names = entry.partition(":")
         for name in names.split(","):
             found = getattr(gate, name)

@@ -90,6 +90,8 @@ class Agent:
     settings = None
     restart_wanted = False
     trial_timeout_s = 60
+    restart_wait_s = 43200
+    own_settings = ()
     release = {"product": "p", "version": "1.2.3"}
 
     def __init__(self, streams=(), more=""):

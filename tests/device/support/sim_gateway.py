@@ -132,6 +132,7 @@ class World:
         self.fetches = []
         self.behave = {}
         self.health = None
+        self.ready = None  # the application's
         self.on_boot = None  # called with each Boot before its image runs
         self.on_get = None  # called at each GET
         self.payloads = {}  # path -> bytes
@@ -253,7 +254,7 @@ class World:
         agent_module._RELEASE = self.board.folder + "/release.json"
         agent_module._link = lambda *given: _Link(self, *given)
         http_client_get.get = self.get
-        agent = agent_module.Agent(boot, (), self.health or agent_module.healthy, data=self.takers)
+        agent = agent_module.Agent(boot, (), self.health or agent_module.healthy, self.takers, self.ready)
         agent.run()
 
     def _too_long(self):

@@ -150,7 +150,7 @@ class World(sim_gateway.World):
         finally:
             agent_module.Agent = whole
 
-    def _agent(self, boot, streams, health, data=None):
+    def _agent(self, boot, streams, health, data=None, ready=None):
         """The Agent, with one stream of telemetry, the real HTTP client, and the real link if there is a broker."""
 
         def sample():

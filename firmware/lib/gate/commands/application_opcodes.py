@@ -13,7 +13,7 @@ docs/commands.md has the rules. The built-in opcodes are in gate.commands.builti
 
 from collections import namedtuple
 
-from gate import commands
+from gate import commands, values
 from gate.clock import const
 
 # Who may call it: READ a diagnose or a command quorum, OPERATE a command quorum, DANGEROUS a
@@ -26,7 +26,6 @@ LIMIT_S = const(10)  # unless the opcode sets another
 MOST_S = const(120)  # the longest limit; the supervisor resets the board a minute later
 _NAME_SIZE = const(32)
 _NAME_CHARS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
-_TYPES = (int, float, str, bytes, bool)
 _MOST_ARGUMENTS = const(8)
 
 # function: function(call, **arguments) -> dict or None, or in the catalog "module.function" of
@@ -58,7 +57,7 @@ def opcode(name, role, limit_s=LIMIT_S, heavy=False, **arguments):
     if len(arguments) > _MOST_ARGUMENTS:
         raise ValueError("opcode %s: at most %d arguments" % (name, _MOST_ARGUMENTS))
     for key, spec in arguments.items():
-        if not _is_spec(spec):
+        if not values.is_spec(spec):
             raise ValueError(
                 "opcode %s: %s=%r must be (type, least, most[, default])" % (name, key, spec)
             )
@@ -69,14 +68,6 @@ def _check_name(name):
     good = isinstance(name, str) and 0 < len(name) <= _NAME_SIZE and "a" <= name[0] <= "z"
     if not good or any(char not in _NAME_CHARS for char in name):
         raise ValueError("opcode %r: a to z, 0 to 9, dots, at most %d" % (name, _NAME_SIZE))
-
-
-def _is_spec(spec):
-    if not isinstance(spec, tuple) or not spec or spec[0] not in _TYPES:
-        return False
-    if spec[0] is bool:
-        return len(spec) <= 2
-    return 3 <= len(spec) <= 4 and spec[1] <= spec[2]
 
 
 def check(specs, given):
@@ -93,37 +84,13 @@ def check(specs, given):
     taken = {}
     for name, spec in specs.items():
         if name in given:
-            _check_value(name, spec, given[name])
+            values.check(name, spec, given[name])
             taken[name] = given[name]
-        elif len(spec) == (2 if spec[0] is bool else 4):
+        elif values.has_default(spec):
             taken[name] = spec[-1]
         else:
-            raise ValueError("%s is missing: %s" % (name, _expected(spec)))
+            raise ValueError("%s is missing: %s" % (name, values.expected(spec)))
     return taken
-
-
-def _check_value(name, spec, value):
-    kind = spec[0]
-    if kind is bool:
-        good = isinstance(value, bool)
-    elif kind is int or kind is float:
-        good = isinstance(value, (int, kind)) and not isinstance(value, bool)
-        good = good and spec[1] <= value <= spec[2]
-    else:
-        good = isinstance(value, kind) and spec[1] <= len(value) <= spec[2]
-    if not good:
-        text = repr(value)
-        raise ValueError("%s is %s; it must be %s" % (name, text[:40], _expected(spec)))
-
-
-def _expected(spec):
-    if spec[0] is bool:
-        return "true or false"
-    if spec[0] is int or spec[0] is float:
-        kind = "a whole number" if spec[0] is int else "a number"
-        return "%s from %s to %s" % (kind, spec[1], spec[2])
-    kind = "a text of %d to %d characters" if spec[0] is str else "%d to %d bytes"
-    return kind % (spec[1], spec[2])
 
 
 def describe(entry):

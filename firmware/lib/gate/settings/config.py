@@ -25,9 +25,10 @@ class Config:
     (32 bytes); payloads: (scheme, host, port, path with a / at its end) of the base address that
     payload addresses are relative to; enrol: the same of the server that claims are shown to, if
     it is another; mqtt_tls, payloads_tls: whether these speak TLS;
-    telemetry_period_s, trial_timeout_s: seconds; log_level: a number of console.LEVELS; streams,
-    store: documents for stream_settings; dangerous: whether opcodes of that role are offered;
-    clock: whether the board's clock, if it has one, can be trusted.
+    telemetry_period_s, trial_timeout_s, restart_wait_s: seconds; log_level: a number of
+    console.LEVELS; streams, store: documents for stream_settings; app: what is there for the
+    application, unjudged; dangerous: whether opcodes of that role are offered; clock: whether the
+    board's clock, if it has one, can be trusted.
     """
 
     def __init__(self, folder, board, settings=None, secrets=True):
@@ -59,9 +60,11 @@ class Config:
         self.payloads_tls = self.payloads[0] == "https"
         self.telemetry_period_s = found.number("telemetry_period_s", 1, 86400, 60)
         self.trial_timeout_s = found.number("trial_timeout_s", 10, 3600, 60)
+        self.restart_wait_s = found.number("restart_wait_s", 0, 604800, 43200)
         self.log_level = found.choice("log_level", console.LEVELS, "info")
         self.streams = found.optional("streams")
         self.store = found.optional("store")
+        self.app = found.own("app")
         self.dangerous = found.flag("dangerous", False)
         self.clock = found.flag("clock", True)
         if secrets:
@@ -163,6 +166,10 @@ class _Document:
 
     def names(self):
         return self._values.keys()
+
+    def own(self, key):
+        """The value as it stands, of whatever kind; None if it is missing."""
+        return self._values.get(key)
 
     def optional(self, key):
         """Like inner, but an empty document if the key is missing."""

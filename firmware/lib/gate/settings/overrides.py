@@ -9,7 +9,7 @@ import hashlib
 
 import cbor
 
-from gate import ConfigError, console
+from gate import ConfigError, console, values
 from gate.clock import const
 from gate.settings import stream_settings
 from gate.settings.config import Config
@@ -18,7 +18,10 @@ FILE = "settings"  # in the agent's state: the map, deterministic CBOR
 
 _MOST = const(48)  # keys
 _SIZE = const(1024)  # bytes of the file
-_PLAIN = "telemetry_period_s trial_timeout_s log_level store.segments store.drop store.write_s"
+_PLAIN = (
+    "telemetry_period_s trial_timeout_s restart_wait_s log_level "
+    "store.segments store.drop store.write_s"
+)
 
 
 class SettingError(Exception):
@@ -68,6 +71,7 @@ def change(agent, given, without=None):
             if not _is_settable(key):
                 raise SettingError("%s cannot be set over the air; see docs/config.md" % key)
             _check_names(key, agent.streams)
+            _check_own(key, given[key], agent.own_settings)
         new.update(given)
     data = cbor.dumps(new)
     if len(new) > _MOST or len(data) > _SIZE:
@@ -97,11 +101,14 @@ def effective(agent):
     found = {
         "telemetry_period_s": config.telemetry_period_s,
         "trial_timeout_s": config.trial_timeout_s,
+        "restart_wait_s": config.restart_wait_s,
         "log_level": console.LEVELS[config.log_level],
         "store.segments": segments,
         "store.drop": stream_settings.DROPS[newest],
         "store.write_s": write_s,
     }
+    for setting, value in _own_values(agent.own_settings, config):
+        found["app." + setting.name] = value
     for stream in streams:
         place = "streams.%s." % stream.name
         for thing, name, value in stream_settings.plan(streams, config):
@@ -112,7 +119,30 @@ def effective(agent):
     return found
 
 
+def use_own(settings, config):
+    """Applies config.json, and what was set over the air, to the application's own settings."""
+    for setting, value in _own_values(settings, config):
+        setting.use(value)
+
+
 # ---------------------------------------------------------------- inside
+
+
+def _own_values(settings, config):
+    """[(setting, value)]. A value that does not fit, perhaps of another release, does not count:
+    an application must not be lost to it.
+    """
+    given = config.app if isinstance(config.app, dict) else {}
+    found = []
+    for setting in settings:
+        value = given.get(setting.name, setting.spec[-1])
+        try:
+            values.check("app." + setting.name, setting.spec, value)
+        except ValueError as error:
+            console.error("%s; the default is used", error)
+            value = setting.spec[-1]
+        found.append((setting, value))
+    return found
 
 
 def _checked(board, changed, streams):
@@ -129,6 +159,10 @@ def _checked(board, changed, streams):
 def _apply(agent, config):
     console.set_level(config.log_level)
     agent.trial_timeout_s = config.trial_timeout_s
+    agent.restart_wait_s = config.restart_wait_s
+    for setting, value in _own_values(agent.own_settings, config):
+        if value != setting.value:
+            setting.use(value)
     for thing, name, value in stream_settings.plan(agent.streams, config):
         if name == "window":
             continue
@@ -141,6 +175,8 @@ def _is_settable(key):
     if not isinstance(key, str):
         return False
     parts = key.split(".")
+    if parts[0] == "app":
+        return len(parts) == 2
     if parts[0] != "streams":
         return key in _PLAIN.split()
     if len(parts) == 3:
@@ -160,6 +196,21 @@ def _check_names(key, streams):
             raise SettingError("%s: the stream has no measurement %s" % (key, parts[3]))
     known = ", ".join(stream.name for stream in streams) or "none"
     raise SettingError("%s: this application has no such stream; it has %s" % (key, known))
+
+
+def _check_own(key, value, settings):
+    """Raises SettingError for a value that the application's own setting does not take."""
+    if not key.startswith("app."):
+        return
+    for setting in settings:
+        if key == "app." + setting.name:
+            try:
+                values.check(key, setting.spec, value)
+            except ValueError as error:
+                raise SettingError(str(error))
+            return
+    known = ", ".join("app." + setting.name for setting in settings) or "none"
+    raise SettingError("%s: this application has no such setting; it has %s" % (key, known))
 
 
 def _is_below(key, place):

@@ -19,6 +19,7 @@ from gate.update.plan import Identity, Plan
 
 _PROGRESS_MS = const(3000)  # between two progress reports
 _COPY = const(1024)  # bytes
+WAITING = "waiting for the application"  # as the server shows it, docs/reports.md
 _ALONE = "the new image had no broker, and the old one after it has: it is tried again seldom"
 
 
@@ -26,7 +27,9 @@ class Install(OfferRun):
     """One offer of an image. keys_changed: the trust store changed since it was verified; settled:
     digest of an image whose end this boot has already reported, or None; at_once: whether the
     broker was there right after this boot began; waited: the pause before its trial is over;
-    left(digest): the seconds left of the pause that an earlier attempt with this image began.
+    left(digest): the seconds left of the pause that an earlier attempt with this image began;
+    restart: gate.update.restart.Restart, or None; unready: after the run, whether the image is
+    installed and waits for the application.
     """
 
     def __init__(self, boot, state, device, reporter, alarms, wait, leave, beat):
@@ -43,6 +46,8 @@ class Install(OfferRun):
         self.at_once = False
         self.waited = False
         self.left = lambda digest: 0
+        self.restart = None
+        self.unready = False
 
     def resume(self):
         """Marks the offer as accepted before a reset."""
@@ -99,7 +104,22 @@ class Install(OfferRun):
         super().fail(failure)
 
     async def apply(self, plan, data):
-        """Ends with a reset into the trial."""
+        """Ends with a reset into the trial, unless the application is not ready for it."""
+        if not self._is_installed(plan):
+            await self._bring(plan, data)
+        if self.keys_changed:  # the store may have dropped a key that signed this
+            self.verify(data)
+        if self.restart and not self.restart.allows():
+            self.unready = True
+            if not self.restart.waits_for(plan.digest):
+                self.restart.begin(plan.digest)
+                console.info("sequence %d: %s", self._manifest.sequence, WAITING)
+                self.report(reports.APPLYING, detail=WAITING)
+            return
+        await self._switch(plan, data)
+
+    async def _bring(self, plan, data):
+        """Fetches the payload and writes the other slot."""
         sequence = self._manifest.sequence
         what = "patch" if plan.is_patch else "image"
         if self._resumed:
@@ -116,14 +136,31 @@ class Install(OfferRun):
         self._write_slot(plan, path)
         self._beat()
         plan.finish()
-        if self.keys_changed:  # the store may have dropped a key that signed this
-            self.verify(data)
+
+    def _is_installed(self, plan):
+        """Whether the other slot holds the image already, from before it waited."""
+        if not self.restart or not self.restart.waits_for(plan.digest):
+            return False
+        try:
+            return self._boot.other_digest(plan.size) == plan.digest
+        except (OSError, self._boot.SlotError):  # it is written anew
+            return False
+
+    async def _switch(self, plan, data):
+        sequence = self._manifest.sequence
         # An older loader takes no patience, and bans an image whatever its trial failed at.
         patient = (True,) if hasattr(self._boot, "AWAY") else ()
         self._boot.arm_trial(plan.size, plan.digest, sequence, data, *patient)
         download.forget(self._files)
+        detail = None
+        if self.restart:
+            if self.restart.overdue:
+                waited = self.restart.waited_s() or 0
+                detail = "the application was not ready for %d s; restarted all the same" % waited
+                console.error("%s", detail)
+            self.restart.end()
         console.info("sequence %d installed; restart for its trial", sequence)
-        self.report(reports.INSTALLED)
+        self.report(reports.INSTALLED, detail=detail)
         if self._leave:
             await self._leave(self._beat)
         self._boot.reset()

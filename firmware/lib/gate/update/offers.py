@@ -18,9 +18,12 @@ _SHORT_S = const(400)  # only that of a failed connection is shorter
 
 
 class Updater:
-    """Takes offers of images. reporter: gate.reporting.reports.Reporter."""
+    """Takes offers of images. reporter: gate.reporting.reports.Reporter; restart:
+    gate.update.restart.Restart, where the application says when the board may restart.
+    """
 
     sessions = 0
+    restart = None
 
     def __init__(self, boot, state, device, reporter, alarms, leave, link=None, uptime=None):
         """boot: boot.api.Boot; state: SmallFiles of the agent's state; device:
@@ -50,6 +53,7 @@ class Updater:
         self._uptime = uptime or Uptime()
         self._due = {}  # digest of an image -> when its pause is over
         self._hurry = False
+        self._unready = False  # the active offer is installed and waits for the application
 
     def offer(self, data):
         """Takes an envelope (bytes) from the network; b"": what was offered was withdrawn. Cheap:
@@ -121,11 +125,14 @@ class Updater:
                 older = None
                 if pause_s:
                     await self._hold(pause_s, beat)
+                elif self._unready:
+                    await self._await_application(beat)
             except Superseded:
                 console.info("a newer offer arrived")
 
     async def _consider(self, data, resumed, beat):
         """Returns the seconds after which the same offer is to be tried again, or 0."""
+        self._unready = False
         active = hash_of(data)
         if active != self._active:
             self._active = active
@@ -163,12 +170,14 @@ class Updater:
         install.at_once = self._at_once
         install.waited, self._waited = self._waited, False
         install.left = self._left
+        install.restart = self.restart
         self._hurry = False
         if resumed:
             install.resume()
         try:
             accepted = await install.run(data)
             self._known = install.known
+            self._unready = install.unready
             if install.again_s:
                 if len(self._due) >= _PAUSES:
                     self._due.clear()
@@ -221,6 +230,16 @@ class Updater:
         self._answered = None
         if not self._state.size(OFFER):
             self.reporter.ended()  # it could not be stored: the birth asks for it
+
+    async def _await_application(self, beat):
+        """Until the application is ready, or its time is up; then the stored offer is considered
+        again, and finds its image installed. Nothing of the update is in RAM meanwhile. Raises
+        Superseded if the offer was withdrawn or another one came.
+        """
+        while not self.restart.allows():
+            self._same()
+            await beat.sleep(1)
+        self._answered = None
 
 
 def hash_of(data):

@@ -8,6 +8,7 @@ import check
 import scratch
 from check import equal, raises, true
 from fake_agent import Agent, Call, ask
+from gate import values
 from gate.commands import application_opcodes, builtin_opcodes
 from gate.commands.ops import bench, device, dns, execute, files, memory, network, sensors
 from gate.supervisor import Supervisor
@@ -35,7 +36,7 @@ def test_every_entry_has_a_function_and_sound_specifications():
         true(found.role in (application_opcodes.READ, application_opcodes.OPERATE, application_opcodes.DANGEROUS), name)
         true(1 <= found.limit_s <= application_opcodes.MOST_S, name)
         for key, spec in entry.arguments.items():
-            true(application_opcodes._is_spec(spec), "%s %s" % (name, key))
+            true(values.is_spec(spec), "%s %s" % (name, key))
     equal(builtin_opcodes.find("nothing"), None)
 
 

@@ -24,6 +24,9 @@ def status(call):
     sequence = accepted.load(state)[1]
     if answer["offer_bytes"] and sequence is not None:
         answer["offered_sequence"] = sequence
+    restart = agent.updater.restart
+    if restart and restart.waited_s() is not None:
+        answer["waits_for_application_s"] = restart.waited_s()
     outcome = boot.outcome
     if outcome is not None:
         answer["outcome"] = outcome.reason if not outcome.confirmed else "confirmed"
