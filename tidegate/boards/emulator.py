@@ -10,7 +10,6 @@ import contextlib
 import ctypes
 import fcntl
 import hashlib
-import json
 import os
 import re
 import secrets
@@ -27,14 +26,15 @@ from typing import Any
 
 from tidegate import library
 from tidegate.boards.board import load
+from tidegate.boards.qemu_monitor import Monitor
 from tidegate.errors import TidegateError
 
 BOARD = "qemu_mps2"
 DEFAULT_MAC = "02:00:00:74:69:01"
 
-START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
 ERASED = b"\xff"
+HUNDREDTHS = 0x4002_8014  # the machine's FPGAIO block counts hundredths of a second there (CLK100HZ)
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 _MAC = re.compile(r"([0-9a-f]{2}):([0-9a-f]{2}(:[0-9a-f]{2}){4})\Z")
@@ -84,6 +84,7 @@ class Emulator:
         self._reader: threading.Thread | None = None
         self._messages: deque[str] = deque(maxlen=50)
         self._console: int | None = None
+        self._monitor: Monitor | None = None
         self._printed = threading.Event()  # QEMU has named the pseudo-terminal, or has ended
 
     def __enter__(self) -> Emulator:
@@ -151,7 +152,8 @@ class Emulator:
                 )
         self._reader = threading.Thread(target=self._read_output, args=[self._process], daemon=True)
         self._reader.start()
-        complete = _is_complete(ours)
+        self._monitor = Monitor(ours)
+        complete = self._monitor.is_ready()
         self._printed.wait(STOP_TIMEOUT_S)
         if not complete or not self.pty:
             self.kill()
@@ -193,6 +195,12 @@ class Emulator:
         """The last messages of QEMU itself, usually none."""
         return "; ".join(self._messages)
 
+    def uptime_s(self) -> float:
+        """Seconds of the board's own time since its last reset, in hundredths: what its clocks and deadlines go by."""
+        if self._monitor is None:
+            raise TidegateError("the emulator does not run", "Start it first")
+        return self._monitor.word(HUNDREDTHS) / 100
+
     def erases(self) -> list[int]:
         """How often each sector of the flash was erased since it was made, up to where the board counts them."""
         start = self.settings["wear_offset"]
@@ -226,19 +234,10 @@ class Emulator:
         if self._console is not None:
             os.close(self._console)
             self._console = None
-        self._process = self._reader = None
+        if self._monitor:
+            self._monitor.close()
+        self._process = self._monitor = self._reader = None
         self.pty = ""
-
-
-def _is_complete(control: socket.socket) -> bool:
-    """Whether QEMU has made its machine: then its control socket (QMP) answers; if QEMU ends instead, it closes."""
-    with control:
-        control.settimeout(START_TIMEOUT_S)
-        try:
-            control.sendall(b'{"execute": "qmp_capabilities"}\n')
-            return any("return" in json.loads(line) for line in control.makefile())
-        except OSError:  # QEMU ended while we wrote, or hangs
-            return False
 
 
 def create_storage(path: Path, settings: dict[str, Any] | None = None) -> None:

@@ -210,7 +210,7 @@ class Agent:
         if self.commands:
             handlers["cmd"] = self.commands.push
         for kind, go_on in found.items():
-            intake = Intake(kind, device, self.uptime, alarms, go_on, _OFFERS)
+            intake = Intake(kind, device, self.uptime, alarms, go_on, _OFFERS, None, link.refresh)
             handlers[kind] = self._doors.add(intake)
         link.subscribe(handlers)
         link.introduce(self._birth, self._online)

@@ -38,13 +38,14 @@ class _Modules:
     def __init__(self):
         self._users = 0
         self._before = None
+        self._least = _LEAST_GARBAGE
         self._free = 4 * _MOST_AT_FIRST  # bytes, after the last work
 
     def __enter__(self):
         if not self._users:
             # What an application imported for itself is not ours to take away.
             self._before = _loaded(_ON_DEMAND.split())
-            _collect_after(self._free // 4)
+            self._collect_after(self._free // 4)
         self._users += 1
 
     def __exit__(self, kind, error, trace):
@@ -57,13 +58,20 @@ class _Modules:
         gc.collect()
         if hasattr(gc, "mem_free"):
             self._free = gc.mem_free()
-            _collect_after(self._free // 8)
+            self._collect_after(self._free // 8)
 
+    def make_garbage(self, least=_LEAST_GARBAGE):
+        """So many bytes at least lie between two collections from now on, in a flood more than
+        otherwise: nearly all that is allocated then is garbage at once.
+        """
+        self._least = least
+        if not self._users:
+            self._collect_after(self._free // 8)
 
-def _collect_after(garbage):
-    """Has the collector run after so many bytes, where the loader has it run early at all."""
-    if hasattr(gc, "threshold") and gc.threshold() > 0:
-        gc.threshold(max(garbage, _LEAST_GARBAGE))
+    def _collect_after(self, garbage):
+        """Has the collector run after so many bytes, where the loader has it run early at all."""
+        if hasattr(gc, "threshold") and gc.threshold() > 0:
+            gc.threshold(max(garbage, self._least))
 
 
 def _loaded(entries):

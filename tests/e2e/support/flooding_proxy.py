@@ -1,5 +1,7 @@
 """A broker that somebody took over: it passes everything on between a board and the real broker, and puts messages of
-its own among those that come down, a thousand a second if it likes. It counts what the board publishes.
+its own among those that come down, a thousand a second if it likes. It notes what the board publishes.
+
+Seconds are the board's own: an emulated board on a busy machine works slowly, and by its clock nothing changes.
 """
 
 from __future__ import annotations
@@ -7,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterable
 
 PUBLISH, PUBACK = 0x30, 0x40
 FIRST_ID = 50_000  # packet identifiers of its own, above those that the broker uses
+PAUSE_S = 0.01  # of the machine's time, between two looks at the board's
 BACKLOG = 1 << 16  # bytes that wait for a board that does not read; then what is more is dropped, as brokers do
 
 
@@ -26,16 +28,18 @@ def packet(topic: str, payload: bytes, qos: int, number: int) -> bytes:
 
 
 class FloodingProxy:
-    """In a thread of its own. port: where boards connect. published: [(when, topic, payload)] that boards published;
-    sent, dropped, acknowledged: messages of its own; connections: how many boards made."""
+    """In a thread of its own. port: where boards connect. published: topics that boards published to; sent, dropped,
+    acknowledged: messages of its own; connections: how many boards made."""
 
-    def __init__(self, broker_port: int):
+    def __init__(self, broker_port: int, clock: Callable[[], float]):
+        """clock: seconds of the board's time."""
         self._broker_port = broker_port
+        self._clock = clock
         self._loop = asyncio.new_event_loop()
         self._down: asyncio.StreamWriter | None = None
         self._source: Iterable[tuple[str, bytes, int]] | None = None
         self._rate = 0
-        self.published: list[tuple[float, str, bytes]] = []
+        self.published: list[str] = []
         self.sent = self.dropped = self.acknowledged = self.connections = 0
         ready = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(ready,), daemon=True)
@@ -43,7 +47,7 @@ class FloodingProxy:
         ready.wait(10)
 
     def flood(self, source: Callable[[], tuple[str, bytes, int]], rate: int) -> None:
-        """From now on `rate` messages a second: source() -> (topic, payload, QoS)."""
+        """From now on `rate` messages in each second of the board: source() -> (topic, payload, QoS)."""
         self._make, self._rate = source, rate
 
     def stop(self) -> None:
@@ -53,9 +57,9 @@ class FloodingProxy:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 
-    def count(self, topic: str, since: float, until: float) -> int:
-        """Messages below this topic that the board published in this time."""
-        return sum(since <= when < until and topic in name for when, name, _ in list(self.published))
+    def count(self, topic: str, since: int) -> int:
+        """Messages below this topic that the board published after the first `since` of all."""
+        return sum(topic in name for name in self.published[since:])
 
     # ---------------------------------------------------------------- its thread
 
@@ -109,23 +113,23 @@ class FloodingProxy:
             self.acknowledged += 1
             return True
         if kind & 0xF0 == PUBLISH:
-            end = 2 + (body[0] << 8 | body[1])
-            start = end + (2 if kind & 6 else 0)
-            self.published.append((time.monotonic(), body[2:end].decode(), body[start:]))
+            self.published.append(body[2 : 2 + (body[0] << 8 | body[1])].decode())
         return False
 
     async def _pour(self) -> None:
         number = FIRST_ID
-        due = time.monotonic()
+        due: float | None = None  # when the next one is, by the board's clock
         while True:
-            await asyncio.sleep(0.005)
-            now = time.monotonic()
-            if not self._rate or not self._down:
-                due = now
+            await asyncio.sleep(PAUSE_S)
+            rate = self._rate
+            if not rate or not self._down:
+                due = None
                 continue
-            due = max(due, now - 1)
+            now = self._clock()
+            if due is None or due > now + 1:  # it begins, or the board was reset
+                due = now
             while due < now:
-                due += 1 / self._rate
+                due += 1 / rate
                 topic, payload, qos = self._make()
                 if self._down.transport.get_write_buffer_size() > BACKLOG:
                     self.dropped += 1

@@ -12,7 +12,6 @@
 Loaded when a flood begins, and let go of when it is over (gate.ondemand).
 """
 
-import gc
 import os
 from hashlib import sha256
 
@@ -29,7 +28,7 @@ _TRIED = const(2)  # refused with one mark; others with it have but the place of
 _SHARE = const(3)  # the pause is so many times what judging took
 _PAUSE_MOST_MS = const(10_000)
 _RANDOM = const(64)  # bytes at a time: they may come slowly
-_GC_THRESHOLD = const(16384)  # in a flood: collecting is what most messages cost
+_WRAPPER_MOST = const(640)  # bytes of the digest and the signatures in an envelope
 
 _FIRST = const(0)  # places
 _LAST = const(1)
@@ -68,40 +67,41 @@ class Flood:
         self._random, self._at = b"", 0
         self._judged = []
         self._tried = {}
-        self._usual = gc.threshold() if hasattr(gc, "threshold") else 0
-        if self._usual:
-            gc.threshold(max(self._usual, _GC_THRESHOLD))
-
-    def end(self):
-        """The flood is over."""
-        if self._usual:
-            gc.threshold(min(self._usual, gc.threshold()))  # another flood may have ended first
 
     def sift(self, data):
-        """Whether the message (bytes-like) waits now."""
+        """Whether the message (bytes-like) waits now. Of most nothing is copied: what that leaves
+        behind costs more than all else here.
+        """
         if _LEAST < len(data) <= self._most and data[0] << 8 | data[1] in self._heads:
-            data = bytes(data)
+            part = data = memoryview(data) if self._whole else bytes(data)
+            if self._whole:
+                part = _wrapper(data)
             for kid in self._kids:
-                if kid in data:
-                    return self._sift(data)
+                if kid in part:
+                    mark = self._mark(data, part)
+                    if mark is not None and self._sift(data, mark):
+                        return True
+                    break
         self.lost += 1
         return False
 
-    def _sift(self, data):
-        mark = self._mark(data)
-        if mark is None or (self._judged and _hash(data) in self._judged):
-            self.lost += 1
+    def _sift(self, data, mark):
+        """Whether a message with this mark waits now."""
+        chosen = self._by_chance()
+        tried = self._tried.get(mark, 0)
+        if not chosen and tried >= _TRIED:
+            return False
+        if (tried or not mark) and _hash(data) in self._judged:
             return False
         for _, waiting in self.places.values():
             if waiting == data:
-                self.lost += 1
-                return True
-        entry = mark, data
-        if self._by_chance():
+                return False
+        entry = mark, bytes(data)
+        if chosen:
             self._put(_CHANCE, entry)
         places = self.places
-        if self._tried.get(mark, 0) >= _TRIED:
-            self.lost += 1
+        if tried >= _TRIED:
+            pass
         elif not self._counted:
             self._put(_LAST, entry)
         elif _FIRST not in places:
@@ -111,7 +111,7 @@ class Flood:
         elif _HIGH not in places or mark > places[_HIGH][0]:
             self._put(_HIGH, entry)
         else:
-            self.lost += 1
+            return chosen
         return True
 
     def _by_chance(self):
@@ -144,7 +144,7 @@ class Flood:
         """This one was judged; returns ms to wait before the next."""
         self.lost += 1
         self._judged = self._judged[1 - _REMEMBERED :] + [_hash(data)]
-        mark = self._mark(data)
+        mark = self._mark(data, _wrapper(data) if self._whole else data)
         if mark:
             if len(self._tried) >= _TRIED_MOST:
                 self._tried.clear()
@@ -159,12 +159,12 @@ class Flood:
                 found.append(data)
         return found
 
-    def _mark(self, data):
+    def _mark(self, data, wrapper):
         """What another message of the same sender would not repeat; b"" if nothing is known, None
-        for a message that cannot be genuine.
+        for a message that cannot be genuine. wrapper: of an envelope, else not looked at.
         """
         if self._whole:
-            return _manifest_digest(data)
+            return _manifest_digest(data, wrapper)
         return self._counter(data) if self._counted else b""
 
     def _counter(self, data):
@@ -193,32 +193,40 @@ def _kids(kind, keys):
     return keys.kids(store.ROOT if kind == "trust" else store.RELEASE)
 
 
-def _manifest_digest(data):
-    """The digest of the manifest in an envelope, None if it is not the one that is signed. Without
-    decoding: {2: bytes of the wrapper, which holds the digest, 3: bytes of the manifest}.
+def _wrapper(data):
+    """What an envelope holds beside the manifest, b"" if it is not whole. Without decoding: {2:
+    bytes of the wrapper, which holds the digest and the signatures, 3: bytes of the manifest}.
     """
-    if data[2:4] != b"\xa2\x02":
-        return None
+    if data[2] != 0xA2 or data[3] != 0x02:
+        return b""
     at = _string_end(data, 4)
-    if at and data[at : at + 1] == b"\x03" and _string_end(data, at + 1) == len(data):
-        digest = sha256(memoryview(data)[at + 1 :]).digest()
-        found = data.find(_DIGEST, 4, at)
-        if found > 0 and data[found + 4 : found + 36] == digest:
+    if not 0 < at <= _WRAPPER_MOST or at >= len(data) or data[at] != 0x03:
+        return b""
+    if _string_end(data, at + 1) == len(data):
+        return bytes(data[4:at])
+    return b""
+
+
+def _manifest_digest(data, wrapper):
+    """The digest of the manifest in an envelope, None if it is not the one that is signed."""
+    found = wrapper.find(_DIGEST)
+    if found >= 0:
+        digest = wrapper[found + 4 : found + 36]
+        if sha256(memoryview(data)[4 + len(wrapper) + 1 :]).digest() == digest:
             return digest
     return None
 
 
 def _string_end(data, at):
     """Where the byte string at data[at:] ends, 0 if there is none."""
-    head = data[at : at + 3]
-    if len(head) < 3 or head[0] >> 5 != 2:
+    if at + 3 > len(data) or data[at] >> 5 != 2:
         return 0
-    size = head[0] & 31
+    size = data[at] & 31
     if size < 24:
         return at + 1 + size
     if size == 24:
-        return at + 2 + head[1]
-    return at + 3 + (head[1] << 8 | head[2]) if size == 25 else 0
+        return at + 2 + data[at + 1]
+    return at + 3 + (data[at + 1] << 8 | data[at + 2]) if size == 25 else 0
 
 
 def _hash(data):

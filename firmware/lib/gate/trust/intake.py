@@ -13,6 +13,9 @@ from gate.clock import const, ticks_diff, ticks_ms
 from gate.reporting import alarms as kinds
 
 _WINDOW_S = const(60)
+_GARBAGE = const(
+    16384
+)  # bytes between two collections in a flood: they are what most messages cost
 _FLOOD = "strangers"  # the alarm's reason
 
 
@@ -24,10 +27,11 @@ class Intake:
     gate.trust.flood.Flood, or None while all is calm.
     """
 
-    def __init__(self, kind, device, uptime, alarms, go_on, most, live=None):
+    def __init__(self, kind, device, uptime, alarms, go_on, most, live=None, missed=None):
         """device: gate.device.Device; go_on(data): takes a message (bytes) while all is calm;
         most: messages within a minute that are no flood yet; live: what gate.trust.flood needs to
-        know of commands.
+        know of commands; missed(), or None: has what is genuine sent again, as it may have been
+        among what a flood lost.
         """
         self.kind = kind
         self.device = device
@@ -38,6 +42,7 @@ class Intake:
         self._uptime = uptime
         self._alarms = alarms
         self._most = most
+        self._missed = missed
         self._count = self._since = self._began = 0
 
     def push(self, data):
@@ -71,10 +76,10 @@ class Intake:
                     _shared.append(Flood)
                 flood = _shared[0](self)
                 if self.flood:
-                    self.flood.end()
                     _shared.pop()
                 self.flood = flood
                 _shared.append(_shared[0])  # once more for each that goes on
+                ondemand.modules.make_garbage(_GARBAGE)
         except MemoryError:  # the next one tries again
             if len(_shared) == 1:
                 _shared.clear()
@@ -94,13 +99,15 @@ class Intake:
                 self.say("%d messages of a minute were dropped" % flood.lost)
             else:
                 self.flood = None
-                flood.end()
                 _shared.pop()
                 if len(_shared) == 1:
                     _shared.clear()
+                    ondemand.modules.make_garbage()
                 for data in flood.left():
                     self.go_on(data)
             flood.lost = 0
+            if self._missed:
+                self._missed()
 
     def take(self):
         """The next message of a flood, bytes, or None."""

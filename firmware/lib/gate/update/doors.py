@@ -5,6 +5,9 @@ open; in a flood (gate.trust.intake) only what is signed by a key of its role go
 import asyncio
 
 from gate import ondemand
+from gate.clock import const
+
+_TRIES = const(3)  # for lack of memory, a second apart
 
 
 class Doors:
@@ -36,13 +39,17 @@ class Doors:
                         await self._judge(intake, data, beat)
 
     async def _judge(self, intake, data, beat):
-        beat()
-        try:
-            with ondemand.modules:
-                if is_signed(intake, data):
-                    intake.go_on(data)
-        except MemoryError:  # it may come again
-            pass
+        for _ in range(_TRIES):
+            beat()
+            try:
+                with ondemand.modules:
+                    if is_signed(intake, data):
+                        intake.go_on(data)
+                break
+            except MemoryError:  # of the moment, in a flood
+                await beat.sleep(1)
+        else:
+            return  # it was not judged, and may come again
         await intake.judged(data, beat)
 
 

@@ -1,6 +1,7 @@
 """Floods of offers and trust stores: what is obviously nothing costs no signature, and what is genuine has its turn."""
 
 import asyncio
+import gc
 
 import check
 from check import Random, equal, true
@@ -41,6 +42,13 @@ class Uptime:
         return self.now
 
 
+class Hasty(Beat):
+    """Sleeps no longer than others need for their turns."""
+
+    async def sleep(self, seconds):
+        await asyncio.sleep(0)
+
+
 class Door:
     """An intake of one kind with its task; `taken` is what went on."""
 
@@ -52,13 +60,16 @@ class Door:
         device = Signed("gate-1", self.keys)
         alarms = Alarms(self.outbox, self.uptime)
         self.doors = Doors()
-        self.intake = Intake(kind, device, self.uptime, alarms, self.taken.append, MOST)
+        self.missed = 0
+        self.intake = Intake(kind, device, self.uptime, alarms, self.taken.append, MOST, None, self.miss)
         self.push = self.doors.add(self.intake)
 
-    def work(self, turns=400):
+    def miss(self):
+        self.missed += 1
+
+    def work(self, turns=400, beat=None):
         async def main():
-            beat = Beat("doors", 180)
-            task = asyncio.create_task(self.doors.run(beat))
+            task = asyncio.create_task(self.doors.run(beat or Beat("doors", 180)))
             for _ in range(turns):
                 await asyncio.sleep(0.0005)
             task.cancel()
@@ -153,3 +164,61 @@ def test_a_flood_is_counted_and_ends():
     equal(door.intake.flood, None)
     door.push(b"in calmer times")
     equal(door.taken, [b"in calmer times"])
+
+
+def test_what_is_genuine_is_asked_for_again_while_a_flood_lasts_and_after_it():
+    door = Door("offer")
+    door.begin()
+    for minute in range(1, 5):
+        for _ in range(MOST):
+            door.push(b"nothing at all")
+        for second in range(60):
+            door.uptime.now = 60 * minute + second
+            door.intake.poll()
+        equal(door.missed, minute, "once a minute")
+    door.uptime.now = 400
+    door.intake.poll()
+    equal((door.intake.flood, door.missed), (None, 5))
+    door.uptime.now = 600
+    door.intake.poll()
+    equal(door.missed, 5)
+
+
+def test_a_genuine_offer_that_finds_no_memory_is_judged_again():
+    door = Door("offer")
+    door.begin()
+    short = [2]
+    quorum = door.keys.quorum
+
+    def starved(role, signatures, feed):
+        if short[0]:
+            short[0] -= 1
+            raise MemoryError
+        return quorum(role, signatures, feed)
+
+    door.keys.quorum = starved
+    good = envelope()
+    door.push(good)
+    door.work(50, Hasty("doors", 180))
+    equal(door.taken, [good])
+    equal(short, [0])
+
+
+def test_judging_does_not_have_a_flood_collect_garbage_early():
+    if not hasattr(gc, "threshold"):
+        return
+    usual = gc.threshold()
+    gc.threshold(4096)
+    door = Door("offer")
+    door.begin()
+    try:
+        for _ in range(3):
+            good = envelope()
+            door.push(good)
+            door.work(60)
+            true(gc.threshold() >= 16384, "threshold %d" % gc.threshold())
+    finally:
+        door.uptime.now = 100
+        door.intake.poll()
+        equal(door.intake.flood, None)
+        gc.threshold(usual)
