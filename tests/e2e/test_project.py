@@ -74,13 +74,18 @@ def tidegate(program: Path, folder: Path, *words: str, code: int = 0) -> str:
 
 def left_running(folder: Path) -> Iterator[str]:
     """The command lines of processes that have to do with `folder`."""
+    return (command for _, command in running(folder))
+
+
+def running(folder: Path) -> Iterator[tuple[int, str]]:
+    """The same, with their numbers."""
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             command, environment = (entry / "cmdline").read_bytes(), (entry / "environ").read_bytes()
         except OSError:  # it has ended, or is another user's
             continue
         if int(entry.name) != os.getpid() and str(folder).encode() in command + environment:
-            yield command.decode(errors="replace").replace("\0", " ")
+            yield int(entry.name), command.decode(errors="replace").replace("\0", " ")
 
 
 @pytest.mark.parametrize("board", ("qemu_mps2", "unix"))
@@ -130,6 +135,23 @@ def test_an_application_that_never_ran_is_flashed_again(program: Path, project: 
     finally:
         dev.process.send_signal(signal.SIGTERM)
         dev.process.wait(limit(QUIET_S))
+    assert not list(left_running(project)), dev.output
+
+
+@pytest.mark.parametrize("what", ("qemu-system-arm", "serve"))
+def test_a_board_or_server_that_is_gone_ends_it(program: Path, project: Path, what: str) -> None:
+    """QEMU while it is being flashed, the server when it has hardly begun."""
+    dev = Dev(program, project, "qemu_mps2")
+    try:
+        dev.wait(r"^dev    flashing 0\.1\.0")
+        (gone,) = [pid for pid, command in running(project) if re.search(rf"(?:^|/| ){what} ", command)]
+        os.kill(gone, signal.SIGKILL)
+        assert dev.process.wait(limit(QUIET_S)) == 1, dev.output
+    finally:
+        dev.process.kill()
+        dev.process.wait()
+    name = "the server" if what == "serve" else "the board qemu_mps2"
+    assert re.search(rf"^Error: {name} is gone: .* ended.*\n  Run `tidegate dev` again; /", dev.output, re.MULTILINE)
     assert not list(left_running(project)), dev.output
 
 

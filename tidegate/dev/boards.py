@@ -27,6 +27,9 @@ class DevBoard(Protocol):
 
     def flash(self, request: Request, progress: Progress) -> Outcome: ...
 
+    def ended(self) -> str:
+        """How its process ended by itself; "" while it runs, and before there is one."""
+
     def stop(self) -> None: ...
 
 
@@ -46,6 +49,9 @@ class EmulatedBoard:
     def flash(self, request: Request, progress: Progress) -> Outcome:
         with self._reader.paused() as port:
             return flash(port, request, progress)
+
+    def ended(self) -> str:
+        return "" if self._emulator.alive else f"QEMU ended: {self._emulator.output() or 'without a message'}"
 
     def port(self) -> contextlib.AbstractContextManager[str]:
         """Its serial port, for a session."""
@@ -76,6 +82,10 @@ class GatewayProcess:
         outcome = flash(self.port, request, progress)
         self.start()
         return outcome
+
+    def ended(self) -> str:
+        code = None if self.process is None else self.process.poll()
+        return "" if code is None else f"its process ended with {code}"
 
     def stop(self) -> None:
         """A power cut: kill -9 of everything it runs."""

@@ -60,5 +60,10 @@ class DevServer:
         subprocess.run([*map(str, command), "--out", str(token)], check=True, capture_output=True)
         return f"{self.url}/#token={token.read_text().strip()}"
 
+    def ended(self) -> str:
+        """How its process ended by itself; "" while it runs."""
+        code = self._process.poll()
+        return "" if code is None else f"its process ended with {code}"
+
     def stop(self) -> None:
         processes.stop(self._process)

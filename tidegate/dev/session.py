@@ -88,8 +88,12 @@ class Session:
     # ------------------------------------------------------------------ while it runs
 
     def tick(self) -> None:
-        """Show what the board printed, follow the update that is under way, and begin the next one on a save."""
+        """Show what the board printed, follow the update that is under way, and begin the next one on a save.
+
+        TidegateError once board or server have ended by themselves.
+        """
         self._show_console()
+        self._check_alive()
         self._follow()
         saved = self._watcher.changed()
         if not saved:
@@ -101,6 +105,15 @@ class Session:
             self._first_image()
         else:
             self._update()
+
+    def _check_alive(self) -> None:
+        assert self._board and self._server
+        for what, log, ended in (
+            (f"the board {self._board_name}", self._board.log, self._board.ended()),
+            ("the server", self._folder / "server.log", self._server.ended()),
+        ):
+            if ended:
+                raise TidegateError(f"{what} is gone: {ended}", f"Run `tidegate dev` again; {log} has its last words")
 
     def _first_image(self) -> None:
         """Build and flash over the serial port, or show why not."""
