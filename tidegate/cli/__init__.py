@@ -14,6 +14,7 @@ import sys
 from importlib.metadata import entry_points
 
 import click
+from click.shell_completion import CompletionItem
 
 import tidegate
 from tidegate.cli._common import Failure, complain
@@ -24,6 +25,7 @@ _BUILT_IN = {
     "apply": "tidegate.cli.fleet:apply",
     "build": "tidegate.cli.build:build",
     "cmd": "tidegate.cli.cmd:cmd",
+    "completion": "tidegate.cli.completion:completion",
     "data": "tidegate.cli.data:data",
     "delta": "tidegate.cli.delta:delta",
     "dev": "tidegate.cli.dev:dev",
@@ -83,6 +85,11 @@ class Commands(click.Group):
         except ImportError as error:
             return _unavailable(cmd_name, error)
         return None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names alone: click would load every command for one line of help each, at every press of the key."""
+        names = [CompletionItem(name) for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
 
     def invoke(self, ctx: click.Context) -> object:
         if isinstance(sys.stdout, io.TextIOWrapper):
