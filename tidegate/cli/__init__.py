@@ -37,6 +37,8 @@ _BUILT_IN = {
     "group": "tidegate.cli.group:group",
     "key": "tidegate.cli.key:key",
     "lock": "tidegate.cli.lock:lock",
+    "login": "tidegate.cli.login:login",
+    "logout": "tidegate.cli.login:logout",
     "new": "tidegate.cli.new:new",
     "release": "tidegate.cli.release:release",
     "rollout": "tidegate.cli.rollout:rollout",
@@ -133,7 +135,7 @@ def _unavailable(name: str, error: ImportError) -> click.Command:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted.
-TIDEGATE_SERVER and TIDEGATE_TOKEN_FILE stand for --server and --token-file.
+TIDEGATE_SERVER and TIDEGATE_TOKEN_FILE stand for --server and --token-file, and come before `tidegate login`.
 
 \b
 Examples:

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tidegate.cli._table import GAP, Column, age, fitting
-from tidegate.client import Server, read_token
+from tidegate.client import Server, profiles, read_token
 from tidegate.errors import TidegateError
 from tidegate.names import DEFAULT_PRODUCT
 from tidegate.visible import visible, visible_lines, visible_value
@@ -53,6 +53,8 @@ ANY_PATH = _Named(path_type=Path)
 
 _AS_JSON = "tidegate.json"
 _INSECURE = "tidegate.insecure"
+_PROFILE = "tidegate.profile"
+LOCAL = "http://127.0.0.1:8080"
 
 
 class Failure(click.ClickException):
@@ -88,16 +90,45 @@ def json_option(command: F) -> F:
 
 
 def server_option(text: str) -> Callable[[F], F]:
-    """--server alone, as `server`; `text` is its help."""
-    return click.option(
+    """--server, as `server`, and --profile, whose server it is by default; `text` is the help of --server."""
+    option = click.option(
         "--server",
         envvar="TIDEGATE_SERVER",
-        default="http://127.0.0.1:8080",
-        show_default=True,
+        default=_server_here,
+        show_default=f"the profile's, else {LOCAL}",
         show_envvar=True,
         metavar="URL",
         help=text,
     )
+    return lambda command: profile_option(option(command))
+
+
+def _server_here() -> str:
+    """The server of the profile that counts, else the one that `tidegate serve` is by itself."""
+    profile = profiles.read().find(_profile_name())
+    return profile.server if profile else LOCAL
+
+
+def profile_option(command: F) -> F:
+    """--profile, which `connect` and the default of --server know of."""
+
+    def remember(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+        ctx.meta[_PROFILE] = value
+
+    return click.option(
+        "--profile",
+        envvar="TIDEGATE_PROFILE",
+        is_eager=True,  # before the default of --server
+        expose_value=False,
+        callback=remember,
+        help="Server and token of this `tidegate login`, where none is given. Default: the last one.",
+    )(command)
+
+
+def _profile_name() -> str | None:
+    context = click.get_current_context(silent=True)
+    name: str | None = context.meta.get(_PROFILE) if context else None
+    return name
 
 
 def server_options(command: F) -> F:
@@ -139,7 +170,18 @@ def is_insecure() -> bool:
 
 
 def connect(server: str, token_file: Path | None) -> Server:
-    return Server(server, read_token(token_file), insecure=is_insecure())
+    return Server(server, token_for(server, token_file), insecure=is_insecure())
+
+
+def has_token(server: str, token_file: Path | None) -> bool:
+    return token_file is not None or profiles.read().token_for(server, _profile_name()) is not None
+
+
+def token_for(server: str, token_file: Path | None) -> str:
+    """The token in the file, else that of the profile whose server this is; TidegateError where neither says one."""
+    if token_file is None and (token := profiles.read().token_for(server, _profile_name())):
+        return token
+    return read_token(token_file)
 
 
 def product_option(text: str) -> Callable[[F], F]:

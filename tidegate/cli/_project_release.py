@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate import project as projects
-from tidegate.cli._common import confirm, connect, emit, progress, say
-from tidegate.client import read_token
+from tidegate.cli._common import confirm, connect, emit, has_token, progress, say, token_for
 from tidegate.errors import TidegateError
 from tidegate.project import Project, versions
 from tidegate.release import (
@@ -44,14 +43,16 @@ def release_project(
     server = server or project.server
     if publish and not server:
         raise TidegateError("there is no server to publish to", "Write url in [server], or give --server")
-    if publish:
-        read_token(token_file)  # its error before anything is made
+    if publish and server:
+        token_for(server, token_file)  # its error before anything is made
     out = project.folder / versions.RELEASES / version
     if out.exists():
         raise TidegateError(
             f"{out} exists; a release is never changed", "Raise version in tidegate.toml, or give --version"
         )
-    previous, where = _previous(project, server if token_file else None, token_file, trust)
+    previous, where = _previous(
+        project, server if server and has_token(server, token_file) else None, token_file, trust
+    )
     number = sequence or (previous[0].sequence + 1 if previous else 1)
     notes = [f"sequence {number}: {where}"]
     try:
@@ -113,7 +114,8 @@ def _previous(
     found = versions.local_releases(project)[: versions.MOST_PREVIOUS]
     if found:
         return found, f"the last in {versions.RELEASES}/ is {found[0].sequence}"
-    return [], f"no earlier release in {versions.RELEASES}/, and no server was asked (--server and --token-file)"
+    asked = "no server was asked (--server and --token-file, or tidegate login)"
+    return [], f"no earlier release in {versions.RELEASES}/, and {asked}"
 
 
 def _publish(

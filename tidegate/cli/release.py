@@ -19,6 +19,7 @@ from tidegate.cli._common import (
     facts,
     json_option,
     product_option,
+    profile_option,
     progress,
     say,
     server_options,
@@ -71,6 +72,7 @@ Examples:
     show_envvar=True,
     help="File with the bearer token; with it earlier releases are fetched from the server.",
 )
+@profile_option
 @json_option
 @click.pass_context
 def release(

@@ -58,6 +58,7 @@ VERBS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("group", "list"): (),
     ("group", "set"): ("canary", "--channel", "stable"),
     ("group", "show"): ("canary",),
+    ("login",): ("--token-file", "@token"),
     ("release", "fetch"): ("--out", "@fetched"),
     ("release", "publish"): ("@release", "--yes"),
     ("rollout", "abort"): ("1.0.0", "--yes"),

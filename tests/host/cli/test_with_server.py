@@ -291,7 +291,29 @@ def test_tokens(cli: Cli, server: Running, tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "token").write_text("two words\n")
     result = cli("device", "list", "--server", server.http, "--token-file", tmp_path / "token")
     assert result.exit_code == 1 and "does not hold a token" in result.stderr
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "token").write_text("wrong\n")
+    result = cli("login", server.http, "--token-file", tmp_path / "token")
+    assert result.exit_code == 1 and not (tmp_path / "config").exists(), "what the server does not know is not kept"
+    result = cli("login", server.http + "/", "--token-file", server.data / "admin.token", "--profile", "lab", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert (file := Path(json.loads(result.stdout)["file"])).stat().st_mode & 0o777 == 0o600
+    assert read_token(server.data / "admin.token") in file.read_text()
+    for words in ((), ("--profile", "lab"), ("--server", server.http)):
+        result = cli("device", "list", *words)
+        assert result.exit_code == 0, result.stderr
+    result = cli("device", "list", "--server", server.http.replace("127.0.0.1", "localhost"))
+    assert result.exit_code == 1 and "no token is given" in result.stderr, "a token goes to its own server only"
+    result = cli("device", "list", "--token-file", tmp_path / "token")
+    assert result.exit_code == 1, "what is given comes first"
+    result = cli("device", "list", "--profile", "other")
+    assert result.exit_code == 1 and "there is no profile other. There are lab" in result.stderr.replace("\n ", ".")
+    monkeypatch.setenv("TIDEGATE_SERVER", "http://127.0.0.1:9")
+    result = cli("device", "list", "--profile", "lab")
+    assert result.exit_code == 1 and "no token is given" in result.stderr, "the environment wins"
     monkeypatch.setenv("TIDEGATE_SERVER", server.http)
+    assert cli("logout").exit_code == 0 and "lab" not in file.read_text()
+    assert cli("device", "list").exit_code == 1
     monkeypatch.setenv("TIDEGATE_TOKEN_FILE", str(server.data / "admin.token"))
     assert cli("device", "list").exit_code == 0
 
