@@ -10,7 +10,7 @@
 #   make soak                   what only repeats itself: the tests that count, with their large counts
 #   make dist               the wheel that people install, with all that boards get
 #   make fresh [FRESH_RUN="make check"]   the README on a bare Debian (root)
-# More: make bench, bench-delta, bench-fleet, bench-ingest, bench-rest, bench-store, bench-tls, bench-wear, bench-wire, and make fuzz [N=200000] [ARGS="--seed 1"],
+# More: make bench, bench-delta, bench-fleet, bench-ingest, bench-ram, bench-rest, bench-store, bench-tls, bench-wear, bench-wire, and make fuzz [N=200000] [ARGS="--seed 1"],
 # changed input by the hundred thousand; make survival [N=100000] [ARGS="--seed 1"], boards whose power and flash fail;
 # make fuzz-coverage [T=60], each parser for so many seconds; make audit, known faults of what is installed.
 PYTHON ?= python3
@@ -24,7 +24,7 @@ T ?=
 PYTEST = .venv/bin/python -m pytest
 AT_ONCE = --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check test-device boards docs soak lint environment hooks bench bench-delta bench-fleet bench-ingest bench-rest bench-store bench-tls bench-wear bench-wire \
+.PHONY: demo test check test-device boards docs soak lint environment hooks bench bench-delta bench-fleet bench-ingest bench-ram bench-rest bench-store bench-tls bench-wear bench-wire \
 	dist fuzz fuzz-coverage survival audit fresh setup clean
 
 demo:
@@ -65,6 +65,7 @@ hooks: environment
 bench: setup
 	@$(MAKE) --silent --no-print-directory -C boards/qemu_mps2 names
 	@.venv/bin/python bench/device.py $(ARGS)
+	@.venv/bin/python bench/agent.py --signature $(ARGS)
 
 bench-tls: setup
 	@.venv/bin/python bench/tls.py $(ARGS)
@@ -84,6 +85,10 @@ bench-store: setup
 
 bench-wear: setup
 	@.venv/bin/python bench/wear.py --emulated $(ARGS)
+
+bench-ram: setup
+	@$(MAKE) --silent --no-print-directory -C boards/qemu_mps2 names
+	@.venv/bin/python bench/ram.py $(ARGS)
 
 bench-rest: setup
 	@.venv/bin/python bench/rest.py $(ARGS)

@@ -16,7 +16,7 @@ from boot.console import say
 CRASH = "/state/crash"  # in the board's folder: "COUNT SEQUENCE\n" and the last uncaught trace
 _RETRY_S = const(5)  # pause before the restart after a crash, doubled each time
 _RETRY_MAX_S = const(300)
-GC_THRESHOLD = const(4096)  # bytes allocated between two collections
+_LEAST_GARBAGE = const(4096)  # bytes allocated between two collections
 # Modules that are not needed while the application runs, or only now and then.
 _UNLOADED = "select options verify signature manifests storage record slots romslots fileslots"
 
@@ -26,6 +26,10 @@ _REMEDY = "flash the board again over this port (tidegate flash); the REPL is yo
 def main():
     from boot.board import Board
 
+    # Collect early: new objects are allocated behind the garbage, and those that stay would end up
+    # scattered over the whole heap, with no large free piece between them. The agent goes on by
+    # the same rule (gate.ondemand).
+    gc.threshold(max(_LEAST_GARBAGE, gc.mem_free() // 8))
     run(Board())
 
 
@@ -76,9 +80,6 @@ def start(boot):
 
     vfs.mount(boot.file_system(), "/rom")
     sys.path[1:1] = ["/rom/lib", "/rom"]
-    # Collect early: new objects are allocated behind the garbage, and those that stay would end up
-    # scattered over the whole heap, with no large free piece between them.
-    gc.threshold(GC_THRESHOLD)
     import app
 
     app.start(boot)

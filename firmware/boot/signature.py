@@ -8,10 +8,7 @@ It is unloaded again before the slot is mounted.
 import gc
 import sys
 
-from boot import const
-
 LIBRARY = __file__[: __file__.rfind("/")] + "/lib"  # beside this file, wherever the loader is
-_IMPORT_GARBAGE = const(1024)  # bytes
 _NEXT = [b"next"]  # the component that a manifest calls the slot it installs into
 
 
@@ -28,11 +25,6 @@ def check(board, slot, manifest, keys, feed):
     if not manifest:
         raise SignatureError("the slot has no signed manifest")
     sys.path.insert(0, LIBRARY)
-    if hasattr(gc, "threshold"):
-        # Collect the garbage of importing at once, so that it leaves no holes between the names,
-        # which stay for ever.
-        usual = gc.threshold()
-        gc.threshold(_IMPORT_GARBAGE)
     try:
         _check(board, slot, manifest, keys, feed)
     except ImportError as error:
@@ -42,8 +34,6 @@ def check(board, slot, manifest, keys, feed):
     finally:
         sys.path.remove(LIBRARY)
         _unload()
-        if hasattr(gc, "threshold"):
-            gc.threshold(usual)
 
 
 def _check(board, slot, manifest, keys, feed):

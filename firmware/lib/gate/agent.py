@@ -69,6 +69,16 @@ def healthy():
     return True
 
 
+def _load_machine_code():
+    """Loads what verifies signatures, where there is machine code: it is never freed, so it should
+    lie below what is loaded on demand, not above it.
+    """
+    try:
+        import _ed25519  # noqa: F401
+    except (ImportError, ValueError, MemoryError):  # ed25519 tries again
+        pass
+
+
 class Agent:
     """One boot of the agent. Its parts, for the functions of opcodes: boot (boot.api.Boot),
     device (gate.device.Device), state (its small files), link, outbox, alarms, updater, data (or
@@ -113,6 +123,7 @@ class Agent:
             return
         _overwrite_stack(_STACK_CALLS)
         gc.collect()
+        _load_machine_code()
         try:
             asyncio.run(self._main())
         except Exception as error:

@@ -7,8 +7,10 @@ hold some 25 KiB of RAM all the time (docs/decisions/0012-modules-on-demand.md).
     with ondemand.modules:
         self._judge(data)  # imports inside, and keeps nothing of what it imported
 
-Meanwhile garbage may fill a quarter of the free heap before it is collected, else an eighth. At
-rest it is collected early, so that what stays lies together; what the work makes goes with it.
+How much garbage there may be before it is collected is decided here, too, by how much is free
+(docs/decisions/0059-collecting-by-what-is-free.md): a quarter of it while there is work, most of
+which goes again; else an eighth, because what is made then lies behind the garbage, and would end
+up scattered over the heap with no large free piece between.
 """
 
 import gc
@@ -16,8 +18,9 @@ import sys
 
 from gate.clock import const
 
-_LEAST_GARBAGE = const(4096)  # bytes between two collections, as the loader begins with
-_MOST_AT_FIRST = const(16384)  # for what is done before it is known how much is free
+_LEAST_GARBAGE = const(4096)  # bytes between two collections
+_AT_REST = const(8)  # one part in so many of what is free
+_AT_WORK = const(4)
 
 # Modules of these names, and all below them; with a dot at the end only those below. A module that
 # was loaded on entering stays, so the resident modules of a room do, and the link with what it
@@ -39,14 +42,16 @@ class _Modules:
         self._users = 0
         self._before = None
         self._least = _LEAST_GARBAGE
-        self._free = 4 * _MOST_AT_FIRST  # bytes, after the last work
+        self._free = 0  # bytes, after the last work; 0: there was none yet
 
     def __enter__(self):
         if not self._users:
             # What an application imported for itself is not ours to take away.
             self._before = _loaded(_ON_DEMAND.split())
-            self._collect_after(self._free // 4)
+            if not self._free:
+                self._look()
         self._users += 1
+        self._collect_later()
 
     def __exit__(self, kind, error, trace):
         self._users -= 1
@@ -56,22 +61,25 @@ class _Modules:
             if name not in self._before:
                 _forget(name)
         gc.collect()
+        self._look()
+        self._collect_later()
+
+    def _look(self):
         if hasattr(gc, "mem_free"):
             self._free = gc.mem_free()
-            self._collect_after(self._free // 8)
 
     def make_garbage(self, least=_LEAST_GARBAGE):
         """So many bytes at least lie between two collections from now on, in a flood more than
         otherwise: nearly all that is allocated then is garbage at once.
         """
         self._least = least
-        if not self._users:
-            self._collect_after(self._free // 8)
+        self._collect_later()
 
-    def _collect_after(self, garbage):
-        """Has the collector run after so many bytes, where the loader has it run early at all."""
+    def _collect_later(self):
+        """Says how much garbage there may be, where the loader has it collected early at all."""
         if hasattr(gc, "threshold") and gc.threshold() > 0:
-            gc.threshold(max(garbage, self._least))
+            part = _AT_WORK if self._users else _AT_REST
+            gc.threshold(max(self._least, self._free // part))
 
 
 def _loaded(entries):
@@ -80,9 +88,11 @@ def _loaded(entries):
 
 
 def _covers(entry, name):
-    if entry[-1] == ".":
-        return name.startswith(entry)
-    return name == entry or name.startswith(entry + ".")
+    # Makes no string: MicroPython looks each new one up among all names, some 4,500 instructions.
+    end = len(entry)
+    return name.startswith(entry) and (
+        entry.endswith(".") or len(name) == end or name.find(".", end) == end
+    )
 
 
 def _forget(name):

@@ -98,7 +98,7 @@ class TrustStore:
 
 def _without_collecting(verify, public):
     """verify(public). In plain Python it leaves a megabyte of garbage and nothing else, so
-    collecting every few kilobytes (boot.loader.start) would only cost time.
+    collecting every few kilobytes (boot.loader.main) would only cost time.
     """
     if not hasattr(gc, "threshold"):
         return verify(public)

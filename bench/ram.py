@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""What lives in the emulated Cortex-M3's heap while the example application is at rest, by kind and by owner.
+
+    make bench-ram      or: python bench/ram.py [--json] [--names] [--settled S]
+
+A whole installation as the demo's runs: server, broker, a board that has verified a signed command. Then the board
+stands still while its memory is read through the emulator's monitor, and every object is marked as the collector marks
+it; garbage does not count. An owner is the module whose function, class or instance an object is, or hangs on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+from agent import BOOT_S, DEVICE, installed  # noqa: E402
+from heap_census import RAM_SIZE, Census, Firmware  # noqa: E402
+
+SETTLE_S = 15
+FLASH_BASE = 0x21000000  # boards/qemu_mps2/src/storage_layout.h
+OWNERS = 40
+
+
+def measure(settled_s: float) -> Census:
+    with installed() as place:
+        place.boot()
+        made = place.made
+        made.wait_running(DEVICE, "1.0.0", BOOT_S)
+        made.tidegate("cmd", "send", DEVICE, "ping", "--key", made.key("command"), "--json")
+        time.sleep(settled_s)
+        memory, registers = place.emulator.memory(0, RAM_SIZE)
+        flash = FLASH_BASE, place.emulator.storage.read_bytes()
+        return Census(Firmware(place.emulator.firmware), memory, registers, flash)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--names", action="store_true", help="also list the names that the firmware's flash lacks")
+    parser.add_argument("--settled", type=float, default=SETTLE_S, metavar="S", help="seconds at rest before (15)")
+    arguments = parser.parse_args()
+    census = measure(arguments.settled)
+    figures = {"live": census.live, "free": census.free, "largest free piece": census.largest}
+    if arguments.json:
+        parts = {"by kind": census.by_kind, "by owner": census.by_owner, "names in RAM": census.names_in_ram()}
+        print(json.dumps({**figures, **parts}))
+        return 0
+    for name, value in figures.items():
+        print(f"{name:44} {value:9,} B")
+    for title, rows in (("by kind", census.by_kind), ("by owner", census.by_owner)):
+        print(f"\n{title:44} {'bytes':>9}   {'objects':>7}")
+        shown = list(rows.items())[:OWNERS]
+        for name, (size, count) in shown:
+            print(f"{name:44} {size:9,}   {count:7}")
+        rest = list(rows.values())[OWNERS:]
+        if rest:
+            print(f"{f'{len(rest)} more':44} {sum(size for size, _ in rest):9,}   {sum(count for _, count in rest):7}")
+    print("\nthe largest")
+    for size, kind, owner in census.largest_objects:
+        print(f"{kind + ' of ' + owner:44} {size:9,}")
+    if arguments.names:
+        print("\nnames in RAM:", *sorted(census.names_in_ram()), sep="\n  ")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
