@@ -25,6 +25,7 @@ from ota_server.api import (
     rollouts,
     status,
     telemetry,
+    timeline,
     trust,
     waves,
 )
@@ -51,6 +52,7 @@ def init_app(app: Flask) -> None:
         devices,
         enrol,
         telemetry,
+        timeline,
         commands,
         alarms,
         audit,

@@ -29,7 +29,7 @@ from ota_server.errors import Invalid, TooLarge
 from ota_server.fleet import enrolment, rollout_progress
 from ota_server.fleet.groups import MAX_GROUPS, MAX_SETTINGS, Change
 from ota_server.fleet.rollout_progress import STATES as ROLLOUT_STATES
-from ota_server.store import rollout_states
+from ota_server.store import rollout_states, timeline
 from ota_server.store.groups import STABLE
 from ota_server.store.pages import Place
 from tidegate.errors import TidegateError
@@ -42,6 +42,8 @@ from tidegate.trust import rotation
 from tidegate.wire.command_states import STATES
 
 _CURSOR = re.compile(r"([0-9]{1,15})-([0-9]{1,18})\Z")
+_STEPS = re.compile(rf"[{timeline.SOURCES}][0-9]{{1,15}}(\.[{timeline.SOURCES}][0-9]{{1,15}}){{0,4}}\Z", re.ASCII)
+_STEP = re.compile(r"([a-z])([0-9]+)")
 _PLACE = re.compile(rf"([0-5])-({DEVICE_ID.pattern})\Z")
 _PLACE_SCHEMA = WithJsonSchema({"type": "string", "pattern": f"^[0-5]-{DEVICE_ID.pattern}$"})
 _REQUEST = re.compile(r"[0-9a-f]{32}\Z")
@@ -155,6 +157,20 @@ def _place(value: Any) -> tuple[int, str]:
     return int(found[1]), found[2]
 
 
+def _timeline_place(value: Any, info: ValidationInfo) -> dict[str, int]:
+    found = {} if value == "0" else dict(_STEP.findall(str(value)))
+    if value != "0" and not _STEPS.match(str(value)):
+        raise unusable(f"{info.field_name} is not one of ours", "Send what an answer gave, or 0 for the beginning")
+    return {name: int(number) for name, number in found.items()}
+
+
+def _timeline_kinds(value: Any) -> tuple[str, ...]:
+    kinds = tuple(str(value).split(","))
+    if wrong := [kind for kind in kinds if kind not in timeline.KINDS]:
+        raise unusable(f"{wrong[0]!r:.40} is not a kind", f"Kinds: {', '.join(timeline.KINDS)}")
+    return kinds
+
+
 def _rollout_state(value: Any) -> Any:
     if value not in ROLLOUT_STATES:
         raise unusable(f"{value!r:.40} is not a state", f"States: {', '.join(ROLLOUT_STATES)}")
@@ -207,6 +223,11 @@ LabelValue = Annotated[str, Text(LABEL_VALUE)]
 Time = Annotated[int, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
 Cursor = Annotated[
     tuple[int, int], BeforeValidator(_cursor), WithJsonSchema({"type": "string", "pattern": "^[0-9]+-[0-9]+$"})
+]
+TimelinePlace = Annotated[
+    dict[str, int],
+    BeforeValidator(_timeline_place),
+    WithJsonSchema({"type": "string", "pattern": f"^(0|[{timeline.SOURCES}][0-9]+([.][{timeline.SOURCES}][0-9]+)*)$"}),
 ]
 
 
@@ -455,6 +476,18 @@ class RolloutDevices(Devices):
     state: Annotated[
         str | None, BeforeValidator(_wave_state), WithJsonSchema({"enum": list(rollout_states.STATES)})
     ] = None
+
+
+class Timeline(Limit):
+    """kind: only these, a comma between them. since, before: a place that an answer gave; since 0: the beginning."""
+
+    kind: Annotated[tuple[str, ...] | None, BeforeValidator(_timeline_kinds), WithJsonSchema({"type": "string"})] = None
+    since: TimelinePlace | None = None
+    before: TimelinePlace | None = None
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return self.kind or timeline.KINDS
 
 
 class Since(Limit):

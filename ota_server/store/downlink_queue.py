@@ -13,6 +13,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, func, literal, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from ota_server.store import device_events
 from ota_server.store.commands import waiting
 from ota_server.store.engine import Store
 from ota_server.store.models import Command, DataTarget, Device, DeviceData, Target, TrustUpdate, now_ms
@@ -147,7 +148,16 @@ def take(store: Store, queue: Queue, limit: int, after: After) -> list[Unsent]:
 def mark_sent(session: Session, queue: Queue, sent: Sequence[Unsent]) -> None:
     """The broker has them."""
     for number, some in groupby(sorted(sent, key=_number), key=_number):
-        _note(session, queue, list(some), **{queue.sent: number if number >= 0 else None}, claimed_until=None)
+        rows = list(some)
+        _note(session, queue, rows, **{queue.sent: number if number >= 0 else None}, claimed_until=None)
+        if rows:
+            device_ids = [one.device_id for one in rows]
+            if queue.of is DeviceData:
+                device_events.data_offered(session, [(one.device_id, one.component) for one in rows], number)
+            elif queue.sent == "trust_sent":
+                device_events.trust_offered(session, device_ids, number)
+            else:
+                device_events.release_offered(session, device_ids, number)
 
 
 def _number(one: Unsent) -> int:

@@ -178,6 +178,19 @@ class Device(Base):
     revoked_at: Mapped[int | None] = mapped_column(BigInteger)
 
 
+class DeviceEvent(Base):
+    """What happened to a device and stands in no other table: a boot, an offer that went out, a silence that ended."""
+
+    __tablename__ = "device_event"
+    # A number is never given twice, so that "after number n" misses nothing.
+    __table_args__ = (Index("device_event_device", "device_id", "id"), {"sqlite_autoincrement": True})
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("device.id"))
+    at: Mapped[int] = mapped_column(BigInteger)
+    kind: Mapped[str] = mapped_column(String(8))  # birth, offer, silence
+    body: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
 class DeviceLabel(Base):
     """A key and value that people gave a device."""
 
@@ -480,6 +493,7 @@ class CommandStep(Base):
     state: Mapped[str] = mapped_column(String(12))
     by: Mapped[str] = mapped_column(String(80))
     why: Mapped[str | None] = mapped_column(String(256))
+    command: Mapped[Command] = relationship()
 
 
 class CommandPart(Base):
@@ -495,6 +509,7 @@ class Audit(Base):
     """One privileged act. Each row's hash covers the row before it, so none can be changed or left out unseen."""
 
     __tablename__ = "audit"
+    __table_args__ = (Index("audit_subject", "subject", "id"),)
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     at: Mapped[int] = mapped_column(BigInteger)
     actor: Mapped[str] = mapped_column(String(80))

@@ -14,10 +14,17 @@ from typing import Any, NamedTuple
 from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from ota_server.config import KEEP_ALARMS, KEEP_COMMANDS, KEEP_REPORTS, KEEP_TELEMETRY, KEEP_TELEMETRY_DAYS
+from ota_server.config import (
+    KEEP_ALARMS,
+    KEEP_COMMANDS,
+    KEEP_EVENTS,
+    KEEP_REPORTS,
+    KEEP_TELEMETRY,
+    KEEP_TELEMETRY_DAYS,
+)
 from ota_server.store import commands, partitions, progress
 from ota_server.store.engine import Store
-from ota_server.store.models import Alarm, Command, CommandStep, Device, Point, Report, Series, now_ms
+from ota_server.store.models import Alarm, Command, CommandStep, Device, DeviceEvent, Point, Report, Series, now_ms
 from tidegate.wire.command_states import ENDED
 
 LOOK = 500  # rows, devices or series in one read
@@ -49,7 +56,7 @@ class Kind(NamedTuple):
     rows: Callable[[Any], Any]
 
 
-def _kind(name: str, table: type[Report | Alarm], keep: int) -> Kind:
+def _kind(name: str, table: type[Report | Alarm | DeviceEvent], keep: int) -> Kind:
     def new(after: int) -> Any:
         return select(table.id, table.device_id).where(table.id > after).order_by(table.id)
 
@@ -69,6 +76,7 @@ def kinds() -> tuple[Kind, ...]:
     return (
         _kind("reports", Report, KEEP_REPORTS),
         _kind("alarms", Alarm, KEEP_ALARMS),
+        _kind("events", DeviceEvent, KEEP_EVENTS),
         Kind("commands", Command, KEEP_COMMANDS, COMMANDS_BATCH, _new_ends, _ended),
     )
 
@@ -78,7 +86,7 @@ def _always() -> bool:
 
 
 def prune_rows(store: Store, between: Between = _always) -> int:
-    """Delete the oldest reports, alarms and ended commands of devices that have too many; returns how many."""
+    """Delete the oldest reports, alarms, events and ended commands of devices that have too many; returns how many."""
     return sum(_prune(store, kind, between) for kind in kinds())
 
 

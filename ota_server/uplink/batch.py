@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from ota_server.store import alarms, groups, offers, rollout_reports, trust_updates
+from ota_server.store import alarms, device_events, groups, offers, rollout_reports, trust_updates
 from ota_server.store import data as components
 from ota_server.store.models import Alarm, DataTarget, Device, DeviceData, Report, Target
 
@@ -23,6 +23,7 @@ class Known(NamedTuple):
     revoked_at: int | None
     last_seen_at: int | None
     protocol: str
+    online: bool
 
 
 class Batch:
@@ -44,7 +45,7 @@ class Batch:
         self._published: dict[tuple[str, str], dict[str, DataTarget | None]] = {}
         self._newest_trust: int | None = None
         self._occurrences: dict[tuple[str, str, str], int] = {}  # kind, device, content -> how many are filed
-        columns = select(Device.id, Device.revoked_at, Device.last_seen_at, Device.protocol)
+        columns = select(Device.id, Device.revoked_at, Device.last_seen_at, Device.protocol, Device.online)
         for chunk in chunks(sorted(set(device_ids))):
             locked = columns.where(Device.id.in_(chunk)).order_by(Device.id).with_for_update(key_share=True)
             for row in session.execute(locked):
@@ -158,6 +159,8 @@ class Batch:
         by_protocol: dict[str, list[str]] = {}
         for device_id, protocol in heard.items():
             row = self.known[device_id]
+            if not row.online and row.last_seen_at is not None:
+                device_events.heard_again(self.session, device_id, row.last_seen_at, self.now)
             if device_id in self._devices:
                 self._devices[device_id].last_seen_at = self.now
                 self._devices[device_id].protocol = protocol

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ota_server.store import alarms, clone_detection, rollout_reports, settings, trust_updates
+from ota_server.store import alarms, clone_detection, device_events, rollout_reports, settings, trust_updates
 from ota_server.store.models import Device, Target
 from ota_server.uplink.batch import Batch
 from ota_server.uplink.text import clean
@@ -31,6 +31,7 @@ def file(batch: Batch, device: Device, body: dict[str, Any], retained: bool) -> 
     signed_since = device.nonce == body["nonce"] and device.birth_proof is None and "proof" in body
     if device.nonce != body["nonce"]:
         device.birth_at, device.birth_proof = batch.now, None
+        device_events.booted(batch.session, device.id, batch.now, {**_facts(body), "trial": body["trial"]})
     device.birth_proof = body.get("proof", device.birth_proof)
     for name, value in _facts(body).items():
         setattr(device, name, value)

@@ -15,6 +15,7 @@ from tidegate.cli.claim import claim, claims, rename, revoke, set_, unclaim
 from tidegate.cli.group import move
 from tidegate.cli.known import known
 from tidegate.cli.telemetry import telemetry
+from tidegate.cli.timeline import timeline
 
 _COLUMNS = {
     "id": "DEVICE",
@@ -35,7 +36,7 @@ def device() -> None:
     """List, show, enrol, rename and revoke devices."""
 
 
-for command in (telemetry, move, add, claim, claims, unclaim, revoke, rename, set_, label, known):
+for command in (telemetry, timeline, move, add, claim, claims, unclaim, revoke, rename, set_, label, known):
     device.add_command(command)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +205,20 @@ class Server:
     def telemetry_last(self, device: str, query: Mapping[str, str]) -> dict[str, Any]:
         """The newest value of each measurement, and each stream's counts."""
         return self._call("GET", f"/api/v1/devices/{_segment(device)}/telemetry/last", "LastTelemetry", params=query)
+
+    def timeline(self, device: str, kinds: Iterable[str], limit: int, before: str | None = None) -> dict[str, Any]:
+        """A page of what happened to the device, newest first; `since` in it is for `timeline_after`."""
+        params = _given(kind=",".join(kinds) or None, limit=limit, before=before)
+        return self._call("GET", f"/api/v1/devices/{_segment(device)}/timeline", "Timeline", params=params)
+
+    def timeline_after(self, device: str, kinds: Iterable[str], since: str) -> dict[str, Any]:
+        """What happened after the place `since`, oldest first; the answer's `since` is where to go on."""
+        params = _given(kind=",".join(kinds) or None, limit=MAX_PAGE, since=since)
+        path = f"/api/v1/devices/{_segment(device)}/timeline"
+        answer = self._call("GET", path, "Timeline", params=params)
+        if answer["since"] is None or (answer["timeline"] and answer["since"] == since):
+            raise self._http.wrong(f"GET {path}", "it does not say where to go on")
+        return answer
 
     def records(self, device: str, kind: str, limit: int | None = None) -> Any:
         """A device's "reports", "telemetry" or "alarms", newest first."""

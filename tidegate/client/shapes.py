@@ -255,6 +255,26 @@ class Reports(TypedDict):
     reports: list[Map]
 
 
+@with_config(_REST)
+class Happened(TypedDict):
+    id: Id
+    at: Time
+    kind: str
+    text: str
+    body: Map
+
+
+Place = Annotated[str, Field(pattern=r"^[!-~]{1,128}$")]
+
+
+@with_config(_REST)
+class Timeline(TypedDict):
+    timeline: list[Happened]
+    since: Place | None
+    before: Place | None
+    silent_since: NotRequired[Time | None]
+
+
 # ---------------------------------------------------------------- groups, releases, rollouts
 
 

@@ -33,7 +33,7 @@ function device(d) {
   const state = d.revoked ? "revoked" : d.online ? "online" : "offline";
   return el("article", { class: `card ${state}`, "aria-label": `Device ${d.name ?? d.id}` },
     el("header", {},
-      el("h3", { title: d.id }, el("span", { class: "dot", "aria-hidden": "true" }), d.name ?? d.id),
+      el("h3", { title: d.id }, el("span", { class: "dot", "aria-hidden": "true" }), el("a", { href: `/devices/${d.id}` }, d.name ?? d.id)),
       el("span", { class: d.revoked ? "tag bad" : "tag" }, state),
       d.cloned && el("span", { class: "tag bad", title: "two boards show its identity; see its alarms" }, "cloned?"), el("span", { class: "tag plain" }, d.protocol.toUpperCase())),
     el("p", { class: "what" },

@@ -53,6 +53,7 @@ VERBS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("device", "set"): ("gate-1", "--product", "acme-cooler"),
     ("device", "show"): ("gate-1",),
     ("device", "telemetry"): ("gate-1",),
+    ("device", "timeline"): ("gate-1",),
     ("device", "unclaim"): (CTI,),
     ("diff",): ("-f", "@fleet.yaml"),
     ("group", "list"): (),

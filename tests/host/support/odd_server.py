@@ -122,6 +122,7 @@ WAVES_LINE = {
 WAVES_DEVICE = {"id": "gate-1", "state": "failed", "group": "g", "board": "b", "wave": 1, "since": TIME, "why": "w"}
 EVENT = {"id": 1, "at": TIME, "kind": "started", "by": "token ci", "why": "w"}
 CLAIM = {"id": "00" * 8, "state": "open", "device": "gate-1", "name": None, "group": None, "expires": TIME}
+HAPPENED = {"id": "a1", "at": TIME, "kind": "crash", "text": "crash: error", "body": {"trace": "x"}}
 POINT = {"id": 1, "stream": "env", "name": "t", "value": 1.5, "at": TIME, "unit": "Cel"}
 ENTRY = {"id": 1, "at": TIME, "actor": "serve", "action": "server.start", "subject": "server", "detail": {}}
 ENTRY["hash"] = entry_hash(GENESIS, 1795939200000, "serve", "server.start", "server", {})
@@ -142,6 +143,11 @@ ROUTES: list[tuple[str, Any]] = [
     (r"PUT /api/v1/devices/[^/]+/product", DEVICE),
     (r"GET /api/v1/devices/[^/]+/telemetry\?.*", {"telemetry": [POINT], "next": None}),
     (r"GET /api/v1/devices/[^/]+/telemetry/last.*", {"last": [POINT], "streams": [{"stream": "env", "packs": 1}]}),
+    (r"GET /api/v1/devices/[^/]+/timeline.*before=.*", {"timeline": [], "since": None, "before": None}),
+    (
+        r"GET /api/v1/devices/[^/]+/timeline.*",
+        {"timeline": [HAPPENED], "since": "a1.e0", "before": "a1.e1", "silent_since": TIME},
+    ),
     (r"GET /api/v1(/devices/[^/]+)?/alarms.*", {"alarms": [ALARM], "counters": {}}),
     (r"POST /api/v1/devices/[^/]+/commands", COMMAND),
     (r"(GET|POST) /api/v1/commands/[^/]+.*", COMMAND),

@@ -11,6 +11,7 @@ ROUTES = [
     ("GET", "/api/v1/devices", "read"),
     ("GET", "/api/v1/devices/x", "read"),
     ("GET", "/api/v1/devices/x/reports", "read"),
+    ("GET", "/api/v1/devices/x/timeline", "read"),
     ("GET", "/api/v1/devices/x/telemetry", "read"),
     ("GET", "/api/v1/devices/x/telemetry/last", "read"),
     ("GET", "/api/v1/devices/x/telemetry/rollups", "read"),
@@ -71,6 +72,7 @@ OPEN = {
     "/",
     "/static/<path:filename>",
     "/favicon.ico",
+    "/devices/<device>",
 }
 
 

@@ -122,3 +122,39 @@ def test_names_copies_and_revoked_devices(start, browser):
     assert "other-hardware" in browser.wait("cloned?")
     server.api("POST", "/devices/Pump.7/revoke")
     browser.wait("revoked")
+
+
+def test_the_page_of_a_device_follows_its_timeline(start, browser):
+    server = start()
+    device = server.device("gw-line")
+    device.born("1.0.0", 1)
+    eventually(lambda: server.shown("gw-line")["version"])
+    for number in range(60):
+        device.say("alarm", {1: "test", 2: f"number-{number}"})
+    eventually(lambda: "number-59" in str(server.api("GET", "/devices/gw-line/alarms")))
+    browser.open(f"{server.url}/#token={server.token}")
+    browser.wait("gw-line")
+    browser.ask("document.querySelector('.card h3 a').click()")
+    browser.wait("number-59")
+    assert browser.ask("document.title") == "gw-line – Tidegate"
+    assert "number-9 " not in browser.text()
+    browser.ask("document.getElementById('older').click()")
+    text = browser.wait("started 1.0.0 #1")
+    assert text.index("number-59") < text.index("number-58") < text.index("number-9 ")
+    evil = "<img src=x onerror='document.title=\"owned\"'>"
+    device.say("alarm", {1: "crash", 2: "OSError", 3: evil, 6: "line 7"})
+    text = browser.wait(evil)
+    assert text.index("crash") < text.index("number-59"), "the newest comes first"
+    browser.ask("document.querySelector('#timeline summary').click()")
+    browser.wait("line 7")
+    browser.ask("document.querySelector('#filter input[value=birth]').click()")
+    eventually(lambda: "number-59" not in browser.text())
+    assert "started 1.0.0 #1" in browser.text() and browser.ask("document.images.length") == 1
+    unnamed = (
+        "[...document.querySelectorAll('section,form,input')].filter(e => !(e.ariaLabel || e.id == 'door-form' || "
+    )
+    unnamed += "e.closest('label') || e.getAttribute('aria-labelledby') || "
+    unnamed += "document.querySelector(`label[for=${e.id || 'none'}]`))).length"
+    assert browser.ask(unnamed) == 0
+    assert browser.complaints == []
+    assert server.http.get("/devices/no%20such").status_code == 404

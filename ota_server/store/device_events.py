@@ -1,0 +1,54 @@
+"""Notes what happens to devices and would be forgotten: boots, offers that went out, silences that ended.
+
+A device's own row has only the newest of each. Everything else in its timeline is read from the tables that have it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import insert
+from sqlalchemy.orm import Session
+
+from ota_server.store.models import DataTarget, DeviceEvent, Target, now_ms
+
+SILENCE_MS = 600_000  # a device that was offline for so long was silent; rollouts call it unreachable then
+
+
+def booted(session: Session, device_id: str, now: int, facts: dict[str, Any]) -> None:
+    """A birth of a boot that was not known; `facts` as the birth says them."""
+    session.add(DeviceEvent(device_id=device_id, at=now, kind="birth", body=facts))
+
+
+def heard_again(session: Session, device_id: str, last: int, now: int) -> None:
+    """A device that was offline speaks: nothing was heard of it between `last` and `now` (ms)."""
+    if now - last >= SILENCE_MS:
+        body = {"since": last, "seconds": (now - last) // 1000}
+        session.add(DeviceEvent(device_id=device_id, at=now, kind="silence", body=body))
+
+
+def release_offered(session: Session, device_ids: Sequence[str], target: int) -> None:
+    """The broker has taken the offer of a target for these devices; -1: an offer was taken back."""
+    found = session.get(Target, target) if target >= 0 else None
+    facts = None if found is None else {"version": found.release.version, "sequence": found.release.sequence}
+    _offered(session, [(device_id, {"of": "release", **(facts or {})}) for device_id in device_ids])
+
+
+def data_offered(session: Session, rows: Sequence[tuple[str, str]], target: int) -> None:
+    """The same for data components, as (device, component)."""
+    found = session.get(DataTarget, target) if target >= 0 else None
+    facts = None if found is None else {"version": found.version, "sequence": found.sequence}
+    _offered(session, [(device_id, {"of": "data", "component": name, **(facts or {})}) for device_id, name in rows])
+
+
+def trust_offered(session: Session, device_ids: Sequence[str], version: int) -> None:
+    """The same for a trust update."""
+    _offered(session, [(device_id, {"of": "trust", "version": str(version)}) for device_id in device_ids])
+
+
+def _offered(session: Session, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    now = now_ms()
+    session.execute(
+        insert(DeviceEvent), [{"device_id": row[0], "at": now, "kind": "offer", "body": row[1]} for row in rows]
+    )
