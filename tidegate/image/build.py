@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tidegate import libraries
 from tidegate.boards import Board
 from tidegate.errors import TidegateError
 from tidegate.image import features, imports, romfs
@@ -78,6 +77,8 @@ def build_image(
 
     With an image as `predecessor`, modules keep its numbers of strings and constants (tidegate/image/relink.py).
     """
+    from tidegate import libraries  # it brings httpx, which a machine that only signs does not have
+
     libraries.ready(sources, progress or (lambda done, total, name: None))
     tree: Tree = {}
     files = source_files(sources, board)
@@ -99,6 +100,8 @@ def build_image(
 
 def source_files(sources: Sources, board: Board) -> list[tuple[str, Path]]:
     """Name in the image, before compiling, and path of every file that goes into it: the one place that decides so."""
+    from tidegate import libraries  # as above
+
     app = [(f"app/{name}", path) for name, path in _files(_folder(sources.app)) if _fits(name, board)]
     library = [
         (f"lib/{name}", path)
