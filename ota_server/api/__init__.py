@@ -23,6 +23,7 @@ from ota_server.api import (
     releases,
     request_limit,
     rollouts,
+    sbom,
     status,
     telemetry,
     timeline,
@@ -44,6 +45,7 @@ def init_app(app: Flask) -> None:
     for module in (
         releases,
         rollouts,
+        sbom,
         waves,
         labels,
         groups,

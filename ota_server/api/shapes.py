@@ -34,6 +34,7 @@ from ota_server.store.groups import STABLE
 from ota_server.store.pages import Place
 from tidegate.errors import TidegateError
 from tidegate.names import BOARD, CHANNEL, COMPONENT, DEVICE_ID, DEVICE_NAME, PRODUCT, Name
+from tidegate.release import sbom
 from tidegate.release.folder import check_identity
 from tidegate.rollout import Terms
 from tidegate.rollout.selector import LABEL_KEY, LABEL_VALUE
@@ -327,6 +328,11 @@ class PublishRelease(_Published):
     kind: ClassVar[str] = "invalid-release"
     remedy: ClassVar[str] = "Publish with: tidegate release publish DIR"
     channel: Channel | None = None
+
+
+class PutSbom(Body):
+    document: Annotated[bytes, Base64("SBOM", sbom.MAX_DOCUMENT)]
+    signature: Annotated[bytes, Base64("signature of the SBOM", sbom.MAX_SIGNED)]
 
 
 class PublishData(_Published):

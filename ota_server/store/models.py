@@ -115,6 +115,16 @@ class Target(Base):
     release: Mapped[Release] = relationship(back_populates="targets")
 
 
+class ReleaseSbom(Base):
+    """The bill of materials of a release (CycloneDX JSON) and the release keys' signature of it."""
+
+    __tablename__ = "release_sbom"
+    release_id: Mapped[int] = mapped_column(ForeignKey("release.id"), primary_key=True)
+    document: Mapped[bytes] = mapped_column(LargeBinary)
+    signature: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
+
+
 class TrustUpdate(Base):
     """A published trust update: the signed document as devices get it, and the store in it."""
 

@@ -17,6 +17,7 @@ from tidegate.release import (
     inspect_file,
     load_release,
     publish_release,
+    sbom,
     sign_release,
     verify_release,
 )
@@ -70,6 +71,7 @@ def release_project(
                 note=notes.append,
             )
         sign_release(made, [key])
+        sbom.sign(made, [key])
         if trust:
             verify_release(made := load_release(out), trust, previous)
             notes.append(f"verified against {project.trust}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tidegate import project
+from tidegate import json_text, project
 from tidegate.cli._common import (
     ANY_PATH,
     FILE,
@@ -29,6 +30,8 @@ from tidegate.cli._common import (
 from tidegate.cli._plan_table import show_plan
 from tidegate.cli._project_release import release_project
 from tidegate.cli._signing import signing_options
+from tidegate.errors import TidegateError
+from tidegate.files import write_atomic
 from tidegate.names import DEFAULT_PRODUCT, DEFAULT_VENDOR
 from tidegate.release import (
     Release,
@@ -40,6 +43,7 @@ from tidegate.release import (
     publish_release,
     reproduce_release,
     rollback_release,
+    sbom,
     sign_release,
     verify_release,
 )
@@ -207,13 +211,14 @@ Examples:
 @signing_options("Release")
 @json_option
 def sign(folder: Path, signers: list[keys.Key], as_json: bool) -> None:
-    """Sign the release in DIR: one manifest for each board. The key stays where it is.
+    """Sign the release in DIR: one manifest for each board, and its bill of materials. The key stays where it is.
 
     For a key that is not in a file, a program signs: --signer 'COMMAND' gets what to sign on its standard input and
     writes the signature to its standard output (docs/signing.md). It is verified before anything is written.
     """
     found = load_release(folder)
     envelopes = sign_release(found, signers)
+    sbom.sign(found, signers)
     signed = {
         board: {"manifest": found.targets[board].manifest, "size": len(data)} for board, data in envelopes.items()
     }
@@ -403,3 +408,56 @@ def fetch(
             say(f"no such release of {product} is published on {server}; {out} is empty")
 
     emit(answer, as_json, show)
+
+
+@release.command(
+    "sbom",
+    epilog="""\b
+Examples:
+  tidegate release sbom 1.1.0 --trust trust.cbor --out 1.1.0.cdx.json
+  tidegate release sbom 1.1.0 --folder releases/1.1.0""",
+)
+@click.argument("version")
+@click.option("--folder", type=FOLDER, help="Of the release in this folder; no server is asked.")
+@click.option("--trust", "trust_file", type=FILE, help="Verify by this trust store that the release keys signed it.")
+@click.option("--out", type=FILE, help="Write it there instead of showing it.")
+@product_option("The product it is of.")
+@server_options
+@json_option
+def sbom_(
+    version: str,
+    folder: Path | None,
+    trust_file: Path | None,
+    out: Path | None,
+    product: str,
+    server: str,
+    token_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Show the bill of materials (SBOM) of release VERSION, in CycloneDX JSON: what is in its images, file by file."""
+    if folder is not None:
+        found = load_release(folder)
+        if found.version != version:
+            raise TidegateError(f"{folder} holds {found.version}, not {version}", "Name the version that is in it")
+        bill, of = sbom.stored(found), (found.product, found.version, found.sequence)
+        if bill is None:
+            raise TidegateError(f"{folder} has no SBOM", f"Sign it: tidegate release sign {folder} --key FILE")
+    else:
+        with connect(server, token_file) as api:
+            answer = api.sbom(product, version)
+        bill = base64.b64decode(answer["document"]), base64.b64decode(answer["signature"])
+        of = (product, version, answer["sequence"])
+    if trust_file is not None:
+        sbom.verify(*bill, of, stores.load(trust_file))
+    facts_of = {"product": of[0], "version": of[1], "sequence": of[2]}
+    if out is not None:
+        write_atomic(out, bill[0])
+        emit({**facts_of, "file": str(out)}, as_json, lambda value: say(f"SBOM of {of[1]}: {out}"))
+        return
+    try:
+        content = json_text.loads(bill[0])
+    except (ValueError, RecursionError) as error:
+        raise TidegateError(
+            f"the SBOM is not JSON: {error}", "Write it to a file with --out, and look at it"
+        ) from error
+    emit({**facts_of, "sbom": content} if as_json else content, as_json, lambda _: say(bill[0].decode(), newline=False))

@@ -51,6 +51,24 @@ class Server:
         """Publish a release whose payloads are stored."""
         return self._call("POST", "/api/v1/releases", "Published", body=release)
 
+    def put_sbom(self, product: str, version: str, document: bytes, signature: bytes) -> bool:
+        """Store the SBOM of a release that is published; False if the server knows no SBOMs. Repeating is harmless."""
+        parts = {"document": document, "signature": signature}
+        body = {name: base64.b64encode(data).decode("ascii") for name, data in parts.items()}
+        path = f"/api/v1/releases/{_segment(product)}/{_segment(version)}/sbom"
+        try:
+            self._call("PUT", path, "Map", body=body)
+        except ServerError as error:
+            if error.status in (404, 405):
+                return False
+            raise
+        return True
+
+    def sbom(self, product: str, version: str) -> dict[str, Any]:
+        """The SBOM of a release and its signature, both in base64."""
+        path = f"/api/v1/releases/{_segment(product)}/{_segment(version)}/sbom"
+        return self._call("GET", path, "Sbom")
+
     def plan_release(self, release: Mapping[str, Any]) -> dict[str, Any]:
         """What publishing the release would do: the payloads that are missing, and what devices would get."""
         return self._call("POST", "/api/v1/releases/plan", "ReleasePlan", body=release)

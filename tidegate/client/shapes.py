@@ -506,6 +506,15 @@ class Published(TypedDict):
 
 
 @with_config(_REST)
+class Sbom(TypedDict):
+    product: str
+    version: str
+    sequence: Sequence
+    document: Base64
+    signature: Base64
+
+
+@with_config(_REST)
 class PublishedData(TypedDict):
     published: bool
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from tidegate.release import sbom
 from tidegate.release.folder import Release
 
 if TYPE_CHECKING:  # httpx is loaded by what talks to a server
@@ -40,7 +41,11 @@ def publish_release(
         done += len(data)
     if progress:
         progress(total, total, "manifests")
-    return server.publish(document)
+    answer = server.publish(document)
+    bill = sbom.stored(release)
+    if bill is not None and not server.put_sbom(release.product, release.version, *bill):
+        answer["warnings"].append("the server is older than this program and takes no SBOM")
+    return answer
 
 
 def _document(release: Release, channel: str | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from tidegate import delta, json_text
 from tidegate import manifest as suit
 from tidegate.errors import Refused
 from tidegate.image import Identity, romfs
+from tidegate.release import sbom
 from tidegate.release.folder import Release, Target
 from tidegate.trust.store import TrustStore
 
@@ -28,7 +29,13 @@ def verify_release(release: Release, trust: TrustStore, previous: Sequence[Relea
                 f"the release has sequence number {release.sequence}, but {base.folder} has {base.sequence}",
                 f"Build it with --sequence {base.sequence + 1} or more",
             )
-    return {board: _verify_target(release, target, trust, previous) for board, target in release.targets.items()}
+    checked = {board: _verify_target(release, target, trust, previous) for board, target in release.targets.items()}
+    found = sbom.stored(release)
+    if found is not None:
+        sbom.verify(*found, (release.product, release.version, release.sequence), trust)
+        if found[0] != sbom.document(release):
+            raise Refused("sbom", f"{sbom.DOCUMENT} does not say what the images hold", "Sign the release again")
+    return checked
 
 
 def check_image(image: bytes, identity: Identity, *, again: bool = False) -> dict[str, bytes]:

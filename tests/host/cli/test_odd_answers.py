@@ -62,6 +62,7 @@ VERBS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("login",): ("--token-file", "@token"),
     ("release", "fetch"): ("--out", "@fetched"),
     ("release", "publish"): ("@release", "--yes"),
+    ("release", "sbom"): ("1.0.0",),
     ("rollout", "abort"): ("1.0.0", "--yes"),
     ("rollout", "history"): ("1.0.0",),
     ("rollout", "pause"): ("1.0.0", "--yes"),

@@ -172,6 +172,11 @@ ROUTES: list[tuple[str, Any]] = [
     (r"POST /api/v1/releases/plan", {"missing": [DIGEST], "published": False, "devices": [FATE]}),
     (r"POST /api/v1/releases", {"published": True, "channel": "stable", "warnings": ["w"], "offered": 1}),
     (r"GET /api/v1/releases/[^/]+/fetch.*", {"releases": []}),
+    (r"PUT /api/v1/releases/.*/sbom", {"product": "p", "version": "1", "stored": True}),
+    (
+        r"GET /api/v1/releases/.*/sbom",
+        {"product": "p", "version": "1.0.0", "sequence": 1, "document": "e30K", "signature": "AA=="},
+    ),
     (r"POST /api/v1/data", {"published": True, "targets": [], "offered": 0}),
     (r"POST /api/v1/trust", {"version": 2, "withdrawn": [{"product": "p", "version": "1", "board": "b"}]}),
     (r"GET /api/v1/audit.*", {"whole": True, "first_break": None, "entries": [ENTRY]}),

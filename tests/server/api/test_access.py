@@ -12,6 +12,8 @@ ROUTES = [
     ("GET", "/api/v1/devices/x", "read"),
     ("GET", "/api/v1/devices/x/reports", "read"),
     ("GET", "/api/v1/devices/x/timeline", "read"),
+    ("GET", "/api/v1/releases/x/1/sbom", "read"),
+    ("PUT", "/api/v1/releases/x/1/sbom", "publish"),
     ("GET", "/api/v1/devices/x/telemetry", "read"),
     ("GET", "/api/v1/devices/x/telemetry/last", "read"),
     ("GET", "/api/v1/devices/x/telemetry/rollups", "read"),
