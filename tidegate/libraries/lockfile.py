@@ -22,8 +22,8 @@ MAX_TOTAL = 4 << 20  # bytes of all libraries
 MAX_FILES = 300
 MAX_PATH = 100
 ANEW = "`tidegate lock --update` writes it anew"
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_PATH = re.compile(r"(?:[\w-][\w.-]*/){0,8}[\w-][\w.-]*")
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_PATH = re.compile(r"(?:[\w-][\w.-]*/){0,8}[\w-][\w.-]*", re.ASCII)
 
 
 class LibraryError(TidegateError):

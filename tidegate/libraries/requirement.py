@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 from tidegate.client.plain_addresses import is_here
 
 FORMS = '"NAME@VERSION", "github:USER/REPO@REF", "https://HOST/package.json" or "./FOLDER"'
-_INDEX = re.compile(r"[A-Za-z0-9](?!.*\.json$)[\w.-]{0,63}")
-_FORGE = re.compile(r"(?:github|gitlab|codeberg):[\w.-]{1,64}(?:/[\w.-]{1,64}){1,8}/?")
-_ADDRESS = re.compile(r"https?://[^\s@?#\\]{1,180}")
-_FOLDER = re.compile(r"\./[\w./-]{1,100}")
-_VERSION = re.compile(r"\w[\w.+/-]{0,63}")
+_INDEX = re.compile(r"[A-Za-z0-9](?!.*\.json$)[\w.-]{0,63}", re.ASCII)
+_FORGE = re.compile(r"(?:github|gitlab|codeberg):[\w.-]{1,64}(?:/[\w.-]{1,64}){1,8}/?", re.ASCII)
+_ADDRESS = re.compile(r"https?://[^\s@?#\\]{1,180}", re.ASCII)
+_FOLDER = re.compile(r"\./[\w./-]{1,100}", re.ASCII)
+_VERSION = re.compile(r"\w[\w.+/-]{0,63}", re.ASCII)
 
 Kind = Literal["index", "forge", "address", "folder"]
 

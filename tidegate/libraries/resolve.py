@@ -27,9 +27,9 @@ INDEX = "https://micropython.org/pi/v2"  # mip's
 MAX_PACKAGES = 60
 MAX_DESCRIPTION = 64 * 1024
 _TARGET = "lib"
-_SHORT = re.compile(r"[0-9a-f]{8,64}")
-_FORGE = re.compile(r"(?:github|gitlab|codeberg):")
-_VERSION = re.compile(r"[\w.+/-]{0,64}")
+_SHORT = re.compile(r"[0-9a-f]{8,64}", re.ASCII)
+_FORGE = re.compile(r"(?:github|gitlab|codeberg):", re.ASCII)
+_VERSION = re.compile(r"[\w.+/-]{0,64}", re.ASCII)
 _AUTHOR = "Tell its author, or require another version"
 
 

@@ -322,6 +322,7 @@ def test_an_index_that_is_wrong(cli: Cli, made: Path, index: Index) -> None:
         ('requires = ["/tmp/lib"]', "a library is"),
         ('requires = ["../lib"]', "a library is"),
         ('requires = ["./a/../../lib"]', "a library is"),
+        ('requires = ["./größe"]', "a library is"),
         ('requires = ["github:user"]', "a library is"),
         ('requires = ["github:user/../x"]', "a library is"),
         ('requires = ["ftp://example.org/x"]', "a library is"),
