@@ -27,7 +27,7 @@ MONOCYPHER = ROOT / ".toolchain" / "monocypher" / "monocypher.c"
 PACKAGES = ("tidegate", "ota_server", "pyproject.toml", "README.md", "LICENSE")
 # Of what git knows, what boards get and what people read of it; no C and nothing that builds firmware.
 CARRIED = re.compile(
-    r"firmware/(lib/.+\.py|boot/.+\.py|main\.py)|boards/(?!modules/)\w+/(board\.toml|README\.md|gateway|[a-z0-9]+\.py)"
+    r"firmware/(lib/.+\.py|boot/.+\.py|main\.py|typings/.+\.pyi)|boards/(?!modules/)\w+/(board\.toml|README\.md|gateway|[a-z0-9]+\.py)"
 )
 NOT_CARRIED = re.compile(r"(.*/)?(manifest\.py|names\.py|conftest\.py)|firmware/lib/.*/tests/.*")
 BUILT = ("build/qemu_mps2/firmware.elf", "build/unix/micropython")

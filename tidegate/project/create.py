@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,9 @@ FILES = {
     "gitignore": ".gitignore",
     "README.md": "README.md",
     "workflow.yml": ".github/workflows/gateway.yml",
+    "mypy.ini": "mypy.ini",
 }
+TYPES = "typings"  # where editors look for types of what an application imports, and mypy.ini says so
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ def create(folder: Path, answers: Answers) -> Project:
             (scratch / name).mkdir(parents=True, exist_ok=True)
         for template, name in FILES.items():
             write_atomic(scratch / name, _filled((TEMPLATES / template).read_text(), answers).encode())
+        shutil.copytree(library.folder() / "firmware" / TYPES, scratch / TYPES)
     return load(folder)
 
 

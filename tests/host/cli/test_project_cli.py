@@ -23,6 +23,7 @@ from tidegate.release import load_release, verify_release
 from tidegate.trust import keys, store
 
 Cli = Callable[..., Result]
+TYPES = ROOT / "firmware" / "typings"
 
 
 @pytest.fixture
@@ -48,7 +49,8 @@ def test_a_new_project(cli: Cli, made: Path) -> None:
     assert (found.product, found.vendor, found.boards) == ("my-gateway", "acme.example", ("qemu_mps2", "unix"))
     files = {path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()}
     expected = {"tidegate.toml", "README.md", ".gitignore", "app/__init__.py", "tests/test_app.py"}
-    assert files == expected | {".github/workflows/gateway.yml"}
+    types = {f"typings/{path.relative_to(TYPES).as_posix()}" for path in TYPES.rglob("*.pyi")}
+    assert types and files == expected | types | {".github/workflows/gateway.yml", "mypy.ini"}
     assert not [path for path in files if re.search(r"@[A-Z]+@", (made / path).read_text())]
     code = (made / "app" / "__init__.py").read_text()
     body = [
