@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 from tidegate import libraries, library, names
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
+from tidegate.image import imports
 from tidegate.libraries import LOCK, Requirement
 from tidegate.libraries.requirement import has_tls
 from tidegate.sources import IMAGE_KEYS, LIBRARY_KEYS, Sources, image_keys, library_keys
@@ -41,6 +43,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "trust": Key(str, "the trust store of the boards"),
     },
 }
+_DECORATORS = {"measurement", "command", "setting", "data_component", "health", "ready"}
 _FREE = ("settings",)
 _REQUIRED = ("product",)
 
@@ -147,6 +150,29 @@ def _check_boards(project: Project, wrong: partial[ProjectFileError]) -> None:
 def _check_app(project: Project, wrong: partial[ProjectFileError]) -> None:
     if not (project.folder / project.app / "__init__.py").is_file():
         raise wrong("image.app", f"is {project.app!r}, and there is no {project.app}/__init__.py")
+    try:
+        tree = ast.parse((project.folder / project.app / "__init__.py").read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError):
+        return  # building names the error, with its line
+    if not _starts(tree) and not imports.names_used(sorted((project.folder / project.app).rglob("*.py"))) & _DECORATORS:
+        raise ProjectFileError(
+            f"{project.app}/__init__.py starts nothing",
+            "Decorate a function with gate.measurement, gate.command or another of gate's, or define start(boot)",
+        )
+
+
+def _starts(tree: ast.Module) -> bool:
+    """Whether a module has a name `start`, as far as can be seen without running it."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == "start":
+            return True
+        if isinstance(node, ast.ImportFrom) and any(
+            (each.asname or each.name) in ("start", "*") for each in node.names
+        ):
+            return True
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == "start":
+            return True
+    return False
 
 
 def _check_libraries(project: Project, wrong: partial[ProjectFileError]) -> None:

@@ -59,6 +59,24 @@ def test_a_new_project(cli: Cli, made: Path) -> None:
     assert len(body) <= 20, "an application in twenty lines"
 
 
+def test_an_application_that_starts_nothing(cli: Cli, made: Path) -> None:
+    app = made / "app" / "__init__.py"
+    for text in ("print(1)\n", "from gate import Uptime\nclock = Uptime()\n"):
+        app.write_text(text)
+        done = cli("build")
+        assert (
+            done.exit_code == 1
+            and "app/__init__.py starts nothing" in done.stderr
+            and "gate.measurement" in done.stderr
+        )
+    (made / "app" / "pump.py").write_text("import gate\n@gate.ready\ndef ready():\n    return True\n")
+    project.load(made)
+    for text in ("def start(boot):\n    pass\n", "from gate import start\n", "start = print\n", "def broken(:\n"):
+        app.write_text(text)
+        (made / "app" / "pump.py").write_text("")
+        project.load(made)
+
+
 def test_git_keeps_no_key_of_it(made: Path) -> None:
     make_keys(made)
     for name in ("admin.token", "gate.credentials.json", "gate.claim", "other.jwk", ".tidegate/dev/x", "releases/1/x"):
