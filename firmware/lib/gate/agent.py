@@ -114,6 +114,8 @@ class Agent:
         """Runs until the board is reset. Returns only if what was flashed beside the image is
         unusable.
         """
+        if "gate.exports" in sys.modules:  # the application has imported what it needs
+            ondemand.forget("gate.exports")
         try:
             with ondemand.modules:
                 self._enrol()

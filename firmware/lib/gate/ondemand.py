@@ -28,7 +28,7 @@ _AT_WORK = const(4)
 # (_ed25519, _bspatch) are not here: MicroPython never frees their memory, so each further import
 # would cost it again.
 _ON_DEMAND = (  # one text: as a tuple the names themselves would be in RAM
-    "gate.commands. gate.enrolment gate.identity gate.link.tls gate.proof "
+    "gate.commands. gate.enrolment gate.exports gate.identity gate.link.tls gate.proof "
     "gate.reporting.crash gate.settings gate.telemetry.calibration "
     "gate.telemetry.ring_recovery gate.trust. gate.update. gate.values "
     "boot. bspatch coap cose ed25519 http_client sha512 ssl"
@@ -59,7 +59,7 @@ class _Modules:
             return
         for name in _loaded(_ON_DEMAND.split()):
             if name not in self._before:
-                _forget(name)
+                forget(name)
         gc.collect()
         self._look()
         self._collect_later()
@@ -95,7 +95,8 @@ def _covers(entry, name):
     )
 
 
-def _forget(name):
+def forget(name):
+    """Lets go of a loaded module."""
     del sys.modules[name]
     package, _, rest = name.rpartition(".")
     if package in sys.modules:
