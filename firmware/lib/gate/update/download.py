@@ -18,21 +18,28 @@ _SYNC = const(4096)  # bytes after which what arrived is made durable: a reset l
 _RESERVE = const(16384)  # bytes of the file system that stay free for the agent's own files
 _ENOSPC = const(28)  # MicroPython's errno has no name for it
 _GONE = (404, 410)
+_BUSY = (429, 503)  # of a server that says when to come again
+_ASKED_S = const(16)  # what it asks is waited for here; for longer the updater does it
 _ANSWER_S = const(30)  # for a block over CoAP
 _STATUS = {"changed": 416, "size": 416}  # of a CoAP error without a code
 _NO_RESUME = (200, 206, 416)  # an answer, but not to a resumed request: from the start next time
 
 
 class _Refused(Exception):
-    """The server refuses. status: of HTTP, or the matching one of CoAP."""
+    """The server refuses. status: of HTTP, or the matching one of CoAP; asked_s: seconds that it
+    asked to wait, of one that is busy.
+    """
 
-    def __init__(self, status, error):
+    def __init__(self, status, error, asked_s=None):
         super().__init__(str(error))
         self.status = status
+        self.asked_s = asked_s if asked_s and status in _BUSY else 0
 
 
 class Interrupted(Exception):
     """The connection failed; what arrived stays, and the same call resumes from there."""
+
+    asked_s = 0
 
 
 class Busy(Interrupted):
@@ -63,10 +70,14 @@ async def persist(staging, digest, size, progress, pause):
                 silent, pause_s = 0, _BACKOFF_S
             most = max(most, have)
             silent += 1
-            if silent == _QUICK:
-                raise Failure(failures.CONNECTION, "fetching the payload: %s" % error)
-            console.info("fetch interrupted: %s; again in %d s", error, pause_s)
-            await pause(pause_s)
+            asked_s = error.asked_s
+            if silent == _QUICK or asked_s > _ASKED_S:
+                failure = Failure(failures.CONNECTION, "fetching the payload: %s" % error)
+                failure.asked_s = asked_s
+                raise failure
+            asked_s = max(pause_s, asked_s)
+            console.info("fetch interrupted: %s; again in %d s", error, asked_s)
+            await pause(asked_s)
             pause_s *= 2
 
 
@@ -137,7 +148,9 @@ class Staging:
                 raise Failure(failures.PAYLOAD_MISSING, "the server has no %s" % path)
             if error.status in _NO_RESUME:
                 self._state.remove(name)
-            raise Interrupted(str(error))
+            interrupted = Interrupted(str(error))
+            interrupted.asked_s = error.asked_s
+            raise interrupted
         except OSError as error:
             code = failures.NO_SPACE if error.errno == _ENOSPC else failures.STORAGE
             raise Failure(code, "staging the payload: %r" % error)
@@ -155,7 +168,7 @@ class Staging:
                 host, port, path, have, take, self._buffer, size, ssl=self._device.https
             )
         except http_client_get.HttpError as error:
-            raise _Refused(error.status, error)
+            raise _Refused(error.status, error, error.retry_after)
 
     async def _over_coap(self, host, port, path, have, take, size):
         from coap import client

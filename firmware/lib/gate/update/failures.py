@@ -76,8 +76,11 @@ _TRIALS = (
 
 class Failure(Exception):
     """An update that ends without success. code: one of the above; detail: for people; reason:
-    SUIT's, if not the code's; word: for programs; result: of LwM2M object 5.
+    SUIT's, if not the code's; word: for programs; result: of LwM2M object 5; asked_s: seconds that
+    a server asked to wait.
     """
+
+    asked_s = 0
 
     def __init__(self, code, detail, reason=None):
         super().__init__(detail)

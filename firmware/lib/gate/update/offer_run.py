@@ -121,7 +121,12 @@ class OfferRun:
         """
         if self.known:
             self.again_s, self._told = retry.failed(
-                self._files, self.record, self.known, failure.code, self._device.random
+                self._files,
+                self.record,
+                self.known,
+                failure.code,
+                self._device.random,
+                failure.asked_s,
             )
         return self.again_s
 

@@ -28,6 +28,8 @@ _TRIAL_MOST_S = const(21600)
 # After so many trials in which only the new image was without a broker it may be the image's own
 # fault: then the pause grows to a week. It is never banned: who can drop packets has no veto.
 _MOST_ALONE = const(3)
+_INHERITED = const(4)  # failures at most that another image takes over
+_ASKED_MOST_S = const(3600)  # of what a server asks to wait
 _ALONE_MOST_S = const(604800)
 
 # the longest pause after each failure that may pass, seconds
@@ -46,20 +48,32 @@ _MOST_S = {
 
 def load(state, name, digest):
     """The list about this image, or a new one. state: SmallFiles; name: of the file."""
-    found = state.load(name)
-    right = isinstance(found, list) and len(found) == _LENGTH and found[DIGEST] == digest
-    if right and all(type(number) is int for number in found[1:]):
+    found = _stored(state, name)
+    if found and found[DIGEST] == digest:
         return found
     return [digest] + [0] * (_LENGTH - 1)
 
 
-def failed(state, name, known, code, random):
+def _stored(state, name):
+    """The list about whatever image, or None."""
+    found = state.load(name)
+    right = isinstance(found, list) and len(found) == _LENGTH
+    return found if right and all(type(number) is int for number in found[1:]) else None
+
+
+def failed(state, name, known, code, random, asked_s=0):
     """Notes a failure before the trial. Returns (seconds of the pause, whether to report it), or
-    (0, True) for a failure that no time mends. random(count) -> bytes.
+    (0, True) for a failure that no time mends. random(count) -> bytes; asked_s: seconds that the
+    server asked to wait at least.
+
+    Two images that are offered in turn have the pauses of one: what fails is the same server.
     """
     most = _MOST_S.get(code)
     if not most:
         return 0, True
+    if not known[_TRIES]:
+        other = _stored(state, name)
+        known[_TRIES] = min(other[_TRIES], _INHERITED) if other else 0
     pause = _pause(_FIRST_S, known[_TRIES], most)
     grows = pause < most
     known[_TRIES] += 1
@@ -68,6 +82,9 @@ def failed(state, name, known, code, random):
     said = known[_SAID] >> code & 1
     known[_SAID] |= 1 << code
     pause = _jittered(pause, random)
+    if asked_s:
+        asked_s = min(asked_s, _ASKED_MOST_S)
+        pause = max(pause, asked_s + asked_s * random(1)[0] // 1024)
     known[_SINCE] += pause
     if grows or not said:  # else it would only wear out flash
         _store(state, name, known)

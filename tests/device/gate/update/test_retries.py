@@ -4,7 +4,9 @@ import check  # noqa: I001 - sim_gateway replaces the clock before the agent is 
 from check import equal, true
 from sim_gateway import World, envelope  # first: it replaces the clock
 
+from gate import clock
 from gate.update import retry
+from http_client.header import HttpError
 
 HEAP = "4m"
 SLOTS = ("rom", "file")
@@ -156,6 +158,32 @@ def test_another_reason_is_reported_at_once():
         equal([code for _, code, _ in failures(world)], [10, 11])
         world.idle(DAY_S // 6)
         equal(len(failures(world)), 2)
+
+
+def test_two_images_that_are_offered_in_turn_have_the_pauses_of_one():
+    state, random = Remembered(), check.Random(7)
+    pauses = []
+    for number in range(12):
+        known = retry.load(state, "retry", b"de"[number % 2 : number % 2 + 1])
+        pauses.append(retry.failed(state, "retry", known, 11, random.data)[0])
+    true(pauses[0] <= 75 < pauses[1] < pauses[2], pauses)
+    true(min(pauses[5:]) >= 720, pauses)
+    true(max(pauses) <= 1200, "a genuine one that follows does not wait for hours: %r" % pauses)
+
+
+def test_a_busy_server_is_left_alone_for_as_long_as_it_asks():
+    for asked, least, most in ((5, 5, 30), (120, 120, 200), (9_999_999, 3600, 4600)):
+        with flashed() as world:
+            began = []
+
+            def busy(asked=asked, began=began):
+                began.append(clock.ticks_ms() // 1000)
+                if len(began) == 1:
+                    raise HttpError(503, "busy", asked)
+
+            world.on_get = busy
+            world.run(6, 2)
+            true(least <= began[1] - began[0] <= most, began)
 
 
 def test_a_payload_that_cannot_be_fetched_is_told_within_a_minute():
