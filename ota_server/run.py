@@ -27,7 +27,7 @@ from ota_server.errors import Problem
 from ota_server.first_start import of_ground, prepare
 from ota_server.fleet.waves.pacer import Pacer
 from ota_server.http.server import HttpServer
-from ota_server.mqtt import client, mosquitto_files
+from ota_server.mqtt import acknowledging, client, mosquitto_files
 from ota_server.mqtt.dynsec_worker import Accounts
 from ota_server.mqtt.filing import Filer, Waiting, wakes
 from ota_server.mqtt.url import BrokerUrl
@@ -205,7 +205,7 @@ class Server:
         policy = CommandPolicy(self._config) if roles.DOWNLINK in self._roles else None
         filer, name = None, "server" if self._broker is not None else f"downlink-{_unique()}"
         if self._broker is None and roles.INGEST in self._roles:
-            filer = Filer(store, self._filed)
+            filer = Filer(store, self._filed, acknowledging.together)
             name = "server" if self._share.of == 1 else f"ingest-{self._share}"
         client_id = client.id_of(own, name)
         self._worker = MqttWorker(store, broker, self._wake, client_id, policy, filer, self._reload, self._share)

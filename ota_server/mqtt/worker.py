@@ -12,6 +12,7 @@ from ota_server.commands.policy import CommandPolicy
 from ota_server.errors import log_trouble
 from ota_server.log_lines import Seldom
 from ota_server.mqtt import client
+from ota_server.mqtt.acknowledging import Connection, Owed
 from ota_server.mqtt.downlink import Downlink
 from ota_server.mqtt.filing import Filer, Waiting
 from ota_server.mqtt.mosquitto_files import Reload
@@ -54,12 +55,12 @@ class MqttWorker:
         self._wake = wake
         self._may_log = Seldom()
         self._stopping = threading.Event()
-        self._connections = 0  # so far
         self._subscribed = threading.Event()
         self._filer = filer
         self._reload = reload
         self._share = share
         self._client = client.make(broker, client_id, clean_session=filer is None, manual_ack=True)
+        self._connection = Connection(self._client)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
@@ -97,7 +98,8 @@ class MqttWorker:
             self._warn("the broker at %s refuses this server: %s; check user and password", self._broker, reason)
             return
         log.info("connected to %s", self._broker)
-        self._connections += 1
+        self._connection.is_over = True
+        self._connection = Connection(client)
         if self._filer is None:
             self._ready()
             return
@@ -130,23 +132,17 @@ class MqttWorker:
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         """Runs in paho's thread, which must be back at its keepalive soon."""
-        connection, number, qos = self._connections, message.mid, message.qos
-
-        def acknowledge() -> None:
-            if connection == self._connections:  # the broker sends what an older connection had again
-                self._client.ack(number, qos)
-
+        acknowledge = Owed(self._connection, message.mid) if message.qos else None
         try:
             topic = message.topic
+            ours = self._share.has(device_of(topic))  # else another process has it, in a session of its own
         except UnicodeDecodeError:
+            ours = False
+        if ours and self._filer is not None:
+            filed = ingest.Message(topic, bytes(message.payload), message.retain, again=message.dup)
+            self._filer.put(Waiting(filed, acknowledge))
+        elif acknowledge is not None:
             acknowledge()
-            return
-        if not self._share.has(device_of(topic)):
-            acknowledge()  # another process has a session of its own, and this message in it
-            return
-        filed = ingest.Message(topic, bytes(message.payload), message.retain, again=message.dup)
-        if self._filer is not None:
-            self._filer.put(Waiting(filed, acknowledge if qos else None))
 
     def _warn(self, text: str, *args: Any) -> None:
         if self._may_log():
