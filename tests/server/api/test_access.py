@@ -29,6 +29,7 @@ ROUTES = [
     ("GET", "/api/v1/data", "read"),
     ("GET", "/api/v1/audit", "admin"),
     ("POST", "/api/v1/devices", "devices"),
+    ("POST", "/api/v1/devices/batch", "devices"),
     ("POST", "/api/v1/devices/x/credentials", "devices"),
     ("POST", "/api/v1/devices/x/revoke", "devices"),
     ("PATCH", "/api/v1/devices/x", "devices"),
