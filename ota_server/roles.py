@@ -14,7 +14,7 @@ from tidegate.errors import TidegateError
 
 WEB = "web"  # the API, the page, payloads
 INGEST = "ingest"  # files what devices publish
-DOWNLINK = "downlink"  # sends offers and commands; keeps house, and the broker's users
+DOWNLINK = "downlink"  # sends offers, commands and webhooks; keeps house, and the broker's users
 COAP = "coap"  # the same two for devices that speak CoAP
 ALL = (WEB, INGEST, DOWNLINK, COAP)
 MAX_SHARES = 64

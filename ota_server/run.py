@@ -44,6 +44,7 @@ from ota_server.store.lease import Lease
 from ota_server.store.retention import Keep
 from ota_server.tls_context import Tls, client_of
 from ota_server.uplink import ingest
+from ota_server.webhooks.sender import Sender
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited, write_atomic
 
@@ -126,6 +127,7 @@ class Server:
             for part in (
                 Housekeeper(store, Keep(self._config.keep_days, self._config.keep_rows)),
                 Pacer(store, self._wake.set),
+                self._webhooks(store),
             ):
                 part.start()
                 self._running.callback(part.stop)
@@ -142,6 +144,10 @@ class Server:
     def stop(self) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one is enough
         self._running.close()
+
+    def _webhooks(self, store: Store) -> Lease:
+        sender = Sender(store, Keys(self._config.coap_secret).of_webhook)
+        return Lease(store, "send webhooks", sender.start, sender.stop)
 
     @property
     def _name(self) -> str:

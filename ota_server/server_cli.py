@@ -14,6 +14,7 @@ from ota_server.backup import check as checks
 from ota_server.backup import copy, create, move, restore
 from ota_server.cli import data_option, payloads_option
 from ota_server.config import Config
+from ota_server.webhook_cli import webhook
 from tidegate import audit_chain
 from tidegate.cli._common import ANY_PATH, FILE, Failure, complain, emit, facts, json_option, progress, say
 
@@ -21,7 +22,7 @@ from tidegate.cli._common import ANY_PATH, FILE, Failure, complain, emit, facts,
 @click.group()
 @click.pass_context
 def server(context: click.Context) -> None:
-    """Back up, check and restore a server on this machine, and move it to PostgreSQL."""
+    """Back up, check and restore a server on this machine, move it to PostgreSQL, and have it tell others."""
     before = signal.signal(signal.SIGTERM, _leave)  # what is half done is removed
     context.call_on_close(lambda: signal.signal(signal.SIGTERM, before))
 
@@ -154,6 +155,9 @@ def move_(data: Path, as_json: bool) -> None:
         moved = move.move(Config(data=data), _me(), tell)
     result: dict[str, Any] = {"rows": sum(moved.rows.values()), "tables": len(moved.rows), "moved_before": moved.again}
     emit(result, as_json, facts)
+
+
+server.add_command(webhook)
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -29,6 +29,7 @@ from ota_server.api import (
     timeline,
     trust,
     waves,
+    webhooks,
 )
 
 
@@ -59,6 +60,7 @@ def init_app(app: Flask) -> None:
         alarms,
         audit,
         status,
+        webhooks,
     ):
         app.register_blueprint(module.blueprint, url_prefix="/api/v1")
     deadlocks.init_app(app)

@@ -26,6 +26,7 @@ from ota_server.store.models import (
     Stream,
     Target,
     TrustUpdate,
+    WebhookDelivery,
 )
 from tidegate import enrolment
 from tidegate.commands import cwt
@@ -266,4 +267,19 @@ def release(row: Release) -> dict[str, Any]:
             }
             for target in row.targets
         },
+    }
+
+
+def webhook_delivery(row: WebhookDelivery) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "message": row.message,
+        "event": row.event,
+        "at": iso(row.created_at),
+        "state": row.state,
+        "tries": row.tries,
+        "status": row.status,
+        "why": row.why,
+        "next": iso(row.next_at) if row.state == "waiting" else None,
+        "ended": iso(row.ended_at),
     }

@@ -1,4 +1,4 @@
-"""Credentials of devices that are derived, not stored: MQTT passwords, CoAP keys, the secrets of claims.
+"""Credentials that are derived, not stored: MQTT passwords, CoAP keys, the secrets of claims and of webhooks.
 
 The database has a random salt or id for each, a file of the server one secret; only both together give a key, so that
 neither a copy of the database nor the file alone is worth anything.
@@ -26,6 +26,7 @@ _FOR_DEVICE = b"tidegate coap device 1\0"
 _FOR_BROKER = b"tidegate mqtt device 1\0"
 _FOR_ECHO = b"tidegate coap echo 1"
 _FOR_CLAIM = b"tidegate claim 1\0"
+_FOR_WEBHOOK = b"tidegate webhook 1\0"
 
 
 class Keys:
@@ -66,6 +67,10 @@ class Keys:
     def of_claim(self, claim_id: str) -> bytes:
         """The secret of the claim with this id (hex)."""
         return _derived(self._secret, _FOR_CLAIM + claim_id.encode())
+
+    def of_webhook(self, salt: bytes) -> bytes:
+        """What signs the messages of the webhook with this salt."""
+        return _derived(self._secret, _FOR_WEBHOOK + salt)
 
     def for_echo(self) -> bytes:
         return _derived(self._secret, _FOR_ECHO)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from ota_server.store import webhooks
 from ota_server.store.engine import insert_or_update, lock
 from ota_server.store.models import Alarm, Counter, now_ms
 from ota_server.store.pages import Place, page
@@ -43,6 +44,7 @@ def add(
             occurrence=occurrence,
         )
     )
+    _announce(session, device_id, "device", kind, reason, detail, count)
 
 
 def raise_server_alarm(
@@ -68,6 +70,14 @@ def raise_server_alarm(
         return
     _in_order(session)
     session.add(Alarm(device_id=device_id, source="server", kind=kind, reason=reason, detail=detail[:256], count=count))
+    _announce(session, device_id, "server", kind, reason, detail[:256], count)
+
+
+def _announce(
+    session: Session, device_id: str | None, source: str, kind: str, reason: str, detail: str | None, count: int
+) -> None:
+    facts = {"device": device_id, "source": source, "kind": kind, "reason": reason, "detail": detail, "count": count}
+    webhooks.announce(session, "alarm.raised", facts)
 
 
 def listed(

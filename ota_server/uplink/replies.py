@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from ota_server.store import alarms, command_output, commands, data, offers, rollout_reports, settings
+from ota_server.store import alarms, command_output, commands, data, offers, rollout_reports, settings, webhooks
 from ota_server.store.models import Device, Report
 from ota_server.uplink.batch import Batch
 from ota_server.uplink.reading import Said
@@ -35,7 +35,8 @@ def report(batch: Batch, device: Device, said: Said) -> None:
         batch.count("reports that came again")
         return
     phase, sequence = body["phase"], body["sequence"]
-    if last is not None and (last.content == digest or _only_progress(last.body, body)):
+    is_new = last is None or not (last.content == digest or _only_progress(last.body, body))
+    if last is not None and not is_new:
         last.body, last.at, last.content, last.occurrence = body, batch.now, digest, occurrence
     else:
         new = Report(device_id=device.id, sequence=sequence, phase=phase, body=body)
@@ -57,6 +58,9 @@ def report(batch: Batch, device: Device, said: Said) -> None:
     }
     failed = phase in _FAILED and "again" not in body
     tries = phase in _UNDER_WAY or (phase in _FAILED and not failed)
+    if failed and is_new:
+        facts = {name: body.get(name) for name in ("phase", "sequence", "component", "verdict", "detail")}
+        webhooks.announce(batch.session, "device.failed", {"device": device.id, **facts})
     if "component" in body:
         data.reported(batch.session, device.id, body["component"], status, failed, tries)
         return

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from ota_server.fleet.waves import controls, found, health
 from ota_server.fleet.waves.judge import Verdict, judge
 from ota_server.security import audit
-from ota_server.store import Store, groups, now_ms, offers
+from ota_server.store import Store, groups, now_ms, offers, webhooks
 from ota_server.store.models import Device, Rollout, RolloutDevice, RolloutEvent
 
 SERVER = "server"  # who does what nobody asked for
@@ -143,11 +143,14 @@ def lock_devices(session: Session, ids: set[str]) -> None:
 
 
 def note(session: Session, rollout: Rollout, kind: str, by: str, why: str | None, now: int) -> None:
-    """Into the rollout's history, and into the audit log."""
+    """Into the rollout's history and the audit log, and to whoever wants to hear of it."""
     session.add(RolloutEvent(rollout_id=rollout.id, at=now, kind=kind, by=by[:80], why=why and why[:256]))
     release = rollout.release
     what = f"{release.product} {release.version}"
     audit.record(session, by, f"rollout.{kind}", what, sequence=release.sequence, rollout=rollout.id, why=why)
+    if f"rollout.{kind}" in webhooks.EVENTS:
+        facts = {"rollout": rollout.id, "product": release.product, "version": release.version, "by": by, "why": why}
+        webhooks.announce(session, f"rollout.{kind}", facts)
 
 
 def _rows_of(session: Session, rollout: Rollout, ids: Sequence[str]) -> list[RolloutDevice]:
