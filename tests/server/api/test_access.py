@@ -28,6 +28,8 @@ ROUTES = [
     ("GET", "/api/v1/trust", "read"),
     ("GET", "/api/v1/data", "read"),
     ("GET", "/api/v1/audit", "admin"),
+    ("GET", "/api/v1/webhooks", "admin"),
+    ("GET", "/api/v1/webhooks/1/deliveries", "admin"),
     ("POST", "/api/v1/devices", "devices"),
     ("POST", "/api/v1/devices/batch", "devices"),
     ("POST", "/api/v1/devices/x/credentials", "devices"),
