@@ -119,7 +119,7 @@ class ReleaseSbom(Base):
     """The bill of materials of a release (CycloneDX JSON) and the release keys' signature of it."""
 
     __tablename__ = "release_sbom"
-    release_id: Mapped[int] = mapped_column(ForeignKey("release.id"), primary_key=True)
+    release_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("release.id"), primary_key=True, autoincrement=False)
     document: Mapped[bytes] = mapped_column(LargeBinary)
     signature: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
