@@ -27,7 +27,8 @@ sys.path[:0] = [str(ROOT / folder) for folder in ("", "tests/server/support", "t
 import databases  # noqa: E402
 import ingest  # noqa: E402
 from killable_server import KillableServer  # noqa: E402
-from mosquitto_process import Mosquitto, free_port, write_files  # noqa: E402
+from mosquitto_process import Mosquitto, write_files  # noqa: E402
+from ports import free_port  # noqa: E402
 from server_process import KeyRing  # noqa: E402
 
 from tidegate.simulate import accounts, run, scenario  # noqa: E402

@@ -33,7 +33,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "server" / "support"), str(ROOT / "tools")]
 
 from databases import postgresql  # noqa: E402
-from mosquitto_process import Mosquitto, free_port, write_files  # noqa: E402
+from mosquitto_process import Mosquitto, write_files  # noqa: E402
+from ports import free_port  # noqa: E402
 
 from ota_server.config import Config  # noqa: E402
 from ota_server.first_start import prepare  # noqa: E402

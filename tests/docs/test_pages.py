@@ -19,7 +19,7 @@ from patience import limit
 from tidegate.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-from lab.mosquitto import free_port  # noqa: E402
+from ports import free_port  # noqa: E402
 
 PAGES = [
     ROOT / "README.md",

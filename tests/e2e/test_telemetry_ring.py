@@ -21,8 +21,8 @@ import paho.mqtt.client as mqtt
 import programs
 import pytest
 from lab import Installation, LabBoard
-from lab.mosquitto import free_port
 from patience import limit
+from ports import free_port
 from shared_board import DEVICE
 
 from tidegate.flash.serial_session import Session

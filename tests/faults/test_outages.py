@@ -18,8 +18,9 @@ import programs
 import pytest
 from invariants import check, settle
 from killable_server import KillableServer
-from mosquitto_process import Mosquitto, free_port, write_files
+from mosquitto_process import Mosquitto, write_files
 from patience import limit, until
+from ports import free_port
 from witnesses import SCENARIO, Fleet, Notes, accounts_of
 
 from tidegate.simulate import images

@@ -179,6 +179,7 @@ def overrides() -> Judge:
         streams = (stream,)
         link = type("Link", (), {"refresh": staticmethod(lambda: None)})
         telemetry = restart_wanted = settings = None
+        own_settings = ()
 
     Agent.state = state
     module._apply = lambda agent, config: None

@@ -262,6 +262,64 @@ def scenario() -> Judge:
     return of(lambda data: module.parse(data.decode("utf-8", "replace"), "the scenario"))
 
 
+def profiles() -> Judge:
+    from tidegate import user_folder
+    from tidegate.client import profiles as module
+
+    folder = Path(tempfile.mkdtemp(prefix="tidegate-fuzz-", dir=shared()))
+    own_path = user_folder.path
+
+    def read(data: bytes) -> None:
+        (folder / module.FILE).write_bytes(data)
+        (folder / module.FILE).chmod(0o600)
+        user_folder.path = lambda name: folder / name  # type: ignore[assignment]
+        try:
+            found = module.read()
+        finally:
+            user_folder.path = own_path
+        found.token_for("https://gate.example", None)
+
+    return of(read)
+
+
+def libraries() -> Judge:
+    from tidegate.libraries import lockfile, requirement
+
+    def require(data: bytes) -> None:
+        try:
+            _ = requirement.Requirement.read(data.decode("utf-8", "replace")).name
+        except ValueError as error:
+            if not str(error):
+                raise AssertionError("an error without words") from None
+
+    def lock(path: Path) -> None:
+        found = lockfile.read(path)
+        if found:
+            lockfile.encode(found)
+
+    judges = (of_file("tidegate.lock", lock), of(require))
+
+    def judge(data: bytes) -> None:
+        for one in judges:
+            one(data)
+
+    return judge
+
+
+def device_lists() -> Judge:
+    from tidegate.registration import lists
+
+    return of_file("devices", lambda path: lists.read(path, "unix", "p"), lambda path: lists.read(path, None, "p"))
+
+
+def sbom() -> Judge:
+    from tidegate.release import sbom as module
+    from tidegate.trust import keys, store
+
+    trusted = store.make([keys.from_seed("release", bytes(range(32)))])
+    return of(lambda data: module.verify(b"{}", data, ("p", "1.0.0", 1), trusted))
+
+
 JWK = json.dumps({"kty": "OKP", "crv": "Ed25519", "x": "A" * 43, "d": "A" * 43, "tidegate_role": "release"}).encode()
 FLEET = b"groups:\n  pumps:\n    channel: stable\n    devices: [gate-1]\nrollout:\n  share: 10\n"
 ROLLOUT = ("durations", "selector", "terms", "watch", "waves", "window")
@@ -273,6 +331,8 @@ ROLLOUTS = [
     b"2h",
     b'{"to": "group=pumps", "waves": "1%,100%", "soak": "2h", "max_failures": "2%", "watch": ["crashes"]}',
 ]
+PROFILES = b'{"current": "a", "profiles": {"a": {"server": "https://gate.example", "token": "tg_x"}}}'
+LOCK = b'{"form": 1, "libraries": []}'
 SCENARIO = b'seed = 1\n[[phases]]\nkind = "connect"\nseconds = 5\n'
 TARGETS = (
     Target("host.cbor", ("tidegate.wire.cbor",), cbor, lambda: hexes("wire", "messages", "senml", most=40)),
@@ -312,6 +372,13 @@ TARGETS = (
     Target("host.answers", ("tidegate.client.shapes",), answers,
            lambda: [b'\x04{"id": "gate-1", "name": null}', b'\x05{"devices": []}']),
     Target("host.rollout", tuple(f"tidegate.rollout.{name}" for name in ROLLOUT), rollout, lambda: ROLLOUTS),
+    Target("host.profiles", ("tidegate.client.profiles",), profiles,
+           lambda: [PROFILES, b'{"current": [], "profiles": {}}']),
+    Target("host.libraries", ("tidegate.libraries.lockfile", "tidegate.libraries.requirement"), libraries,
+           lambda: [LOCK, b"aioble@0.6.1", b"github:user/lib@v1.2", b"./lib"]),
+    Target("host.device-lists", ("tidegate.registration.lists",), device_lists,
+           lambda: [b"id,board,product\ngate-1,unix,p\n", b'{"id": "gate-1", "board": "unix"}\n']),
+    Target("host.sbom", ("tidegate.release.sbom",), sbom, lambda: hexes("cose", most=10)),
     Target("host.scenario", ("tidegate.simulate.scenario",), scenario, lambda: [SCENARIO]),
     Target("host.board-settings", ("tidegate.flash.loader_files",), board_settings, lambda: [b'{"a": 1}']),
 )  # fmt: skip

@@ -99,13 +99,17 @@ def api() -> Judge:
 
 def addresses() -> Judge:
     from ota_server.mqtt.url import BrokerUrl
+    from ota_server.webhooks import addresses as webhooks
     from tidegate.errors import TidegateError
 
     def judge(data: bytes) -> None:
-        try:
-            str(BrokerUrl(data.decode("latin-1")))
-        except TidegateError:
-            pass
+        text = data.decode("latin-1")
+        for parse in (BrokerUrl, lambda url: webhooks.parse(url, private=False).origin,
+                      lambda url: webhooks.parse(url, private=True).origin):  # fmt: skip
+            try:
+                str(parse(text))
+            except TidegateError:
+                pass
 
     return judge
 
@@ -125,5 +129,6 @@ TARGETS = (
     Target("server.api", ("ota_server.api.shapes", "ota_server.api.validate"), api,
            lambda: [b'\x00{"id": "gate-1", "board": "b", "product": "p"}', b'\x01{"name": "x"}',
                     b'\x05{"release": "1", "group": "all", "share": 10}']),
-    Target("server.addresses", ("ota_server.mqtt.url",), addresses, lambda: [b"mqtts://u:p@h:8883"]),
+    Target("server.addresses", ("ota_server.mqtt.url", "ota_server.webhooks.addresses"), addresses,
+           lambda: [b"mqtts://u:p@h:8883", b"https://u.example:444/a?b", b"http://[::1]:80/"]),
 )  # fmt: skip

@@ -18,9 +18,10 @@ import sys
 import time
 from pathlib import Path
 
-import signed
-
 ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+import signed  # noqa: E402
+
 MICROPYTHON = ROOT / "build" / "unix" / "micropython"
 NATIVE = ROOT / "build" / "native" / os.uname().machine.replace("x86_64", "x64")
 TARGETS = ("cbor", "cose", "envelope", "trust-store", "trust-update", "command", "telemetry", "patch")

@@ -16,9 +16,10 @@ from typing import Any
 import databases
 import httpx
 import pytest
-from mosquitto_process import Mosquitto, free_port, write_files
+from mosquitto_process import Mosquitto, write_files
 from mqtt_device import PHASES, Device
 from patience import limit
+from ports import free_port
 from server_process import BOARD, PRODUCT, eventually
 
 from ota_server.roles import ALL, Share, parse

@@ -60,7 +60,7 @@ def read() -> Profiles:
         return Profiles({})
     except (OSError, json_text.NotJson, KeyError, TypeError, AttributeError) as error:
         raise TidegateError(f"{path} cannot be read: {error}", "Delete it; `tidegate login` makes it again") from error
-    return Profiles(known, current if current in known else None)
+    return Profiles(known, current if isinstance(current, str) and current in known else None)
 
 
 def add(profile: Profile) -> None:

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from patience import limit
+from ports import free_port
 
 from lab import pico_w, processes
 from lab.board import LabBoard
 from lab.gateway import LabGateway
-from lab.mosquitto import Mosquitto, free_port
+from lab.mosquitto import Mosquitto
 from lab.pico_w import LabPicoW
 from lab.processes import BIN, MICROPYTHON, ROOT, LabError
 from tidegate.client import Server, read_token

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import programs
 from patience import limit
+from ports import free_port
 
 from lab import processes
 from lab.processes import LabError
@@ -59,10 +60,3 @@ class Mosquitto:
             self._process.kill()
             self._process.wait()
             self._process = None
-
-
-def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    """A port of the loopback that nobody listens on now; kind: SOCK_STREAM for TCP, SOCK_DGRAM for UDP."""
-    with socket.socket(type=kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -24,17 +24,12 @@ from hostile_mqtt import NastyBroker
 from hostile_mqtt5 import Fuzzer, NastyFive
 from http_server import BODY, ETAG, Http
 from patience import limit
+from ports import free_port
 from tcp_server import Served
 
 ROOT = Path(__file__).parents[3]
 USER, PASSWORD = "gate-1", "tide and time"
 START_S = 15.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Broker:

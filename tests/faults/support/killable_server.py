@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import httpx
-from mosquitto_process import free_port
 from patience import limit
+from ports import free_port
 
 from tidegate.client import Server
 

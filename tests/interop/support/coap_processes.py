@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from patience import limit
+from ports import free_port as free_port_of
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
@@ -20,12 +22,7 @@ UNIX = ROOT / "build" / "unix" / "micropython"
 # How device code is run: the interpreter and its options. Objects are twice as large on a 64-bit host, so the heap is
 # that of a 128 KiB board.
 GROUNDS = {"cpython": [sys.executable], "unix": [str(UNIX), "-X", "heapsize=256k"]}
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+free_port = functools.partial(free_port_of, socket.SOCK_DGRAM)
 
 
 def answers(port: int, within_s: float = 0.5) -> bool:

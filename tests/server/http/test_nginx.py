@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import programs
 import pytest
-from lab.mosquitto import free_port
 from patience import limit
+from ports import free_port
 from server_process import ServerProcess, eventually
 
 from tidegate.trust import certificates

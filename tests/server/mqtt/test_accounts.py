@@ -10,8 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 import signed_releases as releases
-from mosquitto_process import Mosquitto, connected, free_port, write_files
+from mosquitto_process import Mosquitto, connected, write_files
 from mqtt_device import Device
+from ports import free_port
 from server_process import ServerProcess, eventually
 
 from ota_server.mqtt import dynsec, dynsec_worker

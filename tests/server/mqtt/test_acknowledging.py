@@ -9,9 +9,10 @@ from pathlib import Path
 import paho.mqtt.client as paho
 import programs
 import pytest
-from mosquitto_process import Mosquitto, free_port
+from mosquitto_process import Mosquitto
 from paho.mqtt.enums import CallbackAPIVersion
 from patience import limit, until
+from ports import free_port
 
 from ota_server.mqtt.acknowledging import Connection, Owed, together
 from ota_server.mqtt.filing import Waiting

@@ -15,10 +15,11 @@ from typing import NamedTuple
 import pytest
 import signed_releases as releases
 from device_commands import send, signed
-from mosquitto_process import Mosquitto, connected, free_port, write_files
+from mosquitto_process import Mosquitto, connected, write_files
 from mqtt_device import Device
 from paho_client import Client
 from patience import limit
+from ports import free_port
 from server_process import KeyRing, ServerProcess, eventually
 
 from ota_server.mqtt.dynsec import CONTROL

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 import pytest
 import signed_releases as releases
 from device_commands import send, signed
-from mosquitto_process import Mosquitto, connected, free_port, write_files
+from mosquitto_process import Mosquitto, connected, write_files
 from mqtt_device import Device
 from patience import limit
+from ports import free_port
 from server_process import eventually
 
 from ota_server import first_start

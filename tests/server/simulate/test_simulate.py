@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mosquitto_process import Mosquitto, free_port, write_files
+from mosquitto_process import Mosquitto, write_files
 from patience import limit
+from ports import free_port
 from server_process import ServerProcess
 
 from tidegate.simulate import accounts

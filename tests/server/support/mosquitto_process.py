@@ -14,12 +14,6 @@ from patience import limit
 from server_process import ServerProcess, eventually
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
 def write_files(folder: Path, data: Path, *options: str, env: dict[str, str] | None = None) -> str:
     command = [sys.executable, "-m", "ota_server", "mosquitto", str(folder), "--data", str(data), *options]
     return subprocess.run(command, check=True, timeout=limit(120), capture_output=True, text=True, env=env).stdout
