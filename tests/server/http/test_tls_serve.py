@@ -24,6 +24,7 @@ from server_process import ServerProcess, eventually
 from tidegate.trust import certificates
 
 PAYLOAD = os.urandom(300_000)
+KIND = "application/cbor"
 
 
 class Files:
@@ -167,6 +168,26 @@ def test_without_a_client_authority_the_password_is_enough(start: Callable[..., 
         base_url=made.url, headers=dict(made.http.headers), verify=files.client(), timeout=limit(60)
     )
     assert login(made, files.client(), "gate-1", made.register("gate-1")) == 0
+
+
+def test_a_limit_is_one_of_each_address(start: Callable[..., ServerProcess], files: Files) -> None:
+    """The front that speaks TLS hands each peer's address on: a stranger uses up no board's enrolments."""
+    server = start(*files.options())
+
+    def enrol(client: httpx.Client) -> int:
+        return client.post(f"{server.url}/api/v1/enrol", content=b"\xa0", headers={"Content-Type": KIND}).status_code
+
+    with contextlib.ExitStack() as stack:
+        stranger, board = (
+            stack.enter_context(
+                httpx.Client(
+                    transport=httpx.HTTPTransport(verify=files.client(), local_address=address), timeout=limit(60)
+                )
+            )
+            for address in ("127.0.0.1", "127.0.0.2")
+        )
+        assert any(enrol(stranger) == 429 for _ in range(10_000))
+        assert enrol(board) == 422
 
 
 def test_the_command_line_trusts_whom_it_is_told(server: ServerProcess, files: Files) -> None:
