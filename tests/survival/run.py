@@ -118,6 +118,9 @@ def outcomes(root: Path, runs: int, seed: int, jobs: int, only: str | None) -> I
     # Turns with slots in files first to last, as numbers say; a worker that changes between both makes a world anew.
     with multiprocessing.get_context("spawn").Pool(jobs, _begin, (root,)) as pool:
         yield from pool.imap_unordered(_piece, tasks)
+        # Leaving a pool ends its processes at whatever they are doing, and with a lock in hand that may wait for ever.
+        pool.close()
+        pool.join()
 
 
 def main() -> int:

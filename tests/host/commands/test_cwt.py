@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -73,8 +74,9 @@ def take(path: Path, count: int) -> list[bytes]:
 
 
 def test_counters_of_several_processes_differ(tmp_path: Path) -> None:
-    with multiprocessing.get_context("spawn").Pool(4) as pool:
-        taken = pool.starmap(take, [(tmp_path / "key", 25)] * 4)
+    # Not Pool: leaving one ends its processes at whatever they do, and with a lock in hand that may wait for ever.
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+        taken = list(pool.map(take, [tmp_path / "key"] * 4, [25] * 4))
     flat = [counter for part in taken for counter in part]
     assert len(set(flat)) == 100
 

@@ -50,8 +50,10 @@ def test_a_release_goes_to_groups_that_follow_its_channel(fleet):
     server, made = fleet
     stable, canary = server.device("gw-stable"), server.device("gw-canary")
     assert publish(server, made["1.0.0"]).json()["offered"] == 2, "published into stable, which all follow at first"
+    canary.wait_heard("offer")
     assert change(server, {"canary": {"channel": "candidate"}}, {"gw-canary": "canary"}).is_success
     assert offered(server, "gw-canary") is None, "nothing stands in candidate yet"
+    canary.wait_heard("offer", count=2)  # what is outdated before it is sent would be left out
     answer = publish(server, made["1.1.0"], "candidate").json()
     assert (answer["channel"], answer["offered"]) == ("candidate", 1)
     assert canary.wait_heard("offer", count=3) == [
@@ -270,7 +272,7 @@ def test_a_device_under_the_wrong_product_is_put_right(fleet, start):
     place = "/api/v1/devices/gw-wrong/product"
     put = server.http.put(place, json={"board": "unix", "product": PRODUCT})
     assert put.status_code == 200 and put.json()["product"] == PRODUCT
-    assert offered(server, "gw-wrong") == ("1.1.0", "waiting")
+    assert offered(server, "gw-wrong")[0] == "1.1.0"  # waiting, or offered once the broker has it
     for body in ({"board": "unix"}, {"board": "unix", "product": "No Such"}, {"board": "", "product": PRODUCT}):
         assert server.http.put(place, json=body).status_code == 400
     acts = [one["action"] for one in server.api("GET", "/audit?limit=500")["entries"]]

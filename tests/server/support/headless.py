@@ -50,8 +50,8 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def open(self, url: str) -> None:
-        self.complaints.clear()
         self.call("Page.navigate", url="about:blank")  # else a new fragment would not load the page again
+        self.complaints.clear()  # the page before may have polled a server that ended with its test
         self.call("Page.navigate", url=url)
 
     def ask(self, expression: str) -> Any:
