@@ -13,6 +13,7 @@ from collections import deque
 
 from ota_server import meters
 from ota_server.errors import log_trouble
+from ota_server.repeated import ERROR_PAUSE_S, Repeated
 from ota_server.store import alarms, clock_record, commands, retention, rollups
 from ota_server.store.clock import CLOCK, Clock, read
 from ota_server.store.engine import Store
@@ -26,18 +27,16 @@ PRUNE_S = 30.0
 NOTE_S = 60.0  # between notes of the clock in the database
 OLD_LEAST_S, OLD_MOST_S = 30.0, 3600.0  # between looks for old telemetry: a hundredth of its age
 PAUSE_S = 0.02  # between two transactions
-ERROR_PAUSE_S = 5.0
-STOP_S = 10.0
 
 
-class Housekeeper:
+class Housekeeper(Repeated):
     """One thread for each server; several servers of one database may each have one."""
 
     def __init__(self, store: Store, keep: retention.Keep = retention.Keep(), clock: Clock = CLOCK) -> None:  # noqa: B008
+        super().__init__("housekeeping", log, "housekeeping waits", every_s=LOOK_S)
         self._store = store
         self._keep = keep
         self._clock = clock
-        self._stopping = threading.Event()
         self._doubt: str | None = None
         self._old_s = min(max(keep.days * 864, OLD_LEAST_S), OLD_MOST_S)
         self._points_seen = deque[tuple[float, int]]()  # their newest number, and when that was
@@ -50,30 +49,21 @@ class Housekeeper:
         }
         self._next = dict.fromkeys(self._due, 0.0)
         self._note_at = 0.0
-        self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(STOP_S)
-
-    def _run(self) -> None:
-        while not self._stopping.wait(LOOK_S):
-            for work, every_s in self._due.items():
-                if self._stopping.is_set() or time.monotonic() < self._next[work]:
-                    continue
-                began, name = time.monotonic(), work.__name__.strip("_")
-                try:
-                    work()
-                    meters.kept_house(name, time.time(), time.monotonic() - began)
-                except Exception as error:  # the database may be locked, full or away for a while
-                    meters.house_failed(name)
-                    log_trouble(log, error, "housekeeping waits; next try in %d s", max(every_s, ERROR_PAUSE_S))
-                    every_s = max(every_s, ERROR_PAUSE_S)
-                self._next[work] = time.monotonic() + every_s
+    def once(self, stopping: threading.Event) -> None:
+        """All that is due; what fails holds up nothing else."""
+        for work, every_s in self._due.items():
+            if stopping.is_set() or time.monotonic() < self._next[work]:
+                continue
+            began, name = time.monotonic(), work.__name__.strip("_")
+            try:
+                work()
+                meters.kept_house(name, time.time(), time.monotonic() - began)
+            except Exception as error:  # the database may be locked, full or away for a while
+                meters.house_failed(name)
+                log_trouble(log, error, "housekeeping waits; next try in %d s", max(every_s, ERROR_PAUSE_S))
+                every_s = max(every_s, ERROR_PAUSE_S)
+            self._next[work] = time.monotonic() + every_s
 
     def _go_on(self) -> bool:
         """Between two transactions: others get their turn."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 from ota_server.errors import log_trouble
+from ota_server.repeated import Repeated
 from ota_server.store import Store, now_ms, webhooks
 from ota_server.webhooks import signature
 from ota_server.webhooks.post import post
@@ -20,46 +21,28 @@ log = logging.getLogger("tidegate.webhooks")
 LOOK_S = 1.0
 BOUND_S = 30.0  # between looks at the length of logs
 PAUSE_S = 0.02  # between two messages: others write, too
-ERROR_PAUSE_S = 5.0
 STOP_S = 3.0
 _WORDS = {"User-Agent": "tidegate"}
 
 
-class Sender:
-    """`secret_of` gives a webhook's secret from its salt."""
+class Sender(Repeated):
+    """`secret_of` gives a webhook's secret from its salt. It starts anew when this process gets the right to send."""
 
     def __init__(self, store: Store, secret_of: Callable[[bytes], bytes]) -> None:
+        super().__init__("webhooks", log, "webhooks wait", every_s=LOOK_S, stop_s=STOP_S)
         self._store = store
         self._secret_of = secret_of
-        self._stopping = threading.Event()
         self._busy: dict[int, threading.Thread] = {}
         self._bound_at = 0.0
 
-    def start(self) -> None:
-        """Also after a stop, when this process has the right to send once more."""
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(self._stopping,), name="webhooks", daemon=True)
-        self._thread.start()
-
     def stop(self) -> None:
         """A try that is under way may not be noted any more: it is made again once its claim has run out."""
-        self._stopping.set()
         end = time.monotonic() + STOP_S
-        for thread in (self._thread, *self._busy.values()):
-            if thread.is_alive():
-                thread.join(max(0.0, end - time.monotonic()))
+        super().stop()
+        for thread in self._busy.values():
+            thread.join(max(0.0, end - time.monotonic()))
 
-    def _run(self, stopping: threading.Event) -> None:
-        pause = LOOK_S
-        while not stopping.wait(pause):
-            pause = LOOK_S
-            try:
-                self._look(stopping)
-            except Exception as error:  # the database may be locked, full or away for a while
-                log_trouble(log, error, "webhooks wait; next try in %d s", ERROR_PAUSE_S)
-                pause = ERROR_PAUSE_S
-
-    def _look(self, stopping: threading.Event) -> None:
+    def once(self, stopping: threading.Event) -> None:
         with self._store.read() as session:
             due = webhooks.due(session, now_ms())
         self._busy = {number: thread for number, thread in self._busy.items() if thread.is_alive()}

@@ -130,7 +130,7 @@ SERVER = Contract(
             "tls_context",
             "token_bucket",
         ),
-        ("data_folder", "tls_listener"),
+        ("data_folder", "repeated", "tls_listener"),
         ("store", "broker", "http"),
         ("security",),
         ("releases",),
