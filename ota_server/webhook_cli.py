@@ -48,14 +48,11 @@ def add(data: Path, url: str, events: str, private: bool, as_json: bool) -> None
     target = addresses.parse(url, private=private)
     names = _events(events)
     config = Config(data=data)
-    store = prepare(config)
-    keys = Keys(config.coap_secret)
-    with store.write() as session:
+    with prepare(config).write() as session:
         audit.take_turn(session)  # also so that two that add at once count each other
         row = webhooks.add(session, url, names, private=private)
         _record(session, "webhook.add", row.id, origin=target.origin, events=names)
-        made = {"id": row.id, "secret": signature.shown(keys.of_webhook(row.salt))}
-    store.close()
+        made = {"id": row.id, "secret": signature.shown(Keys(config.coap_secret).of_webhook(row.salt))}
     emit(made, as_json, lambda shown: say(f"webhook {shown['id']}; its secret, shown only now: {shown['secret']}"))
 
 
@@ -69,8 +66,7 @@ def list_(data: Path, as_json: bool) -> None:
     Example:
       tidegate server webhook list --json
     """
-    store = prepare(Config(data=data))
-    with store.read() as session:
+    with prepare(Config(data=data)).read() as session:
         waiting = webhooks.waiting(session)
         found = [
             {
@@ -83,7 +79,6 @@ def list_(data: Path, as_json: bool) -> None:
             }
             for row in webhooks.listed(session)
         ]
-    store.close()
     columns = {"id": "id", "url": "address", "events": "events", "waiting": "waiting", "created": "since"}
     emit(found, as_json, lambda shown: rows(_joined(shown), columns, "there are no webhooks"))
 
@@ -98,12 +93,10 @@ def remove(data: Path, number: int) -> None:
     Example:
       tidegate server webhook remove 1
     """
-    store = prepare(Config(data=data))
-    with store.write() as session:
+    with prepare(Config(data=data)).write() as session:
         audit.take_turn(session)
         webhooks.remove(session, webhooks.find(session, number))
         _record(session, "webhook.remove", number)
-    store.close()
     say(f"webhook {number} is removed")
 
 
@@ -117,10 +110,8 @@ def test(data: Path, number: int) -> None:
     Example:
       tidegate server webhook test 1
     """
-    store = prepare(Config(data=data))
-    with store.write() as session:
+    with prepare(Config(data=data)).write() as session:
         webhooks.announce_test(session, webhooks.find(session, number))
-    store.close()
     say(f"a message waits for webhook {number}; see: tidegate server webhook log {number}")
 
 
@@ -136,10 +127,8 @@ def log(data: Path, number: int, limit: int, as_json: bool) -> None:
     Example:
       tidegate server webhook log 1 --limit 100 --json
     """
-    store = prepare(Config(data=data))
-    with store.read() as session:
+    with prepare(Config(data=data)).read() as session:
         found = [serialize.webhook_delivery(row) for row in webhooks.log(session, number, limit)]
-    store.close()
     columns = {
         "id": "id",
         "event": "event",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from ota_server.fleet import offer_state
-from ota_server.store import command_output, commands, data, now_ms, telemetry
+from ota_server.store import clock, command_output, commands, data, now_ms, telemetry
 from ota_server.store.models import (
     Alarm,
     Claim,
@@ -38,9 +37,7 @@ from tidegate.wire.messages import plain
 
 
 def iso(ms: int | None) -> str | None:
-    if ms is None:
-        return None
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if ms is None else clock.iso(ms)
 
 
 def device(row: Device) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 log = logging.getLogger("tidegate.clock")
@@ -146,3 +147,8 @@ CLOCK = Clock()  # of this process
 def now_ms() -> int:
     """The server's time in ms since 1970."""
     return CLOCK.now_ms()
+
+
+def iso(ms: int) -> str:
+    """A time in ms since 1970 as others read it: RFC 3339, in UTC."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -28,23 +28,26 @@ def heard_again(session: Session, device_id: str, last: int, now: int) -> None:
         session.add(DeviceEvent(device_id=device_id, at=now, kind="silence", body=body))
 
 
-def release_offered(session: Session, device_ids: Sequence[str], target: int) -> None:
+Rows = Sequence[tuple[str, str]]  # (device, data component or "")
+
+
+def release_offered(session: Session, rows: Rows, target: int) -> None:
     """The broker has taken the offer of a target for these devices; -1: an offer was taken back."""
     found = session.get(Target, target) if target >= 0 else None
     facts = None if found is None else {"version": found.release.version, "sequence": found.release.sequence}
-    _offered(session, [(device_id, {"of": "release", **(facts or {})}) for device_id in device_ids])
+    _offered(session, [(device_id, {"of": "release", **(facts or {})}) for device_id, _ in rows])
 
 
-def data_offered(session: Session, rows: Sequence[tuple[str, str]], target: int) -> None:
-    """The same for data components, as (device, component)."""
+def data_offered(session: Session, rows: Rows, target: int) -> None:
+    """The same for data components."""
     found = session.get(DataTarget, target) if target >= 0 else None
     facts = None if found is None else {"version": found.version, "sequence": found.sequence}
     _offered(session, [(device_id, {"of": "data", "component": name, **(facts or {})}) for device_id, name in rows])
 
 
-def trust_offered(session: Session, device_ids: Sequence[str], version: int) -> None:
+def trust_offered(session: Session, rows: Rows, version: int) -> None:
     """The same for a trust update."""
-    _offered(session, [(device_id, {"of": "trust", "version": str(version)}) for device_id in device_ids])
+    _offered(session, [(device_id, {"of": "trust", "version": str(version)}) for device_id, _ in rows])
 
 
 def _offered(session: Session, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:

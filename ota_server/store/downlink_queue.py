@@ -132,6 +132,7 @@ class Queue(NamedTuple):
     unsent: Callable[[Session, int, After], list[Unsent]]
     of: type[Device | DeviceData]
     sent: str  # the column that has what the broker has
+    offered: Callable[[Session, device_events.Rows, int], None]  # notes in the devices' timelines what it has now
 
 
 def take(store: Store, queue: Queue, limit: int, after: After) -> list[Unsent]:
@@ -150,14 +151,7 @@ def mark_sent(session: Session, queue: Queue, sent: Sequence[Unsent]) -> None:
     for number, some in groupby(sorted(sent, key=_number), key=_number):
         rows = list(some)
         _note(session, queue, rows, **{queue.sent: number if number >= 0 else None}, claimed_until=None)
-        if rows:
-            device_ids = [one.device_id for one in rows]
-            if queue.of is DeviceData:
-                device_events.data_offered(session, [(one.device_id, one.component) for one in rows], number)
-            elif queue.sent == "trust_sent":
-                device_events.trust_offered(session, device_ids, number)
-            else:
-                device_events.release_offered(session, device_ids, number)
+        queue.offered(session, [(one.device_id, one.component) for one in rows], number)
 
 
 def _number(one: Unsent) -> int:
@@ -260,11 +254,11 @@ def _after(after: After) -> ColumnElement[bool]:
 
 
 RETAINED = (
-    Queue(_unsent_trust, Device, "trust_sent"),
-    Queue(_withdrawn_offers, Device, "offer_sent_id"),
-    Queue(_withdrawn_data, DeviceData, "offer_sent_id"),
-    Queue(_unsent_offers, Device, "offer_sent_id"),
-    Queue(_unsent_data, DeviceData, "offer_sent_id"),
+    Queue(_unsent_trust, Device, "trust_sent", device_events.trust_offered),
+    Queue(_withdrawn_offers, Device, "offer_sent_id", device_events.release_offered),
+    Queue(_withdrawn_data, DeviceData, "offer_sent_id", device_events.data_offered),
+    Queue(_unsent_offers, Device, "offer_sent_id", device_events.release_offered),
+    Queue(_unsent_data, DeviceData, "offer_sent_id", device_events.data_offered),
 )
 
 

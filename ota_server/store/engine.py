@@ -62,16 +62,16 @@ def take_turns(connection: Connection | Session) -> None:
 
 def lock(connection: Connection | Session, number: int) -> None:
     """Until the transaction ends nobody else gets past the lock of this number. SQLite has one writer anyway."""
-    if _on_postgresql(connection):
+    if on_postgresql(connection):
         connection.execute(select(func.pg_advisory_xact_lock(number)))
 
 
 def insert_or_update(session: Session, table: Any) -> Any:
     """An INSERT that knows ON CONFLICT. Both databases have the same; only the names differ."""
-    return (postgresql if _on_postgresql(session) else sqlite).insert(table)
+    return (postgresql if on_postgresql(session) else sqlite).insert(table)
 
 
-def _on_postgresql(connection: Connection | Session) -> bool:
+def on_postgresql(connection: Connection | Session) -> bool:
     bound = connection.get_bind() if isinstance(connection, Session) else connection
     return bound.dialect.name == "postgresql"
 

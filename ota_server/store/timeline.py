@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Select, and_, false, or_, select
 from sqlalchemy.orm import Session, contains_eager
 
+from ota_server.store.engine import on_postgresql
 from ota_server.store.models import Alarm, Audit, Command, CommandStep, DeviceEvent, Report, now_ms
 
 # PostgreSQL gives numbers out before transactions end: a row that is younger may be joined by one with a lower number.
@@ -175,6 +176,4 @@ def _merge(queues: Mapping[str, list[Entry]], limit: int, *, newest_first: bool)
 
 
 def _is_young(session: Session, entry: Entry) -> bool:
-    if entry.source not in _SETTLING or session.get_bind().dialect.name != "postgresql":
-        return False
-    return abs(now_ms() - entry.at) < SETTLE_MS
+    return entry.source in _SETTLING and on_postgresql(session) and abs(now_ms() - entry.at) < SETTLE_MS

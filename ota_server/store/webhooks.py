@@ -11,13 +11,13 @@ import random
 import secrets
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Integer, func, insert, literal, or_, select, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session
 
+from ota_server.store.clock import iso
 from ota_server.store.models import Webhook, WebhookDelivery, now_ms
 from ota_server.store.pages import Place, page
 from tidegate.errors import TidegateError
@@ -106,7 +106,7 @@ def announce_test(session: Session, row: Webhook) -> None:
 
 def _write(session: Session, event: str, facts: Mapping[str, Any], wants: Any) -> None:
     now = now_ms()
-    body = {"type": event, "timestamp": _iso(now), "data": dict(facts)}
+    body = {"type": event, "timestamp": iso(now), "data": dict(facts)}
     values = {
         "webhook_id": Webhook.id,
         "message": literal(f"msg_{uuid.uuid4().hex}"),
@@ -202,7 +202,3 @@ def prune(session: Session) -> int:
             session.execute(sql_delete(WebhookDelivery).where(WebhookDelivery.id.in_(ids)))
             gone += len(ids)
     return gone
-
-
-def _iso(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
