@@ -42,8 +42,10 @@ class Profiles:
         """The token for `server`: of the profile `name`, or the current one, else of any. A token goes to no other
         server than its own."""
         first = self.find(name)
-        candidates = [first, *self.known.values()] if first and not name else [first] if first else []
-        return next((one.token for one in candidates if one and one.server == server.rstrip("/")), None)
+        if first is None:
+            return None
+        candidates = [first] if name else [first, *self.known.values()]
+        return next((one.token for one in candidates if one.server == server.rstrip("/")), None)
 
 
 def read() -> Profiles:

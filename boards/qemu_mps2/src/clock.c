@@ -123,12 +123,13 @@ uint64_t mp_hal_time_ns(void) {
 }
 
 void mp_hal_delay_ms(mp_uint_t ms) {
-    uint64_t end = clock_count() + (uint64_t)ms * MPS2_CLOCKS_PER_MS;
+    uint64_t left = (uint64_t)ms * MPS2_CLOCKS_PER_MS;
+    uint64_t end = clock_count() + left;
     do {
+        mp_event_wait_ms((mp_uint_t)((left + MPS2_CLOCKS_PER_MS - 1) / MPS2_CLOCKS_PER_MS));
         uint64_t count = clock_count();
-        uint64_t left = count < end ? (end - count + MPS2_CLOCKS_PER_MS - 1) / MPS2_CLOCKS_PER_MS : 0;
-        mp_event_wait_ms(left < LONGEST_MS ? (mp_uint_t)left : LONGEST_MS);
-    } while (clock_count() < end);
+        left = count < end ? end - count : 0;
+    } while (left > 0);
 }
 
 void mp_hal_delay_us(mp_uint_t us) {
