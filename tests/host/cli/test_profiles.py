@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from at_terminal import AtTerminal
 from click.testing import Result
 
 from tidegate.client import profiles
@@ -86,21 +83,11 @@ def test_what_login_refuses(cli: Cli, file: Path, tmp_path: Path) -> None:
 
 
 def test_a_typed_token_is_not_shown(file: Path) -> None:
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-c", "from tidegate.cli import main; main()", "login", "http://127.0.0.1:9"]
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
-    os.close(theirs)
-    shown = b""
-    while b"Token" not in shown:
-        shown += os.read(ours, 4096)
-    os.write(ours, b"secret-token\n")
-    while True:
-        try:
-            shown += os.read(ours, 4096)
-        except OSError:  # it has ended
-            break
-    os.close(ours)
-    assert process.wait() == 1 and b"cannot be reached" in shown and b"secret" not in shown, shown
+    terminal = AtTerminal("login", "http://127.0.0.1:9")
+    terminal.wait_for(b"Token")
+    terminal.type(b"secret-token\n")
+    code, shown = terminal.end(), terminal.shown
+    assert code == 1 and b"cannot be reached" in shown and b"secret" not in shown, shown
 
 
 def test_no_token_in_answers(cli: Cli, file: Path) -> None:

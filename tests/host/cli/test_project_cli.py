@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
-import os
-import pty
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from at_terminal import AtTerminal
 from click.testing import Result
 from projects import ROOT
 
@@ -216,24 +214,10 @@ def test_what_ends_in_the_middle_leaves_nothing(
 
 
 def test_it_asks_on_a_terminal(tmp_path: Path) -> None:
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from tidegate.cli import main; main()", "new", "cooler"],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        cwd=tmp_path,
-    )
-    os.close(theirs)
-    os.write(ours, b"\nacme\nacme.example\nqemu_mps3\nqemu_mps2, unix\n")  # product: the folder's name; two mistakes
-    shown = b""
-    while True:
-        try:
-            shown += os.read(ours, 4096)
-        except OSError:  # it has ended
-            break
-    os.close(ours)
-    assert process.wait(60) == 0, shown
+    terminal = AtTerminal("new", "cooler", cwd=tmp_path)
+    terminal.type(b"\nacme\nacme.example\nqemu_mps3\nqemu_mps2, unix\n")  # product: the folder's name; two mistakes
+    code, shown = terminal.end(), terminal.shown
+    assert code == 0, shown
     assert b"'acme' is not a valid vendor" in shown and b"there is no board qemu_mps3" in shown
     found = project.load(tmp_path / "cooler")
     assert (found.product, found.vendor, found.boards) == ("cooler", "acme.example", ("qemu_mps2", "unix"))
