@@ -32,7 +32,7 @@ demo:
 	@.venv/bin/python tools/demo.py $(ARGS)
 
 test: setup lint
-	@$(PYTEST) $(AT_ONCE) --durations=30 $(ARGS)
+	@.venv/bin/python tools/second_chance.py $(AT_ONCE) --durations=30 $(ARGS)
 
 check: environment lint
 	@$(PYTEST) $(AT_ONCE) -m "not (board or built or broker or server or slow)" $(ARGS)

@@ -21,7 +21,8 @@ class RecordedConsole:
 
     @property
     def lines(self) -> list[str]:
-        return self._log.read_text(errors="replace").splitlines()
+        """The lines that are whole: the board may be in the middle of printing the next."""
+        return self._log.read_text(errors="replace").rpartition("\n")[0].splitlines()
 
     def wait_line(self, pattern: str, timeout_s: float, since: int = 0) -> re.Match[str]:
         """The first console line from number `since` on that `pattern` is found in. timeout_s: of a quiet machine."""
