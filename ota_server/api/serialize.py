@@ -258,6 +258,7 @@ def release(row: Release) -> dict[str, Any]:
             target.board: {
                 "image": {"digest": target.image_digest, "size": target.image_size},
                 "patches": target.patches,
+                "needs": {"sequence": target.needs_sequence, "micropython": target.needs_micropython},
                 "manifest_digest": target.manifest_digest,
                 "envelope_size": len(target.envelope),
                 "withdrawn": target.withdrawn,

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from ota_server.config import DEFAULT_PAGE
 from ota_server.fleet import offer_state
 from ota_server.store import devices as store_devices
-from ota_server.store import groups, offers
+from ota_server.store import groups, offers, steps
 from ota_server.store.models import Device, Release
 
 # In the order in which they are shown.
@@ -95,11 +95,11 @@ def status(session: Session, release: Release, page: Page = Page()) -> dict[str,
     rows = session.execute(statement.order_by(rank, Device.id).limit(page.limit)).all()
     loaded = store_devices.with_offers(session, select(Device).where(Device.id.in_([row[0] for row in rows])))
     devices = {device.id: device for device in loaded}
-    boards, mine = {target.board for target in release.targets}, {target.id for target in release.targets}
+    mine = {target.id for target in release.targets}
     return {
         **_progress(session, release, view),
         "devices": [
-            _device(devices[device_id], release, devices[device_id].offer_id in mine, state, boards)
+            _device(session, devices[device_id], release, devices[device_id].offer_id in mine, state)
             for device_id, state, _ in rows
         ],
         "next": f"{rows[-1][2]}-{rows[-1][0]}" if len(rows) == page.limit else None,
@@ -113,7 +113,7 @@ def in_states(session: Session, release: Release, states: tuple[str, ...]) -> li
     return list(session.scalars(statement))
 
 
-def _device(device: Device, release: Release, mine: bool, state: str, boards: set[str]) -> dict[str, Any]:
+def _device(session: Session, device: Device, release: Release, mine: bool, state: str) -> dict[str, Any]:
     return {
         "id": device.id,
         "name": device.name,
@@ -125,15 +125,19 @@ def _device(device: Device, release: Release, mine: bool, state: str, boards: se
         "state": state,
         "phase": (device.update or {}).get("phase") if mine else None,
         "again_s": (device.update or {}).get("again_s") if state == "retrying" else None,
-        "why": _why_none(device, release, boards) if state == "none" else offer_state.why(device, state),
+        "why": _why_none(session, device, release) if state == "none" else offer_state.why(device, state),
     }
 
 
-def _why_none(device: Device, release: Release, boards: set[str]) -> str:
-    if device.board not in boards:
+def _why_none(session: Session, device: Device, release: Release) -> str:
+    target = next((target for target in release.targets if target.board == device.board), None)
+    if target is None:
         return f"the release has no image for {device.board}"
     if (device.sequence or 0) > release.sequence:
         return f"runs {device.version}, which is newer"
+    way = steps.way(session, target, device.sequence, device.micropython)
+    if device.offer is not None and device.offer in way.targets:
+        return f"goes through {device.offer.release.version} first"
     if device.offer is not None:
         return f"is offered {device.offer.release.version}, which is newer"
-    return "is offered nothing"
+    return way.why or "is offered nothing"

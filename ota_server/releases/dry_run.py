@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from ota_server.releases.images import ImageCandidate
 from ota_server.releases.payloads import Payloads
-from ota_server.store import groups, offers
+from ota_server.store import groups, offers, steps
 from ota_server.store.models import Device, Group, Release
 from tidegate import manifest
 from tidegate.trust import store
@@ -90,7 +90,7 @@ def _devices(
     known = {group.name: group for group in groups.listed(session)}
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for device in session.scalars(select(Device).where(Device.product == what.product).order_by(Device.id)):
-        fate = _fate(device, why_not_reached(known[device.group]), what.sequence, facts.get(device.board))
+        fate = _fate(session, device, why_not_reached(known[device.group]), what, facts.get(device.board))
         key = (device.board, device.group, device.version, device.sequence, *fate.values())
         row = rows.setdefault(
             key,
@@ -110,11 +110,32 @@ def _devices(
     return sorted(rows.values(), key=lambda row: (row["gets"] == "nothing", row["board"], row["group"]))
 
 
-def _fate(device: Device, unreached: str | None, sequence: int, facts: manifest.Manifest | None) -> dict[str, Any]:
-    """What the device would get: `gets` is patch, image, nothing or unknown; `bytes` to fetch; `why`."""
-    why = _why_nothing(device, unreached, sequence, facts)
+def _fate(
+    session: Session,
+    device: Device,
+    unreached: str | None,
+    what: ImageCandidate | Release,
+    facts: manifest.Manifest | None,
+) -> dict[str, Any]:
+    """What the device would get: `gets` is patch, image, nothing or unknown; `bytes` to fetch; `why`.
+
+    For one that has to take another release first it is that one, and `why` says so.
+    """
+    why = _why_nothing(device, unreached, what.sequence, facts)
     if why or facts is None:
         return {"gets": "nothing", "bytes": 0, "why": why}
+    runs = (device.sequence, device.micropython)
+    way = steps.before(session, device.product, device.board, what.sequence, facts.needs, *runs)
+    if way.why:
+        return {"gets": "nothing", "bytes": 0, "why": way.why}
+    if way.targets:
+        versions = [target.release.version for target in way.targets]
+        first = manifest.decode(manifest.open_envelope(way.targets[0].envelope).manifest)
+        return {**_download(device, first), "why": f"{versions[0]} first: it goes through {' and '.join(versions)}"}
+    return _download(device, facts)
+
+
+def _download(device: Device, facts: manifest.Manifest) -> dict[str, Any]:
     if device.digest is None:
         return {"gets": "unknown", "bytes": None, "why": "has not said yet what it runs"}
     patch = next((patch for patch in facts.patches if patch.base_digest.hex() == device.digest), None)

@@ -107,6 +107,8 @@ class ImageCandidate(Candidate[Target, Release]):
             image_digest=facts.image.digest.hex(),
             image_size=facts.image.size,
             patches=patches,
+            needs_sequence=facts.needs.sequence,
+            needs_micropython=facts.needs.micropython,
         )
 
     def store(self, session: Session, stored: Release | None, added: list[Target]) -> tuple[Release, int]:

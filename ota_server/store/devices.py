@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, joinedload, selectinload
 
-from ota_server.store import commands, groups, offers
+from ota_server.store import commands, groups, offers, steps
 from ota_server.store.models import Command, Device, DeviceData, Target, now_ms
 
 AT_ONCE = 500  # ids in one statement
@@ -56,9 +56,10 @@ def revoke(session: Session, device: Device, by: str) -> None:
 
 
 def newest_target(session: Session, product: str, board: str, group: str = groups.DEFAULT) -> Target | None:
-    """What a new device of this product, board and group should run."""
+    """What a new device of this product, board and group should run, if it may take that whatever it runs."""
     found = groups.get(session, group)
-    return None if found is None else offers.target_for(session, found, product, board)
+    target = None if found is None else offers.target_for(session, found, product, board)
+    return steps.first(session, target, None, None)
 
 
 def all_offline(session: Session, concerns: Callable[[str], bool] | None = None) -> None:

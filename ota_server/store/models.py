@@ -112,6 +112,9 @@ class Target(Base):
     patches: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     # a rotation dropped keys that signed it: devices would refuse it now
     withdrawn: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    # what a device must have before it takes it: a release to come from, and a MicroPython (store/steps)
+    needs_sequence: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    needs_micropython: Mapped[str] = mapped_column(String(12), default="", server_default="")
     release: Mapped[Release] = relationship(back_populates="targets")
 
 

@@ -2,8 +2,8 @@
 
 A group that is pinned to a release of a product has its devices offered that one. Every other group follows a
 channel: the newest release that stands in it and has an image for the board, or a newer one that a rollout in waves
-has granted to the device (`grants`). A device is never offered a release that is older than what it runs, because it
-would refuse it.
+has granted to the device (`grants`). What that release needs comes first (`steps`). A device is never offered a
+release that is older than what it runs, because it would refuse it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import ColumnElement, and_, false, func, select, update
 from sqlalchemy.orm import Session
 
-from ota_server.store import grants, groups
+from ota_server.store import grants, groups, steps
 from ota_server.store.models import ChannelRelease, Device, DeviceData, Group, Release, Target
 
 _CHUNK = 500  # device ids in one statement
@@ -72,6 +72,8 @@ def derive(
         target = target_for(session, known[name], of_product, board)
         granted = not is_pinned(known[name], of_product) and grants.any_of(session, of_product)
         changed += _offer(session, alike, target, granted)
+        if steps.any_needy(session, of_product):
+            steps.put_first(session, alike)
     return changed
 
 
@@ -82,6 +84,8 @@ def derive_for(session: Session, device: Device) -> None:
     target = None if group is None else target_for(session, group, device.product, device.board)
     granted = group is not None and not is_pinned(group, device.product)
     _offer(session, Device.id == device.id, target, granted)
+    if steps.any_needy(session, device.product):
+        steps.put_first(session, Device.id == device.id)
     session.refresh(device, ["offer_id", "offer_sent_id", "offer"])
 
 

@@ -69,6 +69,16 @@ def on_report(
     for row, target in grants:
         if state is not None and target.release.sequence == sequence:
             _note(row, state, why, now)
+        elif state is not None and _is_before(row, target, sequence):
+            failed = state in _ENDED_BADLY
+            about = f"at sequence {sequence}, which comes before it"
+            _note(row, "failed" if failed else "downloading", f"{phase} {about}" + (f": {why}" if why else ""), now)
+
+
+def _is_before(row: RolloutDevice, target: Target, sequence: int) -> bool:
+    """Whether the release of this number is on the device's way to what the row grants, which needs one."""
+    under_way = row.withdrawn_at is None and row.state in ("offered", "downloading")
+    return under_way and 0 < target.needs_sequence <= sequence < target.release.sequence
 
 
 def on_birth(grants: Sequence[Granted], device: Device, now: int) -> None:

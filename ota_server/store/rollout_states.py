@@ -22,7 +22,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
-from ota_server.store import selectors
+from ota_server.store import selectors, steps
 from ota_server.store.models import Device, Group, Release, Rollout, RolloutDevice, Target
 from ota_server.store.place import Place
 from tidegate.rollout import Terms, waves
@@ -82,6 +82,7 @@ class Facts(NamedTuple):
     boards: dict[str, int]  # board -> target that is not withdrawn
     digests: dict[str, str]
     release_id: int
+    kept_back: tuple[steps.Kind, ...] = ()  # devices that have no way to it, or not yet
 
 
 def facts(release: Release) -> Facts:
@@ -93,6 +94,7 @@ def facts(release: Release) -> Facts:
         {target.board: target.id for target in usable},
         {target.board: target.image_digest for target in usable},
         release.id,
+        tuple(kind for target in usable if steps.is_needy(target) for kind in steps.kept_back(target)),
     )
 
 
@@ -115,6 +117,7 @@ def why_excused(release: Facts) -> ColumnElement[str | None]:
         (func.coalesce(Device.sequence, 0) > release.sequence, "it runs a newer release"),
         (runs, "it runs the release already"),
         (func.coalesce(Device.failed_sequence, 0) >= release.sequence, "it failed at the release before"),
+        *((kind.condition, kind.why) for kind in release.kept_back),
         else_=None,
     )
 

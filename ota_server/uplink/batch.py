@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from ota_server.store import alarms, device_events, groups, offers, rollout_reports, trust_updates
+from ota_server.store import alarms, device_events, groups, offers, rollout_reports, steps, trust_updates
 from ota_server.store import data as components
 from ota_server.store.models import Alarm, DataTarget, Device, DeviceData, Report, Target
 
@@ -132,7 +132,12 @@ class Batch:
         return self._granted.get(device.id, [])
 
     def offered(self, device: Device) -> Target | None:
-        """What the device should run: what its group says, or something newer that a rollout granted it."""
+        """What the device should run next: on the way to what it should have, what that needs first."""
+        with self.session.no_autoflush:
+            return steps.first(self.session, self._meant(device), device.sequence, device.micropython)
+
+    def _meant(self, device: Device) -> Target | None:
+        """What the device should have: what its group says, or something newer that a rollout granted it."""
         target, granted = self.target(device), self.granted(device)
         if not granted:
             return target

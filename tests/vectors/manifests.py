@@ -149,6 +149,8 @@ def _good(out: list[dict[str, Any]]) -> None:
     put("both release keys", facts(), [RELEASE, RELEASE_2])
     put("a stranger's signature before a good one", facts(), [STRANGER, RELEASE])
     put("four signatures", facts(), [STRANGER, COMMAND, RELEASE, RELEASE_2])
+    put("the release to come from runs", facts(needs=manifest.Needs(FLOOR)), [RELEASE])
+    put("an older release to come from, and a MicroPython", facts(needs=manifest.Needs(1, "1.20.1")), [RELEASE])
     put("a sequence number far ahead", facts(sequence=2**32 - 1), [RELEASE])
 
 
@@ -164,6 +166,9 @@ def _policy(out: list[dict[str, Any]]) -> None:
     put("another board", "wrong-board", class_id=manifest.class_id(VENDOR_ID, "tidegate-gateway", "unix"))
     put("another product", "wrong-board", class_id=manifest.class_id(VENDOR_ID, "other", "qemu_mps2"))
     put("an image larger than the slot", "no-space", image=manifest.Image(NEW.digest, SLOT_SIZE + 1))
+    needs = manifest.Needs
+    put("a release to come from, which runs is older", "needs", sequence=8, needs=needs(sequence=FLOOR + 1))
+    put("a MicroPython that no board has yet", "needs", needs=needs(micropython="99.0"))
     same = facts(sequence=FLOOR, image=RUNNING)
     _put(out, "what runs already", envelope(manifest.encode(same)), None, "current")
 

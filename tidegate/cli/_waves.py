@@ -235,7 +235,8 @@ def history(version: str, product: str, server: str, token_file: Path | None, as
 
 def _gets(row: dict[str, Any]) -> str:
     what = {"patch": "a patch of {} bytes", "image": "the image, {} bytes", "unknown": "it; has not said what it runs"}
-    return what[row["gets"]].format(row["bytes"])
+    through = f", through {' and '.join(row['through'])}" if row.get("through") else ""
+    return what[row["gets"]].format(row["bytes"]) + through
 
 
 def _named(row: dict[str, Any]) -> str:

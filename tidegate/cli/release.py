@@ -32,6 +32,7 @@ from tidegate.cli._project_release import release_project
 from tidegate.cli._signing import signing_options
 from tidegate.errors import TidegateError
 from tidegate.files import write_atomic
+from tidegate.manifest import Needs
 from tidegate.names import DEFAULT_PRODUCT, DEFAULT_VENDOR
 from tidegate.release import (
     Release,
@@ -118,6 +119,8 @@ Examples:
 @click.option("--version", required=True, help="For people, like 1.4.0.")
 @click.option("--sequence", type=int, required=True, help="Decides what is newer: higher than any before.")
 @_PREVIOUS
+@click.option("--needs-sequence", type=int, default=0, help="Devices must run this release or a newer one before it.")
+@click.option("--needs-micropython", default="", metavar="VERSION", help="Devices must have it, or a newer one: 1.26.")
 @click.option("--out", type=FOLDER, required=True, help="New folder for the release.")
 @click.option("--product", help=f"Default: that of --previous, else of the project, else {DEFAULT_PRODUCT}.")
 @click.option("--vendor", help=f"The vendor's domain. Default: as --product, else {DEFAULT_VENDOR}.")
@@ -128,6 +131,8 @@ def build(
     version: str,
     sequence: int,
     previous_dirs: tuple[Path, ...],
+    needs_sequence: int,
+    needs_micropython: str,
     out: Path,
     product: str | None,
     vendor: str | None,
@@ -150,6 +155,7 @@ def build(
             previous=previous,
             product=product or (first.product if first else own.product if own else DEFAULT_PRODUCT),
             vendor=vendor or (first.vendor if first else own.vendor if own else DEFAULT_VENDOR),
+            needs=Needs(needs_sequence, needs_micropython),
             progress=tell,
             note=notes.append,
         )

@@ -7,6 +7,7 @@ is a patch is stated in fetch-arguments (parameter 25), which the draft leaves t
 
 from __future__ import annotations
 
+import re
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,8 @@ _COMPONENTS = [[b"next"], [b"run"]]
 _VENDOR, _CLASS, _MATCH, _INDEX, _TRY_EACH, _SET, _FETCH = 1, 2, 3, 12, 15, 20, 21
 _P_VENDOR, _P_CLASS, _P_DIGEST, _P_SIZE, _P_URI, _P_FETCH_ARGS = 1, 2, 3, 14, 21, 25
 _FETCH_AND_CHECK = [_FETCH, POLICY, _MATCH, POLICY]
+_T_VERSION, _T_SEQUENCE, _T_MICROPYTHON = 6, -1, -2  # of the text; those below 0 are our own
+_MICROPYTHON = re.compile(r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){1,2})?", re.ASCII)
 _PAYLOADS = "p/"  # where payloads are, relative to the server
 
 
@@ -50,6 +53,19 @@ class Patch:
 
 
 @dataclass(frozen=True)
+class Needs:
+    """What a device must have before it takes the image: a release of this sequence number or newer to come from (0:
+    any), and this MicroPython or a newer one ("1.26", "1.26.1"; "": any)."""
+
+    sequence: int = 0
+    micropython: str = ""
+
+    def __str__(self) -> str:
+        parts = [f"sequence {self.sequence} or newer"] if self.sequence else []
+        return " and ".join(parts + ([f"MicroPython {self.micropython} or newer"] if self.micropython else []))
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a manifest of the profile says. `version` is for people, `sequence` decides what is newer."""
 
@@ -59,6 +75,7 @@ class Manifest:
     class_id: bytes
     image: Image
     patches: tuple[Patch, ...] = ()
+    needs: Needs = Needs()
 
 
 def vendor_id(domain: str) -> bytes:
@@ -91,7 +108,7 @@ def encode(manifest: Manifest) -> bytes:
             3: wrap({2: _COMPONENTS, 4: wrap(shared)}),
             7: wrap([_MATCH, POLICY]),
             20: wrap([*choice, *_FETCH_AND_CHECK]),
-            23: wrap({"en": {(b"next",): {6: manifest.version}}}),
+            23: wrap(_text(manifest.version, manifest.needs)),
         }
     )
 
@@ -111,10 +128,9 @@ def decode(data: bytes) -> Manifest:
     image = Image(read_digest(identity[_P_DIGEST], "shared parameters"), identity[_P_SIZE])
     _same(_open(value[7], "validate"), [_MATCH, POLICY], "validate")
     text = _open(value[23], "text")
-    version = _text_version(text)
-    manifest = Manifest(
-        value[2], version, identity[_P_VENDOR], identity[_P_CLASS], image, _read_install(value[20], image)
-    )
+    version, needs = _read_text(text)
+    patches = _read_install(value[20], image)
+    manifest = Manifest(value[2], version, identity[_P_VENDOR], identity[_P_CLASS], image, patches, needs)
     try:
         _check(manifest)
     except TidegateError as error:
@@ -167,12 +183,19 @@ def _read_branch(branch: Any) -> Patch:
     return patch
 
 
-def _text_version(text: Any) -> str:
+def _text(version: Any, needs: Needs) -> dict[str, Any]:
+    # Where boards read nothing but the signature; what is needed only has a key if there is such a need.
+    more = {_T_SEQUENCE: needs.sequence, _T_MICROPYTHON: needs.micropython}
+    return {"en": {(b"next",): {_T_VERSION: version, **{key: value for key, value in more.items() if value}}}}
+
+
+def _read_text(text: Any) -> tuple[str, Needs]:
     component = text.get("en") if isinstance(text, dict) else None
     entry = component.get((b"next",)) if isinstance(component, dict) else None
-    version = entry.get(6) if isinstance(entry, dict) else None
-    _same(text, {"en": {(b"next",): {6: version}}}, "text")
-    return version  # type: ignore[return-value]  # _check refuses anything but text
+    found = entry if isinstance(entry, dict) else {}
+    needs = Needs(found.get(_T_SEQUENCE, 0), found.get(_T_MICROPYTHON, ""))
+    _same(text, _text(found.get(_T_VERSION), needs), "text")
+    return found[_T_VERSION], needs  # _check refuses anything but text
 
 
 def _check(manifest: Manifest) -> None:
@@ -185,12 +208,32 @@ def _check(manifest: Manifest) -> None:
     for name, value in (("vendor", manifest.vendor_id), ("class", manifest.class_id)):
         if not isinstance(value, bytes) or len(value) != 16:
             raise TidegateError(f"the {name} id is not a UUID of 16 bytes")
+    check_needs(manifest.needs, number)
     _check_size(manifest.image.size, "image")
     if len(manifest.patches) > MAX_PATCHES:
         raise TidegateError(f"a manifest carries at most {MAX_PATCHES} patches, not {len(manifest.patches)}")
     bases = [patch.base_digest for patch in manifest.patches]
     if len(set(bases)) != len(bases):
         raise TidegateError("two patches start from the same base")
+
+
+def check_needs(needs: Needs, sequence: int) -> None:
+    """TidegateError unless a release of this sequence number can need that."""
+    if type(needs.sequence) is not int or not 0 <= needs.sequence < sequence:
+        raise TidegateError(
+            f"release {sequence} cannot need {needs.sequence!r:.40} to come from",
+            "Name the sequence number of an earlier release",
+        )
+    if not isinstance(needs.micropython, str) or not _MICROPYTHON.fullmatch(needs.micropython):
+        raise TidegateError(
+            f"{needs.micropython!r:.40} is not a version of MicroPython", "Write it like 1.26 or 1.26.1"
+        )
+
+
+def micropython_number(version: str | None) -> tuple[int, ...] | None:
+    """A version like "1.26.1", as a device says it, to be compared; None if it is none."""
+    found = _MICROPYTHON.match(version or "")
+    return tuple(int(part) for part in found[0].split(".")) if found and found[0] else None
 
 
 def _check_size(size: Any, what: str) -> None:

@@ -136,12 +136,13 @@ class Release(SignedFolder):
     """A release folder that was read.
 
     `image_sequence` is the number that the images were built under, where that is not the release's: an old image
-    that was published again.
+    that was published again. `needs` is what a device must have before it takes the release.
     """
 
     targets: Mapping[str, Target]
     image_sequence: int | None = None
     origin: Origin | None = None
+    needs: suit.Needs = suit.Needs()
 
     index: ClassVar[str] = INDEX
     command: ClassVar[str] = "release"
@@ -171,6 +172,7 @@ class Release(SignedFolder):
             patches=tuple(
                 suit.Patch(bytes.fromhex(p.base), p.base_size, bytes.fromhex(p.digest), p.size) for p in target.patches
             ),
+            needs=self.needs,
         )
 
     def encode_manifest(self, board: str) -> bytes:
@@ -219,8 +221,10 @@ def load_release(folder: Path | str) -> Release:
     try:
         targets = {board: _target(board, entry) for board, entry in index["targets"].items()}
         identity = (index["product"], index["vendor"], index["version"], index["sequence"])
-        release = Release(folder, *identity, targets, index.get("image_sequence"), Origin.read(index))
+        needs = suit.Needs(**index.get("needs", {}))
+        release = Release(folder, *identity, targets, index.get("image_sequence"), Origin.read(index), needs)
         check_identity(release.product, release.vendor, release.version, release.sequence)
+        suit.check_needs(needs, release.sequence)
         if type(release.built_as) is not int or not 0 < release.built_as <= release.sequence:
             raise ValueError(f"image_sequence {release.built_as!r}")
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -239,6 +243,7 @@ def encode_index(release: Release) -> bytes:
         "version": release.version,
         "sequence": release.sequence,
         **({"image_sequence": release.built_as} if release.built_as != release.sequence else {}),
+        **({} if release.needs == suit.Needs() else {"needs": vars(release.needs)}),
         "targets": {board: _encode_target(target) for board, target in sorted(release.targets.items())},
         **(release.origin._asdict() if release.origin else {}),
     }

@@ -59,6 +59,7 @@ def _manifest(data: bytes) -> dict[str, Any]:
             }
             for patch in manifest.patches
         ],
+        **({} if manifest.needs == suit.Needs() else {"needs": vars(manifest.needs)}),
         "digest": envelope.digest.hex(),
         "signed_by": [signature.kid.hex() for signature in envelope.signatures],
     }

@@ -61,6 +61,7 @@ def make(
     board: str = BOARD,
     content: bytes | None = None,
     patches: dict[bytes, bytes] | None = None,
+    needs: manifest.Needs = manifest.Needs(),  # noqa: B008
 ) -> dict[str, Any]:
     """A release for one board. `patches` (base -> patch) replaces the right patches from `bases` by others."""
     new = content or make_image(version, sequence, board, product)
@@ -76,6 +77,7 @@ def make(
             manifest.Patch(hashlib.sha256(base).digest(), len(base), hashlib.sha256(patch).digest(), len(patch))
             for base, patch in made.items()
         ),
+        needs=needs,
     )
     return {
         "product": product,

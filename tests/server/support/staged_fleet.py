@@ -34,14 +34,14 @@ class Fleet:
                 session.execute(insert(Device), [{"id": one, **facts} for one in ids])
         return ids
 
-    def release(self, version: str, sequence: int, boards: tuple[str, ...] = (BOARD,)) -> None:
-        """A published release that stands in no channel."""
+    def release(self, version: str, sequence: int, boards: tuple[str, ...] = (BOARD,), **columns: Any) -> None:
+        """A published release that stands in no channel; `columns` of its targets."""
         with self.store.write() as session:
             release = Release(product=PRODUCT, vendor="v.example", version=version, sequence=sequence)
             session.add(release)
             for board in boards:
                 image = f"{version}-{board}"
-                facts = {"envelope": b"x", "manifest_digest": image, "image_digest": image, "image_size": 9}
+                facts = {"envelope": b"x", "manifest_digest": image, "image_digest": image, "image_size": 9, **columns}
                 release.targets.append(Target(board=board, patches=[], **facts))
 
     def start(self, version: str = "1.1.0", **terms: Any) -> int:

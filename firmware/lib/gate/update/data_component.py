@@ -138,7 +138,7 @@ class DataUpdate(OfferRun):
         self._shown = False
         self._data = None
 
-    def decide(self, manifest):
+    def decide(self, manifest, data):
         """([sequence, digest, size], steps, processor); None for content that is current."""
         here = self._component
         target = _Target(self._device, [_DATA, here.name.encode()], here.holds)

@@ -24,6 +24,7 @@ MEMORY = const(16)
 NO_BRANCH = const(17)
 THRESHOLD = const(18)
 REJECTED = const(19)
+NEEDS = const(20)
 TRIAL_FAILED = const(32)  # plus the loader's reason, boot.record
 
 # reasons of draft-ietf-suit-report
@@ -58,6 +59,7 @@ _FAILURES = {
     NO_BRANCH: ("no-branch", SUIT_CONDITION, 8),
     THRESHOLD: ("threshold", SUIT_UNAUTHORISED, 5),
     REJECTED: ("rejected", SUIT_OPERATION, 8),
+    NEEDS: ("needs", SUIT_CONDITION, 8),
 }
 # why a trial failed: the loader's words in the order of their numbers, and sentences for people
 _TRIALS = (

@@ -12,7 +12,7 @@ import bspatch
 from gate import console
 from gate.clock import const, ticks_diff, ticks_ms
 from gate.reporting import reports
-from gate.update import OFFER, accepted, download, failures, retry
+from gate.update import OFFER, accepted, download, failures, needs, retry
 from gate.update.failures import Failure
 from gate.update.offer_run import OfferRun
 from gate.update.plan import Identity, Plan
@@ -53,12 +53,13 @@ class Install(OfferRun):
         """Marks the offer as accepted before a reset."""
         self._resumed = True
 
-    def decide(self, manifest):
+    def decide(self, manifest, data):
         """The Plan, or None if the image runs already; raises Failure."""
         plan = Plan(manifest, Identity(self._boot, self._device))
         self._image = plan.digest
         if plan.digest != self._boot.running.digest:
             plan.check(self._boot)
+            needs.check(data, self._boot.running.sequence)
             return plan
         # An old image under a new number (a rollback) rules out what lies between.
         self._boot.raise_floor(manifest.sequence)

@@ -12,9 +12,9 @@ from gate.update.failures import Failure
 
 
 class OfferRun:
-    """One offer. A subclass has decide(manifest), which returns a plan, or None for an offer that
-    brings nothing new, and raises Failure; may_begin(plan), which calls know() and returns False
-    if again_s has to pass first; and the coroutine function apply(plan, data), which
+    """One offer. A subclass has decide(manifest, data), which returns a plan, or None for an offer
+    that brings nothing new, and raises Failure; may_begin(plan), which calls know() and returns
+    False if again_s has to pass first; and the coroutine function apply(plan, data), which
     fetches the payload and puts it to use, and raises Failure, OSError or MemoryError.
     """
 
@@ -136,7 +136,7 @@ class OfferRun:
     def _decide(self, data):
         try:
             self._manifest = self.verify(data)
-            return self.decide(self._manifest)
+            return self.decide(self._manifest, data)
         except (Failure, MemoryError, OSError):
             raise
         except Exception as error:

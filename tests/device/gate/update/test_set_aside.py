@@ -31,7 +31,7 @@ class Raising(OfferRun):
         super().__init__(None, None, self.reporter, Alarms(), None, None)
         self._error = error
 
-    def decide(self, manifest):
+    def decide(self, manifest, data):
         return "a plan"
 
     def verify(self, data):
