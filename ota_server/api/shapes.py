@@ -18,6 +18,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     ValidationInfo,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 from pydantic_core import CoreSchema
@@ -38,6 +39,7 @@ from tidegate.release import sbom
 from tidegate.release.folder import check_identity
 from tidegate.rollout import Terms
 from tidegate.rollout.selector import LABEL_KEY, LABEL_VALUE
+from tidegate.rollout.slo import parse as parse_slo
 from tidegate.rollout.terms import parse as parse_terms
 from tidegate.trust import rotation
 from tidegate.wire.command_states import STATES
@@ -416,6 +418,8 @@ class RolloutTerms(Body):
     window: str | None = None
     watch: list[str] | None = None
     error: float | None = None
+    gate: str | None = None
+    gate_timeout: str | None = None
 
     @model_validator(mode="after")
     def _readable(self) -> Self:
@@ -434,6 +438,33 @@ class Why(Body):
     """A sentence for the history, and for who asks later."""
 
     why: Annotated[str, Field(max_length=200)] | None = None
+
+
+class Promotion(Why):
+    """wave: the one that was checked; the next is opened only while that is the newest."""
+
+    wave: Annotated[int, Field(ge=1, le=64)] | None = None
+
+
+class ErrorBudgetOf(Body):
+    """slo: like 1%/30d: of the updates that ended in 30 days at most 1 % may have failed; null: none."""
+
+    slo: str | None
+
+    @field_validator("slo")
+    @classmethod
+    def _readable(cls, value: str | None) -> str | None:
+        try:
+            return value and str(parse_slo(value))
+        except TidegateError as wrong:
+            raise unusable(wrong.message, wrong.remedy) from None
+
+
+class LiftedBudget(Body):
+    """why: for the audit log."""
+
+    seconds: Annotated[int, Field(ge=60, le=7 * 86400)]
+    why: Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class HandInCommand(Body):

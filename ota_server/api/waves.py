@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from ota_server.api import context, serialize
 from ota_server.api.auth import requires
-from ota_server.api.shapes import RolloutDevices, RolloutTerms, Since, Why
+from ota_server.api.shapes import Promotion, RolloutDevices, RolloutTerms, Since, Why
 from ota_server.api.validate import takes
 from ota_server.fleet import rollouts
 from ota_server.fleet.waves import change, found, preview, show
@@ -112,10 +112,10 @@ def abort(product: str, version: str, body: Why) -> dict[str, Any]:
 
 @blueprint.post(f"{_PATH}/promote")
 @requires("rollout")
-@takes(Why)
-def promote(product: str, version: str, body: Why) -> dict[str, Any]:
-    """Open the next wave now."""
-    return _steer(change.promote, product, version, body)
+@takes(Promotion)
+def promote(product: str, version: str, body: Promotion) -> dict[str, Any]:
+    """Open the next wave now; with `wave` only if that is the newest one, so that a repeated call opens no two."""
+    return _changed(change.promote(context.store(), product, version, body.why, g.actor, wave=body.wave))
 
 
 def _steer(

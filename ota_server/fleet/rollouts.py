@@ -13,9 +13,10 @@ from sqlalchemy.orm import Session
 from ota_server.errors import Conflict, NotFound
 from ota_server.fleet import rollout_progress
 from ota_server.fleet.waves import retry as retry_of_waves
+from ota_server.releases import slo
 from ota_server.releases.manifest_checks import check_offered
 from ota_server.security import audit
-from ota_server.store import Store, groups, offers
+from ota_server.store import Store, groups, now_ms, offers
 from ota_server.store import releases as stored
 from ota_server.store.models import ChannelRelease, Group, Release
 
@@ -46,6 +47,7 @@ def start(store: Store, product: str, version: str, where: tuple[str, str], acto
         groups.lock(session)
         release = find(session, product, version)
         check_offered(f"{product} {version}", any(target.withdrawn for target in release.targets))
+        slo.check(session, product, now_ms())
         if kind == "group":
             group = find_group(session, name)
             started = group.release_id != release.id

@@ -8,10 +8,11 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from ota_server.errors import Conflict, Forbidden
+from ota_server.releases import slo
 from ota_server.releases.accept import Candidate
 from ota_server.releases.manifest_checks import check_offered, check_payload, check_same
 from ota_server.releases.payloads import Payloads
-from ota_server.store import groups, offers
+from ota_server.store import groups, now_ms, offers
 from ota_server.store import releases as table
 from ota_server.store.models import ChannelRelease, Release, Target
 from tidegate import delta, manifest
@@ -114,6 +115,9 @@ class ImageCandidate(Candidate[Target, Release]):
     def store(self, session: Session, stored: Release | None, added: list[Target]) -> tuple[Release, int]:
         release = stored
         if release is None:
+            channel = self.channel or groups.STABLE
+            if any(group.channel == channel for group in groups.listed(session)):
+                slo.check(session, self.product, now_ms())
             release = Release(
                 product=self.product,
                 vendor=self.vendor,

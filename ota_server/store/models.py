@@ -230,6 +230,15 @@ class Rollout(Base):
     release: Mapped[Release] = relationship()
 
 
+class ErrorBudget(Base):
+    """How many updates of a product may fail in a period (fleet/slo)."""
+
+    __tablename__ = "error_budget"
+    product: Mapped[str] = mapped_column(String(64), primary_key=True)
+    slo: Mapped[str] = mapped_column(String(24))  # tidegate.rollout.slo
+    lifted_until: Mapped[int] = mapped_column(BigInteger, default=0)  # a person lets rollouts begin all the same
+
+
 class RolloutDevice(Base):
     """A device that a rollout has offered its release to, and how far it said it has come with it.
 

@@ -22,7 +22,7 @@ from ota_server.store.models import Webhook, WebhookDelivery, now_ms
 from ota_server.store.pages import Place, page
 from tidegate.errors import TidegateError
 
-EVENTS = ("rollout.paused", "rollout.done", "rollout.aborted", "device.failed", "alarm.raised")
+EVENTS = ("rollout.paused", "rollout.done", "rollout.aborted", "rollout.gate", "device.failed", "alarm.raised")
 TEST = "webhook.test"  # goes to one webhook, whatever its events are
 SALT = 16  # bytes
 
@@ -93,10 +93,13 @@ def waiting(session: Session) -> dict[int, int]:
 # ---------------------------------------------------------------- messages
 
 
-def announce(session: Session, event: str, facts: Mapping[str, Any]) -> None:
-    """Something happened: in the caller's transaction, a message for each webhook that wants to hear of it."""
+def announce(session: Session, event: str, facts: Mapping[str, Any], only: int | None = None) -> None:
+    """Something happened: in the caller's transaction, a message for each webhook that wants to hear of it.
+
+    only: for the webhook of this number instead, whatever its events are.
+    """
     wants = (literal(" ") + Webhook.events + " ").contains(f" {event} ")
-    _write(session, event, facts, wants)
+    _write(session, event, facts, wants if only is None else Webhook.id == only)
 
 
 def announce_test(session: Session, row: Webhook) -> None:

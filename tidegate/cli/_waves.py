@@ -21,6 +21,8 @@ from tidegate.cli._common import (
     yes_option,
 )
 from tidegate.client import Server, ServerError
+from tidegate.rollout import durations, gate
+from tidegate.rollout import slo as slo_of
 from tidegate.rollout import terms as terms_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -42,6 +44,8 @@ _OPTIONS = (
     ),
     click.option("--deadline", help=f"A device that needs longer is overdue, a failure. Default: {terms_of.DEADLINE}."),
     click.option("--manual", is_flag=True, help="A person or CI opens each next wave: tidegate rollout promote."),
+    click.option("--gate", help="Each next wave waits for a check outside: webhook:2, or a name like ci (docs)."),
+    click.option("--gate-timeout", help=f"Without its answer for so long it pauses. Default: {gate.TIMEOUT}."),
     click.option("--rate", help="Offers go out at most so fast: 100/min."),
     click.option("--window", help="Offers go out only then: 'Mon-Fri 09:00-16:00 Europe/Vienna'."),
     click.option("--watch", multiple=True, help="Compare with devices not updated yet: crashes, offline, heap<10%."),
@@ -171,7 +175,7 @@ def show_listed(listed: list[dict[str, Any]]) -> None:
 
 
 def add_verbs(group: click.Group) -> None:
-    for verb in (plan, why, history, pause, resume, abort, promote):
+    for verb in (plan, why, history, pause, resume, abort, promote, slo):
         group.add_command(verb)
 
 
@@ -298,10 +302,95 @@ abort = _steering(
     "End a rollout in waves for good.\n\nDevices that have VERSION keep it: to bring them back, make a release of the "
     "old image (`tidegate release rollback`).",
 )
-promote = _steering(
-    "promote",
-    "Open the next wave of",
-    "goes on to its next wave",
-    '  tidegate rollout promote 1.1.0 --why "smoke test passed" --yes\n  tidegate rollout promote 1.1.0 --yes --json',
-    "Open the next wave now, whatever the present one waits for: by hand, or from CI after its own check.",
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  tidegate rollout promote 1.1.0 --why "smoke test passed" --yes
+  tidegate rollout promote 1.1.0 --wave 2 --yes --json"""
 )
+@click.argument("version")
+@click.option("--why", "reason", help="For the history, and for who asks later.")
+@click.option("--wave", type=click.IntRange(1), help="The wave that was checked: an error if it is not the newest.")
+@PRODUCT
+@yes_option
+@server_options
+@json_option
+def promote(
+    version: str,
+    reason: str | None,
+    wave: int | None,
+    product: str,
+    yes: bool,
+    server: str,
+    token_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Open the next wave now, whatever the present one waits for: by hand, or from CI after its own check.
+
+    This is the answer to a gate (docs/rollouts.md); the other one is `tidegate rollout pause`.
+    """
+    with connect(server, token_file) as api:
+        confirm(f"Open the next wave of {product} {version}?", yes, as_json)
+        answer = api.waves.promote(product, version, reason, wave)
+
+    def show(value: dict[str, Any]) -> None:
+        say(f"{product} {version} goes on to its next wave")
+        show_status(value)
+
+    emit(answer, as_json, show)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  tidegate rollout slo
+  tidegate rollout slo --set 1%/30d --yes
+  tidegate rollout slo --lift 2h --why "1.1.1 mends it" --yes
+  tidegate rollout slo --set none --yes"""
+)
+@click.option("--set", "budget", help="At most so many updates may fail in a period: 1%/30d; none takes it away.")
+@click.option("--lift", help="Let rollouts begin for so long although it is spent: 2h. The audit log has it.")
+@click.option("--why", "reason", help="Why it is lifted.")
+@PRODUCT
+@yes_option
+@server_options
+@json_option
+def slo(
+    budget: str | None,
+    lift: str | None,
+    reason: str | None,
+    product: str,
+    yes: bool,
+    server: str,
+    token_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Show, set or lift the error budget of a product: while it is spent, no rollout begins.
+
+    Setting and lifting need a token with the scope rollout.
+    """
+    if budget is not None and lift is not None:
+        raise click.UsageError("name --set or --lift, not both")
+    if lift is not None and not reason:
+        raise click.UsageError("--lift needs --why, for the audit log")
+    text = None if budget in (None, "none") else str(slo_of.parse(budget or ""))
+    seconds = durations.parse(lift, "--lift") if lift else 0
+    with connect(server, token_file) as api:
+        if budget is not None:
+            confirm(f"Set the error budget of {product} to {text or 'none'}?", yes, as_json)
+            found = [api.waves.set_budget(product, text)]
+        elif lift is not None:
+            confirm(f"Let rollouts of {product} begin for {durations.words(seconds)}?", yes, as_json)
+            found = [api.waves.lift_budget(product, seconds, reason or "")]
+        else:
+            found = [one for one in api.waves.budgets() if one["product"] == product]
+
+    def show(value: dict[str, Any] | None) -> None:
+        if value is None:
+            say(f"{product} has no error budget; set one: tidegate rollout slo --set 1%/30d")
+            return
+        say(f"{product}: {value['why']}{'; no rollout begins' if value['frozen'] else ''}")
+
+    emit(found[0] if found else None, as_json, show)

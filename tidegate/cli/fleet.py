@@ -66,7 +66,7 @@ def diff(path: Path, product: str, server: str, token_file: Path | None, as_json
         plan = make_plan(file, api, product)
         staged = plan_rollouts(file, api, product)
     emit(_facts(plan, staged), as_json, lambda _: _show(plan, staged, path))
-    if not plan.is_empty or staged.starts or staged.ends:
+    if not plan.is_empty or staged.changes or staged.ends:
         raise SystemExit(DIFFERENT)
 
 
@@ -121,7 +121,7 @@ def apply(
                 "Name the command key: --key FILE",
             )
         ended: list[Outcome] = []
-        if plan.changes or staged.starts or any(one.online for one in plan.settings):
+        if plan.changes or staged.changes or any(one.online for one in plan.settings):
             confirm(f"Make it so on {server}?", yes, as_json)
         if prune and staged.ends:
             confirm(f"Abort the rollouts of {' '.join(staged.ends)}?", yes, as_json)
@@ -165,9 +165,10 @@ def _show_ends(ended: list[Outcome]) -> None:
 
 def _facts(plan: Plan, staged: RolloutPlan) -> dict[str, Any]:
     return {
-        "different": not plan.is_empty or bool(staged.starts or staged.ends),
+        "different": not plan.is_empty or staged.changes or bool(staged.ends),
         "changes": plan.changes,
         "rollouts": {"start": dict(staged.starts), "not_declared": staged.ends},
+        "slo": staged.slo and {"from": staged.slo[0], "to": staged.slo[1]},
         "settings": [
             {
                 "device": one.device,
@@ -181,11 +182,13 @@ def _facts(plan: Plan, staged: RolloutPlan) -> dict[str, Any]:
 
 
 def _show(plan: Plan, staged: RolloutPlan, path: Path) -> None:
+    if staged.slo is not None:
+        say(f"~ error budget of {staged.product}: {_text(staged.slo[0])} -> {staged.slo[1]}")
     for version, terms in staged.starts:
         say(f"+ rollout {version} to {terms['to']}, waves {terms['waves']}")
     for version in staged.ends:
         say(f"- rollout {version} is under way and not in the file: --prune aborts it")
-    if plan.is_empty and not (staged.starts or staged.ends):
+    if plan.is_empty and not (staged.changes or staged.ends):
         say(f"All is as {path} says.")
         return
     for change in plan.changes:

@@ -414,6 +414,30 @@ class Waves(TypedDict):
 
 
 @with_config(_REST)
+class Budget(TypedDict):
+    """An error budget, and how it stands."""
+
+    product: str
+    slo: str
+    failed: Count
+    ended: Count
+    spent: bool
+    frozen: bool
+    lifted_until: Text
+    why: str
+
+
+@with_config(_REST)
+class Budgets(TypedDict):
+    budgets: list[Budget]
+
+
+@with_config(_REST)
+class BudgetAnswer(TypedDict):
+    budget: Budget | None
+
+
+@with_config(_REST)
 class WavesLine(TypedDict):
     product: str
     version: str
@@ -448,6 +472,7 @@ class WaveRow(TypedDict):
     gets: Literal["patch", "image", "unknown"]
     bytes: Count | None
     ids: NotRequired[list[str]]
+    through: NotRequired[list[str]]
 
 
 def _rows_are_of_waves(plan: Any) -> Any:

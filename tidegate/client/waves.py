@@ -40,6 +40,28 @@ class Waves:
         found: dict[str, Any] = self._call("POST", f"{_path(product, version)}/{act}", "Waves", body={"why": why})
         return found
 
+    def promote(self, product: str, version: str, why: str | None, wave: int | None) -> dict[str, Any]:
+        """Open the next wave; `wave`: only while that one is the newest."""
+        body = {"why": why, **({} if wave is None else {"wave": wave})}
+        found: dict[str, Any] = self._call("POST", f"{_path(product, version)}/promote", "Waves", body=body)
+        return found
+
+    def budgets(self) -> list[dict[str, Any]]:
+        """The error budgets of products; ServerError of status 404 from a server that knows none."""
+        found: list[dict[str, Any]] = self._call("GET", "/api/v1/slo", "Budgets")["budgets"]
+        return found
+
+    def set_budget(self, product: str, slo: str | None) -> dict[str, Any] | None:
+        """Set the error budget of a product, or take it away."""
+        found = self._call("PUT", f"/api/v1/slo/{PRODUCT.check(product)}", "BudgetAnswer", body={"slo": slo})
+        return None if found["budget"] is None else dict(found["budget"])
+
+    def lift_budget(self, product: str, seconds: int, why: str) -> dict[str, Any] | None:
+        """Let rollouts begin for so long although it is spent."""
+        body = {"seconds": seconds, "why": why}
+        found = self._call("POST", f"/api/v1/slo/{PRODUCT.check(product)}/lift", "BudgetAnswer", body=body)
+        return None if found["budget"] is None else dict(found["budget"])
+
     def history(self, product: str, version: str) -> Iterator[dict[str, Any]]:
         """What happened to it, oldest first."""
         path, since = f"{_path(product, version)}/history", 0

@@ -18,7 +18,8 @@ from tidegate import names
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
 from tidegate.names import Name
-from tidegate.rollout import Terms, terms
+from tidegate.rollout import Terms, slo, terms
+from tidegate.rollout.slo import Slo
 
 MAX_SIZE = 1 << 20  # bytes
 _MAX_DEPTH = 8
@@ -51,12 +52,15 @@ class RolloutSpec:
 
 @dataclass(frozen=True)
 class FleetFile:
-    """A fleet.yaml; `product` is that of pinned releases and of rollouts, which are by version; None: not declared."""
+    """A fleet.yaml; `product` is that of pinned releases, of the error budget `slo` and of rollouts, which are by
+    version. None: not declared.
+    """
 
     path: Path
     groups: dict[str, GroupSpec]
     product: str | None = None
     rollouts: dict[str, RolloutSpec] | None = None
+    slo: Slo | None = None
 
     def wrong(self, line: int, what: str, remedy: str) -> NoReturn:
         _wrong(self.path, line, what, remedy)
@@ -202,6 +206,12 @@ class _Reader:
                 self.wrong(item.line, f"rollout {version}: {error.message}", error.remedy)
         return found
 
+    def slo(self, at: _At) -> Slo:
+        try:
+            return slo.parse(at.value)
+        except TidegateError as error:
+            self.wrong(at.line, f"slo: {error.message}", error.remedy)
+
     def settings(self, at: _At) -> dict[str, Any]:
         """Nested or dotted names, as dotted ones."""
         found: dict[str, Any] = {}
@@ -272,11 +282,12 @@ _SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 def load_file(path: Path) -> FleetFile:
     """Read `path`; TidegateError names what is wrong and its line."""
     reader = _Reader(path)
-    top = reader.map(reader.document(), "the file", ("product", "groups", "rollouts"))
+    top = reader.map(reader.document(), "the file", ("product", "groups", "rollouts", "slo"))
     if "groups" not in top:
         reader.wrong(1, "the file has no groups")
     product = reader.name(top["product"], names.PRODUCT) if "product" in top else None
     named = reader.map(top["groups"], "groups")
     groups = {name: reader.group(name, at) for name, at in named.items()}
     rollouts = reader.rollouts(top["rollouts"]) if "rollouts" in top else None
-    return FleetFile(path, groups, product, rollouts)
+    slo = reader.slo(top["slo"]) if "slo" in top else None
+    return FleetFile(path, groups, product, rollouts, slo)

@@ -14,16 +14,25 @@ WHY = "fleet.yaml does not declare it"
 
 @dataclass(frozen=True)
 class RolloutPlan:
-    """starts: (version, terms as a document); ends: versions that are under way and that the file does not name."""
+    """starts: (version, terms as a document); ends: versions that are under way and that the file does not name.
+
+    slo: what the error budget is and shall be, or None if it stays.
+    """
 
     product: str
     starts: list[tuple[str, dict[str, Any]]]
     ends: list[str]
+    slo: tuple[str | None, str] | None = None
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is anything to change without --prune."""
+        return bool(self.starts or self.slo)
 
 
 def plan_rollouts(file: FleetFile, api: Server, product: str) -> RolloutPlan:
     """Compare. What a person aborted is not started again by the same terms; one under way on others is an error."""
-    made = RolloutPlan(file.product or product, [], [])
+    made = RolloutPlan(file.product or product, [], [], _slo(file, api, file.product or product))
     if file.rollouts is None:
         return made
     for version, spec in file.rollouts.items():
@@ -46,10 +55,19 @@ def plan_rollouts(file: FleetFile, api: Server, product: str) -> RolloutPlan:
 
 def carry_out(plan: RolloutPlan, api: Server, *, prune: bool) -> None:
     """Start what is to be started; with `prune`, end the others. A run that was cut off is finished by the next."""
+    if plan.slo is not None:
+        api.waves.set_budget(plan.product, plan.slo[1])
     for version in plan.ends if prune else []:
         api.waves.steer("abort", plan.product, version, WHY)
     for version, terms in plan.starts:
         api.waves.start(plan.product, version, terms)
+
+
+def _slo(file: FleetFile, api: Server, product: str) -> tuple[str | None, str] | None:
+    if file.slo is None:
+        return None
+    now = next((one["slo"] for one in api.waves.budgets() if one["product"] == product), None)
+    return None if now == str(file.slo) else (now, str(file.slo))
 
 
 def _known(api: Server, product: str, version: str) -> dict[str, Any] | None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tidegate.errors import TidegateError
-from tidegate.rollout import durations, selector, watch, waves, window
+from tidegate.rollout import durations, gate, selector, watch, waves, window
+from tidegate.rollout.gate import Gate
 from tidegate.rollout.selector import Selector
 from tidegate.rollout.watch import Watch
 from tidegate.rollout.waves import Wave
@@ -63,9 +64,12 @@ class Terms:
     window: Window | None = None
     watches: tuple[Watch, ...] = ()
     error: float = ERROR
+    gate: Gate | None = None
 
     def document(self) -> dict[str, Any]:
         """As JSON that `parse` reads as the same terms: texts as people write them."""
+        # Only where there is one: older servers do not know the words.
+        gated = {"gate": self.gate.name, "gate_timeout": durations.text(self.gate.timeout_s)} if self.gate else {}
         return {
             "to": str(self.to),
             "waves": ",".join(map(str, self.waves)),
@@ -78,10 +82,14 @@ class Terms:
             "window": None if self.window is None else self.window.text,
             "watch": [str(one) for one in self.watches],
             "error": self.error,
+            **gated,
         }
 
 
-NAMES = ("to", "waves", "soak", "max_failures", "min_sample", "deadline", "manual", "rate", "window", "watch", "error")
+NAMES = (
+    "to", "waves", "soak", "max_failures", "min_sample", "deadline", "manual", "rate", "window", "watch", "error",
+    "gate", "gate_timeout",
+)  # fmt: skip
 
 
 def parse(document: Mapping[str, Any]) -> Terms:
@@ -102,6 +110,7 @@ def parse(document: Mapping[str, Any]) -> Terms:
         window=window.parse(_text(given, "window", "")) if "window" in given else None,
         watches=_watches(given.get("watch", ())),
         error=_error(given.get("error", ERROR)),
+        gate=_gate(given),
     )
 
 
@@ -156,6 +165,14 @@ def _watches(value: Any) -> tuple[Watch, ...]:
     if len({one.name for one in found}) != len(found):
         raise TidegateError("a measure is watched twice", "Name it once")
     return found
+
+
+def _gate(given: Mapping[str, Any]) -> Gate | None:
+    if "gate" in given:
+        return gate.parse(_text(given, "gate", None), _text(given, "gate_timeout", gate.TIMEOUT))
+    if "gate_timeout" in given:
+        raise TidegateError("a rollout with gate_timeout needs gate", "Write gate: ci, or leave gate_timeout out")
+    return None
 
 
 def _error(value: Any) -> float:

@@ -53,6 +53,8 @@ def step(session: Session, rollout_id: int, now: int) -> str | None:
         health.compare(session, rollout, terms, health.due(session, rollout, terms, now), now)
     elif verdict.act == "pause":
         pause(session, rollout, SERVER, verdict.why, now)
+    elif verdict.act == "ask":
+        ask_gate(session, rollout, verdict.why, now)
     elif verdict.act == "open":
         open_wave(session, rollout, SERVER, verdict.why, now)
     else:
@@ -120,6 +122,12 @@ def open_wave(session: Session, rollout: Rollout, by: str, why: str, now: int) -
     note(session, rollout, "wave", by, f"wave {rollout.wave} ({size}) is open: {why}", now)
 
 
+def ask_gate(session: Session, rollout: Rollout, why: str, now: int) -> None:
+    """Tell who checks from outside that a wave is through. It answers with promote, or with pause."""
+    gate = found.terms(rollout).gate
+    note(session, rollout, "gate", SERVER, why, now, {"wave": rollout.wave}, gate.webhook if gate else None)
+
+
 def withdraw(session: Session, rollout: Rollout, states: Sequence[str], now: int) -> int:
     """Take the offer back from its devices in these states; returns how many."""
     of = (RolloutDevice.rollout_id == rollout.id) & RolloutDevice.withdrawn_at.is_(None)
@@ -142,15 +150,27 @@ def lock_devices(session: Session, ids: set[str]) -> None:
         session.execute(select(Device.id).where(Device.id.in_(chunk)).order_by(Device.id).with_for_update())
 
 
-def note(session: Session, rollout: Rollout, kind: str, by: str, why: str | None, now: int) -> None:
-    """Into the rollout's history and the audit log, and to whoever wants to hear of it."""
+def note(
+    session: Session,
+    rollout: Rollout,
+    kind: str,
+    by: str,
+    why: str | None,
+    now: int,
+    more: Mapping[str, Any] | None = None,
+    webhook: int | None = None,
+) -> None:
+    """Into the rollout's history and the audit log, and to whoever wants to hear of it.
+
+    webhook: the number of the only one that is to; `more` facts for it.
+    """
     session.add(RolloutEvent(rollout_id=rollout.id, at=now, kind=kind, by=by[:80], why=why and why[:256]))
     release = rollout.release
     what = f"{release.product} {release.version}"
     audit.record(session, by, f"rollout.{kind}", what, sequence=release.sequence, rollout=rollout.id, why=why)
     if f"rollout.{kind}" in webhooks.EVENTS:
         facts = {"rollout": rollout.id, "product": release.product, "version": release.version, "by": by, "why": why}
-        webhooks.announce(session, f"rollout.{kind}", facts)
+        webhooks.announce(session, f"rollout.{kind}", {**facts, **(more or {})}, webhook)
 
 
 def _rows_of(session: Session, rollout: Rollout, ids: Sequence[str]) -> list[RolloutDevice]:

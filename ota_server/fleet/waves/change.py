@@ -14,8 +14,9 @@ from ota_server.errors import Conflict
 from ota_server.fleet import rollouts
 from ota_server.fleet.waves import carry_out, found, show
 from ota_server.releases.manifest_checks import check_offered
-from ota_server.store import Store, groups, now_ms, rollout_states
+from ota_server.store import Store, groups, now_ms, rollout_states, webhooks
 from ota_server.store.models import Device, Rollout, RolloutDevice, Target
+from tidegate.errors import TidegateError
 from tidegate.rollout import Terms
 
 _OPEN = ("running", "paused")
@@ -37,6 +38,8 @@ def start(store: Store, product: str, version: str, terms: Terms, actor: str, no
                 f"{product} {version} is rolled out on other terms already",
                 f"Look: tidegate rollout status {version}; end it: tidegate rollout abort {version}",
             )
+        if terms.gate is not None and terms.gate.webhook is not None:
+            _check_webhook(session, terms.gate.webhook)
         _check_waves_hold(session, release.id, terms, rollout_states.facts(release), now)
         rollout = Rollout(release_id=release.id, terms=terms.document(), wave_at=now, created_at=now)
         rollout.state, rollout.wave, rollout.release = "running", 1, release
@@ -45,6 +48,13 @@ def start(store: Store, product: str, version: str, terms: Terms, actor: str, no
         carry_out.note(session, rollout, "started", actor, f"to {terms.to}, waves {terms.document()['waves']}", now)
         number = rollout.id
     return {**_advanced(store, number, now), "started": True}
+
+
+def _check_webhook(session: Session, number: int) -> None:
+    try:
+        webhooks.find(session, number)
+    except TidegateError as missing:
+        raise Conflict("no-such-webhook", f"the gate's {missing.message}", missing.remedy) from None
 
 
 def _check_waves_hold(session: Session, release_id: int, terms: Terms, release: rollout_states.Facts, now: int) -> None:
@@ -103,12 +113,27 @@ def abort(
 
 
 def promote(
-    store: Store, product: str, version: str, why: str | None, actor: str, now: int | None = None
+    store: Store,
+    product: str,
+    version: str,
+    why: str | None,
+    actor: str,
+    now: int | None = None,
+    wave: int | None = None,
 ) -> dict[str, Any]:
-    """Open the next wave now, whatever the present one waits for; of the last wave: it is done."""
+    """Open the next wave now, whatever the present one waits for; of the last wave: it is done.
+
+    wave: the number of the wave that is to be the newest; Conflict if another one is.
+    """
     now = now or now_ms()
     with store.write() as session:
         rollout = _locked(session, product, version, ("running",), "promote")
+        if wave not in (None, rollout.wave):
+            raise Conflict(
+                "other-wave",
+                f"wave {rollout.wave} of {product} {version} is the newest, not wave {wave}",
+                "It was promoted already; see: tidegate rollout history " + version,
+            )
         reason = why or f"promoted by {actor}"
         if rollout.wave < len(found.terms(rollout).waves):
             carry_out.open_wave(session, rollout, actor, reason, now)

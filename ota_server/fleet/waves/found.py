@@ -62,6 +62,15 @@ def resumed_at(session: Session, rollout: Rollout) -> int:
     return session.scalar(statement) or 0
 
 
+def asked_at(session: Session, rollout: Rollout) -> int | None:
+    """When the gate was asked about the newest wave, in ms; None if it has to be asked, perhaps once more."""
+    since = max(rollout.wave_at, resumed_at(session, rollout))
+    statement = select(func.max(RolloutEvent.at)).where(
+        RolloutEvent.rollout_id == rollout.id, RolloutEvent.kind == "gate", RolloutEvent.at >= since
+    )
+    return session.scalar(statement)
+
+
 def history(session: Session, rollout: Rollout, after: int, limit: int) -> list[RolloutEvent]:
     """Its events after the one with this id, oldest first."""
     statement = select(RolloutEvent).where(RolloutEvent.rollout_id == rollout.id, RolloutEvent.id > after)

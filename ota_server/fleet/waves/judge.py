@@ -15,9 +15,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ota_server.fleet.waves import budget, found, health
+from ota_server.releases import slo
 from ota_server.store import rollout_states
 from ota_server.store.models import Device, Rollout, RolloutDevice
-from tidegate.rollout import Terms, durations
+from tidegate.rollout import Gate, Terms, durations
 
 BATCH = 500  # grants in one transaction
 _STRAGGLERS = 20  # one in so many may still be under way when a wave is through
@@ -26,7 +27,7 @@ _STRAGGLERS = 20  # one in so many may still be under way when a wave is through
 class Verdict(NamedTuple):
     """What to do now, and the sentence for people. `grants`: whom to offer it, with their waves."""
 
-    act: Literal["wait", "grant", "compare", "open", "done", "pause"]
+    act: Literal["wait", "grant", "compare", "open", "done", "pause", "ask"]
     why: str
     grants: Mapping[str, int] = {}
 
@@ -44,6 +45,9 @@ def judge(session: Session, rollout: Rollout, now: int) -> Verdict:
         reason = reason or health.breach(session, rollout, terms, since)
         if reason is not None:
             return Verdict("pause", reason)
+        frozen = _frozen(session, rollout, now)
+        if frozen is not None:
+            return Verdict("wait", frozen)
         pairs = len(health.due(session, rollout, terms, now))
         if pairs:
             return Verdict("compare", f"{pairs} updated devices are compared with others")
@@ -53,6 +57,17 @@ def judge(session: Session, rollout: Rollout, now: int) -> Verdict:
     if rollout.state == "done":
         return Verdict("wait", "done: every wave is through")
     return _wave(session, rollout, terms, now)
+
+
+def _frozen(session: Session, rollout: Rollout, now: int) -> str | None:
+    """Why a rollout that has reached nobody yet may not begin."""
+    budget = slo.of(session, rollout.release.product, now)
+    if budget is None or not budget.freezes(now):
+        return None
+    reached = select(RolloutDevice.device_id).where(RolloutDevice.rollout_id == rollout.id).limit(1)
+    if session.scalar(reached) is not None:
+        return None
+    return f"frozen: {budget.text}; to begin all the same: tidegate rollout slo --lift 2h --why TEXT"
 
 
 def _grant(session: Session, rollout: Rollout, terms: Terms, release: rollout_states.Facts, now: int) -> Verdict | None:
@@ -111,7 +126,22 @@ def _wave(session: Session, rollout: Rollout, terms: Terms, now: int) -> Verdict
         return Verdict("done", f"{name} is through" if size > 0 else f"{name} has no devices")
     if terms.manual:
         return Verdict("wait", f"{name} is through, and waits for a person: tidegate rollout promote")
+    if terms.gate is not None and size > 0:
+        return _gate(session, rollout, terms.gate, name, now)
     return Verdict("open", f"{name} is through" if size > 0 else f"{name} has no devices")
+
+
+def _gate(session: Session, rollout: Rollout, gate: Gate, name: str, now: int) -> Verdict:
+    """The wave is through: its check outside is asked, waited for, and not for ever."""
+    asked = found.asked_at(session, rollout)
+    if asked is None:
+        return Verdict("ask", f"{name} is through: the gate {gate.name} is asked")
+    until = asked + 1000 * gate.timeout_s
+    if now >= until:
+        length = durations.words(gate.timeout_s)
+        return Verdict("pause", f"{name} is through, and the gate {gate.name} gave no answer in {length}")
+    since = f"asked {durations.words((now - asked) / 1000)} ago"
+    return Verdict("wait", f"{name} is through, and waits for the gate {gate.name}, {since}, until {_at(until)}")
 
 
 def _waits(session: Session, rollout: Rollout, terms: Terms, now: int, needed: int) -> int | None:

@@ -70,6 +70,7 @@ VERBS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("rollout", "promote"): ("1.0.0", "--yes"),
     ("rollout", "resume"): ("1.0.0", "--yes"),
     ("rollout", "retry"): ("1.0.0", "--yes"),
+    ("rollout", "slo"): (),
     ("rollout", "start"): ("1.0.0", "--yes"),
     ("rollout", "status"): ("1.0.0",),
     ("rollout", "stop"): ("1.0.0", "--yes"),
@@ -84,6 +85,7 @@ MORE = {
     ("cmd", "ops"): (("gate-1", "--key", "@command.jwk", "--wait", "0", FIRST),),
     ("rollout", "retry"): (("1.0.0", "--key", "@command.jwk", "--wait", "0", FIRST, "--yes"),),
     ("device", "label"): (("gate-1",),),
+    ("rollout", "slo"): (("--set", "1%/30d", "--yes"), ("--lift", "2h", "--why", "a hotfix", "--yes")),
     ("rollout", "start"): (("1.0.0", "--waves", "1%,100%", "--yes"),),
     ("rollout", "status"): ((), ("1.0.0", "--devices")),
 }

@@ -109,6 +109,16 @@ WAVES_PLAN = {
     "excused": {"it runs it": 2},
     "beyond": 1,
 }
+BUDGET = {
+    "product": "tidegate-gateway",
+    "slo": "1%/30d",
+    "failed": 1,
+    "ended": 30,
+    "spent": False,
+    "frozen": False,
+    "lifted_until": None,
+    "why": "the error budget 1%/30d holds: 1 of 30 updates failed in the last 30 d",
+}
 WAVES_LINE = {
     "product": "tidegate-gateway",
     "version": "1.0.0",
@@ -155,6 +165,8 @@ ROUTES: list[tuple[str, Any]] = [
     (r"GET /api/v1/devices/[^/]+/opcodes", {"asked": COMMAND}),
     (r"(GET|POST) /api/v1/groups", {"digest": "d", "groups": [GROUP]}),
     (r"(GET|POST) /api/v1/devices/[^/]+/labels", {"id": "gate-1", "labels": {"site": "vienna"}}),
+    (r"GET /api/v1/slo", {"budgets": [BUDGET]}),
+    (r"(PUT|POST) /api/v1/slo/.*", {"budget": BUDGET}),
     (r"GET /api/v1/waves", {"rollouts": [WAVES_LINE]}),
     (r"GET /api/v1/rollouts/.*/waves/history\?since=0", {"history": [EVENT]}),
     (r"GET /api/v1/rollouts/.*/waves/history.*", {"history": []}),

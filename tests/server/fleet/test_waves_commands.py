@@ -28,9 +28,14 @@ def _from_a_file(server: ServerProcess, folder: Path, ring: KeyRing) -> None:
     assert "line 4: tidegate-gateway 1.2.0 is rolled out on other terms" in run(server, "diff", "-f", str(path), code=1)
     path.write_text(text.replace("waves", "wave"))
     assert "rollout 1.2.0 has no 'wave'" in run(server, "diff", "-f", str(path), code=1)
-    path.write_text("groups: {}\nrollouts: {}\n")
+    path.write_text("groups: {}\nrollouts: {}\nslo: 1%/30d\n")
+    assert "~ error budget of tidegate-gateway: none -> 1%/30d" in run(server, "diff", "-f", str(path), code=3)
+    path.write_text("groups: {}\nslo: 1/30d\n")
+    assert "line 2: slo: '1/30d' is not an error budget" in run(server, "diff", "-f", str(path), code=1)
+    path.write_text("groups: {}\nrollouts: {}\nslo: 99%/1d\n")
     assert "- rollout 1.2.0 is under way" in run(server, "apply", "-f", str(path), "--yes")
     assert asked(server, "rollout", "why", "1.2.0")["state"] == "running"
+    assert asked(server, "rollout", "slo")["slo"] == "99%/1d"
     run(server, "apply", "-f", str(path), "--prune", "--yes")
     assert asked(server, "rollout", "why", "1.2.0")["why"] == "fleet.yaml does not declare it"
 
