@@ -28,7 +28,6 @@ import databases  # noqa: E402
 import ingest  # noqa: E402
 from killable_server import KillableServer  # noqa: E402
 from mosquitto_process import Mosquitto, write_files  # noqa: E402
-from ports import free_port  # noqa: E402
 from server_process import KeyRing  # noqa: E402
 
 from tidegate.simulate import accounts, run, scenario  # noqa: E402
@@ -110,9 +109,9 @@ def simulate(folder: Path, env: dict[str, str], options: argparse.Namespace) -> 
     broker = None
     if options.broker == "mosquitto":
         server.stop()
-        port = free_port()
         write_files(folder / "mosquitto", server.data, env={**os.environ, **env})
-        broker = Mosquitto(folder / "mosquitto", port)
+        broker = Mosquitto(folder / "mosquitto")
+        port = broker.port
         watched["mosquitto"] = broker.process.pid
         more = ["--broker", f"mqtt://tidegate_server@127.0.0.1:{port}", "--mosquitto", str(folder / "mosquitto")]
         server = KillableServer(server.data, *usual, *more, env=env).start()

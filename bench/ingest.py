@@ -34,7 +34,6 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "server" / "support"), str(ROOT 
 
 from databases import postgresql  # noqa: E402
 from mosquitto_process import Mosquitto, write_files  # noqa: E402
-from ports import free_port  # noqa: E402
 
 from ota_server.config import Config  # noqa: E402
 from ota_server.first_start import prepare  # noqa: E402
@@ -110,7 +109,7 @@ def one_run(way: str, database: str, messages: int, devices: int) -> Figures:
         broker = None
         if way != "inside":
             write_files(folder / "mosquitto", data, env=environment)
-            broker = Mosquitto(folder / "mosquitto", free_port())
+            broker = Mosquitto(folder / "mosquitto")
             stack.callback(broker.stop)
         if way == "plain consumer":
             password = (data / "broker.password").read_text().strip()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import board_network
 import pytest
 from patience import limit
+from ports import free_port
 
 from tidegate.boards.emulator import Emulator
 
@@ -125,9 +126,7 @@ def test_udp_and_a_refused_connection(board, prompt):
 
 
 def test_a_forward_reaches_a_server_on_the_board(tmp_path, prompt):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with Emulator(tmp_path / "flash", hostfwd=[f"tcp:127.0.0.1:{port}-:7"]) as emulator:
         repl = prompt(emulator)
         repl.exec(UP + "a = socket.socket(); a.bind(('0.0.0.0', 7)); a.listen(1)")

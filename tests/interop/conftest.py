@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from coap_processes import AtOnce, Serve, free_port, serving
+from coap_processes import AtOnce, Serve, serving
 
 
 @pytest.fixture(scope="module")
@@ -16,10 +16,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     with contextlib.ExitStack() as stack:
 
         def start(command: list[str]) -> int:
-            port = free_port()
-            words = [word.replace("{port}", str(port)) for word in command]
-            stack.enter_context(serving(words, port, tmp_path_factory.mktemp("server") / "output"))
-            return port
+            return stack.enter_context(serving(command, tmp_path_factory.mktemp("server") / "output")).port
 
         yield start
 

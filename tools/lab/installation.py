@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -69,7 +68,7 @@ class Installation:
         self.url = ""
         self.mqtt_port = 0
         self._http_port = free_port()
-        self._coap_port = free_port(socket.SOCK_DGRAM)
+        self._coap_port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._api: Server | None = None
 

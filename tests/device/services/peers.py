@@ -24,7 +24,7 @@ from hostile_mqtt import NastyBroker
 from hostile_mqtt5 import Fuzzer, NastyFive
 from http_server import BODY, ETAG, Http
 from patience import limit
-from ports import free_port
+from ports import PortTaken, free_port, on_free_port, says_taken
 from tcp_server import Served
 
 ROOT = Path(__file__).parents[3]
@@ -33,27 +33,43 @@ START_S = 15.0
 
 
 class Broker:
-    """A broker process on a fixed port that can be killed and started again."""
+    """A broker process that can be killed and started again, on the port of its first start."""
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.port = free_port()
+        self.port = 0
         self.process: subprocess.Popen | None = None
 
-    def command(self) -> list[str]:
+    def command(self, port: int) -> list[str]:
         raise NotImplementedError
 
     def start(self) -> None:
-        log = (self.folder / "log").open("ab")
-        self.process = subprocess.Popen(
-            self.command(), stdout=log, stderr=log, cwd=self.folder, env={**os.environ, "PYTHONPATH": str(ROOT)}
-        )
+        if self.port:
+            self._start(self.port)
+        else:
+            on_free_port(self._start)
+
+    def _start(self, port: int) -> None:
+        with (self.folder / "log").open("ab") as log:
+            began = log.tell()
+            process = subprocess.Popen(
+                self.command(port), stdout=log, stderr=log, cwd=self.folder, env={**os.environ, "PYTHONPATH": str(ROOT)}
+            )
         end = time.monotonic() + limit(START_S)
-        while time.monotonic() < end:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+        while process.poll() is None and time.monotonic() < end:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                self.port, self.process = port, process
                 return
             time.sleep(0.02)
-        raise RuntimeError("the broker did not start:\n" + (self.folder / "log").read_text()[-2000:])
+        said = (self.folder / "log").read_bytes()[began:].decode(errors="replace")
+        ended = process.poll() is not None
+        process.kill()
+        process.wait()
+        raise (
+            PortTaken(said)
+            if ended and says_taken(said)
+            else RuntimeError(f"the broker did not start:\n{said[-2000:]}")
+        )
 
     def kill(self) -> None:
         self._end(signal.SIGKILL)
@@ -77,13 +93,13 @@ class Broker:
 class Mosquitto(Broker):
     """Debian's broker with a password file."""
 
-    def command(self) -> list[str]:
+    def command(self, port: int) -> list[str]:
         passwords = self.folder / "passwords"
         if not passwords.exists():
             subprocess.run([programs.require("mosquitto_passwd"), "-b", "-c", passwords, USER, PASSWORD], check=True)
         config = self.folder / "mosquitto.conf"
         config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\n"
+            f"listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\n"
             f"max_inflight_messages 0\nset_tcp_nodelay true\n" + ("user root\n" if os.getuid() == 0 else "")
         )
         return [programs.require("mosquitto"), "-v", "-c", str(config)]
@@ -134,21 +150,21 @@ threading.Event().wait()
 class Embedded(Broker):
     """The broker inside `tidegate serve`, alone; the user is the server's, who may do everything."""
 
-    def command(self) -> list[str]:
-        return [sys.executable, "-c", EMBEDDED, str(self.port), USER, PASSWORD]
+    def command(self, port: int) -> list[str]:
+        return [sys.executable, "-c", EMBEDDED, str(port), USER, PASSWORD]
 
 
 class Amqtt(Broker):
     """A broker in Python that we did not write."""
 
-    def command(self) -> list[str]:
+    def command(self, port: int) -> list[str]:
         passwords = self.folder / "passwords"
         if not passwords.exists():
             from amqtt.contexts import BaseContext  # noqa: F401  (fails early and clearly without amqtt)
             from pwdlib.hashers.argon2 import Argon2Hasher
 
             passwords.write_text(f"{USER}:{Argon2Hasher().hash(PASSWORD)}\n")
-        return [sys.executable, "-c", AMQTT, str(self.port), str(passwords)]
+        return [sys.executable, "-c", AMQTT, str(port), str(passwords)]
 
 
 # ---------------------------------------------------------------- steering

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import functools
+import errno
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from patience import limit
-from ports import free_port as free_port_of
+from ports import PortTaken, on_free_port, says_taken
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
@@ -22,7 +23,6 @@ UNIX = ROOT / "build" / "unix" / "micropython"
 # How device code is run: the interpreter and its options. Objects are twice as large on a 64-bit host, so the heap is
 # that of a 128 KiB board.
 GROUNDS = {"cpython": [sys.executable], "unix": [str(UNIX), "-X", "heapsize=256k"]}
-free_port = functools.partial(free_port_of, socket.SOCK_DGRAM)
 
 
 def answers(port: int, within_s: float = 0.5) -> bool:
@@ -45,19 +45,44 @@ def device(script: str, *arguments: object, ground: str = "unix") -> list[str]:
     return [*GROUNDS[ground], str(HERE / script), *map(str, arguments)]
 
 
+class Serving(NamedTuple):
+    port: int
+    process: subprocess.Popen
+
+
 @contextlib.contextmanager
-def serving(command: list[str], port: int, output: Path) -> Iterator[subprocess.Popen]:
-    """Runs a CoAP server until the end, once it answers pings; its output is kept in a file."""
+def serving(command: list[str], output: Path) -> Iterator[Serving]:
+    """Runs a CoAP server until the end, once it answers pings; its output is kept in a file.
+
+    command: with {port} where the port stands, which is one that the server could take.
+    """
+    found = on_free_port(lambda port: _started([word.replace("{port}", str(port)) for word in command], port, output))
+    try:
+        yield found
+    finally:
+        found.process.kill()
+        found.process.wait()
+
+
+def _started(command: list[str], port: int, output: Path) -> Serving:
     with output.open("w") as file:
         server = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT)
-        try:
-            deadline = time.monotonic() + limit(30)
-            while not answers(port):
-                assert server.poll() is None and time.monotonic() < deadline, output.read_text()
-            yield server
-        finally:
-            server.kill()
-            server.wait()
+    try:
+        deadline = time.monotonic() + limit(30)
+        while not answers(port):
+            if server.poll() is not None and taken(output.read_text()):
+                raise PortTaken(output.read_text())
+            assert server.poll() is None and time.monotonic() < deadline, output.read_text()
+        return Serving(port, server)
+    except BaseException:
+        server.kill()
+        server.wait()
+        raise
+
+
+def taken(said: str) -> bool:
+    """Whether a server's output says that its port is in use; MicroPython says the number alone."""
+    return says_taken(said) or f"[Errno {errno.EADDRINUSE}]" in said or f"OSError: {errno.EADDRINUSE}" in said
 
 
 Serve = Callable[..., int]

@@ -28,13 +28,13 @@ class Mosquitto(Broker):
 
     options = ""
 
-    def command(self) -> list[str]:
+    def command(self, port: int) -> list[str]:
         passwords = self.folder / "passwords"
         if not passwords.exists():
             subprocess.run([programs.require("mosquitto_passwd"), "-b", "-c", passwords, USER, PASSWORD], check=True)
         config = self.folder / "mosquitto.conf"
         config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\n"
+            f"listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\n"
             f"persistence true\npersistence_location {self.folder}/\nautosave_on_changes true\nautosave_interval 1\n"
             f"max_inflight_messages 0\nset_tcp_nodelay true\n{self.options}"
             + ("user root\n" if os.getuid() == 0 else "")
@@ -45,11 +45,11 @@ class Mosquitto(Broker):
 class Nats(Broker):
     """NATS's MQTT keeps QoS 1 in its JetStream, in files."""
 
-    def command(self) -> list[str]:
+    def command(self, port: int) -> list[str]:
         config = self.folder / "nats.conf"
         config.write_text(
             f'server_name: "interop"\nhost: 127.0.0.1\nport: -1\njetstream {{ store_dir: "{self.folder}/store" }}\n'
-            f'mqtt {{ host: 127.0.0.1, port: {self.port}, ack_wait: "2s", max_ack_pending: 100 }}\n'
+            f'mqtt {{ host: 127.0.0.1, port: {port}, ack_wait: "2s", max_ack_pending: 100 }}\n'
             f'authorization {{ user: "{USER}", password: "{PASSWORD}" }}\n'
         )
         return [programs.require("nats-server"), "-c", str(config)]

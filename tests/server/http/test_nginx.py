@@ -17,7 +17,7 @@ import httpx
 import programs
 import pytest
 from patience import limit
-from ports import free_port
+from ports import PortTaken, on_free_port, says_taken
 from server_process import ServerProcess, eventually
 
 from tidegate.trust import certificates
@@ -36,11 +36,16 @@ class Behind:
         certificates.issue_server(certificates.authority("fleet"), ["localhost", "127.0.0.1"]).save(
             folder / "server.crt", folder / "server.key"
         )
-        self.port = free_port()
+        self.folder = folder
+        self.process, self.port = on_free_port(self._started)
+        self.url = f"https://127.0.0.1:{self.port}"
+
+    def _started(self, port: int) -> tuple[subprocess.Popen[bytes], int]:
+        folder = self.folder
         site = (ROOT / "packaging/nginx/tidegate.conf").read_text()
         for old, new in (
             ("listen [::]:443 ssl http2;", ""),
-            ("listen 443", f"listen 127.0.0.1:{self.port}"),
+            ("listen 443", f"listen 127.0.0.1:{port}"),
             ("127.0.0.1:8080", self.server.url.removeprefix("http://")),
             ("/etc/tidegate/tls", str(folder)),
         ):
@@ -54,14 +59,17 @@ class Behind:
             f"events {{ worker_connections 1024; }} http {{ access_log off; {places} {site} }}"
         )
         command = [programs.require("nginx"), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
-        self.process = subprocess.Popen(command)
-        self.url = f"https://127.0.0.1:{self.port}"
-        eventually(self._listens)
+        process = subprocess.Popen(command)
 
-    def _listens(self) -> bool:
-        assert self.process.poll() is None, "nginx has ended"
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        def listens() -> bool:
+            if process.poll() is not None:
+                said = (folder / "error.log").read_text()
+                raise PortTaken(said) if says_taken(said) else AssertionError(f"nginx has ended: {said}")
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", port)) == 0
+
+        eventually(listens)
+        return process, port
 
     def client(self, source: str = "127.0.0.1", **headers: str) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.server.token}", **headers}

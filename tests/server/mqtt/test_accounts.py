@@ -43,7 +43,7 @@ class Fleet:
     def __init__(self, start, folder: Path):
         self._start = start
         self.folder = folder
-        self.port = free_port()
+        self.port = free_port()  # servers know it before there is a broker
         self.brokers: list[Mosquitto] = []
 
     def broker(self) -> Mosquitto:
@@ -199,7 +199,7 @@ def test_a_password_known_only_as_a_hash(start, tmp_path):
 def test_a_broker_without_the_plugin_is_named(start, tmp_path):
     folder = tmp_path / "mosquitto"
     write_files(folder, tmp_path / "data")
-    broker = Mosquitto(folder, free_port())
+    broker = Mosquitto(folder)
     try:
         server = start("--dynamic", env={"TIDEGATE_BROKER_URL": f"mqtt://tidegate_server@127.0.0.1:{broker.port}"})
         eventually(lambda: "have the plugin" in server.log.read_text() or "does not let" in server.log.read_text())

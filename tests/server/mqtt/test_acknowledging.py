@@ -12,7 +12,6 @@ import pytest
 from mosquitto_process import Mosquitto
 from paho.mqtt.enums import CallbackAPIVersion
 from patience import limit, until
-from ports import free_port
 
 from ota_server.mqtt.acknowledging import Connection, Owed, together
 from ota_server.mqtt.filing import Waiting
@@ -27,7 +26,7 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
     programs.require("mosquitto")
     text = "listener 1883 127.0.0.1\nallow_anonymous true\nmax_inflight_messages 20\n"
     (tmp_path / "mosquitto.conf").write_text(text)
-    made = Mosquitto(tmp_path, free_port())
+    made = Mosquitto(tmp_path)
     yield made
     made.stop()
 

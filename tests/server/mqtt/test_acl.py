@@ -19,7 +19,6 @@ from mosquitto_process import Mosquitto, connected, write_files
 from mqtt_device import Device
 from paho_client import Client
 from patience import limit
-from ports import free_port
 from server_process import KeyRing, ServerProcess, eventually
 
 from ota_server.mqtt.dynsec import CONTROL
@@ -61,7 +60,7 @@ def place(request, tmp_path_factory, ring) -> Iterator[Place]:
     if way != "inside":
         dynamic = ["--dynamic"] if way == "dynamic" else []
         write_files(folder / "mosquitto", folder / "data", *dynamic)
-        broker = Mosquitto(folder / "mosquitto", free_port())
+        broker = Mosquitto(folder / "mosquitto")
         options += ["--mosquitto", str(folder / "mosquitto"), *dynamic]
         env = {"TIDEGATE_BROKER_URL": f"mqtt://tidegate_server@127.0.0.1:{broker.port}"}
     server = ServerProcess(folder / "data", *options, env=env)

@@ -12,7 +12,6 @@ from device_commands import send, signed
 from mosquitto_process import Mosquitto, connected, write_files
 from mqtt_device import Device
 from patience import limit
-from ports import free_port
 from server_process import eventually
 
 from ota_server import first_start
@@ -27,10 +26,11 @@ pytestmark = pytest.mark.broker
 @pytest.fixture
 def fleet(start, tmp_path) -> Iterator[tuple]:
     """A mosquitto made by `tidegate mosquitto`, and a server that keeps its users current."""
-    folder, port = tmp_path / "mosquitto", free_port()
+    folder = tmp_path / "mosquitto"
     write_files(folder, tmp_path / "data")
-    broker = Mosquitto(folder, port)
-    server = start("--mosquitto", str(folder), env={"TIDEGATE_BROKER_URL": f"mqtt://tidegate_server@127.0.0.1:{port}"})
+    broker = Mosquitto(folder)
+    url = f"mqtt://tidegate_server@127.0.0.1:{broker.port}"
+    server = start("--mosquitto", str(folder), env={"TIDEGATE_BROKER_URL": url})
     yield server, broker, folder
     broker.stop()
 
@@ -96,11 +96,12 @@ def test_a_broker_that_goes_away_and_comes_back(fleet, ring):
 @pytest.mark.parametrize("trouble", ["kill", "restart"])
 def test_what_devices_said_while_the_server_was_away_is_filed(start, tmp_path, trouble):
     """Also if the broker, which had acknowledged all, was killed after it saved, or users changed after its restart."""
-    folder, port = tmp_path / "mosquitto", free_port()
+    folder = tmp_path / "mosquitto"
     write_files(folder, tmp_path / "data")
     configuration = folder / "mosquitto.conf"
     configuration.write_text(configuration.read_text().replace("autosave_interval 10\n", "autosave_interval 1\n"))
-    broker = Mosquitto(folder, port)
+    broker = Mosquitto(folder)
+    port = broker.port
     url = {"TIDEGATE_BROKER_URL": f"mqtt://tidegate_server@127.0.0.1:{port}"}
     server = start("--mosquitto", str(folder), env=url)
     password = server.register("gw-1")

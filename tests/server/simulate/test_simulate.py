@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from mosquitto_process import Mosquitto, write_files
 from patience import limit
-from ports import free_port
 from server_process import ServerProcess
 
 from tidegate.simulate import accounts
@@ -151,11 +150,11 @@ def test_fifty_devices_and_the_broker_inside(start: Callable[..., ServerProcess]
 
 @pytest.mark.broker
 def test_fifty_devices_and_mosquitto(start: Callable[..., ServerProcess], place: Path) -> None:
-    folder, port = place / "mosquitto", free_port()
+    folder = place / "mosquitto"
     write_files(folder, place / "data")
-    broker = Mosquitto(folder, port)
+    broker = Mosquitto(folder)
     try:
-        server = start("--broker", f"mqtt://tidegate_server@127.0.0.1:{port}", "--mosquitto", str(folder))
+        server = start("--broker", f"mqtt://tidegate_server@127.0.0.1:{broker.port}", "--mosquitto", str(folder))
         simulation = Simulation(place, server, SCENARIO, "--devices", str(DEVICES))
         check(simulation.ends(), server)
         for words in ("Messages", "acknowledged until shown", "confirmed", "0 lost"):

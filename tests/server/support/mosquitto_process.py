@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import programs
 from mqtt_device import Device
 from patience import limit
+from ports import PortTaken, on_free_port, says_taken
 from server_process import ServerProcess, eventually
 
 
@@ -20,23 +22,31 @@ def write_files(folder: Path, data: Path, *options: str, env: dict[str, str] | N
 
 
 class Mosquitto:
-    """One broker process; `folder` holds its configuration and log."""
+    """One broker process; `folder` holds its configuration and log. port: that of an earlier one in this folder."""
 
-    def __init__(self, folder: Path, port: int):
+    def __init__(self, folder: Path, port: int | None = None):
         self.folder = folder
-        self.port = port
-        configuration = folder / "mosquitto.conf"
-        text = configuration.read_text().replace("listener 1883", f"listener {port}")
-        configuration.write_text(f"user root\n{text}" if "user root" not in text else text)
         self.log = (folder / "log").open("ab")
-        self.process = subprocess.Popen(
+        self.port, self.process = on_free_port(self._started) if port is None else self._started(port)
+
+    def _started(self, port: int) -> tuple[int, subprocess.Popen[bytes]]:
+        configuration = self.folder / "mosquitto.conf"
+        text = re.sub(r"^listener \d+", f"listener {port}", configuration.read_text(), flags=re.MULTILINE)
+        configuration.write_text(f"user root\n{text}" if "user root" not in text else text)
+        began = self.log.tell()
+        process = subprocess.Popen(
             [programs.require("mosquitto"), "-c", str(configuration)], stdout=self.log, stderr=self.log
         )
-        eventually(self.listens)
 
-    def listens(self) -> bool:
-        with socket.socket() as sock:
-            return sock.connect_ex(("127.0.0.1", self.port)) == 0
+        def listens() -> bool:
+            if process.poll() is not None:
+                said = (self.folder / "log").read_bytes()[began:].decode(errors="replace")
+                raise PortTaken(said) if says_taken(said) else AssertionError(f"mosquitto has ended: {said}")
+            with socket.socket() as sock:
+                return sock.connect_ex(("127.0.0.1", port)) == 0
+
+        eventually(listens)
+        return port, process
 
     def stop(self) -> None:
         if self.process.poll() is None:
