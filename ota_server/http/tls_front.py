@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import select
 import socket
 import ssl
 from pathlib import Path
 
+from ota_server.http.guard import LINGER_S
 from ota_server.loop_thread import LoopThread
 from ota_server.tls_listener import TlsListener
 
@@ -55,7 +57,7 @@ class TlsFront:
         server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection. It is over when either side has ended: HTTP needs no half of one."""
+        """One connection. It is over when either side has ended; only a server that still listens goes on doing so."""
         if self._open >= MAX_CONNECTIONS:
             log.warning("refused a connection: %d are open", MAX_CONNECTIONS)
             writer.transport.abort()
@@ -75,6 +77,10 @@ class TlsFront:
             await asyncio.wait([there, here], return_when=asyncio.FIRST_COMPLETED)
             if not here.done() and not there.result():  # the server ended in the middle of a request: it has answered
                 await asyncio.wait([here], timeout=STOP_TIMEOUT_S)
+            elif not there.done() and _is_half_closed(upload):
+                # It has refused the request and drops the rest. To close with bytes unread would reset the connection,
+                # and take from the client what it has not received of the answer.
+                await asyncio.wait([there], timeout=LINGER_S)
             there.cancel()
             here.cancel()
             await asyncio.gather(there, here, return_exceptions=True)
@@ -103,6 +109,13 @@ async def _send(reader: asyncio.StreamReader, to: socket.socket) -> bool:
             await loop.sock_sendall(to, data)
         except OSError:
             return False
+
+
+def _is_half_closed(server: socket.socket) -> bool:
+    """Whether a server that sends no more still reads: the kernel says of a closed one that both ways are."""
+    looked = select.poll()
+    looked.register(server, 0)
+    return not looked.poll(0)
 
 
 async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
