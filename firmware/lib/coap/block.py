@@ -8,6 +8,7 @@ _BLOCK1 = const(27)
 _SIZE2 = const(28)
 _SIZE1 = const(60)
 _ECHO = const(252)
+_MAX_AGE = const(14)
 _MAX_BLOCKS = const(1 << 20)
 
 
@@ -19,7 +20,8 @@ class CoapError(Exception):
     size: larger than allowed, or than the buffers. protocol: the peer broke CoAP. ended: the peer
     dropped the observation. closed: the client was closed. etag: of the body that was being
     fetched, bytes or None, to resume with. echo: the option that the peer requires in the next
-    request (RFC 9175), if it refused this one although it carried one.
+    request (RFC 9175), if it refused this one although it carried one. retry_after: seconds that a
+    busy peer (5.03) asks to wait, 0 if it does not say.
     """
 
     def __init__(self, reason, text, code=None):
@@ -28,6 +30,7 @@ class CoapError(Exception):
         self.code = code
         self.etag = None
         self.echo = None
+        self.retry_after = 0
 
 
 class Answer:
@@ -88,6 +91,8 @@ class Body:
             error = CoapError("refused", "%d.%02d %r" % (code // 100, code % 100, text), code)
             echo = message.values(_ECHO)
             error.echo = echo[0] if echo else None
+            if code == 503:
+                error.retry_after = message.uint(_MAX_AGE, 0)
             raise error
         if first:
             self.answer = Answer(message)

@@ -15,7 +15,7 @@ from gate.files import SmallFiles
 from gate.reporting.alarms import Alarms
 from gate.reporting.log import Log
 from gate.reporting.outbox import Outbox
-from gate.reporting.reports import Reporter
+from gate.reporting.reports import Reporter, outlasts
 from gate.supervisor import Supervisor, keep_going
 from gate.telemetry.pipeline import Telemetry
 from gate.trust.intake import Intake
@@ -194,7 +194,7 @@ class Agent:
             config, ssl, ring, write_s = self._configure()
         boot, device = self.boot, self.device
         link = self.link = _link(config, boot.board, ssl)
-        outbox = self.outbox = Outbox(link, self.state)
+        outbox = self.outbox = Outbox(link, self.state, outlasts)
         alarms = self.alarms = Alarms(outbox, self.uptime)
         self._reporter = Reporter(self._nonce, outbox, link.refresh)
         self.updater = Updater(

@@ -1,6 +1,7 @@
 """CoAP messages as bytes, what is done with bad ones, and the tables of the message layer."""
 
 from check import Random, Skip, equal, raises, true
+from coap.block import Body, CoapError
 from coap.exchange import Outbox, Recent
 from coap.message import Message, encode, insert
 from coap.observe import Observation
@@ -279,3 +280,11 @@ def test_newer_notifications():
     ):
         watch._sequence = last
         equal(watch._newer(now), newer, "%r after %r" % (now, last))
+
+
+def test_a_busy_peer_says_how_long_it_will_be():
+    """Max-Age of 5.03 (RFC 7252, 5.9.3.4), and of nothing else."""
+    for code, options, wanted in ((503, [(14, 30)], 30), (503, [], 0), (500, [(14, 30)], 0)):
+        _, message = read(written(ACK, code, 7, b"", options))
+        error = raises(CoapError, Body(None, 0, 100, None, 5, True).take, message)
+        equal((error.code, error.retry_after), (code, wanted), "answer")

@@ -7,6 +7,7 @@ addresses until the server asks for another; `connected` says that the last mess
 
 import asyncio
 import hashlib
+from os import urandom
 
 from coap.client import Client, CoapError
 
@@ -21,6 +22,7 @@ _ANSWER_S = const(20)
 _UNANSWERED = const(4)  # messages whose counter is remembered for the next attempt
 _PAUSE_S = const(2)  # before it is tried again, doubled each time
 _PAUSE_MOST_S = const(120)
+_ASKED_MOST_S = const(600)  # what a busy server may ask for
 _ALIVE_S = const(300)  # between two signs of life; the server waits for 900 s
 
 
@@ -40,6 +42,7 @@ class CoapLink:
         self._session = None
         self._echo = None  # of the session, until a message under it was answered
         self._unanswered = []  # [digest of path and message, counter]
+        self._asked_s = 0  # how long a busy server is to be left alone
         self._tasks = ()
         self._client = Client(config.coap_host, config.coap_port, _BLOCK)
         self.announced = False
@@ -102,6 +105,8 @@ class CoapLink:
         self._board.network_up()
         pause = _PAUSE_S
         while True:
+            if self._asked_s:
+                await self._leave_alone()
             self._lost.clear()
             try:
                 if not self._board.link():
@@ -110,9 +115,10 @@ class CoapLink:
                     await self._begin()
                 await self.round_trip()
             except (CoapError, LinkError, OSError) as error:
-                console.info("coap: %s; again in %d s", error, pause)
-                await sleep_ms(pause * 1000)
-                pause = min(2 * pause, _PAUSE_MOST_S)
+                if not self._asked_s:
+                    console.info("coap: %s; again in %d s", error, pause)
+                    await sleep_ms(pause * 1000)
+                    pause = min(2 * pause, _PAUSE_MOST_S)
                 continue
             pause = _PAUSE_S
             if not self.connected:
@@ -150,6 +156,13 @@ class CoapLink:
                 console.info("connected and announced")
             self.announced = True
 
+    async def _leave_alone(self):
+        """Waits for as long as a busy server asked, and up to a quarter more: others wait, too."""
+        wait_s = self._asked_s
+        self._asked_s = 0
+        console.info("coap: the server is busy; again in %d s", wait_s)
+        await sleep_ms(wait_s * 1000 + wait_s * urandom(1)[0])
+
     # ------------------------------------------------------------ the session
 
     async def _begin(self):
@@ -158,6 +171,7 @@ class CoapLink:
             await self._client.post("/" + self._base + "up/birth", timeout_s=_ANSWER_S)
         except CoapError as error:
             if not error.echo:
+                self._asked_s = min(error.retry_after, _ASKED_MOST_S)
                 raise
             self._renew(error.echo)
 
@@ -176,6 +190,7 @@ class CoapLink:
             return
         if error.echo:
             self._renew(error.echo)
+        self._asked_s = min(error.retry_after, _ASKED_MOST_S)
         self.connected = False
         self._lost.set()
 
@@ -197,6 +212,7 @@ class CoapLink:
         path = self._base + "down/" + name
         watch = None
         while session is self._session:
+            pause = _PAUSE_S
             try:
                 if watch is None:
                     watch = await self._client.observe(
@@ -215,4 +231,5 @@ class CoapLink:
                     if watch:
                         watch.close()
                     watch = None
-            await sleep_ms(_PAUSE_S * 1000)
+                pause = max(pause, min(error.retry_after, _ASKED_MOST_S))
+            await sleep_ms(pause * 1000)

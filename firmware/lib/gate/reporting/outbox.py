@@ -7,7 +7,8 @@ import asyncio
 from gate import LinkError, console
 from gate.clock import const
 
-_MOST = const(16)  # messages; when full the oldest goes
+_MOST = const(16)  # messages; when full the oldest goes, of those that do not outlast others
+_OUTLASTING = const(8)  # messages at most that do
 _KEPT_SIZE = const(1400)  # bytes; a longer message is not stored over a reset
 _KEPT = const(6000)  # bytes of all of them, the newest first
 _PUBLISH_S = const(20)  # for one acknowledgement
@@ -15,17 +16,19 @@ _FILE = "outbox"
 
 
 class Outbox:
-    """A bounded queue of (topic under up/, payload, whether it is stored over a reset). dropped:
-    messages that found no room.
+    """A bounded queue of (topic under up/, payload, whether it is stored over a reset, whether it
+    outlasts others). dropped: messages that found no room.
     """
 
-    def __init__(self, link, state):
+    def __init__(self, link, state, outlasts=None):
         """link: has `connected` and the coroutine function publish(topic, payload, qos=,
-        timeout_s=).
+        timeout_s=). outlasts(topic, payload): whether a message must not make room for others, of
+        which somebody else may cause as many as he likes.
         """
         self._link = link
         self._state = state
-        self.queue = _kept(state)
+        self._outlasts = outlasts or (lambda topic, payload: False)
+        self.queue = [entry + (self._outlasts(*entry[:2]),) for entry in _kept(state)]
         self._stored = bool(self.queue)
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
@@ -38,10 +41,11 @@ class Outbox:
         """Queues a message; one that is not stored is dropped while there is no connection."""
         if not keep and not self._link.connected:
             return
-        if len(self.queue) >= _MOST:
-            self.queue.pop(0)
+        self.queue.append((topic, payload, keep, self._outlasts(topic, payload)))
+        many = sum(entry[3] for entry in self.queue) > _OUTLASTING
+        if many or len(self.queue) > _MOST:
+            self.queue.remove(next(entry for entry in self.queue if entry[3] == many))
             self.dropped += 1
-        self.queue.append((topic, payload, keep))
         self._idle.clear()
         self._work.set()
         if keep and not self._link.connected:
@@ -49,12 +53,15 @@ class Outbox:
 
     def save(self):
         """Puts on the file system what has not arrived."""
-        stored = []
+        fits = []
         room = _KEPT
-        for topic, payload, keep in reversed(self.queue):
-            if keep and len(payload) <= min(_KEPT_SIZE, room):
-                stored.insert(0, [topic, payload])
-                room -= len(payload)
+        for first in (True, False):  # those that outlast others have the room first
+            for at in range(len(self.queue) - 1, -1, -1):
+                _, payload, keep, outlasts = self.queue[at]
+                if keep and outlasts == first and len(payload) <= min(_KEPT_SIZE, room):
+                    fits.append(at)
+                    room -= len(payload)
+        stored = [list(self.queue[at][:2]) for at in sorted(fits)]
         try:
             if stored:
                 self._state.store(_FILE, stored)

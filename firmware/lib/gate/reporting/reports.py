@@ -50,6 +50,18 @@ def shorten(text, size=_DETAIL_SIZE):
     return data[:size].decode()
 
 
+def outlasts(topic, payload):
+    """Whether a message says what an update has come to. Others can cause refusals and attempts
+    without end, but not these.
+    """
+    if topic != "report":
+        return False
+    try:
+        return cbor.loads(payload).get(_PHASE) in (INSTALLED, TRIAL, CONFIRMED, ROLLED_BACK)
+    except (ValueError, AttributeError):  # stored, and damaged
+        return False
+
+
 class Reporter:
     """Makes report messages of one boot and hands them to the outbox. state, result: of LwM2M
     object 5, the latest.

@@ -176,7 +176,8 @@ class Staging:
         try:
             return await client.fetch(host, port, path, have, take, self._buffer, size, _ANSWER_S)
         except client.CoapError as error:
-            raise _Refused(_STATUS.get(error.reason, error.code or 0), error)
+            status = _STATUS.get(error.reason, error.code or 0)
+            raise _Refused(status, error, error.retry_after)
 
     def _digest(self, name):
         check = hashlib.sha256()

@@ -41,11 +41,64 @@ def test_outbox_is_bounded():
     equal(outbox.dropped, 24)
 
 
+def phases(outbox):
+    return [cbor.loads(entry[1])[-258] for entry in outbox.queue]
+
+
+def test_what_an_update_came_to_outlasts_any_number_of_refusals():
+    link = Link()
+    link.connected = False
+    state = SmallFiles(scratch.folder())
+    outbox = Outbox(link, state, reports.outlasts)
+    reporter = reports.Reporter(bytes(8), outbox, lambda: None)
+    refused = failures.Failure(failures.PATCH, "x" * 160)
+    reporter.report(reports.REFUSED, 6, failure=refused)
+    reporter.report(reports.INSTALLED, 7)
+    reporter.report(reports.CONFIRMED, 7)
+    for number in range(100):
+        reporter.report(reports.REFUSED, 8 + number, failure=refused)
+    equal(phases(outbox), [reports.INSTALLED, reports.CONFIRMED] + [reports.REFUSED] * 14)
+    equal(outbox.dropped, 87)
+    outbox = Outbox(link, state, reports.outlasts)  # after a reset they still do
+    equal(phases(outbox), [reports.INSTALLED, reports.CONFIRMED] + [reports.REFUSED] * 14)
+    reporter = reports.Reporter(bytes(8), outbox, lambda: None)
+    for number in range(100):
+        reporter.report(reports.REFUSED, 108 + number, failure=refused)
+    equal(phases(outbox), [reports.INSTALLED, reports.CONFIRMED] + [reports.REFUSED] * 14)
+
+
+def test_those_that_outlast_others_are_bounded_too():
+    link = Link()
+    link.connected = False
+    outbox = Outbox(link, SmallFiles(scratch.folder()), reports.outlasts)
+    reporter = reports.Reporter(bytes(8), outbox, lambda: None)
+    for number in range(30):
+        reporter.report(reports.ROLLED_BACK, number)
+    equal([cbor.loads(entry[1])[-259] for entry in outbox.queue], list(range(22, 30)))
+    outbox.add("alarm", b"there is room for other things")
+    equal(len(outbox.queue), 9)
+
+
+def test_they_have_the_room_on_flash_first():
+    link = Link()
+    link.connected = False
+    state = SmallFiles(scratch.folder())
+    outbox = Outbox(link, state, lambda topic, payload: topic == "report")
+    outbox.add("report", b"installed")
+    for _ in range(6):
+        outbox.add("alarm", bytes(1400))
+    queue = Outbox(link, state).queue
+    equal([entry[:2] for entry in queue], [("report", b"installed")] + [("alarm", bytes(1400))] * 4)
+
+
 def test_damaged_outbox_file_is_no_crash():
     state = SmallFiles(scratch.folder())
     for content in (5, [5], [["report"]], [[1, 2]], {"a": 1}):
         state.store("outbox", content)
         equal(Outbox(Link(), state).queue, [])
+    for payload in (b"", b"\xff", b"\x05", b"\xa1", b"\xa1\x39\x01\x01\x80"):
+        state.store("outbox", [["report", payload]])
+        equal(len(Outbox(Link(), state, reports.outlasts).queue), 1)
 
 
 # ---------------------------------------------------------------- alarms and reports
