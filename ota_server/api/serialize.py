@@ -175,6 +175,8 @@ def alarm(row: Alarm) -> dict[str, Any]:
         "cti": row.cti,
         "count": row.count,
         "trace": row.trace,
+        "acknowledged": iso(row.acknowledged_at),
+        "acknowledged_by": row.acknowledged_by,
     }
 
 

@@ -1,4 +1,4 @@
-"""GET /api/v1/status: everything the status page shows, in one answer."""
+"""GET /api/v1/status: everything the page once showed of a fleet, in one answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAX_TRENDS = 64  # sparklines in one answer; a fleet larger than this is not re
 @blueprint.get("/status")
 @requires("read")
 def status() -> dict[str, Any]:
-    """Everything that the status page shows: counts of the whole fleet, and the devices in trouble first."""
+    """The fleet in one answer: counts of the whole fleet, and the devices in trouble first."""
     with context.store().read() as session:
         rows = attention.listed(session, _DEVICES)
         ids = [row.id for row in rows]

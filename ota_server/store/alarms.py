@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from ota_server.store import webhooks
+from ota_server.store import alarm_handling, webhooks
 from ota_server.store.engine import insert_or_update, lock
 from ota_server.store.models import Alarm, Counter, now_ms
 from ota_server.store.pages import Place, page
@@ -76,6 +76,8 @@ def raise_server_alarm(
 def _announce(
     session: Session, device_id: str | None, source: str, kind: str, reason: str, detail: str | None, count: int
 ) -> None:
+    if alarm_handling.is_muted(session, device_id, kind):
+        return
     facts = {"device": device_id, "source": source, "kind": kind, "reason": reason, "detail": detail, "count": count}
     webhooks.announce(session, "alarm.raised", facts)
 

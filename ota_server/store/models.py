@@ -463,6 +463,36 @@ class Alarm(Base):
     trace: Mapped[str | None] = mapped_column(Text)  # of a crash
     content: Mapped[str | None] = mapped_column(String(32))  # of a device's, as of Report
     occurrence: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    acknowledged_at: Mapped[int | None] = mapped_column(BigInteger)  # when a person said that it has been seen
+    acknowledged_by: Mapped[str | None] = mapped_column(String(80))
+
+
+class AlarmMute(Base):
+    """Until when alarms of one kind, about one device or about all, call nobody."""
+
+    __tablename__ = "alarm_mute"
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    device_id: Mapped[str | None] = mapped_column(ForeignKey("device.id"))  # null: of all devices
+    kind: Mapped[str] = mapped_column(String(32))
+    until: Mapped[int] = mapped_column(BigInteger)
+    by: Mapped[str] = mapped_column(String(80))
+    why: Mapped[str | None] = mapped_column(String(200))
+    created_at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
+
+
+class WebSession(Base):
+    """Somebody who is signed in at the page; only the SHA-256 of the cookie is stored.
+
+    Who came with a token may do what the token may, as long as it is valid; others what their role allows.
+    """
+
+    __tablename__ = "web_session"
+    hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    token_id: Mapped[int | None] = mapped_column(ForeignKey("token.id"))
+    who: Mapped[str] = mapped_column(String(80))  # for the audit log
+    scopes: Mapped[str] = mapped_column(String(128))
+    created_at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
+    expires_at: Mapped[int] = mapped_column(BigInteger)
 
 
 class Command(Base):

@@ -77,11 +77,26 @@ OPEN = {
     "/p/<name>",
     "/api/v1/enrol",
     "/api/v1/openapi.json",
-    "/",
     "/static/<path:filename>",
     "/favicon.ico",
-    "/devices/<device>",
+    "/sign-in",
 }
+PAGES = {
+    "/",
+    "/devices",
+    "/devices/<name>",
+    "/releases",
+    "/releases/<product>/<int:sequence>/sbom",
+    "/rollouts",
+    "/rollouts/<product>/<version>",
+    "/rollouts/<product>/<version>/<act>",
+    "/alarms",
+    "/alarms/acknowledge",
+    "/alarms/mute",
+    "/alarms/unmute",
+    "/audit",
+    "/sign-out",
+}  # for people, with a cookie: tests/server/web/test_sign_in.py
 
 
 def test_every_address_is_in_this_table(tmp_path):
@@ -90,7 +105,7 @@ def test_every_address_is_in_this_table(tmp_path):
     app = create_app(Config(data=tmp_path))
     adapter = app.url_map.bind("server")
     known = {adapter.match(path, method, return_rule=True)[0].rule for method, path, _ in ROUTES}
-    assert {rule.rule for rule in app.url_map.iter_rules()} == known | OPEN
+    assert {rule.rule for rule in app.url_map.iter_rules()} == known | OPEN | PAGES
 
 
 @pytest.mark.parametrize(("method", "path", "scope"), ROUTES, ids=lambda value: str(value)[:40])
@@ -152,7 +167,7 @@ def test_the_audit_log_names_every_privileged_act_and_shows_a_change(start):
 
 
 def test_headers(shared):
-    page = shared.http.get("/", headers={"Authorization": ""})
+    page = shared.http.get("/sign-in", headers={"Authorization": ""})
     assert (
         page.status_code == 200
         and "<script>" not in page.text
@@ -161,9 +176,9 @@ def test_headers(shared):
     )
     policy = page.headers["content-security-policy"]
     assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
-    for path in ("/", "/api/v1/status", "/nowhere", "/static/app.js"):
+    for path in ("/", "/api/v1/status", "/nowhere", "/static/page.js"):
         headers = shared.http.get(path).headers
-        assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
+        assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "same-origin"
     assert shared.http.get("/api/v1/status").headers["cache-control"] == "no-store"
 
 

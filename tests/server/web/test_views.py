@@ -1,0 +1,186 @@
+"""Every view with 0, 1, 40 and 10,000 devices: what it says, what it costs, and whether axe finds anything."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import axe_core_python
+import programs
+import pytest
+import waitress
+from flask.testing import FlaskClient
+from headless import Browser
+from page_fleet import PageFleet
+
+ROLLOUT = "/rollouts/tidegate-gateway/1.2.0"
+PAGES = ("/", "/devices", "/releases", "/rollouts", "/alarms", "/audit")
+FULL = (*PAGES, ROLLOUT, "/devices/gw-00000", "/devices?search=pump.1&sort=-seen", "/devices?standing=overdue&page=2")
+CPU_S = 0.2
+STREAM = {"Accept": "text/event-stream"}
+
+
+@pytest.fixture(scope="module", params=[0, 1, 40, 10_000])
+def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> PageFleet:
+    return PageFleet(tmp_path_factory.mktemp("fleet"), request.param)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if programs.find("chromium") is None:
+        pytest.skip("there is no chromium; Debian: apt-get install chromium")
+    browser = Browser()
+    yield browser
+    browser.close()
+
+
+def client_of(fleet: PageFleet) -> FlaskClient:
+    client = fleet.app.test_client()
+    assert client.post("/sign-in", data={"token": fleet.token("admin")}).status_code == 303
+    return client
+
+
+def test_every_view_answers_and_costs_little(fleet):
+    client = client_of(fleet)
+    for page in FULL if fleet.many else PAGES:
+        assert client.get(page).status_code == 200, page
+        spent = []
+        for _ in range(3):
+            before = time.thread_time()
+            client.get(page)
+            spent.append(time.thread_time() - before)
+        assert min(spent) < CPU_S, f"{page}: {min(spent):.3f} s of CPU with {fleet.many} devices"
+
+
+def test_empty_views_name_the_next_command(fleet):
+    if fleet.many:
+        pytest.skip("the fleet has devices")
+    client = client_of(fleet)
+    for page, command in (
+        ("/", "tidegate device add"),
+        ("/devices", "tidegate device add"),
+        ("/releases", "tidegate release publish"),
+        ("/rollouts", "tidegate rollout plan"),
+    ):
+        assert command in client.get(page).text, page
+
+
+def test_the_tiles_count_what_the_list_shows(fleet):
+    client = client_of(fleet)
+    text = client.get("/").text
+    for word in ("failed", "overdue", "updating", "on-time", "new"):
+        tile = text.partition(f'/devices?standing={word}"><strong>')[2].partition("<")[0].replace(",", "")
+        listed = client.get(f"/devices?standing={word}").text
+        said = listed.partition('quiet" role="status">')[2].partition("</p>")[0].rpartition(" of ")[2].replace(",", "")
+        assert (said or "0") == tile, word
+
+
+def test_axe_finds_nothing(fleet, browser):
+    """By keyboard, for a screen reader, in light and dark, as wide as a desk's screen and as a phone's."""
+    if fleet.many not in (0, 40):
+        pytest.skip("the pages of one device and of ten thousand are made of the same parts")
+    script = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text()
+    run = "axe.run(document).then(r => r.violations.map(v => v.id + ': ' + v.nodes.map(n => n.html).join(' | ')))"
+    server = waitress.create_server(fleet.app, host="127.0.0.1", port=0, threads=4)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{server.effective_port}"
+    try:
+        browser.call("Network.clearBrowserCookies")
+        browser.open(f"{url}/sign-in")
+        browser.wait("API token")
+        assert _found(browser, script, run) == []
+        browser.open(f"{url}/#token={fleet.token('admin')}")
+        browser.wait("Sign out")
+        browser.ask("document.getElementById('main').innerHTML += '<img src=x>'")
+        assert "image-alt" in str(_found(browser, script, run)), "it does look"
+        pages = FULL[:8] if fleet.many else ("/", "/devices")
+        for width, scheme in ((1440, "light"), (390, "dark")):
+            browser.call(
+                "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
+            )
+            browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+            for page in pages:
+                browser.open(f"{url}{page}")
+                browser.wait("live")
+                assert _found(browser, script, run) == [], (page, width, scheme)
+                assert browser.ask("document.documentElement.scrollWidth") <= width, f"{page} is too wide for {width}"
+                assert browser.complaints == []
+    finally:
+        server.close()
+
+
+def _found(browser: Browser, script: str, run: str) -> object:
+    browser.call("Runtime.evaluate", expression=script)
+    return browser.call("Runtime.evaluate", expression=run, awaitPromise=True, returnByValue=True)["result"]["value"]
+
+
+@pytest.fixture(scope="module")
+def forty(tmp_path_factory: pytest.TempPathFactory) -> PageFleet:
+    return PageFleet(tmp_path_factory.mktemp("forty"), 40)
+
+
+def test_what_is_new_comes_as_an_event_once(forty):
+    client = client_of(forty)
+    page = client.get("/devices").text
+    state = page.partition('data-state="')[2].partition('"')[0]
+    same = client.get(f"/devices?state={state}", headers=STREAM)
+    assert same.mimetype == "text/event-stream" and "event: same" in same.text and len(same.data) < 100
+    changed = client.get("/devices?state=other", headers=STREAM)
+    assert "event: page" in changed.text and f"id: {state}" in changed.text and "gw-00039" in changed.text
+    again = client.get("/devices?state=other", headers={**STREAM, "Last-Event-ID": state})
+    assert "event: same" in again.text, "the browser says itself how far it is"
+
+
+@pytest.mark.parametrize(
+    ("query", "has", "lacks"),
+    [
+        ("search=PUMP.7", "gw-00007", "gw-00008"),
+        ("search=%25", "No device is like that", "gw-00001"),
+        ("group=north", "gw-00003", "gw-00004"),
+        ("board=qemu_mps2", "gw-00004", "gw-00005"),
+        ("version=1.0.0", "gw-00004", "gw-00000"),
+        ("page=2", "No device is like that", "gw-00001"),
+    ],
+)
+def test_devices_are_searched_and_filtered(forty, query, has, lacks):
+    text = client_of(forty).get(f"/devices?{query}").text
+    assert has in text and lacks not in text
+
+
+def test_devices_are_sorted_both_ways(forty):
+    client = client_of(forty)
+    up, down = client.get("/devices?sort=seen").text, client.get("/devices?sort=-seen").text
+    assert up.index("gw-00030") < up.index("gw-00001") and down.index("gw-00001") < down.index("gw-00030")
+    assert 'aria-sort="descending"' in down
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "/devices?sort=colour", "/devices?page=0", "/devices?page=x", "/devices?search=%00", "/alarms?before=-1",
+        "/devices/gw-00000?span=1s", "/devices/gw-00000?kind=colour", "/devices/gw-00000?before=x9", "/audit?before=a",
+    ],
+)  # fmt: skip
+def test_a_wrong_address_says_what_is_wrong(forty, page):
+    answer = client_of(forty).get(page)
+    assert answer.status_code == 400 and "Bad Request" in answer.text and answer.mimetype == "text/html"
+
+
+def test_what_is_not_there(forty):
+    client = client_of(forty)
+    for page in ("/devices/nobody", "/rollouts/x/1", "/releases/x/1/sbom", "/devices/no%20such"):
+        assert client.get(page).status_code == 404, page
+
+
+def test_a_device_shows_its_story_and_the_command_to_type(forty):
+    text = client_of(forty).get("/devices/Pump.0").text
+    for words in (
+        "gw-00000", "started 1.0.0 #1", "valve 3 &lt;b&gt;does&lt;/b&gt; not move", "line 7",
+        "tidegate cmd send gw-00000 info --key", "temperature", "<polyline",
+    ):  # fmt: skip
+        assert words in text, words
+    assert text.count('<polyline class="line"') == 4, "two measurements, each with one gap"
+    assert "style=" not in text and "<script>" not in text, "the content security policy would refuse them"
