@@ -15,10 +15,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 TARGET = ROOT / "build" / "names" / "names.h"
 FOLDERS = ("firmware/boot", "firmware/lib", "firmware/app")
+BOARD = "boards/qemu_mps2/board.py"  # boot/board.py on the board
 MOUNTED = "/rom"  # where the loader mounts the image
+LOADER = "/loader"  # where main.py mounts the loader
 MAX_LENGTH = 40
 MOST_MISSING = 1 / 50  # of the names in use
-_PLAIN = re.compile(r"[\w./ :-]+\Z", re.ASCII)
+_PLAIN = re.compile(r"[ !#-\[\]-~]+\Z")  # what a line Q(...) can hold
 
 HEADER = """\
 // Names of Tidegate's own code, in flash instead of RAM. Written by boards/qemu_mps2/names.py.
@@ -32,28 +34,34 @@ def used() -> set[str]:
     from tidegate.image import compile_source, mpy
 
     board = boards.load(ROOT, "qemu_mps2")
+    sources = {path: path.relative_to(ROOT / "firmware").as_posix() for path in _sources()}
+    sources[ROOT / BOARD] = "boot/board.py"
     found = set()
     imported = set()
     with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch:
-        for folder in FOLDERS:
-            for path in sorted((ROOT / folder).rglob("*.py")):
-                name = path.relative_to(ROOT / "firmware").as_posix()
-                module = mpy.parse(
-                    compile_source(path, name.removeprefix("lib/"), board, Path(scratch))
-                )
-                found |= {text for entry in module.strings if (text := _text(entry))}
-                imported |= _imported(name)
+        for path, name in sources.items():
+            module = mpy.parse(
+                compile_source(path, name.removeprefix("lib/"), board, Path(scratch))
+            )
+            found |= {text for entry in module.strings if (text := _text(entry))}
+            imported |= _imported(name)
     return {text for text in found if _PLAIN.match(text) and len(text) <= MAX_LENGTH} | imported
+
+
+def _sources() -> list[Path]:
+    return sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
 
 def _imported(name: str) -> set[str]:
     """The names that MicroPython makes when it imports the module of the source file `name`: of the module and, where
-    it is a package, of that, with dots; of its file and its folder, in the mounted image or among the frozen modules.
+    it is a package, of that, with dots; of its file and its folder, in the mounted image or loader; and the last part
+    of the module's name, by which its package knows it.
     """
-    place = "" if name.startswith("boot/") else f"{MOUNTED}/"
+    place = f"{LOADER}/" if name.startswith("boot/") else f"{MOUNTED}/"
     module = name.removeprefix("lib/").removesuffix(".py").removesuffix("/__init__")
     folder = place + name.rpartition("/")[0]
-    return {module.replace("/", "."), place + name.removesuffix(".py") + ".mpy", folder}
+    last = module.rpartition("/")[2]
+    return {module.replace("/", "."), last, place + name.removesuffix(".py") + ".mpy", folder}
 
 
 def known(target: Path = TARGET) -> set[str]:

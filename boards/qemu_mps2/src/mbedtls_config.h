@@ -73,8 +73,9 @@ int64_t tls_time(int64_t *to);
 #define MBEDTLS_POLY1305_C
 #define MBEDTLS_CHACHAPOLY_C
 
-// ---- Hashes. SHA-256 is hashlib's too.
+// ---- Hashes. SHA-1 and SHA-256 are hashlib's too; TLS accepts no SHA-1.
 #define MBEDTLS_MD_C
+#define MBEDTLS_SHA1_C
 #define MBEDTLS_SHA224_C
 #define MBEDTLS_SHA256_C
 #define MBEDTLS_SHA384_C

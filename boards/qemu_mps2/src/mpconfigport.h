@@ -36,6 +36,7 @@
 
 // Modules.
 #define MICROPY_PY_SYS_PLATFORM "mps2"
+#define MICROPY_PY_HASHLIB_SHA1 (1) // for a device's ids (UUIDs of version 5)
 #define MICROPY_PY_OS_INCLUDEFILE "src/modos.c"
 #define MICROPY_PY_OS_URANDOM (1)
 #define MICROPY_PY_OS_UNAME (1)
