@@ -14,7 +14,7 @@ from tidegate.boards import Board
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
 from tidegate.flash import board_settings
-from tidegate.image import compile_source
+from tidegate.image import compile_module
 from tidegate.trust import certificates
 from tidegate.trust import store as trust_store
 
@@ -87,8 +87,11 @@ def loader(root: Path, board: Board, signature: bool) -> dict[str, bytes]:
         for name, path in library(root).items():
             sources[f"{LIBRARY[1:]}/{name}"] = path
     with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch:
-        files = {
-            f"/{name[:-3]}.mpy": compile_source(path, name, board, Path(scratch)) for name, path in sources.items()
+        files = {  # nobody sees a traceback from the library
+            f"/{name[:-3]}.mpy": compile_module(
+                path, name, board, Path(scratch), lines=not name.startswith(LIBRARY[1:])
+            )
+            for name, path in sources.items()
         }
     main = board.folder / "main.py"
     files[MAIN] = (main if main.exists() else root / "firmware" / "main.py").read_bytes()
@@ -115,7 +118,7 @@ def _modules(lib: Path, names: Iterable[str]) -> Iterator[Path]:
         for length in range(1, len(parts) + 1):
             module = lib.joinpath(*parts[:length])
             for path in (module.with_suffix(".py"), module / "__init__.py"):
-                if path.is_file():
+                if path.is_file() and not path.name.endswith("_cpython.py"):
                     yield path
 
 

@@ -87,7 +87,7 @@ def build_image(
             if progress:
                 progress(done, len(files), name)
             if path.suffix == ".py":
-                _insert(tree, name[:-3] + ".mpy", _compile_module(path, name, board, Path(scratch), sources.lines))
+                _insert(tree, name[:-3] + ".mpy", compile_module(path, name, board, Path(scratch), sources.lines))
             else:
                 _insert(tree, name, path.read_bytes())
     for path in native_modules(sources, board):
@@ -177,8 +177,8 @@ def compile_source(path: Path, name: str, board: Board, scratch: Path, lines: bo
     return target.read_bytes()
 
 
-def _compile_module(path: Path, name: str, board: Board, scratch: Path, lines: bool) -> bytes:
-    """The .mpy of a module of the image. Tracebacks name its file as below /lib, or as app/..."""
+def compile_module(path: Path, name: str, board: Board, scratch: Path, lines: bool = True) -> bytes:
+    """The .mpy of a module of the image or the loader. Tracebacks name its file as below /lib, or as app/..."""
     text = _read(path)
     key = (text, name, board.arch, lines)
     if key not in _compiled:

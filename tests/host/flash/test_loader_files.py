@@ -14,6 +14,7 @@ from tidegate.flash import loader_files, loader_image
 
 ROOT = Path(__file__).resolve().parents[3]
 LIB = ROOT / "firmware" / "lib"
+ROOM = 2048  # bytes of the loader's range, to mend it later
 
 
 def test_the_library_holds_all_that_its_modules_import() -> None:
@@ -29,7 +30,8 @@ def test_the_library_holds_all_that_its_modules_import() -> None:
                 continue
             for name in names:
                 file = name.replace(".", "/") + ".py"
-                assert file in found or not (LIB / file).exists(), f"{path} imports {name}"
+                there = (LIB / file).exists() and not file.endswith("_cpython.py")  # which no board uses
+                assert file in found or not there, f"{path} imports {name}"
 
 
 def test_the_library_leaves_out_what_judges_nothing() -> None:
@@ -101,4 +103,5 @@ def test_a_wrong_wireless_lan_is_named_without_its_password(network: object, say
 def test_the_loader_that_verifies_signatures_fits_where_it_is_executed() -> None:
     board = boards.load(ROOT, "qemu_mps2")
     _, image = loader_image.split(loader_files.loader(ROOT, board, signature=True), board)
-    assert image is not None and board.loader and len(image) <= board.loader.size
+    assert image is not None and board.loader
+    assert len(image) <= board.loader.size - ROOM
