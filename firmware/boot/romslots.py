@@ -112,20 +112,20 @@ class Writer:
                 self._flush()
 
     def finish(self, digest):
-        """Compares the SHA-256 of the slot, read back, with `digest`, then writes the first page.
-        Raises SlotError.
+        """Compares the SHA-256 of the slot, read back, with `digest`, then writes the first page,
+        and reads that back. Raises SlotError.
         """
         if self._done + self._fill != self._size:
             raise slots.SlotError(
                 "image ended after %d of %d bytes" % (self._done + self._fill, self._size)
             )
         self._flush()
-        self._check(slots.digest(self._image, self._feed, self._first), digest)
+        self._check(slots.digest(self._image, self._feed, self._first) == digest)
         self._board.rom_write(self._start, self._first)
-        self._check(slots.digest(self._image, self._feed), digest)
+        self._check(self._image[:_PAGE] == self._first)
 
-    def _check(self, found, expected):
-        if found != expected:
+    def _check(self, right):
+        if not right:
             raise slots.SlotError("%s read back is not the announced image" % self._name)
 
     def _flush(self):
