@@ -80,6 +80,7 @@ class Boot:
         self.running = Running(record.slots[index])
         self.trial = record.trial == index
         self.reset_cause = board.reset_cause()
+        self._ended = bool(record.outcome)  # there is one to be reported
         self._kind = kind
         self._image = image
         self._index = index
@@ -105,6 +106,8 @@ class Boot:
     @property
     def outcome(self):
         """The Outcome of the last trial, or None after clear_outcome()."""
+        if not self._ended:  # as nearly always: nothing is imported
+            return None
         from boot.record import CONFIRMED, REASONS
 
         record = self._open()[1]
@@ -219,6 +222,7 @@ class Boot:
             store, record = self._open()
             record.end_trial(CONFIRMED)
             store.save(record)
+            self._ended = True
             self.trial = False
 
     def raise_floor(self, sequence):

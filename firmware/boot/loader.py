@@ -19,6 +19,10 @@ _RETRY_MAX_S = const(300)
 _LEAST_GARBAGE = const(4096)  # bytes allocated between two collections
 # Modules that are not needed while the application runs, or only now and then.
 _UNLOADED = "select options verify signature manifests storage record slots romslots fileslots"
+# Built-in modules that files of these names may stand in for. At each import of one MicroPython
+# looks for the file along all of sys.path, 100,000 instructions with littlefs in it, unless
+# sys.modules has the module.
+_BUILT_IN = "array binascii collections errno hashlib io json os re select socket struct time"
 
 _REMEDY = "flash the board again over this port (tidegate flash); the REPL is yours"
 
@@ -28,9 +32,33 @@ def main():
 
     # Collect early: new objects are allocated behind the garbage, and those that stay would end up
     # scattered over the whole heap, with no large free piece between them. The agent goes on by
-    # the same rule (gate.ondemand).
-    gc.threshold(max(_LEAST_GARBAGE, gc.mem_free() // 8))
+    # its own rule (gate.ondemand), stricter once it is composed.
+    gc.threshold(max(_LEAST_GARBAGE, gc.mem_free() // 4))
+    _load_built_in()
     run(Board())
+
+
+def _load_built_in():
+    path = sys.path[:]
+    sys.path[:] = ()
+    for name in _BUILT_IN.split():
+        try:
+            sys.modules[name] = __import__(name)
+        except ImportError:  # this MicroPython was built without
+            pass
+    sys.path[:] = path
+
+
+def _prefer_files(folders):
+    """Forgets the built-in modules that the image brings its own of."""
+    for folder in folders:
+        try:
+            names = [name.partition(".")[0] for name in os.listdir(folder)]
+        except OSError:  # no such folder in this image
+            continue
+        for name in _BUILT_IN.split():
+            if name in names:
+                sys.modules.pop(name, None)
 
 
 def run(board, launch=None):
@@ -80,6 +108,7 @@ def start(boot):
 
     vfs.mount(boot.file_system(), "/rom")
     sys.path[1:1] = ["/rom/lib", "/rom"]
+    _prefer_files(sys.path[1:3])
     import app
 
     app.start(boot)

@@ -117,13 +117,13 @@ class Agent:
         if "gate.exports" in sys.modules:  # the application has imported what it needs
             ondemand.forget("gate.exports")
         try:
-            with ondemand.modules:
-                self._enrol()
+            self._enrol()
             self._compose()
         except ConfigError as error:
             console.error("%s", error)
             return
         _overwrite_stack(_STACK_CALLS)
+        ondemand.modules.rest()
         gc.collect()
         _load_machine_code()
         try:
@@ -136,7 +136,9 @@ class Agent:
 
     def _enrol(self):
         """A board with a claim becomes a device first (docs/enrolment.md)."""
-        if SmallFiles(self.boot.board.folder).size("claim"):
+        if not SmallFiles(self.boot.board.folder).size("claim"):
+            return
+        with ondemand.modules:
             try:
                 from gate.enrolment.enrol import Enrolment
             except ImportError:
@@ -468,6 +470,8 @@ class Agent:
     async def _end_trial(self, beat):
         """Returns the digest of the image whose end was reported, or None."""
         with ondemand.modules:
+            if not self.boot.trial and self.boot.outcome is None:  # as nearly always
+                return None
             from gate.update.trial import Trial
 
             trial = Trial(self.boot, self.state, self._reporter, self.alarms, self.outbox)

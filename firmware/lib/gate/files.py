@@ -89,6 +89,11 @@ class SmallFiles:
 
 def make_folder(path):
     """Makes the folder and those above it."""
+    try:
+        os.stat(path)
+        return
+    except OSError:  # as on a new board
+        pass
     made = ""
     for part in path.split("/"):
         made += part

@@ -1,8 +1,8 @@
 """UUIDs of version 5 (RFC 9562 section 5.5): the vendor and class ids that SUIT conditions
 compare; and the fingerprint of the board itself.
 
-MicroPython's hashlib has SHA-1 only where TLS brings it, so the one block it takes is computed
-here.
+Where MicroPython's hashlib has no SHA-1, which mostly TLS brings, the one block it takes is
+computed here.
 """
 
 import hashlib
@@ -17,7 +17,9 @@ _MASK = const(0xFFFFFFFF)
 
 def uuid5(namespace, name):
     """The 16 bytes of the UUID of `name` (str) in a namespace (16 bytes)."""
-    digest = bytearray(_sha1(namespace + name.encode())[:16])
+    data = namespace + name.encode()
+    found = hashlib.sha1(data).digest() if hasattr(hashlib, "sha1") else _sha1(data)
+    digest = bytearray(found[:16])
     digest[6] = digest[6] & 0x0F | 0x50
     digest[8] = digest[8] & 0x3F | 0x80
     return bytes(digest)

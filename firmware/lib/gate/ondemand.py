@@ -8,9 +8,9 @@ hold some 25 KiB of RAM all the time (docs/decisions/0012-modules-on-demand.md).
         self._judge(data)  # imports inside, and keeps nothing of what it imported
 
 How much garbage there may be before it is collected is decided here, too, by how much is free
-(docs/decisions/0059-collecting-by-what-is-free.md): a quarter of it while there is work, most of
-which goes again; else an eighth, because what is made then lies behind the garbage, and would end
-up scattered over the heap with no large free piece between.
+(docs/decisions/0059-collecting-by-what-is-free.md): a quarter of it until all is composed, and
+while there is work, most of which goes again; else an eighth, because what is made then lies
+behind the garbage, and would end up scattered over the heap with no large free piece between.
 """
 
 import gc
@@ -43,13 +43,12 @@ class _Modules:
         self._before = None
         self._least = _LEAST_GARBAGE
         self._free = 0  # bytes, after the last work; 0: there was none yet
+        self._part = _AT_WORK  # between two works
 
     def __enter__(self):
         if not self._users:
             # What an application imported for itself is not ours to take away.
-            self._before = _loaded(_ON_DEMAND.split())
-            if not self._free:
-                self._look()
+            self._before = set(sys.modules)
         self._users += 1
         self._collect_later()
 
@@ -57,34 +56,40 @@ class _Modules:
         self._users -= 1
         if self._users:
             return
-        for name in _loaded(_ON_DEMAND.split()):
-            if name not in self._before:
+        entries = _ON_DEMAND.split()
+        loaded = [name for name in sys.modules if name not in self._before]
+        self._before = None
+        for name in loaded:
+            if any(_covers(entry, name) for entry in entries):
                 forget(name)
-        gc.collect()
-        self._look()
+        if loaded:
+            gc.collect()
+            self._look()
         self._collect_later()
 
     def _look(self):
         if hasattr(gc, "mem_free"):
             self._free = gc.mem_free()
 
+    def rest(self):
+        """All that stays is made: from now on what is made between two works goes soon."""
+        self._part = _AT_REST
+        self._collect_later()
+
     def make_garbage(self, least=_LEAST_GARBAGE):
         """So many bytes at least lie between two collections from now on, in a flood more than
         otherwise: nearly all that is allocated then is garbage at once.
         """
         self._least = least
+        if not self._free:
+            self._look()
         self._collect_later()
 
     def _collect_later(self):
         """Says how much garbage there may be, where the loader has it collected early at all."""
-        if hasattr(gc, "threshold") and gc.threshold() > 0:
-            part = _AT_WORK if self._users else _AT_REST
+        if self._free and hasattr(gc, "threshold") and gc.threshold() > 0:
+            part = _AT_WORK if self._users else self._part
             gc.threshold(max(self._least, self._free // part))
-
-
-def _loaded(entries):
-    """Names of the loaded modules that an entry covers."""
-    return [name for name in sys.modules if any(_covers(entry, name) for entry in entries)]
 
 
 def _covers(entry, name):

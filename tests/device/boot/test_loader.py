@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 
 import scratch
 import sim_loader
@@ -291,3 +292,30 @@ class Clock:
 
     def __init__(self, slept):
         self.sleep = slept.append
+
+
+def test_only_the_image_replaces_built_in_modules():
+    """Not a file that lies on the board: the loader knows them before sys.path is searched."""
+    folder = scratch.folder()
+    path, modules = sys.path[:], dict(sys.modules)
+    for name in ("re.py", "json.py", "mine.py"):
+        with open(folder + "/" + name, "w") as file:
+            file.write("ours = True\n")
+    try:
+        sys.path.insert(0, folder)
+        loader._load_built_in()
+        equal(sys.path, [folder] + path)
+        import json
+        import re
+
+        true(not hasattr(re, "ours") and not hasattr(json, "ours"))
+        loader._prefer_files([folder + "/none", folder])
+        true("os" in sys.modules and "re" not in sys.modules and "json" not in sys.modules)
+        import re
+
+        true(re.ours)
+    finally:
+        sys.path[:] = path
+        for name in ("re", "json"):
+            sys.modules.pop(name, None)
+        sys.modules.update(modules)

@@ -75,7 +75,7 @@ class Config:
         """Reads the device's id, from its enrolment or else from config.json, and its secrets."""
         named = secret if "device" in secret.names() else found
         self.device = named.text("device", 32)
-        if any(char not in _DEVICE_CHARS for char in self.device):
+        if not _only(self.device, _DEVICE_CHARS):
             raise named.wrong("device", "may hold only a-z, 0-9 and -")
         if self.uplink != "mqtt":
             self.coap_key = secret.key("coap_key")
@@ -116,9 +116,8 @@ class _Document:
             raise self.wrong(key, "is missing")
         if not isinstance(value, str) or not 0 < len(value) <= most:
             raise self.wrong(key, "must be a text of 1 to %d characters" % most)
-        for char in value:
-            if char < " " or char == "\x7f" or 0xD800 <= ord(char) < 0xE000:
-                raise self.wrong(key, "must be without control characters and surrogates")
+        if not _is_plain(value):
+            raise self.wrong(key, "must be without control characters and surrogates")
         return value
 
     def host(self, key):
@@ -237,4 +236,20 @@ def is_host(text):
 
 def _only(text, chars, least=1):
     """Whether the text has so many characters at least, and none but these."""
-    return len(text) >= least and all(char in chars for char in text)
+    return len(text) >= least and not text.strip(chars)
+
+
+def _is_plain(text):
+    """Whether it has neither control characters nor surrogates. Looks at bytes, because
+    MicroPython would keep a name for each character.
+    """
+    try:
+        data = text.encode()
+    except ValueError:  # CPython encodes no surrogates
+        return False
+    before = 0
+    for byte in data:
+        if byte < 0x20 or byte == 0x7F or (before == 0xED and byte >= 0xA0):
+            return False
+        before = byte
+    return True

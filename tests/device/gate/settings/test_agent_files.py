@@ -1,5 +1,6 @@
 """What the agent reads from flash and keeps there: settings, keys, its own small files, ids."""
 
+import hashlib
 import json
 
 import scratch
@@ -104,6 +105,8 @@ def test_ids():
     for size in (0, 1, 38, 39, 40, 47, 48, 100, 103, 104):
         name = "x" * size
         equal(identity.uuid5(vendor.bytes, name), uuid.uuid5(vendor, name).bytes, "%d bytes" % size)
+        text = name.encode()  # where hashlib has no SHA-1
+        equal(identity._sha1(text), hashlib.sha1(text).digest(), "%d bytes" % size)
     equal(identity.class_id(vendor.bytes, "p", "b"), uuid.uuid5(vendor, "p/b").bytes)
 
 
