@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+from tidegate import json_text
 from tidegate.errors import TidegateError
 from tidegate.names import DIGEST
 
@@ -30,6 +31,8 @@ DATABASES = {"sqlite": "database.sqlite", "postgresql": "database.pgdump"}
 _MAX_FACTS = 1 << 20
 _MAX_CONTENTS = 256 << 20  # a million payloads
 _NAME = re.compile(r"(?:files/[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,127}|payloads/[0-9a-f]{64}|database\.(?:sqlite|pgdump))")
+# Not part of the folder's state: the database, which is saved by other means, and what only a running server needs.
+LEFT_OUT = re.compile(r"tidegate\.db.*|serve\.(?:json|lock)|payloads|\..*")
 _PIECE = 1 << 20
 
 Tell = Callable[[int, int, str], None]  # done, total, what
@@ -130,7 +133,7 @@ def read(path: Path, to: Callable[[str], Path | None], tell: Tell = quiet) -> Re
     try:
         with path.open("rb") as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
             return _read(path, tar, to, tell)
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:  # the last two: numbers in tar's headers
         raise _not_whole(path, str(error) or "it ends too early") from error
     except FileNotFoundError as error:
         raise TidegateError(f"the backup {path} does not exist", "Check the path") from error
@@ -142,7 +145,8 @@ def _read(path: Path, tar: tarfile.TarFile, to: Callable[[str], Path | None], te
     found: dict[str, dict[str, Any]] = {}
     for member in tar:
         tell(member.offset, total, member.name)
-        stream = tar.extractfile(member) if member.isreg() else None
+        # A sparse member says that it is of any size, and takes a few bytes of the backup for it.
+        stream = tar.extractfile(member) if member.isreg() and not member.issparse() else None
         if stream is None or member.name in found:
             raise _not_whole(path, f"{member.name!r} is not a member that a backup has")
         if member.name == CONTENTS:
@@ -157,7 +161,8 @@ def _read(path: Path, tar: tarfile.TarFile, to: Callable[[str], Path | None], te
             facts = _facts(path, data)
             found[FACTS] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
             continue
-        if facts is None or not _NAME.fullmatch(member.name):
+        left_out = LEFT_OUT.fullmatch(member.name.removeprefix("files/"))
+        if facts is None or left_out or not _NAME.fullmatch(member.name):
             raise _not_whole(path, f"{member.name!r} is not a member that a backup has")
         found[member.name] = _take(stream, to(member.name))
         digest = member.name.removeprefix("payloads/")
@@ -187,7 +192,7 @@ def _pieces(stream: Hashed) -> Iterator[bytes]:
 
 def _facts(path: Path, data: bytes) -> Facts:
     try:
-        document = json.loads(data)
+        document = json_text.loads(data)
         if document["format"] != FORMAT:
             raise TidegateError(
                 f"{path} has the backup format {document['format']!r}, and this version reads {FORMAT}",
@@ -197,6 +202,9 @@ def _facts(path: Path, data: bytes) -> Facts:
         facts = Facts(**{**document, "audit": None if head is None else (int(head[0]), str(head[1]))})
         if facts.database not in DATABASES or not isinstance(facts.rows, dict):
             raise ValueError("unknown database")
+        texts, numbers = (facts.revision, facts.created, facts.tidegate), (facts.payload_bytes, *facts.rows.values())
+        if not all(isinstance(one, str) for one in texts) or not all(type(one) is int for one in numbers):
+            raise ValueError("of another kind")
         return facts
     except (ValueError, KeyError, TypeError) as error:
         raise _not_whole(path, f"its {FACTS} cannot be read") from error
@@ -204,7 +212,7 @@ def _facts(path: Path, data: bytes) -> Facts:
 
 def _document(path: Path, member: tarfile.TarInfo, stream: IO[bytes], most: int) -> dict[str, Any]:
     try:
-        document = json.loads(stream.read(most + 1))
+        document = json_text.loads(stream.read(most + 1))
         if isinstance(document, dict):
             return document
     except ValueError:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import tidegate
 from ota_server.backup import database
-from ota_server.backup.archive import DATABASES, Facts, Tell, Writer, quiet
+from ota_server.backup.archive import DATABASES, LEFT_OUT, Facts, Tell, Writer, quiet
 from ota_server.config import Config
 from ota_server.errors import NotFound, Problem
 from ota_server.releases.payload_stores import open_store
@@ -22,8 +22,6 @@ from tidegate.files import sync_folder
 
 _NAME = re.compile(r"tidegate-\d{8}T\d{6}Z\.tar")
 _SCRATCH = ".tidegate-backup-"
-# Not part of the folder's state: the database, which is saved by other means, and what only a running server needs.
-_LEFT_OUT = re.compile(r"tidegate\.db.*|serve\.(json|lock)|\..*")
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def _create(config: Config, path: Path, scratch: Path, at: datetime, tell: Tell)
         writer = Writer(stream, facts)
         writer.file(DATABASES[kind], saved)
         for one in sorted(config.data.iterdir()):
-            if one.is_file() and not _LEFT_OUT.fullmatch(one.name):
+            if one.is_file() and not LEFT_OUT.fullmatch(one.name):
                 writer.file(f"files/{one.name}", one)
         done = 0
         for digest, size in sorted(held.payloads.items()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import signal
@@ -154,7 +155,10 @@ def test_half_a_backup_or_a_changed_one_is_refused_and_leaves_nothing(saved, tmp
     assert done("restore", "--data", tmp_path / "new", saved[1])["payloads"]
 
 
-@pytest.mark.parametrize("name", ["../../evil", "/etc/evil", "files/../evil", "payloads/x", "link"])
+EVIL = ["../../evil", "/etc/evil", "files/../evil", "payloads/x", "link", "files/tidegate.db-wal", "files/payloads"]
+
+
+@pytest.mark.parametrize("name", EVIL)
 def test_a_backup_writes_nowhere_else(saved, tmp_path, name):
     bad = tmp_path / "bad.tar"
     with tarfile.open(saved[1]) as old, tarfile.open(bad, "w") as new:
@@ -167,6 +171,49 @@ def test_a_backup_writes_nowhere_else(saved, tmp_path, name):
             new.addfile(member, old.extractfile(member))
     assert "not a whole backup" in refused("restore", "--data", tmp_path / "new", bad)
     assert not list(tmp_path.rglob("evil")) and not Path("/etc/evil").exists()
+
+
+def field(name: str, value: str) -> bytes:
+    """A record of tar's extended headers: its length, in which the length counts, and the rest."""
+    rest = f" {name}={value}\n"
+    size = len(rest) + 1
+    while size != len(rest) + len(str(size)):
+        size = len(rest) + len(str(size))
+    return f"{size}{rest}".encode()
+
+
+BOMBS = {
+    "a tebibyte": [field("GNU.sparse.size", str(1 << 40)), field("GNU.sparse.map", "0,0")],
+    "no map": [field("GNU.sparse.major", "1"), field("GNU.sparse.minor", "0")],
+    "no number": [field("GNU.sparse.size", "x"), field("GNU.sparse.map", "0,3")],
+    "a long number": [b"9" * 5000 + b" a=b\n"],
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_headers_that_are_larger_than_what_they_head(kind, saved, tmp_path):
+    """A few bytes that would unpack to more than the disk has, or to what is no number, in a copy of a good backup."""
+    with tarfile.open(saved[1]) as old, tarfile.open(tmp_path / "bad.tar", "w") as new:
+        first = old.next()
+        new.addfile(first, old.extractfile(first))
+        records = b"".join(BOMBS[kind])
+        header = tarfile.TarInfo("extended")
+        header.type, header.size = tarfile.XHDTYPE, len(records)
+        new.addfile(header, io.BytesIO(records))
+        new.addfile(tarfile.TarInfo("files/bomb"))
+    assert "not a whole backup" in refused("check", tmp_path / "bad.tar")
+    assert "not a whole backup" in refused("restore", "--data", tmp_path / "new", tmp_path / "bad.tar")
+    assert {one.name for one in (tmp_path / "new").iterdir()} <= {"serve.lock"}
+
+
+@pytest.mark.parametrize("facts", [b"[" * 100_000, b'{"format": 1}', b"5"])
+def test_what_a_backup_says_of_itself_may_be_odd(facts, tmp_path):
+    bad = tmp_path / "bad.tar"
+    with tarfile.open(bad, "w") as new:
+        member = tarfile.TarInfo("backup.json")
+        member.size = len(facts)
+        new.addfile(member, io.BytesIO(facts))
+    assert "not a whole backup" in refused("check", bad)
 
 
 def test_what_is_there_is_not_overwritten(start, saved, tmp_path):
