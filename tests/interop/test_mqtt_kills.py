@@ -85,7 +85,9 @@ def stream(broker: mqtt_brokers.Broker, version: int, most: int, count: int) -> 
     assert kills == most
     assert (found["next"], found["missing"]) == (count, 0)
     assert found["kept"] == found["sessions"] - 1 >= most, "a session was lost"
-    assert found["end"] <= found["early"] + 1024, "the heap grew"
+    # One block that is lost with each message would be 64 KB. A broker that repeats much leaves what it is at, and the
+    # collector takes old values on the stack for pointers.
+    assert found["end"] <= found["early"] + 8 * 1024, "the heap grew"
     return found
 
 
