@@ -110,6 +110,8 @@ class Request(HTTPRequestParser):
             self._channel.blanks = 0
             if self.body_rcv is None:  # RFC 9110, 10.1.1: there is nothing to go on with, and waitress would wait
                 self.expect_continue = False
+            if not self.error and "," in self.headers.get("HOST", ""):  # RFC 9112, 3.2; waitress joins them
+                self._refuse(BadRequest("more than one Host"))
         if self.headers_finished and not before and not self.error and self.body_rcv is not None:
             self._body_follows()
         elif before and self._limit and self.body_bytes_received > self._limit and not self.error:  # chunked

@@ -278,8 +278,9 @@ def test_addresses_take_turns(run):
         (b"http://[::1/healthz", b""),
         (b"http://[v/", b""),
         (b"/", b"Content-Length: " + b"9" * 5000 + b"\r\n"),
+        (b"/", b"Host: y\r\n"),
     ],
-    ids=["half an address", "an odd address", "a length of 5000 digits"],
+    ids=["half an address", "an odd address", "a length of 5000 digits", "two hosts"],
 )
 def test_a_header_that_cannot_be_read_is_answered(run, caplog, target, field):
     running = run()
