@@ -126,6 +126,9 @@ PROGRAMS: dict[str, Program] = {
     "pg_restore": Program("postgresql-client", TESTS),
     "promtool": Program("prometheus", TESTS, optional=True),  # checks docs/ops; the package also starts a server
     "chromium": Program("chromium", TESTS, optional=True),  # Ubuntu has it only as a snap
+    # A token for keys, and the tool that signs with it.
+    "softhsm2-util": Program("softhsm2", TESTS, optional=True),
+    "pkcs11-tool": Program("opensc", TESTS, optional=True),
     # Sets the clock of one process; only the tests about clocks that jump want it.
     "libfaketime.so.1": Program("libfaketime", TESTS, folder="/usr/lib/*/faketime", optional=True),
     # What a Linux gateway starts for the opcodes about its host (gate/commands/ops/host.py).

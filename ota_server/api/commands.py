@@ -24,7 +24,7 @@ blueprint = Blueprint("commands", __name__)
 
 @blueprint.post("/devices/<device_id>/commands")
 @requires("command")
-@takes(HandInCommand, success=202)
+@takes(HandInCommand, success=202, again=True)
 def hand_in(device_id: str, body: HandInCommand) -> tuple[dict[str, Any], int]:
     """Hand in a signed command for the device: 202; 200 if the same was handed in before."""
     refused: Refused | None = None

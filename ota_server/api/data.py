@@ -19,7 +19,7 @@ blueprint = Blueprint("data", __name__)
 
 @blueprint.post("/data")
 @requires("publish")
-@takes(PublishData, success=201)
+@takes(PublishData, success=201, again=True)
 def publish(body: PublishData) -> tuple[dict[str, Any], int]:
     """Publish data for a component: 201; 200 if the same was published before."""
     candidate = DataCandidate(body.product, body.vendor, body.version, body.sequence, body.envelopes(), body.name)

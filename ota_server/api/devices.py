@@ -54,7 +54,7 @@ def register(body: RegisterDevice) -> tuple[dict[str, Any], int]:
 
 @blueprint.post("/devices/batch")
 @requires("devices")
-@takes(RegisterDevices, success=201)
+@takes(RegisterDevices, success=201, again=True)
 def register_many(body: RegisterDevices) -> tuple[dict[str, Any], int]:
     """Register up to 500 devices, all or none. `known` were there as listed; the others come with their credentials."""
     wanted = [registration.Wanted(**one.model_dump()) for one in body.devices]

@@ -97,10 +97,8 @@ def _operation(rule: Rule, view: Any, operation: Operation) -> dict[str, Any]:
             *_query_parameters(operation.query),
         ],
         "responses": {
-            str(operation.success): {
-                "description": HTTP_STATUS_CODES[operation.success],
-                "content": {operation.answer: {"schema": _schema_of(operation.answer)}},
-            },
+            str(operation.success): _answer(HTTP_STATUS_CODES[operation.success], operation.answer),
+            **({"200": _answer("The same was there before", operation.answer)} if operation.again else {}),
             "default": {
                 "description": "What is wrong, and the remedy",
                 "content": {"application/problem+json": {"schema": {"$ref": _REFERENCE.format(model="Problem")}}},
@@ -113,6 +111,10 @@ def _operation(rule: Rule, view: Any, operation: Operation) -> dict[str, Any]:
     elif operation.raw is not None:
         out["requestBody"] = {"required": True, "content": {operation.raw: {"schema": _schema_of(operation.raw)}}}
     return out
+
+
+def _answer(description: str, media_type: str) -> dict[str, Any]:
+    return {"description": description, "content": {media_type: {"schema": _schema_of(media_type)}}}
 
 
 def _schema_of(media_type: str) -> dict[str, str]:

@@ -56,7 +56,7 @@ def _can_follow(address: str) -> bool:
 
 @blueprint.put("/api/v1/payloads/<name>")
 @requires("publish", in_channel=True)
-@takes(raw="application/octet-stream", success=201)
+@takes(raw="application/octet-stream", success=201, again=True)
 def upload(name: str) -> tuple[dict[str, object], int]:
     """Store a payload under its SHA-256: 201; 200 if it was there."""
     payloads = context.payloads()

@@ -28,7 +28,7 @@ _MOST_FETCHED = 8  # releases in one answer, with their envelopes
 
 @blueprint.post("/releases")
 @requires("publish", in_channel=True)
-@takes(PublishRelease, success=201)
+@takes(PublishRelease, success=201, again=True)
 def publish(body: PublishRelease) -> tuple[dict[str, Any], int]:
     """Publish a release: 201; 200 if the same was published before."""
     publication = accept(context.store(), context.payloads(), context.config(), _candidate(body), g.actor)

@@ -18,7 +18,7 @@ blueprint = Blueprint("trust", __name__)
 
 @blueprint.post("/trust")
 @requires("publish")
-@takes(PublishTrust, success=201)
+@takes(PublishTrust, success=201, again=True)
 def publish(body: PublishTrust) -> tuple[dict[str, Any], int]:
     """Publish a signed trust update: 201; 200 if it was published before."""
     publication = trust.publish(context.store(), context.config(), body.update, g.actor)

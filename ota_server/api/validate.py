@@ -50,6 +50,7 @@ class Operation(NamedTuple):
     raw: str | None = None
     answer: str = "application/json"
     success: int = 200
+    again: bool = False
 
 
 B = TypeVar("B", bound=Body)
@@ -87,11 +88,12 @@ def takes(
     raw: str | None = None,
     answer: str = "application/json",
     success: int = 200,
+    again: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator of a view: gives it the parsed `body` and `query` as arguments of these names.
 
     It notes them for openapi.json too. raw: the media type of a body that the view reads itself. answer, success:
-    media type and status of its answer.
+    media type and status of its answer; again: the same a second time changes nothing, and the status is 200.
     """
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -103,7 +105,7 @@ def takes(
                 arguments["body"] = parse_body(body, json_value())
             return view(**arguments)
 
-        parsed.shape = Operation(body, query, raw, answer, success)  # type: ignore[attr-defined]
+        parsed.shape = Operation(body, query, raw, answer, success, again)  # type: ignore[attr-defined]
         return parsed
 
     return decorate
