@@ -140,7 +140,9 @@ def manifest(number: int, bases: list[int], **change: Any) -> dict:
         3: enc(ordered({2: [NEXT, RUN], 4: enc(change.get("shared", shared))})),
         7: enc([3, 15]),
         20: enc(change.get("install", install)),
-        23: enc({"en": {("next",): {6: f"1.{number}.0"}}}).replace(b"\x81\x64next", b"\x81\x44next"),
+        23: enc({"en": {("next",): {6: f"1.{number}.0", **change.get("said", {})}}}).replace(
+            b"\x81\x64next", b"\x81\x44next"
+        ),
     }
     members.update(change.get("members", {}))
     return ordered(members)
@@ -272,6 +274,7 @@ def envelopes() -> list[dict]:
         accepted("first-patch", envelope(manifest(4, [3, 2, 1])), 4, 3, patch(image(3), image(4)), True),
         {**accepted("back", envelope(manifest(1, [], sequence=5, install=back)), 1, 4, image(1), False), "sequence": 5},
         accepted("next-patch", envelope(manifest(3, [2])), 3, 2, patch(image(2), image(3)), True),
+        accepted("within-600-s", envelope(manifest(2, [1], said={-3: 600})), 2, 1, patch(image(1), new), True),
         accepted("two-signatures", envelope(manifest(2, [1]), [STRANGER, RELEASE]), 2, 1, patch(image(1), new), True),
     ]
     shared = cbor2.loads(cbor2.loads(manifest(2, [1])[3])[4])

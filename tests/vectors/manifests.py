@@ -151,6 +151,7 @@ def _good(out: list[dict[str, Any]]) -> None:
     put("four signatures", facts(), [STRANGER, COMMAND, RELEASE, RELEASE_2])
     put("the release to come from runs", facts(needs=manifest.Needs(FLOOR)), [RELEASE])
     put("an older release to come from, and a MicroPython", facts(needs=manifest.Needs(1, "1.20.1")), [RELEASE])
+    put("a restart that waits two hours at most", facts(restart_s=7200), [RELEASE])
     put("a sequence number far ahead", facts(sequence=2**32 - 1), [RELEASE])
 
 

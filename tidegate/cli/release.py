@@ -48,6 +48,7 @@ from tidegate.release import (
     sign_release,
     verify_release,
 )
+from tidegate.rollout import durations
 from tidegate.trust import keys
 from tidegate.trust import store as stores
 
@@ -121,6 +122,7 @@ Examples:
 @_PREVIOUS
 @click.option("--needs-sequence", type=int, default=0, help="Devices must run this release or a newer one before it.")
 @click.option("--needs-micropython", default="", metavar="VERSION", help="Devices must have it, or a newer one: 1.26.")
+@click.option("--restart-within", metavar="TIME", help="Do not wait longer for the application to be ready: 2h.")
 @click.option("--out", type=FOLDER, required=True, help="New folder for the release.")
 @click.option("--product", help=f"Default: that of --previous, else of the project, else {DEFAULT_PRODUCT}.")
 @click.option("--vendor", help=f"The vendor's domain. Default: as --product, else {DEFAULT_VENDOR}.")
@@ -133,6 +135,7 @@ def build(
     previous_dirs: tuple[Path, ...],
     needs_sequence: int,
     needs_micropython: str,
+    restart_within: str | None,
     out: Path,
     product: str | None,
     vendor: str | None,
@@ -156,6 +159,7 @@ def build(
             product=product or (first.product if first else own.product if own else DEFAULT_PRODUCT),
             vendor=vendor or (first.vendor if first else own.vendor if own else DEFAULT_VENDOR),
             needs=Needs(needs_sequence, needs_micropython),
+            restart_s=None if restart_within is None else durations.parse(restart_within, "--restart-within"),
             progress=tell,
             note=notes.append,
         )

@@ -23,13 +23,14 @@ MAX_PAYLOAD = 2**32 - 1
 MAX_VERSION = names.VERSION.most
 POLICY = 15  # report success and failure, with records
 PATCH_FORMAT = 1
+MAX_RESTART = 604_800  # seconds, as of the device's own restart_wait_s
 
 _SHA256 = -16
 _COMPONENTS = [[b"next"], [b"run"]]
 _VENDOR, _CLASS, _MATCH, _INDEX, _TRY_EACH, _SET, _FETCH = 1, 2, 3, 12, 15, 20, 21
 _P_VENDOR, _P_CLASS, _P_DIGEST, _P_SIZE, _P_URI, _P_FETCH_ARGS = 1, 2, 3, 14, 21, 25
 _FETCH_AND_CHECK = [_FETCH, POLICY, _MATCH, POLICY]
-_T_VERSION, _T_SEQUENCE, _T_MICROPYTHON = 6, -1, -2  # of the text; those below 0 are our own
+_T_VERSION, _T_SEQUENCE, _T_MICROPYTHON, _T_RESTART = 6, -1, -2, -3  # of the text; those below 0 are our own
 _MICROPYTHON = re.compile(r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){1,2})?", re.ASCII)
 _PAYLOADS = "p/"  # where payloads are, relative to the server
 
@@ -67,7 +68,11 @@ class Needs:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a manifest of the profile says. `version` is for people, `sequence` decides what is newer."""
+    """What a manifest of the profile says. `version` is for people, `sequence` decides what is newer.
+
+    restart_s: so many seconds at most an installed image waits for the application before the restart; None: as the
+    device is set.
+    """
 
     sequence: int
     version: str
@@ -76,6 +81,7 @@ class Manifest:
     image: Image
     patches: tuple[Patch, ...] = ()
     needs: Needs = Needs()
+    restart_s: int | None = None
 
 
 def vendor_id(domain: str) -> bytes:
@@ -108,7 +114,7 @@ def encode(manifest: Manifest) -> bytes:
             3: wrap({2: _COMPONENTS, 4: wrap(shared)}),
             7: wrap([_MATCH, POLICY]),
             20: wrap([*choice, *_FETCH_AND_CHECK]),
-            23: wrap(_text(manifest.version, manifest.needs)),
+            23: wrap(_text(manifest)),
         }
     )
 
@@ -128,9 +134,12 @@ def decode(data: bytes) -> Manifest:
     image = Image(read_digest(identity[_P_DIGEST], "shared parameters"), identity[_P_SIZE])
     _same(_open(value[7], "validate"), [_MATCH, POLICY], "validate")
     text = _open(value[23], "text")
-    version, needs = _read_text(text)
+    said = _read_text(text)
+    needs = Needs(said.get(_T_SEQUENCE, 0), said.get(_T_MICROPYTHON, ""))
+    ids = identity[_P_VENDOR], identity[_P_CLASS]
     patches = _read_install(value[20], image)
-    manifest = Manifest(value[2], version, identity[_P_VENDOR], identity[_P_CLASS], image, patches, needs)
+    manifest = Manifest(value[2], said.get(_T_VERSION, ""), *ids, image, patches, needs, said.get(_T_RESTART))
+    _same(text, _text(manifest), "text")
     try:
         _check(manifest)
     except TidegateError as error:
@@ -183,19 +192,21 @@ def _read_branch(branch: Any) -> Patch:
     return patch
 
 
-def _text(version: Any, needs: Needs) -> dict[str, Any]:
-    # Where boards read nothing but the signature; what is needed only has a key if there is such a need.
-    more = {_T_SEQUENCE: needs.sequence, _T_MICROPYTHON: needs.micropython}
-    return {"en": {(b"next",): {_T_VERSION: version, **{key: value for key, value in more.items() if value}}}}
+def _text(manifest: Manifest) -> dict[str, Any]:
+    # Where old agents read nothing but the signature. A key is there only if it says something.
+    needs = manifest.needs
+    said: dict[int, Any] = {_T_VERSION: manifest.version}
+    said |= {_T_SEQUENCE: needs.sequence} if needs.sequence else {}
+    said |= {_T_MICROPYTHON: needs.micropython} if needs.micropython else {}
+    said |= {} if manifest.restart_s is None else {_T_RESTART: manifest.restart_s}
+    return {"en": {(b"next",): said}}
 
 
-def _read_text(text: Any) -> tuple[str, Needs]:
+def _read_text(text: Any) -> dict[Any, Any]:
+    """What the text says of component 0, unchecked."""
     component = text.get("en") if isinstance(text, dict) else None
     entry = component.get((b"next",)) if isinstance(component, dict) else None
-    found = entry if isinstance(entry, dict) else {}
-    needs = Needs(found.get(_T_SEQUENCE, 0), found.get(_T_MICROPYTHON, ""))
-    _same(text, _text(found.get(_T_VERSION), needs), "text")
-    return found[_T_VERSION], needs  # _check refuses anything but text
+    return entry if isinstance(entry, dict) else {}
 
 
 def _check(manifest: Manifest) -> None:
@@ -209,6 +220,7 @@ def _check(manifest: Manifest) -> None:
         if not isinstance(value, bytes) or len(value) != 16:
             raise TidegateError(f"the {name} id is not a UUID of 16 bytes")
     check_needs(manifest.needs, number)
+    check_restart(manifest.restart_s)
     _check_size(manifest.image.size, "image")
     if len(manifest.patches) > MAX_PATCHES:
         raise TidegateError(f"a manifest carries at most {MAX_PATCHES} patches, not {len(manifest.patches)}")
@@ -228,6 +240,12 @@ def check_needs(needs: Needs, sequence: int) -> None:
         raise TidegateError(
             f"{needs.micropython!r:.40} is not a version of MicroPython", "Write it like 1.26 or 1.26.1"
         )
+
+
+def check_restart(seconds: int | None) -> None:
+    """TidegateError unless an image can say that it waits so long at most."""
+    if seconds is not None and (type(seconds) is not int or not 0 <= seconds <= MAX_RESTART):
+        raise TidegateError(f"a restart within {seconds!r:.40} seconds is not possible", f"Give 0 to {MAX_RESTART}")
 
 
 def micropython_number(version: str | None) -> tuple[int, ...] | None:

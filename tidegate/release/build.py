@@ -32,17 +32,20 @@ def build_release(
     product: str = DEFAULT_PRODUCT,
     vendor: str = DEFAULT_VENDOR,
     needs: manifest.Needs = NOTHING,
+    restart_s: int | None = None,
     progress: Progress | None = None,
     note: Note = lambda text: None,
 ) -> Release:
     """Build the release `version` from `sources` into the new folder `out`.
 
     `previous` are releases to make patches from, newest first; the first is the predecessor whose numbering the
-    new images keep. `needs` is what a device must have before it takes the release. `note` is called with a line for
-    each result. On any failure `out` does not exist. The same sources and predecessors give the same bytes.
+    new images keep. `needs` is what a device must have before it takes the release, `restart_s` how long the restart
+    into it may wait for the application. `note` is called with a line for each result. On any failure `out` does not
+    exist. The same sources and predecessors give the same bytes.
     """
     check_identity(product, vendor, version, sequence)
     manifest.check_needs(needs, sequence)
+    manifest.check_restart(restart_s)
     targets = [sources.board(name) for name in dict.fromkeys(board_names)]
     check_previous(previous, product, vendor, sequence)
     with new_folder(out, "p") as scratch:
@@ -58,8 +61,8 @@ def build_release(
                 missing = f"none for {board.arch}; in a checkout, python tools/native.py builds them"
                 note(f"{board.name}: native modules: {', '.join(native) or missing}")
             built[board.name] = replace(target, predecessor=before, sources=provenance.digest(sources, board))
-        origin = provenance.Origin.of(sources)
-        release = Release(scratch, product, vendor, version, sequence, built, origin=origin, needs=needs)
+        origin, said = provenance.Origin.of(sources), (product, vendor, version, sequence)
+        release = Release(scratch, *said, built, origin=origin, needs=needs, restart_s=restart_s)
         write_atomic(scratch / INDEX, encode_index(release))
     return load_release(out)
 

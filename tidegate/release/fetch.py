@@ -93,8 +93,8 @@ def _write(server: Server, scratch: Path, entry: dict[str, Any], trust: TrustSto
         targets[board] = _target(board, one, entry)
         write_atomic(scratch / f"{board}.suit", envelopes[board])
     built_as = min(_built_as(scratch, target) for target in targets.values())
-    needs = next(iter(facts.values())).needs
-    release = Release(scratch, product, vendor, version, sequence, targets, built_as, needs=needs)
+    said = next(iter(facts.values()))
+    release = Release(scratch, product, vendor, version, sequence, targets, built_as, None, said.needs, said.restart_s)
     write_atomic(scratch / INDEX, encode_index(release))
 
 

@@ -136,13 +136,15 @@ class Release(SignedFolder):
     """A release folder that was read.
 
     `image_sequence` is the number that the images were built under, where that is not the release's: an old image
-    that was published again. `needs` is what a device must have before it takes the release.
+    that was published again. `needs` is what a device must have before it takes the
+    release, `restart_s` how long the restart into it may wait for the application.
     """
 
     targets: Mapping[str, Target]
     image_sequence: int | None = None
     origin: Origin | None = None
     needs: suit.Needs = suit.Needs()
+    restart_s: int | None = None
 
     index: ClassVar[str] = INDEX
     command: ClassVar[str] = "release"
@@ -173,6 +175,7 @@ class Release(SignedFolder):
                 suit.Patch(bytes.fromhex(p.base), p.base_size, bytes.fromhex(p.digest), p.size) for p in target.patches
             ),
             needs=self.needs,
+            restart_s=self.restart_s,
         )
 
     def encode_manifest(self, board: str) -> bytes:
@@ -222,9 +225,12 @@ def load_release(folder: Path | str) -> Release:
         targets = {board: _target(board, entry) for board, entry in index["targets"].items()}
         identity = (index["product"], index["vendor"], index["version"], index["sequence"])
         needs = suit.Needs(**index.get("needs", {}))
-        release = Release(folder, *identity, targets, index.get("image_sequence"), Origin.read(index), needs)
+        release = Release(
+            folder, *identity, targets, index.get("image_sequence"), Origin.read(index), needs, index.get("restart_s")
+        )
         check_identity(release.product, release.vendor, release.version, release.sequence)
         suit.check_needs(needs, release.sequence)
+        suit.check_restart(release.restart_s)
         if type(release.built_as) is not int or not 0 < release.built_as <= release.sequence:
             raise ValueError(f"image_sequence {release.built_as!r}")
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -244,6 +250,7 @@ def encode_index(release: Release) -> bytes:
         "sequence": release.sequence,
         **({"image_sequence": release.built_as} if release.built_as != release.sequence else {}),
         **({} if release.needs == suit.Needs() else {"needs": vars(release.needs)}),
+        **({} if release.restart_s is None else {"restart_s": release.restart_s}),
         "targets": {board: _encode_target(target) for board, target in sorted(release.targets.items())},
         **(release.origin._asdict() if release.origin else {}),
     }

@@ -60,6 +60,7 @@ def _manifest(data: bytes) -> dict[str, Any]:
             for patch in manifest.patches
         ],
         **({} if manifest.needs == suit.Needs() else {"needs": vars(manifest.needs)}),
+        **({} if manifest.restart_s is None else {"restart_s": manifest.restart_s}),
         "digest": envelope.digest.hex(),
         "signed_by": [signature.kid.hex() for signature in envelope.signatures],
     }

@@ -16,8 +16,7 @@ from tidegate.wire import cose
 
 MODULES = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so")
 MODULE = next((path for path in MODULES if Path(path).exists()), None)
-TOOLS = ("softhsm2-util", "pkcs11-tool")
-HERE = MODULE is not None and all(programs.find(name) for name in TOOLS)
+HERE = MODULE and programs.find("softhsm2-util") and programs.find("pkcs11-tool")
 PIN = "4711"
 
 

@@ -59,7 +59,9 @@ class Install(OfferRun):
         self._image = plan.digest
         if plan.digest != self._boot.running.digest:
             plan.check(self._boot)
-            needs.check(data, self._boot.running.sequence)
+            restart_s = needs.check(data, self._boot.running.sequence)
+            if self.restart:
+                self.restart.limit_s = restart_s
             return plan
         # An old image under a new number (a rollback) rules out what lies between.
         self._boot.raise_floor(manifest.sequence)

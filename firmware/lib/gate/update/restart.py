@@ -1,5 +1,6 @@
 """Whether now is a good time to restart: the application says so (gate.ready), and an update that
-is installed waits for it, over resets too, but not longer than the device's restart_wait_s.
+is installed waits for it, over resets too, but not longer than the device's restart_wait_s, nor
+than the release says.
 
 Loaded, and then resident, only where the application has such a function.
 """
@@ -12,7 +13,9 @@ _SAVE_S = const(900)  # a reset costs the wait no more than that
 
 
 class Restart:
-    """overdue: whether the time is up, and the application still not ready."""
+    """overdue: whether the time is up, and the application still not ready; limit_s: the release's
+    own bound of the wait, or None.
+    """
 
     def __init__(self, ready, most_s, state, uptime):
         """ready() -> bool; most_s() -> seconds it may take; state: SmallFiles of the agent's
@@ -27,6 +30,7 @@ class Restart:
         self._saved = 0
         self._failed = False
         self.overdue = False
+        self.limit_s = None
 
     def waits_for(self, digest):
         """Whether this image is the one that waits, or did so before a reset."""
@@ -52,10 +56,10 @@ class Restart:
         if self._is_ready():
             return True
         if self._digest is None:
-            self.overdue = self._most_s() == 0
+            self.overdue = self._most() == 0
             return self.overdue
         waited = self._uptime.seconds() - self._began
-        self.overdue = waited >= self._most_s()
+        self.overdue = waited >= self._most()
         if waited >= self._saved + _SAVE_S:
             self._save(waited)
         return self.overdue
@@ -68,6 +72,10 @@ class Restart:
     def waited_s(self):
         """Seconds that an image has been waiting, or None."""
         return None if self._digest is None else self._uptime.seconds() - self._began
+
+    def _most(self):
+        most = self._most_s()
+        return most if self.limit_s is None else min(most, self.limit_s)
 
     def _is_ready(self):
         try:

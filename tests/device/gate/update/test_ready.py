@@ -94,6 +94,14 @@ def test_after_the_time_it_restarts_all_the_same_and_says_so():
             world.run(6, 2)
 
 
+def test_a_release_may_say_that_it_waits_no_longer():
+    for wait_s, most in ((43200, 600), (300, 300)):
+        with flashed(1 << 30, wait_s) as world:
+            world.offer = envelope("within-600-s")
+            found = world.run(4, 2)[-260].split()
+            true(most <= int(found[6]) < most + 30, found)
+
+
 def test_one_that_raises_is_not_ready():
     with flashed(0, 300) as world:
         world.ready = lambda: 1 // 0
