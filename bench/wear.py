@@ -91,7 +91,7 @@ def emulated(kind: str) -> Iterator[dict[str, Any]]:
         place.change(CHANGES / "1.1.0.diff")
         place.build("1.1.0", 2, previous="1.0.0")
         yield one_update(place, board, kind, "patch", "1.1.0", 2)
-        app = place.source / "firmware/app/__init__.py"
+        app = place.application / "__init__.py"
         app.write_text(app.read_text() + "\nMADE = 3\n")
         place.build("1.2.0", 3)
         yield one_update(place, board, kind, "image", "1.2.0", 3)

@@ -18,7 +18,9 @@ from tidegate.boards import Board
 from tidegate.errors import TidegateError
 from tidegate.toml_tables import Key, check_table, line_of
 
-# Of [image] in tidegate.toml, and in firmware/image.toml of a checkout. What a feature is: tidegate/image/features.py.
+EXAMPLE = "examples/vehicle-gateway"  # the application of a checkout that has none in firmware/app
+# Of [image] in tidegate.toml, and in firmware/image.toml beside a firmware/app. What a feature is:
+# tidegate/image/features.py.
 IMAGE_KEYS = {
     "features": Key(list, "features that images hold, all without this key", pattern=re.compile("[a-z0-9-]{2,32}")),
     "modules": Key(list, "modules that images hold though nothing imports them", pattern=re.compile(r"[\w.]{1,64}")),
@@ -45,7 +47,7 @@ class Sources:
     library: Path
     app: Path
     own_boards: Path | None = None
-    tracked: tuple[str, ...] = ("firmware", "boards")
+    tracked: tuple[str, ...] = ("firmware", "boards", f"{EXAMPLE}/app", f"{EXAMPLE}/tidegate.toml")
     features: tuple[str, ...] | None = None
     modules: tuple[str, ...] = ()
     lines: bool = True
@@ -55,10 +57,14 @@ class Sources:
 
     @classmethod
     def checkout(cls, root: Path) -> Sources:
-        """A checkout of Tidegate, or a folder laid out as one: firmware/ and boards/ hold everything. The features of
-        its application are in firmware/image.toml, which may be absent.
+        """A checkout of Tidegate, or a folder laid out as one. Its application is firmware/app where there is one, as
+        in forks and in commits until 2026, with [image] in firmware/image.toml; else the example, with [image] in its
+        tidegate.toml. Either file may be absent.
         """
-        return cls(root, root, root / "firmware" / "app", **_image_table(root / "firmware" / "image.toml"))
+        own = root / "firmware" / "app"
+        if own.is_dir():
+            return cls(root, root, own, **_image_table(root / "firmware" / "image.toml"))
+        return cls(root, root, root / EXAMPLE / "app", **_image_table(root / EXAMPLE / "tidegate.toml"))
 
     @property
     def is_checkout(self) -> bool:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TARGET = ROOT / "build" / "names" / "names.h"
-FOLDERS = ("firmware/boot", "firmware/lib", "firmware/app")
+# "app/..." and so on are the names of the modules in them.
+FOLDERS = ("firmware/boot", "firmware/lib", "examples/vehicle-gateway/app")
 BOARD = "boards/qemu_mps2/board.py"  # boot/board.py on the board
 MOUNTED = "/rom"  # where the loader mounts the image
 LOADER = "/loader"  # where main.py mounts the loader
@@ -34,8 +35,7 @@ def used() -> set[str]:
     from tidegate.image import compile_source, mpy
 
     board = boards.load(ROOT, "qemu_mps2")
-    sources = {path: path.relative_to(ROOT / "firmware").as_posix() for path in _sources()}
-    sources[ROOT / BOARD] = "boot/board.py"
+    sources = {**_sources(), ROOT / BOARD: "boot/board.py"}
     found = set()
     imported = set()
     with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch:
@@ -48,8 +48,14 @@ def used() -> set[str]:
     return {text for text in found if _PLAIN.match(text) and len(text) <= MAX_LENGTH} | imported
 
 
-def _sources() -> list[Path]:
-    return sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+def _sources() -> dict[Path, str]:
+    """Files, and their names beside the folder that they are in."""
+    folders = [ROOT / folder for folder in FOLDERS]
+    return {
+        path: path.relative_to(folder.parent).as_posix()
+        for folder in folders
+        for path in sorted(folder.rglob("*.py"))
+    }
 
 
 def _imported(name: str) -> set[str]:

@@ -44,7 +44,7 @@ FIRMWARE = "build/qemu_mps2/firmware-196608.elf"
 RELATED = ("armv6m", "armv7emsp", "armv7emdp")  # cores whose integer code a Cortex-M3 carries out too
 ARMV7M = 5
 MADE = ROOT / "build/vectors"
-COMPILED = ("firmware/lib", "firmware/boot", "firmware/app", "tests/device")
+COMPILED = ("firmware/lib", "firmware/boot", "examples", "tests/device")
 
 Lines = dict[str, tuple[str, str]]  # function -> (verdict, why)
 

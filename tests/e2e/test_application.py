@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,7 +39,7 @@ def ask(place: Installation, opcode: str, **arguments: Any) -> dict[str, Any]:
 
 
 def release(place: Installation, version: str, sequence: int, previous: str) -> None:
-    path = Path(place.source) / "firmware" / "app" / "__init__.py"
+    path = place.application / "__init__.py"
     path.write_text(path.read_text().replace(f"21{sequence + 3} +", f"21{sequence + 4} +"))
     place.build(version, sequence, previous=previous)
     place.publish(version)

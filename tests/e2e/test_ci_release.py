@@ -24,6 +24,7 @@ from lab.processes import ROOT
 from patience import limit
 
 from tidegate.release import load_release
+from tidegate.sources import Sources
 
 DEVICE = "gate-31"
 WORKFLOW = ROOT / ".github" / "workflows" / "release.yml"
@@ -151,7 +152,7 @@ def git(folder: Path, *words: str) -> str:
 
 def commit_change(origin: Path, version: str) -> None:
     """A change of the application, committed and tagged."""
-    app = origin / "firmware" / "app" / "__init__.py"
+    app = Sources.checkout(origin).app / "__init__.py"
     app.write_text(app.read_text() + f"\nREVISION = {version!r}\n")
     git(origin, "commit", "--quiet", "--all", "--message", f"to {version}")
     git(origin, "tag", f"v{version}")

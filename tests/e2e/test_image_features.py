@@ -21,18 +21,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         made.make_keys()
         made.start_server()
         made.copy_source()
-        declare(made, None)
+        made.declare_image(None)
         made.build("1.0.0", 1)
         made.flash(made.add_gateway(DEVICE), DEVICE, "1.0.0")
         made.wait_running(DEVICE, "1.0.0", 30)
         yield made
-
-
-def declare(place: Installation, text: str | None) -> None:
-    path = place.source / "firmware" / "image.toml"
-    path.unlink(missing_ok=True)
-    if text:
-        path.write_text(text)
 
 
 def ask(place: Installation, opcode: str, **arguments: Any) -> dict[str, Any]:
@@ -51,7 +44,7 @@ def update(place: Installation, version: str, sequence: int, previous: str) -> N
 def test_to_less_and_back(place: Installation) -> None:
     everything = ask(place, "ops")["result"]["answer"]
     assert "log.tail" in everything and "exec" in everything
-    declare(place, LESS)
+    place.declare_image(LESS)
     update(place, "1.1.0", 2, "1.0.0")
     sizes = [place.index(version)["image"]["size"] for version in ("1.0.0", "1.1.0")]
     assert sizes[1] < 0.8 * sizes[0]
@@ -61,14 +54,14 @@ def test_to_less_and_back(place: Installation) -> None:
         told = ask(place, opcode)
         assert told["outcome"] == "refused" and f"{opcode} is not in this image" in told["why"]
     assert ask(place, "info")["result"]["answer"]["version"] == "1.1.0"
-    declare(place, None)
+    place.declare_image(None)
     update(place, "1.2.0", 3, "1.1.0")
     assert ask(place, "log.tail", n=1)["outcome"] == "done"
 
 
 def test_an_image_without_the_uplink_goes_back(place: Installation) -> None:
     before = place.last_report(DEVICE)
-    declare(place, NO_UPLINK)
+    place.declare_image(NO_UPLINK)
     place.build("1.3.0", 4, previous="1.2.0")
     place.publish("1.3.0")
     report = place.wait_report(DEVICE, "rolled-back", before, 60)

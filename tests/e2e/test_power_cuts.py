@@ -31,7 +31,7 @@ def test_an_update_survives_the_power_being_cut_again_and_again(place: Installat
     moments = random.Random(seed)
     board = place.boards[0]
     # The whole image, not a patch: more to fetch and to write, so more moments to be cut at.
-    (place.source / "firmware" / "app" / "ballast.bin").write_bytes(moments.randbytes(BALLAST))
+    (place.application / "ballast.bin").write_bytes(moments.randbytes(BALLAST))
     place.build("1.1.1", 3)
     board.emulator.real_speed = True
     board.power_cut()

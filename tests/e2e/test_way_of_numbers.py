@@ -24,7 +24,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         made.flash(made.add_board(DEVICE), DEVICE, "1.0.0")
         made.wait_running(DEVICE, "1.0.0", 60)
         made.change(CHANGES / "1.1.0.diff")
-        app = made.source / "firmware/app/__init__.py"
+        app = made.application / "__init__.py"
         earlier = ["1.0.0"]
         for version, sequence in (("1.1.0", 2), ("1.2.0", 3), LATEST):
             app.write_text(app.read_text() + f"\nMADE = {version!r}\n")

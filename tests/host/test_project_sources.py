@@ -54,7 +54,7 @@ def test_nothing_is_built_outside_of_a_project(cli: Cli, tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     done = cli(*BUILD, "--out", tmp_path / "out")
     assert done.exit_code == 1 and "is not inside a project" in done.stderr and "tidegate new NAME" in done.stderr
-    shutil.copytree(ROOT / "firmware" / "app", tmp_path / "firmware" / "app")
+    shutil.copytree(ROOT / "examples" / "vehicle-gateway" / "app", tmp_path / "firmware" / "app")
     (tmp_path / "boards").mkdir()
     for more in ((), ("--source", tmp_path)):
         done = cli(*BUILD, "--out", tmp_path / "out", *more)

@@ -53,10 +53,9 @@ def test_an_image_built_from_it_is_that_of_the_checkout(wheel: Path, tmp_path: P
     for name, source in (("installed", tmp_path / "mine"), ("checkout", ROOT)):
         if source != ROOT:
             source.mkdir()
-            text = '[product]\nname = "tidegate-gateway"\nvendor = "tidegate.example"\nboards = ["qemu_mps2"]\n'
-            image = (ROOT / "firmware" / "image.toml").read_text()  # the example's features
-            (source / "tidegate.toml").write_text(text + image)
-            (source / "app").symlink_to(ROOT / "firmware" / "app")
+            example = ROOT / "examples" / "vehicle-gateway"
+            (source / "tidegate.toml").write_text((example / "tidegate.toml").read_text())
+            (source / "app").symlink_to(example / "app")
         done = subprocess.run(
             [program, *words, "--source", source, "--out", tmp_path / name],
             capture_output=True,

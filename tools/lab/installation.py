@@ -24,6 +24,7 @@ from lab.processes import BIN, MICROPYTHON, ROOT, LabError
 from tidegate.client import Server, read_token
 from tidegate.dev import server
 from tidegate.errors import TidegateError
+from tidegate.sources import EXAMPLE, Sources
 
 HOST_FROM_BOARD = "10.0.2.2"  # how the emulated board reaches this machine's loopback
 SERVER_TIMEOUT_S = 30
@@ -192,15 +193,15 @@ class Installation:
     # -------------------------------------------------------------- releases
 
     def copy_source(self) -> None:
-        """The user's own copy of firmware/ and boards/, to change the application in. Its images hold everything where
-        the uplink is not the one that the example declares.
+        """The user's own copy of firmware/, boards/ and the example, to change the application in. Its images hold
+        everything where the uplink is not the one that the example declares.
         """
-        for part in ("firmware", "boards"):
-            shutil.copytree(
-                self.root / part, self.source / part, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
-            )
+        for part in ("firmware", "boards", "examples"):
+            if (self.root / part).is_dir():  # an older Tidegate has its example in firmware/
+                ignored = shutil.ignore_patterns("__pycache__", ".tidegate")
+                shutil.copytree(self.root / part, self.source / part, dirs_exist_ok=True, ignore=ignored)
         if self.uplink != "mqtt":
-            (self.source / "firmware" / "image.toml").unlink(missing_ok=True)
+            self.declare_image(None)
         # Machine code that `make setup` built: images carry it where board.toml says so.
         native = self.root / "build" / "native"
         if native.exists():
@@ -209,10 +210,21 @@ class Installation:
 
     def put_application(self, text: str) -> None:
         """Replace the application in the copy of the sources by one of a single module."""
-        app = self.source / "firmware" / "app"
+        app = self.application
         shutil.rmtree(app)
         app.mkdir()
         (app / "__init__.py").write_text(text)
+
+    @property
+    def application(self) -> Path:
+        """The application's folder in the copy of the sources."""
+        return Sources.checkout(self.source).app
+
+    def declare_image(self, table: str | None) -> None:
+        """Say what images from the copy of the sources hold: a table [image], or None for everything."""
+        (self.source / EXAMPLE / "tidegate.toml").unlink(missing_ok=True)
+        if table:
+            (self.source / EXAMPLE / "tidegate.toml").write_text(table)
 
     def change(self, patch: Path) -> None:
         """Apply a unified diff to the copy of the sources."""

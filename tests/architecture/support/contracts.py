@@ -179,7 +179,7 @@ DEVICE = Contract(
     lambda: {
         **modules(ROOT / "firmware/lib"),
         **modules(ROOT / "firmware/boot", "boot"),
-        **modules(ROOT / "firmware/app", "app"),
+        **modules(ROOT / "examples/vehicle-gateway/app", "app"),
     },
     never=frozenset({"tidegate", "ota_server"}),
 )

@@ -1,4 +1,4 @@
-"""The example gateway: three streams of telemetry. Replace this file with your own application.
+"""A gateway in a vehicle: three streams of telemetry.
 
 The sensors are simulated, so that it runs on any board: a converter behind a temperature sensor, a
 sagging supply, and a vehicle's bus (app.bus) of which only features leave the board. What their

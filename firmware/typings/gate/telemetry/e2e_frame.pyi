@@ -1,0 +1,3 @@
+from gate import Frame as Frame
+
+def crc8(data: bytes | bytearray, identifier: int) -> int: ...
