@@ -11,7 +11,7 @@ import click
 from tidegate import project as projects
 from tidegate.cli._common import FOLDER, emit, json_option, progress, say
 from tidegate.image import Identity, build_image, contents
-from tidegate.project import Project, versions
+from tidegate.project import Project, types, versions
 from tidegate.release import build_release, inspect_file
 
 _SEQUENCE = 1  # of an image that is only looked at
@@ -29,6 +29,7 @@ Examples:
 def build(board_names: tuple[str, ...], out: Path | None, as_json: bool) -> None:
     """Build the project's images, unsigned, to see that they build. `tidegate release` makes those for devices."""
     project = projects.find_project()
+    types.refresh(project.folder)
     out = out or project.work / "build"
     previous = versions.local_releases(project)[: versions.MOST_PREVIOUS]
     notes: list[str] = []

@@ -11,6 +11,7 @@ from tidegate import project as projects
 from tidegate.cli._common import complain, say
 from tidegate.dev import boards
 from tidegate.dev.session import TICK_S, Session
+from tidegate.project import types
 
 _MARKS = {"step": "dev  ", "board": "board", "error": "ERROR", "good": "OK   "}
 
@@ -35,6 +36,7 @@ def dev(board_name: str | None, quiet: bool) -> None:
     patched, tried, and confirmed or rolled back, as in the field. Ctrl-C ends it and all it started.
     """
     project = projects.find_project()
+    types.refresh(project.folder)
     name = board_name or next((name for name in project.boards if name in boards.KINDS), boards.EMULATED)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)  # a polite end, as with Ctrl-C

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import tidegate
 from tidegate import boards, library, names
 from tidegate.errors import TidegateError
 from tidegate.files import new_folder, write_atomic
+from tidegate.project import types
 from tidegate.project.file import FILE, Project, load
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -24,7 +24,7 @@ FILES = {
     "workflow.yml": ".github/workflows/gateway.yml",
     "mypy.ini": "mypy.ini",
 }
-TYPES = "typings"  # where editors look for types of what an application imports, and mypy.ini says so
+MYPY = "2.4.1"  # of the workflow: the one that our own tests ran on a new project when this was written
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def create(folder: Path, answers: Answers) -> Project:
             (scratch / name).mkdir(parents=True, exist_ok=True)
         for template, name in FILES.items():
             write_atomic(scratch / name, _filled((TEMPLATES / template).read_text(), answers).encode())
-        shutil.copytree(library.folder() / "firmware" / TYPES, scratch / TYPES)
+        types.put(scratch)
     return load(folder)
 
 
@@ -79,6 +79,7 @@ def _filled(text: str, answers: Answers) -> str:
         "@VENDOR@": answers.vendor,
         "@BOARDS@": ", ".join(f'"{name}"' for name in answers.boards),
         "@TIDEGATE@": tidegate.__version__,
+        "@MYPY@": MYPY,
     }
     for mark, value in values.items():
         text = text.replace(mark, str(value))

@@ -15,4 +15,4 @@ def level():
 @command("tank.state")
 def state(call):
     """What is said to `tidegate cmd send ID tank.state`."""
-    call.answer("too full" if level() > limit.value else "good")
+    return {"level": level(), "full": level() > limit.value}

@@ -48,7 +48,8 @@ def test_a_new_project(cli: Cli, made: Path) -> None:
     files = {path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()}
     expected = {"tidegate.toml", "README.md", ".gitignore", "app/__init__.py", "tests/test_app.py"}
     types = {f"typings/{path.relative_to(TYPES).as_posix()}" for path in TYPES.rglob("*.pyi")}
-    assert types and files == expected | types | {".github/workflows/gateway.yml", "mypy.ini"}
+    expected |= {".github/workflows/gateway.yml", "mypy.ini", "typings/tidegate-version"}
+    assert types and files == expected | types
     assert not [path for path in files if re.search(r"@[A-Z]+@", (made / path).read_text())]
     code = (made / "app" / "__init__.py").read_text()
     body = [

@@ -1,0 +1,1 @@
+"""CoAP client and server; docs/coap.md of Tidegate."""
