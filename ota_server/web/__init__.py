@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Flask, Response, request
 
 from ota_server.errors import Problem
-from ota_server.web import alarms, audit, device, devices, overview, page, releases, rollouts, sign_in
+from ota_server.web import alarms, audit, device, devices, oidc, overview, page, releases, rollouts, sign_in
 
 blueprint = Blueprint("web", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
 
@@ -26,6 +26,8 @@ blueprint.add_url_rule("/alarms/unmute", view_func=alarms.unmute, endpoint="unmu
 blueprint.add_url_rule("/audit", view_func=audit.show, endpoint="audit")
 blueprint.add_url_rule("/sign-in", view_func=sign_in.show, endpoint="sign_in")
 blueprint.add_url_rule("/sign-in", view_func=sign_in.with_token, endpoint="with_token", methods=["POST"])
+blueprint.add_url_rule("/sign-in/oidc", view_func=oidc.start, endpoint="oidc")
+blueprint.add_url_rule("/sign-in/oidc/back", view_func=oidc.back, endpoint="oidc_back")
 blueprint.add_url_rule("/sign-out", view_func=sign_in.sign_out, endpoint="sign_out", methods=["POST"])
 
 
@@ -45,5 +47,6 @@ def whole() -> None:
 
 def init_app(app: Flask) -> None:
     app.extensions["sign_in_limit"] = sign_in.make_limit()
+    app.extensions["oidc"], app.extensions["oidc_metadata"] = oidc.load(app.extensions["config"].data), {}
     page.init_app(app)
     app.register_blueprint(blueprint)

@@ -26,7 +26,7 @@ def make_limit() -> TokenBuckets:
 def show() -> str | Response:
     if web_session.person() is not None:
         return to_next(request.args.get("next"))
-    return _door(request.args.get("next"))
+    return door(request.args.get("next"))
 
 
 def with_token() -> Response:
@@ -37,14 +37,14 @@ def with_token() -> Response:
     if not limit.has(peer_key(peer)):
         log.warning("%s: refused to sign in: too many wrong tokens", peer)
         why = f"Too many wrong tokens came from {peer}. Wait {math.ceil(1 / _TRIES)} seconds, then try again."
-        return make_response(_door(request.form.get("next"), why), 429, {"Retry-After": str(math.ceil(1 / _TRIES))})
+        return make_response(door(request.form.get("next"), why), 429, {"Retry-After": str(math.ceil(1 / _TRIES))})
     with context.store().write() as session:
         token = find_token(session, request.form.get("token", "").strip())
         cookie = None if token is None or not token.scopes else sessions.of_token(session, token, peer)
     if cookie is None:
         limit.take(peer_key(peer))
         why = "The token is not valid: it was mistyped or revoked, or belongs to another server."
-        return make_response(_door(request.form.get("next"), why), 401)
+        return make_response(door(request.form.get("next"), why), 401)
     answer = to_next(request.form.get("next"))
     web_session.give(answer, cookie)
     return answer
@@ -66,5 +66,7 @@ def to_next(place: str | None) -> Response:
     return make_response(redirect(place if is_ours else url_for("web.overview"), 303))
 
 
-def _door(place: str | None, why: str = "") -> str:
-    return render_template("sign_in.html", next=place or "", why=why, provider=current_app.extensions.get("oidc_name"))
+def door(place: str | None, why: str = "") -> str:
+    """The page for signing in; why: what went wrong before."""
+    provider = current_app.extensions["oidc"]
+    return render_template("sign_in.html", next=place or "", why=why, provider=provider and provider.name)

@@ -80,6 +80,8 @@ OPEN = {
     "/static/<path:filename>",
     "/favicon.ico",
     "/sign-in",
+    "/sign-in/oidc",
+    "/sign-in/oidc/back",
 }
 PAGES = {
     "/",
