@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, joinedload
 from ota_server.api import context
 from ota_server.fleet import standing
 from ota_server.fleet.waves.judge import judge
+from ota_server.releases import slo
 from ota_server.store import alarm_handling, now_ms
 from ota_server.store.models import Alarm, Device, Release, Rollout
 from ota_server.web import page
@@ -68,13 +69,18 @@ def _calls(session: Session, counts: standing.Counts, goings: list[tuple[Rollout
         where = url_for("web.rollout", product=row.release.product, version=row.release.version)
         if row.state == "paused":
             found.append(Call("bad", f"The rollout of {row.release.version} is paused", why, where))
-        elif "waits for a person" in why:
+        elif "waits for a person" in why or "waits for the gate" in why:
             found.append(Call("busy", f"The rollout of {row.release.version} waits for you", why, where))
     for word, tone, text in (("failed", "bad", "did not get their update"), ("overdue", "busy", "are not heard")):
         if many := counts.all[word]:
             text = text if many > 1 else text.replace("their", "its").replace("are", "is")
             subject = "1 device" if many == 1 else f"{many} devices"
             found.append(Call(tone, f"{subject} {text}", "", url_for("web.devices", standing=word)))
+    for product in slo.products(session):
+        budget = slo.show(session, product, now)
+        if budget is not None and budget["frozen"]:
+            text = f"New rollouts of {product} wait: its error budget is spent"
+            found.append(Call("bad", text, budget["why"], url_for("web.rollouts")))
     cloned = session.scalar(select(func.count()).where(Device.cloned_at.is_not(None), Device.revoked_at.is_(None)))
     if cloned:
         text = "Two boards show one device's identity" if cloned == 1 else f"{cloned} devices may be cloned"

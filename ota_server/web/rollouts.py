@@ -15,6 +15,7 @@ from ota_server.errors import Invalid
 from ota_server.fleet.waves import change, found, sequential
 from ota_server.fleet.waves import show as shown
 from ota_server.fleet.waves.judge import judge
+from ota_server.releases import slo
 from ota_server.store import now_ms
 from ota_server.store.models import Rollout, RolloutEvidence
 from ota_server.web import page
@@ -59,6 +60,7 @@ def show(product: str, version: str) -> Response:
             rollout=row,
             status=status,
             terms=found.terms(row),
+            budget=slo.show(session, product, now),
             trouble=trouble[:_TROUBLE],
             history=list(reversed(events))[:_HISTORY],
         )

@@ -13,7 +13,19 @@ from ota_server import Config, create_app
 from ota_server.fleet.waves import carry_out, change
 from ota_server.security.tokens import new_token
 from ota_server.store import Store, migrate, now_ms
-from ota_server.store.models import Alarm, Device, DeviceEvent, Group, Point, Release, Report, Series, Stream, Target
+from ota_server.store.models import (
+    Alarm,
+    Device,
+    DeviceEvent,
+    Group,
+    Point,
+    Release,
+    Report,
+    RolloutEvidence,
+    Series,
+    Stream,
+    Target,
+)
 from tidegate.rollout.terms import parse
 
 PRODUCT, BOARDS = "tidegate-gateway", ("rpi_pico_w", "qemu_mps2")
@@ -26,9 +38,9 @@ _TRACE = 'Traceback (most recent call last):\n  File "/rom/app/valve.py", line 7
 class PageFleet:
     """`app` of a server with so many devices; `token(scopes)` gives a token's secret."""
 
-    def __init__(self, folder: Path, devices: int):
+    def __init__(self, folder: Path, devices: int, url: str = ""):
         self.many = devices
-        self.config = Config(data=folder)
+        self.config = Config(data=folder, database_url=url)
         folder.mkdir(parents=True, exist_ok=True)
         migrate(self.config.database)
         self.store = Store(self.config.database)
@@ -144,11 +156,25 @@ class PageFleet:
             session.add(Alarm(device_id=None, source="server", kind="login", reason="wrong-password", count=3))
 
     def _rollout(self) -> None:
-        terms = parse({"to": "all", "waves": "1%,10%,100%", "soak": "2h", "max_failures": "2%", "min_sample": 5})
+        terms = parse(
+            {
+                "to": "all",
+                "waves": "1%,10%,100%",
+                "soak": "2h",
+                "max_failures": "2%",
+                "min_sample": 5,
+                "watch": ["crashes"],
+            }
+        )
         number = change.start(self.store, PRODUCT, "1.2.0", terms, "tester", self.now)["rollout"]
         carry_out.advance(self.store, number, self.now)
+        pair = {"rollout_id": number, "control_id": _id(0), "measure": "crashes", "exposure": 7200, "at": self.now}
+        values = dict.fromkeys(("updated_before", "updated_after", "control_before", "control_after"), 0.0)
+        losses = [{**pair, **values, "device_id": _id(n), "loss": (1, 1, -1)[n % 3]} for n in range(30)]
         with self.store.write() as session:
             session.execute(update(Device).where(Device.id == _id(0)).values(name="Pump.0"))
+            if self.many >= len(losses):
+                session.execute(insert(RolloutEvidence), losses)
 
 
 def _id(number: int) -> str:

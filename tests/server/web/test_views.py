@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import axe_core_python
+import databases
 import programs
 import pytest
 import waitress
@@ -184,3 +185,26 @@ def test_a_device_shows_its_story_and_the_command_to_type(forty):
         assert words in text, words
     assert text.count('<polyline class="line"') == 4, "two measurements, each with one gap"
     assert "style=" not in text and "<script>" not in text, "the content security policy would refuse them"
+
+
+def test_every_view_answers_on_postgresql(tmp_path):
+    with databases.postgresql() as url:
+        fleet = PageFleet(tmp_path / "data", 40, url)
+        client = client_of(fleet)
+        for page in FULL:
+            assert client.get(page).status_code == 200, page
+        fleet.app.extensions["store"].close()
+        fleet.store.close()
+
+
+def test_a_rollout_shows_its_waves_and_the_evidence_of_its_gates(forty):
+    text = client_of(forty).get(ROLLOUT).text
+    for words in (
+        "wave 1 of 3 (1%)", "Wave 2: 3 waiting", "crashes, 2 h after the update: worse in 20 of 30 pairs", "stops",
+        "allowed: 2%", "to all, waves 1%,10%,100%",
+    ):  # fmt: skip
+        assert words in text, words
+    curve = text.partition('<polyline class="line" points="')[2].partition('"')[0].split()
+    assert curve[0] == "0,40" and len(curve) == 31 and curve[-1].startswith("200.0,")
+    heights = [float(point.partition(",")[2]) for point in curve]
+    assert all(0 < height <= 40 for height in heights) and heights[-1] < 40, "some evidence, and below the limit"
