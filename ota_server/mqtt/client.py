@@ -7,24 +7,25 @@ import hashlib
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from ota_server.mqtt.publishes import Client, Take
 from ota_server.mqtt.url import BrokerUrl
 
 KEEPALIVE_S = 30
 RECONNECT_MIN_S, RECONNECT_MAX_S = 1, 30
 
 
-def make(broker: BrokerUrl, client_id: str, *, clean_session: bool, manual_ack: bool = False) -> paho.Client:
+def make(broker: BrokerUrl, client_id: str, *, clean_session: bool, take: Take | None = None) -> paho.Client:
     """A client that is not connected yet; once started it connects again whenever the connection is lost.
 
-    manual_ack: what comes is acknowledged by its `ack`, not when `on_message` returns.
+    take: gets the messages that come, and acknowledges them later, in place of `on_message`.
     """
-    client = paho.Client(
+    client = Client(
         CallbackAPIVersion.VERSION2,
         client_id=client_id,
         clean_session=clean_session,
         reconnect_on_failure=True,
-        manual_ack=manual_ack,
     )
+    client.take = take
     client.username_pw_set(broker.user, broker.password)
     if broker.tls:
         client.tls_set_context(broker.tls)

@@ -86,16 +86,26 @@ class Filer:
             self._thread.join(STOP_TIMEOUT_S)
 
     def put(self, waiting: Waiting) -> None:
-        """Take a message. One of QoS 0 is lost, and counted, if there is no room for it for a while."""
+        """Take a message, as `put_all` does."""
+        self.put_all([waiting])
+
+    def put_all(self, messages: Sequence[Waiting]) -> None:
+        """Take messages in their order. Those of QoS 0 that find no room for a while are lost, and counted."""
+        now = time.monotonic()
         with self._changed:
-            may_be_lost = waiting.acknowledge is None
-            if may_be_lost and not self._changed.wait_for(lambda: len(self._queue) < MAX_WAITING, ROOM_TIMEOUT_S):
-                self._lost += 1
-                return
-            self._queue.append(waiting)
-            self._arrived.append(time.monotonic())
-            if len(self._queue) in (1, MAX_BATCH):
-                self._changed.notify_all()
+            for waiting in messages:
+                if waiting.acknowledge is None and not self._wait_room(now + ROOM_TIMEOUT_S):
+                    self._lost += 1
+                    continue
+                self._queue.append(waiting)
+                self._arrived.append(now)
+                if len(self._queue) in (1, MAX_BATCH):
+                    self._changed.notify_all()
+
+    def _wait_room(self, end: float) -> bool:
+        """Whether there is room, by then, for a message that its broker does not hold."""
+        rest_s = max(0.0, end - time.monotonic())
+        return len(self._queue) < MAX_WAITING or self._changed.wait_for(lambda: len(self._queue) < MAX_WAITING, rest_s)
 
     def _run(self) -> None:
         began = 0.0

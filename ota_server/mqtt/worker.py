@@ -17,6 +17,7 @@ from ota_server.mqtt.downlink import Downlink
 from ota_server.mqtt.filing import Filer, Waiting
 from ota_server.mqtt.mosquitto_files import Reload
 from ota_server.mqtt.publisher import Publisher
+from ota_server.mqtt.publishes import Arrived
 from ota_server.mqtt.url import BrokerUrl
 from ota_server.roles import Share
 from ota_server.store import Store, devices
@@ -59,12 +60,11 @@ class MqttWorker:
         self._filer = filer
         self._reload = reload
         self._share = share
-        self._client = client.make(broker, client_id, clean_session=filer is None, manual_ack=True)
+        self._client = client.make(broker, client_id, clean_session=filer is None, take=self._take)
         self._connection = Connection(self._client)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
-        self._client.on_message = self._on_message
         publish = Publisher(self._client, broker).publish
         self._downlink: Downlink | None = None
         if policy is not None:
@@ -130,19 +130,20 @@ class MqttWorker:
             return
         self._warn("the connection to %s is gone (%s); connecting again", self._broker, reason)
 
-    def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+    def _take(self, arrived: list[Arrived]) -> None:
         """Runs in paho's thread, which must be back at its keepalive soon."""
-        acknowledge = Owed(self._connection, message.mid) if message.qos else None
-        try:
-            topic = message.topic
-            ours = self._share.has(device_of(topic))  # else another process has it, in a session of its own
-        except UnicodeDecodeError:
-            ours = False
-        if ours and self._filer is not None:
-            filed = ingest.Message(topic, bytes(message.payload), message.retain, again=message.dup)
-            self._filer.put(Waiting(filed, acknowledge))
-        elif acknowledge is not None:
-            acknowledge()
+        connection, waiting, others = self._connection, [], []
+        for message in arrived:
+            topic = str(message.topic, "utf-8", "replace")
+            if self._filer is not None and self._share.has(device_of(topic)):
+                filed = ingest.Message(topic, message.payload, message.retained, again=message.again)
+                waiting.append(Waiting(filed, Owed(connection, message.number) if message.number else None))
+            elif message.number:  # another process has it, in a session of its own
+                others.append(message.number)
+        if self._filer is not None:
+            self._filer.put_all(waiting)
+        if others:
+            connection.acknowledge(others)
 
     def _warn(self, text: str, *args: Any) -> None:
         if self._may_log():

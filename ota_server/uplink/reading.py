@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ota_server.store import telemetry_filing as telemetry
@@ -136,12 +137,18 @@ def _time(seconds: float, now: int) -> int | None:
 
 def _value(record: dict[str, Any], name: str, at: int) -> telemetry.Value | None:
     """A resolved SenML record as the database stores it; None if it has no value that can be stored."""
-    unit = clean(record["unit"])[:16] if "unit" in record else None
+    unit = _unit(record["unit"]) if "unit" in record else None
     for member in ("value", "bool", "sum"):
         if member in record:
             number = float(record[member])
             return telemetry.Value(name, unit, at, number, None) if math.isfinite(number) else None
     return telemetry.Value(name, unit, at, None, clean(record.get("text", record.get("data", "")))[:256])
+
+
+@lru_cache(1024)  # there are few, in every record
+def _unit(text: str) -> str:
+    cleaned: str = clean(text)
+    return cleaned[:16]
 
 
 _READERS: dict[str, Callable[[bytes, str, int], Any]] = {

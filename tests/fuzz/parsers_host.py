@@ -115,6 +115,23 @@ def messages() -> Judge:
     )  # fmt: skip
 
 
+def telemetry() -> Judge:
+    """The short way reads what the general way reads, or nothing."""
+    from tidegate.errors import Refused
+    from tidegate.wire import senml, senml_usual
+
+    def judge(data: bytes) -> None:
+        found = senml_usual.read(data, 1e9, senml.RELATIVE, senml._is_name)
+        try:
+            general = senml.read_generally(data, 1e9)
+        except Refused:
+            assert found is None or len(data) > senml.MAX_SIZE
+            return
+        assert found is None or repr(found) == repr(tuple(general))
+
+    return judge
+
+
 def enrolment() -> Judge:
     from tidegate import enrolment as module
 
@@ -348,6 +365,7 @@ TARGETS = (
     Target("host.command", ("tidegate.commands.cwt",), command, lambda: hexes("wire_commands", most=25)),
     Target("host.messages", ("tidegate.wire.messages", "tidegate.wire.senml", "tidegate.wire.proofs"), messages,
            lambda: hexes("messages", "senml", most=50)),
+    Target("host.telemetry", ("tidegate.wire.senml_usual",), telemetry, lambda: hexes("senml", most=50)),
     Target("host.enrolment", ("tidegate.enrolment",), enrolment, lambda: hexes("enrolment", most=20)),
     Target("host.patch", ("tidegate.delta", "tidegate.delta.container", "tidegate.delta.adaptive",
                           "tidegate.delta.operations", "tidegate.delta.deflate", "tidegate.delta.rangecoder"),

@@ -40,6 +40,34 @@ def codec() -> Judge:
     return judge
 
 
+def publishes() -> Judge:
+    """What a broker sends, read in pieces of any size: the same messages, and the same bytes for paho."""
+    from ota_server.mqtt.publishes import Arrived, Sifted
+
+    class Socket:
+        def __init__(self, data: bytes, piece: int) -> None:
+            self.left = [data[at : at + piece] for at in range(0, len(data), piece)]
+
+        def recv(self, _size: int) -> bytes:
+            return self.left.pop(0) if self.left else b""
+
+    def through(data: bytes, piece: int) -> tuple[list[Arrived], bytes]:
+        arrived: list[Arrived] = []
+        socket, others = Socket(data, piece), b""
+        sifted = Sifted(socket, arrived.extend)
+        while socket.left or sifted.pending():
+            try:
+                others += sifted.recv(7)
+            except BlockingIOError:
+                continue
+        return arrived, others
+
+    def judge(data: bytes) -> None:
+        assert through(data, 1 << 16) == through(data, 3)
+
+    return judge
+
+
 KINDS = ("birth", "state", "report", "result", "alarm", "tele/air")
 
 
@@ -122,6 +150,8 @@ CONNECT = bytes.fromhex("00044d51545404c2003c0003616263000175000170")
 TARGETS = (
     Target("server.codec", ("ota_server.broker.codec", "ota_server.broker.topics"), codec,
            lambda: [CONNECT, b"\x10\x15" + CONNECT, b"\x00\x01\x00\x03a/+\x01", b"\x00\x03a/b\x00\x01x"]),
+    Target("server.publishes", ("ota_server.mqtt.publishes",), publishes,
+           lambda: [b"\x20\x02\0\0" + b"2\x0a\0\x03a/b\0\x01xyz" * 3 + b"\x90\x03\0\x01\x01" + b"0\x05\0\x03a/b"]),
     Target("server.ingest", ("ota_server.uplink.ingest", "ota_server.uplink.reading", "ota_server.uplink.batch"),
            ingest, messages),
     Target("server.coap", ("ota_server.coap.mac", "ota_server.coap.echo"), coap,

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tidegate.errors import Refused
-from tidegate.wire import cbor
+from tidegate.wire import cbor, senml_usual
 
 MAX_SIZE = 4096
 MAX_RECORDS = 64
@@ -49,6 +49,12 @@ def decode(data: bytes, now: float) -> list[dict[str, Any]]:
 
 def read(data: bytes, now: float) -> Pack:
     """A pack with its records resolved as `decode` does it, its number, and the count of lost packs."""
+    usual = senml_usual.read(data, now, RELATIVE, _is_name) if len(data) <= MAX_SIZE else None
+    return read_generally(data, now) if usual is None else Pack(*usual)
+
+
+def read_generally(data: bytes, now: float) -> Pack:
+    """`read` without the short way for packs as agents spell them."""
     pack = cbor.loads(data, "telemetry pack", max_size=MAX_SIZE)
     if not isinstance(pack, list) or not 1 <= len(pack) <= MAX_RECORDS:
         raise _bad(f"must have 1 to {MAX_RECORDS} records")
