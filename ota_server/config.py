@@ -21,7 +21,7 @@ KEEP_TELEMETRY_DAYS = 90.0  # both are only defaults: `tidegate serve --keep-day
 KEEP_REPORTS = 1_000
 KEEP_ALARMS = 500
 KEEP_COMMANDS = 500
-KEEP_EVENTS = 500  # boots, offers and silences
+KEEP_EVENTS = 500  # boots, offers, silences and gaps
 
 DATABASE_URL = "TIDEGATE_DATABASE_URL"  # an environment variable, since it contains a password
 

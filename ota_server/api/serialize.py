@@ -130,6 +130,7 @@ def stream(row: Stream) -> dict[str, Any]:
         "packs": row.packs,
         "repeated": row.repeated,
         "dropped": row.dropped,
+        "missing": row.missing,
     }
 
 

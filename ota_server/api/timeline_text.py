@@ -51,7 +51,13 @@ def _silence(body: dict[str, Any]) -> str:
     return f"heard again after {long} of silence"
 
 
-_EVENTS = {"birth": _birth, "offer": _offer, "silence": _silence}
+def _gap(body: dict[str, Any]) -> str:
+    packs = f"{body['missing']} pack{'' if body['missing'] == 1 else 's'} of telemetry never came"
+    told = f"; the device says it dropped {body['dropped']}" if body["dropped"] else ""
+    return f"{packs}, seen on stream {body['stream']}{told}"
+
+
+_EVENTS = {"birth": _birth, "offer": _offer, "silence": _silence, "gap": _gap}
 
 
 def _report(body: dict[str, Any]) -> str:

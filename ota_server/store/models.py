@@ -192,7 +192,7 @@ class Device(Base):
 
 
 class DeviceEvent(Base):
-    """What happened to a device and stands in no other table: a boot, an offer that went out, a silence that ended."""
+    """What happened to a device and stands in no other table: a boot, an offer, a silence that ended, missing packs."""
 
     __tablename__ = "device_event"
     # A number is never given twice, so that "after number n" misses nothing.
@@ -200,7 +200,7 @@ class DeviceEvent(Base):
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     device_id: Mapped[str] = mapped_column(ForeignKey("device.id"))
     at: Mapped[int] = mapped_column(BigInteger)
-    kind: Mapped[str] = mapped_column(String(8))  # birth, offer, silence
+    kind: Mapped[str] = mapped_column(String(8))  # birth, offer, silence, gap
     body: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
@@ -384,6 +384,8 @@ class Stream(Base):
     dropped: Mapped[int] = mapped_column(BigInteger, default=0)  # packs the device says it lost
     drop_mark: Mapped[int] = mapped_column(BigInteger, default=0)  # its own count, as it said it last
     seen: Mapped[bytes] = mapped_column(LargeBinary, default=b"")  # marks of the last packs, newest last
+    number: Mapped[int | None] = mapped_column(BigInteger)  # of its last pack; a device counts over all streams
+    missing: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")  # packs that never came, see `gaps`
 
 
 class Series(Base):

@@ -8,12 +8,13 @@ unit, fewer than the packs themselves take, and one index range for "this series
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from ota_server.store import alarms, device_events, gaps
 from ota_server.store.models import Point, Series, Stream, now_ms
 from tidegate.errors import Refused
 
@@ -43,12 +44,13 @@ class Pack(NamedTuple):
     """The values of one message.
 
     `mark` identifies it, or is None if equal packs cannot be told apart; `dropped` is the device's running count of
-    packs it lost, None if it does not say.
+    packs it lost, None if it does not say; `number` counts the device's packs, None if it does not.
     """
 
     values: list[Value]
     mark: bytes | None
     dropped: int | None
+    number: int | None = None
 
 
 class Arrived(NamedTuple):
@@ -68,18 +70,32 @@ def add(session: Session, arrived: Sequence[Arrived]) -> list[int | Refused]:
     connection = session.connection()
     keys = sorted({(one.device_id, one.stream) for one in arrived})
     ledger = _Ledger(connection, keys)
+    ledger.load_numbers(arrived)
     outcome = [ledger.take(*one) for one in arrived]
     ledger.write()
+    for (device_id, stream), (missing, dropped) in ledger.gaps.items():
+        device_events.packs_missing(session, device_id, stream, missing, dropped)
+        alarms.count(session, "packs that never came", missing)
     return outcome
 
 
 class _Stream:
     """A row of the table `stream`, as it is to be written."""
 
-    __slots__ = ("changed", "drop_mark", "dropped", "is_new", "packs", "repeated", "seen")
+    __slots__ = ("changed", "drop_mark", "dropped", "is_new", "missing", "number", "packs", "repeated", "seen")
 
-    def __init__(self, packs: int = 0, repeated: int = 0, dropped: int = 0, drop_mark: int = 0, seen: bytes = b""):
+    def __init__(
+        self,
+        packs: int = 0,
+        repeated: int = 0,
+        dropped: int = 0,
+        drop_mark: int = 0,
+        seen: bytes = b"",
+        number: int | None = None,
+        missing: int = 0,
+    ) -> None:
         self.packs, self.repeated, self.dropped, self.drop_mark, self.seen = packs, repeated, dropped, drop_mark, seen
+        self.number, self.missing = number, missing
         self.is_new = self.changed = False
 
     def knows(self, mark: bytes) -> bool:
@@ -115,12 +131,19 @@ class _Ledger:
         self._connection = connection
         self._streams: dict[Key, _Stream] = {}
         self._series: dict[Key, dict[str, _Series]] = {key: {} for key in keys}
+        self._named: dict[str, list[str]] = {}  # the streams of each device that have packs here
+        for device_id, name in keys:
+            self._named.setdefault(device_id, []).append(name)
         self._points: list[tuple[_Series, Value]] = []
+        self._others: dict[str, dict[str, int]] = {}  # numbers of the last packs on a device's other streams
+        self.gaps: dict[Key, tuple[int, int]] = {}  # packs that never came, and how many the device says it dropped
         self._crowd: dict[tuple[Any, str], int] = {}  # rows of a table that a device has; known for those with new ones
         c, s = _STREAM.c, _SERIES.c
         for start in range(0, len(keys), _CHUNK):
             chunk = keys[start : start + _CHUNK]
-            streams = select(c.device_id, c.name, c.packs, c.repeated, c.dropped, c.drop_mark, c.seen)
+            streams = select(
+                c.device_id, c.name, c.packs, c.repeated, c.dropped, c.drop_mark, c.seen, c.number, c.missing
+            )
             streams = streams.where(tuple_(c.device_id, c.name).in_(chunk))
             for device_id, stream, *rest in connection.execute(streams):
                 self._streams[device_id, stream] = _Stream(*rest)
@@ -128,6 +151,27 @@ class _Ledger:
             series = series.where(tuple_(s.device_id, s.stream).in_(chunk))
             for device_id, stream, name, *rest in connection.execute(series):
                 self._series[device_id, stream][name] = _Series(*rest)
+
+    def load_numbers(self, arrived: Sequence[Arrived]) -> None:
+        """Read the last numbers of a device's streams that have no pack here, where they may say what is missing."""
+        first: dict[str, dict[str, int]] = {}
+        for device_id, stream, pack in arrived:
+            if pack.number is not None:
+                first.setdefault(device_id, {}).setdefault(stream, pack.number)
+        wanted = [device_id for device_id, numbers in first.items() if not self._goes_on(device_id, numbers)]
+        c = _STREAM.c
+        for start in range(0, len(wanted), _CHUNK):
+            chosen = c.device_id.in_(wanted[start : start + _CHUNK]) & c.number.is_not(None)
+            for device_id, name, number in self._connection.execute(
+                select(c.device_id, c.name, c.number).where(chosen)
+            ):
+                if (device_id, name) not in self._series:
+                    self._others.setdefault(device_id, {})[name] = number
+
+    def _goes_on(self, device_id: str, numbers: dict[str, int]) -> bool:
+        """Whether each stream's first number here is the one after its last, as it is where there is one stream."""
+        rows = ((self._streams.get((device_id, name)), number) for name, number in numbers.items())
+        return all(row is not None and row.number == number - 1 for row, number in rows)
 
     def take(self, device_id: str, stream: str, pack: Pack) -> int | Refused:
         """Note a pack; returns how many were lost before it, or why it is refused."""
@@ -155,6 +199,9 @@ class _Ledger:
             row.seen = (row.seen + mark)[-_REMEMBERED * _MARK :]
         row.packs += 1
         row.changed = True
+        lost = row.count_lost(pack.dropped)
+        if pack.number is not None:
+            self._count(key, row, pack.number, lost)
         for value in pack.values:
             name, unit, at, number, text = value
             series = known.get(name)
@@ -164,7 +211,28 @@ class _Ledger:
             if at >= series.at:  # what was stored and forwarded late does not replace what is newer
                 series.unit, series.at, series.number, series.text = unit, at, number, text
             self._points.append((series, value))
-        return row.count_lost(pack.dropped)
+        return lost
+
+    def _count(self, key: Key, row: _Stream, number: int, lost: int) -> None:
+        """Note a pack's number, and the packs before it that never came; the device says that it dropped `lost`."""
+        if gaps.is_late(number, row.number):
+            row.missing = max(0, row.missing - 1)
+            return
+        if row.number != number - 1:
+            missing = gaps.before(number, self._last_numbers(key[0]))
+            if missing:
+                row.missing += missing
+                before = self.gaps.get(key, (0, 0))
+                self.gaps[key] = before[0] + missing, before[1] + lost
+        row.number = number
+
+    def _last_numbers(self, device_id: str) -> Iterator[int]:
+        """Of the packs that came last on each of the device's streams."""
+        yield from self._others.get(device_id, {}).values()
+        for name in self._named.get(device_id, ()):
+            row = self._streams.get((device_id, name))
+            if row is not None and row.number is not None:
+                yield row.number
 
     def write(self) -> None:
         """Insert and update the rows."""
@@ -193,6 +261,8 @@ class _Ledger:
                         "dropped": row.dropped,
                         "drop_mark": row.drop_mark,
                         "seen": row.seen,
+                        "number": row.number,
+                        "missing": row.missing,
                     }
                 )
         if new:

@@ -32,10 +32,10 @@ ACTS = {
     "device.product": "enrolment",
     "device.revoke": "enrolment",
 }  # of the audit log; commands have their own history
-EVENTS = ("birth", "offer", "silence")
+EVENTS = ("birth", "offer", "silence", "gap")
 
 KINDS = (
-    "birth", "offer", "silence", "report", "trial", "command", "settings",
+    "birth", "offer", "silence", "gap", "report", "trial", "command", "settings",
     "alarm", "crash", "enrolment", "group", "name", "label",
 )  # fmt: skip
 

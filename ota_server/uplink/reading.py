@@ -120,7 +120,7 @@ def _telemetry(payload: bytes, device_id: str, now: int) -> Telemetry:
         if value is not None:
             values.append(value)
     dropped = 0 if pack.dropped is None and pack.number is not None else pack.dropped
-    return Telemetry(telemetry.Pack(values, _mark(pack, payload), dropped), wrong)
+    return Telemetry(telemetry.Pack(values, _mark(pack, payload), dropped, pack.number), wrong)
 
 
 def _mark(pack: senml.Pack, payload: bytes) -> bytes | None:

@@ -20,6 +20,7 @@ _STREAMS = {
     "packs": "PACKS",
     "repeated": "SENT AGAIN",
     "dropped": "PACKS LOST",
+    "missing": "NEVER CAME",
 }
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _POLL_S = 1.0
