@@ -227,27 +227,38 @@ def test_what_is_there_is_not_overwritten(start, saved, tmp_path):
     assert "there is no database" in refused("backup", "--data", tmp_path / "nothing", tmp_path / "x.tar")
 
 
-def test_a_killed_restore_is_begun_anew_and_no_server_starts_on_it(saved, tmp_path):
-    data, copy = saved
+# A restore that is killed when it has unpacked everything, or has given the first of the files its name.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from ota_server.backup import restore
+from tidegate.cli import main
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def name_one(data, scratch):
+    rename = Path.rename
+    Path.rename = lambda path, target: (rename(path, target), die())
+    name(data, scratch)
+
+name = restore._name
+setattr(restore, sys.argv[1], {"_settle": die, "_name": name_one}[sys.argv[1]])
+main(["server", "restore", "--data", *sys.argv[2:]])
+"""
+
+
+@pytest.mark.parametrize("moment", ["_settle", "_name"])
+def test_a_killed_restore_is_begun_anew_and_no_server_starts_on_it(saved, tmp_path, moment):
     new = tmp_path / "new"
-    killed = 0
-    for pause in (0.4, 0.6, 0.8, 1.0, 1.2):
-        shutil.rmtree(new, ignore_errors=True)
-        process = subprocess.Popen([*TIDEGATE, "server", "restore", "--data", new, copy], stdout=subprocess.DEVNULL)
-        end = time.monotonic() + limit(pause)
-        while process.poll() is None and time.monotonic() < end and not (new / ".restoring").exists():
-            time.sleep(0.001)
-        time.sleep(pause / 20)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        if (new / ".restoring").exists():
-            killed += 1
-            serve = [*TIDEGATE, "serve", "--data", str(new), "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]
-            found = subprocess.run(serve, capture_output=True, text=True, timeout=limit(60))
-            assert found.returncode == 1 and "restore" in found.stderr, found.stderr
-            break
-    assert killed, "no kill met a restore"
-    done("restore", "--data", new, copy)
+    killed = subprocess.run([sys.executable, "-c", KILLED, moment, new, saved[1]], timeout=limit(120))
+    assert killed.returncode == -signal.SIGKILL
+    named = [one.name for one in new.iterdir() if one.name not in ("serve.lock", ".restoring")]
+    assert len(named) == (moment == "_name") and (new / ".restoring").exists()
+    serve = [*TIDEGATE, "serve", "--data", str(new), "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]
+    found = subprocess.run(serve, capture_output=True, text=True, timeout=limit(120))
+    assert found.returncode == 1 and "restore" in found.stderr, found.stderr
+    done("restore", "--data", new, saved[1])
     assert done("check", "--data", new)["problems"] == [] and not (new / ".restoring").exists()
 
 
