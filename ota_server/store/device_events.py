@@ -5,16 +5,17 @@ A device's own row has only the newest of each. Everything else in its timeline 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from ota_server.store.models import DataTarget, DeviceEvent, Target, now_ms
 
 SILENCE_MS = 600_000  # a device that was offline for so long was silent; rollouts call it unreachable then
 GAP_MS = 60_000  # gaps of one stream in this time are one event
+_CHUNK = 200  # devices in one statement; databases bound the number of parameters
 
 
 def booted(session: Session, device_id: str, now: int, facts: dict[str, Any]) -> None:
@@ -29,20 +30,27 @@ def heard_again(session: Session, device_id: str, last: int, now: int) -> None:
         session.add(DeviceEvent(device_id=device_id, at=now, kind="silence", body=body))
 
 
-def packs_missing(session: Session, device_id: str, stream: str, missing: int, dropped: int) -> None:
-    """Packs of a device never came, as the numbers of its packs say; `stream`: whose pack told it.
+Missing = Mapping[tuple[str, str], tuple[int, int]]  # (device, stream) -> packs, those the device says it dropped
 
-    dropped: how many the device says it had no room for. A link that loses many is one row a minute, with a count.
+
+def packs_missing(session: Session, found: Missing) -> None:
+    """Packs never came, as the numbers of those that did say; each gap's stream is the one whose pack showed it.
+
+    A link that loses many is one row a minute, with a count.
     """
-    now = now_ms()
-    newest = select(DeviceEvent).where(DeviceEvent.device_id == device_id, DeviceEvent.kind == "gap")
-    last = session.scalar(newest.order_by(DeviceEvent.id.desc()).limit(1))
-    if last is not None and last.body["stream"] == stream and 0 <= now - last.at < GAP_MS:
-        body = last.body
-        last.body = {**body, "missing": body["missing"] + missing, "dropped": body["dropped"] + dropped}
-        return
-    body = {"stream": stream, "missing": missing, "dropped": dropped}
-    session.add(DeviceEvent(device_id=device_id, at=now, kind="gap", body=body))
+    now, newest = now_ms(), func.max(DeviceEvent.id)
+    device_ids, last = sorted({device_id for device_id, _ in found}), {}
+    for start in range(0, len(device_ids), _CHUNK):
+        mine = DeviceEvent.device_id.in_(device_ids[start : start + _CHUNK]) & (DeviceEvent.kind == "gap")
+        recent = select(newest).where(mine, DeviceEvent.at > now - GAP_MS).group_by(DeviceEvent.device_id)
+        for row in session.scalars(select(DeviceEvent).where(DeviceEvent.id.in_(recent))):
+            last[row.device_id, row.body["stream"]] = row
+    for key, (missing, dropped) in found.items():
+        body = {"stream": key[1], "missing": missing, "dropped": dropped}
+        if key in last:
+            last[key].body = {**body, **{name: last[key].body[name] + body[name] for name in ("missing", "dropped")}}
+        else:
+            session.add(DeviceEvent(device_id=key[0], at=now, kind="gap", body=body))
 
 
 Rows = Sequence[tuple[str, str]]  # (device, data component or "")

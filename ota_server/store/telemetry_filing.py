@@ -73,9 +73,9 @@ def add(session: Session, arrived: Sequence[Arrived]) -> list[int | Refused]:
     ledger.load_numbers(arrived)
     outcome = [ledger.take(*one) for one in arrived]
     ledger.write()
-    for (device_id, stream), (missing, dropped) in ledger.gaps.items():
-        device_events.packs_missing(session, device_id, stream, missing, dropped)
-        alarms.count(session, "packs that never came", missing)
+    if ledger.gaps:
+        device_events.packs_missing(session, ledger.gaps)
+        alarms.count(session, "packs that never came", sum(missing for missing, _ in ledger.gaps.values()))
     return outcome
 
 
