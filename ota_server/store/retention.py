@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from ota_server.config import (
@@ -157,10 +157,12 @@ def prune_old(store: Store, keep: Keep, between: Between = _always) -> int:
             found = session.execute(select(Series.id, oldest).where(Series.id > last).order_by(Series.id).limit(LOOK))
             rows = [(row[0], row[1]) for row in found]
         some = [series for series, at in rows if at is not None and at < border]
-        old = select(Point.id, Point.series_id).where(Point.series_id.in_(some), Point.at < border, Point.id != spared)
+        old = select(Point.id, Point.series_id, Point.at).where(
+            Point.series_id.in_(some), Point.at < border, Point.id != spared
+        )
         while some:
             with store.read() as session:
-                points = [(row[0], row[1]) for row in session.execute(old.limit(BATCH))]
+                points = [(row[0], row[1], row[2]) for row in session.execute(old.limit(BATCH))]
             gone += _delete_points(store, points)
             if len(points) < BATCH:
                 break
@@ -193,19 +195,26 @@ def _delete_oldest(store: Store, device: str, count: int) -> int:
     """Of all series of the device together."""
     with store.read() as session:
         ids = select(Series.id).where(Series.device_id == device)
-        statement = select(Point.id, Point.series_id).where(Point.series_id.in_(session.scalars(ids).all()))
-        points = [(row[0], row[1]) for row in session.execute(statement.order_by(Point.at, Point.id).limit(count))]
+        statement = select(Point.id, Point.series_id, Point.at).where(Point.series_id.in_(session.scalars(ids).all()))
+        oldest = statement.order_by(Point.at, Point.id).limit(count)
+        points = [(row[0], row[1], row[2]) for row in session.execute(oldest)]
     return _delete_points(store, points)
 
 
-def _delete_points(store: Store, points: Sequence[tuple[int, int]]) -> int:
-    """Delete points, given as (id, series id), and count what is left of each series; returns how many went."""
+def _these(points: Sequence[tuple[int, int, int]]) -> ColumnElement[bool]:
+    """Points, given as (id, series id, time). Their times say in which weeks PostgreSQL has to look for the ids."""
+    times = [at for _, _, at in points]
+    return Point.id.in_([point for point, _, _ in points]) & Point.at.between(min(times), max(times))
+
+
+def _delete_points(store: Store, points: Sequence[tuple[int, int, int]]) -> int:
+    """Delete points, given as for `_these`, and count what is left of each series; returns how many went."""
     if not points:
         return 0
-    counts = Counter(series for _, series in points)
+    counts = Counter(series for _, series, _ in points)
     table: Any = Series.__table__
     with store.write() as session:
-        done = session.execute(delete(Point).where(Point.id.in_([point for point, _ in points])))
+        done = session.execute(delete(Point).where(_these(points)))
         gone: int = done.rowcount  # type: ignore[attr-defined]
         if gone == len(points):
             fewer = (

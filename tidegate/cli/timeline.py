@@ -28,8 +28,8 @@ Examples:
     "kinds",
     metavar="KIND",
     multiple=True,
-    help="Only this: birth, offer, silence, gap, report, trial, command, settings, alarm, crash, enrolment, group, name, "
-    "label. Repeat it for more.",
+    help="Only this: birth, offer, silence, gap, report, trial, command, settings, alarm, crash, enrolment, group, "
+    "name, label. Repeat it for more.",
 )
 @click.option("--limit", type=click.IntRange(1, 10_000), default=30, show_default=True, help="At most so many.")
 @click.option(

@@ -88,11 +88,16 @@ class Device:
 
     def measure(self) -> int:
         """One pack of telemetry; returns its number."""
-        self._pack = (self._pack + 1) & 0x3FFFFFFF
+        number = self.next_pack()
         values = [
             (name, round(20 + 5 * self.dice.random(), 2), unit) for name, unit in _measures(self.place.scenario.values)
         ]
-        self.say(TELEMETRY, f"tele/{_STREAM}", senml.encode(self.id, values, self._pack))
+        self.say(TELEMETRY, f"tele/{_STREAM}", senml.encode(self.id, values, number))
+        return number
+
+    def next_pack(self) -> int:
+        """The number of a new pack, on whichever stream: a board has one count."""
+        self._pack = (self._pack + 1) & 0x3FFFFFFF
         return self._pack
 
     def keep_alive(self, now: float) -> None:

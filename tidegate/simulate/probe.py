@@ -44,7 +44,7 @@ class Probe:
     async def _follow(self, device: Device) -> None:
         self._number += 1
         acknowledged = asyncio.Event()
-        pack = senml.encode(device.id, [(_NAME, self._number, "1")], self._number)
+        pack = senml.encode(device.id, [(_NAME, self._number, "1")], device.next_pack())
         device.say("probe", f"tele/{_STREAM}", pack, acknowledged)
         async with asyncio.timeout(_GIVE_UP_S):
             await acknowledged.wait()

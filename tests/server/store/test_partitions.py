@@ -5,7 +5,7 @@ from __future__ import annotations
 import large_database
 import pytest
 from at_once import together
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import delete, func, insert, select, text
 
 from ota_server.store import Store, now_ms, partitions, retention, telemetry
 from ota_server.store.models import Point, Series
@@ -102,3 +102,25 @@ def test_what_was_there_is_taken_along_and_back(store):
     with store.read() as session:
         assert session.scalar(select(func.max(Point.id))) == last + 2, "numbers go on"
     assert rows(store) == 6 and rows(store, "point_other") == 2
+
+
+def test_the_oldest_of_too_many_are_deleted_in_their_weeks_alone(store):
+    now = now_ms()
+    partitions.make_ahead(store, now + 60 * DAY_MS)
+    weeks = [part for part in parts(store) if part.start is not None]
+    file(store, *(week.start + hour * DAY_MS // 24 for week in weeks for hour in range(10)))
+    with store.read() as session:
+        oldest = session.execute(
+            select(Point.id, Point.series_id, Point.at).order_by(Point.at, Point.id).limit(6)
+        ).all()
+        words = delete(Point).where(retention._these([tuple(row) for row in oldest]))
+        compiled = words.compile(session.get_bind(), compile_kwargs={"literal_binds": True})
+        plan = "\n".join(row[0] for row in session.execute(text(f"EXPLAIN {compiled}")))
+    assert [week.name for week in weeks if week.name in plan] == [weeks[0].name], plan
+    assert "point_before" not in plan
+    kept = retention.Keep(days=10_000, rows=20)
+    assert retention.prune_many(store, kept) == 2 * 10 * len(weeks) - 20
+    with store.read() as session:
+        left = session.scalars(select(Point.at)).all()
+        assert len(left) == 20 and min(left) >= weeks[-1].start
+        assert session.scalar(select(func.sum(Series.points))) == 20
