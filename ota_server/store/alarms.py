@@ -27,24 +27,25 @@ def add(
     trace: str | None = None,
     content: str | None = None,
     occurrence: int = 0,
-) -> None:
+) -> Alarm:
     """An alarm that a device sent; `count` includes those it suppressed. content, occurrence: as of Report."""
     _in_order(session)
-    session.add(
-        Alarm(
-            device_id=device_id,
-            source="device",
-            kind=kind,
-            reason=reason,
-            detail=detail,
-            cti=cti,
-            count=count,
-            trace=trace,
-            content=content,
-            occurrence=occurrence,
-        )
+    row = Alarm(
+        device_id=device_id,
+        source="device",
+        kind=kind,
+        reason=reason,
+        detail=detail,
+        cti=cti,
+        count=count,
+        trace=trace,
+        content=content,
+        occurrence=occurrence,
+        last_at=now_ms(),
     )
+    session.add(row)
     _announce(session, device_id, "device", kind, reason, detail, count)
+    return row
 
 
 def raise_server_alarm(

@@ -40,6 +40,7 @@ class Batch:
         self._devices: dict[str, Device] = {}
         self._held: dict[str, dict[str, DeviceData]] = {}
         self._reports: dict[str, Report | None] = {}
+        self._alarms: dict[str, Alarm] = {}  # each device's newest one of its own
         self._granted: dict[str, list[rollout_reports.Granted]] = {}
         self._targets: dict[tuple[str, str, str], Target | None] = {}
         self._published: dict[tuple[str, str], dict[str, DataTarget | None]] = {}
@@ -51,8 +52,14 @@ class Batch:
             for row in session.execute(locked):
                 self.known[row[0]] = Known(*row[1:])
 
-    def load(self, device_ids: Iterable[str], births: Collection[str] = (), reports: Collection[str] = ()) -> None:
-        """Read the rows of these devices, and what their births and reports are compared with."""
+    def load(
+        self,
+        device_ids: Iterable[str],
+        births: Collection[str] = (),
+        reports: Collection[str] = (),
+        alarms: Collection[str] = (),
+    ) -> None:
+        """Read the rows of these devices, and what their births, reports and alarms are compared with."""
         for chunk in chunks(sorted(set(device_ids))):
             self._devices.update(
                 (row.id, row) for row in self.session.scalars(select(Device).where(Device.id.in_(chunk)))
@@ -68,6 +75,12 @@ class Batch:
             newest = select(func.max(Report.id)).where(Report.device_id.in_(chunk)).group_by(Report.device_id)
             for report in self.session.scalars(select(Report).where(Report.id.in_(newest))):
                 self._reports[report.device_id] = report
+
+        for chunk in chunks(sorted(set(alarms))):
+            mine = Alarm.device_id.in_(chunk) & (Alarm.source == "device")
+            newest = select(func.max(Alarm.id)).where(mine).group_by(Alarm.device_id)
+            for alarm in self.session.scalars(select(Alarm).where(Alarm.id.in_(newest))):
+                self._alarms[str(alarm.device_id)] = alarm
 
     def load_occurrences(self, kind: str, messages: Iterable[tuple[str, str]]) -> None:
         """Count what is filed already of these reports or alarms; each is a device and a content."""
@@ -108,6 +121,12 @@ class Batch:
     def add_report(self, report: Report) -> None:
         self.session.add(report)
         self._reports[report.device_id] = report
+
+    def last_alarm(self, device_id: str) -> Alarm | None:
+        return self._alarms.get(device_id)
+
+    def add_alarm(self, device_id: str, alarm: Alarm) -> None:
+        self._alarms[device_id] = alarm
 
     def count(self, name: str) -> None:
         self.counted[name] = self.counted.get(name, 0) + 1

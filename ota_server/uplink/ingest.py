@@ -91,7 +91,8 @@ class _Filing:
         known = [one for one in self._said if one is not None and one.device_id in self._batch.known]
         whole = {one.device_id for one in known if one.kind != "tele" or self._admit is not None}
         births = {one.device_id for one in known if one.kind == "birth"}
-        self._batch.load(whole, births, {one.device_id for one in known if one.kind == "report"})
+        reports, alarming = ({one.device_id for one in known if one.kind == kind} for kind in ("report", "alarm"))
+        self._batch.load(whole, births, reports, alarming)
         for kind in ("report", "alarm"):
             same = [(one.device_id, replies.content(one)) for one in known if one.kind == kind]
             self._batch.load_occurrences(kind, same)

@@ -124,15 +124,32 @@ def _unknown(batch: Batch) -> None:
 
 def alarm(batch: Batch, device: Device, said: Said) -> None:
     """Something that should not have happened, as the device says it."""
-    digest = content(said)
-    occurrence = batch.next_occurrence("alarm", device.id, digest, said.message.again)
+    digest, body = content(said), clean(said.body)
+    if _was_said_before_the_boot(batch, device, body["kind"], digest):
+        return
+    # A command is refused once: what says so in the same words came again.
+    occurrence = batch.next_occurrence("alarm", device.id, digest, said.message.again or "cti" in body)
     if occurrence is None:
         return
-    body = clean(said.body)
     kind, reason, cti = body["kind"][:32], body["reason"][:32], body.get("cti")
     count = min(body.get("suppressed", 0) or 0, 1_000_000) + 1 if isinstance(body.get("suppressed", 0), int) else 1
     detail, trace = body.get("detail"), said.body.get("trace")
     detail, trace = detail and detail[:256], trace and clean_text(trace)
-    alarms.add(batch.session, device.id, kind, reason, detail, cti, count, trace, digest, occurrence)
+    row = alarms.add(batch.session, device.id, kind, reason, detail, cti, count, trace, digest, occurrence)
+    batch.add_alarm(device.id, row)
     if kind == "command-refused" and cti is not None:
         commands.declined(batch.session, device.id, cti, f"{reason}: {detail}" if detail else reason)
+
+
+def _was_said_before_the_boot(batch: Batch, device: Device, kind: str, digest: str) -> bool:
+    """Whether the alarm is the device's last one of the boot before, in the same words: it had stored it, and did not
+    hear that it had arrived. Crashes that are alike are two.
+    """
+    last = batch.last_alarm(device.id)
+    if last is None or last.content != digest or kind == "crash" or device.birth_at is None:
+        return False
+    if last.last_at >= device.birth_at:
+        return False
+    last.last_at = batch.now
+    batch.count("alarms that came again")
+    return True

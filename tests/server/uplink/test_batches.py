@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 from databases import postgresql
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from ota_server.store import Store, alarms, migrate, telemetry
-from ota_server.store.models import Device, Report
+from ota_server.store.models import Alarm, Device, Report
 from ota_server.uplink import ingest
 from ota_server.uplink.ingest import Message
 from tidegate.wire.cbor import dumps
@@ -129,6 +129,40 @@ def test_what_a_board_had_stored_over_a_reset_is_filed_once(store, together):
         assert phases == ["fetching", "applying", "installed", "trial", "confirmed"]
         assert session.get(Device, "gw-1").update["phase"] == "confirmed", "what comes again says nothing of now"
         assert alarms.counters(session) == {"reports that came again": 4}
+
+
+def test_an_alarm_that_a_board_had_stored_over_a_reset_is_filed_once(store):
+    """An alarm has no boot in it: what equals the last one of the boot before is that one, but for crashes."""
+    dropped, crash = (
+        message("alarm", {1: "telemetry-dropped", 2: "ring-full"}),
+        message("alarm", {1: "crash", 2: "boom"}),
+    )
+
+    def boot(number: int, *said: Message) -> None:
+        with store.write() as session:  # whatever was, was a while ago
+            session.execute(update(Alarm).values(at=Alarm.at - 5000, last_at=Alarm.last_at - 5000))
+        assert not any(ingest.take_all(store, [message("birth", {**BIRTH, 7: b"nonce..%d" % number}), *said]))
+
+    boot(1, dropped)
+    boot(2, dropped)
+    boot(3, crash)
+    boot(4, crash, dropped)
+    boot(5, dropped, dropped)
+    with store.read() as session:
+        rows = session.scalars(select(Alarm).order_by(Alarm.id)).all()
+        assert [row.kind for row in rows] == ["telemetry-dropped", "crash", "crash", "telemetry-dropped"] + [
+            "telemetry-dropped"
+        ], "what a boot says twice is two"
+        assert alarms.counters(session) == {"alarms that came again": 2}
+        assert rows[3].last_at > rows[3].at + 4000, "and when it was said last is noted"
+
+
+def test_an_alarm_about_a_command_is_filed_once(store):
+    refused = [message("alarm", {1: "command-refused", 2: "expired", 4: bytes([number]) * 8}) for number in (1, 2)]
+    for batch in (refused, refused[::-1]):
+        assert not any(ingest.take_all(store, batch))
+    with store.read() as session:
+        assert len(alarms.listed(session, 10)) == 2
 
 
 def test_the_first_one_may_come_again_before_the_birth(store):
