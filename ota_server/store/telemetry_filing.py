@@ -11,10 +11,10 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, update
+from sqlalchemy import Connection, func, insert, select, tuple_
 from sqlalchemy.orm import Session
 
-from ota_server.store import alarms, device_events, gaps
+from ota_server.store import alarms, bulk, device_events, gaps
 from ota_server.store.models import Point, Series, Stream, now_ms
 from tidegate.errors import Refused
 
@@ -244,7 +244,7 @@ class _Ledger:
             for series, value in self._points
         ]
         if points:
-            self._connection.execute(insert(_POINT), points)
+            bulk.insert_rows(self._connection, _POINT, points)
 
     def _write_streams(self, now: int) -> None:
         new: list[dict[str, Any]] = []
@@ -253,8 +253,8 @@ class _Ledger:
             if row.changed:
                 (new if row.is_new else old).append(
                     {
-                        "b_device": device_id,
-                        "b_name": name,
+                        "device_id": device_id,
+                        "name": name,
                         "at": now,
                         "packs": row.packs,
                         "repeated": row.repeated,
@@ -266,11 +266,9 @@ class _Ledger:
                     }
                 )
         if new:
-            rows = [{"device_id": row.pop("b_device"), "name": row.pop("b_name"), **row} for row in new]
-            self._connection.execute(insert(_STREAM), rows)
+            self._connection.execute(insert(_STREAM), new)
         if old:
-            mine = (_STREAM.c.device_id == bindparam("b_device")) & (_STREAM.c.name == bindparam("b_name"))
-            self._connection.execute(update(_STREAM).where(mine), old)
+            bulk.update_rows(self._connection, _STREAM, old, ("device_id", "name"))
 
     def _write_series(self) -> None:
         new = [
@@ -283,8 +281,8 @@ class _Ledger:
             self._insert_series(new)
         changed = [
             {
-                "b_id": series.id,
-                "b_points": series.points,
+                "id": series.id,
+                "points": series.points,
                 "at": series.at,
                 "unit": series.unit,
                 "number": series.number,
@@ -296,8 +294,7 @@ class _Ledger:
         ]
         if changed:
             # Added in the database: housekeeping takes from the count at any time.
-            more = update(_SERIES).where(_SERIES.c.id == bindparam("b_id"))
-            self._connection.execute(more.values(points=_SERIES.c.points + bindparam("b_points")), changed)
+            bulk.update_rows(self._connection, _SERIES, changed, ("id",), added=("points",))
 
     def _insert_series(self, new: list[dict[str, Any]]) -> None:
         """Insert series, and note the numbers that they get."""
