@@ -12,7 +12,7 @@ import programs
 import pytest
 from mosquitto_process import Mosquitto
 from paho.mqtt.enums import CallbackAPIVersion
-from patience import limit
+from patience import limit, until
 
 from ota_server.mqtt import client
 from ota_server.mqtt.acknowledging import Connection, Owed, together
@@ -58,9 +58,16 @@ class Receiver:
     def batch(self, most: int) -> list[Waiting]:
         return [self.arrived.get(timeout=limit(30)) for _ in range(most)]
 
-    def leave(self) -> None:
+    def leave(self, broker: Mosquitto) -> None:
+        """Until mosquitto knows: it reads a packet of each connection in turn, so who connects again at once would find
+        it behind, and what it has not read of the old connection is gone, acknowledgements too."""
         self._client.disconnect()
         self._client.loop_stop()
+        until("mosquitto sees it leave", lambda: b"Client receiver disconnected" in _log(broker), 60)
+
+
+def _log(broker: Mosquitto) -> bytes:
+    return (broker.folder / "log").read_bytes()
 
 
 class Sender:
@@ -97,13 +104,13 @@ def test_batches_make_room_for_what_comes_next(broker: Mosquitto, sender: Sender
         else:
             together(batch)
     assert heard == [str(number).encode() for number in range(COUNT)]
-    receiver.leave()
+    receiver.leave(broker)
 
     second = Receiver(broker.port)
     sender.send("the next")
     next_ = second.batch(1)[0].message
     assert (next_.payload, next_.again) == (b"the next", False), "what was acknowledged came again"
-    second.leave()
+    second.leave(broker)
 
 
 def test_what_is_not_acknowledged_comes_again(broker: Mosquitto, sender: Sender) -> None:
@@ -112,8 +119,8 @@ def test_what_is_not_acknowledged_comes_again(broker: Mosquitto, sender: Sender)
         sender.send(str(number))
     batch = receiver.batch(5)
     together(batch[:3])
-    receiver.leave()
+    receiver.leave(broker)
     second = Receiver(broker.port)
     again = [(waiting.message.payload, waiting.message.again) for waiting in second.batch(2)]
     assert again == [(b"3", True), (b"4", True)]
-    second.leave()
+    second.leave(broker)
