@@ -25,6 +25,7 @@ from ota_server.releases import payload_stores
 from ota_server.run import Server
 from ota_server.security import audit as log_of_acts
 from ota_server.security import tokens
+from ota_server.security.people import ROLES
 from ota_server.store import Store, now_ms
 from ota_server.store.models import Token
 from ota_server.tls_context import Tls
@@ -286,22 +287,31 @@ def token() -> None:
 @token.command("new")
 @data_option
 @click.option("--name", default="", help="For the list and the audit log; default: the scopes.")
-@click.option(
-    "--scope", "scopes", multiple=True, required=True, type=click.Choice(tokens.SCOPES), help="May be repeated."
-)
+@click.option("--scope", "scopes", multiple=True, type=click.Choice(tokens.SCOPES), help="May be repeated.")
+@click.option("--role", type=click.Choice(tuple(ROLES)), help="For a person at the page: the scopes of this role.")
 @click.option(
     "--channel", "channels", multiple=True, help="With --scope publish: only into this channel; may be repeated."
 )
 @click.option("--out", type=FILE, help="Write it to this file (0600), print nothing.")
-def token_new(data: Path, name: str, scopes: tuple[str, ...], channels: tuple[str, ...], out: Path | None) -> None:
+def token_new(
+    data: Path, name: str, scopes: tuple[str, ...], role: str | None, channels: tuple[str, ...], out: Path | None
+) -> None:
     """Make a token and show it: this is the only time that it is readable.
+
+    A viewer may read; an operator also looks after devices, commands and rollouts; a publisher publishes and rolls
+    out; an admin may do everything.
 
     \b
     Examples:
+      tidegate token new --role operator --name ada
       tidegate token new --scope publish --name ci --out ci.token
       tidegate token new --scope publish --channel candidate --name ci
     """
-    scopes = tokens.in_channels(scopes, channels)
+    if role is not None:
+        scopes = (*scopes, *ROLES[role])
+    if not scopes:
+        raise TidegateError("a token without a scope may do nothing", "Give --scope, or --role for a person")
+    scopes = tokens.in_channels(tuple(dict.fromkeys(scopes)), channels)
     store = prepare(Config(data=data))
     with store.write() as session:
         label = (name or "+".join(sorted(set(scopes))))[:64]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import subprocess
 
 import pytest
 
@@ -139,6 +140,19 @@ def test_a_token_of_two_scopes_and_its_end(shared):
     number = [line.split()[0] for line in listed.splitlines() if "command+read" in line][-1]
     shared.cli("token", "revoke", number)
     assert shared.http.get("/api/v1/devices", headers=headers).status_code == 401
+
+
+def test_a_token_of_a_role_has_its_scopes(shared, tmp_path):
+    shared.cli("token", "new", "--role", "operator", "--scope", "read", "--name", "ada", "--out", str(tmp_path / "ada"))
+    headers = {"Authorization": f"Bearer {(tmp_path / 'ada').read_text().strip()}"}
+    assert shared.http.get("/api/v1/devices", headers=headers).status_code == 200
+    assert shared.http.post("/api/v1/devices", headers=headers).status_code in (400, 415)
+    assert shared.http.get("/api/v1/audit", headers=headers).status_code == 403
+    listed = [line for line in shared.cli("token", "list").stdout.splitlines() if " ada " in line]
+    assert "command devices read rollout" in listed[0]
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        shared.cli("token", "new", "--name", "nobody")
+    assert "--role" in refused.value.stderr
 
 
 def test_secrets_are_nobody_elses(shared, tokens):
