@@ -160,7 +160,7 @@ def new_folder(out: Path, *inner: str) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=_prefix(out), dir=out.parent))
     except OSError as error:
-        raise TidegateError(f"cannot write {out}: {error.strerror}", "Choose another --out") from error
+        raise TidegateError(f"cannot write {out}: {error.strerror}", "Choose a folder that can be written") from error
     try:
         for name in inner:
             (scratch / name).mkdir()

@@ -6,6 +6,7 @@ and `token` come from ota_server without this package knowing it.
 
 from __future__ import annotations
 
+import difflib
 import errno
 import importlib
 import io
@@ -87,6 +88,15 @@ class Commands(click.Group):
         except ImportError as error:
             return _unavailable(cmd_name, error)
         return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, which would suggest only commands that are loaded already: here none is."""
+        close = difflib.get_close_matches(args[0], self.list_commands(ctx), 2)
+        if close and args[0] not in close and not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {' or '.join(close)}?")
+        return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Names alone: click would load every command for one line of help each, at every press of the key."""

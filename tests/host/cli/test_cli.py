@@ -85,6 +85,15 @@ def test_wrong_usage(cli: Cli) -> None:
         assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("word", "meant"), (("relase", "release"), ("devices", "device"), ("serv", "serve"), ("tst", "test"))
+)
+def test_a_misspelt_command_is_guessed(cli: Cli, word: str, meant: str) -> None:
+    done = cli(word, "--json")
+    assert done.exit_code == 2 and f"No such command '{word}'. Did you mean {meant}" in done.stderr
+    assert "Did you mean" not in cli("xyzzy").stderr
+
+
 def test_errors_name_the_remedy(cli: Cli, tmp_path: Path) -> None:
     result = cli("key", "show", tmp_path / "nothing")
     assert result.exit_code == 1
