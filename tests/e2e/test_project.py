@@ -15,9 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import installed_wheel
+import mip_index
 import pytest
 from patience import limit
 
+TUTORIAL = Path(__file__).resolve().parents[2] / "docs" / "tutorial.md"
 QUIET_S = 60  # on a quiet machine each step of a session takes less
 
 
@@ -49,6 +51,12 @@ class Dev:
             time.sleep(0.05)
         self._seen = found.end()
         return found
+
+    def end(self) -> int:
+        """Ctrl-C, once; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        return self.process.wait(limit(QUIET_S))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +96,61 @@ def running(folder: Path) -> Iterator[tuple[int, str]]:
             yield int(entry.name), command.decode(errors="replace").replace("\0", " ")
 
 
-@pytest.mark.parametrize("board", ("qemu_mps2", "unix"))
+def test_the_tutorial_from_top_to_bottom(program: Path, tmp_path: Path) -> None:
+    """Every command of docs/tutorial.md, and what it shows of the answers; only figures may differ."""
+    dev: Dev | None = None
+    session = ""
+    printed = ""
+    try:
+        with mip_index.serve() as index:
+            index.add("uuid", "0.1.0", {"uuid.py": "def uuid4():\n    return 4\n"})
+            for kind, text in re.findall(r"^```(sh|text)\n(.*?)^```$", TUTORIAL.read_text(), re.DOTALL | re.MULTILINE):
+                if kind == "text":
+                    assert dev
+                    for line in text.splitlines():
+                        dev.wait(as_shown(line))
+                elif re.search("^tidegate dev$", text, re.MULTILINE):
+                    dev = Dev(program, tmp_path / "my-gateway", "qemu_mps2")
+                else:
+                    script = text.replace("tidegate lock", f"tidegate lock --index {index.url}")
+                    if ". .tidegate/dev/env" in text:
+                        session = "cd my-gateway\n. .tidegate/dev/env\n"
+                        script = script.replace(session, "")
+                    if "tidegate test" in text:  # where the page ends the session
+                        assert dev and dev.end() == 0, dev and dev.output
+                        assert not list(left_running(tmp_path / "my-gateway")), dev.output
+                        session = "cd my-gateway\n"
+                    printed += shell(program, tmp_path, session + script)
+    finally:
+        if dev:
+            dev.end()
+    for expected in (
+        r"damp +no\b|damp: false",
+        r"damp +yes\b|damp: true",
+        "4 passed, 0 failed",
+        "0.1.0, signed",
+    ):
+        assert re.search(expected, printed, re.MULTILINE), (expected, printed)
+
+
+def as_shown(line: str) -> str:
+    """The pattern of a line that the tutorial shows: durations, sizes and the count of saves differ."""
+    pattern = re.escape(line)
+    for figure in (r"(?<=dev\\.)\d+", r"\d+(?=\\ bytes)", r"\d+\\\.\d(?=\\ s\\ after)"):
+        pattern = re.sub(figure, lambda found: r"[\d.]+", pattern)
+    return f"^{pattern}$"
+
+
+def shell(program: Path, folder: Path, script: str) -> str:
+    """What the script prints."""
+    done = subprocess.run(
+        ["bash", "-euc", script], cwd=folder, capture_output=True, text=True, env=installed_wheel.environment(program)
+    )
+    assert done.returncode == 0, script + done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("board", ("unix",))  # the tutorial does the same on the emulated one
 def test_every_save_is_on_the_board_and_a_broken_one_goes_back(program: Path, project: Path, board: str) -> None:
     app = project / "app" / "__init__.py"
     good = app.read_text()
@@ -113,8 +175,7 @@ def test_every_save_is_on_the_board_and_a_broken_one_goes_back(program: Path, pr
         dev.wait(r"^OK     0\.1\.0\+dev\.4 is confirmed")
         assert "runs in this project already" in tidegate(program, project, "dev", "--board", board, code=1)
     finally:
-        dev.process.send_signal(signal.SIGINT)
-        code = dev.process.wait(limit(QUIET_S))
+        code = dev.end()
     assert code == 0, dev.output
     assert not list(left_running(project)), dev.output
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from tidegate.release import Release, build_release, load_release, publish_relea
 from tidegate.trust import keys
 
 DEVICE = "dev"
+ENVIRONMENT = "env"  # for a shell: with it, commands mean the session's server
 TICK_S = 0.1
 MOST_VERSION = 20  # characters of the project's version, so that "+dev.N" fits behind it
 _END_OF_ANSWER = "\x04"  # of the raw REPL: before it is what flashing was told
@@ -77,6 +79,8 @@ class Session:
         account = self._server.api.add_device(DEVICE, self._board_name, self._project.product)
         credentials = {"user": account["mqtt"]["user"], "password": account["mqtt"]["password"]}
         write_atomic(self._folder / "credentials.json", json.dumps(credentials).encode(), mode=0o600)
+        write_atomic(self._folder / ENVIRONMENT, _environment(self._folder, self._server).encode(), mode=0o600)
+        self._show("step", f"for commands in another terminal: . {os.path.relpath(self._folder / ENVIRONMENT)}")
         self._board = boards.make(self._board_name, self._folder)
         self._open.callback(self._board.stop)
         self._saved_at = time.monotonic()
@@ -245,6 +249,15 @@ class Session:
     @property
     def _since_save(self) -> str:
         return f"{time.monotonic() - self._saved_at:.1f} s after the save"
+
+
+def _environment(folder: Path, server: DevServer) -> str:
+    values = {
+        "TIDEGATE_SERVER": server.url,
+        "TIDEGATE_TOKEN_FILE": server.data / "admin.token",
+        "TIDEGATE_KNOWN_DEVICES": folder / "known-devices",  # each session's board is another one
+    }
+    return "".join(f"export {name}={shlex.quote(str(value))}\n" for name, value in values.items())
 
 
 def _watched(project: Project) -> list[Path]:
