@@ -17,7 +17,7 @@ from tidegate.project import create
 from tidegate.sources import EXAMPLE, Sources
 
 EXAMPLES = sorted(path.parent for path in (ROOT / "examples").glob("*/tidegate.toml"))
-MOST_BYTES = {"minimal": 160_000, "vehicle-gateway": 195_000}  # of an image for the emulated board
+MOST_BYTES = {"minimal": 170_000, "vehicle-gateway": 205_000}  # of an image for the emulated board
 
 
 def test_both_are_there() -> None:
