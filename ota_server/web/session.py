@@ -81,7 +81,10 @@ def from_here() -> None:
         is_ours = site in ("same-origin", "none")
     else:
         origin = request.headers.get("Origin")
-        is_ours = origin is None or urlsplit(origin).netloc == request.host
+        try:
+            is_ours = origin is None or urlsplit(origin).netloc == request.host
+        except ValueError:  # half an address
+            is_ours = False
     if not is_ours:
         raise Forbidden("form", "the form is from another site", "Open the page itself, and send it from there")
 
