@@ -239,7 +239,10 @@ def serve(
 
 
 def _redirect(address: str) -> str:
-    found = urlsplit(address)
+    try:
+        found = urlsplit(address)
+    except ValueError:  # half an address
+        found = urlsplit("")
     is_place = found.scheme in ("http", "https") and found.hostname and not (found.query or found.fragment)
     is_visible = address.isascii() and address.isprintable() and " " not in address
     if address in ("", payload_stores.SIGNED) or (is_place and is_visible and "@" not in address):

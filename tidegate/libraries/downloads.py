@@ -19,8 +19,11 @@ Tell = Callable[[str], None]
 
 
 def origin(url: str) -> str:
-    """Scheme, host and port of an address."""
-    parts = urlsplit(url)
+    """Scheme, host and port of an address. LibraryError for one that is none: descriptions hold what others wrote."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise LibraryError(f"{url!r:.80} is not an address: {error}", "Write it like https://HOST/FILE") from None
     return f"{parts.scheme}://{parts.netloc}"
 
 

@@ -277,4 +277,5 @@ def test_a_server_says_what_its_bucket_needs(tmp_path, bucket):
             timeout=limit(90),
         )
         assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr, done
-    assert "is not an address" in tidegate("serve", "--payload-redirect", "cdn.example").stderr
+    for odd in ("cdn.example", "http://["):
+        assert "is not an address" in tidegate("serve", "--payload-redirect", odd).stderr
