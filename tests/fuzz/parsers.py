@@ -123,6 +123,8 @@ NOT_OUTSIDE: dict[str, str] = {
     "ota_server.address": "reads the operator's own words at a start",
     "ota_server.store.clock": "reads the clock",
     "ota_server.store.command_output": _SERVER,
+    "ota_server.store.telemetry_filing": _SERVER,
+    "ota_server.web.oidc": "reads the operator's own file at a start; tests/server/web judges what a provider says",
     "ota_server.store.engine": _SERVER,
     "ota_server.tls_context": "OpenSSL reads the operator's own certificates",
     "tidegate.boards.board": "reads board.toml of the checkout, as trusted as the code beside it",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import struct
 import tempfile
@@ -10,6 +11,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import cbor2
 from parsers import Judge, Target, device_path, hexes, shared
 
 CONFIG = (
@@ -49,6 +51,26 @@ def seeds_of(name: str) -> Callable[[], list[bytes]]:
         return [bytes([number]) + data for number, (data, _) in chosen]
 
     return seeds
+
+
+def needs() -> Judge:
+    """What a release needs: the map in the text of a manifest that a release key signed."""
+    device_path()
+    from gate.update import needs as judged_by
+    from gate.update.failures import Failure
+
+    def judge(data: bytes) -> None:
+        text = b"\xa1\x62en\xa1\x81\x44next" + data[:1500]
+        members = cbor2.dumps({23: text})
+        with contextlib.suppress(Failure):
+            judged_by.check(cbor2.dumps(cbor2.CBORTag(107, {2: b"", 3: members})), 5)
+
+    return judge
+
+
+def needs_seeds() -> list[bytes]:
+    maps = ({6: "1.0"}, {6: "1.0", -1: 5, -2: "1.25"}, {6: "1.0", -1: 6}, {-2: "99.0.1"}, {-3: 7200}, {-2: "x.y"})
+    return [cbor2.dumps(one) for one in maps]
 
 
 def mqtt() -> Judge:
@@ -385,6 +407,7 @@ PART = b"HTTP/1.1 206 Partial Content\r\nContent-Length: 2\r\nContent-Range: byt
 TARGETS = (
     Target("device.cbor", ("cbor", "cbor.floats"), judged("cbor"), seeds_of("cbor")),
     Target("device.cose", ("cose",), judged("cose"), seeds_of("cose")),
+    Target("device.needs", ("gate.update.needs",), needs, needs_seeds),
     Target("device.envelope", ("gate.update.suit_envelope", "gate.update.suit_processor", "gate.update.plan"),
            judged("envelope"), seeds_of("envelope")),
     Target("device.trust-store", ("gate.trust.store",), judged("trust-store"), seeds_of("trust-store")),

@@ -249,9 +249,10 @@ def board_settings() -> Judge:
 def rollout() -> Judge:
     """What people and fleet files write of a rollout, each part alone, and as the API gets them together."""
     from tidegate.errors import TidegateError
-    from tidegate.rollout import durations, selector, terms, watch, waves, window
+    from tidegate.rollout import durations, gate, selector, slo, terms, watch, waves, window
 
-    parts = (selector.parse, waves.parse, window.parse, watch.parse, lambda text: durations.parse(text, "soak"))
+    parts = (selector.parse, waves.parse, window.parse, watch.parse, gate.parse, slo.parse)
+    parts = (*parts, lambda text: durations.parse(text, "soak"))
 
     def each(data: bytes) -> None:
         text = data.decode("utf-8", "replace")
@@ -339,13 +340,16 @@ def sbom() -> Judge:
 
 JWK = json.dumps({"kty": "OKP", "crv": "Ed25519", "x": "A" * 43, "d": "A" * 43, "tidegate_role": "release"}).encode()
 FLEET = b"groups:\n  pumps:\n    channel: stable\n    devices: [gate-1]\nrollout:\n  share: 10\n"
-ROLLOUT = ("durations", "selector", "terms", "watch", "waves", "window")
+ROLLOUT = ("durations", "gate", "selector", "slo", "terms", "watch", "waves", "window")
 ROLLOUTS = [
     b"label.site=vienna,board=unix",
     b"1%,10%,50%,100%",
     b"Mon-Fri 09:00-16:00 Europe/Vienna",
     b"heap<10%",
     b"2h",
+    b"webhook:2",
+    b"1%/30d",
+    b'{"to": "all", "gate": "ci", "gate_timeout": "4h"}',
     b'{"to": "group=pumps", "waves": "1%,100%", "soak": "2h", "max_failures": "2%", "watch": ["crashes"]}',
 ]
 PROFILES = b'{"current": "a", "profiles": {"a": {"server": "https://gate.example", "token": "tg_x"}}}'
