@@ -5,7 +5,7 @@ import vfs
 
 
 def _mount(flash):
-    vfs.mount(vfs.VfsLfs2(flash, progsize=256, mtime=False), "/")
+    vfs.mount(vfs.VfsLfs2(flash, progsize=128, mtime=False), "/")
 
 
 def _never_formatted(flash):
@@ -26,11 +26,11 @@ def _start(flash):
         _mount(flash)
     except OSError as error:
         if _never_formatted(flash):
-            vfs.VfsLfs2.mkfs(flash, progsize=256)
+            vfs.VfsLfs2.mkfs(flash, progsize=128)
             _mount(flash)
         else:
             print("littlefs does not mount:", error)
-            print("To erase it: import mps2, vfs; vfs.VfsLfs2.mkfs(mps2.Flash(), progsize=256)")
+            print("To erase it: import mps2, vfs; vfs.VfsLfs2.mkfs(mps2.Flash(), progsize=128)")
 
 
 _start(mps2.Flash())

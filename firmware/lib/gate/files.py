@@ -38,10 +38,11 @@ class SmallFiles:
 
     def read(self, name):
         """The file's bytes, or None if there is none (or it is too large to be ours)."""
-        if self.size(name) > _MAX_SIZE:
-            return None
         try:
             with open(self.path(name), "rb") as file:
+                if file.seek(0, 2) > _MAX_SIZE:
+                    return None
+                file.seek(0)
                 return file.read()
         except OSError:
             return None
