@@ -111,14 +111,14 @@ def virtual_environment() -> None:
 
 
 def toolchain_and_firmware(purpose: str) -> None:
-    """What the demo boots; for tests the other core as well, and more heap for device scripts (tests/device)."""
+    """What the demo boots; for tests the other core as well."""
     shown: dict[str, Any] = {"stdin": subprocess.DEVNULL, "cwd": ROOT}
     if subprocess.run([str(PYTHON), "tools/toolchain.py"], **shown).returncode:
         fail("the MicroPython sources could not be prepared", "What went wrong is above.")
     jobs = str(os.cpu_count() or 1)
     firmwares: list[tuple[str, ...]] = [("qemu_mps2",), ("unix",)]
     if purpose == programs.TEST:
-        firmwares += [("qemu_mps2", "HEAP=196608"), ("qemu_mps2", "CPU=m4")]
+        firmwares.append(("qemu_mps2", "CPU=m4"))
     for board, *core in firmwares:
         command = [
             "make",

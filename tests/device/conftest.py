@@ -8,7 +8,8 @@ A script runs once per ground, in a process of its own (support/run.py); each fu
 - cpython:   this interpreter;
 - unix:      MicroPython's unix port, build/unix/micropython or $TIDEGATE_UNIX_MICROPYTHON, with a heap like a
              128 KiB board's (objects are twice as large on a 64-bit host);
-- cortex-m3: the emulated board, one for the whole session, with the scripts and libraries compiled to .mpy.
+- cortex-m3: the emulated board, one for the whole session, with the scripts and libraries compiled to .mpy and, as an
+             application's are, executed in place.
 
 A script may say at its top level: GROUNDS = ("cpython", "unix", "cortex-m3") (default: the first two),
 TIMEOUT_S = 300, HEAP = "256k" (unix), MARKS = ("broker",) (of tests/conftest.py),
@@ -37,10 +38,8 @@ from patience import limit
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-MPREMOTE = ROOT / "tools" / "lab" / "patient_mpremote.py"
 UNIX = "build/unix/micropython"
-# Here scripts and modules lie in RAM, which a board executes in place: 64 KiB more for them. tools/setup.py builds it.
-FIRMWARE = "build/qemu_mps2/firmware-196608.elf"
+FIRMWARE = "build/qemu_mps2/firmware.elf"
 RELATED = ("armv6m", "armv7emsp", "armv7emdp")  # cores whose integer code a Cortex-M3 carries out too
 ARMV7M = 5
 MADE = ROOT / "build/vectors"
@@ -89,23 +88,25 @@ class CortexM3:
 
     def __init__(self, folder: Path):
         if not (ROOT / FIRMWARE).exists():
-            raise Unavailable(f"{FIRMWARE} is not built: make -C boards/qemu_mps2 HEAP=196608")
+            raise Unavailable(f"{FIRMWARE} is not built: make -C boards/qemu_mps2")
         try:
+            from lab import mapped_folder
+
             from tidegate.boards.emulator import Emulator
         except ImportError as error:
             raise Unavailable(f"the emulator cannot be used: {error}") from None
-        self.stage = folder / "board"
-        stage(self.stage)
+        stage(folder / "board")
+        self.mount = mapped_folder.put(folder / "storage.bin", folder / "board", "/remote")
         self.emulator = Emulator(folder / "storage.bin", firmware=ROOT / FIRMWARE)
         self.emulator.start()
 
     def run(self, module: str, settings: dict[str, str], options: dict) -> str:
         call = (
-            "import sys; sys.path.insert(0, '/remote/tests/device/support'); import run; "
+            f"{self.mount}; import sys; sys.path.insert(0, '/remote/tests/device/support'); import run; "
             f"run.main({module!r}, '/remote', 'cortex-m3', {settings!r})"
         )
-        command = [sys.executable, str(MPREMOTE), "connect", self.emulator.pty, "mount", str(self.stage)]
-        return _output([*command, "exec", call], options["timeout_s"])
+        command = [sys.executable, "-m", "mpremote", "connect", self.emulator.pty, "exec", call]
+        return _output(command, options["timeout_s"])
 
     def close(self) -> None:
         self.emulator.stop()

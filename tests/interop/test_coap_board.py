@@ -18,12 +18,11 @@ import pytest
 from coap_bad_peer import nonsense
 from coap_processes import HERE, ROOT, Serve, answers
 from coap_relay import Relay
+from lab import mapped_folder
 from patience import limit
 from ports import free_port
 
 from tidegate.boards.emulator import Emulator
-
-MPREMOTE = ROOT / "tools" / "lab" / "patient_mpremote.py"
 
 CLIENT = ("core_01", "core_05", "core_09", "core_31", "block_01", "block_03", "block_05", "obs_01", "obs_13", "echo")
 SERVER = ("core_01", "core_05", "core_09", "core_22", "core_31", "block_01", "block_03", "block_05", "obs_01", "obs_13")
@@ -50,17 +49,18 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def on_board(board: Emulator, stage: Path, call: str) -> list[str]:
+def on_board(board: Emulator, mount: str, call: str) -> list[str]:
     """The command that runs a call of coap_device_cases on the board."""
     paths = "sys.path[:0] = ['/remote/tests/interop/support', '/remote/firmware', '/remote/firmware/lib']"
-    code = f"import sys; {paths}; import coap_device_cases as c; c.{call}"
-    return [sys.executable, str(MPREMOTE), "connect", board.pty, "mount", str(stage), "exec", code]
+    code = f"{mount}; import sys; {paths}; import coap_device_cases as c; c.{call}"
+    return [sys.executable, "-m", "mpremote", "connect", board.pty, "exec", code]
 
 
 def test_the_client(stage: Path, tmp_path: Path, serve: Serve) -> None:
     port = serve([sys.executable, str(HERE / "coap_aiocoap_server.py"), "{port}"])
+    mount = mapped_folder.put(tmp_path / "flash", stage, "/remote")
     with Emulator(tmp_path / "flash") as board, Relay(port) as relay:
-        command = on_board(board, stage, f"main({CLIENT!r}, '10.0.2.2', {relay.port})")
+        command = on_board(board, mount, f"main({CLIENT!r}, '10.0.2.2', {relay.port})")
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
     for case in CLIENT:
         assert f"passed {case}\n" in done.stdout.replace("\r", ""), done.stdout + done.stderr
@@ -70,8 +70,9 @@ def test_the_client(stage: Path, tmp_path: Path, serve: Serve) -> None:
 def test_the_client_over_a_bad_network(stage: Path, tmp_path: Path, serve: Serve) -> None:
     port = serve([sys.executable, str(HERE / "coap_aiocoap_server.py"), "{port}", str(coap_cases.HASTE_S)])
     cases = ("once", "block_03")
+    mount = mapped_folder.put(tmp_path / "flash", stage, "/remote")
     with Emulator(tmp_path / "flash") as board, Relay(port, loss=0.1, repeat=0.1, delay=0.1, seed=3) as relay:
-        command = on_board(board, stage, f"main({cases!r}, '10.0.2.2', {relay.port}, {coap_cases.HASTE_S})")
+        command = on_board(board, mount, f"main({cases!r}, '10.0.2.2', {relay.port}, {coap_cases.HASTE_S})")
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
         assert relay.disturbed
     for case in cases:
@@ -84,8 +85,9 @@ def board_server(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     port = free_port()
     folder = tmp_path_factory.mktemp("served")
     forward = [f"udp:127.0.0.1:{port}-:5683"]
+    mount = mapped_folder.put(folder / "flash", stage, "/remote")
     with Emulator(folder / "flash", hostfwd=forward) as board, (folder / "output").open("w") as output:
-        command = on_board(board, stage, "serve(5683)")
+        command = on_board(board, mount, "serve(5683)")
         running = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:
             deadline = time.monotonic() + limit(60)

@@ -75,7 +75,7 @@ def raises(kind, function, *args, **named):
     raise AssertionError("%s expected, got %s" % (kind.__name__, _short(value)))
 
 
-def vectors(name, most=None, board=None):
+def vectors(name, most=None, board=None, folder="/tests/vectors/"):
     """Yields the entries of tests/vectors/<name>.json, a JSON array written one entry a line.
 
     Read line by line: the file need not fit in the heap. `most` (or `board`, on the emulated board) takes only
@@ -83,7 +83,7 @@ def vectors(name, most=None, board=None):
     """
     if ground == "cortex-m3" and board is not None:
         most = board
-    path = _root + "/tests/vectors/" + name + ".json"
+    path = _root + folder + name + ".json"
     every = 1
     if most is not None:
         every = max(1, (sum(1 for _ in _lines(path)) + most - 1) // most)
@@ -107,7 +107,7 @@ def made_vectors(name, board=None):
         open(_root + "/build/vectors/" + name + ".json").close()
     except OSError:
         raise Skip("no build/vectors/%s.json: its package is not installed" % name)
-    return vectors("../../build/vectors/" + name, board=board)
+    return vectors(name, board=board, folder="/build/vectors/")
 
 
 def document(name):

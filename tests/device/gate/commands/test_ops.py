@@ -176,8 +176,6 @@ def test_tasks():
 
 
 def test_bench():
-    if check.ground == "cortex-m3":
-        check.skip("the scripts leave no room for a verification; tests/e2e/test_diagnostics.py measures")
     answer = ask(Agent(), bench.bench)[0]
     equal(sorted(answer), ["loop_ms", "native", "read_ms", "sha256_ms", "signature_ms", "write_ms"])
 

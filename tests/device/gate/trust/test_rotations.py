@@ -16,9 +16,6 @@ def feed():
 
 
 def test_stores():
-    if check.ground == "cortex-m3":
-        # As text, one store of the vectors takes 4 KB in one piece; tests/e2e/test_trust_drill.py covers the board.
-        check.skip("a vector of 4 KB has no room beside the libraries")
     for entry in vectors("trust"):
         data = unhexlify(entry["store"])
         if "reason" in entry:
