@@ -16,7 +16,7 @@ from patience import limit
 from ports import free_port
 
 from lab import pico_w, processes
-from lab.board import LabBoard
+from lab.board import BOARD, LabBoard
 from lab.gateway import LabGateway
 from lab.mosquitto import Mosquitto
 from lab.pico_w import LabPicoW
@@ -24,6 +24,7 @@ from lab.processes import BIN, MICROPYTHON, ROOT, LabError
 from tidegate.client import Server, read_token
 from tidegate.dev import server
 from tidegate.errors import TidegateError
+from tidegate.flash import flasher, loader_files, loader_image
 from tidegate.sources import EXAMPLE, Sources
 
 HOST_FROM_BOARD = "10.0.2.2"  # how the emulated board reaches this machine's loopback
@@ -318,6 +319,7 @@ class Installation:
         if self.tls == "mutual":
             options += ("--client-cert", self.certificates / f"{device}.crt")
             options += ("--client-key", self.certificates / f"{device}.key")
+        self._deliver(board, version, "signature" in options)
         with board.serial_port_free() as port:
             return self.tidegate(
                 "tools/flash.py", port, "--board", self.target, "--source", self.source,
@@ -338,11 +340,25 @@ class Installation:
             "telemetry_period_s": 5,
         }
         config.write_text(json.dumps(settings))
+        self._deliver(board, version)
         with board.serial_port_free() as port:
             return self.tidegate(
                 "flash", port, "--board", self.target, "--source", self.source, "--release", self.release(version),
                 "--config", config, "--claim", claim,
             )  # fmt: skip
+
+    def _deliver(self, board: LabBoard | LabGateway | LabPicoW, version: str, signature: bool = False) -> None:
+        """Give a blank emulated board what is large; flashing does the rest, and checks it. tests/board sends all."""
+        if not isinstance(board, LabBoard) or not board.blank:
+            return
+        image = (self.release(version) / "p" / self.index(version)["image"]["digest"]).read_bytes()
+        files = {flasher.STAGED: image}
+        if self.root == ROOT:
+            sources = Sources.checkout(self.source)
+            loader = loader_files.loader(sources.library, BOARD, signature)
+            _, packed = loader_image.split(dict(loader), BOARD)
+            files |= {loader_image.STAGED: packed} if packed else {}
+        board.deliver(files)
 
     def wait(self, what: str, check: Callable[[], Any], timeout_s: float) -> Any:
         """Poll until `check` returns something true; a LabError says that `what` did not come."""
