@@ -11,7 +11,6 @@
 
 #define RING_SIZE (1024) // a power of two, at least twice MicroPython's raw-paste window
 #define TX_STALL_MS (250) // how long to wait for a host that holds the port open without reading
-#define STREAM_TRIES (4000) // how often to look for the next byte of a stream before sleeping
 
 static uint8_t ring[RING_SIZE];
 static volatile uint16_t ring_head; // written by the interrupt
@@ -89,9 +88,6 @@ void uart_put_polled(const char *text) {
 
 int mp_hal_stdin_rx_chr(void) {
     for (;;) {
-        // While bytes follow each other, falling asleep and waking up between two costs the emulator more than the wait.
-        for (uint32_t tries = STREAM_TRIES; !uart_readable() && tries; tries--) {
-        }
         int c = uart_get();
         if (c >= 0) {
             return c;
