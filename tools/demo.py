@@ -70,7 +70,7 @@ def main() -> int:
 
 
 def _run(options: argparse.Namespace, story: Story) -> int:
-    with Installation(options.folder, story.command, options.broker) as lab:
+    with Installation(options.folder, story.command, options.broker, by_line=True) as lab:
         board = tell(story, lab)
         story.step("The status page")
         address = _status_page(lab)

@@ -42,6 +42,7 @@ class Installation:
     that releases are built for. tls: "" for none, "server" for TLS everywhere, "mutual" for gateways' certificates too.
     uplink: what boards speak with the server, "mqtt", "coap" (they fetch payloads that way, too) or "both".
     root: the tree whose tools, server and sources are used. It may be an older one, and `root` may be set in between.
+    by_line: blank boards get all of an image over their serial line, as in the field; it costs seconds of a processor.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Installation:
         tls: str = "",
         uplink: str = "mqtt",
         root: Path = ROOT,
+        by_line: bool = False,
     ):
         self.folder = folder
         self.root = root
@@ -63,6 +65,7 @@ class Installation:
         self.show = show
         self.tls = tls
         self.uplink = uplink
+        self.by_line = by_line
         self.certificates = folder / "tls"
         secret = self.certificates if tls else None
         self.mosquitto = Mosquitto(folder / "mosquitto", secret) if broker == "mosquitto" else None
@@ -349,7 +352,7 @@ class Installation:
 
     def _deliver(self, board: LabBoard | LabGateway | LabPicoW, version: str, signature: bool = False) -> None:
         """Give a blank emulated board what is large; flashing does the rest, and checks it. tests/board sends all."""
-        if not isinstance(board, LabBoard) or not board.blank:
+        if self.by_line or not isinstance(board, LabBoard) or not board.blank:
             return
         image = (self.release(version) / "p" / self.index(version)["image"]["digest"]).read_bytes()
         files = {flasher.STAGED: image}
