@@ -16,12 +16,15 @@ from typing import NamedTuple
 
 from ota_server import meters
 from ota_server.errors import Problem, log_trouble, of_storage
-from ota_server.store import Store, alarms
+from ota_server.store import Store, alarms, telemetry_filing
 from ota_server.uplink import ingest
 
 log = logging.getLogger("tidegate.mqtt")
 
 MAX_BATCH = 500  # messages in one transaction
+# and of one topic. A server that is killed between commit and acknowledgement gets a batch again, or two where the
+# broker had not read what acknowledged the one before: all packs of a stream among them must still be known.
+MAX_OF_TOPIC = telemetry_filing.REMEMBERED // 2
 GATHER_S = 0.05  # at most so often a transaction is begun for less than that
 QUIET_S = 0.01  # and without a new message for so long, at once
 MAX_WAITING = 1000  # messages of QoS 0; of QoS 1 the broker sends no more than it has acknowledged
@@ -113,13 +116,25 @@ class Filer:
             with self._changed:
                 self._changed.wait_for(lambda: self._queue or self._stopping.is_set())
                 self._gather(began + GATHER_S)
-                batch = [self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))]
+                batch = self._next()
                 arrived = [self._arrived.popleft() for _ in batch]
                 self._changed.notify_all()
             began = time.monotonic()
             if not batch or not self._file(batch):
                 return  # what is not acknowledged the broker sends again after the next start
             meters.filed_after(time.monotonic() - arrived[0])
+
+    def _next(self) -> list[Waiting]:
+        """The messages that are filed together now, in their order; called with the lock held."""
+        batch: list[Waiting] = []
+        of_topic: dict[str, int] = {}
+        while self._queue and len(batch) < MAX_BATCH:
+            topic = self._queue[0].message.topic
+            count = of_topic[topic] = of_topic.get(topic, 0) + 1
+            if count > MAX_OF_TOPIC:
+                break
+            batch.append(self._queue.popleft())
+        return batch
 
     def _gather(self, end: float) -> None:
         """Wait for more until `end`, unless none comes for a while: a broker with a small window sends no more."""

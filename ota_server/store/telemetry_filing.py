@@ -20,7 +20,7 @@ from tidegate.errors import Refused
 
 MAX_STREAMS = 32  # of a device
 MAX_SERIES = 256  # of a device
-_REMEMBERED = 64  # packs of a stream that are known when they come again; a device has far fewer on their way
+REMEMBERED = 64  # packs of a stream that are known when they come again; ota_server/mqtt/filing.py relies on it
 _MARK = 8  # bytes of a pack's mark
 _CHUNK = 200  # streams named in one statement; databases bound the number of parameters
 
@@ -196,7 +196,7 @@ class _Ledger:
         if new:
             self._crowd[_SERIES, device_id] += len(new)
         if mark is not None:
-            row.seen = (row.seen + mark)[-_REMEMBERED * _MARK :]
+            row.seen = (row.seen + mark)[-REMEMBERED * _MARK :]
         row.packs += 1
         row.changed = True
         lost = row.count_lost(pack.dropped)

@@ -18,7 +18,7 @@ from ota_server.errors import StorageFull, Unavailable, of_storage
 from ota_server.first_start import prepare
 from ota_server.mqtt import filing
 from ota_server.mqtt.filing import Filer, Waiting
-from ota_server.store import Store, alarms, migrate
+from ota_server.store import Store, alarms, migrate, telemetry
 from ota_server.store.models import Device
 from ota_server.uplink import ingest
 from tidegate.errors import TidegateError
@@ -167,6 +167,23 @@ def test_what_is_filed_is_acknowledged_after_and_in_order(tmp_path, monkeypatch)
     filed.filer.stop()
     assert filed.acknowledged == [0, 1, 2, 3, 4] and seen == [(2, []), (2, [0, 1]), (1, [0, 1, 2, 3])]
     assert filed.alarms() == [f"n-{number}" for number in range(5)]
+
+
+def test_a_backlog_of_one_stream_that_comes_again_after_a_kill_is_filed_once(tmp_path):
+    """The broker sends again what it got no acknowledgement for: two batches at most, whatever was waiting."""
+    filed, batches = Filed(tmp_path), []
+    packs = [dumps([{-2: "urn:dev:org:tidegate:gate-1:", -257: number, 0: "n", 2: number}]) for number in range(200)]
+    messages = [ingest.Message("tg/gate-1/up/tele/env", pack, False) for pack in packs]
+    for given in (messages, ()):
+        filer = Filer(filed.store, lambda _messages: None, batches.append)
+        again = [one.message for batch in batches[-2:] for one in batch]
+        filer.put_all([Waiting(message, lambda: None) for message in given or again])
+        filer.start()
+        filer.stop()
+    assert [one.message.payload for batch in batches for one in batch][:200] == packs and len(again) > 1
+    with filed.store.read() as session:
+        rows = telemetry.history(session, "gate-1", telemetry.Query(name="n"), 1000)
+    assert [point.number for point, _ in rows[::-1]] == list(range(200))
 
 
 def test_a_message_that_can_never_be_filed_is_set_aside_alone(tmp_path, monkeypatch, caplog):
