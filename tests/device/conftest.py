@@ -90,9 +90,8 @@ class CortexM3:
         if not (ROOT / FIRMWARE).exists():
             raise Unavailable(f"{FIRMWARE} is not built: make -C boards/qemu_mps2")
         try:
-            from lab import mapped_folder
-
             from tidegate.boards.emulator import Emulator
+            from tidegate.dev import mapped_folder
         except ImportError as error:
             raise Unavailable(f"the emulator cannot be used: {error}") from None
         stage(folder / "board")

@@ -6,6 +6,7 @@ MicroPython's unix port.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -71,10 +72,14 @@ def project(program: Path, tmp_path: Path) -> Path:
     return tmp_path / "my-gateway"
 
 
-def tidegate(program: Path, folder: Path, *words: str, code: int = 0) -> str:
+def tidegate(program: Path, folder: Path, *words: str, code: int = 0, environment: dict[str, str] | None = None) -> str:
     """What `tidegate ...` prints, run in `folder` with nothing of ours in the environment."""
     done = subprocess.run(
-        ["tidegate", *words], cwd=folder, capture_output=True, text=True, env=installed_wheel.environment(program)
+        ["tidegate", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=environment or installed_wheel.environment(program),
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -249,4 +254,25 @@ def test_the_project_s_tests_run_on_every_ground(program: Path, project: Path) -
         assert re.search(rf"FAILED +{ground} +test_wrong\.test_exit\n", said)
     assert "4 of 4 tests failed: test_wrong.test_wrong (unix)" in said
     assert "there is no test with 'nothing'" in tidegate(program, project, "test", "-k", "nothing", code=1)
+    assert not list(left_running(project))
+
+
+def test_the_heap_at_rest_is_measured_once_an_image(program: Path, project: Path) -> None:
+    """A list that the application holds is in the figure; the second question starts no board."""
+    before = json.loads(tidegate(program, project, "size", "--ram", "--json"))["ram"]
+    assert 40_000 < before["live"] < 100_000 and before["largest"] <= before["free"], before
+    assert 120_000 < before["live"] + before["free"] < 140_000 and before["change"] is None, before
+    without_qemu = {**installed_wheel.environment(program), "PATH": str(program.parent)}
+    said = tidegate(program, project, "size", "--ram", environment=without_qemu)
+    assert re.search(rf"^ +{before['live']} +live$", said, re.MULTILINE), said
+
+    app = project / "app" / "__init__.py"
+    app.write_text(app.read_text() + "\nheld = bytearray(10_000)\n")
+    said = tidegate(program, project, "size", "--ram", code=1, environment=without_qemu)
+    assert "qemu-system-arm is not installed" in said and "apt install qemu-system-arm" in said
+    after = json.loads(tidegate(program, project, "size", "--ram", "--json"))["ram"]
+    assert 10_000 <= after["live"] - before["live"] < 11_000, (before, after)
+    app.write_text(app.read_text() + "\nprint(1 // 0)\n")
+    said = tidegate(program, project, "size", "--ram", code=1)
+    assert "was not measured" in said and "ZeroDivisionError: divide by zero" in said, said
     assert not list(left_running(project))

@@ -18,11 +18,11 @@ import pytest
 from coap_bad_peer import nonsense
 from coap_processes import HERE, ROOT, Serve, answers
 from coap_relay import Relay
-from lab import mapped_folder
 from patience import limit
 from ports import free_port
 
 from tidegate.boards.emulator import Emulator
+from tidegate.dev import mapped_folder
 
 CLIENT = ("core_01", "core_05", "core_09", "core_31", "block_01", "block_03", "block_05", "obs_01", "obs_13", "echo")
 SERVER = ("core_01", "core_05", "core_09", "core_22", "core_31", "block_01", "block_03", "block_05", "obs_01", "obs_13")

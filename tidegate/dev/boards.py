@@ -53,6 +53,11 @@ class EmulatedBoard:
     def ended(self) -> str:
         return "" if self._emulator.alive else f"QEMU ended: {self._emulator.output() or 'without a message'}"
 
+    @property
+    def storage(self) -> Path:
+        """The file that is its flash."""
+        return self._emulator.storage
+
     def port(self) -> contextlib.AbstractContextManager[str]:
         """Its serial port, for a session."""
         return self._reader.paused()

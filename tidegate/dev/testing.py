@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tidegate import libraries, library
 from tidegate.dev.boards import EMULATED, EmulatedBoard
-from tidegate.dev.workplace import alone, development_keys, request_for
+from tidegate.dev.workplace import NoServer, alone, development_keys, request_for
 from tidegate.doctor import LINUX_MICROPYTHON
 from tidegate.errors import TidegateError
 from tidegate.files import write_atomic
@@ -160,12 +160,6 @@ def _results(ground: str, path: Path, names: list[str], output: str) -> Iterator
         yield Result(ground, f"{path.stem}.{name}", False, text.strip("\n") or "was not reached")
 
 
-class _NoServer:
-    """Ports that nobody listens on: a board under test needs no server."""
-
-    http_port = mqtt_port = 9
-
-
 def _on_board(project: Project, tests: dict[Path, list[str]]) -> Iterator[Result]:
     folder = project.work / "test"
     with alone(folder):
@@ -181,7 +175,7 @@ def _on_board(project: Project, tests: dict[Path, list[str]]) -> Iterator[Result
             vendor=project.vendor,
         )
         sign_release(made, [key])
-        request = request_for(project, load_release(made.folder), folder, "test", EmulatedBoard.host, _NoServer())
+        request = request_for(project, load_release(made.folder), folder, "test", EmulatedBoard.host, NoServer())
         try:
             board = EmulatedBoard(folder)
         except TidegateError as error:

@@ -1,4 +1,4 @@
-"""Where `tidegate dev` and `tidegate test` work: the folder, its development keys, what a board is flashed with."""
+"""Where `tidegate dev`, `test` and `size --ram` work: folder, development keys, what a board is flashed with."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ class Ports(Protocol):
 
     http_port: int
     mqtt_port: int
+
+
+class NoServer:
+    """Ports that nobody listens on: a board that is tested or measured needs no server."""
+
+    http_port = mqtt_port = 9
 
 
 @contextlib.contextmanager
@@ -61,10 +67,13 @@ def development_keys(folder: Path, trust: Path) -> tuple[keys.Key, Path]:
     return found["release"], trust
 
 
-def request_for(project: Project, release: Release, folder: Path, device: str, host: str, ports: Ports) -> Request:
+def request_for(
+    project: Project, release: Release, folder: Path, device: str, host: str, ports: Ports, board: str | None = None
+) -> Request:
     """What to flash a board of the release with. Its trust store and credentials are in `folder`; it reaches this
-    machine at `host`."""
-    (board,) = release.targets
+    machine at `host`. board: its name, where the release may be for several."""
+    if board is None:
+        (board,) = release.targets
     config = {
         "telemetry_period_s": TELEMETRY_S,
         **project.settings,

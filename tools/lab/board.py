@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from lab import mapped_folder
 from lab.console import SerialConsole
 from lab.processes import ROOT
 from tidegate import boards
 from tidegate.boards.emulator import Emulator
+from tidegate.dev import mapped_folder
 from tidegate.flash import loader_image
 from tidegate.flash.serial_session import Session
-from tidegate.image import Tree
 
 BOARD = boards.load(ROOT, "qemu_mps2")
-_COPY = """
-with open({!r}, "rb") as given, open({!r}, "wb") as file:
-    part = bytearray(4096)
-    while count := given.readinto(part):
-        file.write(memoryview(part)[:count])
-"""
 
 
 class LabBoard(SerialConsole):
@@ -52,15 +45,8 @@ class LabBoard(SerialConsole):
     def deliver(self, files: Mapping[str, bytes]) -> None:
         """Put files on the board, past its serial line. What a session finds there whole it does not send again."""
         self.blank = False
-        given: Tree = {str(number): data for number, data in enumerate(files.values())}
-        mount = mapped_folder.put(self.emulator.storage, given, "/given")  # the running board sees it at once
         with self.serial_port_free() as port, Session(port) as session:
-            session.run(mount)
-            for number, path in enumerate(files):
-                for folder in reversed(PurePosixPath(path).parents[:-1]):
-                    session.run(f"_tg_folder({str(folder)!r})")
-                session.run(_COPY.format(f"/given/{number}", path))
-            session.run("vfs.umount('/given')")
+            mapped_folder.deliver(session, self.emulator.storage, files)
 
     def slots(self) -> dict[str, Any]:
         """The answer of boot.flash.status over the serial port. The session stops the application for good."""

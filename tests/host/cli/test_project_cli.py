@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import re
 import subprocess
@@ -16,6 +17,7 @@ from projects import ROOT
 
 from tidegate import doctor, project
 from tidegate.files import write_atomic
+from tidegate.image import Identity, build_image
 from tidegate.project import create
 from tidegate.release import load_release, verify_release
 from tidegate.trust import keys, store
@@ -32,6 +34,29 @@ def made(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     assert done.exit_code == 0, done.stderr
     monkeypatch.chdir("my-gateway")
     return Path.cwd()
+
+
+def test_memory_that_is_known_is_not_measured_again(cli: Cli, made: Path) -> None:
+    """tests/e2e/test_project.py measures; here figures are those that earlier measurements left."""
+    done = cli("size", "--ram", "--board", "unix")
+    assert done.exit_code == 1 and "Give --board qemu_mps2" in done.stderr
+
+    make_keys(made)
+    assert cli("release").exit_code == 0
+    release = load_release(next((made / "releases").iterdir()))
+    app = made / "app" / "__init__.py"
+    app.write_text(app.read_text() + "\nmore = 1\n")
+    emulated = project.load(made).sources.board("qemu_mps2")
+    image = build_image(project.load(made).sources, emulated, Identity("my-gateway", "0.1.0", 1, emulated.name))
+    firmware = hashlib.sha256((ROOT / emulated.settings["emulator"]["m3"]["firmware"]).read_bytes()).hexdigest()
+    memory = made / ".tidegate" / "memory"
+    memory.mkdir(parents=True)
+    for digest, live in ((release.targets["qemu_mps2"].digest, 60_000), (hashlib.sha256(image).hexdigest(), 61_234)):
+        figures = json.dumps({"live": live, "free": 50_000, "largest": 40_000})
+        (memory / f"{digest}-{firmware}.json").write_text(figures)
+    found = json.loads(cli("size", "--ram", "--json").stdout)["ram"]
+    assert found == {"live": 61_234, "free": 50_000, "largest": 40_000, "change": 1_234}
+    assert re.search(r"^ +61234 +\+1234  live$", cli("size", "--ram").stdout, re.MULTILINE)
 
 
 def make_keys(folder: Path) -> None:

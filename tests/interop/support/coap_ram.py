@@ -16,9 +16,8 @@ from patience import limit
 ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
-from lab import mapped_folder  # noqa: E402
-
 from tidegate.boards.emulator import Emulator  # noqa: E402
+from tidegate.dev import mapped_folder  # noqa: E402
 from tidegate.image import Tree  # noqa: E402
 
 LIBRARY = ROOT / "firmware" / "lib"

@@ -5,18 +5,26 @@ What is put there crosses no serial line: QEMU wakes up for each byte of one, 40
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 
 from tidegate.boards.emulator import create_storage
+from tidegate.flash.serial_session import Session
 from tidegate.image import Tree, pack
 
 # The storage begins at this address of the emulated boards, and this much of it has a use: storage_layout.h.
 _ADDRESS = 0x21000000
 _OFFSET = 4 << 20
+_COPY = """
+with open({!r}, "rb") as given, open({!r}, "wb") as file:
+    part = bytearray(4096)
+    while count := given.readinto(part):
+        file.write(memoryview(part)[:count])
+"""
 
 
 def put(storage: Path, contents: Path | Tree, at: str) -> str:
-    """Write a folder into a storage file, made where there is none, of a board that does not run.
+    """Write a folder into a board's storage file, made where there is none; a board that runs sees it at once.
 
     Returns statements for the board that mount it, read only, at the path `at`. A soft reset unmounts it again.
     """
@@ -27,6 +35,16 @@ def put(storage: Path, contents: Path | Tree, at: str) -> str:
         file.write(image)
     view = f"__import__('uctypes').bytearray_at({_ADDRESS + _OFFSET}, {len(image)})"
     return f"import vfs; vfs.mount(vfs.VfsRom({view}), {at!r})"
+
+
+def deliver(session: Session, storage: Path, files: Mapping[str, bytes]) -> None:
+    """Put files on the running board whose storage this is. What a session finds there whole it does not send again."""
+    session.run(put(storage, {str(number): data for number, data in enumerate(files.values())}, "/given"))
+    for number, path in enumerate(files):
+        for folder in reversed(PurePosixPath(path).parents[:-1]):
+            session.run(f"_tg_folder({str(folder)!r})")
+        session.run(_COPY.format(f"/given/{number}", path))
+    session.run("vfs.umount('/given')")
 
 
 def tree(folder: Path) -> Tree:
