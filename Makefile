@@ -1,6 +1,7 @@
 # The two commands of the README, and what a contributor types all day. Everything they need is prepared by
 # tools/setup.py, in ignored folders.
 #   make demo [ARGS=--exit]     the whole way of an update, on an emulated Cortex-M board
+#   make help                   this table
 #   make test [ARGS="-k delta"] every test, three files at a time (JOBS=3): they wait more than they compute
 #   make check                  lint, types and the tests that need no board and no broker, in two minutes
 #   make test-device GROUND=cpython|unix|cortex-m3 [K=cbor]   the device's tests on one ground
@@ -10,6 +11,8 @@
 #   make soak                   what only repeats itself: the tests that count, with their large counts
 #   make dist               the wheel that people install, with all that boards get
 #   make fresh [FRESH_RUN="make check"]   the README on a bare Debian (root)
+# make setup prepares everything, make environment what lint and quick tests need, make lint runs lint and types alone;
+# make clean removes what was built.
 # More: make bench, bench-delta, bench-fleet, bench-ingest, bench-ram, bench-rest, bench-store, bench-tls, bench-wear, bench-wire, and make fuzz [N=200000] [ARGS="--seed 1"],
 # changed input by the hundred thousand; make survival [N=100000] [ARGS="--seed 1"], boards whose power and flash fail;
 # make fuzz-coverage [T=60], each parser for so many seconds; make audit, known faults of what is installed.
@@ -24,8 +27,12 @@ T ?=
 PYTEST = .venv/bin/python -m pytest
 AT_ONCE = --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check test-device boards docs soak lint environment hooks bench bench-delta bench-fleet bench-ingest bench-ram bench-rest bench-store bench-tls bench-wear bench-wire \
+.PHONY: help demo test check test-device boards docs soak lint environment hooks bench bench-delta bench-fleet bench-ingest bench-ram bench-rest bench-store bench-tls bench-wear bench-wire \
 	dist fuzz fuzz-coverage survival audit fresh setup clean
+
+# What is above, to its first line without #.
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//; p' $(firstword $(MAKEFILE_LIST))
 
 demo:
 	@$(PYTHON) tools/setup.py --for demo

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -37,10 +39,17 @@ def new(folder: Path, product: str | None, vendor: str | None, board_names: tupl
     default = projects.default_product(folder)
     product = product or (_ask("Product", PRODUCT, default) if asks else default)
     vendor = vendor or (_ask("Vendor, a domain of yours", VENDOR, "") if asks else "")
-    if not product or not vendor:
+    if not product:
+        raise TidegateError(
+            f"the folder's name cannot be the product's, there is no terminal to ask at, and nothing was made: "
+            f"{PRODUCT.refusal(folder.name)}",
+            f"Add --product{'' if vendor else ' and --vendor'}, such as: tidegate new {shlex.quote(str(folder))} "
+            f"--product {_like(folder.name)} --vendor {vendor or 'acme.example'}",
+        )
+    if not vendor:
         raise TidegateError(
             "there is no terminal to ask at, and nothing was made",
-            f"Add {'--vendor DOMAIN' if product else '--product NAME'}",
+            "Add --vendor DOMAIN",
         )
     if not board_names:
         board_names = _ask_boards() if asks else (DEFAULT_BOARD,)
@@ -53,6 +62,12 @@ def new(folder: Path, product: str | None, vendor: str | None, board_names: tupl
         say("`tidegate doctor` says what this machine lacks for it.")
 
     emit({**facts, "boards": list(made.boards)}, as_json, show)
+
+
+def _like(text: str) -> str:
+    """A name for a product that is as close to `text` as may be."""
+    found = re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
+    return found if PRODUCT.fits(found) else "my-gateway"
 
 
 def _ask(what: str, name: Name, default: str) -> str:

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import re
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -247,6 +248,17 @@ def test_it_asks_on_a_terminal(tmp_path: Path) -> None:
     assert b"'acme' is not a valid vendor" in shown and b"there is no board qemu_mps3" in shown
     found = project.load(tmp_path / "cooler")
     assert (found.product, found.vendor, found.boards) == ("cooler", "acme.example", ("qemu_mps2", "unix"))
+
+
+def test_a_folder_whose_name_no_product_may_have(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = cli("new", "My Gate!")
+    assert done.exit_code == 1 and "'My Gate!' is not a valid product name" in done.stderr
+    command = "tidegate new 'My Gate!' --product my-gate --vendor acme.example"
+    assert command in done.stderr and not list(tmp_path.iterdir())
+    assert "--product my-gateway --vendor b.example" in cli("new", "!!", "--vendor", "b.example").stderr
+    assert "Add --vendor DOMAIN" in cli("new", "gate").stderr
+    assert cli(*shlex.split(command)[1:]).exit_code == 0 and project.load(tmp_path / "My Gate!").product == "my-gate"
 
 
 def test_the_doctor_names_what_is_missing_and_what_brings_it(
