@@ -41,6 +41,7 @@ class Batch:
         self._held: dict[str, dict[str, DeviceData]] = {}
         self._reports: dict[str, Report | None] = {}
         self._alarms: dict[str, Alarm] = {}  # each device's newest one of its own
+        self._crashes: set[tuple[str, str | None, str]] = set()  # device, nonce, content: said in this batch
         self._granted: dict[str, list[rollout_reports.Granted]] = {}
         self._targets: dict[tuple[str, str, str], Target | None] = {}
         self._published: dict[tuple[str, str], dict[str, DataTarget | None]] = {}
@@ -127,6 +128,20 @@ class Batch:
 
     def add_alarm(self, device_id: str, alarm: Alarm) -> None:
         self._alarms[device_id] = alarm
+
+    def is_crash_known(self, device: Device, content: str) -> bool:
+        """Whether the device has said this crash in its present boot. A boot tells of one crash, the one before it:
+        what comes again in the same words came again. The next boot may tell of another that is alike.
+        """
+        if device.birth_at is None:
+            return False
+        here = (device.id, device.nonce, content)
+        if here in self._crashes:
+            return True
+        self._crashes.add(here)
+        mine = (Alarm.device_id == device.id) & (Alarm.content == content) & (Alarm.at < self.now)
+        filed_at = self.session.scalar(select(func.max(Alarm.at)).where(mine))
+        return filed_at is not None and filed_at >= device.birth_at
 
     def count(self, name: str) -> None:
         self.counted[name] = self.counted.get(name, 0) + 1

@@ -125,7 +125,11 @@ def _unknown(batch: Batch) -> None:
 def alarm(batch: Batch, device: Device, said: Said) -> None:
     """Something that should not have happened, as the device says it."""
     digest, body = content(said), clean(said.body)
-    if _was_said_before_the_boot(batch, device, body["kind"], digest):
+    if body["kind"] == "crash":
+        if batch.is_crash_known(device, digest):
+            batch.count("alarms that came again")
+            return
+    elif _was_said_before_the_boot(batch, device, digest):
         return
     # A command is refused once: what says so in the same words came again.
     occurrence = batch.next_occurrence("alarm", device.id, digest, said.message.again or "cti" in body)
@@ -141,12 +145,12 @@ def alarm(batch: Batch, device: Device, said: Said) -> None:
         commands.declined(batch.session, device.id, cti, f"{reason}: {detail}" if detail else reason)
 
 
-def _was_said_before_the_boot(batch: Batch, device: Device, kind: str, digest: str) -> bool:
+def _was_said_before_the_boot(batch: Batch, device: Device, digest: str) -> bool:
     """Whether the alarm is the device's last one of the boot before, in the same words: it had stored it, and did not
-    hear that it had arrived. Crashes that are alike are two.
+    hear that it had arrived.
     """
     last = batch.last_alarm(device.id)
-    if last is None or last.content != digest or kind == "crash" or device.birth_at is None:
+    if last is None or last.content != digest or device.birth_at is None:
         return False
     if last.last_at >= device.birth_at:
         return False

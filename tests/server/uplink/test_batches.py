@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -155,6 +156,21 @@ def test_an_alarm_that_a_board_had_stored_over_a_reset_is_filed_once(store):
         ], "what a boot says twice is two"
         assert alarms.counters(session) == {"alarms that came again": 2}
         assert rows[3].last_at > rows[3].at + 4000, "and when it was said last is noted"
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_crash_is_filed_once_a_boot(store, together):
+    """It is told once, by the boot after it; what comes again, not only as the last alarm, came again."""
+    boom, bang = (message("alarm", {1: "crash", 2: word}) for word in ("boom", "bang"))
+    births = [message("birth", {**BIRTH, 7: b"nonce..%d" % number}) for number in (1, 2)]
+    sent = [births[0], boom, bang, boom, bang, births[1], boom, boom]
+    for batch in [sent] if together else [[one] for one in sent]:
+        assert not any(ingest.take_all(store, batch))
+        time.sleep(0.002)  # two births in one millisecond would be one to the database
+    with store.read() as session:
+        rows = session.scalars(select(Alarm).order_by(Alarm.id)).all()
+        assert [row.reason for row in rows] == ["boom", "bang", "boom"]
+        assert alarms.counters(session) == {"alarms that came again": 3}
 
 
 def test_an_alarm_about_a_command_is_filed_once(store):
