@@ -2,7 +2,7 @@
 # tools/setup.py, in ignored folders.
 #   make demo [ARGS=--exit]     the whole way of an update, on an emulated Cortex-M board
 #   make help                   this table
-#   make test [ARGS="-k delta"] every test, three files at a time (JOBS=3): they wait more than they compute
+#   make test [ARGS="-k delta"] every test, four files at a time (JOBS=4): they wait more than they compute
 #   make check                  lint, types and the tests that need no board and no broker, in two minutes
 #   make test-device GROUND=cpython|unix|cortex-m3 [K=cbor]   the device's tests on one ground
 #   make boards                 boards that people buy, emulated: a stock Pico W, half an hour of a processor
@@ -18,7 +18,7 @@
 # make fuzz-coverage [T=60], each parser for so many seconds; make audit, known faults of what is installed.
 PYTHON ?= python3
 ARGS ?=
-JOBS ?= 3
+JOBS ?= 4
 GROUND ?= cpython
 K ?=
 N ?=
