@@ -118,7 +118,12 @@ class Commands(click.Group):
                 raise
             what = f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else str(error)
             raise Failure(ctx, what, _REMEDIES.get(error.errno or 0, "")) from error
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except click.Abort as error:
+            if not isinstance(error.__context__, KeyboardInterrupt):
+                raise  # somebody said no, or the input ended
+            complain("\nInterrupted")  # click made it of Ctrl-C at a prompt
+            raise SystemExit(INTERRUPTED) from None
+        except (click.ClickException, click.exceptions.Exit):
             raise
         except UnicodeEncodeError as error:  # Python's stand-ins for bytes of an argument that are no UTF-8
             raise Failure(ctx, f"{error.object!r:.60} is not UTF-8", "Write it in UTF-8") from error

@@ -9,6 +9,7 @@ import click
 
 from tidegate.cli import _command_output
 from tidegate.cli._common import connect, emit, facts, json_option, rows, server_options, update_phase
+from tidegate.cli._device_filters import Filters, filter_options
 from tidegate.cli._labels import label
 from tidegate.cli.add import add
 from tidegate.cli.claim import claim, claims, rename, revoke, set_, unclaim
@@ -16,6 +17,7 @@ from tidegate.cli.group import move
 from tidegate.cli.known import known
 from tidegate.cli.telemetry import telemetry
 from tidegate.cli.timeline import timeline
+from tidegate.cli.wait import wait
 
 _COLUMNS = {
     "id": "DEVICE",
@@ -33,10 +35,10 @@ _COLUMNS = {
 
 @click.group()
 def device() -> None:
-    """List, show, enrol, rename and revoke devices."""
+    """List, show, await, enrol, rename and revoke devices."""
 
 
-for command in (telemetry, timeline, move, add, claim, claims, unclaim, revoke, rename, set_, label, known):
+for command in (telemetry, timeline, move, add, claim, claims, unclaim, revoke, rename, set_, label, known, wait):
     device.add_command(command)
 
 
@@ -45,14 +47,20 @@ for command in (telemetry, timeline, move, add, claim, claims, unclaim, revoke, 
     epilog="""\b
 Examples:
   tidegate device list
-  tidegate device list --json""",
+  tidegate device list --offline --group canary
+  tidegate device list --version 1.0.0 --board qemu_mps2 --json""",
 )
+@filter_options
 @server_options
 @json_option
-def list_(server: str, token_file: Path | None, as_json: bool) -> None:
-    """List all devices with their version and state."""
+def list_(filters: Filters, server: str, token_file: Path | None, as_json: bool) -> None:
+    """List devices with their version and state: all, or those for which every option given holds."""
     with connect(server, token_file) as api:
-        answer = api.devices()
+        found = api.devices()["devices"]
+    answer = {"devices": filters.of(found)}
+    none = "There are no devices. Make a claim for one: `tidegate device claim`."
+    if found and filters.given:
+        none = f"None of {len(found)} devices is like that."
 
     def show(value: Any) -> None:
         lines = [
@@ -64,7 +72,7 @@ def list_(server: str, token_file: Path | None, as_json: bool) -> None:
             }
             for entry in value["devices"]
         ]
-        rows(lines, _COLUMNS, "There are no devices. Make a claim for one: `tidegate device claim`.")
+        rows(lines, _COLUMNS, none)
 
     emit(answer, as_json, show)
 

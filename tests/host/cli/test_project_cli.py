@@ -250,6 +250,20 @@ def test_it_asks_on_a_terminal(tmp_path: Path) -> None:
     assert (found.product, found.vendor, found.boards) == ("cooler", "acme.example", ("qemu_mps2", "unix"))
 
 
+@pytest.mark.parametrize(
+    ("until", "answers"),
+    [(b"Product", b""), (b"Vendor", b"\n"), (b"Boards [", b"\nacme.example\n")],
+)
+def test_ctrl_c_at_each_question_makes_nothing(tmp_path: Path, until: bytes, answers: bytes) -> None:
+    terminal = AtTerminal("new", "cooler", cwd=tmp_path)
+    terminal.type(answers)
+    terminal.wait_for(until)
+    terminal.interrupt()
+    code, shown = terminal.end(), terminal.shown
+    assert code == 130 and shown.endswith(b"\r\nInterrupted\r\n"), shown
+    assert b"Aborted" not in shown and not list(tmp_path.iterdir())
+
+
 def test_a_folder_whose_name_no_product_may_have(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     done = cli("new", "My Gate!")

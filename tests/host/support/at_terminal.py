@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pty
+import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +29,12 @@ class AtTerminal:
 
     def type(self, text: bytes) -> None:
         os.write(self._terminal, text)
+
+    def interrupt(self) -> None:
+        """What Ctrl-C does, again where nothing comes of it: one between a prompt and its read is lost."""
+        self._process.send_signal(signal.SIGINT)
+        while not select.select([self._terminal], [], [], 2)[0] and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
 
     def end(self) -> int:
         """Its exit code, once it has ended."""
