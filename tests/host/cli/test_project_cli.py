@@ -201,7 +201,7 @@ def test_the_version_is_git_s_where_the_file_states_none(cli: Cli, made: Path) -
     ("words", "says", "remedy"),
     (
         (("there", "--vendor", "a.b"), "there exists", "Choose another name"),
-        (("My Gate!", "--vendor", "a.b"), "nothing was made", "Add --product NAME"),
+        (("My Gate!", "--vendor", "a.b"), "nothing was made", "Add --product, such as"),
         (("x", "--product", "X", "--vendor", "a.b"), "'X' is not a valid product name", "Use 1 to 64 of a-z"),
         (("x", "--vendor", "acme"), "'acme' is not a valid vendor", "a domain name"),
         (("x",), "nothing was made", "Add --vendor DOMAIN"),
