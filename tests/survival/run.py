@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -46,7 +47,7 @@ def place(root: Path) -> None:
 
 
 def _begin(root: Path) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent cancels what has not begun
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - what the loader says, for as long as the process lives
     place(root)
 
@@ -116,11 +117,15 @@ def show(found: dict) -> None:
 def outcomes(root: Path, runs: int, seed: int, jobs: int, only: str | None) -> Iterator[list[tuple[int, dict]]]:
     tasks = [(seed, first, min(PIECE, runs - first), only) for first in range(0, runs, PIECE)]
     # Turns with slots in files first to last, as numbers say; a worker that changes between both makes a world anew.
-    with multiprocessing.get_context("spawn").Pool(jobs, _begin, (root,)) as pool:
-        yield from pool.imap_unordered(_piece, tasks)
-        # Leaving a pool ends its processes at whatever they are doing, and with a lock in hand that may wait for ever.
-        pool.close()
-        pool.join()
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(root,))
+    try:
+        for piece in as_completed([pool.submit(_piece, task) for task in tasks]):
+            yield piece.result()
+    finally:
+        # Interrupted, it lets what runs come to its end, a piece of a second: processes that are ended at whatever
+        # they do, as multiprocessing.Pool ends its own, may have a lock in hand that others wait for.
+        pool.shutdown(cancel_futures=True)
 
 
 def main() -> int:
