@@ -65,8 +65,10 @@ class CoapLink:
         self._state = state
 
     def refresh(self):
-        """Sends state and birth, which have changed, again if there is a connection."""
-        if self.announced:
+        """Sends state and birth, which have changed, again if there is a connection; also
+        what changes while the first birth is on its way.
+        """
+        if self.connected:
             self._joined.set()
 
     async def publish(self, topic, payload, qos=0, retain=False, timeout_s=None):

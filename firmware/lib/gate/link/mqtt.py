@@ -94,8 +94,10 @@ class Link:
             self._joined.set()
 
     def refresh(self):
-        """Publishes state and birth, which have changed, again if there is a connection."""
-        if self.announced:
+        """Publishes state and birth, which have changed, again if there is a connection; also
+        what changes while the first birth is on its way.
+        """
+        if self.connected:
             self._joined.set()
 
     async def publish(self, topic, payload, qos=0, retain=False, timeout_s=None):
