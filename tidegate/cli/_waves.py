@@ -249,10 +249,15 @@ def _named(row: dict[str, Any]) -> str:
     return " ".join(ids) + (f" and {more} more" if ids and more > 0 else "")
 
 
-def _steering(act: str, question: str, done: str, examples: str, text: str) -> click.Command:
+def _steering(
+    act: str, question: str, done: str, examples: str, text: str, own_option: Callable[..., Any] = lambda verb: verb
+) -> click.Command:
+    """A verb that steers a rollout. own_option: one more, whose value the server is told."""
+
     @click.command(act, epilog=f"\b\nExamples:\n{examples}", help=text)
     @click.argument("version")
     @click.option("--why", "reason", help="For the history, and for who asks later.")
+    @own_option
     @PRODUCT
     @yes_option
     @server_options
@@ -265,10 +270,11 @@ def _steering(act: str, question: str, done: str, examples: str, text: str) -> c
         server: str,
         token_file: Path | None,
         as_json: bool,
+        **own: Any,
     ) -> None:
         with connect(server, token_file) as api:
             confirm(f"{question} {product} {version}?", yes, as_json)
-            answer = api.waves.steer(act, product, version, reason)
+            answer = api.waves.steer(act, product, version, reason, **own)
 
         def show(value: dict[str, Any]) -> None:
             say(f"{product} {version} {done}")
@@ -304,42 +310,16 @@ abort = _steering(
 )
 
 
-@click.command(
-    epilog="""\b
-Examples:
-  tidegate rollout promote 1.1.0 --why "smoke test passed" --yes
-  tidegate rollout promote 1.1.0 --wave 2 --yes --json"""
+promote = _steering(
+    "promote",
+    "Open the next wave of",
+    "goes on to its next wave",
+    '  tidegate rollout promote 1.1.0 --why "smoke test passed" --yes\n'
+    "  tidegate rollout promote 1.1.0 --wave 2 --yes --json",
+    "Open the next wave now, whatever the present one waits for: by hand, or from CI after its own check.\n\n"
+    "This is the answer to a gate (docs/rollouts.md); the other one is `tidegate rollout pause`.",
+    click.option("--wave", type=click.IntRange(1), help="The wave that was checked: an error if it is not the newest."),
 )
-@click.argument("version")
-@click.option("--why", "reason", help="For the history, and for who asks later.")
-@click.option("--wave", type=click.IntRange(1), help="The wave that was checked: an error if it is not the newest.")
-@PRODUCT
-@yes_option
-@server_options
-@json_option
-def promote(
-    version: str,
-    reason: str | None,
-    wave: int | None,
-    product: str,
-    yes: bool,
-    server: str,
-    token_file: Path | None,
-    as_json: bool,
-) -> None:
-    """Open the next wave now, whatever the present one waits for: by hand, or from CI after its own check.
-
-    This is the answer to a gate (docs/rollouts.md); the other one is `tidegate rollout pause`.
-    """
-    with connect(server, token_file) as api:
-        confirm(f"Open the next wave of {product} {version}?", yes, as_json)
-        answer = api.waves.promote(product, version, reason, wave)
-
-    def show(value: dict[str, Any]) -> None:
-        say(f"{product} {version} goes on to its next wave")
-        show_status(value)
-
-    emit(answer, as_json, show)
 
 
 @click.command(

@@ -35,15 +35,10 @@ class Waves:
         found: dict[str, Any] = self._call("POST", f"{_path(product, version)}/start", "Waves", body=dict(terms))
         return found
 
-    def steer(self, act: str, product: str, version: str, why: str | None) -> dict[str, Any]:
-        """`act`: pause, resume, abort or promote; `why` goes into the history."""
-        found: dict[str, Any] = self._call("POST", f"{_path(product, version)}/{act}", "Waves", body={"why": why})
-        return found
-
-    def promote(self, product: str, version: str, why: str | None, wave: int | None) -> dict[str, Any]:
-        """Open the next wave; `wave`: only while that one is the newest."""
+    def steer(self, act: str, product: str, version: str, why: str | None, wave: int | None = None) -> dict[str, Any]:
+        """`act`: pause, resume, abort or promote; `why` goes into the history; `wave`: promote only that one."""
         body = {"why": why, **({} if wave is None else {"wave": wave})}
-        found: dict[str, Any] = self._call("POST", f"{_path(product, version)}/promote", "Waves", body=body)
+        found: dict[str, Any] = self._call("POST", f"{_path(product, version)}/{act}", "Waves", body=body)
         return found
 
     def budgets(self) -> list[dict[str, Any]]:
