@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+from abc import ABC, abstractmethod
 
 from ota_server.errors import log_trouble
 
 ERROR_PAUSE_S = 5.0
 
 
-class Repeated:
+class Repeated(ABC):
     """Calls `once` every `every_s` seconds. What goes wrong is logged as `trouble`, and `once` called again later."""
 
     def __init__(self, name: str, log: logging.Logger, trouble: str, *, every_s: float, stop_s: float = 10.0) -> None:
@@ -31,9 +32,9 @@ class Repeated:
         if self._thread is not None:
             self._thread.join(self._stop_s)
 
+    @abstractmethod
     def once(self, stopping: threading.Event) -> None:
         """The work. stopping: is set when it is to end soon."""
-        raise NotImplementedError
 
     def _run(self, stopping: threading.Event) -> None:
         pause = self._every_s

@@ -20,6 +20,7 @@ from ota_server.security import tokens
 from ota_server.store import groups
 from ota_server.store import releases as stored
 from ota_server.store.models import Release
+from ota_server.store.pages import MOST_ID
 
 blueprint = Blueprint("releases", __name__)
 
@@ -75,7 +76,7 @@ def fetch(product: str, query: FetchReleases) -> dict[str, Any]:
     """
     most = min(max(1, query.limit), _MOST_FETCHED)
     with context.store().read() as session:
-        rows = stored.before(session, product, query.before or 2**53, most, query.version)
+        rows = stored.before(session, product, query.before or MOST_ID, most, query.version)
         return {
             "releases": [
                 {**serialize.release(row), "envelopes": _envelopes(row), "bases": _bases(session, row)} for row in rows

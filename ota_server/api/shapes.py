@@ -32,7 +32,7 @@ from ota_server.fleet.groups import MAX_GROUPS, MAX_SETTINGS, Change
 from ota_server.fleet.rollout_progress import STATES as ROLLOUT_STATES
 from ota_server.store import rollout_states, timeline
 from ota_server.store.groups import STABLE
-from ota_server.store.pages import Place
+from ota_server.store.pages import MOST_ID, Place
 from tidegate.errors import TidegateError
 from tidegate.names import BOARD, CHANNEL, COMPONENT, DEVICE_ID, DEVICE_NAME, PRODUCT, Name
 from tidegate.release import sbom
@@ -55,7 +55,6 @@ _SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?\Z")
 _LATEST_S = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 _MAX_TARGETS = 64
 MAX_AT_ONCE = 500  # devices registered in one request
-_MAX_ID = 2**53  # of rows: what JSON numbers hold exactly
 _TARGETS_REMEDY = "Publish with: tidegate release publish DIR (or data publish DIR)"
 
 
@@ -486,8 +485,8 @@ class Limit(Query):
 class Page(Limit):
     """since: the id of the last row that the caller has: what is newer, oldest first. before: only what is older."""
 
-    since: Annotated[int, Number(_MAX_ID)] | None = None
-    before: Annotated[int, Number(_MAX_ID)] | None = None
+    since: Annotated[int, Number(MOST_ID)] | None = None
+    before: Annotated[int, Number(MOST_ID)] | None = None
 
     @property
     def place(self) -> Place:
@@ -530,7 +529,7 @@ class Timeline(Limit):
 class Since(Limit):
     """since: only rows after this id."""
 
-    since: Annotated[int, Number(_MAX_ID)] | None = None
+    since: Annotated[int, Number(MOST_ID)] | None = None
 
 
 class Commands(Page):
@@ -557,7 +556,7 @@ class FetchReleases(Query):
     """before: only below this sequence number."""
 
     limit: Annotated[int, Number(2**31)] = 1
-    before: Annotated[int, Number(_MAX_ID)] = 0
+    before: Annotated[int, Number(MOST_ID)] = 0
     version: str | None = None
 
 
@@ -581,4 +580,4 @@ class History(Series, Limit):
     """cursor: `next` of the page before; after: instead, what was filed after the value with this id."""
 
     cursor: Cursor | None = None
-    after: Annotated[int, Number(_MAX_ID)] | None = None
+    after: Annotated[int, Number(MOST_ID)] | None = None

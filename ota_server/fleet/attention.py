@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from ota_server.fleet import offer_state
-from ota_server.store import devices
+from ota_server.store import devices, phases
 from ota_server.store.models import Device, Release, Target
-
-_BUSY = ("fetching", "applying", "waiting", "installed", "trial")
-
-
-def _state() -> ColumnElement[str]:
-    return offer_state.image_state(Target.image_digest, Release.sequence)
 
 
 def _is_busy() -> ColumnElement[bool]:
-    return and_(Device.revoked_at.is_(None), Device.update["phase"].as_string().in_(_BUSY))
+    return and_(Device.revoked_at.is_(None), Device.update["phase"].as_string().in_(phases.BUSY))
 
 
 def listed(session: Session, limit: int) -> list[Device]:
     """Those that may be cloned, failed at their update or try it again, then those on trial, then the others by id."""
-    state = _state()
+    state = offer_state.image_state(Target.image_digest, Release.sequence)
     alive = Device.revoked_at.is_(None)
     rank = case(
         (alive & or_(Device.cloned_at.is_not(None), state == "failed"), 0),
@@ -33,7 +25,7 @@ def listed(session: Session, limit: int) -> list[Device]:
         (alive, 3),
         else_=4,
     )
-    found = _joined(select(Device.id)).order_by(rank, Device.id).limit(limit)
+    found = offer_state.joined(select(Device.id)).order_by(rank, Device.id).limit(limit)
     order = {device_id: at for at, device_id in enumerate(session.scalars(found))}
     rows = devices.with_offers(session, select(Device).where(Device.id.in_(order)))
     return sorted(rows, key=lambda row: order[row.id])
@@ -41,9 +33,9 @@ def listed(session: Session, limit: int) -> list[Device]:
 
 def counts(session: Session) -> dict[str, int]:
     """How many devices there are, are online, are updating, try it again, and failed."""
-    state, alive = _state(), Device.revoked_at.is_(None)
+    state, alive = offer_state.image_state(Target.image_digest, Release.sequence), Device.revoked_at.is_(None)
     total, online, busy, retrying, failed = session.execute(
-        _joined(
+        offer_state.joined(
             select(
                 func.count(Device.id),
                 func.count(Device.id).filter(Device.online),
@@ -54,7 +46,3 @@ def counts(session: Session) -> dict[str, int]:
         )
     ).one()
     return {"devices": total, "online": online, "updating": busy, "retrying": retrying, "failed": failed}
-
-
-def _joined(statement: Any) -> Any:
-    return statement.outerjoin(Target, Target.id == Device.offer_id).outerjoin(Release, Release.id == Target.release_id)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, case, func, or_, select, true
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, true
 from sqlalchemy.orm import Session
 
-from ota_server.fleet.standing import WORDS, joined, standing
+from ota_server.fleet.offer_state import joined
+from ota_server.fleet.standing import WORDS, standing
 from ota_server.store.models import Device, DeviceLabel
 
 ROWS = 50
@@ -59,15 +60,10 @@ def find(session: Session, query: Query, now: int) -> Found:
 def _which(query: Query, word: Any) -> Any:
     terms: list[Any] = [true()]
     if query.search:
-        part = "%" + "".join(f"\\{one}" if one in "\\%_" else one for one in query.search.lower()) + "%"
-        labelled = select(DeviceLabel.device_id).where(func.lower(DeviceLabel.value).like(part, escape="\\"))
-        terms.append(
-            or_(
-                func.lower(Device.id).like(part, escape="\\"),
-                func.lower(func.coalesce(Device.name, "")).like(part, escape="\\"),
-                Device.id.in_(labelled),
-            )
-        )
+        part = query.search.lower()
+        labelled = select(DeviceLabel.device_id).where(_holds(DeviceLabel.value, part))
+        named = _holds(func.coalesce(Device.name, ""), part)
+        terms.append(or_(_holds(Device.id, part), named, Device.id.in_(labelled)))
     for column, value in (
         (Device.group, query.group), (Device.board, query.board), (Device.product, query.product),
         (Device.version, query.version), (word, query.standing),
@@ -75,3 +71,7 @@ def _which(query: Query, word: Any) -> Any:
         if value:
             terms.append(column == value)
     return and_(*terms)
+
+
+def _holds(column: Any, part: str) -> ColumnElement[bool]:
+    return func.lower(column).contains(part, autoescape=True)

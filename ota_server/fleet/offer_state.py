@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from sqlalchemy import BigInteger, ColumnElement, case, cast, func
 
-from ota_server.store.models import Device, DeviceData
+from ota_server.store.models import Device, DeviceData, Release, Target
 
 State = Literal["waiting", "offered", "running", "retrying", "failed"]
 
@@ -41,6 +41,11 @@ def _state(holder: Device | DeviceData, sequence: int, digest: str, *, running: 
     if said_again(holder, sequence):
         return "retrying"
     return "offered" if holder.offer_sent_id == holder.offer_id else "waiting"
+
+
+def joined(statement: Any) -> Any:
+    """A statement over `device` with the offer that `image_state` looks at beside it: its target and its release."""
+    return statement.outerjoin(Target, Target.id == Device.offer_id).outerjoin(Release, Release.id == Target.release_id)
 
 
 def image_state(digest: Any, sequence: Any) -> ColumnElement[str]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from ota_server.fleet import offer_state
+from ota_server.store import phases
 from ota_server.store.device_events import SILENCE_MS
 from ota_server.store.models import Device, Release, Target
 
 WORDS = ("failed", "overdue", "updating", "on-time", "new", "revoked")
-_BUSY = ("fetching", "applying", "waiting", "installed", "trial")
 
 
 class Counts(NamedTuple):
@@ -27,7 +27,7 @@ class Counts(NamedTuple):
 
 
 def standing(now: int) -> ColumnElement[str]:
-    """One of WORDS. It needs `joined`. now: ms since 1970.
+    """One of WORDS. It needs offer_state.joined. now: ms since 1970.
 
     failed: it does not get on with its offer by itself. overdue: silent for longer than SILENCE_MS. updating: on its
     way to another release, or trying again. on-time: heard when it should be. new: it was never heard.
@@ -35,7 +35,7 @@ def standing(now: int) -> ColumnElement[str]:
     state = offer_state.image_state(Target.image_digest, Release.sequence)
     offered = Target.id.is_not(None)
     silent = and_(~Device.online, func.coalesce(Device.last_seen_at, 0) <= now - SILENCE_MS)
-    busy = or_(Device.update["phase"].as_string().in_(_BUSY), and_(offered, state == "retrying"), Device.trial)
+    busy = or_(Device.update["phase"].as_string().in_(phases.BUSY), and_(offered, state == "retrying"), Device.trial)
     return case(
         (Device.revoked_at.is_not(None), "revoked"),
         (and_(offered, state == "failed"), "failed"),
@@ -46,11 +46,6 @@ def standing(now: int) -> ColumnElement[str]:
     )
 
 
-def joined(statement: Any) -> Any:
-    """The statement with what `standing` looks at beside the device."""
-    return statement.outerjoin(Target, Target.id == Device.offer_id).outerjoin(Release, Release.id == Target.release_id)
-
-
 def counts(session: Session, now: int) -> Counts:
     """One pass over the devices."""
     word = standing(now).label("word")
@@ -59,7 +54,7 @@ def counts(session: Session, now: int) -> Counts:
     found = Counts(Counter(), {}, {}, {}, 0)
     many = 0
     for product, version, group, board, name, count, there in session.execute(
-        joined(select(*by, func.count(), online).select_from(Device)).group_by(*by)
+        offer_state.joined(select(*by, func.count(), online).select_from(Device)).group_by(*by)
     ):
         found.all[name] += count
         many += there

@@ -6,7 +6,6 @@ was rolled back, refused or failed and is not tried again. A rollout that has re
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import case, func, select
@@ -14,13 +13,12 @@ from sqlalchemy.orm import Session
 
 from ota_server.errors import Conflict
 from ota_server.security import audit
-from ota_server.store import Store, groups, now_ms
+from ota_server.store import Store, clock, groups, now_ms, phases
 from ota_server.store.models import Device, ErrorBudget, Report
 from tidegate.rollout import durations, slo
 
 LEAST = 2  # failures that a percentage needs, as in a rollout
 MIN_SAMPLE = 20  # updates that a percentage is of, at least
-_FAILED = ("rolled-back", "refused", "failed")
 
 
 class Spent(NamedTuple):
@@ -101,7 +99,7 @@ def show(session: Session, product: str, now: int) -> dict[str, Any] | None:
     if found is None:
         return None
     until = found.lifted_until if found.lifted_until > now else None
-    text = found.text if until is None else f"{found.text}; lifted until {_at(until)}"
+    text = found.text if until is None else f"{found.text}; lifted until {clock.to_the_minute(until)}"
     return {
         "product": product,
         "slo": str(found.slo),
@@ -119,14 +117,10 @@ def products(session: Session) -> list[str]:
     return list(session.scalars(select(ErrorBudget.product).order_by(ErrorBudget.product)))
 
 
-def _at(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
 def _ended(session: Session, product: str, since: int) -> tuple[int, int]:
     """Updates that failed, and all that ended."""
     # What could not be verified has sequence number 0: anybody can send such offers, and they spend nothing.
-    failed = Report.phase.in_(_FAILED) & Report.body["again"].as_string().is_(None)
+    failed = Report.phase.in_(phases.FAILED) & Report.body["again"].as_string().is_(None)
     each = select(Report.device_id, Report.sequence, func.max(case((failed, 1), else_=0)).label("failed"))
     each = each.join(Device, Device.id == Report.device_id).where(Device.product == product, Report.sequence > 0)
     each = each.where(Report.at > since, failed | (Report.phase == "confirmed"))

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from ota_server.security import audit
 from ota_server.security.people import role_of
+from ota_server.security.tokens import hash_token
 from ota_server.store.models import Token, WebSession, now_ms
 
 LASTS_S = 12 * 3600
@@ -47,7 +48,7 @@ def find(session: Session, cookie: str) -> Person | None:
     """Who has this cookie, if that session goes on."""
     if not cookie or len(cookie) > _MAX_COOKIE:
         return None
-    row = session.get(WebSession, _hash(cookie))
+    row = session.get(WebSession, hash_token(cookie))
     if row is None or row.expires_at <= now_ms():
         return None
     if row.token_id is not None:
@@ -60,7 +61,7 @@ def find(session: Session, cookie: str) -> Person | None:
 
 def end(session: Session, cookie: str) -> None:
     """Sign out."""
-    row = session.get(WebSession, _hash(cookie))
+    row = session.get(WebSession, hash_token(cookie))
     if row is not None:
         audit.record(session, row.who, "session.close", row.who)
         session.delete(row)
@@ -71,12 +72,8 @@ def _open(session: Session, who: str, scopes: str, token_id: int | None, peer: s
     session.execute(delete(WebSession).where(WebSession.expires_at <= now))
     session.add(
         WebSession(
-            hash=_hash(cookie), token_id=token_id, who=who, scopes=scopes, expires_at=now + 1000 * LASTS_S
+            hash=hash_token(cookie), token_id=token_id, who=who, scopes=scopes, expires_at=now + 1000 * LASTS_S
         )
     )  # fmt: skip
     audit.record(session, who, "session.open", who, peer=peer)
     return cookie
-
-
-def _hash(cookie: str) -> str:
-    return hashlib.sha256(cookie.encode()).hexdigest()

@@ -11,12 +11,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, and_, bindparam, insert, update
 
+from ota_server.store.engine import on_postgresql
+
 Row = dict[str, Any]
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     """Insert rows that all have the same columns, in their order; the others' defaults are the database's."""
-    if connection.dialect.name != "postgresql":
+    if not on_postgresql(connection):
         connection.execute(insert(table), rows)
         return
     names = list(rows[0])
@@ -31,7 +33,7 @@ def update_rows(
     """Update the rows named by their columns `key`. added: columns whose values are added to what is there."""
     names = list(rows[0])
     values = [name for name in names if name not in key]
-    if connection.dialect.name != "postgresql":
+    if not on_postgresql(connection):
         mine = and_(*(table.c[name] == bindparam(f"b_{name}") for name in key))
         new: Row = {name: bindparam(f"b_{name}") for name in values}
         new |= {name: table.c[name] + bindparam(f"b_{name}") for name in added}

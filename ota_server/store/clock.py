@@ -152,3 +152,8 @@ def now_ms() -> int:
 def iso(ms: int) -> str:
     """A time in ms since 1970 as others read it: RFC 3339, in UTC."""
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def to_the_minute(ms: int) -> str:
+    """A time in ms since 1970, for people."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Select
 
+MOST_ID = 2**53  # of rows: what JSON numbers hold exactly
+
 
 class Place(NamedTuple):
     """Where a page begins.

@@ -6,6 +6,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
 from ota_server.store.models import Payload, Release, Target
+from ota_server.store.pages import MOST_ID
 
 
 def find(session: Session, product: str, sequence: int) -> Release | None:
@@ -46,7 +47,7 @@ def before(session: Session, product: str, sequence: int, limit: int, version: s
 
 def by_version(session: Session, product: str, version: str) -> Release | None:
     """The newest release of this version; a version that was published again has several."""
-    found = before(session, product, 2**53, 1, version)
+    found = before(session, product, MOST_ID, 1, version)
     return found[0] if found else None
 
 

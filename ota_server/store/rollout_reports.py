@@ -11,6 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
+from ota_server.store import phases
 from ota_server.store.models import Device, RolloutDevice, Target
 
 _STATES = {
@@ -26,7 +27,6 @@ _STATES = {
     "refused": "refused",
     "failed": "failed",
 }
-_ENDED_BADLY = ("rolled-back", "refused", "failed")
 
 
 class Granted(NamedTuple):
@@ -64,13 +64,13 @@ def on_report(
 ) -> None:
     """A report about the image with this sequence number. `again_s`: it tries the same again by itself; `now` in ms."""
     state, why = _STATES.get(phase), detail
-    if state in _ENDED_BADLY and again_s is not None:
+    if state in phases.FAILED and again_s is not None:
         state, why = "downloading", f"tries again within {again_s} s: {detail or phase}"
     for row, target in grants:
         if state is not None and target.release.sequence == sequence:
             _note(row, state, why, now)
         elif state is not None and _is_before(row, target, sequence):
-            failed = state in _ENDED_BADLY
+            failed = state in phases.FAILED
             about = f"at sequence {sequence}, which comes before it"
             _note(row, "failed" if failed else "downloading", f"{phase} {about}" + (f": {why}" if why else ""), now)
 

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
-from ota_server.store import selectors, steps
+from ota_server.store import phases, selectors, steps
 from ota_server.store.models import Device, Group, Release, Rollout, RolloutDevice, Target
 from ota_server.store.place import Place
 from tidegate.rollout import Terms, waves
@@ -33,7 +33,7 @@ STATES = (
     "rolled-back", "refused", "failed", "overdue", "unreachable", "excused",
 )  # fmt: skip
 UNDER_WAY = ("offered", "downloading", "installed", "trial")
-FAILED = ("rolled-back", "refused", "failed", "overdue")
+FAILED = (*phases.FAILED, "overdue")
 SILENT_MS = 600_000  # a device that is not connected and was not heard for so long is not waited for
 
 

@@ -5,15 +5,24 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from ota_server.store import alarms, command_output, commands, data, offers, rollout_reports, settings, webhooks
+from ota_server.store import (
+    alarms,
+    command_output,
+    commands,
+    data,
+    offers,
+    phases,
+    rollout_reports,
+    settings,
+    webhooks,
+)
 from ota_server.store.models import Device, Report
 from ota_server.uplink.batch import Batch
 from ota_server.uplink.reading import Said
 from ota_server.uplink.text import clean, clean_text
 from tidegate.wire.messages import WAITING
 
-_FAILED = ("rolled-back", "refused", "failed")
-_UNDER_WAY = ("offered", "fetching", "applying", "waiting", "installed", "trial")
+_UNDER_WAY = ("offered", *phases.BUSY)
 
 
 def content(said: Said) -> str:
@@ -56,8 +65,8 @@ def report(batch: Batch, device: Device, said: Said) -> None:
         "again_s": body.get("again"),
         "at": batch.now,
     }
-    failed = phase in _FAILED and "again" not in body
-    tries = phase in _UNDER_WAY or (phase in _FAILED and not failed)
+    failed = phase in phases.FAILED and "again" not in body
+    tries = phase in _UNDER_WAY or (phase in phases.FAILED and not failed)
     if failed and is_new:
         facts = {name: body.get(name) for name in ("phase", "sequence", "component", "verdict", "detail")}
         webhooks.announce(batch.session, "device.failed", {"device": device.id, **facts})

@@ -11,10 +11,9 @@ from ota_server.errors import Invalid
 from ota_server.security import audit
 from ota_server.store import alarm_handling, alarms, devices, now_ms
 from ota_server.store.models import Alarm
-from ota_server.store.pages import Place
-from ota_server.store.pages import page as rows_of
+from ota_server.store.pages import MOST_ID
 from ota_server.web import page
-from ota_server.web.session import person, signed_in
+from ota_server.web.session import signed_in, who
 
 _ROWS = 50
 _HOURS = {"1": "1 hour", "8": "8 hours", "24": "1 day", "168": "1 week", "720": "30 days"}
@@ -23,10 +22,9 @@ _WORD = 64
 
 @signed_in("read")
 def show() -> Response:
-    kind, device = (request.args.get(name, "").strip()[:_WORD].replace("\0", "") for name in ("kind", "device"))
+    kind, device = page.word("kind", _WORD), page.word("device", _WORD)
     only_open = request.args.get("all") != "1"
-    before = page.number("before", 2**53, 2**53)
-    statement = rows_of(select(Alarm), Alarm.id, _ROWS + 1, Place(before=before))
+    statement = page.newest(select(Alarm), Alarm.id, _ROWS)
     if kind:
         statement = statement.where(Alarm.kind == kind)
     if only_open:
@@ -53,11 +51,11 @@ def show() -> Response:
 def acknowledge() -> Redirect:
     """POST: id, as many as one likes."""
     numbers = [int(text) for text in request.form.getlist("id")[:_ROWS] if text.isascii() and text.isdigit()]
-    numbers = [number for number in numbers if number < 2**53]
+    numbers = [number for number in numbers if number < MOST_ID]
     with context.store().write() as session:
-        found = alarm_handling.acknowledge(session, numbers, _who())
+        found = alarm_handling.acknowledge(session, numbers, who())
         if found:
-            audit.record(session, _who(), "alarm.acknowledge", str(found[0]), alarms=found)
+            audit.record(session, who(), "alarm.acknowledge", str(found[0]), alarms=found)
     return _back()
 
 
@@ -73,8 +71,8 @@ def mute() -> Redirect:
         if name and row is None:
             raise page.missing(f"there is no device {name}", "tidegate device list shows the devices")
         until = now_ms() + int(hours) * 3_600_000
-        alarm_handling.mute(session, row.id if row else None, kind, until, _who(), why)
-        audit.record(session, _who(), "alarm.mute", row.id if row else "all", kind=kind, until=until, why=why)
+        alarm_handling.mute(session, row.id if row else None, kind, until, who(), why)
+        audit.record(session, who(), "alarm.mute", row.id if row else "all", kind=kind, until=until, why=why)
     return _back()
 
 
@@ -83,17 +81,11 @@ def unmute() -> Redirect:
     """POST: id of the mute."""
     text = request.form.get("id", "")
     with context.store().write() as session:
-        is_number = text.isascii() and text.isdigit() and int(text) < 2**53
+        is_number = text.isascii() and text.isdigit() and int(text) < MOST_ID
         row = alarm_handling.unmute(session, int(text)) if is_number else None
         if row is not None:
-            audit.record(session, _who(), "alarm.unmute", row.device_id or "all", kind=row.kind)
+            audit.record(session, who(), "alarm.unmute", row.device_id or "all", kind=row.kind)
     return _back()
-
-
-def _who() -> str:
-    found = person()
-    assert found is not None, "the decorator lets nobody else in"
-    return found.who
 
 
 def _back() -> Redirect:

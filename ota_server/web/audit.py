@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from flask import Response, request
+from flask import Response
 from sqlalchemy import select
 
 from ota_server.api import context
 from ota_server.security import audit
 from ota_server.store.models import Audit
-from ota_server.store.pages import Place
-from ota_server.store.pages import page as rows_of
 from ota_server.web import page
 from ota_server.web.session import signed_in
 
@@ -19,9 +17,8 @@ _WORD = 80
 
 @signed_in("admin")
 def show() -> Response:
-    actor, subject = (request.args.get(name, "").strip()[:_WORD].replace("\0", "") for name in ("actor", "subject"))
-    before = page.number("before", 2**53, 2**53)
-    statement = rows_of(select(Audit), Audit.id, _ROWS + 1, Place(before=before))
+    actor, subject = page.word("actor", _WORD), page.word("subject", _WORD)
+    statement = page.newest(select(Audit), Audit.id, _ROWS)
     if actor:
         statement = statement.where(Audit.actor == actor)
     if subject:

@@ -81,14 +81,13 @@ def draw(name: str, stream: str, unit: str | None, values: Sequence[Value], sinc
 def _values(session: Session, row: Series, since: int, until: int) -> tuple[list[Value], str]:
     query = telemetry.Query(row.stream, row.name, since, until)
     points = [point for point, _ in telemetry.history(session, row.device_id, query, _POINTS + 1)]
+    found = [Value(p.at, p.number, p.number, p.number) for p in reversed(points) if p.number is not None]
     if len(points) <= _POINTS:
-        found = [Value(p.at, p.number, p.number, p.number) for p in reversed(points) if p.number is not None]
         return found, "each value"
     step = rollups.finest(since, until, _POINTS)
     rows = rollups.listed(session, rollups.Query([row.id], step, since, until), _POINTS)
     rolled = [Value(r.at, r.total / r.count, r.least, r.most) for r in reversed(rows)]
     if not rolled:  # they are made a little later than points come
-        found = [Value(p.at, p.number, p.number, p.number) for p in reversed(points) if p.number is not None]
         return found, "the newest values"
     return rolled, f"mean by the {step}, with least and most"
 

@@ -12,9 +12,11 @@ from ota_server.api import context, serialize
 from ota_server.api.timeline_text import sentence
 from ota_server.errors import Invalid
 from ota_server.fleet import offer_state
-from ota_server.fleet.standing import joined, standing
+from ota_server.fleet.offer_state import joined
+from ota_server.fleet.standing import standing
 from ota_server.store import alarms, commands, data, devices, labels, now_ms, telemetry, timeline, trust_updates
 from ota_server.store.models import Alarm, Device
+from ota_server.store.pages import MOST_ID
 from ota_server.web import charts, page
 from ota_server.web.session import signed_in
 
@@ -89,4 +91,4 @@ def _place(text: str | None) -> dict[str, int] | None:
     parts = text[:200].split(".")
     if not all(part[:1] in timeline.SOURCES and part[1:].isdigit() and part.isascii() for part in parts):
         raise Invalid("invalid-parameter", "before is not a place in the timeline", "Leave it out")
-    return {part[0]: min(int(part[1:]), 2**53) for part in parts}
+    return {part[0]: min(int(part[1:]), MOST_ID) for part in parts}

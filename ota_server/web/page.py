@@ -7,17 +7,21 @@ on holds a thread of the server, and a proxy between has nothing to keep open.
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from flask import Flask, Response, render_template, request
+from sqlalchemy import Select
 from werkzeug.http import HTTP_STATUS_CODES
 
 from ota_server.api.problems import STATUS, document
 from ota_server.api.serialize import iso
 from ota_server.errors import Invalid, NotFound, Problem
 from ota_server.store import now_ms
+from ota_server.store.clock import to_the_minute
+from ota_server.store.pages import MOST_ID, Place
+from ota_server.store.pages import page as rows_of
 from ota_server.web import session as web_session
 
 AGAIN_MS = 2000
@@ -52,6 +56,16 @@ def number(name: str, default: int, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 17 and 1 <= int(text) <= most):
         raise Invalid("invalid-parameter", f"{name} must be a number from 1 to {most}", f"Correct ?{name}=")
     return int(text)
+
+
+def word(name: str, most: int) -> str:
+    """A word in the address, cut to `most` characters; a database takes no NUL."""
+    return request.args.get(name, "").strip()[:most].replace("\0", "")
+
+
+def newest(statement: Select[Any], row_id: Any, limit: int) -> Select[Any]:
+    """The statement for the rows before ?before=, newest first, and one more, which says that there are older ones."""
+    return rows_of(statement, row_id, limit + 1, Place(before=number("before", MOST_ID, MOST_ID)))
 
 
 def failed(problem: Problem) -> Response | tuple[str, int]:
@@ -93,8 +107,7 @@ def _time(at: int | str | None) -> str:
     """ms since 1970, or ISO, as text; scripts turn it into an age."""
     if at is None:
         return "never"
-    moment = datetime.fromtimestamp(at / 1000, UTC) if isinstance(at, int) else datetime.fromisoformat(at)
-    return moment.strftime("%Y-%m-%d %H:%M UTC")
+    return to_the_minute(at if isinstance(at, int) else int(1000 * datetime.fromisoformat(at).timestamp()))
 
 
 def _bytes(count: int) -> str:

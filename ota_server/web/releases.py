@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 from ota_server.api import context
 from ota_server.store import releases
 from ota_server.store.models import Device, ReleaseSbom
+from ota_server.store.pages import MOST_ID
 from ota_server.web import page
 from ota_server.web.session import signed_in
 
@@ -33,7 +34,7 @@ def show() -> Response:
 def sbom(product: str, sequence: int) -> Response:
     """The bill of materials of a release, as it was published."""
     with context.store().read() as session:
-        row = releases.find(session, product, min(sequence, 2**53))
+        row = releases.find(session, product, min(sequence, MOST_ID))
         found = None if row is None else session.get(ReleaseSbom, row.id)
         if found is None or row is None:
             raise page.missing("the release has no bill of materials", "tidegate release sbom makes and sends one")

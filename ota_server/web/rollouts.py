@@ -19,7 +19,7 @@ from ota_server.releases import slo
 from ota_server.store import now_ms
 from ota_server.store.models import Rollout, RolloutEvidence
 from ota_server.web import page
-from ota_server.web.session import person, signed_in
+from ota_server.web.session import signed_in, who
 from tidegate.rollout.durations import words
 
 _MOST = 50
@@ -71,9 +71,7 @@ def steer(product: str, version: str, act: str) -> Redirect:
     """POST: why. Pause, resume, promote or abort it."""
     if act not in _ACTS:
         raise Invalid("invalid-parameter", "a rollout cannot do that", f"It can {', '.join(_ACTS)}")
-    who = person()
-    assert who is not None, "the decorator lets nobody else in"
-    _ACTS[act](context.store(), product, version, request.form.get("why", "").strip()[:200] or None, who.who)
+    _ACTS[act](context.store(), product, version, request.form.get("why", "").strip()[:200] or None, who())
     context.wake_worker()
     return redirect(url_for("web.rollout", product=product, version=version), 303)
 
@@ -94,8 +92,10 @@ def _drawn(losses: list[int], limit: float) -> str:
     """The evidence after each pair, as points of SVG from 0,40 to 200,0, by its logarithm; the limit is at y = 0."""
     most = max(log(max(limit, 2.0)), 1e-9)
     every = max(1, len(losses) // _STEPS)
-    points = ["0,40"]
-    for count in range(every, len(losses) + 1, every):
-        value = sequential.over(losses[:count]).most
-        points.append(f"{200 * count / len(losses):.1f},{40 - 40 * min(1.0, log(max(1.0, value)) / most):.1f}")
+    points, bets = ["0,40"], sequential.Bets()
+    for count, loss in enumerate(losses, 1):
+        bets.add(loss)
+        if count % every == 0:
+            value = bets.evidence().most
+            points.append(f"{200 * count / len(losses):.1f},{40 - 40 * min(1.0, log(max(1.0, value)) / most):.1f}")
     return " ".join(points) if len(points) > 1 else ""

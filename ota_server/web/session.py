@@ -43,6 +43,13 @@ def person() -> sessions.Person | None:
     return found
 
 
+def who() -> str:
+    """As in the audit log; in a view for people who are signed in."""
+    found = person()
+    assert found is not None, "the decorator lets nobody else in"
+    return found.who
+
+
 def signed_in(scope: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator of a view: for people who may do `scope`; others are shown the door. It checks forms, too."""
 

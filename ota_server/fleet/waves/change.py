@@ -14,7 +14,7 @@ from ota_server.errors import Conflict
 from ota_server.fleet import rollouts
 from ota_server.fleet.waves import carry_out, found, show
 from ota_server.releases.manifest_checks import check_offered
-from ota_server.store import Store, groups, now_ms, rollout_states, webhooks
+from ota_server.store import Store, groups, now_ms, phases, rollout_states, webhooks
 from ota_server.store.models import Device, Rollout, RolloutDevice, Target
 from tidegate.errors import TidegateError
 from tidegate.rollout import Terms
@@ -107,7 +107,7 @@ def abort(
     with store.write() as session:
         rollout = _locked(session, product, version, (*_OPEN, "done"), "abort")
         rollout.state, rollout.why = "aborted", (why or f"aborted by {actor}")[:256]
-        carry_out.withdraw(session, rollout, ("offered", "rolled-back", "refused", "failed"), now)
+        carry_out.withdraw(session, rollout, ("offered", *phases.FAILED), now)
         carry_out.note(session, rollout, "aborted", actor, rollout.why, now)
     return _status(store, rollout.id, now)
 

@@ -8,7 +8,6 @@ until the deadline only.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from sqlalchemy import func, select
@@ -16,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from ota_server.fleet.waves import budget, found, health
 from ota_server.releases import slo
-from ota_server.store import rollout_states
+from ota_server.store import clock, rollout_states
 from ota_server.store.models import Device, Rollout, RolloutDevice
 from tidegate.rollout import Gate, Terms, durations
 
@@ -82,7 +81,10 @@ def _grant(session: Session, rollout: Rollout, terms: Terms, release: rollout_st
         return None
     many = f"{len(due)} {'devices' if len(due) > 1 else 'device'} of wave {rollout.wave}"
     if terms.window is not None and not terms.window.is_open(now):
-        return Verdict("wait", f"{many} wait for the window {terms.window.text}, {_at(terms.window.opens_next(now))}")
+        return Verdict(
+            "wait",
+            f"{many} wait for the window {terms.window.text}, {clock.to_the_minute(terms.window.opens_next(now))}",
+        )
     room = BATCH
     if terms.rate is not None:
         lately = standing & (RolloutDevice.granted_at > now - 1000 * terms.rate.seconds)
@@ -115,11 +117,11 @@ def _wave(session: Session, rollout: Rollout, terms: Terms, now: int) -> Verdict
         if waits is None:
             there = counted.get("confirmed", 0)
             away = f", {counted['unreachable']} are unreachable" if counted.get("unreachable") else ""
-            until = "" if late else f", until {_at(rollout.wave_at + 1000 * terms.deadline_s)}"
+            until = "" if late else f", until {clock.to_the_minute(rollout.wave_at + 1000 * terms.deadline_s)}"
             return Verdict("wait", f"{name}: {there} of {size} devices run it, and {needed} are needed{away}{until}")
         if waits > now:
             left = durations.words((waits - now) / 1000)
-            return Verdict("wait", f"{name}: soaks for {left} more, {_at(waits)}")
+            return Verdict("wait", f"{name}: soaks for {left} more, {clock.to_the_minute(waits)}")
         if not counted.get("confirmed"):
             return Verdict("wait", f"{name}: none of its devices runs it")
     if rollout.wave == len(terms.waves):
@@ -141,7 +143,9 @@ def _gate(session: Session, rollout: Rollout, gate: Gate, name: str, now: int) -
         length = durations.words(gate.timeout_s)
         return Verdict("pause", f"{name} is through, and the gate {gate.name} gave no answer in {length}")
     since = f"asked {durations.words((now - asked) / 1000)} ago"
-    return Verdict("wait", f"{name} is through, and waits for the gate {gate.name}, {since}, until {_at(until)}")
+    return Verdict(
+        "wait", f"{name} is through, and waits for the gate {gate.name}, {since}, until {clock.to_the_minute(until)}"
+    )
 
 
 def _waits(session: Session, rollout: Rollout, terms: Terms, now: int, needed: int) -> int | None:
@@ -152,7 +156,3 @@ def _waits(session: Session, rollout: Rollout, terms: Terms, now: int, needed: i
     ended = ended.where(said.in_((*rollout_states.FAILED, "confirmed")))
     at = session.scalar(ended.order_by(RolloutDevice.state_at).offset(needed - 1).limit(1))
     return None if at is None else at + 1000 * terms.soak_s
-
-
-def _at(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -27,18 +27,33 @@ def evidence(worse: int, pairs: int) -> float:
     return sum(comb(pairs + 1, i) for i in range(worse + 1)) / ((pairs + 1) * comb(pairs, worse))
 
 
+class Bets:
+    """The evidence as it comes in, which may be looked at after each loss."""
+
+    def __init__(self) -> None:
+        self._pairs = self._worse = 0
+        self._most = 1.0
+
+    def add(self, loss: int) -> None:
+        """loss: 1 worse, -1 better, 0 even."""
+        if not loss:
+            return
+        self._pairs += 1
+        self._worse += loss > 0
+        # It grows only by a loss, and is never above that of the best single bet, which is quicker to see.
+        if loss > 0 and _best_bet(self._worse, self._pairs) > max(self._most, _DULL):
+            self._most = max(self._most, evidence(self._worse, self._pairs))
+
+    def evidence(self) -> Evidence:
+        return Evidence(self._pairs, self._worse, max(self._most, evidence(self._worse, self._pairs)))
+
+
 def over(losses: Iterable[int]) -> Evidence:
-    """The evidence of losses (1 worse, -1 better, 0 even) in the order in which they were found."""
-    pairs = worse = 0
-    most = 1.0
+    """The evidence of losses in the order in which they were found."""
+    bets = Bets()
     for loss in losses:
-        if loss:
-            pairs += 1
-            worse += loss > 0
-            # It grows only by a loss, and is never above that of the best single bet, which is quicker to see.
-            if loss > 0 and _best_bet(worse, pairs) > max(most, _DULL):
-                most = max(most, evidence(worse, pairs))
-    return Evidence(pairs, worse, max(most, evidence(worse, pairs)))
+        bets.add(loss)
+    return bets.evidence()
 
 
 def _best_bet(worse: int, pairs: int) -> float:
