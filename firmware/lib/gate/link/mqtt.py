@@ -90,8 +90,7 @@ class Link:
         """
         self._birth = birth
         self._state = state
-        if self.connected:
-            self._joined.set()
+        self.refresh()
 
     def refresh(self):
         """Publishes state and birth, which have changed, again if there is a connection; also
