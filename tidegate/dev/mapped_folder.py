@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+from tidegate.boards import Board
 from tidegate.boards.emulator import create_storage
+from tidegate.flash import flasher, loader_image
 from tidegate.flash.serial_session import Session
 from tidegate.image import Tree, pack
 
@@ -35,6 +37,12 @@ def put(storage: Path, contents: Path | Tree, at: str) -> str:
         file.write(image)
     view = f"__import__('uctypes').bytearray_at({_ADDRESS + _OFFSET}, {len(image)})"
     return f"import vfs; vfs.mount(vfs.VfsRom({view}), {at!r})"
+
+
+def staged(image: bytes, loader: Mapping[str, bytes], board: Board) -> dict[str, bytes]:
+    """What is large of a flashing, as the flasher stages it on the board: the image and the loader's image."""
+    _, packed = loader_image.split(dict(loader), board)
+    return {flasher.STAGED: image, **({loader_image.STAGED: packed} if packed else {})}
 
 
 def deliver(session: Session, storage: Path, files: Mapping[str, bytes]) -> None:

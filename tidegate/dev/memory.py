@@ -21,7 +21,7 @@ from tidegate.dev.boards import EMULATED, EmulatedBoard
 from tidegate.dev.workplace import NoServer, alone, development_keys, request_for
 from tidegate.errors import TidegateError
 from tidegate.files import write_atomic
-from tidegate.flash import flasher, loader_files, loader_image
+from tidegate.flash import loader_files
 from tidegate.flash.serial_session import Session
 from tidegate.project import Project
 from tidegate.release import Release
@@ -33,9 +33,7 @@ PROBE = "/heap_probe.py"
 _DEVICE = "memory"
 _LIMIT_S = 300  # it takes 10 s on a machine that has nothing else to do
 # What the loader says when there is nothing to wait for.
-_ENDS = re.compile(
-    r"^tidegate: (?:safe mode|the application raised|the application ended).*\n", re.MULTILINE
-)  # the loader
+_ENDS = re.compile(r"^tidegate: (?:safe mode|the application raised|the application ended).*\n", re.MULTILINE)
 _TAIL = 12  # lines of the console in an error
 _PROBE_TEXT = f"""
 import asyncio, gc, micropython
@@ -101,9 +99,7 @@ def _measured(project: Project, folder: Path, release: Callable[[Path], Release]
     made = release(folder / "release")
     request = request_for(project, made, folder, _DEVICE, EmulatedBoard.host, NoServer(), EMULATED)
     loader = request.loader(False)
-    _, packed = loader_image.split(loader, request.board)
-    assert packed is not None  # the emulated board's loader has a ROM range
-    large = {flasher.STAGED: made.payload(made.targets[EMULATED].digest), loader_image.STAGED: packed}
+    large = mapped_folder.staged(made.payload(made.targets[EMULATED].digest), loader, request.board)
     board = EmulatedBoard(folder)
     try:
         with board.port() as port, Session(port) as session:

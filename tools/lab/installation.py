@@ -22,9 +22,9 @@ from lab.mosquitto import Mosquitto
 from lab.pico_w import LabPicoW
 from lab.processes import BIN, MICROPYTHON, ROOT, LabError
 from tidegate.client import Server, read_token
-from tidegate.dev import server
+from tidegate.dev import mapped_folder, server
 from tidegate.errors import TidegateError
-from tidegate.flash import flasher, loader_files, loader_image
+from tidegate.flash import flasher, loader_files
 from tidegate.sources import EXAMPLE, Sources
 
 HOST_FROM_BOARD = "10.0.2.2"  # how the emulated board reaches this machine's loopback
@@ -355,13 +355,11 @@ class Installation:
         if self.by_line or not isinstance(board, LabBoard) or not board.blank:
             return
         image = (self.release(version) / "p" / self.index(version)["image"]["digest"]).read_bytes()
-        files = {flasher.STAGED: image}
         if self.root == ROOT:
-            sources = Sources.checkout(self.source)
-            loader = loader_files.loader(sources.library, BOARD, signature)
-            _, packed = loader_image.split(dict(loader), BOARD)
-            files |= {loader_image.STAGED: packed} if packed else {}
-        board.deliver(files)
+            loader = loader_files.loader(Sources.checkout(self.source).library, BOARD, signature)
+            board.deliver(mapped_folder.staged(image, loader, BOARD))
+        else:  # another tree's loader may be made in another way
+            board.deliver({flasher.STAGED: image})
 
     def wait(self, what: str, check: Callable[[], Any], timeout_s: float) -> Any:
         """Poll until `check` returns something true; a LabError says that `what` did not come."""

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
-
-from ota_server import create_app
-from ota_server.config import Config
-from ota_server.security import tokens
-from ota_server.store import Store, migrate
-from ota_server.store.models import Device
+from in_process import application
 
 TEXTS = [
     "",
@@ -154,19 +148,8 @@ class Tried:
 
 @pytest.fixture(scope="module")
 def tried(tmp_path_factory, ring) -> Iterator[Tried]:
-    config = Config(tmp_path_factory.mktemp("odd") / "data", trust=ring.trust)
-    config.data.mkdir()
-    migrate(config.database)
-    store = Store(config.database)
-    with store.write() as session:
-        token = tokens.new_token(session, "admin", ["admin"])
-        session.add(Device(id="gate-1", board="unix", product="p", password_hash="x"))
-    app = create_app(config, store)
-    app.extensions["enrol_limit"].take = lambda _key: True
-    logging.disable(logging.WARNING)
-    yield Tried(app.test_client(), app, token)
-    logging.disable(logging.NOTSET)
-    store.close()
+    with application(tmp_path_factory.mktemp("odd"), ring.trust) as (app, token):
+        yield Tried(app.test_client(), app, token)
 
 
 def filled(rule: str, arguments: list[str], value: str) -> str:

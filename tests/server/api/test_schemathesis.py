@@ -5,7 +5,6 @@ In process and in a fixed order: the same examples each time. TIDEGATE_FULL make
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -14,14 +13,9 @@ import cbor2
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from in_process import application
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
-
-from ota_server import create_app
-from ota_server.config import Config
-from ota_server.security import tokens
-from ota_server.store import Store, migrate
-from ota_server.store.models import Device
 
 EXAMPLES = 100 if os.environ.get("TIDEGATE_FULL") else 3
 CHECKS = [
@@ -42,21 +36,10 @@ def as_cbor(_context: Any, value: Any) -> bytes:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, ring: Any) -> Iterator[Any]:
     """The schema of an application with a device, and the headers of its admin."""
-    config = Config(tmp_path_factory.mktemp("schemathesis") / "data", trust=ring.trust)
-    config.data.mkdir()
-    migrate(config.database)
-    store = Store(config.database)
-    with store.write() as session:
-        token = tokens.new_token(session, "admin", ["admin"])
-        session.add(Device(id="gate-1", board="unix", product="p", password_hash="x"))
-    app = create_app(config, store)
-    app.extensions["enrol_limit"].take = lambda _key: True  # all come from one address
-    logging.disable(logging.WARNING)
-    schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", app)
-    schema.test_headers = {"Authorization": f"Bearer {token}"}
-    yield schema
-    logging.disable(logging.NOTSET)
-    store.close()
+    with application(tmp_path_factory.mktemp("schemathesis"), ring.trust) as (app, token):
+        schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", app)
+        schema.test_headers = {"Authorization": f"Bearer {token}"}
+        yield schema
 
 
 def tried(operation: Any, headers: dict[str, str]) -> None:

@@ -4,6 +4,7 @@ told after a reset, held against a clock; and those who send what is none."""
 import asyncio
 
 import scratch
+from beats import Beat
 from check import Random, equal, true
 from gate import commands
 from gate.commands import queue
@@ -185,20 +186,6 @@ def test_too_many_at_once():
 
 def drain(taken):
     """Everything that waits is judged; returns the seconds of the pauses."""
-    waited = []
-
-    class Beat:
-        def __call__(self):
-            pass
-
-        async def wait(self, event):
-            await event.wait()
-            event.clear()
-
-        async def sleep(self, seconds):
-            waited.append(seconds)
-            await asyncio.sleep(0)
-
     taken.beat = Beat()
 
     async def main():
@@ -208,7 +195,7 @@ def drain(taken):
         task.cancel()
 
     asyncio.run(main())
-    return sum(waited)
+    return sum(taken.beat.waited)
 
 
 def test_forgers_are_made_to_wait_and_nobody_else():

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from beats import Beat
 from check import equal
 from gate.link.mqtt import Link
 
@@ -17,18 +18,6 @@ class Config:
 class Board:
     link = None
     random = None
-
-
-class Beat:
-    def __call__(self):
-        pass
-
-    async def wait(self, event):
-        await event.wait()
-        event.clear()
-
-    async def sleep(self, seconds):
-        await asyncio.sleep(seconds)
 
 
 class Broker:
