@@ -40,7 +40,8 @@ UNTRIED = {
 
 def test_every_board_is_accounted_for() -> None:
     assert {*UNTRIED, "qemu_mps2", "unix"} == set(NAMES)
-    assert {name for name in NAMES if boards.load(ROOT, name).settings["tried"] == "no"} == set(UNTRIED)
+    untried = {name for name in NAMES if boards.load(ROOT, name).settings["tried"] == "no"}
+    assert untried == set(UNTRIED) - {"rpi_pico_w"}  # which runs in tests/stock
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -50,7 +51,7 @@ def test_its_page_says_what_people_need(name: str) -> None:
         assert heading in page, f"{name}/README.md lacks {heading}"
     board = boards.load(ROOT, name)
     assert f"--board {name}" in page
-    if board.settings["tried"] == "no":
+    if name in UNTRIED:
         assert "**Not tried on hardware.**" in page
     if board.arch:
         assert f"`{board.arch}`" in page

@@ -63,6 +63,16 @@ SCHEMA: dict[str, dict[str, Key]] = {
             int, "longest timeout of its watchdog, fed while flashing; 0: none that needs it", most=200000
         ),
     },
+    "micropython": {  # of the build that people download, or of ours where it is ours
+        "tried": Key(list, "versions that were run with it", pattern=_VERSION),
+        "read": Key(list, "versions whose sources were read", pattern=_VERSION),
+        "vfs_rom": Key(str, "the oldest version with vfs.VfsRom; missing where none has it", pattern=_VERSION),
+        "rom_segment": Key(int, "bytes of its ROM segment, 0 for none", True),
+        "rom_slots": Key(
+            str, "the oldest version whose segment takes slots; missing where none does", pattern=_VERSION
+        ),
+        "heap_left": Key(int, "bytes of heap left beside the example application; missing where nobody measured it"),
+    },
     "network": {
         "kind": Key(str, "how it comes into the network", True, choices=("lan", "wlan", "wiznet5k", "system")),
     },
