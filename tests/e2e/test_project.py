@@ -178,6 +178,15 @@ def test_every_save_is_on_the_board_and_a_broken_one_goes_back(program: Path, pr
 
         app.write_text(good)
         dev.wait(r"^OK     0\.1\.0\+dev\.4 is confirmed")
+
+        app.write_text(good + "one = 1\n")
+        dev.wait(r"^board  tidegate: sequence 5 installed")
+        app.write_text(good + "print(1 // 0)\n")  # while the board is at the one before
+        dev.wait(r"^OK     0\.1\.0\+dev\.5 is confirmed")
+        dev.wait(r"^ERROR  0\.1\.0\+dev\.6 rolled-back: .*; the board is back at 0\.1\.0\+dev\.5,")
+        app.write_text(good)
+        dev.wait(r"^board  tidegate: sequence 7 offered, patch of")
+        dev.wait(r"^OK     0\.1\.0\+dev\.7 is confirmed")
         assert "runs in this project already" in tidegate(program, project, "dev", "--board", board, code=1)
     finally:
         code = dev.end()

@@ -14,6 +14,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,24 @@ from tidegate.trust import keys
 DEVICE = "dev"
 ENVIRONMENT = "env"  # for a shell: with it, commands mean the session's server
 TICK_S = 0.1
+MOST_UNDER_WAY = 3  # of which a patch is made; from others the board takes the whole image
 MOST_VERSION = 20  # characters of the project's version, so that "+dev.N" fits behind it
 _END_OF_ANSWER = "\x04"  # of the raw REPL: before it is what flashing was told
 _ENDS = ("confirmed", "rolled-back", "failed", "refused")
 
 Show = Callable[[str, str], None]  # kind ("step", "board", "error", "good"), one or more lines
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A published release whose end has not been heard of."""
+
+    release: Release
+    saved_at: float  # of time.monotonic: when the save was noticed that it was made of
+
+    @property
+    def since_save(self) -> str:
+        return f"{time.monotonic() - self.saved_at:.1f} s after the save"
 
 
 class Session:
@@ -60,7 +74,7 @@ class Session:
         self._sequence = 0
         self._running: Release | None = None  # what the board has confirmed
         self._flashed: Release | None = None  # flashed, and not yet heard of
-        self._offered: Release | None = None  # the last one that was published
+        self._sent: dict[int, _Sent] = {}  # by sequence: somebody may save while another is on its way
         self._saved_at = 0.0
         self._reported = 0  # id of the last report that was looked at
         self._printed = 0  # bytes of the board's log that were shown
@@ -136,18 +150,17 @@ class Session:
     def _update(self) -> None:
         """Build, sign and publish, or show why not."""
         assert self._server and self._running
-        newest = [release for release in (self._offered, self._running) if release]
-        bases = list({release.sequence: release for release in newest}.values())
         try:
-            made = self._build(bases)
+            under_way = [sent.release for sent in reversed(self._sent.values())]
+            made = self._build([*under_way[:MOST_UNDER_WAY], self._running])
             publish_release(made, self._server.api)
         except TidegateError as error:
             self._complain(error)
             return
-        self._offered = made
+        self._sent[made.sequence] = sent = _Sent(made, self._saved_at)
         patches = [patch.size for patch in made.targets[self._board_name].patches]
         what = f"patch of {min(patches)} bytes" if patches else "whole image"
-        self._show("step", f"{made.version} published, {what}, {self._since_save}")
+        self._show("step", f"{made.version} published, {what}, {sent.since_save}")
 
     def _build(self, bases: list[Release]) -> Release:
         """The signed release of the files as they are; TidegateError where they do not build."""
@@ -168,8 +181,9 @@ class Session:
         )
         self._sequence = sequence
         sign_release(made, [self._key])
+        needed = {made.folder, *(base.folder for base in bases), *(sent.release.folder for sent in self._sent.values())}
         for folder in (self._folder / "releases").iterdir():
-            if folder not in (made.folder, *(base.folder for base in bases)):
+            if folder not in needed:
                 shutil.rmtree(folder)
         return load_release(made.folder)
 
@@ -193,8 +207,8 @@ class Session:
         assert self._server
         if self._flashed is not None:
             self._await_first()
-        elif self._offered is not None and self._offered is not self._running:
-            self._await_end(self._offered)
+        elif self._sent:
+            self._await_ends()
 
     def _await_first(self) -> None:
         """Whether the flashed image has come so far as to run the agent."""
@@ -203,33 +217,34 @@ class Session:
         if known["online"] and known["version"] == self._flashed.version:
             self._running, self._flashed = self._flashed, None
             publish_release(self._running, self._server.api)
-            self._offered = self._running
             self._show("good", f"{self._running.version} runs on the board. Save a file to change it")
 
-    def _await_end(self, offered: Release) -> None:
+    def _await_ends(self) -> None:
         assert self._server
         found = self._server.api.records(DEVICE, "reports", 50)["reports"]
         for report in reversed(found):
             if report["id"] <= self._reported:
                 continue
             self._reported = report["id"]
-            if report["sequence"] == offered.sequence:
-                self._tell(report, offered)
+            if sent := self._sent.get(report["sequence"]):
+                self._tell(report, sent)
 
-    def _tell(self, report: dict[str, Any], offered: Release) -> None:
+    def _tell(self, report: dict[str, Any], sent: _Sent) -> None:
         phase, detail = report["phase"], report.get("detail") or ""
+        release = sent.release
         if phase not in _ENDS:
             words = detail if phase == "waiting" else f"{phase}{f', {detail}' if detail else ''}"
-            self._show("step", f"board: {words}, {self._since_save}")
+            self._show("step", f"board: {words}, {sent.since_save}")
             return
+        # Nothing more is heard of older ones: the board took this one in their place.
+        self._sent = {number: other for number, other in self._sent.items() if number > release.sequence}
         if phase == "confirmed":
-            self._running = offered
-            self._show("good", f"{offered.version} is confirmed, {self._since_save}")
+            self._running = release
+            self._show("good", f"{release.version} is confirmed, {sent.since_save}")
             return
         assert self._running
         back = f"; the board is back at {self._running.version}" if phase == "rolled-back" else ""
-        self._show("error", f"{offered.version} {phase}: {detail or 'without a reason'}{back}, {self._since_save}")
-        self._offered = None  # the next one is made against what runs
+        self._show("error", f"{release.version} {phase}: {detail or 'without a reason'}{back}, {sent.since_save}")
 
     def _show_console(self) -> None:
         assert self._board
@@ -245,10 +260,6 @@ class Session:
 
     def _complain(self, error: TidegateError) -> None:
         self._show("error", f"{error.message}\n{error.remedy}".strip())
-
-    @property
-    def _since_save(self) -> str:
-        return f"{time.monotonic() - self._saved_at:.1f} s after the save"
 
 
 def _environment(folder: Path, server: DevServer) -> str:
