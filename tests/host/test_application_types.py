@@ -86,6 +86,31 @@ def test_mistakes_are_found(made: Path) -> None:
     assert [int(line.split(":")[1]) for line in lines] == [1, 2, 4, 5, 8, 16, 17, 18], lines
 
 
+def test_the_argument_of_a_command_has_its_type(made: Path) -> None:
+    (made / "app" / "__init__.py").write_text(
+        "from gate import Call, READ, command, opcode\n"
+        "@command('log')\n"
+        "async def log(call: Call, lines: int):\n"
+        "    call.write(lines)\n"
+        "    await call.pauze()\n"
+        "    return {'sent': call.sent}\n"
+        "@command('bare')\n"
+        "def bare(call):\n    pass\n"
+        "@command('none')\n"
+        "def none():\n    pass\n"
+        "@opcode('text', READ)\n"
+        "def text(call: Call) -> str:\n    return 'warm'\n"
+    )
+    lines = [line for line in mypy(made).splitlines() if ": error: " in line]
+    assert [int(line.split(":")[1]) for line in lines] == [4, 5, 10, 13], lines
+
+
+def test_libraries_of_others_need_no_types(made: Path) -> None:
+    app = made / "app" / "__init__.py"
+    app.write_text("import dew\nimport framebuf\n" + app.read_text())
+    assert mypy(made).startswith("Success"), mypy(made)
+
+
 def test_a_newer_tool_brings_newer_ones_and_an_older_one_leaves_them(made: Path) -> None:
     folder = made / "typings"
     own, ours = folder / "mine.pyi", folder / "mqtt" / "__init__.pyi"

@@ -1,6 +1,6 @@
 """A gateway in twenty lines: it watches a tank, and warns above a limit that is set over the air."""
 
-from gate import Uptime, command, measurement, setting
+from gate import Call, Uptime, command, measurement, setting
 
 clock = Uptime()
 limit = setting("limit", int, 0, 100, 80)
@@ -13,6 +13,6 @@ def level():
 
 
 @command("tank.state")
-def state(call):
+def state(call: Call):
     """What is said to `tidegate cmd send ID tank.state`."""
     return {"level": level(), "full": level() > limit.value}

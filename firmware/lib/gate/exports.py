@@ -5,6 +5,7 @@ which runs no application.
 NAMES = (  # module:names
     "agent:Agent clock:Uptime telemetry.e2e_frame:Frame "
     "telemetry.streams:Stream,Measure,calibrator,MEAN,MIN,MAX,DEV,RATE,OVER "
+    "commands.call:Call "
     "commands.application_opcodes:opcode,READ,OPERATE,DANGEROUS "
     "application:measurement,command,setting,data_component,health,ready,start"
 )

@@ -1,10 +1,12 @@
 """What an application imports from `gate`; docs/reference/gate.md of Tidegate."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Generic, TypeVar, overload, type_check_only
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Concatenate, Final, Generic, TypeVar, overload, type_check_only
 
 _T = TypeVar("_T")
-_F = TypeVar("_F", bound=Callable[..., Any])
+_Answer = Mapping[str, Any] | None
+_Run = Callable[Concatenate[Call, ...], _Answer | Awaitable[_Answer]]
+_Command = TypeVar("_Command", bound=_Run)
 _Source = TypeVar("_Source", bound=Callable[[], float | None])
 _Check = TypeVar("_Check", bound=Callable[[], bool])
 _Taker = TypeVar("_Taker", bound=Callable[[str], bool | None])
@@ -74,12 +76,15 @@ class Setting(Generic[_T]):
     value: _T
     def __call__(self, function: Callable[[_T], object]) -> Setting[_T]: ...
 
-@type_check_only
 class Call:
     """The first argument of a command's function."""
 
     agent: Agent
     opcode: str
+    sent: int
+    def __init__(
+        self, agent: Agent, cti: bytes, opcode: str, limit_s: int, beat: Callable[[], object]
+    ) -> None: ...
     def write(self, text: str) -> None: ...
     def check(self) -> None: ...
     async def pause(self) -> None: ...
@@ -114,10 +119,10 @@ def measurement(
 ) -> Callable[[_Source], _Source]: ...
 def command(
     name: str, role: int = 2, *, limit_s: int = 10, heavy: bool = False, **more: _Argument
-) -> Callable[[_F], _F]: ...
+) -> Callable[[_Command], _Command]: ...
 def opcode(
     name: str, role: int, limit_s: int = 10, heavy: bool = False, **arguments: _Argument
-) -> Callable[[_F], _F]: ...
+) -> Callable[[_Command], _Command]: ...
 @overload
 def setting(name: str, kind: type[bool], default: bool) -> Setting[bool]: ...
 @overload
