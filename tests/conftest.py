@@ -8,7 +8,7 @@ Marks say what a test needs beyond Python, so that `make check` can leave it out
 - server: server processes of ours;
 - slow:   it takes long, or its file as a whole does;
 - soak:   it repeats something, and does it far more often in `make soak` (TIDEGATE_FULL=1);
-- cpython, unix, cortex-m3: device code on this ground.
+- cpython, unix, arm64, cortex-m3: device code on this ground.
 
 A folder's marks are in FOLDERS; a file or test adds its own with pytest.mark. Device tests get theirs from their ground
 (tests/device/conftest.py), and so does every test with a parameter `ground`.

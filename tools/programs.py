@@ -85,7 +85,7 @@ _ESSENTIAL = {
         *("seq", "sleep", "sort", "tail", "tee", "timeout", "touch", "tr", "true", "uname"),
     ),
     "diffutils": ("cmp", "diff"),
-    "dpkg": ("dpkg",),
+    "dpkg": ("dpkg", "dpkg-deb"),
     "apt": ("apt-get", "apt-config"),
     "findutils": ("find",),
     "grep": ("grep",),
@@ -111,6 +111,7 @@ PROGRAMS: dict[str, Program] = {
     "arm-none-eabi-strip": Program("binutils-arm-none-eabi", BUILD),
     "strip": Program("binutils", BUILD),
     "qemu-system-arm": Program("qemu-system-arm", BUILD),
+    "qemu-aarch64": Program("qemu-user", TESTS, optional=True),  # gateways on ARM64
     # Peers and judges of the tests.
     "openssl": Program("openssl", frozenset((CHECK, TEST))),
     "mosquitto": Program("mosquitto", TESTS),

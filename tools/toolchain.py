@@ -152,13 +152,16 @@ def _os_release() -> list[str]:
 class PrivateApt:
     """apt-get with its own sources, lists and cache, so that the machine's are neither read nor changed."""
 
-    def __init__(self, folder: Path, mirror: str) -> None:
+    def __init__(self, folder: Path, mirror: str, architecture: str | None = None) -> None:
+        """For the sources, or for the packages of an architecture."""
         self.folder = folder
+        self.architecture = architecture
         for part in ("sources", "lists/partial", "cache/archives/partial", "packages"):
             (folder / part).mkdir(parents=True)
         signed_by = f"Signed-By: {KEYRING}\n" if KEYRING.exists() else ""
+        types = f"deb\nArchitectures: {architecture}" if architecture else "deb-src"
         (folder / "sources" / "debian.sources").write_text(
-            f"Types: deb-src\nURIs: {mirror}\nSuites: {SUITE}\nComponents: main\n{signed_by}"
+            f"Types: {types}\nURIs: {mirror}\nSuites: {SUITE}\nComponents: main\n{signed_by}"
         )
         self.packages = folder / "packages"
 
@@ -172,6 +175,8 @@ class PrivateApt:
             "Acquire::Retries": "3",
             "Acquire::Languages": "none",
         }
+        if self.architecture:
+            settings |= {"APT::Architecture": self.architecture, "APT::Architectures": self.architecture}
         options = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
         done = subprocess.run(["apt-get", "-q", *options, *words], cwd=self.packages, text=True, capture_output=True)
         trouble = [line for line in done.stderr.splitlines() if line.startswith(("E:", "W: Failed", "Err"))]

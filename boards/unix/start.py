@@ -46,6 +46,13 @@ class Root:
         return path if path.startswith("/") else self._here.rstrip("/") + "/" + path
 
 
+try:
+    import ssl  # noqa: F401
+except ImportError:  # Debian's MicroPython has TLS, but not under its usual name
+    import tls
+
+    sys.modules["ssl"] = tls
+
 _umask(0o77)  # of the files made here some are secret: key, claim, credentials
 folder = os.getenv("TIDEGATE_ROOT") or os.getcwd()
 vfs.umount("/")

@@ -1,6 +1,7 @@
 """The Linux gateway: the same Board object on files and processes."""
 
 import ast
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from patience import limit
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-MICROPYTHON = ROOT / "build/unix/micropython"
+MICROPYTHON = Path(os.environ.get("TIDEGATE_UNIX_MICROPYTHON", ROOT / "build/unix/micropython"))
 
 MAIN = """
 import os

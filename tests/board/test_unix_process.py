@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from patience import limit
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-MICROPYTHON = ROOT / "build" / "unix" / "micropython"
+MICROPYTHON = Path(os.environ.get("TIDEGATE_UNIX_MICROPYTHON", ROOT / "build" / "unix" / "micropython"))
 
 SCRIPT = """
 import json, os, sys, time

@@ -8,6 +8,8 @@ A script runs once per ground, in a process of its own (support/run.py); each fu
 - cpython:   this interpreter;
 - unix:      MicroPython's unix port, build/unix/micropython or $TIDEGATE_UNIX_MICROPYTHON, with a heap like a
              128 KiB board's (objects are twice as large on a 64-bit host);
+- arm64:     Debian's MicroPython for ARM64 under qemu-user (tools/arm64.py), wherever a script names unix; only with
+             `-m arm64`, since it is eight times slower;
 - cortex-m3: the emulated board, one for the whole session, with the scripts and libraries compiled to .mpy and, as an
              application's are, executed in place.
 
@@ -33,7 +35,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import arm64
+import programs
 import pytest
+import toolchain
 from patience import limit
 
 HERE = Path(__file__).parent
@@ -83,6 +88,21 @@ class Unix(CPython):
         return super().run(module, settings, options)
 
 
+class Arm64(Unix):
+    """What a gateway on ARM64 runs: another build of the same version, without our frozen modules."""
+
+    def __init__(self, folder: Path):
+        try:
+            self.binary = arm64.prepare()
+        except (programs.MissingProgram, toolchain.ToolchainError) as why:
+            raise Unavailable(str(why)) from None
+        self.scratch = folder / "scratch-arm64"
+
+    def run(self, module: str, settings: dict[str, str], options: dict) -> str:
+        # The scripts ask what can be done on Linux, and that is as on any.
+        return super().run(module, settings, {**options, "ground": "unix", "timeout_s": 10 * options["timeout_s"]})
+
+
 class CortexM3:
     host = "10.0.2.2"
 
@@ -111,8 +131,13 @@ class CortexM3:
         self.emulator.stop()
 
 
-GROUNDS = {"cpython": CPython, "unix": Unix, "cortex-m3": CortexM3}
-MARKS = {"cpython": (), "unix": ("built",), "cortex-m3": ("board",)}  # what a ground needs, see tests/conftest.py
+GROUNDS = {"cpython": CPython, "unix": Unix, "arm64": Arm64, "cortex-m3": CortexM3}
+MARKS = {
+    "cpython": (),
+    "unix": ("built",),
+    "arm64": ("built",),
+    "cortex-m3": ("board",),
+}  # what a ground needs, see tests/conftest.py
 
 
 def stage(folder: Path) -> None:
@@ -202,6 +227,8 @@ class Script(pytest.File):
                 functions.append((node.name, node.lineno))
             elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) in said:
                 said[node.targets[0].id] = ast.literal_eval(node.value)
+        if "unix" in said["GROUNDS"] and "arm64" in self.config.option.markexpr:
+            said["GROUNDS"] = (*said["GROUNDS"], "arm64")
         grounds = [(ground, slots) for ground in said["GROUNDS"] for slots in said["SLOTS"]]
         for ground, slots in grounds:
             if ground == "cortex-m3" and slots == "file":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tidegate.dev.processes import kill, start
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = ROOT / ".venv" / "bin"
-MICROPYTHON = ROOT / "build" / "unix" / "micropython"
+MICROPYTHON = Path(os.environ.get("TIDEGATE_UNIX_MICROPYTHON", ROOT / "build" / "unix" / "micropython"))
 
 __all__ = ["BIN", "MICROPYTHON", "ROOT", "LabError", "kill", "start", "stop"]
 

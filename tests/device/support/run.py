@@ -13,6 +13,7 @@ def main(script, root, ground, given):
     room, name = script.rsplit("/", 1)
     for folder in ("/tests/device/support", "/tests/device/" + room, "/firmware", "/firmware/lib"):
         sys.path.insert(0, root + folder)
+    sys.path.append(root + "/boards/modules")  # last: for a MicroPython that has not frozen them
     import check
 
     check.place(root, ground, given)
