@@ -71,7 +71,7 @@ def test_resets_and_the_watchdog_start_it_again(micropython: Path, tmp_path: Pat
 
 
 def test_signatures_are_verified_in_python(micropython: Path) -> None:
-    command = [micropython, ROOT / "tests/device/support/run.py", SCRIPT, "unix"]
+    command = [arm64.COMMAND, ROOT / "tests/device/support/run.py", SCRIPT, "unix"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=limit(120), cwd=ROOT)
     lines = done.stdout.splitlines()
     assert done.returncode == 0 and any(line.startswith("ok test_") for line in lines), done.stdout + done.stderr

@@ -196,7 +196,7 @@ def test_what_is_missing_is_named_with_its_package(tmp_path: Path, monkeypatch: 
         programs.require("mosquitto_pub")
     assert "mosquitto-clients" in programs.missing_packages(programs.TEST)
     assert "mosquitto-clients" not in programs.missing_packages(programs.DEMO)
-    also = {"libfaketime", "opensc", "prometheus", "softhsm2"}
+    also = {"libfaketime", "opensc", "prometheus", "qemu-user", "softhsm2"}
     assert set(programs.missing_packages(programs.TEST, optional=True)) - also == {"chromium"}
     with pytest.raises(KeyError):
         programs.find("nmap")
