@@ -119,7 +119,9 @@ def _operator(http: httpx.Client, notes: Notes, counted: Counter[str]) -> None:
 def _commands(http: httpx.Client, notes: Notes, counted: Counter[str]) -> None:
     for cti, device in notes.commands.items():
         shown = _get(http, f"/commands/{cti}", device=device)
-        assert notes.heard[cti] <= 1, f"{cti} was heard {notes.heard[cti]} times"
+        # A server that died in between sends it again when its lease is over (decision 18).
+        assert notes.carried_out[cti] <= 1, f"{cti} was carried out {notes.carried_out[cti]} times"
+        counted["commands heard again"] += max(notes.heard[cti] - 1, 0)
         if cti in notes.answered:
             assert shown["state"] == "confirmed" and shown["outcome"] == "done", shown
         assert shown["history"][0]["state"] == "pending"

@@ -51,7 +51,8 @@ class Notes:
     packs: dict[str, list[int]] = field(default_factory=dict)
     reports: dict[str, list[str]] = field(default_factory=dict)
     alarms: dict[str, list[str]] = field(default_factory=dict)
-    heard: Counter[str] = field(default_factory=Counter)  # commands, by cti
+    heard: Counter[str] = field(default_factory=Counter)  # commands that arrived, by cti
+    carried_out: Counter[str] = field(default_factory=Counter)  # by cti
     answered: set[str] = field(default_factory=set)  # commands whose result was acknowledged
     devices: list[str] = field(default_factory=list)
     payloads: list[str] = field(default_factory=list)
@@ -70,6 +71,11 @@ class Witness(Device):
         self.said += 1
         self.say(TELEMETRY, f"tele/{STREAM}", senml.encode(self.id, [(STREAM, self.said, "1")], self.said))
         return self.said
+
+    def say(self, kind: str, topic: str, payload: bytes, done: asyncio.Event | None = None) -> None:
+        if kind == "result":
+            self.notes.carried_out[cbor.loads(payload)[_CTI].hex()] += 1
+        super().say(kind, topic, payload, done)
 
     def report(self, word: str) -> None:
         """A report of progress with this detail; nothing else is known by it."""
