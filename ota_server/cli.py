@@ -77,8 +77,9 @@ def payloads_option(command: Callable[..., Any]) -> Callable[..., Any]:
     "--broker",
     metavar="URL",
     envvar="TIDEGATE_BROKER_URL",
-    help="Use this broker (mqtt://USER@HOST:PORT, mqtts:// for TLS) in place of the embedded one. Give a password in"
-    " the environment variable TIDEGATE_BROKER_URL or by --broker-password-file, not here, where other users see it.",
+    help="Use this broker (mqtt://USER@HOST:PORT, mqtts:// for TLS, a cluster's nodes as HOST:PORT,HOST:PORT) in"
+    " place of the embedded one. Give a password in the environment variable TIDEGATE_BROKER_URL or by"
+    " --broker-password-file, not here, where other users see it.",
 )
 @click.option(
     "--broker-password-file",
@@ -192,7 +193,8 @@ def serve(
         raise TidegateError("--dynamic needs --broker", "Leave it out: the embedded broker manages its users itself")
     if broker is not None:
         url = BrokerUrl(broker)
-        plain_addresses.check(str(url), "mqtts" if url.tls else "mqtt", url.host, is_insecure(), "the broker password")
+        for host, _ in url.addresses:
+            plain_addresses.check(str(url), "mqtts" if url.tls else "mqtt", host, is_insecure(), "the broker password")
     keep: dict[str, Any] = {"keep_days": keep_days, "keep_rows": keep_rows}
     config = Config(
         data=data,

@@ -17,6 +17,8 @@ RECONNECT_MIN_S, RECONNECT_MAX_S = 1, 30
 def make(broker: BrokerUrl, client_id: str, *, clean_session: bool, take: Take | None = None) -> paho.Client:
     """A client that is not connected yet; once started it connects again whenever the connection is lost.
 
+    It tries the nodes of the broker in turn, from the first one.
+
     take: gets the messages that come, and acknowledges them later, in place of `on_message`.
     """
     client = Client(
@@ -26,6 +28,7 @@ def make(broker: BrokerUrl, client_id: str, *, clean_session: bool, take: Take |
         reconnect_on_failure=True,
     )
     client.take = take
+    client.addresses = broker.addresses
     client.username_pw_set(broker.user, broker.password)
     if broker.tls:
         client.tls_set_context(broker.tls)

@@ -65,7 +65,7 @@ class Accounts:
 
     def start(self) -> None:
         """Start; an unreachable broker is tried again and again, with growing pauses."""
-        self._client.connect_async(self._broker.host, self._broker.port, client.KEEPALIVE_S)
+        self._client.connect_async(*self._broker.addresses[0], keepalive=client.KEEPALIVE_S)
         self._client.loop_start()
         self._thread.start()
 

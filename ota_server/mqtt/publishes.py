@@ -1,4 +1,6 @@
-"""Takes the PUBLISH packets out of what a broker sends, many at once; all other packets are left to paho.
+"""paho's client as the server has it: it knows all nodes of a broker, and takes messages in bulk.
+
+It takes the PUBLISH packets out of what a broker sends, many at once; all other packets are left to paho.
 
 paho reads a packet with four system calls and two dozen Python calls, which was a third of what a message cost the
 server. This stands in the place of paho's socket: it reads what has arrived, hands on the messages in it together, and
@@ -8,7 +10,7 @@ gives paho the rest, in order.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import paho.mqtt.client as paho
@@ -32,12 +34,21 @@ Take = Callable[[list[Arrived]], None]
 
 
 class Client(paho.Client):
-    """paho's client; `take` gets what is published to it, in the thread that reads. It gets no `on_message`."""
+    """paho's client; `take` gets what is published to it, in the thread that reads. It gets no `on_message`.
+
+    addresses: (host, port) of each node, not empty; each attempt to connect is made at the next one.
+    """
 
     take: Take | None = None
+    addresses: Sequence[tuple[str, int]] = ()
+    _attempts = 0
 
     def _create_socket(self) -> Any:
-        # paho has no public way to give it a socket; a test holds that it uses this one.
+        # paho has no public way to give it a socket, nor another address while it connects again; a test holds that
+        # it uses this one.
+        if self.addresses:
+            self._host, self._port = self.addresses[self._attempts % len(self.addresses)]
+            self._attempts += 1
         made = super()._create_socket()
         return made if self.take is None else Sifted(made, self.take)
 

@@ -1,4 +1,4 @@
-"""The address of a broker."""
+"""The address of a broker, or the addresses of the nodes of one."""
 
 from __future__ import annotations
 
@@ -8,28 +8,34 @@ from urllib.parse import unquote, urlsplit
 from tidegate.errors import TidegateError
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
-_URL_FORM = "Write it like mqtt://USER@HOST:PORT (mqtts:// for TLS)"
+_URL_FORM = "Write it like mqtt://USER@HOST:PORT (mqtts:// for TLS), the nodes of a cluster HOST:PORT,HOST:PORT"
+_NODES = 16
 
 
 class BrokerUrl:
     """mqtt://user:password@host:port, or mqtts:// for TLS, verified by `context` or else by the system's authorities.
 
+    A cluster's nodes follow each other with commas, host:port,host:port; one user is known to all of them.
     Raises TidegateError for any other URL.
     """
 
     def __init__(self, url: str, default_password: str | None = None, context: ssl.SSLContext | None = None) -> None:
         try:
             parts = urlsplit(url)
-            self.port = parts.port or _PORTS.get(parts.scheme, 0)
+            account, at, hosts = parts.netloc.rpartition("@")
+            first = urlsplit(f"//{account}{at}broker")
+            nodes = [urlsplit(f"//{host}") for host in hosts.split(",", _NODES)]
+            self.addresses = [(node.hostname or "", node.port or _PORTS.get(parts.scheme, 0)) for node in nodes]
         except ValueError as error:
             raise TidegateError(f"the broker address cannot be read: {error}", _URL_FORM) from None
-        if parts.scheme not in _PORTS or not parts.hostname or parts.path.strip("/") or parts.query:
+        names = all(host for host, _ in self.addresses) and len(nodes) <= _NODES
+        if parts.scheme not in _PORTS or not names or parts.path.strip("/") or parts.query:
             raise TidegateError("the broker address is not an MQTT address", _URL_FORM)
         self.tls = (context or ssl.create_default_context()) if parts.scheme == "mqtts" else None
-        self.host = parts.hostname
-        self.user = unquote(parts.username) if parts.username else None
-        self.password = unquote(parts.password) if parts.password else default_password
+        self.user = unquote(first.username) if first.username else None
+        self.password = unquote(first.password) if first.password else default_password
 
     def __str__(self) -> str:
         """Without the password, so that it can be logged."""
-        return f"mqtt{'s' if self.tls else ''}://{self.host}:{self.port}"
+        nodes = (f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.addresses)
+        return f"mqtt{'s' if self.tls else ''}://{','.join(nodes)}"

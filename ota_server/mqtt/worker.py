@@ -72,7 +72,7 @@ class MqttWorker:
 
     def start(self) -> None:
         """Begin; an unreachable broker is tried again and again, with a growing pause."""
-        self._client.connect_async(self._broker.host, self._broker.port, client.KEEPALIVE_S)
+        self._client.connect_async(*self._broker.addresses[0], keepalive=client.KEEPALIVE_S)
         if self._filer is not None:
             self._filer.start()
         self._client.loop_start()
@@ -97,7 +97,7 @@ class MqttWorker:
         if reason.is_failure:
             self._warn("the broker at %s refuses this server: %s; check user and password", self._broker, reason)
             return
-        log.info("connected to %s", self._broker)
+        log.info("connected to %s at %s:%d", self._broker, client.host, client.port)
         self._connection.is_over = True
         self._connection = Connection(client)
         if self._filer is None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -14,25 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import databases
-import httpx
 import pytest
 from mosquitto_process import Mosquitto, write_files
 from mqtt_device import PHASES, Device
 from patience import limit
-from server_process import BOARD, PRODUCT, eventually
+from role_processes import DOWNLINK, FIRST, OPTIONS, SECOND, WEB, Processes
+from server_process import eventually
 
 from ota_server.roles import ALL, Share, parse
 from tidegate.errors import TidegateError
 
 pytestmark = pytest.mark.broker
 
-WEB, DOWNLINK, FIRST, SECOND = "web", "downlink", "ingest-1-of-2", "ingest-2-of-2"
-OPTIONS = {
-    WEB: ["--roles", "web", "--http", "127.0.0.1:0"],
-    DOWNLINK: ["--roles", "downlink"],
-    FIRST: ["--roles", "ingest", "--share", "1/2"],
-    SECOND: ["--roles", "ingest", "--share", "2/2"],
-}
 PACKS = 60
 
 
@@ -55,88 +46,12 @@ def test_roles_have_names() -> None:
         parse("wep")
 
 
-class Processes:
-    """The processes of one server, by name."""
-
-    def __init__(self, folder: Path, database: str, port: int) -> None:
-        self.data = folder / "data"
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
-        self._port = port
-        self._log = folder / "servers.log"
-        self._env = {
-            **os.environ,
-            "TIDEGATE_DATABASE_URL": database,
-            "TIDEGATE_BROKER_URL": f"mqtt://tidegate_server@127.0.0.1:{port}",
-        }
-
-    def start(self, name: str, *, key: str = "", ready: bool = True) -> None:
-        """Start one and wait until it says where it is."""
-        command = [sys.executable, "-m", "ota_server", "serve", "--data", str(self.data), "--dynamic", *OPTIONS[name]]
-        with self._log.open("ab") as log:
-            started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, env=self._env)
-        self.running[key or name] = started
-        place = self.data / f"serve-{name}.json"
-
-        def is_ready() -> bool:
-            assert started.poll() is None, self.log
-            return place.exists() and json.loads(place.read_text())["pid"] == started.pid
-
-        if ready:
-            eventually(is_ready, 90)
-
-    def kill(self, name: str) -> None:
-        process = self.running.pop(name)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-
-    def stop(self) -> None:
-        for process in self.running.values():
-            process.terminate()
-        codes = {name: process.wait(limit(60)) for name, process in self.running.items()}
-        assert not any(codes.values()), f"{codes}\n{self.log}"
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def api(self, method: str, path: str, **kwargs: Any) -> Any:
-        url = json.loads((self.data / "serve-web.json").read_text())["http"]
-        token = (self.data / "admin.token").read_text().strip()
-        headers = {"Authorization": f"Bearer {token}"}
-        answer = httpx.request(method, f"{url}/api/v1{path}", headers=headers, timeout=limit(60), **kwargs)
-        assert answer.is_success, answer.text
-        return answer.json()
-
-    def device(self, device_id: str) -> Device:
-        facts = {"id": device_id, "product": PRODUCT, "board": BOARD}
-        password = self.api("POST", "/devices", json=facts)["mqtt"]["password"]
-        for _ in range(300):  # mosquitto knows a new user a moment later
-            device = Device(device_id, password, self._port)
-            if device.refused is None:
-                return device
-            device.leave()
-            time.sleep(0.1)
-        raise AssertionError(device.refused)
-
-    def values(self, device_id: str) -> list[int]:
-        found: list[int] = []
-        row = 0
-        path = f"/devices/{device_id}/telemetry?stream=count&limit=500&after="
-        while rows := self.api("GET", path + str(row))["telemetry"]:
-            found += [int(one["value"]) for one in rows]
-            row = rows[-1]["id"]
-        return found
-
-    def reports(self, device_id: str) -> int:
-        return len(self.api("GET", f"/devices/{device_id}/reports?limit=500")["reports"])
-
-
 @pytest.fixture
 def processes(tmp_path: Path) -> Iterator[Processes]:
     with databases.postgresql() as url:
         write_files(tmp_path / "mosquitto", tmp_path / "data", "--dynamic", env={"TIDEGATE_DATABASE_URL": url})
         broker = Mosquitto(tmp_path / "mosquitto")
-        made = Processes(tmp_path, url, broker.port)
+        made = Processes(tmp_path, url, broker.port, "--dynamic")
         try:
             yield made
         finally:

@@ -150,7 +150,7 @@ class Link(asyncio.Protocol):
         elif kind == _CONNACK:
             self._accepted(body[1])
         elif kind == _SUBACK:
-            _finish(self._subscribed.pop(body[0] << 8 | body[1], None))
+            self._granted(self._subscribed.pop(body[0] << 8 | body[1], None), body[2:])
         elif kind == _PONG and self._pongs:
             _finish(self._pongs.pop(0))
 
@@ -163,6 +163,14 @@ class Link(asyncio.Protocol):
         else:
             self.open = True
             self.ready.set_result(None)
+
+    def _granted(self, waiting: asyncio.Future[None] | None, codes: bytes) -> None:
+        """A broker that cannot do it now, as a cluster that has no leader, is left and tried again."""
+        if max(codes, default=0) < 0x80:
+            _finish(waiting)
+        elif waiting is not None and not waiting.done():
+            waiting.set_exception(LinkError("a subscription was refused"))
+            self.abort()
 
 
 def _finish(waiting: asyncio.Future[None] | None) -> None:

@@ -111,6 +111,20 @@ def test_packets_are_read_wherever_they_are_cut(seed: int) -> None:
     asyncio.run(go())
 
 
+def test_a_refused_subscription_ends_the_connection() -> None:
+    async def go() -> None:
+        wires = Wires()
+        link = mqtt.Link(b"", Ears())
+        link.connection_made(wires)  # type: ignore[arg-type]
+        subscribed = link.subscribe("a", "b")
+        link.data_received(b"\x20\x02\0\0" + b"\x90\x04\0\1\1\x80")
+        with pytest.raises(mqtt.LinkError, match="subscription"):
+            await subscribed
+        assert wires.aborted
+
+    asyncio.run(go())
+
+
 def test_a_refusal_and_a_loss_end_what_waits() -> None:
     async def go() -> None:
         for data, words in ((b"\x20\x02\0\5", "code 5"), (b"", "connection lost")):
