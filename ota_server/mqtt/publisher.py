@@ -64,10 +64,18 @@ class Publisher:
         sent, info = self._unanswered.pop(message.topic, (b"", None))
         if info is not None and sent == message.payload:
             return info, True
-        if info is not None and not message.retain and not info.is_published():
+        if info is not None and not message.retain and _is_on_its_way(info):
             self._unanswered[message.topic] = (sent, info)
             return None, False
         return self._client.publish(message.topic, message.payload, qos=1, retain=message.retain), False
+
+
+def _is_on_its_way(info: paho.MQTTMessageInfo) -> bool:
+    """Whether it may still be acknowledged; of what was published without a connection paho never says so."""
+    try:
+        return not info.is_published()
+    except (RuntimeError, ValueError):
+        return False
 
 
 def _wait(info: paho.MQTTMessageInfo | None, patience_s: float) -> tuple[bool, bool]:
