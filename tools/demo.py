@@ -233,7 +233,7 @@ def _attack(story: Story, lab: Installation) -> None:
 
 def _alarm(story: Story, lab: Installation, kind: str, reason: str) -> None:
     def check() -> dict[str, Any] | None:
-        alarms = lab.api.alarms(50)["alarms"]
+        alarms = lab.api.alarms.listed(50)["alarms"]
         return next((alarm for alarm in alarms if (alarm["kind"], alarm["reason"]) == (kind, reason)), None)
 
     alarm = lab.wait(f"the alarm {kind} ({reason})", check, 30)

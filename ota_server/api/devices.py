@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ota_server.api import context, serialize
+from ota_server.api.alarm_shapes import AlarmsOfDevice
 from ota_server.api.auth import requires
 from ota_server.api.shapes import ChangeProduct, Devices, Page, RegisterDevice, RegisterDevices, RenameDevice
 from ota_server.api.validate import takes
@@ -184,13 +185,13 @@ def reports(device_id: str, query: Page) -> dict[str, Any]:
 
 @blueprint.get("/devices/<device_id>/alarms")
 @requires("read")
-@takes(query=Page)
-def device_alarms(device_id: str, query: Page) -> dict[str, Any]:
+@takes(query=AlarmsOfDevice)
+def device_alarms(device_id: str, query: AlarmsOfDevice) -> dict[str, Any]:
     """Alarms of the device and about it, newest first."""
     with context.store().read() as session:
         row = get(session, device_id)
-        rows = alarms.listed(session, query.rows, row.id, query.place)
-        return {"alarms": [serialize.alarm(alarm) for alarm in rows]}
+        rows = alarms.listed(session, query.rows, row.id, query.place, query.only)
+        return {"alarms": serialize.alarm_list(session, rows)}
 
 
 def get(session: Session, device_id: str) -> Device:

@@ -84,7 +84,14 @@ def _families(found: figures.Figures) -> list[Metric]:
     events = CounterMetricFamily("tidegate_events", "Counters on the status page", labels=["event"])
     for event, many in found.events.items():
         events.add_metric([event], many)
-    return [devices, states, rollouts, unsent, commands, events]
+    calling = GaugeMetricFamily(
+        "tidegate_alarms_calling",
+        "Alarms of a week that nobody has acknowledged and that are not muted; of the newest 500",
+        labels=["kind"],
+    )
+    for kind, many in found.calling.items():
+        calling.add_metric([kind], many)
+    return [devices, states, rollouts, unsent, commands, events, calling]
 
 
 def init_app(app: Flask) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from ota_server.fleet import offer_state
-from ota_server.store import clock, command_output, commands, data, now_ms, telemetry
+from ota_server.store import alarm_handling, clock, command_output, commands, data, now_ms, telemetry
 from ota_server.store.models import (
     Alarm,
+    AlarmMute,
     Claim,
     Command,
     CommandStep,
@@ -178,6 +179,25 @@ def alarm(row: Alarm) -> dict[str, Any]:
         "trace": row.trace,
         "acknowledged": iso(row.acknowledged_at),
         "acknowledged_by": row.acknowledged_by,
+        "note": row.note,
+    }
+
+
+def alarm_list(session: Session, rows: Sequence[Alarm]) -> list[dict[str, Any]]:
+    """Alarms, each with the time until which a mute covers it, or null."""
+    muted = alarm_handling.muted_until(session, rows)
+    return [{**alarm(row), "muted_until": iso(muted.get(row.id))} for row in rows]
+
+
+def mute(row: AlarmMute) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "device": row.device_id,
+        "created": iso(row.created_at),
+        "until": iso(row.until),
+        "by": row.by,
+        "why": row.why,
     }
 
 

@@ -151,8 +151,8 @@ def _is_about_members(wrong: ErrorDetails) -> bool:
 
 
 def _members(shape: type[Body]) -> str:
-    required = [name for name, field in shape.model_fields.items() if field.is_required()]
-    optional = [name for name, field in shape.model_fields.items() if not field.is_required()]
+    required = [field.alias or name for name, field in shape.model_fields.items() if field.is_required()]
+    optional = [field.alias or name for name, field in shape.model_fields.items() if not field.is_required()]
     if not required:
         return f"no members but {', '.join(optional)}"
     return f"exactly the members {', '.join(required)}" + (f", and may have {', '.join(optional)}" if optional else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple
 
 from sqlalchemy import func, select
@@ -9,9 +10,10 @@ from sqlalchemy.orm import Session
 
 from ota_server.fleet import attention
 from ota_server.fleet.waves import found
-from ota_server.store import alarms, rollout_states
+from ota_server.store import alarm_handling, alarms, rollout_states
 from ota_server.store.models import Command, Device, DeviceData, Rollout
 
+CALLS_MS = 7 * 86_400_000  # an alarm that nobody acknowledges calls for so long
 _MOST_VERSIONS = 30  # of a product; all others together are "other"
 _MOST_ROLLOUTS = 20  # that are not over
 
@@ -19,7 +21,8 @@ _MOST_ROLLOUTS = 20  # that are not over
 class Figures(NamedTuple):
     """versions: (product, version, is online) -> devices. states: as on the status page. rollouts: (product, version,
     its state, state of devices) -> devices. unsent: offers that the broker does not have yet. commands: by state.
-    events: what only has a counter, since the database was made."""
+    events: what only has a counter, since the database was made. calling: alarms of a week that nobody has acknowledged
+    and no mute covers, by kind."""
 
     versions: dict[tuple[str, str, bool], int]
     states: dict[str, int]
@@ -27,13 +30,14 @@ class Figures(NamedTuple):
     unsent: int
     commands: dict[str, int]
     events: dict[str, int]
+    calling: dict[str, int]
 
 
 def read(session: Session, now: int) -> Figures:
     """now: ms since 1970."""
     return Figures(
         _versions(session), attention.counts(session), _rollouts(session, now), _unsent(session), _commands(session),
-        alarms.counters(session),
+        alarms.counters(session), _calling(session, now),
     )  # fmt: skip
 
 
@@ -73,6 +77,11 @@ def _unsent(session: Session) -> int:
     of_data = select(func.count()).select_from(DeviceData)
     of_data = of_data.where(DeviceData.offer_id.is_distinct_from(DeviceData.offer_sent_id))
     return int(session.scalar(offers) or 0) + int(session.scalar(of_data) or 0)
+
+
+def _calling(session: Session, now: int) -> dict[str, int]:
+    """Of the newest ones: alarm_handling.calling has a bound."""
+    return dict(Counter(row.kind for row in alarm_handling.calling(session, now - CALLS_MS)))
 
 
 def _commands(session: Session) -> dict[str, int]:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from ota_server.store.models import Alarm, AlarmMute, now_ms
+from ota_server.store.pages import MOST_ID
 
 _LOOK = 500  # of the newest alarms that nobody has acknowledged
 
 
-def acknowledge(session: Session, numbers: Sequence[int], by: str) -> list[int]:
+def acknowledge(session: Session, numbers: Sequence[int], by: str, note: str | None = None) -> list[int]:
     """Those of these alarms that nobody had acknowledged before."""
     open_ = select(Alarm.id).where(Alarm.id.in_(numbers), Alarm.acknowledged_at.is_(None)).with_for_update()
     found = list(session.scalars(open_))
-    session.execute(
-        update(Alarm).where(Alarm.id.in_(found)).values(acknowledged_at=now_ms(), acknowledged_by=by[:80])
-    )  # fmt: skip
+    seen = {"acknowledged_at": now_ms(), "acknowledged_by": by[:80], "note": note}
+    session.execute(update(Alarm).where(Alarm.id.in_(found)).values(seen))
     return found
 
 
@@ -32,7 +32,7 @@ def mute(session: Session, device_id: str | None, kind: str, until: int, by: str
 
 def unmute(session: Session, number: int) -> AlarmMute | None:
     """End it now; None if it had ended."""
-    row = session.get(AlarmMute, number)
+    row = session.get(AlarmMute, number) if number < MOST_ID else None
     if row is None or row.until <= now_ms():
         return None
     row.until = now_ms()
@@ -54,8 +54,22 @@ def is_muted(session: Session, device_id: str | None, kind: str) -> bool:
 
 def calling(session: Session, since: int) -> list[Alarm]:
     """The newest alarms since then that nobody has acknowledged and no mute covers, newest first; at most _LOOK."""
-    going = mutes(session)
-    muted = {(row.device_id, row.kind) for row in going}
     found = select(Alarm).where(Alarm.acknowledged_at.is_(None), Alarm.last_at >= since)
-    rows = session.scalars(found.order_by(Alarm.id.desc()).limit(_LOOK))
-    return [row for row in rows if not {(row.device_id, row.kind), (None, row.kind)} & muted]
+    rows = list(session.scalars(found.order_by(Alarm.id.desc()).limit(_LOOK)))
+    muted = muted_until(session, rows)
+    return [row for row in rows if row.id not in muted]
+
+
+def muted_until(session: Session, rows: Sequence[Alarm]) -> dict[int, int]:
+    """Of those of these alarms that a mute covers now, by id: until when (ms since 1970)."""
+    ends: dict[tuple[str | None, str], int] = {}
+    for mute in mutes(session):  # the one that ends last wins
+        ends[mute.device_id, mute.kind] = mute.until
+    of_rows = {row.id: max(ends.get((row.device_id, row.kind), 0), ends.get((None, row.kind), 0)) for row in rows}
+    return {number: until for number, until in of_rows.items() if until}
+
+
+def is_covered() -> ColumnElement[bool]:
+    """Of an alarm in a statement: whether a mute covers it now."""
+    about = or_(AlarmMute.device_id.is_(None), AlarmMute.device_id == Alarm.device_id)
+    return exists().where(AlarmMute.kind == Alarm.kind, AlarmMute.until > now_ms(), about)

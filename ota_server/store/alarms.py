@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from ota_server.store import alarm_handling, webhooks
@@ -13,7 +14,26 @@ from ota_server.store.models import Alarm, Counter, now_ms
 from ota_server.store.pages import Place, page
 
 _ORDER_LOCK = 0x7469646567617465  # the audit log's too: two locks could be taken in two orders
+STATES = ("open", "acknowledged", "calling")  # calling: open, and no mute covers it
 COALESCE_MS = 60_000  # the server's alarms of one kind about one device in this time are one row with a count
+
+
+class Only(NamedTuple):
+    """Which alarms a list has. state: one of STATES, None for all."""
+
+    kind: str | None = None
+    state: str | None = None
+
+    def of(self, statement: Select[Any], device_id: str | None = None) -> Select[Any]:
+        """The statement for only these, of one device or of all."""
+        if device_id is not None:
+            statement = statement.where(Alarm.device_id == device_id)
+        if self.kind is not None:
+            statement = statement.where(Alarm.kind == self.kind)
+        if self.state is not None:
+            was_seen = Alarm.acknowledged_at.is_not(None)
+            statement = statement.where(was_seen if self.state == "acknowledged" else ~was_seen)
+        return statement.where(~alarm_handling.is_covered()) if self.state == "calling" else statement
 
 
 def add(
@@ -88,12 +108,10 @@ def listed(
     limit: int,
     device_id: str | None = None,
     place: Place = Place(),  # noqa: B008
+    only: Only = Only(),  # noqa: B008
 ) -> list[Alarm]:
     """Newest first, unless the place says otherwise."""
-    statement = page(select(Alarm), Alarm.id, limit, place)
-    if device_id is not None:
-        statement = statement.where(Alarm.device_id == device_id)
-    return list(session.scalars(statement))
+    return list(session.scalars(page(only.of(select(Alarm), device_id), Alarm.id, limit, place)))
 
 
 def _in_order(session: Session) -> None:

@@ -467,6 +467,7 @@ class Alarm(Base):
     occurrence: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     acknowledged_at: Mapped[int | None] = mapped_column(BigInteger)  # when a person said that it has been seen
     acknowledged_by: Mapped[str | None] = mapped_column(String(80))
+    note: Mapped[str | None] = mapped_column(String(200))  # what that person says about it
 
 
 class AlarmMute(Base):

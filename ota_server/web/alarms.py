@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from flask import Response, redirect, request, url_for
 from sqlalchemy import select
 from werkzeug.wrappers import Response as Redirect
 
 from ota_server.api import context
-from ota_server.errors import Invalid
-from ota_server.security import audit
-from ota_server.store import alarm_handling, alarms, devices, now_ms
+from ota_server.errors import Invalid, NotFound
+from ota_server.fleet import alarm_acts
+from ota_server.store import alarm_handling, alarms, devices
 from ota_server.store.models import Alarm
 from ota_server.store.pages import MOST_ID
 from ota_server.web import page
@@ -24,11 +26,8 @@ _WORD = 64
 def show() -> Response:
     kind, device = page.word("kind", _WORD), page.word("device", _WORD)
     only_open = request.args.get("all") != "1"
-    statement = page.newest(select(Alarm), Alarm.id, _ROWS)
-    if kind:
-        statement = statement.where(Alarm.kind == kind)
-    if only_open:
-        statement = statement.where(Alarm.acknowledged_at.is_(None))
+    only = alarms.Only(kind or None, "open" if only_open else None)
+    statement = page.newest(only.of(select(Alarm)), Alarm.id, _ROWS)
     with context.store().read() as session:
         if device:
             row = devices.find(session, device)
@@ -37,6 +36,7 @@ def show() -> Response:
         return page.show(
             "alarms.html",
             alarms=found[:_ROWS],
+            muted=alarm_handling.muted_until(session, found),
             older=found[_ROWS - 1].id if len(found) > _ROWS else None,
             mutes=alarm_handling.mutes(session),
             kind=kind,
@@ -49,30 +49,23 @@ def show() -> Response:
 
 @signed_in("devices")
 def acknowledge() -> Redirect:
-    """POST: id, as many as one likes."""
+    """POST: id, as many as one likes; note."""
     numbers = [int(text) for text in request.form.getlist("id")[:_ROWS] if text.isascii() and text.isdigit()]
     numbers = [number for number in numbers if number < MOST_ID]
     with context.store().write() as session:
-        found = alarm_handling.acknowledge(session, numbers, who())
-        if found:
-            audit.record(session, who(), "alarm.acknowledge", str(found[0]), alarms=found)
+        alarm_acts.acknowledge(session, who(), numbers, _text("note"))
     return _back()
 
 
 @signed_in("devices")
 def mute() -> Redirect:
     """POST: kind, device (all without one), hours, why."""
-    kind, hours = request.form.get("kind", "").strip()[:32], request.form.get("hours", "")
-    name, why = request.form.get("device", "").strip()[:_WORD], request.form.get("why", "").strip()[:200] or None
+    kind, hours = (_text("kind") or "")[: alarm_acts.MAX_KIND], request.form.get("hours", "")
+    name = (_text("device") or "")[:_WORD] or None
     if not kind or hours not in _HOURS:
         raise Invalid("invalid-parameter", "kind or hours is missing", f"Hours are {', '.join(_HOURS)}")
     with context.store().write() as session:
-        row = devices.find(session, name) if name else None
-        if name and row is None:
-            raise page.missing(f"there is no device {name}", "tidegate device list shows the devices")
-        until = now_ms() + int(hours) * 3_600_000
-        alarm_handling.mute(session, row.id if row else None, kind, until, who(), why)
-        audit.record(session, who(), "alarm.mute", row.id if row else "all", kind=kind, until=until, why=why)
+        alarm_acts.mute(session, who(), kind, name, int(hours) * 3600, _text("why"))
     return _back()
 
 
@@ -80,12 +73,16 @@ def mute() -> Redirect:
 def unmute() -> Redirect:
     """POST: id of the mute."""
     text = request.form.get("id", "")
-    with context.store().write() as session:
-        is_number = text.isascii() and text.isdigit() and int(text) < MOST_ID
-        row = alarm_handling.unmute(session, int(text)) if is_number else None
-        if row is not None:
-            audit.record(session, who(), "alarm.unmute", row.device_id or "all", kind=row.kind)
+    if text.isascii() and text.isdigit() and len(text) < 17:
+        with context.store().write() as session, suppress(NotFound):  # it has ended meanwhile: so be it
+            alarm_acts.unmute(session, who(), int(text))
     return _back()
+
+
+def _text(name: str) -> str | None:
+    """What was typed, without what cannot be shown, or None."""
+    typed = request.form.get(name, "").strip()[: alarm_acts.MAX_TEXT]
+    return "".join(letter for letter in typed if letter.isprintable()) or None
 
 
 def _back() -> Redirect:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from ota_server.api import context
 from ota_server.fleet import standing
+from ota_server.fleet.figures import CALLS_MS
 from ota_server.fleet.waves.judge import judge
 from ota_server.releases import slo
 from ota_server.store import alarm_handling, now_ms
@@ -18,7 +19,6 @@ from ota_server.store.models import Alarm, Device, Release, Rollout
 from ota_server.web import page
 from ota_server.web.session import signed_in
 
-_DAYS_MS = 7 * 86_400_000
 _ROWS = 12
 _KINDS = 6
 
@@ -85,7 +85,7 @@ def _calls(session: Session, counts: standing.Counts, goings: list[tuple[Rollout
     if cloned:
         text = "Two boards show one device's identity" if cloned == 1 else f"{cloned} devices may be cloned"
         found.append(Call("bad", text, "See the alarms about it", url_for("web.alarms")))
-    found += _alarms(alarm_handling.calling(session, now - _DAYS_MS))
+    found += _alarms(alarm_handling.calling(session, now - CALLS_MS))
     return sorted(found, key=lambda call: call.tone != "bad")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.audit_chain import Head
+from tidegate.client.alarms import Alarms
 from tidegate.client.transport import Http, ServerError
 from tidegate.client.waves import Waves
 from tidegate.errors import TidegateError
@@ -36,6 +37,7 @@ class Server:
         self._http = Http(url, token, ca, insecure)
         self.url = self._http.url
         self.waves = Waves(self._call)
+        self.alarms = Alarms(self._call)
 
     def __enter__(self) -> Server:
         return self
@@ -239,18 +241,9 @@ class Server:
         return answer
 
     def records(self, device: str, kind: str, limit: int | None = None) -> Any:
-        """A device's "reports", "telemetry" or "alarms", newest first."""
-        shape = {"alarms": "Alarms", "reports": "Reports", "telemetry": "Telemetry"}[kind]
+        """A device's "reports" or "telemetry", newest first."""
+        shape = {"reports": "Reports", "telemetry": "Telemetry"}[kind]
         return self._call("GET", f"/api/v1/devices/{_segment(device)}/{kind}", shape, params=_limit(limit))
-
-    def alarms(self, limit: int | None = None) -> Any:
-        return self._call("GET", "/api/v1/alarms", "Alarms", params=_limit(limit))
-
-    def alarms_since(self, number: int) -> list[dict[str, Any]]:
-        """Alarms that came after the one with this id, oldest first; of many the first page."""
-        params = {"since": number, "limit": MAX_PAGE}
-        found: list[dict[str, Any]] = self._call("GET", "/api/v1/alarms", "Alarms", params=params)["alarms"]
-        return found
 
     def witness(self, head: Head) -> None:
         """Note the head of the server's audit log (transport.Http.witness)."""

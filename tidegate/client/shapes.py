@@ -204,11 +204,35 @@ class Alarm(TypedDict):
     reason: NotRequired[Text]
     detail: NotRequired[Text]
     trace: NotRequired[Text]
+    acknowledged: NotRequired[Text]
+    acknowledged_by: NotRequired[Text]
+    note: NotRequired[Text]
+    muted_until: NotRequired[Text]
 
 
 @with_config(_REST)
 class Alarms(TypedDict):
     alarms: list[Alarm]
+
+
+@with_config(_REST)
+class Acknowledged(TypedDict):
+    acknowledged: list[Count]
+
+
+@with_config(_REST)
+class AlarmMute(TypedDict):
+    id: Count
+    kind: str
+    until: str
+    device: Text
+    by: str
+    why: Text
+
+
+@with_config(_REST)
+class AlarmMutes(TypedDict):
+    mutes: list[AlarmMute]
 
 
 @with_config(_REST)
@@ -620,7 +644,7 @@ def why_not(value: Any, shape: str) -> str | None:
 _MAY_LACK: dict[str, tuple[str, ...]] = {
     "Device": ("name", "group", "online", "version", "nonce", "reset_cause", "born", "last_seen", "revoked"),
     "Command": ("opcode", "outcome", "why", "result", "ended"),
-    "Alarm": ("time", "device", "reason", "detail"),
+    "Alarm": ("time", "device", "reason", "detail", "acknowledged", "acknowledged_by", "note", "muted_until"),
     "Claim": ("device", "name", "expires"),
 }
 _ENTRIES = {"Devices": "Device", "Commands": "Command", "Alarms": "Alarm", "Claims": "Claim"}

@@ -32,8 +32,12 @@ CTI = "00" * 8
 FIRST = "--trust-first-use"
 # Words of each verb: @name stands for a file of `place`.
 VERBS: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("alarms", "ack"): ("7", "--note", "seen"),
     ("alarms", "forward"): ("--seen", "@seen", "--run", "true"),
     ("alarms", "list"): (),
+    ("alarms", "mute"): ("crash", "--for", "8h"),
+    ("alarms", "mutes"): (),
+    ("alarms", "unmute"): ("1",),
     ("apply",): ("-f", "@fleet.yaml", "--key", "@command.jwk", "--wait", "0", "--yes", "--trust-first-use"),
     ("audit", "verify"): (),
     ("cmd", "cancel"): (CTI,),
@@ -81,7 +85,8 @@ VERBS: dict[tuple[str, ...], tuple[str, ...]] = {
 MORE = {
     ("device", "add"): (("--from", "@two.csv", "--board", "qemu_mps2", "--out", "@two.credentials"),),
     ("device", "telemetry"): (("gate-1", "--last"),),
-    ("alarms", "list"): (("--device", "gate-1", "--trace"),),
+    ("alarms", "ack"): (("--kind", "crash", "--device", "gate-1"),),
+    ("alarms", "list"): (("--device", "gate-1", "--trace"), ("--state", "calling", "--kind", "crash")),
     ("cmd", "send"): (("--group", "canary", "ping", "--key", "@command.jwk", "--wait", "0", FIRST),),
     ("cmd", "ops"): (("gate-1", "--key", "@command.jwk", "--wait", "0", FIRST),),
     ("rollout", "retry"): (("1.0.0", "--key", "@command.jwk", "--wait", "0", FIRST, "--yes"),),

@@ -204,7 +204,7 @@ def test_a_proxy_never_gets_the_token_for_this_machine(tmp_path: Path, monkeypat
             monkeypatch.setenv(name, proxy.url)
         monkeypatch.setenv("no_proxy", "")
         with Server(server.url, "tg_secret") as api:
-            api.alarms(1)
+            api.alarms.listed(1)
         assert proxy.tokens == [] and server.tokens == ["Bearer tg_secret"]
     finally:
         server.close()

@@ -50,6 +50,7 @@ COMMAND = {
     "missing_parts": [],
     "output_size": 31,
 }
+MUTE = {"id": 1, "kind": "crash", "device": None, "until": TIME, "created": TIME, "by": "token:1:x", "why": None}
 ALARM = {
     "id": 7,
     "time": TIME,
@@ -158,6 +159,9 @@ ROUTES: list[tuple[str, Any]] = [
         r"GET /api/v1/devices/[^/]+/timeline.*",
         {"timeline": [HAPPENED], "since": "a1.e0", "before": "a1.e1", "silent_since": TIME},
     ),
+    (r"GET /api/v1/alarms/mutes", {"mutes": [MUTE]}),
+    (r"(POST|DELETE) /api/v1/alarms/mutes.*", MUTE),
+    (r"POST /api/v1/alarms/acknowledge", {"acknowledged": [7]}),
     (r"GET /api/v1(/devices/[^/]+)?/alarms.*", {"alarms": [ALARM], "counters": {}}),
     (r"POST /api/v1/devices/[^/]+/commands", COMMAND),
     (r"(GET|POST) /api/v1/commands/[^/]+.*", COMMAND),
