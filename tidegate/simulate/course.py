@@ -14,13 +14,25 @@ from tidegate.simulate import images, usage
 from tidegate.simulate import nature as natures
 from tidegate.simulate.crew import Crew
 from tidegate.simulate.figures import Figures
-from tidegate.simulate.scenario import Commands, Connect, Idle, Phase, Reconnect, Release, Scenario, Telemetry
+from tidegate.simulate.scenario import (
+    Commands,
+    Connect,
+    Idle,
+    Phase,
+    Reconnect,
+    Release,
+    Rollout,
+    Scenario,
+    Telemetry,
+)
 from tidegate.simulate.shown import Shown
 from tidegate.trust import keys
 
 _LISTEN_S = 0.25
 _COMMAND_LIFE_S = 3600
 _BUSY = (429, 503)
+_ROLLOUT_S = 1.0  # between two looks at a rollout
+_CANDIDATE = "candidate"  # a channel that no group follows
 
 Line = Callable[[str], None]
 
@@ -122,6 +134,8 @@ class Course:
                 return self._reconnect(phase, look)
             case Release():
                 return self._release(phase, look)
+            case Rollout():
+                return self._rollout(phase, look)
             case Commands():
                 return self._commands(phase, look)
             case Telemetry() | Idle():
@@ -197,6 +211,37 @@ class Course:
                     self._facts |= {"shown": shown, "all_shown_s": round(time.monotonic() - began, 2)}
                     return "all updates have ended and are shown", True
         return f"{shown} of {confirmed} confirmed updates are shown after {phase.timeout_s:g} s", False
+
+    def _rollout(self, phase: Rollout, look: Callable[[], Figures]) -> tuple[str, bool]:
+        began, fleet, seed = time.monotonic(), self._scenario.fleet, self._scenario.seed
+        key, sequence = keys.load(phase.key), self._running.sequence + 1
+        new = images.publish(self._server, fleet, seed, sequence, key, channel=_CANDIDATE)
+        self._server.waves.start(fleet.product, new.version, phase.terms)
+        self._facts |= {"sequence": sequence, "state": "running"}
+        next_look, shown = 0.0, 0
+        while time.monotonic() - began < phase.timeout_s:
+            look()
+            if time.monotonic() < next_look:
+                continue
+            asked = time.monotonic()
+            try:
+                found = self._server.waves.status(fleet.product, new.version)
+            except ServerError as error:
+                self._facts.setdefault("api_errors", []).append(error.message[:100])
+                continue
+            finally:
+                next_look = time.monotonic() + max(_ROLLOUT_S, time.monotonic() - asked)
+            self._facts |= {name: found[name] for name in ("state", "wave", "why", "counts", "failed")}
+            if found["wave"] > shown:
+                shown = found["wave"]
+                self._facts[f"wave_{shown}_s"] = round(time.monotonic() - began, 1)
+            if found["state"] != "running":
+                self._facts["health"] = [one["text"] for one in found["health"]]
+                if found["state"] == "done":
+                    self._running = new
+                ended = f"{found['state']} in wave {found['wave']}: {found['why']}"
+                return ended, phase.ends in (None, found["state"])
+        return f"still running after {phase.timeout_s:g} s: {self._facts.get('why')}", False
 
     def _commands(self, phase: Commands, look: Callable[[], Figures]) -> tuple[str, bool]:
         key, began, sent = keys.load(phase.key), time.monotonic(), 0

@@ -24,7 +24,9 @@ from tidegate.wire import messages, proofs, senml
 
 _NONCE = 8  # bytes
 _STREAM = "env"
-_MEASURES = (("temperature", "Cel"), ("supply", "V"))
+_MEASURES = (("temperature", "Cel"), ("supply", "V"), ("heap", "B"))
+_HEAP = 100_000  # free bytes of a board after its start, about
+_NOISE = 0.02  # of the heap, from one measurement to the next
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,9 @@ class Device:
         self.filed_packs = 0  # acknowledged, each once
         self._pack = secrets.randbits(29)  # as the nonce not by the seed: another run is another boot
         self._spoke_at = 0.0
+        self._started_at = time.monotonic()
+        self._flashed = running.sequence
+        self._own_heap = _HEAP * self.nature.random("heap").uniform(0.9, 1.1)
         self._topics: dict[str, bytes] = {}
 
     @property
@@ -90,10 +95,17 @@ class Device:
         """One pack of telemetry; returns its number."""
         number = self.next_pack()
         values = [
-            (name, round(20 + 5 * self.dice.random(), 2), unit) for name, unit in _measures(self.place.scenario.values)
+            (name, self._heap() if name == "heap" else round(20 + 5 * self.dice.random(), 2), unit)
+            for name, unit in _measures(self.place.scenario.values)
         ]
         self.say(TELEMETRY, f"tele/{_STREAM}", senml.encode(self.id, values, number))
         return number
+
+    def _heap(self) -> float:
+        """Free bytes now: with a release that leaks less from minute to minute, until the next reset."""
+        minutes = (time.monotonic() - self._started_at) / 60 if self.running.sequence > self._flashed else 0.0
+        left = max(0.0, 1 - self.place.scenario.update.leaks * minutes)
+        return float(round(self._own_heap * left * self.dice.gauss(1, _NOISE)))
 
     def next_pack(self) -> int:
         """The number of a new pack, on whichever stream: a board has one count."""
@@ -112,6 +124,7 @@ class Device:
         self.nonce = secrets.token_bytes(_NONCE)
         self.reset_cause = cause
         self.proof = None
+        self._started_at = self.off_until
         self.outbox.forget()
         if self.link is not None:
             self.link.abort()

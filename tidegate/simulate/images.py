@@ -59,8 +59,16 @@ def newest(server: Server, fleet: Fleet, seed: int) -> Running:
     return Running(name, sequence, digest)
 
 
-def publish(server: Server, fleet: Fleet, seed: int, sequence: int, key: Key, base: int | None = None) -> Running:
-    """Publish the release with this number, with a patch from release `base` if that is given."""
+def publish(
+    server: Server,
+    fleet: Fleet,
+    seed: int,
+    sequence: int,
+    key: Key,
+    base: int | None = None,
+    channel: str | None = None,
+) -> Running:
+    """Publish the release with this number, with a patch from release `base` if that is given; into this channel."""
     new = image(fleet, seed, sequence)
     patches: dict[bytes, bytes] = {}
     if base is not None:
@@ -81,7 +89,8 @@ def publish(server: Server, fleet: Fleet, seed: int, sequence: int, key: Key, ba
     envelope = manifest.sign(manifest.encode(facts), [key])
     for payload in (new, *patches.values()):
         server.put_payload(hashlib.sha256(payload).hexdigest(), payload)
-    _published(server.publish(_document(fleet, sequence, envelope)), sequence)
+    document = _document(fleet, sequence, envelope) | ({} if channel is None else {"channel": channel})
+    _published(server.publish(document), sequence)
     return running(fleet, seed, sequence)
 
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from tidegate import names
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
+from tidegate.rollout import terms
 
 MAX_SIZE = 65_536  # bytes of a scenario
 REMEDY = "docs/simulate.md has all keys"
@@ -66,13 +67,18 @@ class BadLink(_Table):
 
 
 class Update(_Table):
-    """How long the steps of an update take, and how many of the downloads are cut off in the middle and resumed."""
+    """How long the steps of an update take, and how many of the downloads are cut off in the middle and resumed.
+
+    leaks: the fraction of its heap that a board loses a minute with a release of this run; it measures the heap with
+    `values` of 3 and more.
+    """
 
     apply_s: Seconds = 1.0
     restart_s: Seconds = 1.0
     trial_s: Seconds = 1.0
     hang_s: Seconds = 60.0
     interrupted: Fraction = 0.1
+    leaks: Fraction = 0.0
 
 
 class _Phase(_Table):
@@ -123,6 +129,39 @@ class Release(_Phase):
     timeout_s: Seconds = 900.0
 
 
+class Rollout(_Phase):
+    """A release comes in waves: published here, into a channel that nobody follows, and rolled out to all of the
+    product. It ends when the rollout is done, or has paused itself.
+
+    Its terms are those of `tidegate rollout start`. ends: how it has to end; None: either way.
+    """
+
+    kind: Literal["rollout"]
+    key: KeyFile
+    waves: str = "1%,10%,50%,100%"
+    soak: str = "60s"
+    max_failures: str = "2%"
+    min_sample: Annotated[int, Field(ge=1)] = 20
+    deadline: str = "10m"
+    watch: list[str] = []
+    ends: Literal["done", "paused"] | None = None
+    timeout_s: Seconds = 3600.0
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        """As the API takes them."""
+        own = self.model_dump(include={"waves", "soak", "max_failures", "min_sample", "deadline", "watch"})
+        return {"to": "all", **own}
+
+    @model_validator(mode="after")
+    def _can_be_started(self) -> Rollout:
+        try:
+            terms.parse(self.terms)
+        except TidegateError as error:
+            raise ValueError(error.message) from None
+        return self
+
+
 class Commands(_Phase):
     """Signed commands to devices chosen at random, `per_s` of them, until `count` were sent and answered."""
 
@@ -142,7 +181,7 @@ class Idle(_Phase):
 
 
 Phase = Annotated[
-    Connect | Reconnect | Telemetry | Release | Commands | Idle, Field(discriminator="kind", title="phase")
+    Connect | Reconnect | Telemetry | Release | Rollout | Commands | Idle, Field(discriminator="kind", title="phase")
 ]
 
 
@@ -190,7 +229,7 @@ def read(path: Path | None) -> Scenario:
     found = parse(text, str(path))
     phases = [
         phase.model_copy(update={"key": path.parent / phase.key})
-        if isinstance(phase, Release | Commands) and phase.key is not None
+        if isinstance(phase, Release | Rollout | Commands) and phase.key is not None
         else phase
         for phase in found.phases
     ]
@@ -211,7 +250,7 @@ def parse(text: str, source: str) -> Scenario:
 
 
 def _sentence(loc: tuple[int | str, ...], kind: str, message: str) -> str:
-    kinds = {"connect", "reconnect", "telemetry", "release", "commands", "idle"}
+    kinds = {"connect", "reconnect", "telemetry", "release", "rollout", "commands", "idle"}
     steps = [step for at, step in enumerate(loc) if not (step in kinds and at and isinstance(loc[at - 1], int))]
     place = "".join(f"[{step + 1}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
     if kind in ("union_tag_not_found", "union_tag_invalid"):
