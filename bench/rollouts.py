@@ -78,7 +78,7 @@ def simulate(folder: Path, name: str, seed: int, devices: int, waves: str | None
 def line(name: str, seed: int, document: dict[str, Any]) -> str:
     rollout = next(phase for phase in document["phases"] if phase["kind"] == "rollout")
     opened = ", ".join(f"{wave} after {rollout[f'wave_{wave}_s']:.0f} s" for wave in range(1, rollout["wave"] + 1))
-    counts = " ".join(f"{many} {state}" for state, many in rollout["counts"].items() if many)
+    counts = ", ".join(f"{many} {state}" for state, many in rollout["states"].items())
     verdict = "right" if document["complete"] else "WRONG"
     return f"{name} seed {seed}: {verdict}: {rollout['ended']} [{counts}; waves {opened}; {rollout['seconds']:.0f} s]"
 

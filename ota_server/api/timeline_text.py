@@ -6,6 +6,7 @@ from typing import Any
 
 from ota_server.store.models import Alarm, Audit, CommandStep, DeviceEvent
 from ota_server.store.timeline import Entry
+from tidegate.rollout import durations
 
 _ACTS = {
     "device.register": "registered",
@@ -66,9 +67,12 @@ def _report(body: dict[str, Any]) -> str:
     progress = body.get("progress")
     if isinstance(progress, dict) and progress.get("total"):
         text += f", {min(100, 100 * progress['done'] // progress['total'])} %"
-    if "again" in body:
+    if "again" in body and body["phase"] != "waiting":
         text += f", tries again in {body['again']} s"
-    return _with(text, body.get("detail"))
+    text = _with(text, body.get("detail"))
+    if "again" in body and body["phase"] == "waiting":
+        text += f", for {durations.words(body['again'])} at the latest"
+    return text
 
 
 def _act(action: str, detail: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from ota_server.store import phases
+from ota_server.store import clock, phases
 from ota_server.store.models import Device, RolloutDevice, Target
 
 _STATES = {
@@ -62,10 +62,14 @@ def better(grants: Sequence[Granted], device: Device, target: Target | None) -> 
 def on_report(
     grants: Sequence[Granted], sequence: int, phase: str, detail: str | None, again_s: int | None, now: int
 ) -> None:
-    """A report about the image with this sequence number. `again_s`: it tries the same again by itself; `now` in ms."""
+    """A report about the image with this sequence number. `again_s`: it tries the same again, or goes on,
+    by itself; `now` in ms."""
     state, why = _STATES.get(phase), detail
     if state in phases.FAILED and again_s is not None:
         state, why = "downloading", f"tries again within {again_s} s: {detail or phase}"
+    if phase == "waiting":
+        until = "" if again_s is None else f", until {clock.to_the_minute(now + 1000 * again_s)} at the latest"
+        why = f"{detail} since {clock.to_the_minute(now)}{until}"
     for row, target in grants:
         if state is not None and target.release.sequence == sequence:
             _note(row, state, why, now)

@@ -70,6 +70,18 @@ def counts(session: Session, rollout: Rollout, terms: Terms, now: int) -> dict[t
     return {(wave, name): many for wave, name, many in session.execute(found)}
 
 
+def for_application(session: Session, rollout: Rollout) -> int:
+    """How many devices of its newest wave have it installed, and wait until their application lets them restart."""
+    waits = and_(
+        RolloutDevice.state == "downloading",
+        RolloutDevice.withdrawn_at.is_(None),
+        RolloutDevice.wave == rollout.wave,
+        Device.update["phase"].as_string() == "waiting",
+    )
+    found = select(func.count()).select_from(RolloutDevice).join(Device, Device.id == RolloutDevice.device_id)
+    return session.scalar(found.where(RolloutDevice.rollout_id == rollout.id, waits)) or 0
+
+
 # ---------------------------------------------------------------- who has no row
 
 

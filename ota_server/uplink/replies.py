@@ -62,9 +62,11 @@ def report(batch: Batch, device: Device, said: Said) -> None:
         "verdict": body["verdict"],
         "detail": body.get("detail"),
         "progress": body.get("progress"),
-        "again_s": body.get("again"),
+        "again_s": body.get("again") if phase in phases.FAILED else None,
         "at": batch.now,
     }
+    if phase == "waiting":
+        status["until"] = _until(body, batch.now)
     failed = phase in phases.FAILED and "again" not in body
     tries = phase in _UNDER_WAY or (phase in phases.FAILED and not failed)
     if failed and is_new:
@@ -94,6 +96,11 @@ def _phase(body: dict[str, Any]) -> str:
     says in words so that older servers take the report."""
     waits = body["phase"] == "applying" and body.get("detail") == WAITING
     return "waiting" if waits else str(body["phase"])
+
+
+def _until(body: dict[str, Any], now: int) -> int | None:
+    """When an image that waits for the application goes on at the latest, in ms; older agents do not say it."""
+    return now + 1000 * int(body["again"]) if "again" in body else None
 
 
 def _only_progress(last: dict[str, Any], body: dict[str, Any]) -> bool:

@@ -68,6 +68,10 @@ def test_an_update_waits_until_the_application_is_ready(place: Installation) -> 
     shown = await_shown(place, lambda shown: (shown["update"] or {}).get("phase") == "waiting")
     assert shown["version"] == "1.0.0" and shown["update"]["detail"] == "waiting for the application"
     assert (shown["update"]["state"], shown["offer"]["state"]) == ("downloaded", "offered")
+    lasts_ms = shown["update"]["until"] - shown["update"]["at"]
+    assert lasts_ms == 43_200_000
+    assert "is waiting for the application since" in place.run("device", "show", DEVICE).stdout
+    assert ", for 12 h at the latest" in place.run("device", "timeline", DEVICE).stdout
     listed = place.run("device", "list")
     assert "waiting for the application" in " ".join(listed.stdout.split()), listed.stdout
     assert ask(place, "update.status")["result"]["answer"]["waits_for_application_s"] >= 0

@@ -96,7 +96,9 @@ def messages() -> list[dict[str, Any]]:
     good("report", "fetching, all told", {**said, **more}, {**named, **facts})
     waits = {"phase": "applying", "lwm2m": {"state": "downloaded", "result": "initial", "numbers": [2, 0]}}
     value = {**named, **waits, "detail": WAITING}
-    good("report", "waiting for the application", {**said, -257: [2, 0], -258: 3, -260: WAITING}, value)
+    waiting = {**said, -257: [2, 0], -258: 3, -260: WAITING}
+    good("report", "waiting for the application", waiting, value)
+    good("report", "waiting for the application for so long", {**waiting, -263: 43200}, {**value, "again": 43200})
     good("report", "of a data component", {**said, -262: "calibration"}, {**named, "component": "calibration"})
     bad("report", "of a component with a bad name", {**said, -262: "Calibration"})
     bad("report", "tried again after no time", {**said, -263: 0})

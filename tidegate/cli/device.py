@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tidegate.cli.known import known
 from tidegate.cli.telemetry import telemetry
 from tidegate.cli.timeline import timeline
 from tidegate.cli.wait import wait
+from tidegate.wire.messages import WAITING
 
 _COLUMNS = {
     "id": "DEVICE",
@@ -107,5 +109,27 @@ def show(device_id: str, server: str, token_file: Path | None, as_json: bool) ->
     emit(
         answer,
         as_json,
-        lambda value: facts({**value, "commands": [_command_output.line(one) for one in value["commands"]]}),
+        lambda value: facts(
+            {
+                **value,
+                "update": _update(value.get("update")),
+                "commands": [_command_output.line(one) for one in value["commands"]],
+            }
+        ),
     )
+
+
+def _update(update: dict[str, Any] | None) -> Any:
+    """What there is to say of an update: one that waits for the application in words, others as they are."""
+    if not update or update.get("phase") != "waiting":
+        return update
+    until = f", until {_time(update['until'])} at the latest" if update.get("until") else ""
+    return f"sequence {update.get('sequence')} is {WAITING} since {_time(update.get('at'))}{until}"
+
+
+def _time(ms: Any) -> str:
+    """A time in ms since 1970, for people; whatever else a server says, as it is."""
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (TypeError, ValueError, OverflowError, OSError):
+        return str(ms)

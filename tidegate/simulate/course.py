@@ -231,7 +231,8 @@ class Course:
                 continue
             finally:
                 next_look = time.monotonic() + max(_ROLLOUT_S, time.monotonic() - asked)
-            self._facts |= {name: found[name] for name in ("state", "wave", "why", "counts", "failed")}
+            self._facts |= {name: found[name] for name in ("state", "wave", "why", "failed")}
+            self._facts["states"] = {state: many for state, many in found["counts"].items() if many}
             if found["wave"] > shown:
                 shown = found["wave"]
                 self._facts[f"wave_{shown}_s"] = round(time.monotonic() - began, 1)

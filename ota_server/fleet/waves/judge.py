@@ -113,7 +113,9 @@ def _wave(session: Session, rollout: Rollout, terms: Terms, now: int) -> Verdict
         needed = size - size // 10 if terms.watches else (size + 1) // 2
         waits = _waits(session, rollout, terms, now, needed)
         if under_way * _STRAGGLERS > size:
-            return Verdict("wait", f"{name}: waits for {under_way} of {size} devices that are under way")
+            idle = rollout_states.for_application(session, rollout)
+            of_them = f", {idle} of them for their application" if idle else ""
+            return Verdict("wait", f"{name}: waits for {under_way} of {size} devices that are under way{of_them}")
         if waits is None:
             there = counted.get("confirmed", 0)
             away = f", {counted['unreachable']} are unreachable" if counted.get("unreachable") else ""

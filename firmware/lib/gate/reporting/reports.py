@@ -88,7 +88,7 @@ class Reporter:
     ):
         """manifest_digest: SHA-256 or None if it is not known; progress: (done, total) bytes;
         component: the name of a data component, if the report is about one and not the image;
-        again: after so many seconds the device tries again by itself.
+        again: after so many seconds the device tries again, or goes on, by itself.
         """
         state, result = _LWM2M_STATE[phase], _LWM2M_RESULT[phase]
         if failure:

@@ -117,7 +117,7 @@ class Install(OfferRun):
             if not self.restart.waits_for(plan.digest):
                 self.restart.begin(plan.digest)
                 console.info("sequence %d: %s", self._manifest.sequence, WAITING)
-                self.report(reports.APPLYING, detail=WAITING)
+                self.report(reports.APPLYING, detail=WAITING, again=self.restart.longest_s())
             return
         await self._switch(plan, data)
 

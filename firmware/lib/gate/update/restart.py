@@ -56,10 +56,10 @@ class Restart:
         if self._is_ready():
             return True
         if self._digest is None:
-            self.overdue = self._most() == 0
+            self.overdue = self.longest_s() == 0
             return self.overdue
         waited = self._uptime.seconds() - self._began
-        self.overdue = waited >= self._most()
+        self.overdue = waited >= self.longest_s()
         if waited >= self._saved + _SAVE_S:
             self._save(waited)
         return self.overdue
@@ -73,7 +73,8 @@ class Restart:
         """Seconds that an image has been waiting, or None."""
         return None if self._digest is None else self._uptime.seconds() - self._began
 
-    def _most(self):
+    def longest_s(self):
+        """Seconds that an image waits at most."""
         most = self._most_s()
         return most if self.limit_s is None else min(most, self.limit_s)
 

@@ -71,6 +71,8 @@ def test_it_waits_and_then_goes_through():
         world.run(6, 2)
         equal(world.phases(), UP_TO_IT + ["installed", "trial", "confirmed"])
         equal(details(world)[2:5], ["patch", "waiting for the application", None])
+        [said] = [message for topic, message in world.heard if waits(topic, message)]
+        equal(said[-263], 43200)
         equal([path for path, _ in world.fetches], ["/p/" + PATCH])
         equal(world.boots, [("A", 1, False), ("B", 2, True)])
         true(app.asked[-1] >= 3600 and len(app.asked) > 500, len(app.asked))
