@@ -74,6 +74,7 @@ def test_the_page_shows_every_key_with_its_default() -> None:
         "reconnect",
         "telemetry",
         "release",
+        "rollout",
         "commands",
         "idle",
     }
@@ -83,3 +84,17 @@ def test_the_page_shows_every_key_with_its_default() -> None:
     assert all(f"{key} = " in text for key in scenario.Misbehaving().model_dump())
     keys = {key for phase in shown.phases for key in phase.model_dump()} | set(scenario.Scenario.model_fields)
     assert not {key for key in keys - {"phases"} if f"{key} = " not in text and f"[{key}]" not in text}
+
+
+@pytest.mark.parametrize("name", ["healthy", "rolls-back", "leak", "bad-link"])
+def test_the_fleets_of_the_page_can_be_read(name: str) -> None:
+    found = scenario.read(Path(__file__).parents[3] / "docs" / "scenarios" / f"{name}.toml")
+    rollout = found.phases[-1]
+    assert isinstance(rollout, scenario.Rollout) and rollout.ends
+    assert rollout.key.parent.name == "scenarios"
+
+
+def test_terms_of_a_rollout_are_checked_before_anything_starts() -> None:
+    text = '[[phases]]\nkind = "connect"\n[[phases]]\nkind = "rollout"\nkey = "x"\nwaves = "many"\n'
+    with pytest.raises(TidegateError, match=r"phases\[2\].*many"):
+        scenario.parse(text, "here")
