@@ -95,6 +95,6 @@ def test_the_fleets_of_the_page_can_be_read(name: str) -> None:
 
 
 def test_terms_of_a_rollout_are_checked_before_anything_starts() -> None:
-    text = '[[phases]]\nkind = "connect"\n[[phases]]\nkind = "rollout"\nkey = "x"\nwaves = "many"\n'
-    with pytest.raises(TidegateError, match=r"phases\[2\].*many"):
+    text = '[[phases]]\nkind = "connect"\n[[phases]]\nkind = "rollout"\nkey = "x"\nsoak = "soon"\n'
+    with pytest.raises(TidegateError, match=r"phases\[2\].*soon"):
         scenario.parse(text, "here")
