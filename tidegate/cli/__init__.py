@@ -18,6 +18,7 @@ import click
 from click.shell_completion import CompletionItem
 
 import tidegate
+from tidegate import interrupts
 from tidegate.cli._common import Failure, complain
 from tidegate.errors import TidegateError
 
@@ -51,7 +52,6 @@ _BUILT_IN = {
 }
 
 
-INTERRUPTED = 130
 DEBUG = "TIDEGATE_DEBUG"
 _REMEDIES = {
     errno.ENOSPC: "Make room on that disk",
@@ -107,12 +107,13 @@ class Commands(click.Group):
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a terminal of few characters shows the others' numbers
         try:
+            interrupts.begun()
             return super().invoke(ctx)
         except TidegateError as error:
             raise Failure(ctx, error.message, error.remedy, getattr(error, "reason", "")) from error
         except KeyboardInterrupt:
             complain("Interrupted")
-            raise SystemExit(INTERRUPTED) from None
+            raise SystemExit(interrupts.INTERRUPTED) from None
         except OSError as error:
             if isinstance(error, BrokenPipeError):
                 raise
@@ -122,7 +123,7 @@ class Commands(click.Group):
             if not isinstance(error.__context__, KeyboardInterrupt):
                 raise  # somebody said no, or the input ended
             complain("\nInterrupted")  # click made it of Ctrl-C at a prompt
-            raise SystemExit(INTERRUPTED) from None
+            raise SystemExit(interrupts.INTERRUPTED) from None
         except (click.ClickException, click.exceptions.Exit):
             raise
         except UnicodeEncodeError as error:  # Python's stand-ins for bytes of an argument that are no UTF-8

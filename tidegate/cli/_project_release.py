@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from tidegate import project as projects
-from tidegate.cli._common import confirm, connect, emit, has_token, progress, say, token_for
+from tidegate.cli._common import complain, confirm, connect, emit, has_token, progress, say, token_for
 from tidegate.errors import TidegateError
 from tidegate.project import Project, versions
 from tidegate.release import (
@@ -49,18 +50,22 @@ def release_project(
     out = project.folder / versions.RELEASES / version
     if out.exists():
         raise TidegateError(
-            f"{out} exists; a release is never changed", "Raise version in tidegate.toml, or give --version"
+            f"{out} exists; a release is never changed",
+            f"Raise version in tidegate.toml, or give --version. To publish that one: tidegate release publish {out}",
         )
     previous, where = _previous(
         project, server if server and has_token(server, token_file) else None, token_file, trust
     )
     number = sequence or (previous[0].sequence + 1 if previous else 1)
     notes = [f"sequence {number}: {where}"]
-    try:
+    project.work.mkdir(exist_ok=True)
+    # Aside: what is unsigned, or not what boards would take, never lies in releases/.
+    with tempfile.TemporaryDirectory(prefix="release-", dir=project.work) as aside:
+        staged = Path(aside) / version
         with progress("building", quiet=as_json) as tell:
             made = build_release(
                 project.sources,
-                out,
+                staged,
                 board_names=project.boards,
                 version=version,
                 sequence=number,
@@ -73,13 +78,12 @@ def release_project(
         sign_release(made, [key])
         sbom.sign(made, [key])
         if trust:
-            verify_release(made := load_release(out), trust, previous)
+            verify_release(load_release(staged), trust, previous)
             notes.append(f"verified against {project.trust}")
         else:
             notes.append("not verified: no trust store; name it in [keys] of tidegate.toml")
-    except BaseException:
-        shutil.rmtree(out, ignore_errors=True)  # unsigned or not what boards would take: nothing that looks like one
-        raise
+        out.parent.mkdir(exist_ok=True)
+        staged.replace(out)
     if not as_json:
         say(f"sources: {project.sources.describe()}")
         for line in notes:
@@ -87,7 +91,13 @@ def release_project(
         say(f"{out}: {made.product} {made.version}, signed with {key.kid.hex()}")
     answer: dict[str, Any] = {"sequence": number, **inspect_file(out)}
     if publish and server:
-        answer["published"] = _publish(project, load_release(out), server, token_file, yes, as_json)
+        try:
+            answer["published"] = _publish(project, load_release(out), server, token_file, yes, as_json)
+        except BaseException:
+            if not as_json:
+                where = f" --channel {project.channel}" if project.channel else ""
+                complain(f"It is signed, but perhaps not published. To go on: tidegate release publish {out}{where}")
+            raise
     emit(answer, as_json, lambda _: None if publish else say(f"Publish it: tidegate release publish {out}"))
 
 

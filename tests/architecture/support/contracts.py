@@ -96,7 +96,7 @@ HOST = Contract(
     python("tidegate", "tidegate"),
     top_room,
     (
-        ("tidegate", "errors", "json_text", "toml_tables", "visible"),
+        ("tidegate", "errors", "interrupts", "json_text", "toml_tables", "visible"),
         ("files", "library", "names"),
         ("user_folder",),
         ("audit_chain", "rollout"),
@@ -109,6 +109,7 @@ HOST = Contract(
         ("flash", "fleet", "project", "doctor", "simulate"),
         ("dev",),
         ("cli",),
+        ("__main__",),
     ),
     SERVER_PACKAGES | DEVICE_PACKAGES,
 )

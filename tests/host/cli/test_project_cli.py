@@ -8,8 +8,10 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from at_terminal import AtTerminal
@@ -17,6 +19,7 @@ from click.testing import Result
 from projects import ROOT
 
 from tidegate import doctor, project
+from tidegate.cli import _project_release
 from tidegate.files import write_atomic
 from tidegate.image import Identity, build_image
 from tidegate.project import create
@@ -176,7 +179,7 @@ def test_a_release_that_fails_leaves_nothing(cli: Cli, made: Path) -> None:
     (made / "app" / "broken.py").unlink()
     keys.save(keys.new("release"), made / "keys" / "release.jwk", replace=True)  # not the one of the trust store
     done = cli("release")
-    assert done.exit_code == 1 and not list((made / "releases").iterdir())
+    assert done.exit_code == 1 and not (made / "releases").exists()
 
 
 def test_the_version_is_git_s_where_the_file_states_none(cli: Cli, made: Path) -> None:
@@ -238,6 +241,57 @@ def test_what_ends_in_the_middle_leaves_nothing(
     assert done.exit_code == (1 if isinstance(error, OSError) else 130)
     assert ("No space left" in done.stderr) == isinstance(error, OSError)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("step", "error"),
+    (
+        ("build_release", KeyboardInterrupt()),
+        ("sign_release", OSError(errno.ENOSPC, "No space left on device")),
+        ("verify_release", KeyboardInterrupt()),
+    ),
+)
+def test_a_release_that_ends_in_the_middle_takes_no_number(
+    cli: Cli, made: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException
+) -> None:
+    """After each step, when its files are there: nothing of them stays, and the next release has their number."""
+    make_keys(made)
+    file = made / "tidegate.toml"
+    file.write_text(re.sub("boards = .*", 'boards = ["unix"]', file.read_text()))
+    before = {path for path in made.rglob("*") if ".tidegate" not in path.parts}
+    done_by = getattr(_project_release, step)
+
+    def cut(*words: Any, **named: Any) -> None:
+        done_by(*words, **named)
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_project_release, step, cut)
+        done = cli("release")
+    assert done.exit_code == (1 if isinstance(error, OSError) else 130), done.stderr
+    assert ("No space left" in done.stderr) == isinstance(error, OSError)
+    assert {path for path in made.rglob("*") if ".tidegate" not in path.parts} == before
+    assert not [path for path in (made / ".tidegate").iterdir() if path.name.startswith("release")]
+    if step == "verify_release":
+        done = cli("release")
+        assert done.exit_code == 0 and "sequence 1: no earlier release" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("module", ("rich", "tidegate.errors", "tidegate.cli.doctor"))
+def test_ctrl_c_while_it_starts_is_one_line(module: str) -> None:
+    """However early: while its own modules and those of others are loaded."""
+    program = (
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from tidegate.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, "doctor"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted\n")
 
 
 def test_it_asks_on_a_terminal(tmp_path: Path) -> None:

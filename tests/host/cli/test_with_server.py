@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -326,3 +327,29 @@ def test_more_devices_than_a_page(cli: Cli, server: Running) -> None:
             api.add_device(device, BOARD, PRODUCT)
     listed = json.loads(cli("device", "list", "--json", *server.options).stdout)
     assert [entry["id"] for entry in listed["devices"]] == wanted
+
+
+def test_a_project_s_release_that_was_cut_while_it_was_published(
+    cli: Cli, server: Running, key_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C between payloads and manifests: what is signed stays, the way on is said, and no number is lost."""
+    monkeypatch.chdir(tmp_path)
+    assert cli("new", "gate", "--vendor", "acme.example", "--board", "unix").exit_code == 0
+    monkeypatch.chdir("gate")
+    shutil.copytree(key_folder, "keys")
+    release = ("release", "--publish", "--yes", "--key", "keys/release.jwk", *server.options)
+    with monkeypatch.context() as patch:
+        patch.setattr(Server, "publish", interrupt)
+        done = cli(*release)
+    out = tmp_path / "gate" / "releases" / "0.1.0"
+    assert done.exit_code == 130 and f"To go on: tidegate release publish {out}\n" in done.stderr, done.stderr
+    again = cli(*release)
+    assert again.exit_code == 1 and f"To publish that one: tidegate release publish {out}." in again.stderr
+    done = cli("release", "publish", str(out), "--yes", *server.options)
+    assert done.exit_code == 0, done.stderr
+    done = cli(*release, "--version", "0.2.0")
+    assert done.exit_code == 0 and "sequence 2: the last published on" in done.stdout, done.stderr
+
+
+def interrupt(*_words: Any) -> None:
+    raise KeyboardInterrupt
