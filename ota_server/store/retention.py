@@ -1,7 +1,8 @@
 """Bounds the tables: rows of each kind per device, and the age of telemetry.
 
 What is beyond a limit is found without a lock, a few hundred rows or devices at a time, and deleted in transactions of
-a few hundred rows: whoever else writes waits for one of these, not for all. Only devices that got new rows since the
+a few hundred rows: whoever else writes waits for one of these, not for all. Points go by stretches of time, of which
+PostgreSQL, where writers do not wait for each other, takes thousands at once. Only devices that got new rows since the
 last time are looked at; how far that went is in the table `progress`.
 """
 
@@ -11,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from ota_server.config import (
@@ -29,6 +30,7 @@ from tidegate.wire.command_states import ENDED
 
 LOOK = 500  # rows, devices or series in one read
 BATCH = 300  # rows deleted in one transaction
+BATCH_APART = 5000  # points, where nobody waits for the rows of others
 COMMANDS_BATCH = 20  # a command has its history and up to a thousand parts of output
 _DAY_MS = 86_400_000
 
@@ -157,17 +159,10 @@ def prune_old(store: Store, keep: Keep, between: Between = _always) -> int:
             found = session.execute(select(Series.id, oldest).where(Series.id > last).order_by(Series.id).limit(LOOK))
             rows = [(row[0], row[1]) for row in found]
         some = [series for series, at in rows if at is not None and at < border]
-        old = select(Point.id, Point.series_id, Point.at).where(
-            Point.series_id.in_(some), Point.at < border, Point.id != spared
-        )
-        while some:
-            with store.read() as session:
-                points = [(row[0], row[1], row[2]) for row in session.execute(old.limit(BATCH))]
-            gone += _delete_points(store, points)
-            if len(points) < BATCH:
-                break
-            if not between():
-                return gone
+        done, goes_on = _delete_before(store, some, border, between, Point.id != spared)
+        gone += done
+        if not goes_on:
+            return gone
         if len(rows) < LOOK or not between():
             return gone
         last = rows[-1][0]
@@ -182,46 +177,78 @@ def prune_many(store: Store, keep: Keep, between: Between = _always) -> int:
             found = select(Series.device_id, held).where(Series.device_id > last).group_by(Series.device_id)
             rows = [(row[0], int(row[1])) for row in session.execute(found.order_by(Series.device_id).limit(LOOK))]
         for device, over in [(device, count - keep.rows) for device, count in rows if count > keep.rows]:
-            for start in range(0, over, BATCH):
-                gone += _delete_oldest(store, device, min(over - start, BATCH))
-                if not between():
-                    return gone
+            done, goes_on = _delete_oldest(store, device, over, between)
+            gone += done
+            if not goes_on:
+                return gone
         if len(rows) < LOOK or not between():
             return gone
         last = rows[-1][0]
 
 
-def _delete_oldest(store: Store, device: str, count: int) -> int:
-    """Of all series of the device together."""
+def _delete_oldest(store: Store, device: str, count: int, between: Between) -> tuple[int, bool]:
+    """Of all series of the device together; as `_delete_before`."""
     with store.read() as session:
-        ids = select(Series.id).where(Series.device_id == device)
-        statement = select(Point.id, Point.series_id, Point.at).where(Point.series_id.in_(session.scalars(ids).all()))
-        oldest = statement.order_by(Point.at, Point.id).limit(count)
-        points = [(row[0], row[1], row[2]) for row in session.execute(oldest)]
-    return _delete_points(store, points)
+        series = session.scalars(select(Series.id).where(Series.device_id == device)).all()
+        theirs = Point.series_id.in_(series)
+        oldest = select(Point.at, Point.id).where(theirs).order_by(Point.at, Point.id)
+        stays = session.execute(oldest.offset(count).limit(1)).first()
+    if stays is None:  # there are fewer than we counted
+        with store.write() as session:
+            left = select(func.count(Point.id)).where(Point.series_id == Series.id).scalar_subquery()
+            session.execute(update(Series).where(Series.id.in_(series)).values(points=left))
+        return 0, between()
+    if count <= _most(store):
+        older = or_(Point.at < stays.at, (Point.at == stays.at) & (Point.id < stays.id))
+        return _delete(store, theirs & older), between()
+    gone, goes_on = _delete_before(store, series, stays.at, between)
+    if goes_on and gone < count:  # of the same time as the first that stays, but filed before it
+        gone += _delete(store, theirs & (Point.at == stays.at) & (Point.id < stays.id))
+        goes_on = between()
+    return gone, goes_on
 
 
-def _these(points: Sequence[tuple[int, int, int]]) -> ColumnElement[bool]:
-    """Points, given as (id, series id, time). Their times say in which weeks PostgreSQL has to look for the ids."""
-    times = [at for _, _, at in points]
-    return Point.id.in_([point for point, _, _ in points]) & Point.at.between(min(times), max(times))
+def _most(store: Store) -> int:
+    """Points deleted in one transaction."""
+    return BATCH_APART if store.on_postgresql else BATCH
 
 
-def _delete_points(store: Store, points: Sequence[tuple[int, int, int]]) -> int:
-    """Delete points, given as for `_these`, and count what is left of each series; returns how many went."""
-    if not points:
-        return 0
-    counts = Counter(series for _, series, _ in points)
+def _stretch(series: Sequence[int], start: int, end: int) -> ColumnElement[bool]:
+    """Points of these series from `start` on, before `end`. Times say in which weeks PostgreSQL has to look."""
+    return and_(Point.series_id.in_(series), Point.at >= start, Point.at < end)
+
+
+def _delete_before(
+    store: Store, series: Sequence[int], border: int, between: Between, *only: ColumnElement[bool]
+) -> tuple[int, bool]:
+    """Delete the points of these series that are older than `border` (ms since 1970), the oldest first.
+
+    They are counted once and cut into stretches of time with about as many points as one transaction may have; each is
+    one statement. Returns how many went, and whether to go on.
+    """
+    if not series:
+        return 0, True
+    old = and_(Point.series_id.in_(series), Point.at < border, *only)
+    number = func.row_number().over(order_by=Point.at).label("number")
+    numbered = select(Point.at.label("at"), number).where(old).subquery()
+    first = select(numbered.c.at).where(numbered.c.number % _most(store) == 1).order_by(numbered.c.number)
+    with store.read() as session:
+        starts = session.scalars(first).all()
+    gone = 0
+    for start, end in zip(starts, [*starts[1:], border], strict=True):
+        if start < end:
+            gone += _delete(store, and_(_stretch(series, start, end), *only))
+            if not between():
+                return gone, False
+    return gone, True
+
+
+def _delete(store: Store, which: ColumnElement[bool]) -> int:
+    """Delete points in one transaction, and count what is left of each series; returns how many went."""
     table: Any = Series.__table__
     with store.write() as session:
-        done = session.execute(delete(Point).where(_these(points)))
-        gone: int = done.rowcount  # type: ignore[attr-defined]
-        if gone == len(points):
-            fewer = (
-                update(table).where(table.c.id == bindparam("series")).values(points=Series.points - bindparam("by"))
-            )
-            session.connection().execute(fewer, [{"series": row, "by": by} for row, by in counts.items()])
-        else:  # another server was at the same points: who deleted which is not known
-            left = select(func.count(Point.id)).where(Point.series_id == Series.id).scalar_subquery()
-            session.execute(update(Series).where(Series.id.in_(counts)).values(points=left))
-    return gone
+        gone = Counter(session.connection().scalars(delete(Point).where(which).returning(Point.series_id)))
+        fewer = update(table).where(table.c.id == bindparam("series")).values(points=Series.points - bindparam("by"))
+        if gone:
+            session.connection().execute(fewer, [{"series": row, "by": by} for row, by in sorted(gone.items())])
+    return gone.total()

@@ -241,6 +241,7 @@ def test_retention_by_age_and_by_rows_in_batches(store, monkeypatch):
             session.add_all(Point(series_id=row.id, at=first + n, number=n, text=None) for n in range(count))
 
     monkeypatch.setattr(retention, "BATCH", 20)
+    monkeypatch.setattr(retention, "BATCH_APART", 20)
 
     def prune(days: float, rows: int) -> tuple[int, int]:
         keep, pauses = retention.Keep(days, rows), []
@@ -297,3 +298,32 @@ def test_the_rest_of_the_store_under_many_writers(store):
     assert sorted(claimed) == list(range(1, 11))
     with store.read() as session:
         assert alarms.counters(session) == {"x": 80} and audit.first_break(session) is None
+
+
+def test_points_of_the_same_time_are_deleted_in_the_order_they_were_filed(store, monkeypatch):
+    """Two series of a device, thirty points of each at three times; of the middle one only some go."""
+    monkeypatch.setattr(retention, "BATCH", 8)
+    monkeypatch.setattr(retention, "BATCH_APART", 8)
+    now = now_ms()
+    with store.write() as session:
+        for name in ("a", "b"):
+            row = Series(device_id="gw-1", stream="env", name=name, at=0, points=30)
+            session.add(row)
+            session.flush()
+            session.add_all(Point(series_id=row.id, at=now + n // 10, number=n, text=None) for n in range(30))
+    assert retention.prune_many(store, retention.Keep(rows=60)) == 0
+    assert retention.prune_many(store, retention.Keep(rows=33)) == 27
+    assert values(store, name="a") == list(range(17, 30)) and values(store, name="b") == list(range(10, 30))
+    assert retention.prune_many(store, retention.Keep(rows=30)) == 3, "few enough for one transaction"
+    assert values(store, name="a") == list(range(20, 30)) and values(store, name="b") == list(range(10, 30))
+    with store.read() as session:
+        assert {row.name: row.points for row in telemetry.series(session, "gw-1")} == {"a": 10, "b": 20}
+
+
+def test_a_count_that_is_too_high_is_mended_and_deletes_nothing(store):
+    take(store, [{-2: BASE, 0: "t", 2: number} for number in range(5)])
+    with store.write() as session:
+        session.execute(sa.update(Series).values(points=50))
+    assert retention.prune_many(store, retention.Keep(rows=10)) == 0 and len(values(store)) == 5
+    with store.read() as session:
+        assert [row.points for row in telemetry.series(session, "gw-1")] == [5]
