@@ -225,7 +225,7 @@ def serve(
             say(in_json(addresses))
         else:
             if "http" in addresses:
-                say(f"http  {addresses['http']}   status page: {addresses['http']}/#token=TOKEN")
+                say(f"http  {addresses['http']}   status page; sign in with the token below")
             if "mqtt" in addresses:
                 say(f"mqtt  {addresses['mqtt']}" + ("" if broker is None else "   (external broker)"))
             if "coap" in addresses:

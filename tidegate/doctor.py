@@ -82,7 +82,7 @@ def _linux_micropython() -> Finding:
     remedy = "build it in a checkout (make -C boards/unix), then: export TIDEGATE_UNIX_MICROPYTHON=FILE"
     if not path.exists():
         return Finding(what, for_what, "missing", remedy, False)
-    return _run(what, for_what, [str(path), "-c", "import sys; print(sys.version)"], remedy, False)
+    return _run(what, for_what, [str(path), "-c", "import sys; print(sys.version.split('; ')[-1])"], remedy, False)
 
 
 def _serial_ports() -> Finding:

@@ -154,9 +154,14 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted.
 TIDEGATE_SERVER and TIDEGATE_TOKEN_FILE stand for --server and --token-file, and come before `tidegate login`.
 
 \b
+Begin here:
+  tidegate new my-gateway
+  cd my-gateway && tidegate dev
+
+\b
 Examples:
   tidegate key new --role release --out keys/release.jwk
-  tidegate release build --board qemu_mps2 --version 1.0.0 --sequence 1 --out releases/1.0.0
+  tidegate release --publish
   tidegate device list""",
 )
 @click.version_option(tidegate.__version__, prog_name="tidegate")

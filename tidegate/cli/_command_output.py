@@ -72,7 +72,7 @@ def ended(command: dict[str, Any], printed: int) -> None:
     elif command["outcome"] == "done":
         answer = (command["result"] or {}).get("answer")
         if answer or not output:
-            facts(answer or {"answer": "done"}, title=f"{device} answers {opcode}")
+            facts(answer or {"answer": "done"}, title=f"{device} answers {opcode}", verbatim=_is_typed(opcode))
         if "back" in command:
             say(_returned(device, command["back"]))
     elif command["outcome"] == "failed":
@@ -82,6 +82,11 @@ def ended(command: dict[str, Any], printed: int) -> None:
         say(f"{opcode} was refused by {by}: {command['why']}")
     else:
         say(f"{opcode} for {device} has {command['state']}: {command['why'] or 'no reason given'}")
+
+
+def _is_typed(opcode: str) -> bool:
+    """Whether people type the names in its answer: those of settings, for `config set`."""
+    return opcode.startswith("config.")
 
 
 def _returned(device: str, back: dict[str, Any] | None) -> str:
@@ -178,7 +183,7 @@ def whole(command: dict[str, Any]) -> None:
     answer = (command["result"] or {}).get("answer")
     if answer:
         say("")
-        facts(answer, title="Answer")
+        facts(answer, title="Answer", verbatim=_is_typed(command["opcode"]))
 
 
 def offered(command: dict[str, Any]) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import struct
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -236,12 +237,15 @@ def complain(text: str) -> None:
     click.echo(visible_lines(text), err=True)
 
 
-def facts(value: Mapping[str, Any], title: str = "") -> None:
-    """Print names and values in two columns; nested values below their name, indented."""
+def facts(value: Mapping[str, Any], title: str = "", verbatim: bool = False) -> None:
+    """Print names and values in two columns; nested values below their name, indented.
+
+    verbatim: names are shown as they are, because somebody may have to type them; others become words.
+    """
     if title:
         say(title)  # not the table's: that would be folded at the table's width
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    _rows(table, value, 0)
+    _rows(table, value, 0, verbatim)
     _print(table)
 
 
@@ -293,7 +297,25 @@ def text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, (dict, list)):
         return json.dumps(value)
+    if isinstance(value, float):
+        return _shortest(value)
     return str(value)
+
+
+def _shortest(value: float) -> str:
+    """The shortest number that is `value` again in the precision it has: boards measure in single precision, whose
+    22.1 is 22.100000381469727 here."""
+    with suppress(OverflowError):
+        if math.isfinite(value) and _single(value) == value:
+            return str(
+                next(short for digits in range(1, 10) if _single(short := float(f"{value:.{digits}g}")) == value)
+            )
+    return str(value)
+
+
+def _single(value: float) -> float:
+    found: float = struct.unpack("<f", struct.pack("<f", value))[0]
+    return found
 
 
 def _print(table: Table) -> None:
@@ -329,15 +351,16 @@ def progress(what: str, *, quiet: bool = False) -> Iterator[Tell]:
         yield tell
 
 
-def _rows(table: Table, value: Mapping[str, Any], depth: int) -> None:
+def _rows(table: Table, value: Mapping[str, Any], depth: int, verbatim: bool) -> None:
     for name, item in value.items():
-        label = "  " * depth + cell(visible(name.replace("_", " ") if name.isidentifier() else name))
+        words = name.replace("_", " ") if name.isidentifier() and not verbatim else name
+        label = "  " * depth + cell(visible(words))
         if isinstance(item, Mapping):
             table.add_row(label, "")
-            _rows(table, item, depth + 1)
+            _rows(table, item, depth + 1, verbatim)
         elif isinstance(item, list) and item and all(isinstance(entry, Mapping) for entry in item):
             for number, entry in enumerate(item, 1):
-                table.add_row(f"{label} {number}", "")
-                _rows(table, entry, depth + 1)
+                table.add_row(f"{label}, {number} of {len(item)}", "")
+                _rows(table, entry, depth + 1, verbatim)
         else:
             table.add_row(label, cell(text(item)))

@@ -26,9 +26,11 @@ wait_for_each_option = click.option(
 )
 
 
-def command_keys_option(text: str) -> Callable[[F], F]:
+def command_keys_option(text: str, envvar: str | None = None) -> Callable[[F], F]:
     """--key, which may be repeated, as `key_files`; `text` is its help."""
-    return click.option("--key", "key_files", type=FILE, multiple=True, help=text)
+    return click.option(
+        "--key", "key_files", type=FILE, multiple=True, envvar=envvar, show_envvar=envvar is not None, help=text
+    )
 
 
 def known_devices_option(command: F) -> F:

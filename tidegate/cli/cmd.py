@@ -30,7 +30,8 @@ from tidegate.wire.command_states import STATES
 DEFAULT_EXPIRES_S = 300
 
 _key_option = command_keys_option(
-    "Private command key, or a diagnose key for what only reads; repeat it if the trust store requires several."
+    "Private command key, or a diagnose key for what only reads; repeat it if the trust store requires several.",
+    envvar="TIDEGATE_COMMAND_KEY",
 )
 _wait_option = click.option(
     "--wait",

@@ -97,26 +97,36 @@ def _trust(entry: dict[str, Any]) -> str | None:
 @device.command(
     epilog="""\b
 Examples:
-  tidegate device show gate-7"""
+  tidegate device show gate-7
+  tidegate device show gate-7 --all"""
 )
 @click.argument("device_id", metavar="ID")
+@click.option("--all", "every", is_flag=True, help="Also its reports and streams, and what has no value.")
 @server_options
 @json_option
-def show(device_id: str, server: str, token_file: Path | None, as_json: bool) -> None:
-    """Show all that the server knows about device ID: version, update, reports, telemetry, alarms."""
+def show(device_id: str, every: bool, server: str, token_file: Path | None, as_json: bool) -> None:
+    """Show what the server knows about device ID: version, update, telemetry, crash, alarms, commands.
+
+    --json has everything, as --all. `tidegate device timeline` shows what came when.
+    """
     with connect(server, token_file) as api:
         answer = api.device(device_id)
-    emit(
-        answer,
-        as_json,
-        lambda value: facts(
-            {
-                **value,
-                "update": _update(value.get("update")),
-                "commands": [_command_output.line(one) for one in value["commands"]],
-            }
-        ),
-    )
+
+    def shown(value: dict[str, Any]) -> None:
+        commands = [_command_output.line(one) for one in value["commands"]]
+        whole = {**value, "update": _update(value.get("update")), "commands": commands}
+        facts(whole if every else _said({name: item for name, item in whole.items() if name not in _LONG}))
+
+    emit(answer, as_json, shown)
+
+
+_LONG = ("reports", "streams")
+
+
+def _said(value: dict[str, Any]) -> dict[str, Any]:
+    """What has a value, at every depth."""
+    found = {name: _said(item) if isinstance(item, dict) else item for name, item in value.items()}
+    return {name: item for name, item in found.items() if item is not None and item not in ({}, [])}
 
 
 def _update(update: dict[str, Any] | None) -> Any:

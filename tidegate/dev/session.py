@@ -266,6 +266,7 @@ def _environment(folder: Path, server: DevServer) -> str:
     values = {
         "TIDEGATE_SERVER": server.url,
         "TIDEGATE_TOKEN_FILE": server.data / "admin.token",
+        "TIDEGATE_COMMAND_KEY": folder / "keys" / "command.jwk",
         "TIDEGATE_KNOWN_DEVICES": folder / "known-devices",  # each session's board is another one
     }
     return "".join(f"export {name}={shlex.quote(str(value))}\n" for name, value in values.items())

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import pytest
 from patience import limit
 
+from tidegate.cli._common import facts, text
 from tidegate.cli._table import Column, age, fitting
 
 NOW = datetime(2026, 11, 29, 12, 0, 0, tzinfo=UTC)
@@ -86,3 +87,28 @@ def test_everything_is_there_in_a_pipe_and_wide_enough() -> None:
     text = printed(None)
     assert len(text.splitlines()) == 2 and "ab" * 16 in text and "2026-01-01T00:00:00Z" in text
     assert "ab" * 16 in printed(160)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (22.100000381469727, "22.1"),
+        (0.1599999964237213, "0.16"),
+        (-0.5, "-0.5"),
+        (46.0, "46.0"),
+        (0.1, "0.1"),  # of double precision, and so are these
+        (1795991990.675, "1795991990.675"),
+        (1e300, "1e+300"),
+        (float("inf"), "inf"),
+    ],
+)
+def test_numbers_are_as_short_as_they_were_measured(value: float, said: str) -> None:
+    assert text(value) == said
+
+
+def test_names_that_are_typed_stay_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    facts({"log_level": "info", "in_all": {"restart_wait_s": 3}}, verbatim=True)
+    facts({"log_level": "info", "alarms": [{"a_b": 1}, {"a_b": 2}]})
+    said = [line.split("  ")[0].strip() or line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert said[0] == "log_level" and "restart_wait_s" in said[2]
+    assert said[3] == "log level" and "alarms, 1 of 2" in said[4] and "alarms, 2 of 2" in said[6], said

@@ -164,7 +164,9 @@ def test_devices(cli: Cli, server: Running, gateway: Gateway) -> None:
     assert listed.exit_code == 0
     assert all(word in listed.stdout for word in ("gate-7", BOARD, "mqtt", "1.0.0", "yes"))
     facts = cli("device", "show", "gate-7", *server.options)
-    assert gateway.nonce.hex() in facts.stdout
+    assert gateway.nonce.hex() in facts.stdout and "revoked" not in facts.stdout and "reports" not in facts.stdout
+    whole = cli("device", "show", "gate-7", "--all", *server.options).stdout
+    assert "revoked" in whole and "reports" in whole
     again = cli("device", "add", "gate-7", "--board", BOARD, *server.options)
     assert again.exit_code == 1 and "gate-7" in again.stderr
     missing = cli("device", "show", "gate-8", *server.options)
