@@ -14,7 +14,7 @@ from collections import deque
 from ota_server import meters
 from ota_server.errors import log_trouble
 from ota_server.repeated import ERROR_PAUSE_S, Repeated
-from ota_server.store import alarms, clock_record, commands, retention, rollups
+from ota_server.store import alarms, clock_record, commands, retention, rollups, version_counts
 from ota_server.store.clock import CLOCK, Clock, read
 from ota_server.store.engine import Store
 
@@ -24,6 +24,7 @@ LOOK_S = 1.0  # between looks for commands that are over
 ROLL_UP_S = 10.0
 SEEN_S = 30.0  # PostgreSQL: points that have a number are all visible after so long
 PRUNE_S = 30.0
+COUNT_S = 3600.0  # between counts of devices by version
 NOTE_S = 60.0  # between notes of the clock in the database
 OLD_LEAST_S, OLD_MOST_S = 30.0, 3600.0  # between looks for old telemetry: a hundredth of its age
 PAUSE_S = 0.02  # between two transactions
@@ -44,6 +45,7 @@ class Housekeeper(Repeated):
             self._look: LOOK_S,
             self._watch_clock: LOOK_S,
             self._roll_up: ROLL_UP_S,  # before points are deleted
+            self._count_versions: COUNT_S,
             self._prune: PRUNE_S,
             self._prune_old: self._old_s,
         }
@@ -77,6 +79,11 @@ class Housekeeper(Repeated):
         if over:
             with self._store.write() as session:
                 commands.end(session)
+
+    def _count_versions(self) -> None:
+        if self._clock.is_trusted():
+            with self._store.write() as session:
+                version_counts.note(session, self._clock.now_ms())
 
     def _prune(self) -> None:
         if not self._clock.is_trusted():

@@ -204,6 +204,16 @@ class DeviceEvent(Base):
     body: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
+class VersionCount(Base):
+    """How many devices of a product ran a version in six hours (store/version_counts); "" for rare ones together."""
+
+    __tablename__ = "version_count"
+    slot: Mapped[int] = mapped_column(BigInteger, primary_key=True)  # when the six hours began
+    product: Mapped[str] = mapped_column(String(64), primary_key=True)
+    version: Mapped[str] = mapped_column(String(64), primary_key=True)
+    devices: Mapped[int] = mapped_column(Integer)
+
+
 class DeviceLabel(Base):
     """A key and value that people gave a device."""
 

@@ -16,7 +16,7 @@ from ota_server.fleet.waves.judge import judge
 from ota_server.releases import slo
 from ota_server.store import alarm_handling, now_ms
 from ota_server.store.models import Alarm, Device, Release, Rollout
-from ota_server.web import page
+from ota_server.web import page, version_chart
 from ota_server.web.session import signed_in
 
 _ROWS = 12
@@ -47,6 +47,7 @@ def show() -> Response:
             "boards": _most(counts.by_board),
             "rollouts": goings,
             "calls": _calls(session, counts, goings, now),
+            "chart": version_chart.draw(session, now),
             "releases": session.scalar(select(func.count()).select_from(Release)),
         }
         return page.show("overview.html", **facts)
