@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 from mosquitto_process import Mosquitto, write_files
 from patience import limit
 from server_process import ServerProcess
+from simulate_process import Simulation
 
 from tidegate.simulate import accounts
 from tidegate.trust import keys
@@ -69,36 +68,6 @@ count = 8
 per_s = 8
 """
 SHORT = '[[phases]]\nkind = "connect"\nover_s = 1\n[[phases]]\nkind = "telemetry"\nrate = 20\nseconds = 600\n'
-
-
-class Simulation:
-    """`tidegate simulate` in a process of its own."""
-
-    def __init__(self, folder: Path, server: ServerProcess, text: str, *options: str):
-        (folder / "scenario.toml").write_text(text)
-        self.out = folder / "figures.json"
-        command = [str(Path(sys.executable).with_name("tidegate")), "simulate", "--server", server.url]
-        command += [
-            "--broker",
-            f"mqtt://127.0.0.1:{server.mqtt_port}",
-            "--token-file",
-            str(server.data / "admin.token"),
-        ]
-        command += ["--scenario", str(folder / "scenario.toml"), "--accounts", str(folder / "devices.json")]
-        command += ["--pid", f"server={server.process.pid}", "--out", str(self.out), *options]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, start_new_session=True
-        )
-
-    def ends(self, code: int = 0) -> dict[str, Any]:
-        """The figures; `printed` has what went to stdout."""
-        try:
-            self.printed, complained = self.process.communicate(timeout=limit(120))
-        finally:
-            if self.process.poll() is None:
-                os.killpg(self.process.pid, signal.SIGKILL)
-        assert self.process.returncode == code, self.printed + complained
-        return json.loads(self.out.read_text())
 
 
 @pytest.fixture
