@@ -12,7 +12,7 @@ from sqlalchemy import insert, update
 from ota_server import Config, create_app
 from ota_server.fleet.waves import carry_out, change
 from ota_server.security.tokens import new_token
-from ota_server.store import Store, migrate, now_ms
+from ota_server.store import Store, migrate, now_ms, version_counts
 from ota_server.store.models import (
     Alarm,
     Device,
@@ -74,6 +74,8 @@ class PageFleet:
             for start in range(0, many, _CHUNK):
                 ids = range(start, min(start + _CHUNK, many))
                 session.execute(insert(Device), [self._device(number, chance) for number in ids])
+            for days in (10, 0):
+                version_counts.note(session, self.now - days * DAY)
 
     def _device(self, number: int, chance: random.Random) -> dict[str, Any]:
         kind = 0.5 if number == 0 else chance.random()

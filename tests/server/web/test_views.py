@@ -15,11 +15,15 @@ import waitress
 from flask.testing import FlaskClient
 from headless import Browser
 from page_fleet import PageFleet
+from server_process import eventually
 
 ROLLOUT = "/rollouts/tidegate-gateway/1.2.0"
 PAGES = ("/", "/devices", "/releases", "/rollouts", "/alarms", "/audit")
 FULL = (*PAGES, ROLLOUT, "/devices/gw-00000", "/devices?search=pump.1&sort=-seen", "/devices?standing=overdue&page=2")
 CPU_S = 0.2
+PAPER = 718  # pixels of A4 between its margins
+ON_PAPER = """[getComputedStyle(document.querySelector(".top nav")).display,
+    getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color].join(" ")"""
 STREAM = {"Accept": "text/event-stream"}
 
 
@@ -99,18 +103,30 @@ def test_axe_finds_nothing(fleet, browser):
         assert "image-alt" in str(_found(browser, script, run)), "it does look"
         pages = FULL[:8] if fleet.many else ("/", "/devices")
         for width, scheme in ((1440, "light"), (390, "dark")):
-            browser.call(
-                "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
-            )
-            browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+            _look(browser, width, scheme)
             for page in pages:
                 browser.open(f"{url}{page}")
                 browser.wait("live")
                 assert _found(browser, script, run) == [], (page, width, scheme)
                 assert browser.ask("document.documentElement.scrollWidth") <= width, f"{page} is too wide for {width}"
                 assert browser.complaints == []
+        _look(browser, PAPER, "dark", "print")
+        for page in pages:
+            browser.open(f"{url}{page}")
+            browser.wait("Tidegate")
+            eventually(lambda: browser.ask("document.readyState") == "complete")  # with its style sheet
+            assert browser.ask("document.documentElement.scrollWidth") <= PAPER, f"{page} is cut on paper"
+            assert browser.ask(ON_PAPER) == "none rgb(255, 255, 255) rgb(0, 0, 0)", page
     finally:
+        _look(browser, 1440, "light")
         server.close()
+
+
+def _look(browser: Browser, width: int, scheme: str, media: str = "") -> None:
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.call("Emulation.setDeviceMetricsOverride", **size)
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.call("Emulation.setEmulatedMedia", media=media, features=features)
 
 
 def _found(browser: Browser, script: str, run: str) -> object:
