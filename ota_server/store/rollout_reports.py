@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from ota_server.store import clock, phases
 from ota_server.store.models import Device, RolloutDevice, Target
+from tidegate.wire.messages import WAITING
 
 _STATES = {
     "offered": "downloading",  # the manifest is verified, and taken
@@ -69,7 +70,7 @@ def on_report(
         state, why = "downloading", f"tries again within {again_s} s: {detail or phase}"
     if phase == "waiting":
         until = "" if again_s is None else f", until {clock.to_the_minute(now + 1000 * again_s)} at the latest"
-        why = f"{detail} since {clock.to_the_minute(now)}{until}"
+        why = f"{WAITING} since {clock.to_the_minute(now)}{until}"
     for row, target in grants:
         if state is not None and target.release.sequence == sequence:
             _note(row, state, why, now)

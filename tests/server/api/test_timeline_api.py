@@ -159,3 +159,18 @@ def test_it_says_since_when_nothing_was_heard(lived):
         session.get(Device, "t-silent").last_seen_at = 1_700_000_000_000
     store.close()
     assert timeline(lived, "t-silent")["silent_since"] == "2023-11-14T22:13:20.000Z"
+
+
+def test_a_device_that_waits_for_its_application_says_since_when_and_until_when(shared):
+    device = shared.device("t-waits")
+    device.born("1.0.0", 1)
+    device.report(3, 2, 2, 0, detail="waiting for the application", again=43200)
+    eventually(lambda: (shared.shown("t-waits")["update"] or {}).get("phase") == "waiting")
+    update = shared.shown("t-waits")["update"]
+    assert update["until"] - update["at"] == 43_200_000 and update["again_s"] is None
+    said = "#2 waiting: waiting for the application, for 12 h at the latest"
+    assert ("report", said) in texts(timeline(shared, "t-waits"))
+    device.report(3, 3, 2, 0, detail="waiting for the application")  # an older agent
+    eventually(lambda: shared.shown("t-waits")["update"]["sequence"] == 3)
+    assert shared.shown("t-waits")["update"]["until"] is None
+    assert ("report", "#3 waiting: waiting for the application") in texts(timeline(shared, "t-waits"))

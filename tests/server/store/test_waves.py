@@ -13,8 +13,8 @@ from sqlalchemy.exc import OperationalError
 from staged_fleet import HOUR, MINUTE, PRODUCT, Fleet
 
 from ota_server.errors import Conflict
-from ota_server.fleet.waves import carry_out
-from ota_server.store import Store, groups, now_ms, offers
+from ota_server.fleet.waves import carry_out, show
+from ota_server.store import Store, groups, now_ms, offers, rollout_reports
 from ota_server.store.models import ChannelRelease, Device, DeviceLabel, Group, Rollout, RolloutDevice
 from ota_server.store.place import Place
 from tidegate.rollout import place
@@ -53,6 +53,29 @@ def test_waves_by_percent_only_add(empty):
     assert status["counts"]["confirmed"] == len(first) and status["counts"]["offered"] == len(second | joined) - len(
         first
     )
+
+
+def test_who_waits_for_the_application_is_under_way_and_says_since_when(empty):
+    fleet = Fleet(empty, 3)
+    fleet.release("1.1.0", 2)
+    number = fleet.start(waves="100%")
+    assert "waits for 3 of 3 devices that are under way" in fleet.status(number)["why"]
+    with fleet.store.write() as session:
+        rows = rollout_reports.granted(session, ["gw-00000", "gw-00001"])
+        for device, seconds in (("gw-00000", 7200), ("gw-00001", None)):  # older agents do not say how long
+            rollout_reports.on_report(rows[device], 2, "waiting", "waiting for the application", seconds, fleet.now)
+            session.get_one(Device, device).update = {"phase": "waiting", "sequence": 2}
+        rollout = session.get_one(Rollout, number)
+        everyone = {"after": "", "limit": 10, "state": None}
+        listed = {
+            row["id"]: (row["state"], row["why"]) for row in show.devices(session, rollout, fleet.now, **everyone)
+        }
+    since = "waiting for the application since 2027-01-15 08:00 UTC"
+    assert listed["gw-00000"] == ("downloading", f"{since}, until 2027-01-15 10:00 UTC at the latest")
+    assert listed["gw-00001"] == ("downloading", since) and listed["gw-00002"] == ("offered", None)
+    assert fleet.status(number)["why"].endswith("under way, 2 of them for their application")
+    fleet.says("gw-00000", "confirmed")
+    assert fleet.status(number)["why"].endswith("under way, 1 of them for their application")
 
 
 def test_waves_by_group_and_number(empty):
