@@ -12,6 +12,7 @@ from ota_server.api.shapes import OfProduct, RolloutPage, RolloutTarget
 from ota_server.api.validate import takes
 from ota_server.fleet import rollout_progress, rollouts
 from ota_server.releases import dry_run as releases_plan
+from ota_server.releases import lookup
 from ota_server.security import tokens
 
 blueprint = Blueprint("rollouts", __name__)
@@ -32,7 +33,7 @@ def list_rollouts(query: OfProduct) -> dict[str, Any]:
 def show(product: str, version: str, query: RolloutPage) -> dict[str, Any]:
     """How far a release has come, and a page of its devices, those in trouble first."""
     with context.store().read() as session:
-        return rollout_progress.status(session, rollouts.find(session, product, version), query.page)
+        return rollout_progress.status(session, lookup.find(session, product, version), query.page)
 
 
 @blueprint.post("/rollouts/<product>/<version>/plan")
@@ -41,7 +42,7 @@ def show(product: str, version: str, query: RolloutPage) -> dict[str, Any]:
 def plan(product: str, version: str, body: RolloutTarget) -> dict[str, Any]:
     """The dry run of starting a rollout: what devices would get."""
     with context.store().read() as session:
-        release = rollouts.find(session, product, version)
+        release = lookup.find(session, product, version)
         if body.group is not None:
             rollouts.find_group(session, body.group)
         named = tokens.allowed(g.token, "read")

@@ -12,8 +12,7 @@ from ota_server.api.auth import requires
 from ota_server.api.shapes import PutSbom
 from ota_server.api.validate import takes
 from ota_server.errors import Conflict, Forbidden, NotFound
-from ota_server.fleet import rollouts
-from ota_server.releases import trust
+from ota_server.releases import lookup, trust
 from ota_server.security import audit
 from ota_server.store import groups
 from ota_server.store.models import ReleaseSbom
@@ -28,7 +27,7 @@ blueprint = Blueprint("sbom", __name__)
 def put(product: str, version: str, body: PutSbom) -> dict[str, Any]:
     """Store the SBOM of a published release (CycloneDX JSON), once, if enough release keys signed it."""
     with context.store().write() as session:
-        release = rollouts.find(session, product, version)
+        release = lookup.find(session, product, version)
         if g.channels is not None and not {release.channel, *groups.channels(session, release.id)} & set(g.channels):
             raise Forbidden("forbidden", f"this token may not publish into {release.channel}", "Use a token that may")
         keys = trust.current(session, context.config())
@@ -47,7 +46,7 @@ def put(product: str, version: str, body: PutSbom) -> dict[str, Any]:
 def show(product: str, version: str) -> dict[str, Any]:
     """The SBOM of a release and the signature of it, both in base64 so that their bytes can be verified."""
     with context.store().read() as session:
-        release = rollouts.find(session, product, version)
+        release = lookup.find(session, product, version)
         row = session.get(ReleaseSbom, release.id)
         if row is None:
             raise NotFound(

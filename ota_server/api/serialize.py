@@ -95,7 +95,7 @@ def trust_store(store: TrustStore) -> dict[str, Any]:
 
 def trust_update(row: TrustUpdate) -> dict[str, Any]:
     signers = [kid.hex() for kid in rotation.signers(row.document)]
-    return {"version": row.version, "created": iso(row.created_at), "signed_by": signers}
+    return {"version": row.version, "created": iso(row.created_at), "signed_by": signers, "held": row.held}
 
 
 def withdrawn(row: Target | DataTarget) -> dict[str, Any]:
@@ -247,7 +247,7 @@ def _arguments(message: bytes) -> Any:
 
 
 def data_target(row: DataTarget) -> dict[str, Any]:
-    names = ("product", "board", "name", "version", "sequence", "digest", "size", "withdrawn")
+    names = ("product", "board", "name", "version", "sequence", "digest", "size", "withdrawn", "held")
     return {**{name: getattr(row, name) for name in names}, "created": iso(row.created_at)}
 
 

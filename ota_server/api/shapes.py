@@ -341,9 +341,13 @@ class PublishData(_Published):
     kind: ClassVar[str] = "invalid-data"
     remedy: ClassVar[str] = "Publish with: tidegate data publish DIR"
     name: Component
+    hold: bool = False
 
 
 class PublishTrust(Body):
+    """hold: for rollouts in waves; otherwise all devices get it."""
+
+    hold: bool = False
     update: Annotated[bytes, Base64("trust update", rotation.MAX_SIZE)]
 
 

@@ -20,10 +20,14 @@ blueprint = Blueprint("trust", __name__)
 @requires("publish")
 @takes(PublishTrust, success=201, again=True)
 def publish(body: PublishTrust) -> tuple[dict[str, Any], int]:
-    """Publish a signed trust update: 201; 200 if it was published before."""
-    publication = trust.publish(context.store(), context.config(), body.update, g.actor)
+    """Publish a signed trust update: 201; 200 if it was published before.
+
+    With `hold` only rollouts in waves hand it to devices. Published once more without, all devices get it.
+    """
+    publication = trust.publish(context.store(), context.config(), body.update, g.actor, hold=body.hold)
     context.wake_worker()
     answer = {**serialize.trust_store(publication.store), "published": publication.created}
+    answer["held"] = publication.held
     answer["withdrawn"] = [serialize.withdrawn(target) for target in publication.withdrawn]
     return answer, 201 if publication.created else 200
 

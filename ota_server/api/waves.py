@@ -1,4 +1,7 @@
-"""Rollouts in waves: planned, started, watched, steered."""
+"""Rollouts in waves: planned, started, watched, steered.
+
+`version` in the addresses is what is rolled out: 1.4.0 for a release, maps@7 for a data component, trust@4.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,7 @@ from ota_server.api import context, serialize
 from ota_server.api.auth import requires
 from ota_server.api.shapes import Promotion, RolloutDevices, RolloutTerms, Since, Why
 from ota_server.api.validate import takes
-from ota_server.fleet import rollouts
-from ota_server.fleet.waves import change, found, preview, show
+from ota_server.fleet.waves import change, found, preview, show, subjects
 from ota_server.fleet.waves.judge import judge
 from ota_server.security import tokens
 from ota_server.store import Store, now_ms
@@ -73,9 +75,9 @@ def history(product: str, version: str, query: Since) -> dict[str, Any]:
 def plan(product: str, version: str, body: RolloutTerms) -> dict[str, Any]:
     """Who would be in which wave, from which version, and what each would download. Changes nothing."""
     with context.store().read() as session:
-        release = rollouts.find(session, product, version)
+        facts, release = subjects.find(session, product, version)
         named = tokens.allowed(g.token, "read")
-        return preview.preview(session, release, body.terms, now_ms(), name_devices=named)
+        return preview.preview(session, facts, release, body.terms, now_ms(), name_devices=named)
 
 
 @blueprint.post(f"{_PATH}/start")
@@ -118,6 +120,14 @@ def promote(product: str, version: str, body: Promotion) -> dict[str, Any]:
     return _changed(change.promote(context.store(), product, version, body.why, g.actor, wave=body.wave))
 
 
+@blueprint.post(f"{_PATH}/retry")
+@requires("rollout")
+def retry(product: str, version: str) -> dict[str, Any]:
+    """Offer it once more to the devices that failed or are overdue; `retried` names them to who may read."""
+    answer = _changed(change.retry(context.store(), product, version, g.actor))
+    return answer if tokens.allowed(g.token, "read") else {**answer, "retried": []}
+
+
 def _steer(
     act: Callable[[Store, str, str, str | None, str], dict[str, Any]], product: str, version: str, body: Why
 ) -> Any:
@@ -136,9 +146,9 @@ def _for_caller(answer: dict[str, Any]) -> dict[str, Any]:
 def _line(session: Session, rollout: Rollout, now: int) -> dict[str, Any]:
     terms = found.terms(rollout)
     return {
-        "product": rollout.release.product,
-        "version": rollout.release.version,
-        "sequence": rollout.release.sequence,
+        "product": rollout.product,
+        "version": rollout.version,
+        "sequence": rollout.sequence,
         "rollout": rollout.id,
         "state": rollout.state,
         "to": str(terms.to),

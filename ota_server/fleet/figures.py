@@ -67,7 +67,7 @@ def _rollouts(session: Session, now: int) -> dict[tuple[str, str, str, str], int
         for (_, state), many in rollout_states.counts(session, rollout, found.terms(rollout), now).items():
             states[state] += many
         for state, many in states.items():
-            out[rollout.release.product, rollout.release.version, rollout.state, state] = many
+            out[rollout.product, rollout.version, rollout.state, state] = many
     return out
 
 

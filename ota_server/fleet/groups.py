@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from ota_server.errors import Conflict, NotFound
 from ota_server.fleet import rollouts
+from ota_server.releases import lookup
 from ota_server.releases.manifest_checks import check_offered
 from ota_server.security import audit
 from ota_server.store import Store, devices, groups, offers
@@ -91,7 +92,7 @@ def _set(session: Session, name: str, facts: Mapping[str, Any]) -> tuple[str, st
         group.channel = changed["channel"] = facts["channel"]
     if "release" in facts:
         named = facts["release"]
-        release = rollouts.find(session, named["product"], named["version"]) if named else None
+        release = lookup.find(session, named["product"], named["version"]) if named else None
         if (release.id if release else None) != group.release_id:
             if release is not None:
                 what = f"{release.product} {release.version}"

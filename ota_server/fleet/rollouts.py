@@ -14,23 +14,11 @@ from ota_server.errors import Conflict, NotFound
 from ota_server.fleet import rollout_progress
 from ota_server.fleet.waves import retry as retry_of_waves
 from ota_server.releases import slo
+from ota_server.releases.lookup import find
 from ota_server.releases.manifest_checks import check_offered
 from ota_server.security import audit
 from ota_server.store import Store, groups, now_ms, offers
-from ota_server.store import releases as stored
 from ota_server.store.models import ChannelRelease, Group, Release
-
-
-def find(session: Session, product: str, version: str) -> Release:
-    """The newest release of this version. Raises NotFound."""
-    release = stored.by_version(session, product, version)
-    if release is None:
-        raise NotFound(
-            "no-such-release",
-            f"{product} {version} is not published here, or was withdrawn",
-            "Publish it first: tidegate release publish DIR",
-        )
-    return release
 
 
 def find_group(session: Session, name: str) -> Group:
@@ -108,7 +96,7 @@ def retry(store: Store, product: str, version: str, actor: str) -> dict[str, Any
         groups.lock(session)
         release = find(session, product, version)
         check_offered(f"{product} {version}", any(target.withdrawn for target in release.targets))
-        staged = retry_of_waves.again(session, release, actor)
+        staged = retry_of_waves.again(session, product, version, actor)
         names = rollout_progress.in_states(session, release, ("failed", "retrying"))
         offers.send_again_all(session, names)
         if names:

@@ -121,9 +121,10 @@ def _ended(session: Session, product: str, since: int) -> tuple[int, int]:
     """Updates that failed, and all that ended."""
     # What could not be verified has sequence number 0: anybody can send such offers, and they spend nothing.
     failed = Report.phase.in_(phases.FAILED) & Report.body["again"].as_string().is_(None)
+    component = Report.body["component"].as_string()  # data has sequence numbers of its own
     each = select(Report.device_id, Report.sequence, func.max(case((failed, 1), else_=0)).label("failed"))
     each = each.join(Device, Device.id == Report.device_id).where(Device.product == product, Report.sequence > 0)
     each = each.where(Report.at > since, failed | (Report.phase == "confirmed"))
-    rows = each.group_by(Report.device_id, Report.sequence).subquery()
+    rows = each.group_by(Report.device_id, Report.sequence, component).subquery()
     bad, all_of_them = session.execute(select(func.coalesce(func.sum(rows.c.failed), 0), func.count())).one()
     return int(bad), int(all_of_them)

@@ -12,9 +12,9 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session, selectinload
 
 from ota_server.config import Config
-from ota_server.errors import Unavailable
+from ota_server.errors import Conflict, Unavailable
 from ota_server.security import audit
-from ota_server.store import Store, trust_updates
+from ota_server.store import Store, groups, trust_updates
 from ota_server.store.models import DataTarget, Device, DeviceData, Target, TrustUpdate
 from tidegate import manifest
 from tidegate.errors import Refused, TidegateError
@@ -24,16 +24,23 @@ from tidegate.trust import store as trust_store
 
 @dataclass(frozen=True)
 class TrustPublication:
-    """`created` is false when this version was already here; `withdrawn` are offers that devices would refuse now."""
+    """`created` is false when this version was already here; `withdrawn` are offers that devices would refuse now.
+
+    held: only devices that a rollout in waves granted it get it.
+    """
 
     store: trust_store.TrustStore
     created: bool
     withdrawn: list[Target | DataTarget]
+    held: bool = False
 
 
-def current(session: Session, config: Config) -> trust_store.TrustStore:
-    """The newest trust store that this server knows; Problem 503 without any."""
-    row = trust_updates.newest(session)
+def current(session: Session, config: Config, *, held: bool = False) -> trust_store.TrustStore:
+    """The trust store that all devices are to have, by which releases and commands are judged; Problem 503 without any.
+
+    held: the newest that was published, also if rollouts hold it back.
+    """
+    row = trust_updates.newest(session, held=held)
     published = trust_store.decode(row.store) if row is not None else None
     if config.trust_file.is_file():
         given = trust_store.load(config.trust_file)
@@ -58,19 +65,33 @@ def check_given(session: Session, given: trust_store.TrustStore) -> None:
         )
 
 
-def publish(store: Store, config: Config, document: bytes, actor: str) -> TrustPublication:
+def publish(store: Store, config: Config, document: bytes, actor: str, *, hold: bool = False) -> TrustPublication:
     """Check a trust update as a device would, store it, and withdraw offers that devices would now refuse.
 
+    hold: only rollouts in waves hand it out, and nothing is withdrawn, until it or a later one is published without.
     Raises Problem or Refused and then has changed nothing.
     """
     with store.write() as session:
+        groups.lock(session)
         proposed = rotation.store_of(document)
         known = session.get(TrustUpdate, proposed.version)
         if known is not None and known.store == trust_store.encode(proposed):
-            return TrustPublication(proposed, False, [])
-        new = rotation.verify(document, current(session, config))
-        session.add(TrustUpdate(version=new.version, document=document, store=trust_store.encode(new)))
-        withdrawn = _withdraw(session, new)
+            if hold or not _is_held_back(session, known):
+                if hold and not _is_held_back(session, known):
+                    raise Conflict(
+                        "offered-already",
+                        f"version {known.version} of the trust store goes to all devices already",
+                        "Publish the next one with --hold",
+                    )
+                return TrustPublication(proposed, False, [], hold)
+            new = proposed
+            known.held = False
+        else:
+            new = rotation.verify(document, current(session, config, held=True))
+            encoded = trust_store.encode(new)
+            session.add(TrustUpdate(version=new.version, document=document, store=encoded, held=hold))
+        session.flush()
+        withdrawn = [] if hold else _withdraw(session, new)
         audit.record(
             session,
             actor,
@@ -82,8 +103,14 @@ def publish(store: Store, config: Config, document: bytes, actor: str) -> TrustP
                 target.manifest_digest if isinstance(target, Target) else f"{target.name} {target.digest}"
                 for target in withdrawn
             ],
+            **({"held": True} if hold else {}),
         )
-        return TrustPublication(new, True, withdrawn)
+        return TrustPublication(new, known is None, withdrawn, hold)
+
+
+def _is_held_back(session: Session, row: TrustUpdate) -> bool:
+    """Whether neither it nor a later one goes to all devices."""
+    return row.held and row.version > trust_updates.newest_version(session)
 
 
 def _withdraw(session: Session, keys: trust_store.TrustStore) -> list[Target | DataTarget]:

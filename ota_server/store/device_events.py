@@ -72,7 +72,8 @@ def data_offered(session: Session, rows: Rows, target: int) -> None:
 
 def trust_offered(session: Session, rows: Rows, version: int) -> None:
     """The same for a trust update."""
-    _offered(session, [(device_id, {"of": "trust", "version": str(version)}) for device_id, _ in rows])
+    facts = {"version": str(version)} if version >= 0 else {}
+    _offered(session, [(device_id, {"of": "trust", **facts}) for device_id, _ in rows])
 
 
 def _offered(session: Session, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:

@@ -13,11 +13,11 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, func, literal, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from ota_server.store import device_events
+from ota_server.store import device_events, trust_updates
 from ota_server.store.commands import waiting
 from ota_server.store.engine import Store
 from ota_server.store.models import Command, DataTarget, Device, DeviceData, Target, TrustUpdate, now_ms
-from ota_server.store.trust_updates import newest_version
+from ota_server.store.trust_updates import may_have, newest_version
 
 _CHUNK = 500  # device ids in one statement
 LEASE_MS = 30_000  # no other worker publishes something for so long after one began to
@@ -56,7 +56,7 @@ def data_offer(session: Session, device_id: str, name: str) -> bytes:
 def trust_update(session: Session, device_id: str) -> bytes:
     """The update that follows the trust store the device has."""
     statement = select(TrustUpdate.document).join(Device, TrustUpdate.version == Device.trust_version + 1)
-    return session.scalar(statement.where(Device.id == device_id)) or b""
+    return session.scalar(statement.where(Device.id == device_id, may_have(TrustUpdate.version))) or b""
 
 
 def waiting_commands(session: Session, device_id: str) -> list[int]:
@@ -69,7 +69,7 @@ class Standing(NamedTuple):
     """What decides what a device can read; observers are notified when it changes."""
 
     trust: int
-    newest_trust: int
+    next_trust: int  # the newest that it may have
     offer: int | None
     data: tuple[tuple[str, int | None], ...]
     command: int | None  # the oldest that waits
@@ -78,7 +78,7 @@ class Standing(NamedTuple):
 def standings(session: Session, device_ids: Iterable[str]) -> dict[str, Standing]:
     """Of several devices at once."""
     out: dict[str, Standing] = {}
-    ids, now, newest = sorted(device_ids), now_ms(), newest_version(session)
+    ids, now, to_all = sorted(device_ids), now_ms(), newest_version(session)
     for start in range(0, len(ids), _CHUNK):
         chunk = ids[start : start + _CHUNK]
         data: dict[str, list[tuple[str, int | None]]] = {}
@@ -87,9 +87,10 @@ def standings(session: Session, device_ids: Iterable[str]) -> dict[str, Standing
             data.setdefault(device_id, []).append((name, target))
         oldest = select(Command.device_id, func.min(Command.id)).where(waiting(now), Command.device_id.in_(chunk))
         commands = {row[0]: row[1] for row in session.execute(oldest.group_by(Command.device_id)).all()}
+        granted = trust_updates.granted(session, chunk)
         devices = select(Device.id, Device.trust_version, Device.offer_id).where(Device.id.in_(chunk))
         for device_id, trust, target in session.execute(devices).all():
-            about = tuple(sorted(data.get(device_id, ())))
+            about, newest = tuple(sorted(data.get(device_id, ()))), max(to_all, granted.get(device_id, 0))
             out[device_id] = Standing(trust or 0, newest, target, about, commands.get(device_id))
     return out
 
@@ -185,6 +186,14 @@ _TRUST_UNSENT = (
     (Device.trust_version == TrustUpdate.version - 1)
     & Device.trust_sent.is_distinct_from(TrustUpdate.version)
     & Device.revoked_at.is_(None)
+    & may_have(TrustUpdate.version)
+)
+# A rollout took it back before the device had it. Only what is held back can be. The sums as above.
+_TRUST_WITHDRAWN = (
+    (Device.trust_version == TrustUpdate.version - 1)
+    & (Device.trust_sent == TrustUpdate.version + 0)
+    & TrustUpdate.held
+    & ~may_have(TrustUpdate.version)
 )
 
 
@@ -199,6 +208,18 @@ def _unsent_trust(session: Session, limit: int, after: After) -> list[Unsent]:
         .with_for_update(skip_locked=True, of=Device)
     )
     return [Unsent(device_id, "trust", document, version) for device_id, version, document in session.execute(query)]
+
+
+def _withdrawn_trust(session: Session, limit: int, after: After) -> list[Unsent]:
+    query = (
+        select(Device.id)
+        .join_from(TrustUpdate, Device, _TRUST_WITHDRAWN)
+        .where(Device.id > after[0], _free(Device))
+        .order_by(Device.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=Device)
+    )
+    return [Unsent(device_id, "trust", b"") for device_id in session.scalars(query)]
 
 
 def _unsent_offers(session: Session, limit: int, after: After) -> list[Unsent]:
@@ -254,6 +275,7 @@ def _after(after: After) -> ColumnElement[bool]:
 
 
 RETAINED = (
+    Queue(_withdrawn_trust, Device, "trust_sent", device_events.trust_offered),
     Queue(_unsent_trust, Device, "trust_sent", device_events.trust_offered),
     Queue(_withdrawn_offers, Device, "offer_sent_id", device_events.release_offered),
     Queue(_withdrawn_data, DeviceData, "offer_sent_id", device_events.data_offered),
@@ -265,7 +287,12 @@ RETAINED = (
 def is_anything_unsent(session: Session) -> bool:
     """Whether any queue may have something: asked all the time, so it is one statement that reads indexes alone."""
     trust = select(literal(1)).select_from(TrustUpdate).join(Device, _TRUST_UNSENT)
-    found = (trust, select(Device.id).where(_OFFER_UNSENT), select(DeviceData.name).where(_DATA_UNSENT))
+    found = (
+        trust,
+        select(Device.id).where(_OFFER_UNSENT),
+        select(DeviceData.name).where(_DATA_UNSENT),
+        select(literal(1)).select_from(TrustUpdate).join(Device, _TRUST_WITHDRAWN),
+    )
     return bool(session.scalar(select(or_(*(one.limit(1).exists() for one in found)))))
 
 

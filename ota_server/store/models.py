@@ -135,6 +135,7 @@ class TrustUpdate(Base):
     version: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     document: Mapped[bytes] = mapped_column(LargeBinary)
     store: Mapped[bytes] = mapped_column(LargeBinary)
+    held: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())  # as of DataTarget
     created_at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
 
 
@@ -225,19 +226,38 @@ class DeviceLabel(Base):
 
 
 class Rollout(Base):
-    """A release on its way to devices in waves (docs/rollouts.md). Who has which offer is in `rollout_device`."""
+    """Something on its way to devices in waves (docs/rollouts.md). Who has which offer is in `rollout_device`.
+
+    A release has its own row; of data and of a trust store the three `subject_` columns say what it is.
+    """
 
     __tablename__ = "rollout"
     __table_args__ = (Index("rollout_release", "release_id"),)
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
-    release_id: Mapped[int] = mapped_column(ForeignKey("release.id"))
+    release_id: Mapped[int | None] = mapped_column(ForeignKey("release.id"))
+    subject_product: Mapped[str | None] = mapped_column(String(64))
+    subject_version: Mapped[str | None] = mapped_column(String(64))  # tidegate.rollout.subject: maps@7, trust@4
+    subject_sequence: Mapped[int | None] = mapped_column(BigInteger)
     terms: Mapped[dict[str, Any]] = mapped_column(JSON)  # tidegate.rollout.Terms.document
     state: Mapped[str] = mapped_column(String(8), default="running")  # running, paused, done, aborted
     why: Mapped[str | None] = mapped_column(String(256))  # it is paused or was aborted
     wave: Mapped[int] = mapped_column(Integer, default=1)  # waves that are open
     wave_at: Mapped[int] = mapped_column(BigInteger, default=now_ms)  # when the newest was opened
     created_at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
-    release: Mapped[Release] = relationship()
+    release: Mapped[Release | None] = relationship()
+
+    @property
+    def product(self) -> str:
+        return self.release.product if self.release is not None else self.subject_product or ""
+
+    @property
+    def version(self) -> str:
+        """What people call it: 1.4.0 of a release, maps@7 of a data component, trust@4 of a trust store."""
+        return self.release.version if self.release is not None else self.subject_version or ""
+
+    @property
+    def sequence(self) -> int:
+        return self.release.sequence if self.release is not None else self.subject_sequence or 0
 
 
 class ErrorBudget(Base):
@@ -250,17 +270,25 @@ class ErrorBudget(Base):
 
 
 class RolloutDevice(Base):
-    """A device that a rollout has offered its release to, and how far it said it has come with it.
+    """A device that a rollout has offered its subject to, and how far it said it has come with it.
 
-    `state` is the last that it said: offered, downloading, installed, trial, confirmed, rolled-back, refused, failed,
-    or excused by a person. What the silence of a device means is derived (store/rollout_states).
+    What is granted is one of `target_id`, `data_target_id` and `trust_version`. `state` is the last that it said:
+    offered, downloading, installed, trial, confirmed, rolled-back, refused, failed, or excused by a person. What the
+    silence of a device means is derived (store/rollout_states).
     """
 
     __tablename__ = "rollout_device"
-    __table_args__ = (Index("rollout_device_device", "device_id"), Index("rollout_device_granted", "granted_at"))
+    __table_args__ = (
+        Index("rollout_device_device", "device_id"),
+        Index("rollout_device_granted", "granted_at"),
+        # the worker looks for it all the time
+        Index("rollout_device_trust_version", "device_id", **_only("trust_version IS NOT NULL")),
+    )
     rollout_id: Mapped[int] = mapped_column(ForeignKey("rollout.id"), primary_key=True)
     device_id: Mapped[str] = mapped_column(ForeignKey("device.id"), primary_key=True)
-    target_id: Mapped[int] = mapped_column(ForeignKey("target.id"))
+    target_id: Mapped[int | None] = mapped_column(ForeignKey("target.id"))
+    data_target_id: Mapped[int | None] = mapped_column(ForeignKey("data_target.id"))
+    trust_version: Mapped[int | None] = mapped_column(ForeignKey("trust_update.version"))
     wave: Mapped[int] = mapped_column(Integer)
     granted_at: Mapped[int] = mapped_column(BigInteger)
     withdrawn_at: Mapped[int | None] = mapped_column(BigInteger)  # it had not taken the offer when that ended
@@ -343,6 +371,8 @@ class DataTarget(Base):
     digest: Mapped[str] = mapped_column(String(64))
     size: Mapped[int] = mapped_column(BigInteger)
     withdrawn: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())  # as of Target
+    # only a rollout in waves offers it, until it is published to all
+    held: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     created_at: Mapped[int] = mapped_column(BigInteger, default=now_ms)
 
 

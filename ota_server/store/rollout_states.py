@@ -22,10 +22,11 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
-from ota_server.store import phases, selectors, steps
-from ota_server.store.models import Device, Group, Release, Rollout, RolloutDevice, Target
+from ota_server.store import phases, selectors
+from ota_server.store.models import Device, Rollout, RolloutDevice
 from ota_server.store.place import Place
-from tidegate.rollout import Terms, waves
+from ota_server.store.rollout_subjects import Facts
+from tidegate.rollout import Terms
 from tidegate.rollout.waves import Wave
 
 STATES = (
@@ -85,53 +86,14 @@ def for_application(session: Session, rollout: Rollout) -> int:
 # ---------------------------------------------------------------- who has no row
 
 
-class Facts(NamedTuple):
-    """What decides who may have a release."""
-
-    product: str
-    sequence: int
-    key: str
-    boards: dict[str, int]  # board -> target that is not withdrawn
-    digests: dict[str, str]
-    release_id: int
-    kept_back: tuple[steps.Kind, ...] = ()  # devices that have no way to it, or not yet
-
-
-def facts(release: Release) -> Facts:
-    usable = [target for target in release.targets if not target.withdrawn]
-    return Facts(
-        release.product,
-        release.sequence,
-        waves.key(release.product, release.sequence),
-        {target.board: target.id for target in usable},
-        {target.board: target.image_digest for target in usable},
-        release.id,
-        tuple(kind for target in usable if steps.is_needy(target) for kind in steps.kept_back(target)),
-    )
-
-
 def selected(terms: Terms, release: Facts, now: int) -> ColumnElement[bool]:
     """The selector holds for a row of `Device`, which is of the product and not revoked."""
     return and_(Device.product == release.product, Device.revoked_at.is_(None), selectors.condition(terms.to, now))
 
 
-def why_excused(release: Facts) -> ColumnElement[str | None]:
+def why_excused(subject: Facts) -> ColumnElement[str | None]:
     """Why a selected device without a grant gets none; null: it waits."""
-    elsewhere = select(Group.name).join(Release, Release.id == Group.release_id)
-    elsewhere = elsewhere.where(Release.product == release.product, Group.release_id != release.release_id)
-    runs = or_(
-        func.coalesce(Device.sequence, 0) == release.sequence,
-        *(and_(Device.board == board, Device.digest == digest) for board, digest in release.digests.items()),
-    )
-    return case(
-        (Device.board.not_in(list(release.boards)), "the release has no image for its board"),
-        (Device.group.in_(elsewhere), "its group is pinned to another release"),
-        (func.coalesce(Device.sequence, 0) > release.sequence, "it runs a newer release"),
-        (runs, "it runs the release already"),
-        (func.coalesce(Device.failed_sequence, 0) >= release.sequence, "it failed at the release before"),
-        *((kind.condition, kind.why) for kind in release.kept_back),
-        else_=None,
-    )
+    return case(*subject.excused, else_=None)
 
 
 def without_grant(rollout_id: int | None) -> ColumnElement[bool]:
@@ -192,7 +154,3 @@ def by_wave(terms: Terms, waiting: Sequence[Waiting], granted: int) -> dict[str,
                 break
             found[one.id] = number
     return found
-
-
-def target_of(session: Session, release_id: int, board: str) -> int | None:
-    return session.scalar(select(Target.id).where(Target.release_id == release_id, Target.board == board))

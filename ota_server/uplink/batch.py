@@ -65,7 +65,7 @@ class Batch:
             self._devices.update(
                 (row.id, row) for row in self.session.scalars(select(Device).where(Device.id.in_(chunk)))
             )
-        for chunk in chunks(sorted({*births, *reports})):
+        for chunk in chunks(sorted({*births, *reports, *alarms})):
             self._granted.update(rollout_reports.granted(self.session, chunk))
         for chunk in chunks(sorted(set(births))):
             self._held.update((device_id, {}) for device_id in chunk)
@@ -182,10 +182,11 @@ class Batch:
         return rollout_reports.better(granted, device, target)
 
     def published(self, device: Device) -> dict[str, DataTarget | None]:
-        """The data components there are for this one's product and board; None where the newest was withdrawn."""
+        """What was published to all of this one's product and board, by component; None where it was withdrawn."""
         key = (device.product, device.board)
         if key not in self._published:
             names = select(DataTarget.name).where(DataTarget.product == key[0], DataTarget.board == key[1])
+            names = names.where(DataTarget.held.is_(False))
             with self.session.no_autoflush:
                 self._published[key] = {
                     name: components.newest_offer(self.session, *key, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ota_server.store import alarms, clone_detection, device_events, rollout_reports, settings, trust_updates
+from ota_server.store import alarms, clone_detection, data, device_events, rollout_reports, settings, trust_updates
 from ota_server.store.models import Device, Target
 from ota_server.uplink.batch import Batch
 from ota_server.uplink.text import clean
@@ -36,7 +36,9 @@ def file(batch: Batch, device: Device, body: dict[str, Any], retained: bool) -> 
     for name, value in _facts(body).items():
         setattr(device, name, value)
     device.trial = body["trial"]
-    if trust_updates.on_birth(batch.session, device, body["trust_version"], batch.newest_trust()):
+    grants = batch.granted(device)
+    newest_trust = max(batch.newest_trust(), rollout_reports.trust(grants))
+    if trust_updates.on_birth(batch.session, device, body["trust_version"], newest_trust):
         alarms.raise_server_alarm(
             batch.session,
             device.id,
@@ -45,9 +47,9 @@ def file(batch: Batch, device: Device, body: dict[str, Any], retained: bool) -> 
             f"has trust store version {body['trust_version']}, and version {body['trust_version'] + 1} was never "
             "published here: publish the missing updates in order, or flash the newest store",
         )
+    rollout_reports.on_birth(grants, device, body.get("data", {}), batch.now)
     _components(batch, device, body.get("data", {}))
     settings.on_birth(batch.session, device, body.get("settings"))
-    rollout_reports.on_birth(batch.granted(device), device, batch.now)
     target = batch.offered(device)
     _derive_offer(device, target)
     offered = target.release.sequence if target is not None and device.offer_id == target.id else 0
@@ -84,12 +86,14 @@ def _is_known(batch: Batch, device: Device, body: dict[str, Any]) -> bool:
 
 def _components(batch: Batch, device: Device, held: dict[str, Any]) -> None:
     """Note the data components a device says it holds; what is published and newer is offered once more."""
-    published = batch.published(device)
-    for name in sorted({*batch.held(device.id), *held, *published}):
+    published, granted = batch.published(device), rollout_reports.data(batch.granted(device))
+    for name in sorted({*batch.held(device.id), *held, *published, *granted}):
         row = batch.hold(device.id, name)
         said = held.get(name, {})
         row.sequence, row.digest = said.get("sequence"), said.get("digest")
-        target = published.get(name)
+        target = data.choose(published.get(name), granted.get(name, ()), row.sequence)
+        if target is None and row.offer_id is not None:
+            row.offer_sent_id = row.offer_id  # as sent: the worker takes it from the broker
         row.offer_id = target.id if target is not None else None
         if target is not None and target.sequence > max(row.sequence or 0, row.failed_sequence or 0):
             row.offer_sent_id = None

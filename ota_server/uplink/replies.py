@@ -72,11 +72,15 @@ def report(batch: Batch, device: Device, said: Said) -> None:
     if failed and is_new:
         facts = {name: body.get(name) for name in ("phase", "sequence", "component", "verdict", "detail")}
         webhooks.announce(batch.session, "device.failed", {"device": device.id, **facts})
+    grants = batch.granted(device)
     if "component" in body:
-        data.reported(batch.session, device.id, body["component"], status, failed, tries)
+        name = body["component"]
+        data.reported(batch.session, device.id, name, status, failed, tries)
+        of_it = (grants, name, sequence, phase, body.get("detail"), body.get("again"), batch.now)
+        if rollout_reports.on_data_report(*of_it):
+            data.derive(batch.session, [device.id], name)
         return
     device.update = status
-    grants = batch.granted(device)
     rollout_reports.on_report(grants, sequence, phase, body.get("detail"), body.get("again"), batch.now)
     if failed:
         device.failed_sequence = max(sequence, device.failed_sequence or 0)
@@ -157,6 +161,10 @@ def alarm(batch: Batch, device: Device, said: Said) -> None:
     detail, trace = detail and detail[:256], trace and clean_text(trace)
     row = alarms.add(batch.session, device.id, kind, reason, detail, cti, count, trace, digest, occurrence)
     batch.add_alarm(device.id, row)
+    if kind == "trust-refused":
+        rollout_reports.on_trust_refused(
+            batch.granted(device), device, f"{reason}: {detail}" if detail else reason, batch.now
+        )
     if kind == "command-refused" and cti is not None:
         commands.declined(batch.session, device.id, cti, f"{reason}: {detail}" if detail else reason)
 

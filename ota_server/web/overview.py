@@ -67,11 +67,11 @@ def _rollouts(session: Session, now: int) -> list[tuple[Rollout, str]]:
 def _calls(session: Session, counts: standing.Counts, goings: list[tuple[Rollout, str]], now: int) -> list[Call]:
     found = []
     for row, why in goings:
-        where = url_for("web.rollout", product=row.release.product, version=row.release.version)
+        where = url_for("web.rollout", product=row.product, version=row.version)
         if row.state == "paused":
-            found.append(Call("bad", f"The rollout of {row.release.version} is paused", why, where))
+            found.append(Call("bad", f"The rollout of {row.version} is paused", why, where))
         elif "waits for a person" in why or "waits for the gate" in why:
-            found.append(Call("busy", f"The rollout of {row.release.version} waits for you", why, where))
+            found.append(Call("busy", f"The rollout of {row.version} waits for you", why, where))
     for word, tone, text in (("failed", "bad", "did not get their update"), ("overdue", "busy", "are not heard")):
         if many := counts.all[word]:
             text = text if many > 1 else text.replace("their", "its").replace("are", "is")

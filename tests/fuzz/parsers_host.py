@@ -249,9 +249,9 @@ def board_settings() -> Judge:
 def rollout() -> Judge:
     """What people and fleet files write of a rollout, each part alone, and as the API gets them together."""
     from tidegate.errors import TidegateError
-    from tidegate.rollout import durations, gate, selector, slo, terms, watch, waves, window
+    from tidegate.rollout import durations, gate, selector, slo, subject, terms, watch, waves, window
 
-    parts = (selector.parse, waves.parse, window.parse, watch.parse, gate.parse, slo.parse)
+    parts = (selector.parse, waves.parse, window.parse, watch.parse, gate.parse, slo.parse, subject.parse)
     parts = (*parts, lambda text: durations.parse(text, "soak"))
 
     def each(data: bytes) -> None:
@@ -340,7 +340,7 @@ def sbom() -> Judge:
 
 JWK = json.dumps({"kty": "OKP", "crv": "Ed25519", "x": "A" * 43, "d": "A" * 43, "tidegate_role": "release"}).encode()
 FLEET = b"groups:\n  pumps:\n    channel: stable\n    devices: [gate-1]\nrollout:\n  share: 10\n"
-ROLLOUT = ("durations", "gate", "selector", "slo", "terms", "watch", "waves", "window")
+ROLLOUT = ("durations", "gate", "selector", "slo", "subject", "terms", "watch", "waves", "window")
 ROLLOUTS = [
     b"label.site=vienna,board=unix",
     b"1%,10%,50%,100%",

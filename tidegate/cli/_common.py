@@ -202,6 +202,7 @@ def source_option(text: str = "Project to build from, in place of the one around
     return click.option("--source", type=FOLDER, envvar="TIDEGATE_SOURCE", show_envvar=True, help=text)
 
 
+hold_option = click.option("--hold", is_flag=True, help="Not for all boards yet: rollouts in waves hand it out.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask; needed without a terminal (CI).")
 
 

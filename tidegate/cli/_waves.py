@@ -183,7 +183,8 @@ def add_verbs(group: click.Group) -> None:
     epilog="""\b
 Examples:
   tidegate rollout plan 1.1.0 --to group=canary --waves 5,100%
-  tidegate rollout plan 1.1.0 --to all --waves 1%,10%,50%,100% --json"""
+  tidegate rollout plan 1.1.0 --to all --waves 1%,10%,50%,100% --json
+  tidegate rollout plan maps@7 --to group=canary"""
 )
 @click.argument("version")
 @terms_options
@@ -239,6 +240,7 @@ def history(version: str, product: str, server: str, token_file: Path | None, as
 
 def _gets(row: dict[str, Any]) -> str:
     what = {"patch": "a patch of {} bytes", "image": "the image, {} bytes", "unknown": "it; has not said what it runs"}
+    what |= {"data": "a file of {} bytes", "trust": "a trust update of {} bytes"}
     through = f", through {' and '.join(row['through'])}" if row.get("through") else ""
     return what[row["gets"]].format(row["bytes"]) + through
 

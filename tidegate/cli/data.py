@@ -7,7 +7,17 @@ from typing import Any
 
 import click
 
-from tidegate.cli._common import FILE, FOLDER, connect, emit, json_option, product_option, say, server_options
+from tidegate.cli._common import (
+    FILE,
+    FOLDER,
+    connect,
+    emit,
+    hold_option,
+    json_option,
+    product_option,
+    say,
+    server_options,
+)
 from tidegate.cli._signing import signing_options
 from tidegate.files import read_limited
 from tidegate.manifest import data_profile
@@ -78,20 +88,30 @@ def sign(folder: Path, signers: list[keys.Key], as_json: bool) -> None:
 @data.command(
     epilog="""\b
 Examples:
-  tidegate data publish data/calibration-2 --trust trust.cbor --server http://127.0.0.1:8080"""
+  tidegate data publish data/calibration-2 --trust trust.cbor --server http://127.0.0.1:8080
+  tidegate data publish data/calibration-2 --hold
+  tidegate rollout start calibration@2 --to all --waves 10%,100%"""
 )
 @click.argument("folder", metavar="DIR", type=FOLDER)
 @click.option("--trust", "trust_file", type=FILE, help="Verify against this trust store before uploading.")
+@hold_option
 @server_options
 @json_option
-def publish(folder: Path, trust_file: Path | None, server: str, token_file: Path | None, as_json: bool) -> None:
-    """Upload the signed data release in DIR; the server offers it to its boards. Repeating it is harmless."""
+def publish(
+    folder: Path, trust_file: Path | None, hold: bool, server: str, token_file: Path | None, as_json: bool
+) -> None:
+    """Upload the signed data release in DIR; the server offers it to its boards. Repeating it is harmless.
+
+    With --hold only `tidegate rollout start NAME@VERSION` offers it, in waves. Publish it once more without, and all
+    boards are offered it.
+    """
     found = data_release.load(folder)
     if trust_file:
         data_release.verify(found, stores.load(trust_file))
     with connect(server, token_file) as api:
-        answer = data_release.publish(found, api)
-    emit(answer, as_json, lambda _: say(f"{found.name} {found.version} is published on {server}"))
+        answer = data_release.publish(found, api, hold=hold)
+    held = f", for: tidegate rollout start {found.name}@{found.version}" if hold else ""
+    emit(answer, as_json, lambda _: say(f"{found.name} {found.version} is published on {server}{held}"))
 
 
 def _facts(release: data_release.DataRelease) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`tidegate rollout`: roll a published release out to the devices of a channel or a group."""
+"""`tidegate rollout`: roll out what is published, to the devices of a channel or a group, or in waves."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from tidegate.cli._common import (
 from tidegate.cli._identities import command_keys_option, identities, identity_options, wait_for_each_option
 from tidegate.cli._plan_table import show_plan
 from tidegate.commands.send import Request, Sender
+from tidegate.errors import TidegateError
 
 _COLUMNS = {
     "id": "DEVICE",
@@ -49,7 +50,9 @@ def rollout() -> None:
 Examples:
   tidegate rollout start 1.1.0 --group canary
   tidegate rollout start 1.1.0 --channel stable --yes --token-file rollout.token
-  tidegate rollout start 1.1.0 --to channel=stable --waves 1%,10%,50%,100% --soak 2h --max-failures 2%"""
+  tidegate rollout start 1.1.0 --to channel=stable --waves 1%,10%,50%,100% --soak 2h --max-failures 2%
+  tidegate rollout start maps@7 --to all --waves 10%,100%
+  tidegate rollout start trust@4 --to group=canary --yes"""
 )
 @click.argument("version")
 @_GROUP
@@ -73,13 +76,16 @@ def start(
     """Show what devices would get, ask, and offer VERSION to a group, or to all groups that follow a channel.
 
     With --to or any other option of a rollout in waves (docs/rollouts.md) it reaches a few devices first, and the rest
-    as long as those are well. Needs a token with the scope rollout. Starting it again changes nothing.
+    as long as those are well. Data components and trust stores that were published with --hold go out in waves alone:
+    maps@7 is version 7 of the component maps, trust@4 version 4 of the trust store.
+
+    Needs a token with the scope rollout. Starting it again changes nothing.
     """
-    if terms:
+    if terms or "@" in version:
         if group_name or channel:
             raise click.UsageError("in waves, select devices with --to group=NAME or --to channel=NAME")
         with connect(server, token_file) as api:
-            _waves.start(api, product, version, terms, yes, as_json)
+            _waves.start(api, product, version, terms or {"to": "all"}, yes, as_json)
         return
     where = _where(group_name, channel)
     with connect(server, token_file) as api:
@@ -127,6 +133,11 @@ def status(
     with connect(server, token_file) as api:
         if version and _waves.status(api, product, version, devices, state, as_json):
             return
+        if version and "@" in version:
+            raise TidegateError(
+                f"{product} {version} is not rolled out in waves",
+                f"Start it: tidegate rollout start {version} --to all",
+            )
         answer: Any = api.rollout(product, version) if version else api.rollouts(product)
         staged = [] if version or as_json else _waves.listed(api)
 
@@ -179,6 +190,8 @@ def stop(
     Devices that run it keep it, and one that is updating may finish: to bring them back, make a release of the old
     image (`tidegate release rollback`).
     """
+    if "@" in version:
+        raise click.UsageError(f"{version} goes out in waves alone; end that with: tidegate rollout abort {version}")
     where = _where(group_name, channel)
     with connect(server, token_file) as api:
         confirm(f"Stop {product} {version} for {_named(where)}?", yes, as_json)
@@ -225,7 +238,7 @@ def retry(
     """
     with connect(server, token_file) as api:
         sender = Sender(api, key_files, "command", identities(api, as_json)) if key_files else None
-        answer = api.retry_rollout(product, version)
+        answer = api.waves.retry(product, version) if "@" in version else api.retry_rollout(product, version)
         names = answer.get("retried", [])
         if sender and names:
             confirm(f"Sign `update retry` for {' '.join(names)}?", yes, as_json)
@@ -241,7 +254,10 @@ def retry(
             say("Devices that banned it take it only after the signed command: add --key FILE.")
         for one in results:
             say(f"{one['device']}: {one['text']}")
-        _show_counts(value)
+        if "@" in version:
+            _waves.show_status(value)
+        else:
+            _show_counts(value)
 
     emit({**answer, "results": results}, as_json, show)
     if not all(one["done"] for one in results):

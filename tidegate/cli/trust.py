@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tidegate.cli._common import FILE, connect, emit, facts, json_option, say, server_options
+from tidegate.cli._common import FILE, connect, emit, facts, hold_option, json_option, say, server_options
 from tidegate.cli._signing import signing_options
 from tidegate.errors import TidegateError
 from tidegate.files import write_atomic
@@ -171,19 +171,27 @@ def verify(file: Path, old_file: Path, out: Path | None, as_json: bool) -> None:
 @trust.command(
     epilog="""\b
 Examples:
-  tidegate trust publish trust-2.update --server http://127.0.0.1:8080 --token-file publish.token"""
+  tidegate trust publish trust-2.update --server http://127.0.0.1:8080 --token-file publish.token
+  tidegate trust publish trust-2.update --hold
+  tidegate rollout start trust@2 --to all --waves 10%,100%"""
 )
 @click.argument("file", metavar="UPDATE", type=FILE)
+@hold_option
 @server_options
 @json_option
-def publish(file: Path, server: str, token_file: Path | None, as_json: bool) -> None:
-    """Give UPDATE to the server, which checks it and sends it to the boards. Repeating it is harmless."""
+def publish(file: Path, hold: bool, server: str, token_file: Path | None, as_json: bool) -> None:
+    """Give UPDATE to the server, which checks it and sends it to the boards. Repeating it is harmless.
+
+    With --hold only `tidegate rollout start trust@VERSION` hands it out, in waves, and the server goes on judging by
+    the store before. Publish it once more without, and all boards get it.
+    """
     update = rotation.load(file)
     with connect(server, token_file) as api:
-        answer = api.publish_trust(update)
+        answer = api.publish_trust(update, hold=hold)
 
     def show(value: dict[str, Any]) -> None:
-        say(f"trust store version {value['version']} is published on {server}")
+        held = f", for: tidegate rollout start trust@{value['version']}" if hold else ""
+        say(f"trust store version {value['version']} is published on {server}{held}")
         for offer in value["withdrawn"]:
             say(f"  {offer['product']} {offer['version']} for {offer['board']} is no longer offered: too few of its")
             say("  signatures are by remaining keys; sign and publish a release with a newer sequence number")

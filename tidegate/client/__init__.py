@@ -124,16 +124,17 @@ class Server:
         """Offer the release again where it failed; the rollout's status, and the devices in "retried"."""
         return self._call("POST", f"/api/v1/rollouts/{_segment(product)}/{_segment(version)}/retry", "ChangedRollout")
 
-    def publish_data(self, release: Mapping[str, Any]) -> dict[str, Any]:
-        """Publish a data release whose file is stored."""
-        return self._call("POST", "/api/v1/data", "PublishedData", body=release)
+    def publish_data(self, release: Mapping[str, Any], *, hold: bool = False) -> dict[str, Any]:
+        """Publish a data release whose file is stored; with `hold` only rollouts in waves offer it."""
+        body = {**release, "hold": True} if hold else release  # older servers do not know the word
+        return self._call("POST", "/api/v1/data", "PublishedData", body=body)
 
     def data(self) -> Any:
         return self._call("GET", "/api/v1/data", "Map")
 
-    def publish_trust(self, update: bytes) -> dict[str, Any]:
-        """Publish a signed trust update. Repeating it is harmless."""
-        body = {"update": base64.b64encode(update).decode("ascii")}
+    def publish_trust(self, update: bytes, *, hold: bool = False) -> dict[str, Any]:
+        """Publish a signed trust update; with `hold` only rollouts in waves hand it out. Repeating it is harmless."""
+        body: dict[str, Any] = {"update": base64.b64encode(update).decode("ascii"), **({"hold": True} if hold else {})}
         return self._call("POST", "/api/v1/trust", "PublishedTrust", body=body)
 
     def trust(self) -> dict[str, Any]:

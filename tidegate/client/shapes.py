@@ -438,6 +438,11 @@ class Waves(TypedDict):
 
 
 @with_config(_REST)
+class RetriedWaves(Waves):
+    retried: list[Id]
+
+
+@with_config(_REST)
 class Budget(TypedDict):
     """An error budget, and how it stands."""
 
@@ -493,7 +498,7 @@ class WaveRow(TypedDict):
     board: str
     version: Text
     devices: Count
-    gets: Literal["patch", "image", "unknown"]
+    gets: Literal["patch", "image", "data", "trust", "unknown"]
     bytes: Count | None
     ids: NotRequired[list[str]]
     through: NotRequired[list[str]]

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from tidegate.names import DEVICE, PRODUCT, VERSION
+from tidegate.names import DEVICE, PRODUCT
+from tidegate.rollout import subject
 
 Call = Callable[..., Any]
 
 
 class Waves:
-    """Rollouts in waves of one server. `call` makes a request and checks the shape of its answer."""
+    """Rollouts in waves of one server. `call` makes a request and checks the shape of its answer.
+
+    `version` is what is rolled out (tidegate.rollout.subject): 1.4.0 for a release, maps@7 for data, trust@4.
+    """
 
     def __init__(self, call: Call):
         self._call = call
@@ -39,6 +43,11 @@ class Waves:
         """`act`: pause, resume, abort or promote; `why` goes into the history; `wave`: promote only that one."""
         body = {"why": why, **({} if wave is None else {"wave": wave})}
         found: dict[str, Any] = self._call("POST", f"{_path(product, version)}/{act}", "Waves", body=body)
+        return found
+
+    def retry(self, product: str, version: str) -> dict[str, Any]:
+        """Offer it once more where it failed; `retried` names the devices."""
+        found: dict[str, Any] = self._call("POST", f"{_path(product, version)}/retry", "RetriedWaves")
         return found
 
     def budgets(self) -> list[dict[str, Any]]:
@@ -88,4 +97,4 @@ class Waves:
 
 
 def _path(product: str, version: str) -> str:
-    return f"/api/v1/rollouts/{PRODUCT.check(product)}/{VERSION.check(version)}/waves"
+    return f"/api/v1/rollouts/{PRODUCT.check(product)}/{subject.parse(version)}/waves"

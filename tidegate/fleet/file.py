@@ -18,7 +18,7 @@ from tidegate import names
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
 from tidegate.names import Name
-from tidegate.rollout import Terms, slo, terms
+from tidegate.rollout import Terms, slo, subject, terms
 from tidegate.rollout.slo import Slo
 
 MAX_SIZE = 1 << 20  # bytes
@@ -190,11 +190,13 @@ class _Reader:
         return found
 
     def rollouts(self, at: _At) -> dict[str, RolloutSpec]:
-        """By version. Each is checked as the command line checks its options."""
+        """By what is rolled out (tidegate.rollout.subject). Each is checked as the command line checks its options."""
         found: dict[str, RolloutSpec] = {}
         for version, item in self.map(at, "rollouts").items() if at.value is not None else ():
-            if not names.VERSION.fits(version):
-                self.wrong(item.line, names.VERSION.refusal(version), names.VERSION.remedy)
+            try:
+                subject.parse(version)
+            except TidegateError as error:
+                self.wrong(item.line, error.message, error.remedy)
             members = self.map(item, f"rollout {version}", terms.NAMES)
             document = {
                 name: [one.value for one in member.value] if isinstance(member.value, list) else member.value

@@ -144,8 +144,11 @@ def verify(release: DataRelease, trust: TrustStore) -> None:
         release.check_manifest(board, signed, release.manifest(board))
 
 
-def publish(release: DataRelease, server: Server) -> dict[str, Any]:
-    """Upload the file and offer it to the devices; safe to repeat. Returns the server's answer."""
+def publish(release: DataRelease, server: Server, *, hold: bool = False) -> dict[str, Any]:
+    """Upload the file and offer it to the devices, with `hold` only to those that a rollout in waves reaches.
+
+    Safe to repeat. Returns the server's answer.
+    """
     document = {"name": release.name, **release.document()}
     server.put_payload(release.digest, release.content())
-    return server.publish_data(document)
+    return server.publish_data(document, hold=hold)

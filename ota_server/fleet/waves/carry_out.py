@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from ota_server.fleet.waves import controls, found, health
+from ota_server.fleet.waves import controls, found, health, subjects
 from ota_server.fleet.waves.judge import Verdict, judge
 from ota_server.security import audit
-from ota_server.store import Store, groups, now_ms, offers, webhooks
+from ota_server.store import Store, groups, now_ms, webhooks
 from ota_server.store.models import Device, Rollout, RolloutDevice, RolloutEvent
 
 SERVER = "server"  # who does what nobody asked for
@@ -68,15 +68,16 @@ def _told(verdict: Verdict) -> str:
 
 
 def grant(session: Session, rollout: Rollout, chosen: Mapping[str, int], now: int) -> None:
-    """Offer the release to these devices; the values are their waves."""
+    """Offer it to these devices; the values are their waves."""
     paired = controls.choose(session, rollout, chosen, now)
     lock_devices(session, {*chosen, *paired.values()})
-    targets = found.facts(rollout).boards
-    known = select(Device.id, Device.board, Device.version, Device.online).where(Device.id.in_(chosen))
+    subject = found.facts(session, rollout)
+    known = select(Device.id, Device.board, Device.online).where(Device.id.in_(chosen))
+    versions = subjects.versions(session, subject, list(chosen))
     before = {row.device_id: row for row in _rows_of(session, rollout, list(chosen))}
-    for device, board, version, online in session.execute(known.order_by(Device.id)):
+    for device, board, online in session.execute(known.order_by(Device.id)):
         facts: dict[str, Any] = {
-            "target_id": targets[board],
+            **subjects.granted(subject, board),
             "wave": chosen[device],
             "granted_at": now,
             "withdrawn_at": None,
@@ -84,7 +85,7 @@ def grant(session: Session, rollout: Rollout, chosen: Mapping[str, int], now: in
             "state": "offered",
             "state_at": now,
             "why": None,
-            "from_version": version,
+            "from_version": versions.get(device),
             "control_id": paired.get(device),
         }
         row = before.get(device)
@@ -94,7 +95,7 @@ def grant(session: Session, rollout: Rollout, chosen: Mapping[str, int], now: in
             for name, value in facts.items():
                 setattr(row, name, value)
     session.flush()
-    offers.derive(session, devices=list(chosen))
+    subjects.offer(session, subject, list(chosen))
 
 
 def pause(session: Session, rollout: Rollout, by: str, why: str, now: int) -> int:
@@ -133,12 +134,12 @@ def withdraw(session: Session, rollout: Rollout, states: Sequence[str], now: int
     of = (RolloutDevice.rollout_id == rollout.id) & RolloutDevice.withdrawn_at.is_(None)
     ids = session.scalars(select(RolloutDevice.device_id).where(of, RolloutDevice.state.in_(states))).all()
     lock_devices(session, set(ids))
-    gone = 0
+    gone, subject = 0, found.facts(session, rollout)
     for start in range(0, len(ids), _CHUNK):
         chunk = (RolloutDevice.device_id.in_(ids[start : start + _CHUNK])) & RolloutDevice.state.in_(states)
         done = session.execute(update(RolloutDevice).where(of, chunk).values(withdrawn_at=now))
         gone += done.rowcount  # type: ignore[attr-defined]
-        offers.derive(session, devices=ids[start : start + _CHUNK])
+        subjects.offer(session, subject, ids[start : start + _CHUNK])
     return gone
 
 
@@ -165,11 +166,10 @@ def note(
     webhook: the number of the only one that is to; `more` facts for it.
     """
     session.add(RolloutEvent(rollout_id=rollout.id, at=now, kind=kind, by=by[:80], why=why and why[:256]))
-    release = rollout.release
-    what = f"{release.product} {release.version}"
-    audit.record(session, by, f"rollout.{kind}", what, sequence=release.sequence, rollout=rollout.id, why=why)
+    what = f"{rollout.product} {rollout.version}"
+    audit.record(session, by, f"rollout.{kind}", what, sequence=rollout.sequence, rollout=rollout.id, why=why)
     if f"rollout.{kind}" in webhooks.EVENTS:
-        facts = {"rollout": rollout.id, "product": release.product, "version": release.version, "by": by, "why": why}
+        facts = {"rollout": rollout.id, "product": rollout.product, "version": rollout.version, "by": by, "why": why}
         webhooks.announce(session, f"rollout.{kind}", {**facts, **(more or {})}, webhook)
 
 

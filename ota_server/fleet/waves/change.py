@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ota_server.errors import Conflict
-from ota_server.fleet import rollouts
-from ota_server.fleet.waves import carry_out, found, show
-from ota_server.releases.manifest_checks import check_offered
-from ota_server.store import Store, groups, now_ms, phases, rollout_states, webhooks
-from ota_server.store.models import Device, Rollout, RolloutDevice, Target
+from ota_server.fleet.waves import carry_out, found, show, subjects
+from ota_server.fleet.waves import retry as again
+from ota_server.store import Store, groups, now_ms, phases, webhooks
+from ota_server.store.models import Rollout
 from tidegate.errors import TidegateError
 from tidegate.rollout import Terms
 
@@ -27,8 +25,8 @@ def start(store: Store, product: str, version: str, terms: Terms, actor: str, no
     now = now or now_ms()
     with store.write() as session:
         groups.lock(session)
-        release = rollouts.find(session, product, version)
-        check_offered(f"{product} {version}", any(target.withdrawn for target in release.targets))
+        facts, release = subjects.find(session, product, version)
+        subjects.check_usable(facts, release)
         known = found.newest(session, product, version)
         if known is not None and known.state in _OPEN:
             if found.terms(known) == terms:
@@ -40,9 +38,10 @@ def start(store: Store, product: str, version: str, terms: Terms, actor: str, no
             )
         if terms.gate is not None and terms.gate.webhook is not None:
             _check_webhook(session, terms.gate.webhook)
-        _check_waves_hold(session, release.id, terms, rollout_states.facts(release), now)
-        rollout = Rollout(release_id=release.id, terms=terms.document(), wave_at=now, created_at=now)
-        rollout.state, rollout.wave, rollout.release = "running", 1, release
+        subjects.check_waves_hold(session, facts, release, terms, now)
+        rollout = subjects.row(facts, release)
+        rollout.terms, rollout.wave_at, rollout.created_at = terms.document(), now, now
+        rollout.state, rollout.wave = "running", 1
         session.add(rollout)
         session.flush()
         carry_out.note(session, rollout, "started", actor, f"to {terms.to}, waves {terms.document()['waves']}", now)
@@ -55,25 +54,6 @@ def _check_webhook(session: Session, number: int) -> None:
         webhooks.find(session, number)
     except TidegateError as missing:
         raise Conflict("no-such-webhook", f"the gate's {missing.message}", missing.remedy) from None
-
-
-def _check_waves_hold(session: Session, release_id: int, terms: Terms, release: rollout_states.Facts, now: int) -> None:
-    """Waves hold nothing back from devices that have the offer by way of their channel."""
-    offered = select(Device.group).join(Target, Target.id == Device.offer_id).where(Target.release_id == release_id)
-    offered = offered.where(
-        rollout_states.selected(terms, release, now),
-        rollout_states.why_excused(release).is_(None),
-        Device.id.not_in(select(RolloutDevice.device_id).where(RolloutDevice.withdrawn_at.is_(None))),
-    )
-    group = session.scalar(offered.limit(1))
-    if group is not None:
-        known = groups.get(session, group)
-        channel = groups.STABLE if known is None else known.channel
-        raise Conflict(
-            "offered-already",
-            f"devices of group {group} are offered it already, because it stands in the channel {channel}",
-            f"Take it out of there first: tidegate rollout stop VERSION --channel {channel}",
-        )
 
 
 def pause(
@@ -141,6 +121,16 @@ def promote(
             rollout.state = "done"
             carry_out.note(session, rollout, "done", actor, reason, now)
     return _advanced(store, rollout.id, now)
+
+
+def retry(store: Store, product: str, version: str, actor: str, now: int | None = None) -> dict[str, Any]:
+    """Offer it once more to the devices that failed or are overdue; `retried` has their ids."""
+    now = now or now_ms()
+    with store.write() as session:
+        groups.lock(session)
+        rollout = found.get(session, product, version)
+        ids = again.again(session, product, version, actor, now)
+    return {**_status(store, rollout.id, now), "retried": sorted(ids)}
 
 
 def _locked(session: Session, product: str, version: str, states: tuple[str, ...], act: str) -> Rollout:

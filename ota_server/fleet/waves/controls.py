@@ -18,7 +18,7 @@ def choose(session: Session, rollout: Rollout, chosen: Mapping[str, int], now: i
     Both are where a hash put them, so until the update they differ by chance only. Devices of a group's wave are there
     because people put them there, and have no control.
     """
-    terms, release = found.terms(rollout), found.facts(rollout)
+    terms, release = found.terms(rollout), found.facts(session, rollout)
     drawn = [device for device, wave in chosen.items() if terms.waves[wave - 1].kind != "group"]
     if not terms.watches or not drawn or rollout.state != "running":
         return {}

@@ -6,15 +6,20 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from ota_server.errors import NotFound
-from ota_server.store import rollout_states
+from ota_server.store import rollout_subjects
 from ota_server.store.models import Release, Rollout, RolloutEvent
+from ota_server.store.rollout_subjects import Facts
 from tidegate.rollout import Terms
 from tidegate.rollout import terms as terms_of
 
 
 def newest(session: Session, product: str, version: str) -> Rollout | None:
-    """The last rollout in waves of this version; one of a release that was withdrawn, too."""
-    statement = select(Rollout).join(Release).where(Release.product == product, Release.version == version)
+    """The last rollout in waves of this version (tidegate.rollout.subject); one of what was withdrawn, too."""
+    statement = select(Rollout).outerjoin(Release, Release.id == Rollout.release_id)
+    if "@" in version:
+        statement = statement.where(Rollout.subject_product == product, Rollout.subject_version == version)
+    else:
+        statement = statement.where(Release.product == product, Release.version == version)
     return session.scalar(statement.order_by(Rollout.id.desc()).limit(1).options(joinedload(Rollout.release)))
 
 
@@ -37,12 +42,13 @@ def locked(session: Session, rollout_id: int) -> Rollout | None:
 
 
 def active(session: Session) -> list[Rollout]:
-    """Those that run, and of the done ones the last of each product and selector: newcomers get their offers."""
+    """Those that run, and of the done ones the last of each product, component and selector, for newcomers."""
     running = list(session.scalars(select(Rollout).where(Rollout.state == "running").order_by(Rollout.id)))
-    last: dict[tuple[str, str], Rollout] = {}
+    last: dict[tuple[str, str, str], Rollout] = {}
     done = select(Rollout).where(Rollout.state == "done").order_by(Rollout.id).options(joinedload(Rollout.release))
     for one in session.scalars(done):
-        last[one.release.product, one.terms["to"]] = one
+        component, at, _ = one.version.partition("@")
+        last[one.product, component if at else "", one.terms["to"]] = one
     return running + list(last.values())
 
 
@@ -50,8 +56,8 @@ def terms(rollout: Rollout) -> Terms:
     return terms_of.parse(rollout.terms)
 
 
-def facts(rollout: Rollout) -> rollout_states.Facts:
-    return rollout_states.facts(rollout.release)
+def facts(session: Session, rollout: Rollout) -> Facts:
+    return rollout_subjects.of_rollout(session, rollout)
 
 
 def resumed_at(session: Session, rollout: Rollout) -> int:

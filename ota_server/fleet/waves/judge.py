@@ -17,6 +17,7 @@ from ota_server.fleet.waves import budget, found, health
 from ota_server.releases import slo
 from ota_server.store import clock, rollout_states
 from ota_server.store.models import Device, Rollout, RolloutDevice
+from ota_server.store.rollout_subjects import Facts
 from tidegate.rollout import Gate, Terms, durations
 
 BATCH = 500  # grants in one transaction
@@ -35,9 +36,9 @@ def judge(session: Session, rollout: Rollout, now: int) -> Verdict:
     """Changes nothing. `now` in ms."""
     if rollout.state in ("paused", "aborted"):
         return Verdict("wait", rollout.why or rollout.state)
-    terms, release = found.terms(rollout), found.facts(rollout)
-    if not release.boards:
-        return Verdict("wait", "the release was withdrawn: its signing keys are not trusted any more")
+    terms, release = found.terms(rollout), found.facts(session, rollout)
+    if not release.is_usable:
+        return Verdict("wait", "it was withdrawn: its signing keys are not trusted any more")
     if rollout.state == "running":
         since = found.resumed_at(session, rollout)
         reason = budget.breach(terms, budget.tally(session, rollout, terms, since, now))
@@ -60,7 +61,7 @@ def judge(session: Session, rollout: Rollout, now: int) -> Verdict:
 
 def _frozen(session: Session, rollout: Rollout, now: int) -> str | None:
     """Why a rollout that has reached nobody yet may not begin."""
-    budget = slo.of(session, rollout.release.product, now)
+    budget = slo.of(session, rollout.product, now)
     if budget is None or not budget.freezes(now):
         return None
     reached = select(RolloutDevice.device_id).where(RolloutDevice.rollout_id == rollout.id).limit(1)
@@ -69,7 +70,7 @@ def _frozen(session: Session, rollout: Rollout, now: int) -> str | None:
     return f"frozen: {budget.text}; to begin all the same: tidegate rollout slo --lift 2h --why TEXT"
 
 
-def _grant(session: Session, rollout: Rollout, terms: Terms, release: rollout_states.Facts, now: int) -> Verdict | None:
+def _grant(session: Session, rollout: Rollout, terms: Terms, release: Facts, now: int) -> Verdict | None:
     """Whom to offer it now, or why those that are to have it wait; None if the open waves have it."""
     standing = (RolloutDevice.rollout_id == rollout.id) & RolloutDevice.withdrawn_at.is_(None)
     granted = session.scalar(select(func.count()).where(standing)) or 0

@@ -3,46 +3,41 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from ota_server.fleet.waves import subjects
 from ota_server.store import rollout_states, steps
-from ota_server.store.models import Device, Release, Target
+from ota_server.store.models import DataTarget, Device, Release, Target, TrustUpdate
+from ota_server.store.rollout_subjects import Facts
 from tidegate import manifest
 from tidegate.rollout import Terms
 
 _MOST_NAMED = 10  # devices named in one row
+_CHUNK = 500  # device ids in one statement
 
 
-def preview(session: Session, release: Release, terms: Terms, now: int, *, name_devices: bool) -> dict[str, Any]:
+def preview(
+    session: Session, facts: Facts, release: Release | None, terms: Terms, now: int, *, name_devices: bool
+) -> dict[str, Any]:
     """Waves with rows of devices that are alike: board, version, and what they fetch.
 
-    `gets` is patch, image or unknown, and `bytes` the size; `through` are versions that come before it, whose downloads
-    are counted, too. `excused` counts the selected devices that get nothing, by
-    reason; `beyond` those that no wave has.
+    `gets` is patch, image, data, trust or unknown, and `bytes` the size; `through` are versions that come before it,
+    whose downloads are counted, too. `excused` counts the selected devices that get nothing, by reason; `beyond` those
+    that no wave has.
     """
-    facts = rollout_states.facts(release)
     waiting = rollout_states.waiting(session, terms, facts, now)
     due = rollout_states.by_wave(terms, waiting, 0)
+    ids = [one.id for one in waiting if one.id in due]
+    alike = _of_release(session, release, terms, facts, now) if release is not None else _others(session, facts, ids)
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
-    targets = {target.board: target for target in release.targets if not target.withdrawn}
-    ways: dict[tuple[Any, ...], tuple[tuple[str, ...], str, int | None]] = {}  # what devices that are alike download
-    columns = (Device.id, Device.board, Device.version, Device.digest, Device.sequence, Device.micropython)
-    what = select(*columns).where(
-        rollout_states.selected(terms, facts, now), rollout_states.why_excused(facts).is_(None)
-    )
-    known = {row[0]: row for row in session.execute(what)}
-    for one in waiting:
-        if one.id not in due or one.id not in known:
+    for one in ids:
+        if one not in alike:
             continue
-        _, board, version, digest, runs, python = known[one.id]
-        alike = (board, digest, runs, python)
-        if alike not in ways:
-            ways[alike] = _downloads(steps.way(session, targets[board], runs, python).targets, digest)
-        through, gets, size = ways[alike]
-        key = (due[one.id], board, version, gets, size, through)
+        key = (due[one], *alike[one])
         row = rows.setdefault(
             key, dict(zip(("wave", "board", "version", "gets", "bytes", "through"), key, strict=True))
         )
@@ -50,14 +45,15 @@ def preview(session: Session, release: Release, terms: Terms, now: int, *, name_
         if name_devices:
             row.setdefault("ids", [])
             if len(row["ids"]) < _MOST_NAMED:
-                row["ids"].append(one.id)
+                row["ids"].append(one)
     sizes = Counter(due.values())
     reason = rollout_states.why_excused(facts)
     excused = select(reason, func.count()).where(rollout_states.selected(terms, facts, now), reason.is_not(None))
     return {
-        "product": release.product,
-        "version": release.version,
-        "sequence": release.sequence,
+        "product": facts.product,
+        "kind": facts.kind,
+        "version": facts.version,
+        "sequence": facts.sequence,
         "terms": terms.document(),
         "waves": [
             {"wave": number, "size": str(wave), "devices": sizes[number]} for number, wave in enumerate(terms.waves, 1)
@@ -66,6 +62,50 @@ def preview(session: Session, release: Release, terms: Terms, now: int, *, name_
         "excused": dict(session.execute(excused.group_by(reason)).all()),
         "beyond": len(waiting) - len(due),
     }
+
+
+_Alike = tuple[str, str | None, str, int | None, tuple[str, ...]]  # board, version, gets, bytes, through
+
+
+def _of_release(session: Session, release: Release, terms: Terms, facts: Facts, now: int) -> dict[str, _Alike]:
+    """What each device that waits for the release would download."""
+    targets = {target.board: target for target in release.targets if not target.withdrawn}
+    ways: dict[tuple[Any, ...], tuple[tuple[str, ...], str, int | None]] = {}  # what devices that are alike download
+    columns = (Device.id, Device.board, Device.version, Device.digest, Device.sequence, Device.micropython)
+    what = select(*columns).where(
+        rollout_states.selected(terms, facts, now), rollout_states.why_excused(facts).is_(None)
+    )
+    found: dict[str, _Alike] = {}
+    for device, board, version, digest, runs, python in session.execute(what):
+        key = (board, digest, runs, python)
+        if key not in ways:
+            ways[key] = _downloads(steps.way(session, targets[board], runs, python).targets, digest)
+        through, gets, size = ways[key]
+        found[device] = (board, version, gets, size, through)
+    return found
+
+
+def _others(session: Session, facts: Facts, ids: Sequence[str]) -> dict[str, _Alike]:
+    """The same of data, and of a trust store, which comes after all that the device has not got yet."""
+    found: dict[str, _Alike] = {}
+    sizes = {
+        board: session.scalar(select(DataTarget.size).where(DataTarget.id == target))
+        for board, target in facts.targets.items()
+    }
+    updates: dict[int, int] = dict(
+        session.execute(select(TrustUpdate.version, func.length(TrustUpdate.document))).all()
+    )
+    for start in range(0, len(ids), _CHUNK):
+        chunk = ids[start : start + _CHUNK]
+        has = subjects.versions(session, facts, chunk)
+        for device, board in session.execute(select(Device.id, Device.board).where(Device.id.in_(chunk))).all():
+            if facts.kind == "data":
+                found[device] = (board, has.get(device), "data", sizes[board], ())
+                continue
+            due = range(int(has[device] or 0) + 1, facts.sequence + 1)
+            through = tuple(f"trust@{version}" for version in due[:-1])
+            found[device] = (board, has[device], "trust", sum(updates[version] for version in due), through)
+    return found
 
 
 def _downloads(way: tuple[Target, ...], digest: str | None) -> tuple[tuple[str, ...], str, int | None]:

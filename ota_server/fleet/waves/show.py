@@ -7,16 +7,17 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, case, func, literal, null, or_, select
 from sqlalchemy.orm import Session
 
-from ota_server.fleet.waves import budget, found, health
+from ota_server.fleet.waves import budget, found, health, subjects
 from ota_server.fleet.waves.judge import judge
 from ota_server.store import rollout_states
 from ota_server.store.models import Device, Rollout, RolloutDevice, RolloutEvent
+from ota_server.store.rollout_subjects import Facts
 from tidegate.rollout import Terms
 
 
 def status(session: Session, rollout: Rollout, now: int) -> dict[str, Any]:
     """Everything but the single devices. Times are ms since 1970."""
-    terms, release = found.terms(rollout), found.facts(rollout)
+    terms, release = found.terms(rollout), found.facts(session, rollout)
     tally = budget.tally(session, rollout, terms, found.resumed_at(session, rollout), now)
     waves = _waves(session, rollout, terms, release, now)
     total = dict.fromkeys(rollout_states.STATES, 0)
@@ -26,7 +27,8 @@ def status(session: Session, rollout: Rollout, now: int) -> dict[str, Any]:
         total[name] += many
     return {
         "product": release.product,
-        "version": rollout.release.version,
+        "kind": release.kind,
+        "version": release.version,
         "sequence": release.sequence,
         "rollout": rollout.id,
         "state": rollout.state,
@@ -43,9 +45,7 @@ def status(session: Session, rollout: Rollout, now: int) -> dict[str, Any]:
     }
 
 
-def _waves(
-    session: Session, rollout: Rollout, terms: Terms, release: rollout_states.Facts, now: int
-) -> list[dict[str, Any]]:
+def _waves(session: Session, rollout: Rollout, terms: Terms, release: Facts, now: int) -> list[dict[str, Any]]:
     counted = rollout_states.counts(session, rollout, terms, now)
     granted = sum(many for (_, name), many in counted.items() if name != "waiting")
     waiting = rollout_states.waiting(session, terms, release, now, rollout.id)
@@ -65,7 +65,7 @@ def devices(
     session: Session, rollout: Rollout, now: int, *, after: str, limit: int, state: str | None
 ) -> list[dict[str, Any]]:
     """The devices in it and those that it leaves out, by id after `after`; of one state, if it is named."""
-    terms, release = found.terms(rollout), found.facts(rollout)
+    terms, release = found.terms(rollout), found.facts(session, rollout)
     said = _state(terms, release, now)
     why = case(
         (RolloutDevice.device_id.is_(None), rollout_states.why_excused(release)),
@@ -82,15 +82,18 @@ def devices(
     if state is not None:
         listed = listed.where(said == state)
     names = ("id", "name", "group", "board", "version", "last_seen", "wave", "from", "offered", "since", "state", "why")
-    rows = session.execute(listed.order_by(Device.id).limit(limit))
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    rows = [dict(zip(names, row, strict=True)) for row in session.execute(listed.order_by(Device.id).limit(limit))]
+    if release.kind != "release":
+        has = subjects.versions(session, release, [row["id"] for row in rows])
+        rows = [{**row, "version": has.get(row["id"])} for row in rows]
+    return rows
 
 
 def event(row: RolloutEvent) -> dict[str, Any]:
     return {"id": row.id, "at": row.at, "kind": row.kind, "by": row.by, "why": row.why}
 
 
-def _state(terms: Terms, release: rollout_states.Facts, now: int) -> ColumnElement[str]:
+def _state(terms: Terms, release: Facts, now: int) -> ColumnElement[str]:
     return case(
         (RolloutDevice.device_id.is_not(None), rollout_states.state(terms.deadline_s, now)),
         (rollout_states.why_excused(release).is_not(null()), "excused"),
@@ -98,7 +101,7 @@ def _state(terms: Terms, release: rollout_states.Facts, now: int) -> ColumnEleme
     )
 
 
-def _everyone(rollout: Rollout, terms: Terms, release: rollout_states.Facts, now: int, *columns: Any) -> Select[Any]:
+def _everyone(rollout: Rollout, terms: Terms, release: Facts, now: int, *columns: Any) -> Select[Any]:
     """`columns` of each device that has the rollout's offer, had it, or is selected."""
     mine = (RolloutDevice.device_id == Device.id) & (RolloutDevice.rollout_id == rollout.id)
     chosen = or_(RolloutDevice.device_id.is_not(None), rollout_states.selected(terms, release, now))

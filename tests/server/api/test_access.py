@@ -68,6 +68,7 @@ ROUTES = [
     ("POST", "/api/v1/rollouts/x/1/waves/resume", "rollout"),
     ("POST", "/api/v1/rollouts/x/1/waves/abort", "rollout"),
     ("POST", "/api/v1/rollouts/x/1/waves/promote", "rollout"),
+    ("POST", "/api/v1/rollouts/x/1/waves/retry", "rollout"),
     ("GET", "/api/v1/slo", "read"),
     ("PUT", "/api/v1/slo/x", "rollout"),
     ("POST", "/api/v1/slo/x/lift", "rollout"),

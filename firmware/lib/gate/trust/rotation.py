@@ -28,10 +28,10 @@ class Rotation:
         self._arrived = asyncio.Event()
 
     def push(self, data):
-        """Takes an update (bytes) from the network; it replaces one that waits. Cheap: called from
-        the MQTT reader.
+        """Takes an update (bytes) from the network; it replaces one that waits. b"": it was taken
+        back. Cheap: called from the MQTT reader.
         """
-        self._inbox = data
+        self._inbox = data or None
         self._arrived.set()
 
     async def run(self, beat):
