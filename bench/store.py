@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "server" / "support")]
 import large_database  # noqa: E402
 from sqlalchemy import insert, select, update  # noqa: E402
 
-from ota_server import create_app  # noqa: E402
+from ota_server.application import create_app  # noqa: E402
 from ota_server.config import Config  # noqa: E402
 from ota_server.security import tokens  # noqa: E402
 from ota_server.store import Store, commands, downlink_queue, now_ms, retention  # noqa: E402

@@ -17,8 +17,9 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ota_server import create_app, data_folder, roles
+from ota_server import data_folder, roles
 from ota_server.address import Address
+from ota_server.application import create_app
 from ota_server.broker import Access, EmbeddedBroker, codec
 from ota_server.coap import CoapServer
 from ota_server.commands.policy import CommandPolicy

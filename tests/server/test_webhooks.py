@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from server_process import eventually
 
-from ota_server.webhook_cli import webhook
+from ota_server.cli.webhook import webhook
 
 
 class Receiver:

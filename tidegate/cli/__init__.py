@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import gc
 import importlib
 import io
 import os
@@ -79,6 +80,7 @@ class Commands(click.Group):
         return sorted({*_BUILT_IN, *entry_points(group="tidegate.commands").names})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        gc.disable()  # what a command imports lives until the end: no garbage is in it
         try:
             if cmd_name in _BUILT_IN:
                 module, name = _BUILT_IN[cmd_name].split(":")
@@ -87,6 +89,8 @@ class Commands(click.Group):
                 return point.load()
         except ImportError as error:
             return _unavailable(cmd_name, error)
+        finally:
+            gc.enable()
         return None
 
     def resolve_command(

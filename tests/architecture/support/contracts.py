@@ -140,11 +140,9 @@ SERVER = Contract(
         ("mqtt", "coap"),
         ("api",),
         ("web",),
-        ("ota_server", "first_start"),
+        ("application", "first_start"),
         ("run",),
         ("cli",),
-        ("clock_cli", "webhook_cli"),
-        ("server_cli",),
     ),
     DEVICE_PACKAGES,
 )

@@ -108,7 +108,8 @@ PAGES = {
 
 
 def test_every_address_is_in_this_table(tmp_path):
-    from ota_server import Config, create_app
+    from ota_server.application import create_app
+    from ota_server.config import Config
 
     app = create_app(Config(data=tmp_path))
     adapter = app.url_map.bind("server")

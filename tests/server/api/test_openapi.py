@@ -8,8 +8,10 @@ import re
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from ota_server import Config, create_app, errors
+from ota_server import errors
 from ota_server.api import openapi, shapes, validate
+from ota_server.application import create_app
+from ota_server.config import Config
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from flask.testing import FlaskClient
 from server_process import BOARD, PRODUCT
 from sqlalchemy import select, update
 
-from ota_server import create_app
+from ota_server.application import create_app
 from ota_server.config import Config
 from ota_server.errors import Conflict
 from ota_server.fleet import registration

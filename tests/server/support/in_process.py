@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flask import Flask
 
-from ota_server import create_app
+from ota_server.application import create_app
 from ota_server.config import Config
 from ota_server.security import tokens
 from ota_server.store import Store, migrate

@@ -9,7 +9,8 @@ from typing import Any
 from flask import Flask
 from sqlalchemy import insert, update
 
-from ota_server import Config, create_app
+from ota_server.application import create_app
+from ota_server.config import Config
 from ota_server.fleet.waves import carry_out, change
 from ota_server.security.tokens import new_token
 from ota_server.store import Store, migrate, now_ms, version_counts

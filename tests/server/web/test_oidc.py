@@ -12,7 +12,8 @@ from flask.testing import FlaskClient
 from oidc_provider_mock import User, run_server_in_thread
 from sqlalchemy import select
 
-from ota_server import Config, create_app
+from ota_server.application import create_app
+from ota_server.config import Config
 from ota_server.store.models import Audit
 from ota_server.web import oidc
 from tidegate.errors import TidegateError

@@ -1,63 +1,31 @@
-"""Commands of `tidegate` that run or manage a server. They work on its data folder, on the server's own machine."""
+"""`tidegate serve`: the server, or some of its roles."""
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import logging
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import click
-from sqlalchemy import select
 
 from ota_server import log_lines, roles, service_manager
 from ota_server.address import Address
-from ota_server.api.serialize import iso
+from ota_server.cli._common import data_option, payloads_option
 from ota_server.config import KEEP_TELEMETRY, KEEP_TELEMETRY_DAYS, Config
-from ota_server.first_start import install_trust, prepare
-from ota_server.mqtt import mosquitto_files as broker_files
+from ota_server.first_start import install_trust
 from ota_server.mqtt.url import BrokerUrl
 from ota_server.releases import payload_stores
 from ota_server.run import Server
-from ota_server.security import audit as log_of_acts
-from ota_server.security import tokens
-from ota_server.security.people import ROLES
-from ota_server.store import Store, now_ms
-from ota_server.store.models import Token
 from ota_server.tls_context import Tls
-from tidegate import audit_chain
 from tidegate.cli._common import FILE, FOLDER, Number, in_json, insecure_option, is_insecure, say
-from tidegate.cli.audit import verify
 from tidegate.client import plain_addresses
 from tidegate.errors import TidegateError
-from tidegate.files import read_limited, write_atomic
-
-DEFAULT_DATA = "tidegate-data"
-
-
-def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--data",
-        type=FOLDER,
-        default=DEFAULT_DATA,
-        show_default=True,
-        envvar="TIDEGATE_DATA",
-        help="The server's folder: database, payloads, secrets.",
-    )(command)
-
-
-def payloads_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--payloads",
-        metavar="DIR|s3://BUCKET/PREFIX",
-        default="",
-        envvar="TIDEGATE_PAYLOADS",
-        help="Where payloads are: a folder or a bucket that several servers may share. Default: DATA/payloads.",
-    )(command)
+from tidegate.files import read_limited
 
 
 @click.command()
@@ -233,6 +201,7 @@ def serve(
             say(f"admin token: {config.admin_token}")
         sys.stdout.flush()
         service_manager.ready()
+        gc.freeze()  # what was imported stays: collections need not walk it
         server.run()
     except KeyboardInterrupt:
         pass
@@ -282,170 +251,3 @@ def _broker_url(url: str | None, password_file: Path | None) -> str | None:
         raise TidegateError("--broker-password-file needs a user and no password in --broker", "mqtt://USER@HOST:PORT")
     password = read_limited(password_file, 512, "broker password").decode().strip()
     return f"{scheme}{separator}{user}:{quote(password, safe='')}@{host}"
-
-
-@click.group()
-def token() -> None:
-    """Make, list and revoke API tokens of the server on this machine."""
-
-
-@token.command("new")
-@data_option
-@click.option("--name", default="", help="For the list and the audit log; default: the scopes.")
-@click.option("--scope", "scopes", multiple=True, type=click.Choice(tokens.SCOPES), help="May be repeated.")
-@click.option("--role", type=click.Choice(tuple(ROLES)), help="For a person at the page: the scopes of this role.")
-@click.option(
-    "--channel", "channels", multiple=True, help="With --scope publish: only into this channel; may be repeated."
-)
-@click.option("--out", type=FILE, help="Write it to this file (0600), print nothing.")
-def token_new(
-    data: Path, name: str, scopes: tuple[str, ...], role: str | None, channels: tuple[str, ...], out: Path | None
-) -> None:
-    """Make a token and show it: this is the only time that it is readable.
-
-    A viewer may read; an operator also looks after devices, commands and rollouts; a publisher publishes and rolls
-    out; an admin may do everything.
-
-    \b
-    Examples:
-      tidegate token new --role operator --name ada
-      tidegate token new --scope publish --name ci --out ci.token
-      tidegate token new --scope publish --channel candidate --name ci
-    """
-    if role is not None:
-        scopes = (*scopes, *ROLES[role])
-    if not scopes:
-        raise TidegateError("a token without a scope may do nothing", "Give --scope, or --role for a person")
-    scopes = tokens.in_channels(tuple(dict.fromkeys(scopes)), channels)
-    store = prepare(Config(data=data))
-    with store.write() as session:
-        label = (name or "+".join(sorted(set(scopes))))[:64]
-        secret = tokens.new_token(session, label, scopes)
-        log_of_acts.record(session, _me(), "token.new", label, scopes=sorted(set(scopes)))
-        if out is not None:
-            write_atomic(out, secret.encode() + b"\n", mode=0o600)
-    _note(store, data)
-    if out is None:
-        say(secret)
-
-
-@token.command("list")
-@data_option
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-def token_list(data: Path, as_json: bool) -> None:
-    """Show names and scopes; the tokens themselves are not stored.
-
-    \b
-    Example:
-      tidegate token list --json
-    """
-    with prepare(Config(data=data)).read() as session:
-        rows: list[dict[str, Any]] = [
-            {
-                "id": row.id,
-                "name": row.name,
-                "scopes": row.scopes.split(),
-                "created": iso(row.created_at),
-                "revoked": iso(row.revoked_at),
-            }
-            for row in session.scalars(select(Token).order_by(Token.id))
-        ]
-    if as_json:
-        say(in_json(rows))
-        return
-    for row in rows:
-        ended = f"  revoked {row['revoked']}" if row["revoked"] else ""
-        say(f"{row['id']:>4}  {row['name']:<24} {' '.join(row['scopes']):<24} {row['created']}{ended}")
-
-
-@token.command("revoke")
-@data_option
-@click.argument("number", type=click.IntRange(1, 2**63 - 1))
-def token_revoke(data: Path, number: int) -> None:
-    """Revoke the token with this number (see `token list`), at once.
-
-    \b
-    Example:
-      tidegate token revoke 3
-    """
-    store = prepare(Config(data=data))
-    with store.write() as session:
-        row = session.get(Token, number)
-        if row is None or row.revoked_at is not None:
-            raise TidegateError(f"token {number} does not exist or was revoked", "See: tidegate token list")
-        row.revoked_at = now_ms()
-        log_of_acts.record(session, _me(), "token.revoke", row.name, id=number)
-    _note(store, data)
-    say(f"token {number} is revoked")
-
-
-@click.command()
-@data_option
-@click.option("--dynamic", is_flag=True, help="For mosquitto's dynamic security plugin, which the server then manages.")
-@click.option("--plugin", type=FILE, help="With --dynamic: the plugin's path, if it is not where packages install it.")
-@click.argument("folder", type=FOLDER)
-def mosquitto(data: Path, dynamic: bool, plugin: Path | None, folder: Path) -> None:
-    """Write what mosquitto needs to replace the embedded broker: users, access list, and a configuration to start from.
-
-    With --dynamic the users are in a file of mosquitto's plugin: all devices with the hashes of their passwords. An
-    existing file is not overwritten. From then on the plugin owns it, and `tidegate serve --dynamic` updates it.
-
-    \b
-    Examples:
-      tidegate mosquitto mosquitto.d && mosquitto -c mosquitto.d/mosquitto.conf
-      tidegate mosquitto mosquitto.d --dynamic && mosquitto -c mosquitto.d/mosquitto.conf
-    """
-    config = Config(data=data)
-    start = f"start: mosquitto -c {folder}/mosquitto.conf"
-    if not dynamic:
-        broker_files.write(folder, config, prepare(config))
-        say(f"wrote {folder}/passwords and {folder}/access; {start}")
-        say("a mosquitto that runs already reads them once `tidegate serve` is connected to it")
-    elif broker_files.write_dynamic(folder, config, prepare(config), plugin):
-        say(f"wrote {folder}/{broker_files.PLUGIN_FILE}; {start}")
-    else:
-        say(f"{folder}/{broker_files.PLUGIN_FILE} exists and was not changed; delete it first to write it again")
-
-
-@click.group(invoke_without_command=True)
-@data_option
-@click.pass_context
-def audit(context: click.Context, data: Path) -> None:
-    """Check the audit log: that each entry follows from the one before it, and that no head seen before is missing.
-
-    Heads seen are those that this user's commands on this machine noted. Whoever can write the database may be able to
-    write those, too: `tidegate audit verify` on another machine cannot be misled so.
-
-    \b
-    Examples:
-      tidegate audit --data server
-      tidegate audit verify --against witness.heads --server https://gate.example
-    """
-    if context.invoked_subcommand is not None:
-        return
-    with prepare(Config(data=data)).read() as session:
-        newest = audit_chain.verify(log_of_acts.entries(session), audit_chain.own_heads(_log_name(data)))
-    if newest is not None:
-        audit_chain.note(_log_name(data), newest)
-    say("the audit log is whole")
-
-
-audit.add_command(verify)
-
-
-def _log_name(data: Path) -> str:
-    """By what this user's heads of the log in DATA are found."""
-    return str(data.resolve())
-
-
-def _note(store: Store, data: Path) -> None:
-    """Note the log's head as this user's witness, after an act of this command line."""
-    with store.read() as session:
-        head = log_of_acts.head(session)
-    if head is not None:
-        audit_chain.note(_log_name(data), head)
-
-
-def _me() -> str:
-    """Who runs this command, for the audit log."""
-    return f"cli:uid {os.getuid()}"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ota_server.api import serialize
-from ota_server.cli import data_option
+from ota_server.cli._common import data_option, me
 from ota_server.config import MAX_PAGE, Config
 from ota_server.first_start import prepare
 from ota_server.security import audit
@@ -154,4 +153,4 @@ def _joined(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _record(session: Any, action: str, number: int, **detail: Any) -> None:
-    audit.record(session, f"cli:uid {os.getuid()}", action, f"webhook {number}", **detail)
+    audit.record(session, me(), action, f"webhook {number}", **detail)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from dataclasses import asdict
 from pathlib import Path
@@ -12,9 +11,9 @@ import click
 
 from ota_server.backup import check as checks
 from ota_server.backup import copy, create, move, restore
-from ota_server.cli import data_option, payloads_option
+from ota_server.cli._common import data_option, me, payloads_option
+from ota_server.cli.webhook import webhook
 from ota_server.config import Config
-from ota_server.webhook_cli import webhook
 from tidegate import audit_chain
 from tidegate.cli._common import ANY_PATH, FILE, Failure, complain, emit, facts, json_option, progress, say
 
@@ -79,7 +78,7 @@ def restore_(data: Path, backup: Path, as_json: bool) -> None:
     """
     config = Config(data=data)
     with progress("restore", quiet=as_json) as tell:
-        done = restore.restore(config, backup, _me(), tell)
+        done = restore.restore(config, backup, me(), tell)
     own = audit_chain.own_file(str(data.resolve()))
     if own.exists():  # heads of what came after the backup would look like a log that was cut
         own.replace(own.with_suffix(f".before-{done.facts.created.replace(':', '')}"))
@@ -152,7 +151,7 @@ def move_(data: Path, as_json: bool) -> None:
       TIDEGATE_DATABASE_URL=postgresql+psycopg://tidegate@db/tidegate tidegate server move
     """
     with progress("move", quiet=as_json) as tell:
-        moved = move.move(Config(data=data), _me(), tell)
+        moved = move.move(Config(data=data), me(), tell)
     result: dict[str, Any] = {"rows": sum(moved.rows.values()), "tables": len(moved.rows), "moved_before": moved.again}
     emit(result, as_json, facts)
 
@@ -168,10 +167,6 @@ def _show(found: dict[str, Any]) -> None:
         complain(f"wrong: {problem}")
     if not found["problems"]:
         say("all is whole")
-
-
-def _me() -> str:
-    return f"cli:uid {os.getuid()}"
 
 
 def _leave(_signal: int, _frame: Any) -> None:

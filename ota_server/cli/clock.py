@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ota_server.cli import data_option
+from ota_server.cli._common import data_option, me
 from ota_server.config import Config
 from ota_server.first_start import prepare
 from ota_server.security import audit
@@ -42,7 +41,7 @@ def clock(data: Path, accept: bool, as_json: bool) -> None:
     if accept:
         with store.write() as session:
             clock_record.say_right(session, read())
-            audit.record(session, f"cli:uid {os.getuid()}", "clock.accept", "clock", doubt=doubt)
+            audit.record(session, me(), "clock.accept", "clock", doubt=doubt)
     store.close()
     facts: dict[str, Any] = {
         "clock": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
