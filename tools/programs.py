@@ -146,6 +146,9 @@ PROGRAMS: dict[str, Program] = {
     "useradd": Program("passwd"),
     "logger": Program("bsdutils"),
     "mail": Program("mailutils"),
+    # A broker of several nodes; the soak takes it where it is installed.
+    "rabbitmq-server": Program("rabbitmq-server", folder="/usr/lib/rabbitmq/bin"),
+    "epmd": Program("erlang-base"),
     "fw_printenv": Program("libubootenv-tool"),
     # make fresh.
     "debootstrap": Program("debootstrap", frozenset((FRESH,))),

@@ -74,7 +74,7 @@ def test_what_was_acknowledged_survives(database, kind: str, data: Path, tmp_pat
             settle(server, fleet)
             counted = check(server, fleet, notes)
         finally:
-            operator._ended.set()
+            operator.end()
             fleet.stop()
             server.kill()
     print(KILLS, "kills", counted, dict(notes.refusals))

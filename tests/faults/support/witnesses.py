@@ -184,8 +184,12 @@ class Operator:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
+    def end(self) -> None:
+        """Begin nothing more."""
         self._ended.set()
+
+    def stop(self) -> None:
+        self.end()
         self._thread.join(60)
         if self.failed is not None:
             raise self.failed
