@@ -35,7 +35,7 @@ UNKNOWN = {
     ("test_native.py", "Compiled.run"): "what the test compiled",
     ("databases.py", "PostgreSQL._control"): "pg_ctl, or runuser before it",
     ("killable_server.py", "KillableServer.spawn"): "python3, or what it is started under",
-    ("test_simulate.py", "Simulation.__init__"): "tidegate, of the same environment",
+    ("simulate_process.py", "Simulation.__init__"): "tidegate, of the same environment",
     ("programs.py", "missing_packages"): "each of the table",
 }
 
