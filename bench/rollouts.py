@@ -82,6 +82,8 @@ def ended(document: dict[str, Any]) -> dict[str, Any]:
 
 def line(name: str, seed: int, document: dict[str, Any]) -> str:
     rollout = ended(document)
+    if "wave" not in rollout:
+        return f"{name} seed {seed}: WRONG: {rollout['ended']}: {document['filed']}"
     opened = ", ".join(f"{wave} after {rollout[f'wave_{wave}_s']:.0f} s" for wave in range(1, rollout["wave"] + 1))
     counts = ", ".join(f"{many} {state}" for state, many in rollout["states"].items())
     verdict = "right" if rollout["complete"] else "WRONG"
