@@ -91,7 +91,7 @@ def test_an_offer_that_must_be_refused_is_refused(
 
 def test_refused_offers_raise_alarms(place: Installation) -> None:
     """Five at once; what comes after is counted and told later, so that nobody can flood the operator."""
-    raised = {alarm["reason"] for alarm in place.api.alarms(50)["alarms"] if alarm["kind"] == "offer-refused"}
+    raised = {alarm["reason"] for alarm in place.api.alarms.listed(50)["alarms"] if alarm["kind"] == "offer-refused"}
     assert raised >= {"unknown-key", "wrong-board", "older", "malformed", "signature"}
 
 

@@ -78,7 +78,7 @@ def refused(place: Installation, device: str, *words: str) -> str:
 
 
 def crashes(place: Installation, device: str) -> list[dict[str, Any]]:
-    return [alarm for alarm in place.api.records(device, "alarms", 50)["alarms"] if alarm["kind"] == "crash"]
+    return [alarm for alarm in place.api.alarms.listed(50, device)["alarms"] if alarm["kind"] == "crash"]
 
 
 def crash(place: Installation, device: str, code: str, reason: str = "") -> dict[str, Any]:

@@ -82,7 +82,7 @@ def type_claim(board: LabBoard, claim: Claim) -> None:
 
 
 def alarms(place: Installation, device: str) -> set[tuple[str, str]]:
-    return {(row["kind"], row["reason"]) for row in place.api.records(device, "alarms", 100)["alarms"]}
+    return {(row["kind"], row["reason"]) for row in place.api.alarms.listed(100, device)["alarms"]}
 
 
 def wait_alarm(place: Installation, device: str, kind: str, reason: str) -> None:

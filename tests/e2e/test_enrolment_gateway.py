@@ -93,7 +93,7 @@ def test_a_copied_folder_is_noticed(place: Installation) -> None:
         one.power_on()
 
     def seen() -> bool:
-        found = place.api.records("second", "alarms", 100)["alarms"]
+        found = place.api.alarms.listed(100, "second")["alarms"]
         return ("cloned", "two-boards") in {(row["kind"], row["reason"]) for row in found}
 
     place.wait("the alarm about two boards", seen, 120)

@@ -41,7 +41,7 @@ def test_keys_are_lost_while_a_board_sleeps(place: Installation) -> None:
     assert shown["trust"] == {"version": 3, "newest": 3, "state": "current"}
     taken = [line for line in board.lines if "trust store version" in line]
     assert [line.split("version ")[1].split()[0] for line in taken] == ["2", "3"], taken
-    alarms = place.api.alarms(20)["alarms"]
+    alarms = place.api.alarms.listed(20)["alarms"]
     assert alarms == [], "\n".join(map(str, alarms)) + "\n" + "\n".join(board.lines[-40:])
 
     # A release by the old key is refused, and reported so.
@@ -63,9 +63,9 @@ def test_keys_are_lost_while_a_board_sleeps(place: Installation) -> None:
     signed_right = rotation.sign(rotation.propose(back), [keys.load(place.key("root-2"))])
     attacker.publish(place, f"tg/{DEVICE}/down/trust", signed_right)
     wait_alarm(place, "trust-refused", "revoked")
-    before = len(place.api.alarms(50)["alarms"])
+    before = len(place.api.alarms.listed(50)["alarms"])
     attacker.publish(place, f"tg/{DEVICE}/down/trust", update(place, 2).read_bytes())
-    place.wait("an alarm more", lambda: len(place.api.alarms(50)["alarms"]) > before, TIMEOUT_S)
+    place.wait("an alarm more", lambda: len(place.api.alarms.listed(50)["alarms"]) > before, TIMEOUT_S)
 
     # And nothing of it is different after the power was away.
     mark = len(board.lines)
@@ -98,6 +98,6 @@ def update(place: Installation, version: int):
 def wait_alarm(place: Installation, kind: str, reason: str) -> None:
     place.wait(
         f"the alarm {kind} ({reason})",
-        lambda: [a for a in place.api.alarms(50)["alarms"] if (a["kind"], a["reason"]) == (kind, reason)],
+        lambda: [a for a in place.api.alarms.listed(50)["alarms"] if (a["kind"], a["reason"]) == (kind, reason)],
         TIMEOUT_S,
     )

@@ -135,8 +135,8 @@ def test_an_old_board_is_updated_and_keeps_what_it_had_stored(place: Installatio
     assert values == set(range(min(values), last + 1))
     assert values - sent, "the new agent sent nothing that the old one had stored"
     attacker.publish(place, f"tg/{DEVICE}/down/cmd", used)
-    place.wait("the alarm of the replay", lambda: place.api.alarms(50)["alarms"], WAIT_S)
-    alarms = [(one["kind"], one["reason"]) for one in place.api.alarms(50)["alarms"]]
+    place.wait("the alarm of the replay", lambda: place.api.alarms.listed(50)["alarms"], WAIT_S)
+    alarms = [(one["kind"], one["reason"]) for one in place.api.alarms.listed(50)["alarms"]]
     assert alarms == [("command-refused", "replay")], alarms
 
 

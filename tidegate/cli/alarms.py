@@ -62,8 +62,10 @@ def list_(
     with connect(server, token_file) as api:
         answer = api.alarms.listed(limit, device_id, kind=kind, state=state, before=before)
 
+    none = "There are no such alarms." if device_id or kind or state or before else "There are no alarms."
+
     def show(value: Any) -> None:
-        rows([{**one, "standing": _standing(one)} for one in value["alarms"]], _LISTED, "There are no such alarms.")
+        rows([{**one, "standing": _standing(one)} for one in value["alarms"]], _LISTED, none)
         if len(value["alarms"]) == limit:
             say(f"\nOlder ones: --before {min(one['id'] for one in value['alarms'])}")
         traced = [one for one in value["alarms"] if one.get("trace")]
