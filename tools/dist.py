@@ -28,6 +28,7 @@ PACKAGES = ("tidegate", "ota_server", "pyproject.toml", "README.md", "LICENSE")
 # Of what git knows, what boards get and what people read of it; no C and nothing that builds firmware.
 CARRIED = re.compile(
     r"firmware/(lib/.+\.py|boot/.+\.py|main\.py|typings/.+\.pyi)|boards/(?!modules/)\w+/(board\.toml|README\.md|gateway|[a-z0-9]+\.py)"
+    r"|docs/((ci|ops)/)?[\w-]+\.md"
 )
 NOT_CARRIED = re.compile(r"(.*/)?(manifest\.py|names\.py|conftest\.py)|firmware/lib/.*/tests/.*")
 BUILT = ("build/qemu_mps2/firmware.elf", "build/unix/micropython")
@@ -61,7 +62,7 @@ def stage(folder: Path) -> None:
     for name in tracked(*PACKAGES):
         put(ROOT / name, folder / name)
     carried = folder / "tidegate" / "carried"
-    for name in tracked("firmware", "boards"):
+    for name in tracked("firmware", "boards", "docs"):
         if CARRIED.fullmatch(name) and not NOT_CARRIED.fullmatch(name):
             put(ROOT / name, carried / name)
     for name in BUILT:

@@ -36,6 +36,7 @@ _BUILT_IN = {
     "diff": "tidegate.cli.fleet:diff",
     "emulate": "tidegate.cli.emulate:emulate",
     "flash": "tidegate.cli.flash:flash",
+    "docs": "tidegate.cli.docs:docs",
     "doctor": "tidegate.cli.doctor:doctor",
     "group": "tidegate.cli.group:group",
     "key": "tidegate.cli.key:key",
@@ -161,6 +162,7 @@ TIDEGATE_SERVER and TIDEGATE_TOKEN_FILE stand for --server and --token-file, and
 Begin here:
   tidegate new my-gateway
   cd my-gateway && tidegate dev
+  tidegate docs tutorial
 
 \b
 Examples:

@@ -122,7 +122,7 @@ class Http:
                 if raw and answer.status_code in (302, 307) and answer.has_redirect_location:
                     answer, data = self._elsewhere(answer.url.join(answer.headers["Location"]), what)
         except httpx.TimeoutException as error:
-            raise ServerError(f"the server at {self.url} did not answer in time", "Try again") from error
+            raise ServerError(f"the server at {self.url} did not answer in time", self._later) from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             if deadline.is_over:
                 raise self._late() from error
@@ -135,6 +135,13 @@ class Http:
         if head is not None:
             self.witness(head)
         return data if raw else self._decoded(data, shape, what)
+
+    @property
+    def _later(self) -> str:
+        """What to do when nothing came; a server without TLS hears nothing that it understands."""
+        if self._client.base_url.scheme == "https":
+            return "Try again; if that server has no TLS, its address begins with http://"
+        return "Try again"
 
     def witness(self, head: audit_chain.Head) -> None:
         """Note the head of the server's audit log: in TIDEGATE_WITNESS, else in the user's own file of this server.
@@ -209,6 +216,8 @@ class Http:
         if not said:
             said = f"{self.url} answered {what} with status {status}, and no reason"
             remedy = remedy or _IS_IT
+        elif status == 401:  # the server's own remedy is for programs, which send headers
+            remedy = f"Name a token of that server: --token-file, or tidegate login {self.url}"
         return ServerError(said.rstrip("."), remedy, status)
 
     def _late(self) -> ServerError:

@@ -161,7 +161,13 @@ def decode(data: bytes) -> TrustStore:
 
 def load(path: Path | str) -> TrustStore:
     """Read and decode a trust store file."""
-    return decode(read_limited(path, MAX_SIZE, "trust store"))
+    data = read_limited(path, MAX_SIZE, "trust store")
+    if data.startswith(b"{"):
+        raise TidegateError(
+            f"{path} is JSON, as keys are, and not a trust store",
+            "Make one of your public keys: tidegate trust new --out trust.cbor release.jwk.pub command.jwk.pub ...",
+        )
+    return decode(data)
 
 
 def _key(role: str, entry: Any) -> Key:

@@ -15,6 +15,7 @@ from projects import ROOT
 from tidegate.cli import Commands, _command_output, main
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited, write_atomic
+from tidegate.trust import store as trust_store
 
 Cli = Callable[..., Result]
 
@@ -172,3 +173,9 @@ def test_reads_are_bounded(tmp_path: Path) -> None:
         read_limited(tmp_path / "file", 10, "thing")
     with pytest.raises(TidegateError, match="is a folder"):
         read_limited(tmp_path, 10, "thing")
+
+
+def test_a_key_in_place_of_a_trust_store_is_named(key_folder: Path) -> None:
+    with pytest.raises(TidegateError, match="release.jwk is JSON, as keys are, and not a trust store") as found:
+        trust_store.load(key_folder / "release.jwk")
+    assert "tidegate trust new --out trust.cbor" in found.value.remedy

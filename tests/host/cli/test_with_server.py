@@ -169,6 +169,11 @@ def test_devices(cli: Cli, server: Running, gateway: Gateway) -> None:
     assert "revoked" in whole and "reports" in whole
     again = cli("device", "add", "gate-7", "--board", BOARD, *server.options)
     assert again.exit_code == 1 and "gate-7" in again.stderr
+    (server.data / "other.token").write_text("tg_of_another_server")
+    refused = cli("device", "list", "--server", server.http, "--token-file", server.data / "other.token")
+    assert (
+        refused.exit_code == 1 and f"tidegate login {server.http}." in refused.stderr and "Bearer" not in refused.stderr
+    )
     missing = cli("device", "show", "gate-8", *server.options)
     assert missing.exit_code == 1 and "gate-8" in missing.stderr
     assert cli("device", "show", "../devices", *server.options).exit_code == 1

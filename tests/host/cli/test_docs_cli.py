@@ -1,0 +1,49 @@
+"""`tidegate docs`: every page that the tools name can be read without a checkout."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+
+from click.testing import Result
+from projects import ROOT
+
+from tidegate.project import create
+
+Cli = Callable[..., Result]
+
+
+def test_a_page_is_found_by_its_name_and_by_its_file(cli: Cli) -> None:
+    text = (ROOT / "docs" / "project.md").read_text()
+    for word in ("project", "project.md", "docs/project.md"):
+        assert cli("docs", word).stdout == text
+    assert json.loads(cli("docs", "project", "--json").stdout) == {"page": "project", "text": text}
+
+
+def test_the_list_has_their_titles(cli: Cli) -> None:
+    assert re.search(r"^tutorial +Your first gateway in ten minutes$", cli("docs").stdout, re.MULTILINE)
+    found = json.loads(cli("docs", "--json").stdout)
+    assert all(one["title"] for one in found) and "ci/README" in {one["page"] for one in found}
+
+
+def test_what_is_not_a_page(cli: Cli) -> None:
+    for word, remedy in (
+        ("projct", "Did you mean project?"),
+        ("../README", "lists them all"),
+        ("/etc/passwd", "lists"),
+    ):
+        done = cli("docs", word)
+        assert done.exit_code == 1 and f"there is no page {word}" in done.stderr and remedy in done.stderr, done.stderr
+
+
+def test_the_pages_that_a_new_project_names_are_there(cli: Cli) -> None:
+    named = {
+        page
+        for path in create.TEMPLATES.iterdir()
+        if path.is_file()
+        for page in re.findall(r"`tidegate docs (\S+?)`", path.read_text())
+    }
+    assert len(named) >= 3
+    for page in named:
+        assert cli("docs", page).exit_code == 0, page
