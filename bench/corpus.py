@@ -47,15 +47,15 @@ class CorpusError(Exception):
     """A wheel that cannot be had."""
 
 
-def wheel(library: str, version: str) -> Path:
-    """The wheel of one release, fetched if the cache lacks it."""
+def wheel(library: str, version: str, *platform: str) -> Path:
+    """The wheel of one release, fetched if the cache lacks it. platform: pip's options for another than this one."""
     stem = f"{library.replace('-', '_')}-{version}-"
     for path in CACHE.glob("*.whl"):
         if path.name.lower().startswith(stem):
             return path
     CACHE.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-    command += ["--dest", str(CACHE), f"{library}=={version}"]
+    command += ["--dest", str(CACHE), *platform, f"{library}=={version}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_TIMEOUT)
     if done.returncode:
         raise CorpusError(f"{library} {version} cannot be fetched:\n{done.stderr.strip()}")

@@ -42,6 +42,9 @@ __all__ = [
 
 Progress = Callable[[int, int, str], None]  # bytes of the new file done, all, what is being done
 _REPORT_EVERY = 1 << 12  # bytes
+_LARGE = 1 << 20  # bytes of a new file for which not everything is tried
+_MANY = 20_000  # changes, from which a sample says something
+_SURE = 0.85  # codec 1 is tried if it could be so much smaller than its estimate
 
 
 @dataclass(frozen=True)
@@ -75,13 +78,19 @@ def make(
         progress(0, len(new), "packing")
     if DEFLATE in codecs:
         patches.append(write_header(DEFLATE, old, new) + operations.encode(found))
-    if ADAPTIVE in codecs:
+    if ADAPTIVE in codecs and not (patches and len(new) > _LARGE and _hopeless(found, len(patches[0]))):
         steps = _reporting(match.steps(old, new, found), len(new), "packing", progress)
         patches.append(write_header(ADAPTIVE, old, new) + adaptive.encode(steps))
     patch = min(patches, key=len)
     if apply(old, patch, progress) != new:
         raise AssertionError("the patch just made does not give the new file")
     return patch
+
+
+def _hopeless(found: match.Triples, best: int) -> bool:
+    """Whether codec 1, which takes its time for many changes, would not come near a patch of `best` bytes."""
+    changes = len(found.differences) - found.differences.count(0)
+    return changes > _MANY and adaptive.about(found.differences, found.extra) * _SURE > best
 
 
 def apply(old: bytes, patch: bytes, progress: Progress | None = None) -> bytes:
@@ -170,5 +179,5 @@ def info(patch: bytes) -> Info:
 
 
 def packed_size(data: bytes) -> int:
-    """Bytes of `data` as a raw deflate stream a device could read: what a patch must beat."""
-    return len(deflate.pack(data))
+    """Bytes of `data` as a raw deflate stream a device could read: what a patch must beat. About, above a megabyte."""
+    return deflate.about(data) if len(data) > _LARGE else len(deflate.pack(data))

@@ -8,12 +8,16 @@ compared as a whole. Only the files decide, not the clock: a release can be repr
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from typing import NamedTuple
 
-_MOST_STEPS = 20_000_000_000  # bytes compared one by one; 5 to 10 s
-_BLOCK = 512  # bytes; repeats are found in multiples of these
+_MOST_STEPS = 16_000_000_000  # bytes compared one by one; 5 to 10 s
+_STEPS_A_BYTE = 16_000  # of the new file, where that allows more: what is longer may take longer
+_BLOCK = 64  # bytes; repeats are found by what such blocks hold
+_BREAK = 512  # bytes; eight differences can spoil all blocks of so many
+_ANCHOR = re.compile(rb"[\x133Ss\x93\xb3\xd3\xf3]")  # in tables, text and machine code alike
 _PART = 1 << 15  # bytes of the new file compared at a time
 _AROUND = 1 << 20  # bytes of the base that a part is compared with
 
@@ -97,24 +101,46 @@ def _apart(old: bytes, new: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def _is_slow(old: bytes, new: bytes) -> bool:
-    """Whether comparing as a whole may take more than _MOST_STEPS."""
-    worst = _MOST_STEPS // (max(len(new), 1) * 5)  # a match with 8 differences is 9 times as long as its exact parts
-    return len(old) > worst and _longest_repeat(old, worst) > worst
+    """Whether comparing as a whole may take more steps than are allowed.
+
+    They are half the square of each stretch of `new` that `old` may hold twice. Eight differences do not end a match,
+    so short breaks do not end a stretch; and where nothing is found to know a place by, the worst is assumed.
+    """
+    if len(old) * len(new) * 5 <= _MOST_STEPS:
+        return False
+    squares = 0
+    begun = end = 0
+    for start, stop in _suspects(new, _repeated(old)):
+        if start - end > _BREAK:
+            squares += (end - begun) ** 2
+            begun = start
+        end = stop
+    return (squares + (end - begun) ** 2) // 2 > max(_MOST_STEPS, _STEPS_A_BYTE * len(new))
 
 
-def _longest_repeat(data: bytes, enough: int) -> int:
-    """About how long the longest stretch is that `data` holds twice; the search ends where it is over `enough`."""
-    first: dict[bytes, int] = {}
-    for at in range(0, len(data) - _BLOCK + 1, _BLOCK):
-        first.setdefault(data[at : at + _BLOCK], at)
-    runs = [0] * _BLOCK  # blocks found in a row, by their place modulo _BLOCK
-    longest = 0
-    for at in range(len(data) - _BLOCK + 1):
-        there = first.get(data[at : at + _BLOCK], at)
-        lane = at % _BLOCK
-        runs[lane] = runs[lane] + 1 if there != at else 0
-        if runs[lane] > longest:
-            longest = runs[lane]
-            if longest * _BLOCK > enough:
-                break
-    return longest * _BLOCK
+def _suspects(data: bytes, twice: set[bytes]) -> Iterator[tuple[int, int]]:
+    """(start, end) of the blocks of `data` that are in `twice`, and of what lies between anchors far apart."""
+    before = 0
+    for at in _anchors(data):
+        if at - before > _BREAK:
+            yield before, at
+        if data[at : at + _BLOCK] in twice:
+            yield at, at + _BLOCK
+        before = at
+    if len(data) - before > _BREAK:
+        yield before, len(data)
+
+
+def _repeated(data: bytes) -> set[bytes]:
+    """The blocks at the anchors of `data` that it holds twice or more."""
+    once: set[bytes] = set()
+    twice: set[bytes] = set()
+    for at in _anchors(data):
+        block = data[at : at + _BLOCK]
+        (twice if block in once else once).add(block)
+    return twice
+
+
+def _anchors(data: bytes) -> Iterator[int]:
+    """Places that depend on what stands there, not on where that is; about every 64th byte of most data is one."""
+    return (found.start() for found in _ANCHOR.finditer(data))

@@ -42,14 +42,23 @@ class Finder:
             extra = b""
         keys = {extra[at : at + MIN_COPY] for at in range(len(extra) - MIN_COPY + 1)}
         self._in_old = _places(old, keys)
-        self._in_new = _places(new, keys)
+        self._keys = keys
+        self._in_new: dict[bytes, list[int]] = {}  # as far as a copy can reach
+        self._known = 0
 
     def pieces(self, start: int, end: int, position: int) -> Iterator[Copy | bytes]:
         """What to write for new[start:end]: copies and literal bytes; `position` is that in the base."""
+        self._learn(max(self._known, start - WINDOW), end)
         while start < end:
             part = min(end, start + _MAX_STRETCH)
             yield from self._plan(start, part, position)
             start = part
+
+    def _learn(self, start: int, end: int) -> None:
+        """Note where keys begin in new[start:end]; stretches come in order."""
+        for key, places in _places(self._new, self._keys, start, end).items():
+            self._in_new.setdefault(key, []).extend(places)
+        self._known = end
 
     def _plan(self, start: int, end: int, position: int) -> Iterator[Copy | bytes]:
         # Cheapest cost from each byte to the end, when the byte before is a literal and when it is not.
@@ -112,10 +121,12 @@ class Finder:
         yield from found.values()
 
 
-def _places(data: bytes, keys: set[bytes]) -> dict[bytes, list[int]]:
+def _places(data: bytes, keys: set[bytes], start: int = 0, end: int | None = None) -> dict[bytes, list[int]]:
+    """Where the keys stand that begin in data[start:end], in order."""
     places: dict[bytes, list[int]] = {}
+    last = len(data) - MIN_COPY + 1
     if keys:
-        for at in range(len(data) - MIN_COPY + 1):
+        for at in range(start, last if end is None else min(end, last)):
             key = data[at : at + MIN_COPY]
             if key in keys:
                 places.setdefault(key, []).append(at)

@@ -54,6 +54,11 @@ def unpack(stream: bytes, limit: int) -> bytes:
     return data
 
 
+def about(data: bytes) -> int:
+    """About how many bytes `pack` takes for `data`, to some in a thousand; for what is large."""
+    return len(_deflate(data, zlib.Z_DEFAULT_STRATEGY))
+
+
 def max_distance(stream: bytes) -> int:
     """The furthest any match of a well-formed raw deflate stream reaches back, in bytes (RFC 1951)."""
     return _read(stream)[0]
@@ -78,8 +83,12 @@ def _deflate(data: bytes, strategy: int) -> bytes:
     return packer.compress(data) + packer.flush()
 
 
+# A Huffman code, as a table by the next bits of the stream: symbol << 4 | length. And how many bits that takes.
+_Code = tuple[list[int], int]
+
+
 class _Bits:
-    """Bits of a stream, least significant first."""
+    """Bits of a stream, least significant first; zeros follow its end."""
 
     def __init__(self, stream: bytes):
         self._stream = stream
@@ -87,42 +96,50 @@ class _Bits:
         self.held = self._count = 0
 
     def take(self, count: int) -> int:
-        while self._count < count:
-            self.held |= self._stream[self._position] << self._count
-            self._position += 1
-            self._count += 8
+        if self._count < count:
+            self._load()
         value = self.held & ((1 << count) - 1)
         self.held >>= count
         self._count -= count
         return value
 
-    def symbol(self, code: dict[tuple[int, int], int]) -> int:
-        value = 0
-        for length in range(1, 16):
-            value = value << 1 | self.take(1)
-            if (length, value) in code:
-                return code[length, value]
-        raise ValueError("no such Huffman code")
+    def symbol(self, code: _Code) -> int:
+        table, most = code
+        if self._count < most:
+            self._load()
+        entry = table[self.held & ((1 << most) - 1)]
+        length = entry & 15
+        self.held >>= length
+        self._count -= length
+        return entry >> 4
 
     def skip_stored(self) -> None:
-        self.held = self._count = 0  # the rest of the byte is padding
+        self._position -= self._count // 8  # what was loaded too early; the rest of the byte is padding
+        self.held = self._count = 0
         self._position += 4 + int.from_bytes(self._stream[self._position : self._position + 2], "little")
 
+    def _load(self) -> None:
+        self.held |= int.from_bytes(self._stream[self._position : self._position + 6], "little") << self._count
+        self._position += 6
+        self._count += 48
 
-def _huffman(lengths: list[int]) -> dict[tuple[int, int], int]:
-    """Canonical code: (length, value) -> symbol."""
-    code: dict[tuple[int, int], int] = {}
+
+def _huffman(lengths: list[int]) -> _Code:
+    """The canonical code of these lengths."""
+    most = max(lengths) or 1
+    table = [0] * (1 << most)
     value = 0
-    for length in range(1, 16):
+    for length in range(1, most + 1):
         for symbol, wanted in enumerate(lengths):
             if wanted == length:
-                code[length, value] = symbol
+                first = int(f"{value:0{length}b}"[::-1], 2)  # a code's highest bit comes first
+                table[first :: 1 << length] = [symbol << 4 | length] * (1 << most - length)
                 value += 1
         value <<= 1
-    return code
+    return table, most
 
 
-def _codes(bits: _Bits, kind: int) -> tuple[dict[tuple[int, int], int], dict[tuple[int, int], int]]:
+def _codes(bits: _Bits, kind: int) -> tuple[_Code, _Code]:
     if kind == 1:
         fixed = [8] * 144 + [9] * 112 + [7] * 24 + [8] * 8
         return _huffman(fixed), _huffman([5] * 30)
@@ -143,7 +160,7 @@ def _codes(bits: _Bits, kind: int) -> tuple[dict[tuple[int, int], int], dict[tup
     return _huffman(lengths[:literals]), _huffman(lengths[literals:])
 
 
-def _block_distance(bits: _Bits, literals: dict[tuple[int, int], int], distances: dict[tuple[int, int], int]) -> int:
+def _block_distance(bits: _Bits, literals: _Code, distances: _Code) -> int:
     furthest = 0
     while (symbol := bits.symbol(literals)) != 256:
         if symbol > 256:

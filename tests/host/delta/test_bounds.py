@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from patience import limit
 from projects import ROOT
 
 from tidegate import delta
-from tidegate.delta import bsdiff
+from tidegate.delta import adaptive, bsdiff
 
 TABLE = random.Random(1).randbytes(200_000)
 OTHER = TABLE[:-4] + bytes(byte ^ 0xFF for byte in TABLE[-4:])
@@ -42,7 +43,7 @@ def test_no_input_takes_the_square_of_its_length(pair: str, monkeypatch: pytest.
 
 
 def test_eight_times_as_long_takes_about_eight_times_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("_MOST_STEPS", 10**8), ("_PART", 1 << 13), ("_AROUND", 1 << 16)):
+    for name, value in (("_MOST_STEPS", 10**8), ("_STEPS_A_BYTE", 0), ("_PART", 1 << 13), ("_AROUND", 1 << 16)):
         monkeypatch.setattr(bsdiff, name, value)
 
     def seconds(size: int) -> float:
@@ -64,7 +65,7 @@ def test_parts_give_the_file_too(cuts: list[int], seed: int) -> None:
     for at in cuts:
         new[at : at + rest.randrange(20)] = rest.randbytes(rest.randrange(20))
     with pytest.MonkeyPatch.context() as patched:
-        for name, value in (("_MOST_STEPS", 1), ("_PART", 100), ("_AROUND", 500), ("_BLOCK", 8)):
+        for name, value in (("_MOST_STEPS", 1), ("_STEPS_A_BYTE", 0), ("_PART", 100), ("_AROUND", 500)):
             patched.setattr(bsdiff, name, value)
         assert delta.apply(old, delta.make(old, bytes(new))) == new
 
@@ -75,8 +76,33 @@ def test_what_bsdiff_does_quickly_is_compared_as_a_whole(monkeypatch: pytest.Mon
     monkeypatch.setattr(bsdiff, "_diff", lambda *given: calls.append(given) or whole(*given))
     bsdiff.compare(TABLE, TABLE[:70_000] + b"new" + TABLE[80_000:] + TABLE[:2000])
     assert len(calls) == 1
+    large = random.Random(4).randbytes(1_000_000) + TABLE[:30_000] + bytes(30_000) + TABLE[:30_000]
+    bsdiff.compare(large, large[1000:])
+    assert len(calls) == 2
     bsdiff.compare(TABLE + OTHER, OTHER)
-    assert len(calls) > 2
+    assert len(calls) > 4
+
+
+REGULAR = range(0, 1_100_000, 16)
+HERE_AND_THERE = sorted(random.Random(6).sample(range(1_100_000), 500))
+
+
+@pytest.mark.parametrize(
+    "places, codec, tried", [(REGULAR, delta.DEFLATE, False), (HERE_AND_THERE, delta.ADAPTIVE, True)]
+)
+def test_of_a_large_file_the_codec_that_has_a_chance_is_tried(
+    places: Iterable[int], codec: int, tried: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = random.Random(5).randbytes(1_100_000)
+    new = bytearray(old)
+    for at in places:
+        new[at] = new[at] + 1 & 0xFF
+    made = []
+    encode = adaptive.encode
+    monkeypatch.setattr(adaptive, "encode", lambda steps: made.append(steps) or encode(steps))
+    patch = delta.make(old, bytes(new))
+    assert (delta.read_header(patch).codec, bool(made)) == (codec, tried)
+    assert delta.apply(old, patch) == new
 
 
 def test_interrupted_at_once_with_nothing_left_behind(tmp_path: Path) -> None:
