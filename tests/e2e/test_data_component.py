@@ -7,12 +7,15 @@ from pathlib import Path
 from lab import Installation
 from shared_board import BOARD, DEVICE
 
+from tidegate import rollout
+from tidegate.names import DEFAULT_PRODUCT as PRODUCT
+
 UPDATE_S = 60
 TABLE = '{"temperature": [[0, %s], [4095, %s]]}'  # readings and what they stand for, in Cel
 
 
-def release(place: Installation, sequence: int, table: str) -> Path:
-    """Builds, signs and publishes the table under this number."""
+def release(place: Installation, sequence: int, table: str, *words: str) -> Path:
+    """Builds, signs and publishes the table under this number; `words` for publishing."""
     file, out = place.folder / "table.json", place.folder / "data" / str(sequence)
     file.write_text(table)
     place.tidegate(
@@ -20,7 +23,7 @@ def release(place: Installation, sequence: int, table: str) -> Path:
         *("--sequence", str(sequence), "--out", out),
     )
     place.tidegate("data", "sign", out, "--key", place.key("release"))
-    place.tidegate("data", "publish", out, "--trust", place.trust)
+    place.tidegate("data", "publish", out, "--trust", place.trust, *words)
     return out
 
 
@@ -56,6 +59,31 @@ def test_a_table_that_makes_no_sense_is_taken_back(place: Installation) -> None:
     assert temperature(place) > 38, "the old table is in use"
 
 
+def test_a_rollout_of_a_table_that_is_refused_pauses_and_reaches_nobody_else(place: Installation) -> None:
+    """Two waves: the board, and a device that a hash puts behind it."""
+    key = f"{PRODUCT}/calibration/3"
+    later = next(
+        one for one in (f"later-{n}" for n in range(50)) if rollout.place(key, one) > rollout.place(key, DEVICE)
+    )
+    place.tidegate("device", "add", later, "--board", BOARD, "--out", place.folder / "later.json")
+    before = place.last_report(DEVICE)
+    release(place, 3, '{"temperature": [[5, 0], [4, 1]]}', "--hold")
+    words = ("--to", "all", "--waves", "1,100%", "--soak", "0s", "--max-failures", "0", "--yes")
+    place.tidegate("rollout", "start", "calibration@3.0", *words)
+    report = place.wait_report(DEVICE, "rolled-back", before, UPDATE_S)
+    assert (report["component"], report["sequence"]) == ("calibration", 3)
+
+    def status() -> dict:
+        return place.api.waves.status(PRODUCT, "calibration@3.0")
+
+    place.wait("the rollout that pauses", lambda: status()["state"] == "paused", UPDATE_S)
+    assert status()["why"] == "1 device failed, and at most 0 may"
+    states = {one["id"]: (one["state"], one["why"]) for one in place.api.waves.devices(PRODUCT, "calibration@3.0")}
+    assert states[DEVICE][0] == "rolled-back" and "must rise" in states[DEVICE][1]
+    assert states[later] == ("waiting", None) and place.api.device(later)["data"] == {}
+    assert temperature(place) > 38, "the old table is in use"
+
+
 def test_the_table_outlives_power_cut_and_image(place: Installation) -> None:
     board = place.boards[0]
     board.power_cut()
@@ -65,6 +93,6 @@ def test_the_table_outlives_power_cut_and_image(place: Installation) -> None:
     place.wait("a calibrated temperature", lambda: temperature(place) > 38, UPDATE_S)
     assert held(place)["sequence"] == 1
     before = place.last_report(DEVICE)
-    release(place, 3, TABLE % (-40, 125))
+    release(place, 4, TABLE % (-40, 125))
     place.wait_report(DEVICE, "confirmed", before, UPDATE_S)
     place.wait("the plain temperature", lambda: temperature(place) < 26, UPDATE_S)

@@ -76,6 +76,33 @@ def test_a_rotation_in_the_field(start, ring):
     assert [act["subject"] for act in acts if act["action"] == "trust.publish"] == ["version 3", "version 2"]
 
 
+def test_what_is_held_back_goes_out_in_waves_and_then_to_all(start, ring):
+    server = start()
+    first, other = server.device("gw-first"), server.device("gw-other")
+    for device in (first, other):
+        device.born("1.0.0", 1)
+        eventually(lambda name=device.id: server.shown(name)["version"] == "1.0.0")
+    body = {"update": base64.b64encode(ring.updates[0]).decode(), "hold": True}
+    for code in (201, 200):
+        answer = server.http.post("/api/v1/trust", json=body)
+        assert answer.status_code == code and answer.json()["held"] is True, answer.text
+    told = server.api("GET", "/trust")
+    assert told["version"] == 1 and [update["held"] for update in told["updates"]] == [True]
+    waves = "/rollouts/tidegate-gateway/trust@2/waves"
+    server.api("POST", f"{waves}/start", json={"to": "device=gw-first", "waves": "100%", "soak": "0s"})
+    assert first.wait_heard("trust") == [ring.updates[0]]
+    server.publish(releases.make(ring.release, "1.1.0", 2))
+    assert first.wait_heard("offer") and other.wait_heard("offer"), "releases do not wait for it"
+    first.born("1.0.0", 1, _11=2)
+    eventually(lambda: server.api("GET", waves)["counts"]["confirmed"] == 1)
+    assert not [topic for topic, _, _ in other.heard if topic.endswith("/trust")]
+    done = post(server, ring.updates[0])
+    assert done.status_code == 200 and done.json()["held"] is False and server.api("GET", "/trust")["version"] == 2
+    assert other.wait_heard("trust") == [ring.updates[0]]
+    late = server.http.post("/api/v1/trust", json=body)
+    assert late.status_code == 409 and "goes to all" in late.json()["detail"]
+
+
 def test_a_restart_with_the_first_store_goes_on_with_the_newest(start, ring):
     server = start()
     for update in ring.updates:
