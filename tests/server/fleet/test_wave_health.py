@@ -90,7 +90,7 @@ class Simulation:
                 row.online = row.id in heard
                 if row.online:
                     row.last_seen_at = self.fleet.now
-                    rollout_reports.on_birth(granted.get(row.id, []), row, self.fleet.now)
+                    rollout_reports.on_birth(granted.get(row.id, []), row, {}, self.fleet.now)
 
     def _devices_go_on(self) -> None:
         """Each device that has the offer takes it within a few steps, and then runs it or goes back."""
