@@ -112,6 +112,10 @@ PROGRAMS: dict[str, Program] = {
     "strip": Program("binutils", BUILD),
     "qemu-system-arm": Program("qemu-system-arm", BUILD),
     "qemu-aarch64": Program("qemu-user", TESTS, optional=True),  # gateways on ARM64
+    # MicroPython for the Pico (boards/rpi_pico), in `make boards`.
+    "cmake": Program("cmake"),
+    "arm-none-eabi-ar": Program("binutils-arm-none-eabi", BUILD),
+    "arm-none-eabi-objcopy": Program("binutils-arm-none-eabi", BUILD),
     # Peers and judges of the tests.
     "openssl": Program("openssl", frozenset((CHECK, TEST))),
     "mosquitto": Program("mosquitto", TESTS),

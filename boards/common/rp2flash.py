@@ -1,12 +1,15 @@
-"""A ROM segment behind the file system in the flash of an RP2040 or RP2350, executed in place.
+"""A ROM segment in the flash of an RP2040 or RP2350, executed in place.
 
-Stock MicroPython gives all of its storage to the file system. With boards/common/rp2/_boot.py
-frozen in, the file system has the first FILES bytes; the rest is this segment.
+It is MicroPython's own where the firmware was built with one (MICROPY_HW_ROMFS_BYTES, as
+boards/rpi_pico does): its vfs.rom_ioctl gives out a flash object that erases single blocks. Stock
+MicroPython gives all of its storage to the file system. With boards/common/rp2/_boot.py frozen
+in, that has the first FILES bytes; what is left of the storage is this segment.
 """
 
 import os
 
 import rp2
+import vfs
 from micropython import const
 
 FILES = const(376832)  # bytes of the file system
@@ -14,18 +17,17 @@ _BLOCK = const(4096)
 _PAGE = const(256)  # the flash is written in whole pages
 _ERASE = const(6)  # operations of the block device
 _COUNT = const(4)
+_SEGMENTS = const(1)  # operations of vfs.rom_ioctl
+_SEGMENT = const(2)
 
 
 class Segment:
     """size: bytes, 0 where the file system has all of the storage."""
 
     def __init__(self):
-        self.size = 0
-        found = os.statvfs("/")
-        if found[1] * found[2] == FILES:
-            self.size = rp2.Flash().ioctl(_COUNT, 0) * _BLOCK - FILES
-            self._flash = rp2.Flash(start=FILES, len=self.size)
-            self._page = bytearray(_PAGE)
+        self._page = bytearray(_PAGE)
+        self._flash = _own()
+        self.size = self._flash.ioctl(_COUNT, 0) * _BLOCK if self._flash else 0
 
     def view(self):
         """Memory mapped, read-only."""
@@ -58,3 +60,15 @@ class Segment:
     def _check(self, offset, length):
         if not 0 <= offset <= offset + length <= self.size:
             raise OSError(22)
+
+
+def _own():
+    """The flash of MicroPython's own segment, or what our _boot.py left, or None."""
+    ioctl = getattr(vfs, "rom_ioctl", None)
+    if ioctl and ioctl(_SEGMENTS) > 0:
+        return ioctl(_SEGMENT, 0)
+    found = os.statvfs("/")
+    size = rp2.Flash().ioctl(_COUNT, 0) * _BLOCK - FILES
+    if size > 0 and found[1] * found[2] == FILES:
+        return rp2.Flash(start=FILES, len=size)
+    return None

@@ -8,7 +8,6 @@ import os
 import time
 
 import machine
-from boot.wlan import open_interface
 from micropython import const
 
 _ENODEV = const(19)
@@ -31,7 +30,13 @@ class Stock:
     LONGEST_MS = 8388  # of the watchdog
 
     def __init__(self):
-        self._net = open_interface(self.interface, self.folder)
+        self._net = self.open_network()
+
+    def open_network(self):
+        """The interface: up(), joined(), addresses(). A board without one brings a stand-in."""
+        from boot.wlan import open_interface
+
+        return open_interface(self.interface, self.folder)
 
     def unique_id(self):
         """The microcontroller's own number, 8 or 12 bytes."""

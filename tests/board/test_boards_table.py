@@ -85,6 +85,17 @@ def test_the_facts_are_those_of_micropythons_sources(name: str) -> None:
         assert facts["rom_segment"] == boards.load(ROOT, name).settings["slots"]["segment_size"]
 
 
+def test_the_facts_of_the_pico_are_those_of_our_own_build() -> None:
+    board = boards.load(ROOT, "rpi_pico")
+    header = (board.folder / "micropython" / "mpconfigboard.h").read_text()
+    sizes = dict(re.findall(r"MICROPY_HW_(\w+)_BYTES +\((\d+) \* 1024\)", header))
+    segment, files = int(sizes["ROMFS"]) * 1024, int(sizes["FLASH_STORAGE"]) * 1024
+    assert segment == board.settings["micropython"]["rom_segment"] == board.settings["slots"]["segment_size"]
+    assert f"_FILES = {files}\n" in (ROOT / "boards" / "common" / "rp2" / "_boot.py").read_text()
+    most = re.search(r"^MOST = (\d+)$", (board.folder / "Makefile").read_text(), re.MULTILINE)
+    assert most and int(most[1]) == 2048 * 1024 - segment - files
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_said_to_be_tried_was(name: str) -> None:
     board = boards.load(ROOT, name)

@@ -27,6 +27,7 @@ UNKNOWN = {
     ("coap_processes.py", "serving"): "a CoAP server of tests/interop, by python3 or the unix port",
     ("server_process.py", "ServerProcess.__init__"): "python3, or what it is started under: prlimit",
     ("test_coap_endpoint.py", "test_it_says_where_and_stops_clean"): "python3, as the server beside it",
+    ("firmware.py", "build"): "what board.toml says that builds its MicroPython: make",
     ("emulator.py", "Emulator.start"): "what board.toml names for its board: qemu-system-arm",
     ("folder_session.py", "FolderSession.run"): "the unix port",
     ("http_servers.py", "Running.__init__"): "python3, each server that is measured",

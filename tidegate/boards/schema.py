@@ -74,7 +74,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "heap_left": Key(int, "bytes of heap left beside the example application; missing where nobody measured it"),
     },
     "network": {
-        "kind": Key(str, "how it comes into the network", True, choices=("lan", "wlan", "wiznet5k", "system")),
+        "kind": Key(str, "how it comes into the network", True, choices=("lan", "wlan", "wiznet5k", "system", "none")),
     },
     "firmware": {
         "file": Key(str, "the built MicroPython", True),

@@ -35,6 +35,7 @@ _BUILT_IN = {
     "device": "tidegate.cli.device:device",
     "diff": "tidegate.cli.fleet:diff",
     "emulate": "tidegate.cli.emulate:emulate",
+    "firmware": "tidegate.cli.firmware:firmware",
     "flash": "tidegate.cli.flash:flash",
     "docs": "tidegate.cli.docs:docs",
     "doctor": "tidegate.cli.doctor:doctor",

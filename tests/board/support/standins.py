@@ -156,6 +156,20 @@ class Vfs:
         return -22
 
 
+class RomOfRp2:
+    """rom_ioctl of a port rp2 that was built with a segment: it gives out its flash, and does no more."""
+
+    segment = None
+
+    def rom_ioctl(self, what, *more):
+        if what == 1:
+            return 1
+        if what == 2:
+            RomOfRp2.segment = RomOfRp2.segment or Flash(0, STORAGE - FILES)
+            return RomOfRp2.segment
+        return -22
+
+
 class Os:
     """os with the file system's root where the port mounts it, kept in the folder."""
 
@@ -175,6 +189,7 @@ sys.modules["network"] = Network()
 sys.modules["os"] = Os()
 if PORT == "rp2":
     sys.modules["rp2"] = Rp2()
+    sys.modules["vfs"] = RomOfRp2() if NETWORK == "none" and LAYOUT == "segment" else object()
 if PORT == "stm32" and NETWORK != "lan":
     sys.modules["vfs"] = Vfs()
 elif PORT == "stm32":  # no ROM segment: vfs has no rom_ioctl
@@ -257,6 +272,11 @@ def check_rom():
 
 
 def check_network():
+    if NETWORK == "none":
+        board = Board()
+        board.network_up()
+        equal((board.link(), board.addresses(), CALLS[-1:]), (False, {}, []), "no network")
+        return
     wireless = NETWORK in ("wlan", "both")
     if NETWORK == "both":
         write_settings(None)

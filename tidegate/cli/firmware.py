@@ -1,0 +1,63 @@
+"""`tidegate firmware`: the MicroPython that a board runs, where this project builds it."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import subprocess
+from typing import Any
+
+import click
+
+from tidegate import boards, library
+from tidegate.cli._common import emit, json_option, say
+from tidegate.errors import TidegateError
+
+
+@click.group()
+def firmware() -> None:
+    """Build MicroPython for boards."""
+
+
+@firmware.command(
+    epilog="""\b
+Examples:
+  tidegate firmware build --board rpi_pico
+  tidegate firmware build --board unix --json"""
+)
+@click.option("--board", "name", required=True, help="The board.")
+@json_option
+def build(name: str, as_json: bool) -> None:
+    """Build a board's MicroPython, in a checkout: minutes the first time, nothing when it is up to date."""
+    root = library.folder()
+    board = boards.load(root, name)
+    facts = board.settings.get("firmware")
+    if not facts:
+        built = [one for one in boards.names(root) if "firmware" in boards.load(root, one).settings]
+        raise TidegateError(
+            f"this project does not build MicroPython for {name}",
+            f"boards/{name}/README.md says where to get it; built here: {', '.join(built)}",
+        )
+    if not (board.folder / "Makefile").is_file():
+        raise TidegateError(
+            f"an installed Tidegate cannot build MicroPython for {name}", "Build it in a checkout of Tidegate"
+        )
+    try:
+        done = subprocess.run(
+            shlex.split(facts["build"]), cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+    except FileNotFoundError as error:
+        raise TidegateError(f"{error.filename} is not installed", f"apt-get install {error.filename}") from error
+    if done.returncode:
+        raise TidegateError(
+            f"`{facts['build']}` failed with exit code {done.returncode}:\n{done.stdout[-3000:]}",
+            f"boards/{name}/README.md says what it needs",
+        )
+    path = root / facts["file"]
+    data = path.read_bytes()
+    found = {"board": name, "file": str(path), "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+    def show(_: Any) -> None:
+        say(f"{path}: {len(data)} bytes, SHA-256 {found['sha256']}")
+
+    emit(found, as_json, show)
