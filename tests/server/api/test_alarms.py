@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 from server_process import eventually
 
-from ota_server import Config, create_app
+from ota_server.application import create_app
+from ota_server.config import Config
 from ota_server.security import tokens
 from ota_server.store import Store, alarms
 from tidegate.cli import main

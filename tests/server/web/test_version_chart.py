@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from ota_server import Config, create_app
+from ota_server.application import create_app
+from ota_server.config import Config
 from ota_server.store import Store, now_ms, version_counts
 from ota_server.store.models import Device, VersionCount
 from ota_server.web import version_chart
