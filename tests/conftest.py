@@ -101,8 +101,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         ground = item.callspec.params.get("ground") if hasattr(item, "callspec") else None
         for mark in (ground, *GROUNDS[ground]) if ground in GROUNDS else ():
             item.add_marker(mark)
-        # On CPython, device code is quick.
-        if seconds.get(file, 0) >= SLOW_S and item.get_closest_marker("cpython") is None:
+        # On CPython, device code is quick, unless it tries every lie or every cut there is.
+        tries_all = ground is not None and item.name.startswith("test_every_")
+        if tries_all or (seconds.get(file, 0) >= SLOW_S and item.get_closest_marker("cpython") is None):
             item.add_marker("slow")
     # The slowest files first, so that all workers end together. pytest-xdist hands files out in this order.
     items.sort(key=lambda item: -seconds.get(item.path.relative_to(HERE.parent).as_posix(), 0))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from patience import limit
 
 from tidegate.release import build_release, load_release, verify_release
@@ -19,6 +20,8 @@ from tidegate.trust import store as trust_store
 ROOT = Path(__file__).resolve().parent.parent.parent
 BOARD = "unix"
 TIMEOUT_S = limit(300)
+
+pytestmark = pytest.mark.slow  # a page of some fifty commands
 
 
 def place(folder: Path) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # it starts pytest thirteen times
+
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "second_chance.py"
 COUNTED = """
 from pathlib import Path
