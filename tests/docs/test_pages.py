@@ -127,7 +127,7 @@ def test_the_page_on_commands_after_the_walkthrough(tmp_path: Path) -> None:
 def test_make_targets_that_pages_name_exist() -> None:
     for page in PAGES:
         code = "\n".join(CODE.findall(page.read_text()))
-        for target in set(re.findall(r"(?:^|`)make ([a-z]+)", code, re.MULTILINE)):
+        for target in set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", code, re.MULTILINE)):
             done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True)
             assert done.returncode == 0, f"{page.name} names `make {target}`: {done.stderr}"
 

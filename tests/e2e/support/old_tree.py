@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ def old_tree(commit: str) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     subprocess.run(["tar", "--extract", "--directory", str(folder)], input=archive.stdout, check=True)
+    _declare_commands(folder)
     # The toolchain is fetched and the native modules are built the same way for both.
     (folder / ".toolchain").symlink_to(ROOT / ".toolchain")
     (folder / "build").mkdir()
@@ -35,3 +37,16 @@ def old_tree(commit: str) -> Path:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     (folder / "complete").touch()
     return folder
+
+
+def _declare_commands(folder: Path) -> None:
+    """Beside the old code, what its installation would say of its commands: they stand in other modules today."""
+    groups = tomllib.loads((folder / "pyproject.toml").read_text())["project"]["entry-points"]
+    lines = [
+        f"[{group}]\n" + "".join(f"{name} = {place}\n" for name, place in found.items())
+        for group, found in groups.items()
+    ]
+    facts = folder / "tidegate-0.1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: tidegate\nVersion: 0.1.0\n")
+    (facts / "entry_points.txt").write_text("".join(lines))

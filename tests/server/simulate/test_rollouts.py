@@ -5,6 +5,7 @@ The scenarios are those of docs/scenarios, with fewer devices and so with larger
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ WHY = {"leak": "heap<5%: ", "rolls-back": "devices failed", "healthy": "done", "
 
 
 @pytest.mark.soak
+@pytest.mark.skipif(not os.environ.get("TIDEGATE_FULL"), reason="make soak: each fleet takes two minutes and more")
 @pytest.mark.parametrize("name", list(ENDS))
 def test_a_rollout_ends_as_it_has_to(start: Callable[..., ServerProcess], tmp_path: Path, ring, name: str) -> None:
     keys.save(ring.release, tmp_path / "release.jwk")
