@@ -20,7 +20,9 @@ from tidegate.errors import Refused
 
 MAX_STREAMS = 32  # of a device
 MAX_SERIES = 256  # of a device
-REMEMBERED = 64  # packs of a stream that are known when they come again; ota_server/mqtt/filing.py relies on it
+# Packs of a stream that are known by a mark when they come again; ota_server/mqtt/filing.py relies on it. What is older
+# is compared with what is stored.
+REMEMBERED = 64
 _MARK = 8  # bytes of a pack's mark
 _CHUNK = 200  # streams named in one statement; databases bound the number of parameters
 
@@ -183,7 +185,7 @@ class _Ledger:
             row = _Stream()
             row.is_new = True
         mark = None if pack.mark is None else hashlib.sha256(pack.mark).digest()[:_MARK]
-        if mark is not None and row.knows(mark):
+        if mark is not None and (row.knows(mark) or self._is_stored(row, known, pack)):
             row.repeated += 1
             row.changed = True
             return 0
@@ -212,6 +214,32 @@ class _Ledger:
                 series.unit, series.at, series.number, series.text = unit, at, number, text
             self._points.append((series, value))
         return lost
+
+    def _is_stored(self, row: _Stream, known: dict[str, _Series], pack: Pack) -> bool:
+        """Whether a pack that comes after newer ones was filed before more of them than have a mark.
+
+        A broker that lost what was acknowledged to it sends any number of messages again. Packs come in order, so
+        that this asks the database for hardly any that is new.
+        """
+        if pack.number is not None:
+            if not gaps.is_late(pack.number, row.number):
+                return False
+        elif not all(value.name in known and value.at < known[value.name].at for value in pack.values):
+            return False
+        wanted: dict[int, set[Any]] = {}
+        for value in pack.values:
+            series = known.get(value.name)
+            if series is None or series.id is None:
+                return False
+            wanted.setdefault(series.id, set()).add((value.at, value.number, value.text))
+        p = _POINT.c
+        for series_id, points in wanted.items():
+            chosen = (p.series_id == series_id) & p.at.in_({at for at, _, _ in points})
+            if points - {
+                tuple(point) for point in self._connection.execute(select(p.at, p.number, p.text).where(chosen))
+            }:
+                return False
+        return bool(wanted)
 
     def _count(self, key: Key, row: _Stream, number: int, lost: int) -> None:
         """Note a pack's number, and the packs before it that never came; the device says that it dropped `lost`."""

@@ -143,6 +143,31 @@ def test_packs_are_remembered_for_a_while(store):
     assert len(values(store)) == 200 and stream_of(store).repeated == 2
 
 
+@pytest.mark.parametrize("is_counted", [True, False])
+def test_packs_older_than_that_are_looked_up(store, is_counted):
+    """A broker's node that died sends again what the server acknowledged, however much that is."""
+    began = now_ms() / 1000 - 3600
+
+    def pack(number: int) -> list[dict[int, Any]]:
+        count = {-257: number} if is_counted else {}
+        return [{-2: BASE, -3: began + number, 0: "t", 2: number, **count}, {0: "word", 3: f"w {number}"}]
+
+    never = {20, 140}
+    for number in range(200):
+        if number not in never:
+            take(store, pack(number))
+    for number in range(200):
+        if number not in never:
+            take(store, pack(number))
+    assert values(store, name="t") == [number for number in range(200) if number not in never]
+    assert (stream_of(store).packs, stream_of(store).repeated) == (198, 198)
+    for number in never:
+        take(store, pack(number))
+        take(store, pack(number))
+    assert values(store, name="t") == list(range(200)), "what never came is no repetition, however late it is"
+    assert (stream_of(store).packs, stream_of(store).repeated, stream_of(store).missing) == (200, 200, 0)
+
+
 def test_times(store):
     """Absolute ones as they are; relative ones, and those that cannot be, by when the pack came."""
     before = now_ms()
