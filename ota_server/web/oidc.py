@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-import httpx
 from flask import Response, current_app, make_response, redirect, request, url_for
 
 from ota_server.api import context
@@ -126,6 +125,7 @@ def _vouched(provider: Provider, secret: str) -> tuple[str, str]:
         raise NotSignedIn("the answer belongs to no sign-in that began here; begin again")
     if "code" not in request.args:
         raise NotSignedIn(f"it refused ({request.args.get('error', 'no code')[:80]})")
+    import httpx
     from authlib.common.errors import AuthlibBaseError
     from authlib.oidc.core import CodeIDToken
     from joserfc import jwt
@@ -191,6 +191,8 @@ def _metadata(provider: Provider) -> dict[str, Any]:
 
 
 def _json(address: str) -> Any:
+    import httpx
+
     try:
         answer = httpx.get(address, timeout=_TIMEOUT_S).raise_for_status()
         return answer.json()

@@ -14,7 +14,7 @@ import click
 
 from tidegate.cli import _command_output
 from tidegate.cli._common import complain, emit, progress, say
-from tidegate.client import Server
+from tidegate.client.server import Server
 from tidegate.commands import evidence, restarts
 from tidegate.commands.identity import Identities, NotProven
 from tidegate.commands.send import POLL_S, Request, Sender, follow, follow_all, is_open, rounds

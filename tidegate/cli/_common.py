@@ -10,20 +10,23 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from tidegate.cli._table import GAP, Column, age, fitting
-from tidegate.client import Server, profiles, read_token
+from tidegate.client import profiles
+from tidegate.client.tokens import read_token
 from tidegate.errors import TidegateError
 from tidegate.names import DEFAULT_PRODUCT
 from tidegate.visible import visible, visible_lines, visible_value
 from tidegate.wire.messages import WAITING
+
+# httpx and rich are loaded by what connects and draws: they take longer than many a command that does neither.
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from tidegate.client.server import Server
 
 F = TypeVar("F", bound=Callable[..., Any])
 Tell = Callable[[int, int, str], None]
@@ -171,6 +174,8 @@ def is_insecure() -> bool:
 
 
 def connect(server: str, token_file: Path | None) -> Server:
+    from tidegate.client.server import Server
+
     return Server(server, token_for(server, token_file), insecure=is_insecure())
 
 
@@ -243,6 +248,8 @@ def facts(value: Mapping[str, Any], title: str = "", verbatim: bool = False) -> 
 
     verbatim: names are shown as they are, because somebody may have to type them; others become words.
     """
+    from rich.table import Table
+
     if title:
         say(title)  # not the table's: that would be folded at the table's width
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
@@ -255,6 +262,9 @@ def rows(items: Sequence[Mapping[str, Any]], columns: Mapping[str, str], none: s
 
     On a terminal times are ages, and columns that do not fit are named below; elsewhere everything is there.
     """
+    from rich.console import Console
+    from rich.table import Table
+
     if not items:
         say(none)
         return
@@ -275,7 +285,7 @@ def rows(items: Sequence[Mapping[str, Any]], columns: Mapping[str, str], none: s
     for column in shown:
         table.add_column(column.heading, overflow="fold", no_wrap=on_terminal and not column.folds)
     for cells in zip(*(column.cells for column in shown), strict=True):
-        table.add_row(*map(escape, cells))
+        table.add_row(*map(_escaped, cells))
     _print(table)
     if left_out:
         complain(f"Not shown for want of room: {', '.join(left_out)}. A wider terminal shows them, and --json has all.")
@@ -288,7 +298,13 @@ def update_phase(phase: str | None) -> str | None:
 
 def cell(text: str) -> str:
     """A text for a table: nothing of it is markup, and of control characters only newlines and tabs are left."""
-    return escape(visible_lines(text))
+    return _escaped(visible_lines(text))
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
 
 
 def text(value: Any) -> str:
@@ -320,6 +336,8 @@ def _single(value: float) -> float:
 
 
 def _print(table: Table) -> None:
+    from rich.console import Console
+
     # Not a terminal: no line is broken. Rich pads cells; nobody wants that in a pipe.
     console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
     with console.capture() as capture:
@@ -331,6 +349,9 @@ def _print(table: Table) -> None:
 @contextmanager
 def progress(what: str, *, quiet: bool = False) -> Iterator[Tell]:
     """A bar on stderr while something long runs; the caller tells (done, total, detail)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from tidegate.cli._common import FILE, F, Number, complain
-from tidegate.client import Server
+from tidegate.client.server import Server
 from tidegate.commands.identity import Identities
 from tidegate.commands.known_devices import VARIABLE, KnownDevice, KnownDevices, default_path, now
 from tidegate.errors import TidegateError

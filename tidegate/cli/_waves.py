@@ -20,7 +20,8 @@ from tidegate.cli._common import (
     server_options,
     yes_option,
 )
-from tidegate.client import Server, ServerError
+from tidegate.client.server import Server
+from tidegate.client.transport import ServerError
 from tidegate.rollout import durations, gate
 from tidegate.rollout import slo as slo_of
 from tidegate.rollout import terms as terms_of

@@ -11,7 +11,7 @@ import click
 from tidegate import enrolment
 from tidegate.cli._common import FILE, connect, emit, json_option, rows, say, server_options
 from tidegate.cli._identities import identities, identity_options, known_devices_option, known_of, remember
-from tidegate.client import Server
+from tidegate.client.server import Server
 from tidegate.commands.identity import NotProven
 from tidegate.errors import TidegateError
 from tidegate.files import check_folder, read_limited, write_atomic

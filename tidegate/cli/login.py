@@ -11,7 +11,10 @@ import click
 
 from tidegate import user_folder
 from tidegate.cli._common import FILE, emit, insecure_option, is_insecure, json_option, say
-from tidegate.client import Server, ServerError, check_token, profiles, read_token
+from tidegate.client import profiles
+from tidegate.client.server import Server
+from tidegate.client.tokens import check_token, read_token
+from tidegate.client.transport import ServerError
 from tidegate.errors import TidegateError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")

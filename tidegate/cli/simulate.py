@@ -20,7 +20,7 @@ from tidegate.cli._common import (
     say,
     server_options,
 )
-from tidegate.client import read_token
+from tidegate.client.tokens import read_token
 from tidegate.files import check_folder, write_atomic
 from tidegate.names import DEVICE_ID
 from tidegate.simulate import run as simulation

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from tidegate.cli._common import connect, emit, in_json, json_option, rows, say, server_options, text
-from tidegate.client import Server
+from tidegate.client.server import Server
 
 _COLUMNS = {"at": "TIME", "stream": "STREAM", "name": "NAME", "value": "VALUE", "unit": "UNIT"}
 _STREAMS = {

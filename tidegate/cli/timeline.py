@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from tidegate.cli._common import complain, connect, emit, in_json, json_option, rows, say, server_options
-from tidegate.client import MAX_PAGE, Server
+from tidegate.client.server import MAX_PAGE, Server
 
 _COLUMNS = {"at": "TIME", "kind": "KIND", "text": "WHAT HAPPENED"}
 _POLL_S = 1.0

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from tidegate.cli._common import Number, complain, connect, emit, json_option, say, server_options, update_phase
-from tidegate.client import Server, ServerError
+from tidegate.client.server import Server
+from tidegate.client.transport import ServerError
 from tidegate.errors import TidegateError
 from tidegate.visible import visible
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from tidegate.client import Server
+from tidegate.client.server import Server
 from tidegate.commands.send import rounds
 from tidegate.errors import TidegateError
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tidegate.client import Server, ServerError
+from tidegate.client.server import Server
+from tidegate.client.transport import ServerError
 from tidegate.commands import cwt
 from tidegate.commands.identity import Identities, NotProven
 from tidegate.errors import TidegateError

@@ -10,7 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tidegate.client import Server, read_token
+from tidegate.client.server import Server
+from tidegate.client.tokens import read_token
 from tidegate.dev import processes
 from tidegate.errors import TidegateError
 

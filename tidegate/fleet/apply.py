@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tidegate.client import Server, ServerError
+from tidegate.client.server import Server
+from tidegate.client.transport import ServerError
 from tidegate.commands import restarts
 from tidegate.commands.identity import Identities, NotProven
 from tidegate.commands.send import Request, Sender, is_open

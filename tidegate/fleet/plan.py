@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tidegate.client import Server
+from tidegate.client.server import Server
 from tidegate.fleet.file import FleetFile, GroupSpec
 
 

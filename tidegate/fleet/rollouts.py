@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tidegate.client import Server, ServerError
+from tidegate.client.server import Server
+from tidegate.client.transport import ServerError
 from tidegate.fleet.file import FleetFile
 from tidegate.rollout import terms as terms_of
 

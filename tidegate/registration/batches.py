@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tidegate.client import MAX_AT_ONCE, Server, ServerError
+from tidegate.client.server import MAX_AT_ONCE, Server
+from tidegate.client.transport import ServerError
 from tidegate.errors import TidegateError
 from tidegate.registration.credentials import Credentials
 from tidegate.registration.lists import Listed

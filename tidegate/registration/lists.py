@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tidegate import json_text
-from tidegate.client import MAX_DEVICES
+from tidegate.client.server import MAX_DEVICES
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
 from tidegate.names import BOARD, DEVICE_ID, PRODUCT, Name

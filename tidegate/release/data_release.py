@@ -25,7 +25,7 @@ from tidegate.trust.keys import Key
 from tidegate.trust.store import TrustStore
 
 if TYPE_CHECKING:  # httpx is loaded by what talks to a server
-    from tidegate.client import Server
+    from tidegate.client.server import Server
 
 INDEX = "data.json"
 _MAX_INDEX = 16 * 1024

@@ -16,7 +16,7 @@ from tidegate.release.folder import INDEX, Patch, Release, Target, check_identit
 from tidegate.trust.store import TrustStore
 
 if TYPE_CHECKING:  # httpx is loaded by what talks to a server
-    from tidegate.client import Server
+    from tidegate.client.server import Server
 
 Progress = Callable[[int, int, str], None]
 _WHICH = "Is it a Tidegate server of this version?"

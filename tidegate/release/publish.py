@@ -9,7 +9,7 @@ from tidegate.release import sbom
 from tidegate.release.folder import Release
 
 if TYPE_CHECKING:  # httpx is loaded by what talks to a server
-    from tidegate.client import Server
+    from tidegate.client.server import Server
 
 Progress = Callable[[int, int, str], None]
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tidegate import json_text
-from tidegate.client import Server
+from tidegate.client.server import Server
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited, write_atomic
 from tidegate.registration import batches

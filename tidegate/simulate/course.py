@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tidegate.client import Server, ServerError
+from tidegate.client.server import Server
+from tidegate.client.transport import ServerError
 from tidegate.commands import cwt
 from tidegate.simulate import images, usage
 from tidegate.simulate import nature as natures

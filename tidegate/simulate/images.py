@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tidegate import delta, manifest
-from tidegate.client import Server
+from tidegate.client.server import Server
 from tidegate.errors import TidegateError
 from tidegate.image import Identity, pack
 from tidegate.simulate.scenario import Fleet

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tidegate.client import Server, ServerError, plain_addresses
+from tidegate.client import plain_addresses
+from tidegate.client.server import Server
+from tidegate.client.transport import ServerError
 from tidegate.errors import TidegateError
 from tidegate.simulate import accounts, images, results, worker
 from tidegate.simulate.course import Course

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from tidegate.client import Server
+from tidegate.client.server import Server
 from tidegate.simulate.images import Running
 
 _STREAM = "env"

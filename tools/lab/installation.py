@@ -21,7 +21,8 @@ from lab.gateway import LabGateway
 from lab.mosquitto import Mosquitto
 from lab.pico_w import LabPicoW
 from lab.processes import BIN, MICROPYTHON, ROOT, LabError
-from tidegate.client import Server, read_token
+from tidegate.client.server import Server
+from tidegate.client.tokens import read_token
 from tidegate.dev import mapped_folder, server
 from tidegate.errors import TidegateError
 from tidegate.flash import flasher, loader_files

@@ -14,7 +14,7 @@ import httpx
 from patience import limit
 from ports import free_port
 
-from tidegate.client import Server
+from tidegate.client.server import Server
 
 
 class KillableServer:

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from tidegate.client import Server
+from tidegate.client.server import Server
 from tidegate.commands import cwt
 from tidegate.errors import TidegateError
 from tidegate.simulate import board as boards

@@ -13,7 +13,9 @@ import pytest
 from click.testing import Result
 from odd_server import OddServer, reply
 
-from tidegate.client import Server, ServerError, plain_addresses
+from tidegate.client import plain_addresses
+from tidegate.client.server import Server
+from tidegate.client.transport import ServerError
 from tidegate.errors import TidegateError
 from tidegate.trust import certificates
 

@@ -22,7 +22,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from patience import limit
 from projects import ROOT, write_app
 
-from tidegate.client import Server, read_token
+from tidegate.client.server import Server
+from tidegate.client.tokens import read_token
 from tidegate.commands import cwt
 from tidegate.errors import Refused
 from tidegate.trust import store as trust_store

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tidegate import commands
-from tidegate.client import ServerError
+from tidegate.client.transport import ServerError
 from tidegate.commands import send
 from tidegate.commands.send import Request, Sender
 from tidegate.errors import TidegateError

@@ -106,7 +106,7 @@ def test_all_of_a_long_log_is_fetched(start: Callable[..., ServerProcess], monke
     server = start(trusting=False)
     for number in range(7):
         server.register(f"gw-{number}")
-    monkeypatch.setattr("tidegate.client.MAX_PAGE", 3)
+    monkeypatch.setattr("tidegate.client.server.MAX_PAGE", 3)
     assert "whole up to entry 9" in run(server, "audit", "verify").output
     pages = [server.api("GET", f"/audit?since={after}&limit=4")["entries"] for after in (0, 4, 8)]
     assert [entry["id"] for page in pages for entry in page] == list(range(1, 10))

@@ -28,7 +28,8 @@ from ota_server.security.device_credentials import Keys
 from ota_server.store import Store, migrate
 from ota_server.store.models import Audit, Device
 from tidegate.cli import main
-from tidegate.client import Server, ServerError
+from tidegate.client.server import Server
+from tidegate.client.transport import ServerError
 from tidegate.errors import TidegateError
 from tidegate.registration import batches, credentials, lists
 from tidegate.registration.lists import Listed

@@ -30,7 +30,7 @@ from server_process import ServerProcess, document, eventually
 from ota_server.config import Config
 from ota_server.releases.payload_stores import open_store
 from tidegate.cli import main
-from tidegate.client import Server
+from tidegate.client.server import Server
 from tidegate.errors import TidegateError
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -12,7 +12,7 @@ import sys
 import pytest
 from patience import limit
 
-from tidegate.client import Server
+from tidegate.client.server import Server
 from tidegate.files import write_atomic
 from tidegate.image import Identity, pack
 from tidegate.release import load_release, publish_release, sbom, sign_release

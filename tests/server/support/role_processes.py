@@ -17,7 +17,7 @@ from mqtt_device import Device
 from patience import limit
 from server_process import BOARD, PRODUCT, eventually
 
-from tidegate.client import Server
+from tidegate.client.server import Server
 
 WEB, DOWNLINK, FIRST, SECOND = "web", "downlink", "ingest-1-of-2", "ingest-2-of-2"
 OPTIONS = {
