@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from urllib.parse import unquote, urlsplit
 
@@ -20,18 +21,20 @@ class BrokerUrl:
     """
 
     def __init__(self, url: str, default_password: str | None = None, context: ssl.SSLContext | None = None) -> None:
+        # Several nodes are no URL to urlsplit, which since 2024 looks at what stands around brackets.
+        scheme, _, rest = url.partition("://")
+        scheme, place = scheme.lower(), re.split("[/?#]", rest, maxsplit=1)[0]
+        account, at, hosts = place.rpartition("@")
         try:
-            parts = urlsplit(url)
-            account, at, hosts = parts.netloc.rpartition("@")
             first = urlsplit(f"//{account}{at}broker")
             nodes = [urlsplit(f"//{host}") for host in hosts.split(",", _NODES)]
-            self.addresses = [(node.hostname or "", node.port or _PORTS.get(parts.scheme, 0)) for node in nodes]
+            self.addresses = [(node.hostname or "", node.port or _PORTS.get(scheme, 0)) for node in nodes]
         except ValueError as error:
             raise TidegateError(f"the broker address cannot be read: {error}", _URL_FORM) from None
         names = all(host for host, _ in self.addresses) and len(nodes) <= _NODES
-        if parts.scheme not in _PORTS or not names or parts.path.strip("/") or parts.query:
+        if scheme not in _PORTS or not names or rest.removeprefix(place).strip("/"):
             raise TidegateError("the broker address is not an MQTT address", _URL_FORM)
-        self.tls = (context or ssl.create_default_context()) if parts.scheme == "mqtts" else None
+        self.tls = (context or ssl.create_default_context()) if scheme == "mqtts" else None
         self.user = unquote(first.username) if first.username else None
         self.password = unquote(first.password) if first.password else default_password
 
