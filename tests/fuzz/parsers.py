@@ -128,7 +128,7 @@ NOT_OUTSIDE: dict[str, str] = {
     "ota_server.store.engine": _SERVER,
     "ota_server.tls_context": "OpenSSL reads the operator's own certificates",
     "tidegate.boards.board": "reads board.toml of the checkout, as trusted as the code beside it",
-    "tidegate.client.tokens": "a verb's requests; host.answers judges what comes back",
+    "tidegate.client.tokens": "a file of this person; what is not a token in it is refused",
     "tidegate.files": _FILES,
     "tidegate.flash.flasher": "reads a board over its cable, which the person at it holds",
     "tidegate.flash.folder_session": "reads a board over its cable, which the person at it holds",
