@@ -132,7 +132,7 @@ def toolchain_and_firmware(purpose: str) -> None:
             *core,
         ]
         if not (ROOT / "build" / "_".join([board, *(word.partition("=")[2] for word in core)])).exists():
-            say(f"building the firmware for {' '.join([board, *core])}, once; some two minutes")
+            say(f"building the firmware for {' '.join([board, *core])}, once; up to two minutes")
         started = time.monotonic()
         run(command, cwd=ROOT)
         took = time.monotonic() - started
