@@ -277,7 +277,7 @@ def test_a_release_that_ends_in_the_middle_takes_no_number(
         assert done.exit_code == 0 and "sequence 1: no earlier release" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("module", ("rich", "tidegate.errors", "tidegate.cli.doctor"))
+@pytest.mark.parametrize("module", ("click", "tidegate.errors", "tidegate.cli.doctor"))
 def test_ctrl_c_while_it_starts_is_one_line(module: str) -> None:
     """However early: while its own modules and those of others are loaded."""
     program = (
