@@ -43,6 +43,8 @@ demo:
 test: setup lint
 	@.venv/bin/python tools/second_chance.py $(AT_ONCE) --durations=30 $(ARGS)
 
+# These compute more than they wait.
+check: JOBS = 3
 check: environment lint
 	@$(PYTEST) $(AT_ONCE) -m "not (board or built or broker or server or slow)" $(ARGS)
 

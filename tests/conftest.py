@@ -102,7 +102,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for mark in (ground, *GROUNDS[ground]) if ground in GROUNDS else ():
             item.add_marker(mark)
         # On CPython, device code is quick, unless it tries every lie or every cut there is.
-        tries_all = ground is not None and item.name.startswith("test_every_")
+        tries_all = file.startswith("tests/device/") and item.name.startswith("test_every_")
         if tries_all or (seconds.get(file, 0) >= SLOW_S and item.get_closest_marker("cpython") is None):
             item.add_marker("slow")
     # The slowest files first, so that all workers end together. pytest-xdist hands files out in this order.

@@ -108,6 +108,7 @@ def test_a_run_is_done_again_by_its_numbers() -> None:
     assert first == second and " boots" in first
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_says_what_was_done() -> None:
     command = [sys.executable, str(RUN), "--json", "--jobs", "1", "--runs", "1000000", "--seed", "1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
