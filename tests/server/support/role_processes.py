@@ -52,9 +52,7 @@ class Processes:
         command = [sys.executable, "-m", "ota_server", "serve", "--data", str(self.data)]
         command += [*OPTIONS[name], *self._arguments]
         with self._log.open("ab") as log:
-            started = subprocess.Popen(
-                [*command, *self._arguments], stdout=subprocess.DEVNULL, stderr=log, env=self.env
-            )
+            started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, env=self.env)
         self.running[key or name] = started
         place = self.data / f"serve-{name}.json"
 
