@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import random
-from collections.abc import Callable
 
 import pytest
-from at_once import together
+from at_once import patiently, together
 from sqlalchemy import func, select
-from sqlalchemy.exc import OperationalError
 from staged_fleet import HOUR, MINUTE, PRODUCT, Fleet
 
 from ota_server.errors import Conflict
@@ -296,25 +294,14 @@ def _server(url: str, number: int, now: int, devices: list[str], start: object) 
     def work(thread: int) -> None:
         if thread == 0:
             for device in devices:
-                _patiently(lambda device=device: birth(device))  # type: ignore[misc]
+                patiently(lambda device=device: birth(device))  # type: ignore[misc]
         else:
             for minute in range(20):  # each begins with all of them wanting the next seven
-                _patiently(lambda at=now + minute * MINUTE: carry_out.advance(store, number, at))  # type: ignore[misc]
+                patiently(lambda at=now + minute * MINUTE: carry_out.advance(store, number, at))  # type: ignore[misc]
 
     start.wait()  # type: ignore[attr-defined]
     together(3, work)
     store.close()
-
-
-def _patiently(work: Callable[[], object]) -> None:
-    """SQLite gives up on a lock that others hold in turn; who files messages tries again, too."""
-    while True:
-        try:
-            work()
-            return
-        except OperationalError as error:
-            if "locked" not in str(error):
-                raise
 
 
 def test_four_servers_and_a_thousand_devices_against_a_limit_of_100(empty):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from at_once import together
+from at_once import patiently, together
 from sqlalchemy import select, update
-from sqlalchemy.exc import OperationalError
 from staged_fleet import BOARD, PRODUCT, Fleet
 
 from ota_server.errors import Conflict, NotFound
@@ -171,17 +169,6 @@ def _devices(fleet: DataFleet, number: int) -> list[dict[str, Any]]:
         return show.devices(session, session.get_one(Rollout, number), fleet.now, after="", limit=100, state=None)
 
 
-def _patiently(work: Callable[[], object]) -> None:
-    """SQLite gives up on a lock that others hold in turn; servers try again, too."""
-    while True:
-        try:
-            work()
-            return
-        except OperationalError as error:
-            if "locked" not in str(error):
-                raise
-
-
 def test_racing_servers_grant_data_to_exactly_as_many_as_may_have_it(empty):
     fleet = DataFleet(empty, 120)
     fleet.publish(7)
@@ -195,7 +182,7 @@ def test_racing_servers_grant_data_to_exactly_as_many_as_may_have_it(empty):
         number = rollout.id
     for minute in range(3):
         fleet.now += 60_001
-        together(4, lambda _: _patiently(lambda: carry_out.advance(fleet.store, number, fleet.now)))
+        together(4, lambda _: patiently(lambda: carry_out.advance(fleet.store, number, fleet.now)))
         assert len(fleet.has(7)) == min(30, 11 * (minute + 1))
     with fleet.store.read() as session:
         assert session.scalar(select(Device.id).where(Device.offer_id.is_not(None))) is None

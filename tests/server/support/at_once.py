@@ -1,9 +1,11 @@
-"""The same work in several threads."""
+"""The same work in several threads, and patience with the locks that they hold."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+
+from sqlalchemy.exc import OperationalError
 
 
 def together(count: int, work: Callable[[int], None]) -> None:
@@ -21,3 +23,14 @@ def together(count: int, work: Callable[[int], None]) -> None:
     for thread in threads:
         thread.join()
     assert errors == []
+
+
+def patiently(work: Callable[[], object]) -> None:
+    """SQLite gives up on a lock that others hold in turn; servers try again, too."""
+    while True:
+        try:
+            work()
+            return
+        except OperationalError as error:
+            if "locked" not in str(error):
+                raise
