@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from ota_server.api.shapes import Page
+from ota_server.api.shapes import Page, one_of
 from ota_server.api.validate import Body, unusable
 from ota_server.fleet.alarm_acts import LEAST_S, MAX_KIND, MAX_TEXT, MOST_AT_ONCE, MOST_S
 from ota_server.store.alarms import STATES, Only
@@ -33,12 +33,6 @@ def _note(value: Any) -> Any:
     return value
 
 
-def _state(value: Any) -> Any:
-    if value not in STATES:
-        raise unusable(f"{value!r:.40} is not a state", f"States: {', '.join(STATES)}")
-    return value
-
-
 _Kind = Annotated[str, *_word(MAX_KIND)]
 _Device = Annotated[str, *_word(_MAX_DEVICE)]
 _Note = Annotated[
@@ -50,7 +44,7 @@ class AlarmsOfDevice(Page):
     """kind: only those; state: open, acknowledged, or calling (open, and not muted)."""
 
     kind: _Kind | None = None
-    state: Annotated[str | None, BeforeValidator(_state), WithJsonSchema({"enum": list(STATES)})] = None
+    state: Annotated[str | None, *one_of(STATES)] = None
 
     @property
     def only(self) -> Only:

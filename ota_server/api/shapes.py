@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -173,22 +173,15 @@ def _timeline_kinds(value: Any) -> tuple[str, ...]:
     return kinds
 
 
-def _rollout_state(value: Any) -> Any:
-    if value not in ROLLOUT_STATES:
-        raise unusable(f"{value!r:.40} is not a state", f"States: {', '.join(ROLLOUT_STATES)}")
-    return value
+def one_of(states: Sequence[str]) -> tuple[BeforeValidator, WithJsonSchema]:
+    """For Annotated: one of these states."""
 
+    def check(value: Any) -> Any:
+        if value not in states:
+            raise unusable(f"{value!r:.40} is not a state", f"States: {', '.join(states)}")
+        return value
 
-def _state(value: Any) -> Any:
-    if value not in STATES:
-        raise unusable(f"{value!r:.40} is not a state", f"States: {', '.join(STATES)}")
-    return value
-
-
-def _wave_state(value: Any) -> Any:
-    if value not in rollout_states.STATES:
-        raise unusable(f"{value!r:.40} is not a state", f"States: {', '.join(rollout_states.STATES)}")
-    return value
+    return BeforeValidator(check), WithJsonSchema({"enum": list(states)})
 
 
 def _settings(value: Any, info: ValidationInfo) -> Any:
@@ -505,7 +498,7 @@ class RolloutPage(Limit):
     """after: `next` of the page before; state: only devices in this state."""
 
     after: Annotated[tuple[int, str] | None, BeforeValidator(_place), _PLACE_SCHEMA] = None
-    state: Annotated[str | None, BeforeValidator(_rollout_state), WithJsonSchema({"enum": list(ROLLOUT_STATES)})] = None
+    state: Annotated[str | None, *one_of(ROLLOUT_STATES)] = None
 
     @property
     def page(self) -> rollout_progress.Page:
@@ -513,9 +506,7 @@ class RolloutPage(Limit):
 
 
 class RolloutDevices(Devices):
-    state: Annotated[
-        str | None, BeforeValidator(_wave_state), WithJsonSchema({"enum": list(rollout_states.STATES)})
-    ] = None
+    state: Annotated[str | None, *one_of(rollout_states.STATES)] = None
 
 
 class Timeline(Limit):
@@ -539,7 +530,7 @@ class Since(Limit):
 class Commands(Page):
     device: str | None = None
     group: str | None = None
-    state: Annotated[str | None, BeforeValidator(_state)] = None
+    state: Annotated[str | None, *one_of(STATES)] = None
 
 
 class OneCommand(Query):
