@@ -76,13 +76,14 @@ def publish(store: Store, config: Config, document: bytes, actor: str, *, hold: 
         proposed = rotation.store_of(document)
         known = session.get(TrustUpdate, proposed.version)
         if known is not None and known.store == trust_store.encode(proposed):
-            if hold or not _is_held_back(session, known):
-                if hold and not _is_held_back(session, known):
-                    raise Conflict(
-                        "offered-already",
-                        f"version {known.version} of the trust store goes to all devices already",
-                        "Publish the next one with --hold",
-                    )
+            is_held = _is_held_back(session, known)
+            if hold and not is_held:
+                raise Conflict(
+                    "offered-already",
+                    f"version {known.version} of the trust store goes to all devices already",
+                    "Publish the next one with --hold",
+                )
+            if hold == is_held:
                 return TrustPublication(proposed, False, [], hold)
             new = proposed
             known.held = False
