@@ -31,11 +31,14 @@ class Facts(NamedTuple):
     is_usable: bool = True  # False: withdrawn from all boards
 
     @property
+    def component(self) -> str:
+        """The data component's name, "trust" for a trust store, "" for a release."""
+        return "" if self.kind == "release" else self.version.partition("@")[0]
+
+    @property
     def key(self) -> str:
         """What the places of devices are hashed with (tidegate.rollout.place)."""
-        if self.kind == "release":
-            return waves.key(self.product, self.sequence)
-        return waves.key(f"{self.product}/{self.version.partition('@')[0]}", self.sequence)
+        return waves.key(f"{self.product}/{self.component}" if self.component else self.product, self.sequence)
 
 
 def of_rollout(session: Session, rollout: Rollout) -> Facts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import func, select
@@ -15,6 +15,7 @@ from ota_server.store.models import DataTarget, Device, Release, Target, TrustUp
 from ota_server.store.rollout_subjects import Facts
 from tidegate import manifest
 from tidegate.rollout import Terms
+from tidegate.rollout.subject import TRUST
 
 _MOST_NAMED = 10  # devices named in one row
 _CHUNK = 500  # device ids in one statement
@@ -87,25 +88,31 @@ def _of_release(session: Session, release: Release, terms: Terms, facts: Facts, 
 
 def _others(session: Session, facts: Facts, ids: Sequence[str]) -> dict[str, _Alike]:
     """The same of data, and of a trust store, which comes after all that the device has not got yet."""
+    download = _of_data(session, facts) if facts.kind == "data" else _of_trust(session, facts)
     found: dict[str, _Alike] = {}
-    sizes = {
-        board: session.scalar(select(DataTarget.size).where(DataTarget.id == target))
-        for board, target in facts.targets.items()
-    }
-    updates: dict[int, int] = dict(
-        session.execute(select(TrustUpdate.version, func.length(TrustUpdate.document))).all()
-    )
     for start in range(0, len(ids), _CHUNK):
         chunk = ids[start : start + _CHUNK]
         has = subjects.versions(session, facts, chunk)
         for device, board in session.execute(select(Device.id, Device.board).where(Device.id.in_(chunk))).all():
-            if facts.kind == "data":
-                found[device] = (board, has.get(device), "data", sizes[board], ())
-                continue
-            due = range(int(has[device] or 0) + 1, facts.sequence + 1)
-            through = tuple(f"trust@{version}" for version in due[:-1])
-            found[device] = (board, has[device], "trust", sum(updates[version] for version in due), through)
+            found[device] = download(board, has.get(device))
     return found
+
+
+def _of_data(session: Session, facts: Facts) -> Callable[[str, str | None], _Alike]:
+    of_these = select(DataTarget.board, DataTarget.size).where(DataTarget.id.in_(facts.targets.values()))
+    sizes: dict[str, int] = dict(session.execute(of_these).all())
+    return lambda board, has: (board, has, "data", sizes[board], ())
+
+
+def _of_trust(session: Session, facts: Facts) -> Callable[[str, str | None], _Alike]:
+    sizes: dict[int, int] = dict(session.execute(select(TrustUpdate.version, func.length(TrustUpdate.document))).all())
+
+    def download(board: str, has: str | None) -> _Alike:
+        due = range(int(has or 0) + 1, facts.sequence + 1)
+        through = tuple(f"{TRUST}@{version}" for version in due[:-1])
+        return board, has, "trust", sum(sizes[version] for version in due), through
+
+    return download
 
 
 def _downloads(way: tuple[Target, ...], digest: str | None) -> tuple[tuple[str, ...], str, int | None]:

@@ -61,9 +61,8 @@ def check_waves_hold(session: Session, facts: Facts, release: Release | None, te
     if facts.kind == "trust":
         newest, verb = trust_updates.newest_version(session), "trust publish FILE"
     else:
-        name = facts.version.partition("@")[0]
         newest_of = select(func.max(DataTarget.sequence)).where(
-            DataTarget.product == facts.product, DataTarget.name == name, DataTarget.held.is_(False)
+            DataTarget.product == facts.product, DataTarget.name == facts.component, DataTarget.held.is_(False)
         )
         newest, verb = session.scalar(newest_of) or 0, "data publish DIR"
     if newest >= facts.sequence:
@@ -118,7 +117,6 @@ def versions(session: Session, facts: Facts, device_ids: Sequence[str]) -> dict[
         column = Device.version if facts.kind == "release" else Device.trust_version
         rows = session.execute(select(Device.id, column).where(Device.id.in_(device_ids))).all()
         return {device: None if version is None else str(version) for device, version in rows}
-    name = facts.version.partition("@")[0]
     held = select(DeviceData.device_id, DeviceData.sequence, DataTarget.version)
     held = held.join(Device, Device.id == DeviceData.device_id).outerjoin(
         DataTarget,
@@ -127,7 +125,9 @@ def versions(session: Session, facts: Facts, device_ids: Sequence[str]) -> dict[
         & (DataTarget.name == DeviceData.name)
         & (DataTarget.sequence == DeviceData.sequence),
     )
-    mine = held.where(DeviceData.name == name, DeviceData.device_id.in_(device_ids), DeviceData.sequence.is_not(None))
+    mine = held.where(
+        DeviceData.name == facts.component, DeviceData.device_id.in_(device_ids), DeviceData.sequence.is_not(None)
+    )
     return {device: version or f"sequence {sequence}" for device, sequence, version in session.execute(mine).all()}
 
 
@@ -136,7 +136,7 @@ def offer(session: Session, facts: Facts, device_ids: Sequence[str]) -> None:
     if facts.kind == "release":
         offers.derive(session, devices=device_ids)
     elif facts.kind == "data":
-        data.derive(session, device_ids, facts.version.partition("@")[0])
+        data.derive(session, device_ids, facts.component)
     # What a device may have of trust updates is looked up when they are sent (trust_updates.may_have).
 
 
