@@ -25,6 +25,7 @@ from fleet import Line, progress  # noqa: E402
 from killable_server import KillableServer  # noqa: E402
 from server_process import KeyRing  # noqa: E402
 
+from tidegate.interrupts import INTERRUPTED  # noqa: E402
 from tidegate.simulate import accounts, run, scenario  # noqa: E402
 from tidegate.trust import keys  # noqa: E402
 
@@ -45,6 +46,8 @@ def main() -> int:
         for seed in options.seeds.split(","):
             with tempfile.TemporaryDirectory(prefix="tidegate-rollouts-") as folder:
                 document = simulate(Path(folder), name, int(seed), options.devices, options.waves)
+            if document["interrupted"]:
+                return INTERRUPTED
             right = right and ended(document)["complete"]
             print(json.dumps(document) if options.json else line(name, int(seed), document), flush=True)
     return 0 if right else 1
