@@ -10,14 +10,12 @@ import sys
 import time
 from pathlib import Path
 
-import httpx
 from patience import limit
 from ports import free_port
+from served_folder import ServedFolder
 
-from tidegate.client.server import Server
 
-
-class KillableServer:
+class KillableServer(ServedFolder):
     """Not started yet. env: what a start gets beside this process's environment."""
 
     def __init__(self, data: Path, *arguments: str, env: dict[str, str] | None = None, prefix: tuple[str, ...] = ()):
@@ -32,13 +30,6 @@ class KillableServer:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.http_port}"
-
-    @property
-    def token(self) -> str:
-        return (self.data / "admin.token").read_text().strip()
-
-    def client(self) -> Server:
-        return Server(self.url, self.token)
 
     def spawn(self) -> None:
         """Start, without waiting for anything."""
@@ -79,13 +70,3 @@ class KillableServer:
         except subprocess.TimeoutExpired:
             self.kill()
             raise
-
-    def http(self) -> httpx.Client:
-        headers = {"Authorization": f"Bearer {self.token}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=limit(30))
-
-    def cli(self, *arguments: str) -> str:
-        command = [sys.executable, "-m", "ota_server", *arguments, "--data", str(self.data)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit(60), env=self.env)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout

@@ -12,12 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
 from mqtt_device import Device
 from patience import limit
+from served_folder import ServedFolder
 from server_process import BOARD, PRODUCT, eventually
-
-from tidegate.client.server import Server
 
 WEB, DOWNLINK, FIRST, SECOND = "web", "downlink", "ingest-1-of-2", "ingest-2-of-2"
 OPTIONS = {
@@ -28,11 +26,13 @@ OPTIONS = {
 }
 
 
-class Processes:
+class Processes(ServedFolder):
     """The processes of one server, by name.
 
     ports: of the broker, or one after the other of its nodes. arguments: what each start gets beside its role.
     """
+
+    http_s = 60
 
     def __init__(self, folder: Path, database: str, ports: int | Sequence[int], *arguments: str) -> None:
         nodes = [ports] if isinstance(ports, int) else ports
@@ -81,23 +81,6 @@ class Processes:
     @property
     def url(self) -> str:
         return str(json.loads((self.data / "serve-web.json").read_text())["http"])
-
-    @property
-    def token(self) -> str:
-        return (self.data / "admin.token").read_text().strip()
-
-    def client(self) -> Server:
-        return Server(self.url, self.token)
-
-    def http(self) -> httpx.Client:
-        headers = {"Authorization": f"Bearer {self.token}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=limit(60))
-
-    def cli(self, *arguments: str) -> str:
-        command = [sys.executable, "-m", "ota_server", *arguments, "--data", str(self.data)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit(60), env=self.env)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
     def api(self, method: str, path: str, **kwargs: Any) -> Any:
         with self.http() as http:
