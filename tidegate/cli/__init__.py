@@ -21,6 +21,7 @@ from click.shell_completion import CompletionItem
 import tidegate
 from tidegate import interrupts
 from tidegate.cli._common import Failure, complain
+from tidegate.cli._help_lines import first_paragraph
 from tidegate.errors import TidegateError
 
 _BUILT_IN = {
@@ -104,10 +105,25 @@ class Commands(click.Group):
             ctx.fail(f"No such command {args[0]!r}. Did you mean {' or '.join(close)}?")
         return super().resolve_command(ctx, args)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click's, which would load every command for one line of help each."""
+        names = self.list_commands(ctx)
+        limit = formatter.width - 6 - max(map(len, names))
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self._short_help(ctx, name, limit)) for name in names])
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Names alone: click would load every command for one line of help each, at every press of the key."""
-        names = [CompletionItem(name) for name in self.list_commands(ctx) if name.startswith(incomplete)]
-        return names + click.Command.shell_complete(self, ctx, incomplete)
+        """As click's, without loading every command, at every press of the key."""
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        found = [CompletionItem(name, help=self._short_help(ctx, name, 60)) for name in names]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
+
+    def _short_help(self, ctx: click.Context, name: str, limit: int) -> str:
+        for where in [_BUILT_IN[name]] if name in _BUILT_IN else _joined(name):
+            if text := first_paragraph(where):
+                return click.Command(name, help=text).get_short_help_str(limit)
+        command = self.get_command(ctx, name)
+        return command.get_short_help_str(limit) if command else ""
 
     def invoke(self, ctx: click.Context) -> object:
         if isinstance(sys.stdout, io.TextIOWrapper):
@@ -139,6 +155,11 @@ class Commands(click.Group):
                 raise
             what = f"tidegate met a fault of its own: {type(error).__name__}: {error}"
             raise Failure(ctx, what, f"Please report it; {DEBUG}=1 shows where it happened") from error
+
+
+def _joined(name: str) -> list[str]:
+    """Where commands of this name are that other packages bring."""
+    return [point.value for point in entry_points(group="tidegate.commands", name=name)]
 
 
 def _unavailable(name: str, error: ImportError) -> click.Command:
