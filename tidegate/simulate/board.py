@@ -7,8 +7,10 @@ import time
 
 from tidegate.simulate import nature as natures
 from tidegate.simulate.answering import Answering
+from tidegate.simulate.data_updating import OFFER, DataUpdating
 from tidegate.simulate.device import Device
 from tidegate.simulate.mqtt import KEEPALIVE_S, Link, LinkError, connect_packet
+from tidegate.simulate.trusting import Trusting
 from tidegate.simulate.updating import Updating
 from tidegate.wire import messages
 
@@ -24,7 +26,14 @@ class Board:
         self._task: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()  # this connection
         self._updating = Updating(device)
-        self._answering = Answering(device)
+        # What it hears below down/, and who takes it.
+        self._ears = {
+            "trust": Trusting(device).pushed,
+            "offer": self._updating.offered,
+            "cmd": Answering(device).asked,
+        }
+        if device.component is not None:  # an application hears of what it knows
+            self._ears[OFFER + device.component] = DataUpdating(device).offered
 
     def connect(self) -> None:
         if self._task is None:
@@ -35,10 +44,9 @@ class Board:
     def message(self, topic: str, payload: bytes) -> None:
         kind = topic.partition("/down/")[2]
         self.device.figures.counts[f"{kind} heard"] += 1
-        if kind == "offer":
-            self._updating.offered(payload)
-        elif kind == "cmd":
-            self._answering.asked(payload)
+        hear = self._ears.get(kind)
+        if hear is not None:
+            hear(payload)
 
     def acknowledged(self, number: int) -> None:
         self.device.acknowledged(number)
@@ -77,7 +85,7 @@ class Board:
             await link.ready
             device.figures.took("connected", time.monotonic() - began)
             down = f"tg/{device.id}/down/"
-            await link.subscribe(down + "trust", down + "offer", down + "cmd")
+            await link.subscribe(*(down + kind for kind in self._ears))
         device.outbox.link = link
         device.figures.counts["connections"] += 1
         device.announce()

@@ -27,13 +27,13 @@ from tidegate.simulate.scenario import (
     Telemetry,
 )
 from tidegate.simulate.shown import Shown
+from tidegate.simulate.subjects import Subjects
 from tidegate.trust import keys
 
 _LISTEN_S = 0.25
 _COMMAND_LIFE_S = 3600
 _BUSY = (429, 503)
 _ROLLOUT_S = 1.0  # between two looks at a rollout
-_CANDIDATE = "candidate"  # a channel that no group follows
 
 Line = Callable[[str], None]
 
@@ -71,7 +71,7 @@ class Course:
         self._server = server
         self._crew = crew
         self._shown = shown
-        self._running = running
+        self._subjects = Subjects(server, scenario, running)
         self._watched = watched
         self._line = line
         self._speaking = [one for one in ids if natures.of(scenario, one).fault != "silent"]
@@ -180,11 +180,11 @@ class Course:
         began = time.monotonic()
         if phase.key is not None:
             key, fleet, seed = keys.load(phase.key), self._scenario.fleet, self._scenario.seed
-            base, sequence = self._running.sequence, self._running.sequence + 1
+            base, sequence = self._subjects.running.sequence, self._subjects.running.sequence + 1
             if phase.patch and base == images.FIRST and not self._server.releases().get("releases"):
                 images.publish(self._server, fleet, seed, base, key)
-            patched = phase.patch and self._running.digest == images.running(fleet, seed, base).digest
-            self._running = images.publish(self._server, fleet, seed, sequence, key, base if patched else None)
+            patched = phase.patch and self._subjects.running.digest == images.running(fleet, seed, base).digest
+            self._subjects.running = images.publish(self._server, fleet, seed, sequence, key, base if patched else None)
             self._facts |= {"published_s": round(time.monotonic() - began, 2), "sequence": sequence, "patch": patched}
         everybody = len(self._ids)
         ended = 0
@@ -207,18 +207,17 @@ class Course:
         while time.monotonic() - began < phase.timeout_s:
             look()
             if self._shown.may_look():
-                shown = self._try(lambda: self._shown.runs(self._running))
+                shown = self._try(lambda: self._shown.runs(self._subjects.running))
                 if shown is not None and shown >= confirmed:
                     self._facts |= {"shown": shown, "all_shown_s": round(time.monotonic() - began, 2)}
                     return "all updates have ended and are shown", True
         return f"{shown} of {confirmed} confirmed updates are shown after {phase.timeout_s:g} s", False
 
     def _rollout(self, phase: Rollout, look: Callable[[], Figures]) -> tuple[str, bool]:
-        began, fleet, seed = time.monotonic(), self._scenario.fleet, self._scenario.seed
-        key, sequence = keys.load(phase.key), self._running.sequence + 1
-        new = images.publish(self._server, fleet, seed, sequence, key, channel=_CANDIDATE)
-        self._server.waves.start(fleet.product, new.version, phase.terms)
-        self._facts |= {"sequence": sequence, "state": "running"}
+        began, product = time.monotonic(), self._scenario.fleet.product
+        version, sequence, new = self._subjects.publish(phase)
+        self._server.waves.start(product, version, phase.terms)
+        self._facts |= {"version": version, "sequence": sequence, "state": "running"}
         next_look, shown = 0.0, 0
         while time.monotonic() - began < phase.timeout_s:
             look()
@@ -226,7 +225,7 @@ class Course:
                 continue
             asked = time.monotonic()
             try:
-                found = self._server.waves.status(fleet.product, new.version)
+                found = self._server.waves.status(product, version)
             except ServerError as error:
                 self._facts.setdefault("api_errors", []).append(error.message[:100])
                 continue
@@ -240,7 +239,7 @@ class Course:
             if found["state"] != "running":
                 self._facts["health"] = [one["text"] for one in found["health"]]
                 if found["state"] == "done":
-                    self._running = new
+                    self._subjects.running = new
                 ended = f"{found['state']} in wave {found['wave']}: {found['why']}"
                 return ended, phase.ends in (None, found["state"])
         return f"still running after {phase.timeout_s:g} s: {self._facts.get('why')}", False

@@ -59,17 +59,24 @@ class Device:
         self.reset_cause = "power-on"
         self.nonce = secrets.token_bytes(_NONCE)
         self.proof: bytes | None = None
+        self.data: dict[str, tuple[int, bytes]] = {}  # component -> sequence number and digest of what it holds
+        self.trust_version = place.offers.first_trust
         self.filed_packs = 0  # acknowledged, each once
         self._pack = secrets.randbits(29)  # as the nonce not by the seed: another run is another boot
         self._spoke_at = 0.0
         self._started_at = time.monotonic()
-        self._flashed = running.sequence
+        self._updated_at: float | None = None  # in this run
         self._own_heap = _HEAP * self.nature.random("heap").uniform(0.9, 1.1)
         self._topics: dict[str, bytes] = {}
 
     @property
     def is_online(self) -> bool:
         return self.link is not None and self.link.open and self.outbox.link is not None
+
+    @property
+    def component(self) -> str | None:
+        """The data component that its application knows."""
+        return self.place.scenario.fleet.data
 
     @cached_property
     def seed(self) -> bytes:
@@ -102,10 +109,19 @@ class Device:
         return number
 
     def _heap(self) -> float:
-        """Free bytes now: with a release that leaks less from minute to minute, until the next reset."""
-        minutes = (time.monotonic() - self._started_at) / 60 if self.running.sequence > self._flashed else 0.0
+        """Free bytes now: with an update that leaks less from minute to minute, until the next reset."""
+        since = None if self._updated_at is None else max(self._started_at, self._updated_at)
+        minutes = 0.0 if since is None else (time.monotonic() - since) / 60
         left = max(0.0, 1 - self.place.scenario.update.leaks * minutes)
         return float(round(self._own_heap * left * self.dice.gauss(1, _NOISE)))
+
+    def updated(self) -> None:
+        """It has something new of this run, which may leak."""
+        self._updated_at = time.monotonic()
+
+    def went_back(self) -> None:
+        """It has what it had before."""
+        self._updated_at = None
 
     def next_pack(self) -> int:
         """The number of a new pack, on whichever stream: a board has one count."""
@@ -154,7 +170,8 @@ class Device:
             reset_cause=self.reset_cause,
             trial=self.trial,
             micropython="1.25.0",
-            trust_version=1,
+            trust_version=self.trust_version,
+            data=None if self.component is None else {name: list(held) for name, held in self.data.items()},
             hardware=self.account.hardware,
             proof=self.proof,
         )

@@ -11,6 +11,7 @@ from tidegate.simulate.figures import Figures
 _KINDS = ("birth", "state", "telemetry", "report", "result", "alarm", "probe")
 _OUTCOMES = ("confirmed", "rolled back", "failed", "refused", "fetches", "fetches cut off", "bytes fetched")
 _OTHER = ("connections", "links broken", "fell silent", "telemetry dropped", "commands answered", "offer heard")
+_SUBJECTS = ("data confirmed", "data rolled back", "data failed", "data refused", "trust taken", "trust refused")
 _TIMES = {"p50_ms": "p50 ms", "p99_ms": "p99 ms", "max_ms": "most ms"}
 _WHAT = {"phase": "phase", "what": "what"}
 _COLUMNS = {
@@ -26,7 +27,7 @@ def phase(result: PhaseResult) -> dict[str, Any]:
     """One phase. Rates are a second of the whole phase."""
     figures = result.figures
     sent = [kind for kind in _KINDS if figures.counts[f"{kind} sent"]]
-    counted = [name for name in (*_OUTCOMES, *_OTHER) if figures.counts[name]]
+    counted = [name for name in (*_OUTCOMES, *_SUBJECTS, *_OTHER) if figures.counts[name]]
     return {
         "name": result.name,
         "kind": result.kind,
@@ -86,7 +87,7 @@ def _latency(one: dict[str, Any], what: str) -> dict[str, Any]:
 
 
 def _note(one: dict[str, Any]) -> str:
-    names = ("confirmed", "rolled_back", "failed", "refused")
+    names = [name.replace(" ", "_") for name in (*_OUTCOMES[:4], *_SUBJECTS)]
     said = [f"{one['counts'][name]} {name.replace('_', ' ')}" for name in names if name in one["counts"]]
     if "all_shown_s" in one:
         said.append(f"all shown after {one['all_shown_s']:g} s")

@@ -15,6 +15,7 @@ from tidegate.client.server import Server
 from tidegate.client.transport import ServerError
 from tidegate.errors import TidegateError
 from tidegate.simulate import accounts, images, results, worker
+from tidegate.simulate import nature as natures
 from tidegate.simulate.course import Course
 from tidegate.simulate.crew import Crew
 from tidegate.simulate.scenario import Scenario
@@ -73,7 +74,8 @@ def run(setting: Setting, scenario: Scenario, ears: Ears) -> dict[str, Any]:
             )
             for number in range(setting.processes)
         ]
-        shown = Shown(server, names, scenario.seed)
+        unsteady = [name for name in names if natures.of(scenario, name).fault == "bad_link"]
+        shown = Shown(server, names, scenario.seed, unsteady)
         shown.note_packs()
         began, interrupted = time.monotonic(), False
         filed: dict[str, Any] | None = None

@@ -33,13 +33,15 @@ class _Table(BaseModel):
 
 
 class Fleet(_Table):
-    """What the devices are, before the first phase. sign_s: until a board announces its birth again, signed."""
+    """What the devices are, before the first phase. sign_s: until a board announces its birth again, signed. data: the
+    data component that their application knows; none: an application without data."""
 
     product: Annotated[str, Field(pattern=rf"^{names.PRODUCT.pattern}$")] = "tidegate-simulated"
     board: Annotated[str, Field(pattern=rf"^{names.BOARD.pattern}$")] = "unix"
     vendor: Annotated[str, Field(min_length=1, max_length=64)] = "tidegate.example"
     image_bytes: Annotated[int, Field(ge=1000, le=4_000_000)] = 20_000
     sign_s: Seconds = 30.0
+    data: Annotated[str, Field(pattern=rf"^{names.COMPONENT.pattern}$")] | None = None
 
 
 class Misbehaving(_Table):
@@ -130,14 +132,17 @@ class Release(_Phase):
 
 
 class Rollout(_Phase):
-    """A release comes in waves: published here, into a channel that nobody follows, and rolled out to all of the
-    product. It ends when the rollout is done, or has paused itself.
+    """A release comes in waves, content of the fleet's data component, or a trust store: published here and held back,
+    and rolled out to all of the product. It ends when the rollout is done, or has paused itself.
 
-    Its terms are those of `tidegate rollout start`. ends: how it has to end; None: either way.
+    Its terms are those of `tidegate rollout start`. key: signs it, a root key for a trust store, which follows the one
+    in the file `store`, or that of the phase before. ends: how it has to end; None: either way.
     """
 
     kind: Literal["rollout"]
+    of: Literal["release", "data", "trust"] = "release"
     key: KeyFile
+    store: KeyFile | None = None
     waves: str = "1%,10%,50%,100%"
     soak: str = "60s"
     max_failures: str = "2%"
@@ -159,6 +164,8 @@ class Rollout(_Phase):
             terms.parse(self.terms)
         except TidegateError as error:
             raise ValueError(error.message) from None
+        if (self.of == "trust") != (self.store is not None):
+            raise ValueError('store is for a rollout of = "trust", which needs it: the trust store of the devices')
         return self
 
 
@@ -200,6 +207,8 @@ class Scenario(_Table):
     def _begins(self) -> Scenario:
         if not isinstance(self.phases[0], Connect):
             raise ValueError('begin with a phase of the kind "connect": nobody is connected before it')
+        if self.fleet.data is None and any(isinstance(one, Rollout) and one.of == "data" for one in self.phases):
+            raise ValueError('name the component in [fleet], as in data = "maps", for a rollout of = "data"')
         return self
 
 
@@ -227,13 +236,14 @@ def read(path: Path | None) -> Scenario:
     except UnicodeDecodeError as error:
         raise TidegateError(f"{path} is not UTF-8 text", "Write it in UTF-8") from error
     found = parse(text, str(path))
-    phases = [
-        phase.model_copy(update={"key": path.parent / phase.key})
-        if isinstance(phase, Release | Rollout | Commands) and phase.key is not None
-        else phase
-        for phase in found.phases
-    ]
+    phases = [_beside(phase, path.parent) for phase in found.phases]
     return found.model_copy(update={"phases": phases})
+
+
+def _beside(phase: Phase, folder: Path) -> Phase:
+    """The phase with the paths of its files."""
+    files = {name: value for name in ("key", "store") if (value := getattr(phase, name, None)) is not None}
+    return phase.model_copy(update={name: folder / value for name, value in files.items()})
 
 
 def parse(text: str, source: str) -> Scenario:

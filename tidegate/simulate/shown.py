@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from tidegate.client.server import Server
@@ -17,11 +17,12 @@ _PAUSE_S = 0.5
 
 
 class Shown:
-    """Looks at the devices with these ids."""
+    """Looks at the devices with these ids. unsteady: those whose connections break by themselves."""
 
-    def __init__(self, server: Server, ids: Sequence[str], seed: int) -> None:
+    def __init__(self, server: Server, ids: Sequence[str], seed: int, unsteady: Collection[str] = ()) -> None:
         self._server = server
         self._ids = frozenset(ids)
+        self._unsteady = frozenset(unsteady)
         self.checked = sorted(random.Random(seed).sample(list(ids), min(_CHECKED, len(ids))))
         self._packs_before: dict[str, int] = {}
         self._born: dict[str, Any] = {}
@@ -32,8 +33,11 @@ class Shown:
         self._born = {one["id"]: one.get("born") for one in self._devices()}
 
     def born(self) -> int:
-        """Devices that are shown online and were born since `note_births`."""
-        return sum(bool(one.get("online")) and one.get("born") != self._born.get(one["id"]) for one in self._devices())
+        """Devices that were born since `note_births` and are shown online, if they are not away at times."""
+        return sum(
+            one.get("born") != self._born.get(one["id"]) and (bool(one.get("online")) or one["id"] in self._unsteady)
+            for one in self._devices()
+        )
 
     def runs(self, running: Running) -> int:
         """Devices that are shown to run this, confirmed."""

@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 
 from tidegate.errors import Refused
-from tidegate.simulate import http
+from tidegate.simulate import fetching, http
 from tidegate.simulate.device import Device
 from tidegate.simulate.images import Running
 from tidegate.simulate.mqtt import LinkError
 from tidegate.simulate.offers import Offer
+from tidegate.simulate.reporting import Failure, report
 from tidegate.wire import messages
 
-# phase -> state and result of LwM2M object 5 that a board says with it (docs/reports.md)
-_LWM2M = {
-    "offered": ("downloading", "initial"),
-    "fetching": ("downloading", "initial"),
-    "applying": ("downloaded", "initial"),
-    "installed": ("updating", "initial"),
-    "trial": ("updating", "initial"),
-    "confirmed": ("idle", "success"),
-    "current": ("idle", "success"),
-    "rolled-back": ("idle", "update-failed"),
-    "refused": ("idle", "unsupported-package"),
-    "failed": ("idle", "connection-lost"),
-}
 _TIMEOUT = (32 + 3, "condition-failed", "the application is not healthy within the trial")
 _WATCHDOG = (32 + 1, "operation-failed", "it hung: the watchdog reset the board in its last attempt")
-_FETCHES = 8  # attempts
-_PAUSE_S = (1, 2, 4, 8, 16, 30)
-_GONE = 404
-_PARTIAL, _WHOLE = 206, 200
 
 
 class Updating:
@@ -96,8 +79,12 @@ class Updating:
         self._report("offered", offer, detail=what)
         self._report("fetching", offer)
         began = asyncio.get_running_loop().time()
-        await self._fetch(digest, size)
-        device.figures.took("payload fetched", asyncio.get_running_loop().time() - began)
+        cut, self._cut = (size // 2 if self._cut else None), False
+        try:
+            await fetching.fetch(device, digest, size, cut)
+        except fetching.NotFetched as error:
+            self._report("failed", None, failure=(14, "operation-failed", str(error)))
+            raise
         self._report("applying", offer, detail=what)
         await asyncio.sleep(device.place.scenario.update.apply_s)
         installed = asyncio.Event()
@@ -105,37 +92,6 @@ class Updating:
         await installed.wait()
         await self._restart(offer)
         device.figures.took("update", asyncio.get_running_loop().time() - began)
-
-    # ------------------------------------------------------------ fetching
-
-    async def _fetch(self, digest: bytes, size: int) -> None:
-        """The payload, with Range from where it was cut off; its digest is checked."""
-        device, data, last = self._device, b"", "no attempt"
-        for attempt in range(_FETCHES):
-            cut = size // 2 if self._cut and not data else None
-            self._cut = False
-            device.figures.counts["fetches"] += 1
-            try:
-                answer = await http.get(device.place.payloads, f"/p/{digest.hex()}", len(data), cut)
-            except (OSError, TimeoutError, http.HttpError) as error:
-                last = str(error) or type(error).__name__
-            else:
-                if answer.status not in (_PARTIAL, _WHOLE):
-                    last = f"status {answer.status}"
-                    if answer.status == _GONE:
-                        break
-                else:
-                    data = data + answer.body if answer.status == _PARTIAL else answer.body
-                    device.figures.counts["bytes fetched"] += len(answer.body)
-                    if len(data) >= size:
-                        break
-                    device.figures.counts["fetches cut off"] += 1
-                    continue
-            device.figures.errors[f"fetch: {last}"[:80]] += 1
-            await asyncio.sleep(_PAUSE_S[min(attempt, len(_PAUSE_S) - 1)] * (0.5 + device.dice.random()))
-        if hashlib.sha256(data).digest() != digest:
-            self._report("failed", None, failure=(14, "operation-failed", last))
-            raise http.HttpError(f"payload not fetched: {last}")
 
     # ------------------------------------------------------------ trial
 
@@ -145,6 +101,7 @@ class Updating:
         new = offer.manifest
         device.running = Running(new.version, new.sequence, new.image.digest)
         device.trial = True
+        device.updated()
         await self._reset(settings.restart_s, "soft")
         self._report("trial", offer)
         if device.nature.fault == "hangs":
@@ -188,9 +145,10 @@ class Updating:
             except LinkError:
                 await asyncio.sleep(0.1)
 
-    async def _roll_back(self, offer: Offer, before: Running, word: str, failure: tuple[int, str, str]) -> None:
+    async def _roll_back(self, offer: Offer, before: Running, word: str, failure: Failure) -> None:
         device = self._device
         device.running, device.trial = before, False
+        device.went_back()
         self._bad.add(offer.manifest.image.digest)
         await self._reset(device.place.scenario.update.restart_s, "watchdog" if word == "watchdog" else "soft")
         self._report("rolled-back", offer, failure=failure)
@@ -205,26 +163,8 @@ class Updating:
         phase: str,
         offer: Offer | None,
         detail: str | None = None,
-        failure: tuple[int, str, str] | None = None,
+        failure: Failure | None = None,
         done: asyncio.Event | None = None,
     ) -> None:
-        """failure: code, SUIT's reason and words for people."""
-        device = self._device
-        state, result = _LWM2M[phase]
-        numbers = [messages.LWM2M_STATES.index(state), messages.LWM2M_RESULTS.index(result)]
-        device.update_state, device.update_result = numbers
-        verdict = True if failure is None else {5: failure[0], 7: messages.SUIT_REASONS.index(failure[1])}
-        said = messages.encode(
-            "report",
-            nonce=device.nonce,
-            verdict=verdict,
-            manifest=None if offer is None else [[-16, offer.digest]],
-            lwm2m=numbers,
-            phase=messages.phase_number(phase),
-            sequence=0 if offer is None else offer.manifest.sequence,
-            detail=detail or (failure[2] if failure else None),
-        )
-        device.figures.counts[f"reported {phase}"] += 1
-        device.say("report", "report", said, done)
-        if state == "idle":
-            device.announce()
+        digest, sequence = (None, 0) if offer is None else (offer.digest, offer.manifest.sequence)
+        report(self._device, phase, digest=digest, sequence=sequence, detail=detail, failure=failure, done=done)

@@ -37,6 +37,9 @@ def test_the_default_is_a_scenario() -> None:
         (CONNECT + '[[phases]]\nkind = "commands"\n', "phases[2].key is missing"),
         (CONNECT + '[[phases]]\nkind = "release"\nkey = 7\n', "phases[2].key"),
         ('[[phases]]\nkind = "idle"\n', 'begin with a phase of the kind "connect"'),
+        (CONNECT + '[[phases]]\nkind = "rollout"\nof = "data"\nkey = "k"\n', 'data = "maps", for a rollout'),
+        (CONNECT + '[[phases]]\nkind = "rollout"\nof = "trust"\nkey = "k"\n', "phases[2] store is for a rollout"),
+        (CONNECT + '[[phases]]\nkind = "rollout"\nstore = "s"\nkey = "k"\n', "phases[2] store is for a rollout"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, words: str) -> None:
@@ -48,7 +51,9 @@ def test_what_is_wrong_is_named(text: str, words: str) -> None:
 
 def test_keys_are_beside_the_scenario(tmp_path: Path) -> None:
     file = tmp_path / "s.toml"
-    file.write_text(CONNECT + '[[phases]]\nkind = "release"\nkey = "keys/release.jwk"\n')
+    text = '[[phases]]\nkind = "release"\nkey = "keys/release.jwk"\n'
+    file.write_text(CONNECT + text + '[[phases]]\nkind = "rollout"\nof = "trust"\nkey = "r.jwk"\nstore = "t.cbor"\n')
+    assert scenario.read(file).phases[2].store == tmp_path / "t.cbor"  # type: ignore[union-attr]
     assert scenario.read(file).phases[1].key == tmp_path / "keys" / "release.jwk"  # type: ignore[union-attr]
 
 
@@ -78,8 +83,10 @@ def test_the_page_shows_every_key_with_its_default() -> None:
         "commands",
         "idle",
     }
+    assert shown.fleet.data, "without a default: it is a name"
     for table in ("fleet", "bad_link", "update"):
-        assert getattr(shown, table) == getattr(scenario.Scenario(phases=shown.phases), table), table
+        usual = scenario.Scenario(phases=shown.phases, fleet=scenario.Fleet(data=shown.fleet.data))
+        assert getattr(shown, table) == getattr(usual, table), table
         assert all(key in text for key in getattr(shown, table).model_dump())
     assert all(f"{key} = " in text for key in scenario.Misbehaving().model_dump())
     keys = {key for phase in shown.phases for key in phase.model_dump()} | set(scenario.Scenario.model_fields)
