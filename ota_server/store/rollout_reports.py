@@ -15,6 +15,7 @@ from ota_server.store import clock, phases
 from ota_server.store.models import DataTarget, Device, RolloutDevice, Target
 from tidegate.wire.messages import WAITING
 
+NO_DATA = "its application has no data components"
 _STATES = {
     "offered": "downloading",  # the manifest is verified, and taken
     "fetching": "downloading",
@@ -149,8 +150,21 @@ def on_birth(grants: Sequence[Granted], device: Device, held: Mapping[str, Any],
             has = (device.trust_version or 0) >= (row.trust_version or 0)
         if has:
             _note(row, "trial" if target is not None and device.trial else "confirmed", None, now)
+        elif data is not None and _without_data(row, device, now):
+            continue
         elif row.withdrawn_at is None and row.reached_at is None:
             row.reached_at = now
+
+
+def _without_data(row: RolloutDevice, device: Device, now: int) -> bool:
+    """Excuse a device whose application has no data components, so that nobody waits for it; once another application
+    has some, it is offered the data as if it were granted now."""
+    if device.takes_data is False and row.state in ("offered", "downloading"):
+        row.state, row.state_at, row.why = "excused", now, NO_DATA
+    elif device.takes_data and row.state == "excused":
+        row.state, row.state_at, row.why = "offered", now, None
+        row.granted_at = row.reached_at = now
+    return row.state == "excused"
 
 
 def _note(row: RolloutDevice, state: str, why: str | None, now: int) -> None:

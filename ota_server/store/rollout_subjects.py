@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from ota_server.store import data, steps, trust_updates
+from ota_server.store import data, rollout_reports, steps, trust_updates
 from ota_server.store.models import DataTarget, Device, DeviceData, Group, Release, Rollout
 from tidegate.rollout import subject, waves
 
@@ -96,6 +96,7 @@ def of_data(product: str, version: str, targets: list[DataTarget]) -> Facts:
         {target.board: target.id for target in usable},
         (
             (Device.board.not_in([target.board for target in usable]), f"there is no {name} for its board"),
+            (Device.takes_data.is_(False), rollout_reports.NO_DATA),
             (component(DeviceData.sequence > sequence), f"it holds a newer {name}"),
             (component(or_(DeviceData.sequence == sequence, *same)), f"it holds this {name} already"),
             (component(DeviceData.failed_sequence >= sequence), f"it failed at this {name} before"),

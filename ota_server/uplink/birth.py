@@ -35,7 +35,7 @@ def file(batch: Batch, device: Device, body: dict[str, Any], retained: bool) -> 
     device.birth_proof = body.get("proof", device.birth_proof)
     for name, value in _facts(body).items():
         setattr(device, name, value)
-    device.trial = body["trial"]
+    device.trial, device.takes_data = body["trial"], "data" in body
     grants = batch.granted(device)
     newest_trust = max(batch.newest_trust(), rollout_reports.trust(grants))
     if trust_updates.on_birth(batch.session, device, body["trust_version"], newest_trust):
@@ -77,6 +77,8 @@ def _is_known(batch: Batch, device: Device, body: dict[str, Any]) -> bool:
     if any(getattr(device, name) != value for name, value in _facts(body).items()):
         return False
     if device.trust_version != body["trust_version"] or body.get("proof", device.birth_proof) != device.birth_proof:
+        return False
+    if device.takes_data != ("data" in body):
         return False
     if (device.trial and not body["trial"]) or device.settings_digest not in (None, body.get("settings", "")):
         return False

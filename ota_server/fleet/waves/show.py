@@ -71,6 +71,7 @@ def devices(
         (RolloutDevice.device_id.is_(None), rollout_states.why_excused(release)),
         (Device.revoked_at.is_not(None), literal("it is revoked")),
         (RolloutDevice.withdrawn_at.is_not(None), literal("its offer was withdrawn before it took it")),
+        ((said == "overdue") & (RolloutDevice.state == "offered"), literal(_never_answered(release))),
         else_=RolloutDevice.why,
     )
     row, device = RolloutDevice, Device
@@ -87,6 +88,12 @@ def devices(
         has = subjects.versions(session, release, [row["id"] for row in rows])
         rows = [{**row, "version": has.get(row["id"])} for row in rows]
     return rows
+
+
+def _never_answered(release: Facts) -> str:
+    if release.kind != "data":
+        return "it never answered the offer"
+    return f"it never answered the offer: its application may not know {release.component}"
 
 
 def event(row: RolloutEvent) -> dict[str, Any]:

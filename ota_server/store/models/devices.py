@@ -41,6 +41,7 @@ class Device(Base):
     reset_cause: Mapped[str | None] = mapped_column(String(16))
     trial: Mapped[bool] = mapped_column(Boolean, default=False)
     micropython: Mapped[str | None] = mapped_column(String(64))
+    takes_data: Mapped[bool | None] = mapped_column(Boolean)  # its application has data components; None: not known
     trust_version: Mapped[int | None] = mapped_column(BigInteger)
     trust_sent: Mapped[int | None] = mapped_column(BigInteger)  # the update the broker has taken from us for it
     # the last report

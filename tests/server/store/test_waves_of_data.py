@@ -150,6 +150,34 @@ def test_who_gets_nothing_and_why(fleet):
     assert len(fleet.has(7)) == 37
 
 
+def test_an_application_without_data_is_excused_at_once(fleet):
+    born(fleet, "gw-00001", None)
+    assert fleet.plan(MAPS)["excused"] == {"its application has no data components": 1}
+    number = fleet.start(MAPS, max_failures="0", deadline="1h")
+    assert "gw-00001" not in fleet.has(7)
+    born(fleet, "gw-00002", None)  # it was offered it already
+    of = {row["id"]: (row["state"], row["why"]) for row in _devices(fleet, number)}
+    assert {of["gw-00001"], of["gw-00002"]} == {("excused", "its application has no data components")}
+    for n in range(3, 40):
+        fleet.report(f"gw-{n:05}", "confirmed")
+    born(fleet, "gw-00000", {})
+    fleet.now += 3_600_001
+    assert fleet.status(number)["counts"]["overdue"] == 1
+    late = next(row for row in _devices(fleet, number) if row["id"] == "gw-00000")
+    assert (late["state"], late["why"]) == ("overdue", "it never answered the offer: its application may not know maps")
+    born(fleet, "gw-00002", {})
+    assert fleet.status(number)["counts"] | {"offered": 1, "excused": 1} == fleet.status(number)["counts"]
+
+
+def born(fleet: DataFleet, name: str, held: dict[str, Any] | None) -> None:
+    """The device says a birth, with the data that it holds; None: its application has no data components."""
+    with fleet.store.write() as session:
+        device = session.get_one(Device, name)
+        device.takes_data = held is not None
+        grants = rollout_reports.granted(session, [name]).get(name, [])
+        rollout_reports.on_birth(grants, device, held or {}, fleet.now)
+
+
 def test_what_all_have_on_offer_cannot_be_held_back(fleet):
     with pytest.raises(Conflict, match="offered it already"):
         fleet.start("maps@6")
