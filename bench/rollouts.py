@@ -1,20 +1,28 @@
 #!/usr/bin/env python3
-"""Rollouts in waves of a simulated fleet on one machine: does one stop where it has to, and only there?
+"""Rollouts in waves of simulated fleets on one machine: does one stop where it has to, and only there?
 
-    python bench/rollouts.py [--devices N] [--scenario NAME ...] [--seeds 1,2] [--json]
+    python bench/rollouts.py [--devices N] [--scenario NAME ...] [--seeds 1-20] [--jobs 4] [--rate PACKS] [--json]
 
-`tidegate simulate` plays the scenarios of docs/scenarios against a `tidegate serve` of its own, with the broker inside,
-which holds 2,000 connections, its own among them. One line a run: the state, the wave, the sentence, and how many
-devices had the release by then. Exit code 1: one ended otherwise than its scenario says. A run takes three minutes
-where the rollout pauses early, and eight where it goes through.
+`tidegate simulate` plays the scenarios of docs/scenarios, each against a `tidegate serve` of its own with the broker
+inside, which holds 2,000 connections, its own among them. A rollout soaks for most of its time, so several runs go side
+by side (--jobs). One line a run: the state, the wave, the sentence, how many devices had it by then, and the processor
+time of the server and of the simulator; at the end one line a scenario. Exit code 1: one ended otherwise than its
+scenario says. A run takes three minutes where the rollout pauses early, and six where it goes through, on a machine
+that has a processor for it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
+import subprocess
 import sys
 import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -37,38 +45,94 @@ def main() -> int:
     parser.add_argument("--devices", type=int, default=300)
     known = sorted(path.stem for path in SCENARIOS.glob("*.toml"))
     parser.add_argument("--scenario", nargs="+", choices=known, default=known)
-    parser.add_argument("--seeds", default="1", help="numbers with commas between")
+    parser.add_argument("--seeds", type=seeds, default=[1], help="numbers with commas between, or from-to")
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
+    parser.add_argument("--rate", type=float, help="packs a second, in place of the scenario's 200")
     parser.add_argument("--waves", help="in place of those of the scenario")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="one document a run, as `tidegate simulate --json`")
     options = parser.parse_args()
-    right = True
-    for name in options.scenario:
-        for seed in options.seeds.split(","):
-            with tempfile.TemporaryDirectory(prefix="tidegate-rollouts-") as folder:
-                document = simulate(Path(folder), name, int(seed), options.devices, options.waves)
-            if document["interrupted"]:
-                return INTERRUPTED
-            right = right and ended(document)["complete"]
-            print(json.dumps(document) if options.json else line(name, int(seed), document), flush=True)
-    return 0 if right else 1
+    todo = [(name, seed) for seed in options.seeds for name in options.scenario]
+    ended: list[tuple[str, dict[str, Any]]] = []
+    runs = one_by_one(todo, options) if options.jobs == 1 else side_by_side(todo, options)
+    for name, document in runs:
+        ended.append((name, document))
+        print(json.dumps(document) if options.json else line(name, document), flush=True)
+        if document["interrupted"]:
+            return INTERRUPTED
+    if not options.json:
+        print("\n".join(summary(name, [one for of, one in ended if of == name]) for name in options.scenario))
+    return 0 if len(ended) == len(todo) and all(rollout(document)["complete"] for _, document in ended) else 1
 
 
-def simulate(folder: Path, name: str, seed: int, devices: int, waves: str | None) -> dict[str, Any]:
+def seeds(text: str) -> list[int]:
+    """[1, 2, 3, 7] of "1-3,7"."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def one_by_one(todo: list[tuple[str, int]], options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, seed in todo:
+        with tempfile.TemporaryDirectory(prefix="tidegate-rollouts-") as folder:
+            yield name, simulate(Path(folder), name, seed, options)
+
+
+def side_by_side(todo: list[tuple[str, int]], options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each run in a process of its own, which Ctrl-C reaches by itself; as they end."""
+    stopping = threading.Event()
+    with ThreadPoolExecutor(options.jobs) as pool:
+        going = {pool.submit(apart, name, seed, options, stopping): name for name, seed in todo}
+        try:
+            for done in as_completed(going):
+                document = done.result()
+                if document is not None:
+                    yield going[done], document
+        except (KeyboardInterrupt, GeneratorExit):
+            stopping.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def apart(name: str, seed: int, options: argparse.Namespace, stopping: threading.Event) -> dict[str, Any] | None:
+    """The document of one run in another process; None where it ended without one: it has said why."""
+    if stopping.is_set():
+        return None
+    words = ["--scenario", name, "--seeds", str(seed), "--devices", str(options.devices), "--json"]
+    words += ["--rate", str(options.rate)] if options.rate else []
+    words += ["--waves", options.waves] if options.waves else []
+    process = subprocess.Popen(
+        [sys.executable, __file__, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None and process.stdout is not None
+    for said in process.stderr:
+        print(f"{name} {seed}: {said.rstrip()}", file=sys.stderr, flush=True)
+    text = process.stdout.read()
+    process.wait()
+    return json.loads(text) if text.strip() else None
+
+
+def simulate(folder: Path, name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """The document of `tidegate simulate`."""
     ring = KeyRing(folder)
     keys.save(ring.release, folder / "release.jwk")
     text = (SCENARIOS / f"{name}.toml").read_text()
-    (folder / "scenario.toml").write_text(text.replace("1%,10%,50%,100%", waves) if waves else text)
+    text = text.replace("1%,10%,50%,100%", options.waves) if options.waves else text
+    text = text.replace("rate = 200\n", f"rate = {options.rate}\n") if options.rate else text
+    (folder / "scenario.toml").write_text(text)
     course = scenario.read(folder / "scenario.toml").model_copy(update={"seed": seed})
     # All devices are at one address here, which without a proxy may have 250 connections.
     server = KillableServer(folder / "data", "--trust", str(ring.trust), "--trusted-proxy", "127.0.0.1").start()
     try:
         with server.client() as api:
-            accounts.prepare(api, accounts.names("sim", devices), course.fleet, folder / "devices.json", progress)
+            accounts.prepare(
+                api, accounts.names("sim", options.devices), course.fleet, folder / "devices.json", progress
+            )
         setting = run.Setting(
             server=server.url,
             token=server.token,
-            devices=devices,
+            devices=options.devices,
             accounts=folder / "devices.json",
             broker=f"mqtt://127.0.0.1:{server.mqtt_port}",
             watched={"server": server.process.pid},
@@ -78,19 +142,40 @@ def simulate(folder: Path, name: str, seed: int, devices: int, waves: str | None
         server.stop()
 
 
-def ended(document: dict[str, Any]) -> dict[str, Any]:
-    """The phase that was the rollout."""
-    return next(phase for phase in document["phases"] if phase["kind"] == "rollout")
+def rollout(document: dict[str, Any]) -> dict[str, Any]:
+    """The phase that was the rollout; {} with `complete` False if the run did not come there."""
+    return next((phase for phase in document["phases"] if phase["kind"] == "rollout"), {"complete": False})
 
 
-def line(name: str, seed: int, document: dict[str, Any]) -> str:
-    rollout = ended(document)
-    if "wave" not in rollout:
-        return f"{name} seed {seed}: WRONG: {rollout['ended']}: {document['filed']}"
-    opened = ", ".join(f"{wave} after {rollout[f'wave_{wave}_s']:.0f} s" for wave in range(1, rollout["wave"] + 1))
-    counts = ", ".join(f"{many} {state}" for state, many in rollout["states"].items())
-    verdict = "right" if rollout["complete"] else "WRONG"
-    return f"{name} seed {seed}: {verdict}: {rollout['ended']} [{counts}; waves {opened}; {rollout['seconds']:.0f} s]"
+def cpu(document: dict[str, Any], process: str) -> float:
+    """Seconds of processor time of the server, or of the simulator, in the whole run."""
+    used = (phase["processes"] for phase in document["phases"])
+    return sum(float(usage["cpu_s"]) for phase in used for name, usage in phase.items() if name.startswith(process))
+
+
+def line(name: str, document: dict[str, Any]) -> str:
+    found, seed = rollout(document), document["seed"]
+    if "wave" not in found:
+        why = "; ".join(f"{phase['name']}: {phase['ended']}" for phase in document["phases"])
+        return f"{name} seed {seed}: WRONG: {why}"
+    opened = ", ".join(f"{found.get(f'wave_{wave}_s', 0):.0f}" for wave in range(1, found["wave"] + 1))
+    counts = ", ".join(f"{many} {state}" for state, many in found["states"].items())
+    verdict = "right" if found["complete"] else "WRONG"
+    spent = f"CPU {cpu(document, 'server'):.0f} + {cpu(document, 'simulator'):.0f} s"
+    took = f"waves at {opened} s of {found['seconds']:.0f}"
+    return f"{name} seed {seed}: {verdict}: {found['ended']} [{counts}; {took}; {spent}]"
+
+
+def summary(name: str, documents: list[dict[str, Any]]) -> str:
+    """Of all seeds of a scenario."""
+    found = [rollout(document) for document in documents]
+    if not found:
+        return f"{name}: no run ended"
+    ends = Counter(f"{one['state']} in wave {one['wave']}" if "wave" in one else "not begun" for one in found)
+    right = sum(one["complete"] for one in found)
+    seconds = statistics.median(float(one.get("seconds", 0)) for one in found)
+    words = ", ".join(f"{many} {how}" for how, many in sorted(ends.items()))
+    return f"{name}: {right} of {len(found)} right: {words}; median {seconds:.0f} s"
 
 
 if __name__ == "__main__":
