@@ -27,7 +27,7 @@ MONOCYPHER = ROOT / ".toolchain" / "monocypher" / "monocypher.c"
 PACKAGES = ("tidegate", "ota_server", "pyproject.toml", "README.md", "LICENSE")
 # Of what git knows, what boards get and what people read of it; no C and nothing that builds firmware.
 CARRIED = re.compile(
-    r"firmware/(lib/.+\.py|boot/.+\.py|main\.py|typings/.+\.pyi)|boards/(?!modules/)\w+/(board\.toml|README\.md|gateway|[a-z0-9]+\.py)"
+    r"firmware/(lib/.+\.py|native/\w+/in_place\.py|boot/.+\.py|main\.py|typings/.+\.pyi)|boards/(?!modules/)\w+/(board\.toml|README\.md|gateway|[a-z0-9]+\.py)"
     r"|docs/((ci|ops)/)?[\w-]+\.md"
 )
 NOT_CARRIED = re.compile(r"(.*/)?(manifest\.py|names\.py|conftest\.py)|firmware/lib/.*/tests/.*")
@@ -69,7 +69,7 @@ def stage(folder: Path) -> None:
         if not (ROOT / name).is_file():
             fail(f"there is no {name}", "run `make dist`, which builds it")
         put(ROOT / name, carried / name)
-    native = sorted((ROOT / "build" / "native").glob("*/*.mpy"))
+    native = sorted(path for path in (ROOT / "build" / "native").glob("*/*.*") if path.suffix in (".mpy", ".bin"))
     if not native:
         fail("there are no native modules in build/native", "run `make dist`, which builds them")
     for path in native:

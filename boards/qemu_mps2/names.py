@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 TARGET = ROOT / "build" / "names" / "names.h"
 # "app/..." and so on are the names of the modules in them.
 FOLDERS = ("firmware/boot", "firmware/lib", "examples/vehicle-gateway/app")
+IN_PLACE = "firmware/native/*/in_place.py"  # lib/MODULE/in_place.py in the image
 BOARD = "boards/qemu_mps2/board.py"  # boot/board.py on the board
 MOUNTED = "/rom"  # where the loader mounts the image
 LOADER = "/loader"  # where main.py mounts the loader
@@ -55,7 +56,7 @@ def _sources() -> dict[Path, str]:
         path: path.relative_to(folder.parent).as_posix()
         for folder in folders
         for path in sorted(folder.rglob("*.py"))
-    }
+    } | {path: f"lib/{path.parent.name[1:]}/{path.name}" for path in sorted(ROOT.glob(IN_PLACE))}
 
 
 def _imported(name: str) -> set[str]:

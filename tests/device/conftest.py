@@ -148,6 +148,12 @@ def stage(folder: Path) -> None:
     board = ROOT / "boards/qemu_mps2/board.py"
     if board.exists():
         jobs.append((board, Path("firmware/boot/board.py")))
+    # Code that is executed where it lies, as images for this board have it.
+    for path in (ROOT / "build/native/armv7m").glob("*.bin"):
+        package = Path("firmware/lib", path.stem.removeprefix("_"))
+        jobs.append((ROOT / "firmware/native" / path.stem / "in_place.py", package / "in_place.py"))
+        (folder / package).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, folder / package / "in_place.bin")
     for source, place in jobs:
         if place.name in ("conftest.py", "manifest.py") or place.parts[:3] == ("tests", "device", "services"):
             continue
@@ -161,6 +167,8 @@ def stage(folder: Path) -> None:
     for arch in RELATED:
         for path in (ROOT / "build/native" / arch).glob("*.mpy"):
             relabelled(path, folder / "native" / arch / path.name)
+        for path in (ROOT / "build/native" / arch).glob("*.bin"):
+            shutil.copyfile(path, folder / "native" / arch / path.name)
     vectors = folder / "tests/vectors"
     vectors.mkdir(parents=True, exist_ok=True)
     made = folder / "build/vectors"

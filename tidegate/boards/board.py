@@ -68,6 +68,11 @@ class Board:
         return bool(self.arch) and self.settings.get("native") is True
 
     @property
+    def in_place(self) -> bool:
+        """Whether machine code is executed where the image is mapped, instead of being loaded into RAM."""
+        return self.native and self.settings.get("in_place") is True
+
+    @property
     def mpy_flags(self) -> list[str]:
         return [f"-march={self.arch}"] if self.arch else []
 

@@ -43,6 +43,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "mcu": Key(str, "processor and what else matters", True),
         "arch": Key(str, "what mpy-cross compiles for, or empty for bytecode only", True, choices=("", *ARCHITECTURES)),
         "native": Key(bool, "whether images carry the native modules of firmware/native"),
+        "in_place": Key(bool, "whether machine code runs where the image is mapped; its core has no data cache"),
         "ram": Key(int, "bytes of RAM, all together", least=1),
         "modules": Key(list, "modules of boards/common that board.py imports from boot", pattern=_MODULE),
         "tried": Key(str, "on what this folder was tried", True, choices=("emulator", "machine", "no")),

@@ -15,6 +15,7 @@ from tidegate.errors import TidegateError
 from tidegate.files import read_limited
 from tidegate.flash import board_settings
 from tidegate.image import compile_module
+from tidegate.image.build import in_place_modules, native_files, native_place
 from tidegate.trust import certificates
 from tidegate.trust import store as trust_store
 
@@ -32,6 +33,8 @@ NEXT = "/boot.next"  # STAGE, renamed when it is whole: firmware/main.py replace
 LIBRARY = "/boot/lib"  # where the loader finds what verifies signatures: firmware/boot/signature.py
 KINDS = ("rom", "file")
 VERIFY = ("digest", "signature")
+# What machine code that is executed in place makes unnecessary in the loader's library.
+_TWINS = {"lib/ed25519/in_place.py": ("ed25519/pure.py",)}
 
 
 def settings(
@@ -83,9 +86,11 @@ def loader(root: Path, board: Board, signature: bool) -> dict[str, bytes]:
     sources["boot/board.py"] = board.folder / "board.py"
     for name in board.modules:
         sources[f"boot/{name}.py"] = root / "boards" / "common" / f"{name}.py"
+    code: dict[str, bytes] = {}
     if signature:
-        for name, path in library(root).items():
+        for name, path in library(root, board).items():
             sources[f"{LIBRARY[1:]}/{name}"] = path
+        code = {f"{LIBRARY}/{name}": path.read_bytes() for name, path in _machine_code(root, board).items()}
     with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch:
         files = {  # nobody sees a traceback from the library
             f"/{name[:-3]}.mpy": compile_module(
@@ -93,22 +98,37 @@ def loader(root: Path, board: Board, signature: bool) -> dict[str, bytes]:
             )
             for name, path in sources.items()
         }
+    files.update(code)
     main = board.folder / "main.py"
     files[MAIN] = (main if main.exists() else root / "firmware" / "main.py").read_bytes()
     return files
 
 
-def library(root: Path) -> dict[str, Path]:
-    """The modules of firmware/lib that firmware/boot/signature.py needs, by their path there."""
+def library(root: Path, board: Board) -> dict[str, Path]:
+    """The modules of firmware/lib that firmware/boot/signature.py needs, by their path there. Machine code that is
+    executed in place is there in place of its twins in Python: it cannot lack memory.
+    """
     lib = root / "firmware" / "lib"
+    in_place = dict(in_place_modules(root, _in_place(root, board)))
+    twins = {lib / twin for name in in_place for twin in _TWINS[name]}
     found: set[Path] = set()
     waiting = [root / "firmware" / "boot" / "signature.py"]
     while waiting:
         for path in _modules(lib, _imported(ast.parse(waiting.pop().read_text()))):
-            if path not in found:
+            if path not in found and path not in twins:
                 found.add(path)
                 waiting.append(path)
-    return {path.relative_to(lib).as_posix(): path for path in sorted(found)}
+    modules = {path.relative_to(lib).as_posix(): path for path in sorted(found)}
+    return modules | {name.removeprefix("lib/"): path for name, path in in_place.items()}
+
+
+def _in_place(root: Path, board: Board) -> list[Path]:
+    """The machine code of the loader's library; it is executed in place where the loader is."""
+    return [path for path in native_files(root, board) if path.suffix == ".bin"] if board.loader else []
+
+
+def _machine_code(root: Path, board: Board) -> dict[str, Path]:
+    return {native_place(path).removeprefix("lib/"): path for path in _in_place(root, board)}
 
 
 def _modules(lib: Path, names: Iterable[str]) -> Iterator[Path]:

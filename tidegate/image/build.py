@@ -36,6 +36,13 @@ _NO_LINES = "-O3"
 _CPYTHON = "_cpython.py"  # what a module imports in place of MicroPython's own, on CPython only
 # Compiled to machine code by MicroPython's viper emitter; each has a twin in plain Python.
 _MACHINE_CODE = "/viper.py"
+# Machine code that is executed where it lies in the image (firmware/native/in_place.mk), and where it may begin.
+_IN_PLACE = "in_place.bin"  # its name in the image; where it is built, it has that of its module
+_BUILT_CODE = ".bin"
+_ALIGNMENT = 4
+# Bytes before and behind it, in records of two at least. An image has an even number of bytes, its header one more
+# where that is needed: what is behind the code decides whether its place is even.
+_PADDINGS = tuple((before, behind) for behind in (0, 3, 5) for before in (0, 2, 4, 6))
 
 # What this process has compiled, by text, name and core: `tidegate dev` changes one module of a hundred and fifty.
 _compiled: dict[tuple[str, str, str, bool], bytes] = {}
@@ -91,7 +98,7 @@ def build_image(
             else:
                 _insert(tree, name, path.read_bytes())
     for path in native_modules(sources, board):
-        _insert(tree, f"lib/{path.name}", path.read_bytes())
+        _insert(tree, native_place(path), path.read_bytes())
     if predecessor is not None:
         _renumber(tree, "", romfs.files(predecessor))
     tree["release.json"] = identity.encode()
@@ -108,6 +115,7 @@ def source_files(sources: Sources, board: Board) -> list[tuple[str, Path]]:
         for name, path in _files(_folder(sources.library / "firmware" / "lib"))
         if _fits(name, board)
     ]
+    library += in_place_modules(sources.library, native_modules(sources, board))
     others = [(f"lib/{name}", path) for name, path in libraries.files(sources) if _belongs(name.split("/"))]
     if sources.features is not None:
         held = _held(sources, board, dict(library), [path for name, path in others + app if name.endswith(".py")])
@@ -144,15 +152,66 @@ def native_modules(sources: Sources, board: Board) -> list[Path]:
 
     Every native module has a twin in plain Python, so an image without them does the same, slower.
     """
-    return sorted((sources.library / "build" / "native" / board.arch).glob("*.mpy")) if board.native else []
+    return native_files(sources.library, board)
+
+
+def native_files(root: Path, board: Board) -> list[Path]:
+    """As native_modules, of the sources in `root`: MODULE.mpy, or MODULE.bin where that is executed in place."""
+    if not board.native:
+        return []
+    folder = root / "build" / "native" / board.arch
+    found = {path.stem: path for path in folder.glob("*.mpy")}
+    if board.in_place:
+        found |= {path.stem: path for path in folder.glob(f"*{_BUILT_CODE}")}
+    return [found[name] for name in sorted(found)]
+
+
+def native_place(path: Path) -> str:
+    """The name in the image of a file of native_files."""
+    return f"lib/{_package(path)}/{_IN_PLACE}" if path.suffix == _BUILT_CODE else f"lib/{path.name}"
+
+
+def in_place_modules(root: Path, native: Sequence[Path]) -> list[tuple[str, Path]]:
+    """As source_files: the modules that call the code in `native` that is executed in place."""
+    return [
+        (f"lib/{_package(path)}/in_place.py", root / "firmware" / "native" / path.stem / "in_place.py")
+        for path in native
+        if path.suffix == _BUILT_CODE
+    ]
+
+
+def _package(path: Path) -> str:
+    """Whose machine code it is."""
+    return path.stem.removeprefix("_")
 
 
 def pack(tree: Tree) -> bytes:
-    """The ROMFS image of nested folders {name: bytes or folder}, in order of names."""
+    """The ROMFS image of nested folders {name: bytes or folder}, in order of names. Code that is executed in place
+    begins at a multiple of four bytes, as cores want it.
+    """
+    code = list(_code(tree))
+    for padding in _PADDINGS:
+        image = _packed(tree, padding)
+        if all(image.find(data) % _ALIGNMENT == 0 for data in code):
+            break
+    else:
+        raise TidegateError("the image's machine code cannot be aligned", "Report this as a bug")
+    return image
+
+
+def _code(tree: Tree) -> Iterator[bytes]:
+    for name, entry in tree.items():
+        if not isinstance(entry, bytes):
+            yield from _code(entry)
+        elif name == _IN_PLACE:
+            yield entry
+
+
+def _packed(tree: Tree, padding: tuple[int, int]) -> bytes:
     from mpremote.romfs import VfsRomWriter
 
     writer = VfsRomWriter()
-    _write(writer, tree)
+    _write(writer, tree, padding)
     return writer.finalise()
 
 
@@ -279,12 +338,21 @@ def _insert(tree: Tree, name: str, data: bytes) -> None:
     tree[leaf] = data
 
 
-def _write(writer: VfsRomWriter, tree: Tree) -> None:
+def _write(writer: VfsRomWriter, tree: Tree, padding: tuple[int, int]) -> None:
+    """padding: bytes of records without meaning before and behind code that is executed in place."""
     for name in sorted(tree):
         entry = tree[name]
         if isinstance(entry, bytes):
+            before, behind = padding if name == _IN_PLACE else (0, 0)
+            _pad(writer, before)
             writer.mkfile(name, entry)
+            _pad(writer, behind)
         else:
             writer.opendir(name)
-            _write(writer, entry)
+            _write(writer, entry, padding)
             writer.closedir()
+
+
+def _pad(writer: VfsRomWriter, size: int) -> None:
+    if size:
+        writer._extend(writer._pack(writer.ROMFS_RECORD_KIND_PADDING, bytes(size - 2)))

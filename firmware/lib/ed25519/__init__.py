@@ -6,17 +6,21 @@ order, and the equation is checked without a cofactor, by comparing the encoded 
     if not ed25519.verify(public_key, message, signature):
         raise ValueError("not signed by this key")
 
-The native module _ed25519 does the work where there is one for this core, else ed25519.pure; both
-give the same verdict on every input. In plain Python a table of the key halves the time:
+Machine code does the work where there is some for this core, run in the mapped image
+(ed25519.in_place) or loaded into RAM for good (_ed25519), else ed25519.pure; all give the same
+verdict on every input. In plain Python a table of the key halves the time:
 `precompute` makes it, `verify_precomputed` uses it. A table is trusted as the key is: store it
 where the key is stored, never take it from an update.
 """
 
 try:
-    import _ed25519 as _native
-except (ImportError, ValueError, MemoryError):  # none here; for another core; 10 KiB in one piece
-    _native = None
-    from ed25519 import pure
+    from ed25519 import in_place as _native
+except (ImportError, ValueError, MemoryError):  # none here; for another core; half a KiB
+    try:
+        import _ed25519 as _native
+    except (ImportError, ValueError, MemoryError):  # as above, and 10 KiB in one piece
+        _native = None
+        from ed25519 import pure
 
 # function(public_key) -> the key's table from `precompute`, or None; `verify` uses it where there
 # is no machine code. An application that stores tables sets it.

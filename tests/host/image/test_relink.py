@@ -140,7 +140,7 @@ def test_the_projects_own_modules(tmp_path: Path) -> None:
     """Every device library, linked to a version of itself with other names at the top."""
     linked_files, new_files = [], []
     for path in sorted((ROOT / "firmware").rglob("*.py")):
-        if path.name == "manifest.py" or path.name == "viper.py":
+        if path.name in ("manifest.py", "viper.py", "in_place.py"):
             continue
         before = tmp_path / path.name
         before.write_text("import first_name\nfrom second_name import third_name\n" + path.read_text())
