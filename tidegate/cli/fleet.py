@@ -29,6 +29,7 @@ from tidegate.fleet import (
     change_rollouts,
     change_settings,
     check_names,
+    check_starts,
     load_file,
     make_plan,
     plan_rollouts,
@@ -120,6 +121,7 @@ def apply(
                 "settings of devices differ, and only signed commands change them; nothing was changed",
                 "Name the command key: --key FILE",
             )
+        check_starts(staged, file, api)
         ended: list[Outcome] = []
         if plan.changes or staged.changes or any(one.online for one in plan.settings):
             confirm(f"Make it so on {server}?", yes, as_json)

@@ -54,6 +54,17 @@ def plan_rollouts(file: FleetFile, api: Server, product: str) -> RolloutPlan:
     return made
 
 
+def check_starts(plan: RolloutPlan, file: FleetFile, api: Server) -> None:
+    """TidegateError, with its line, if one of them cannot be planned: before anything is changed."""
+    for version, terms in plan.starts:
+        try:
+            api.waves.plan(plan.product, version, terms)
+        except ServerError as error:
+            if file.rollouts is None or not 400 <= error.status < 500:
+                raise
+            file.wrong(file.rollouts[version].line, error.message, error.remedy)
+
+
 def carry_out(plan: RolloutPlan, api: Server, *, prune: bool) -> None:
     """Start what is to be started; with `prune`, end the others. A run that was cut off is finished by the next."""
     if plan.slo is not None:
