@@ -10,8 +10,12 @@ take at once, cannot read into a buffer on CPython, and cost a small device a ki
 """
 
 import asyncio
-import socket
 from errno import EINPROGRESS
+
+try:
+    import socket
+except ImportError:  # a board without a network; it may have another way, see `dial`
+    socket = None
 
 try:
     from asyncio import core, sleep_ms
@@ -45,6 +49,7 @@ _PIECE = const(1024)  # bytes written before others have their turn
 _KNOWN = const(4)  # names remembered
 _TRIES = const(3)  # failures, one after the other, before a name is looked up again
 
+dial = None  # function(host, port, timeout, ssl) in place of connect(): gate.link.usb
 _addresses = {}  # (host, port): [failures, what getaddrinfo said...], the next to try first
 
 
@@ -131,6 +136,8 @@ async def connect(host, port, timeout, ssl=None):
     up a name blocks the event loop, an address in numbers does not; what was found is remembered,
     and looked up again when it failed some times.
     """
+    if dial:
+        return await dial(host, port, timeout, ssl)
     key = host, port
     known = _addresses.get(key)
     if not known or known[0] >= _TRIES:

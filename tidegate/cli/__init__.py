@@ -42,6 +42,7 @@ _BUILT_IN = {
     "doctor": "tidegate.cli.doctor:doctor",
     "group": "tidegate.cli.group:group",
     "key": "tidegate.cli.key:key",
+    "link": "tidegate.cli.link:link",
     "lock": "tidegate.cli.lock:lock",
     "login": "tidegate.cli.login:login",
     "logout": "tidegate.cli.login:logout",

@@ -17,7 +17,7 @@ from tidegate import names
 from tidegate.errors import TidegateError
 
 SCHEMES = ("http", "https", "coap")
-UPLINKS = ("mqtt", "coap", "both")
+UPLINKS = ("mqtt", "coap", "both", "usb")
 LEVELS = ("error", "info", "debug")
 DROPS = ("oldest", "newest")
 _TEXTS = {"product": 64, "vendor": 64, "board": 32}
@@ -61,6 +61,8 @@ def check(path: Path, config: Mapping[str, Any]) -> None:
     for key in ("payloads", "enrol"):
         if key in config:
             _address(path, key, config[key])
+    if config.get("uplink") == "usb" and str(config.get("payloads", "")).startswith("coap:"):
+        _refuse(path, "payloads", "must start with http:// or https://, as uplink is usb")
     _numbers(path, config, "", _NUMBERS)
     _flags(path, config, "", _FLAGS)
     store = _inner(path, config, "store")

@@ -16,6 +16,7 @@ from tidegate.errors import TidegateError
 FEATURES = {
     "mqtt": "an uplink over MQTT",
     "mqtt5": "MQTT 5 for the application's own mqtt.Client; the agent speaks 3.1.1",
+    "usb": "the uplink over MQTT goes through the serial port and `tidegate link`",
     "coap": "an uplink over CoAP, and payloads from coap:// addresses",
     "http": "payloads from http:// and https:// addresses",
     "tls": "TLS to the broker and for payloads",
@@ -37,6 +38,9 @@ MODULES = {
     "coap": ("coap",),
     "gate.link.coap": ("coap",),
     "gate.link.fallback": ("mqtt+coap",),
+    "gate.link.usb": ("usb",),
+    "gate.link.usb_frames": ("usb",),
+    "gate.link.usb_socket": ("usb",),
     "gate.link.coap_mac": ("coap", "enrolment"),
     "http_client": ("http", "enrolment"),
     "gate.link.tls": ("tls",),

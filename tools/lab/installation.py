@@ -41,7 +41,8 @@ class Installation:
 
     show: called with every command line that a user could type. broker: "embedded" or "mosquitto". target: the board
     that releases are built for. tls: "" for none, "server" for TLS everywhere, "mutual" for gateways' certificates too.
-    uplink: what boards speak with the server, "mqtt", "coap" (they fetch payloads that way, too) or "both".
+    uplink: what boards speak with the server, "mqtt", "coap" (they fetch payloads that way, too), "both", or "usb", by
+    `tidegate link` on this machine.
     root: the tree whose tools, server and sources are used. It may be an older one, and `root` may be set in between.
     by_line: blank boards get all of an image over their serial line, as in the field; it costs seconds of a processor.
     """
@@ -172,7 +173,7 @@ class Installation:
         else:
             self.mqtt_port = self.mqtt_port or free_port()
             words += ["--mqtt", f"127.0.0.1:{self.mqtt_port}"]
-        if self.uplink != "mqtt":
+        if self.uplink in ("coap", "both"):
             words += ["--coap", f"127.0.0.1:{self._coap_port}"]
         self.show("tidegate " + " ".join(self._short(word) for word in words) + " &")
         try:
@@ -272,7 +273,8 @@ class Installation:
 
         firmware: another MicroPython than the board's usual one.
         """
-        self._add_device(device, HOST_FROM_BOARD, period_s)
+        # Through a serial port it is this machine that connects.
+        self._add_device(device, "127.0.0.1" if self.uplink == "usb" else HOST_FROM_BOARD, period_s)
         board = LabBoard(self.folder / f"{device}.flash", mac, firmware)
         self.boards.append(board)
         board.power_on()
@@ -307,7 +309,7 @@ class Installation:
             **settings,
         }
         config["uplink"] = self.uplink
-        if self.uplink != "mqtt":
+        if self.uplink in ("coap", "both"):
             config["coap"] = {"host": host, "port": self._coap_port}
         if self.uplink == "coap":
             del config["mqtt"]

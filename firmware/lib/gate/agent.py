@@ -522,11 +522,15 @@ def _link(config, board, ssl):
             from gate.link.fallback import EitherLink
 
             return EitherLink(config, board, ssl)
+        if uplink == "usb":
+            from gate.link import usb
+
+            usb.use(board)
         from gate.link.mqtt import Link
 
         return Link(config, board, ssl)
     except ImportError:
-        what = "mqtt with coap" if uplink == "both" else uplink
+        what = {"both": "mqtt with coap", "usb": "mqtt with usb"}.get(uplink, uplink)
         raise _left_out("config.json: uplink is %s" % uplink, what)
 
 

@@ -107,7 +107,7 @@ HOST = Contract(
         ("manifest", "commands", "enrolment", "registration"),
         ("release",),
         ("flash", "fleet", "project", "doctor", "simulate"),
-        ("dev",),
+        ("dev", "link"),
         ("cli",),
         ("__main__",),
     ),

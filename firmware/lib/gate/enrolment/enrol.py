@@ -64,6 +64,10 @@ class Enrolment:
         console.set_level(config.log_level)
         if config.enrol[0] == "coap":
             raise ConfigError("config.json: enrol is missing: enrolment needs http or https")
+        if config.uplink == "usb":
+            from gate.link import usb
+
+            usb.use(self._board)
         enrolled = asyncio.run(self._send(claim, config, old is not None))
         if enrolled is None:
             return

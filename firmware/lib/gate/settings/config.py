@@ -7,7 +7,7 @@ from gate import ConfigError, console
 from gate.clock import const
 
 _MAX_SIZE = const(4096)  # bytes of a file
-UPLINKS = ("mqtt", "coap", "both")
+UPLINKS = ("mqtt", "coap", "both", "usb")
 _PORTS = {"http": 80, "https": 443, "coap": 5683}
 _DEVICE_CHARS = "abcdefghijklmnopqrstuvwxyz0123456789-"
 _DIGITS = "0123456789"
@@ -46,7 +46,8 @@ class Config:
             raise found.wrong("board", "is %r, but this board is %r" % (self.board, board))
         self.uplink = UPLINKS[found.choice("uplink", UPLINKS, UPLINKS[0])]
         self.mqtt_tls = False
-        if self.uplink != "mqtt":
+        self.has_coap = self.uplink in ("coap", "both")
+        if self.has_coap:
             server = found.inner("coap")
             self.coap_host = server.host("host")
             self.coap_port = server.number("port", 1, 65535, 5683)
@@ -58,6 +59,8 @@ class Config:
         self.payloads = _address(found, "payloads")
         self.enrol = _address(found, "enrol") if "enrol" in found.names() else self.payloads
         self.payloads_tls = self.payloads[0] == "https"
+        if self.uplink == "usb" and self.payloads[0] == "coap":
+            raise found.wrong("payloads", "must start with http:// or https://, as uplink is usb")
         self.telemetry_period_s = found.number("telemetry_period_s", 1, 86400, 60)
         self.trial_timeout_s = found.number("trial_timeout_s", 10, 3600, 60)
         self.restart_wait_s = found.number("restart_wait_s", 0, 604800, 43200)
@@ -77,7 +80,7 @@ class Config:
         self.device = named.text("device", 32)
         if not _only(self.device, _DEVICE_CHARS):
             raise named.wrong("device", "may hold only a-z, 0-9 and -")
-        if self.uplink != "mqtt":
+        if self.has_coap:
             self.coap_key = secret.key("coap_key")
         if self.uplink != "coap":
             self.user = secret.text("user", 128)

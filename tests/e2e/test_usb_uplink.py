@@ -1,0 +1,56 @@
+"""A board whose network is off and whose only way to the server is its serial port and `tidegate link`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from lab import Installation
+from lab.usb_link import LabLink
+from shared_board import CHANGES
+
+DEVICE = "gate-usb"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with Installation(tmp_path_factory.mktemp("usb") / "place", uplink="usb") as made:
+        made.make_keys()
+        made.start_server()
+        made.copy_source()
+        made.build("1.0.0", 1)
+        board = made.add_board(DEVICE)
+        made.flash(board, DEVICE, "1.0.0")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def link(place: Installation) -> Iterator[LabLink]:
+    made = LabLink(place.boards[0], place.folder / f"{DEVICE}.config.json")
+    made.start()
+    yield made
+    made.stop()
+
+
+def info(place: Installation) -> dict:
+    words = ("cmd", "send", DEVICE, "info", "--key", place.key("command"), "--wait", "60", "--json")
+    answer = json.loads(place.tidegate(*words))
+    assert answer["outcome"] == "done", answer
+    return dict(answer["result"]["answer"])
+
+
+def test_telemetry_and_a_command(place: Installation, link: LabLink) -> None:
+    place.wait_running(DEVICE, "1.0.0", 90)
+    place.wait("telemetry", lambda: "temperature" in place.api.device(DEVICE)["telemetry"], 60)
+    found = info(place)
+    assert found["version"] == "1.0.0" and found["link"] is True
+
+
+def test_an_update_through_the_serial_port(place: Installation, link: LabLink) -> None:
+    before = place.last_report(DEVICE)
+    place.change(CHANGES / "1.1.0.diff")
+    place.build("1.1.0", 2, previous="1.0.0")
+    place.publish("1.1.0")
+    place.wait_report(DEVICE, "confirmed", before, 120)
+    assert place.wait_running(DEVICE, "1.1.0", 60)["sequence"] == 2

@@ -1,0 +1,44 @@
+"""`tidegate link` for a board of the lab: the only way of a board whose uplink is usb."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from lab import processes
+from lab.board import LabBoard
+from lab.console import RecordedConsole
+
+
+class LabLink(RecordedConsole):
+    """`lines` is what the commands printed since it was made, over all starts."""
+
+    def __init__(self, board: LabBoard, config: Path):
+        super().__init__(config.with_suffix(".link"))
+        self._board = board
+        self._config = config
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Takes the serial port from the lab, which has read it so far."""
+        self._board.unwatch()
+        command: list[str | Path] = [processes.BIN / "tidegate", "link", self._board.pty, "--config", self._config]
+        self._process = processes.start(command, self._log)
+
+    def stop(self) -> int:
+        """As with Ctrl-C; the exit code."""
+        return self._end(kill=False)
+
+    def kill(self) -> int:
+        """kill -9."""
+        return self._end(kill=True)
+
+    def _end(self, kill: bool) -> int:
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        if kill:
+            process.kill()
+        processes.stop(process)
+        self._board.watch()
+        return process.returncode
