@@ -17,6 +17,8 @@ from pathlib import Path
 
 from tidegate.errors import TidegateError
 
+NEXT_TO_NOTHING = 64 * 1024  # bytes
+
 
 def check_folder(path: Path | str) -> None:
     """Refuse a `path` that cannot be written, before making something that is shown only once."""
@@ -162,9 +164,10 @@ def new_folder(out: Path, *inner: str) -> Iterator[Path]:
     except OSError as error:
         raise TidegateError(f"cannot write {out}: {error.strerror}", "Choose a folder that can be written") from error
     try:
-        for name in inner:
-            (scratch / name).mkdir()
-        yield scratch
+        with called(scratch, out):
+            for name in inner:
+                (scratch / name).mkdir()
+            yield scratch
         scratch.chmod(0o755)
         scratch.rename(out)
     except BaseException as error:
@@ -172,3 +175,22 @@ def new_folder(out: Path, *inner: str) -> Iterator[Path]:
         if isinstance(error, OSError):
             raise TidegateError(f"cannot write {out}: {error.strerror}", "Check the free space") from error
         raise
+
+
+@contextlib.contextmanager
+def called(scratch: Path, out: Path) -> Iterator[None]:
+    """Errors within name `out` and not `scratch`, which is gone when somebody reads them."""
+    try:
+        yield
+    except TidegateError as error:
+        error.message = error.message.replace(str(scratch), str(out))
+        raise
+
+
+def is_full(folder: Path) -> bool:
+    """Whether the disk that `folder` is on has next to no room: why a program failed that could not even say so."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < NEXT_TO_NOTHING

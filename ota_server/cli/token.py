@@ -16,7 +16,7 @@ from ota_server.security.people import ROLES
 from ota_server.store import now_ms
 from ota_server.store.clock import iso
 from ota_server.store.models import Token
-from tidegate.cli._common import FILE, in_json, say
+from tidegate.cli._common import FILE, emit, json_option, say
 from tidegate.errors import TidegateError
 from tidegate.files import write_atomic
 
@@ -35,8 +35,15 @@ def token() -> None:
     "--channel", "channels", multiple=True, help="With --scope publish: only into this channel; may be repeated."
 )
 @click.option("--out", type=FILE, help="Write it to this file (0600), print nothing.")
+@json_option
 def token_new(
-    data: Path, name: str, scopes: tuple[str, ...], role: str | None, channels: tuple[str, ...], out: Path | None
+    data: Path,
+    name: str,
+    scopes: tuple[str, ...],
+    role: str | None,
+    channels: tuple[str, ...],
+    out: Path | None,
+    as_json: bool,
 ) -> None:
     """Make a token and show it: this is the only time that it is readable.
 
@@ -62,13 +69,14 @@ def token_new(
         if out is not None:
             write_atomic(out, secret.encode() + b"\n", mode=0o600)
     note_head(store, data)
-    if out is None:
-        say(secret)
+    made = {"token": secret} if out is None else {"file": str(out)}
+    if as_json or out is None:
+        emit({"name": label, "scopes": sorted(set(scopes)), **made}, as_json, lambda value: say(value["token"]))
 
 
 @token.command("list")
 @data_option
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@json_option
 def token_list(data: Path, as_json: bool) -> None:
     """Show names and scopes; the tokens themselves are not stored.
 
@@ -87,18 +95,20 @@ def token_list(data: Path, as_json: bool) -> None:
             }
             for row in session.scalars(select(Token).order_by(Token.id))
         ]
-    if as_json:
-        say(in_json(rows))
-        return
-    for row in rows:
-        ended = f"  revoked {row['revoked']}" if row["revoked"] else ""
-        say(f"{row['id']:>4}  {row['name']:<24} {' '.join(row['scopes']):<24} {row['created']}{ended}")
+
+    def show(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            ended = f"  revoked {row['revoked']}" if row["revoked"] else ""
+            say(f"{row['id']:>4}  {row['name']:<24} {' '.join(row['scopes']):<24} {row['created']}{ended}")
+
+    emit(rows, as_json, show)
 
 
 @token.command("revoke")
 @data_option
 @click.argument("number", type=click.IntRange(1, 2**63 - 1))
-def token_revoke(data: Path, number: int) -> None:
+@json_option
+def token_revoke(data: Path, number: int, as_json: bool) -> None:
     """Revoke the token with this number (see `token list`), at once.
 
     \b
@@ -112,5 +122,6 @@ def token_revoke(data: Path, number: int) -> None:
             raise TidegateError(f"token {number} does not exist or was revoked", "See: tidegate token list")
         row.revoked_at = now_ms()
         audit.record(session, me(), "token.revoke", row.name, id=number)
+        revoked = {"id": number, "name": row.name, "revoked": iso(row.revoked_at)}
     note_head(store, data)
-    say(f"token {number} is revoked")
+    emit(revoked, as_json, lambda _: say(f"token {number} is revoked"))

@@ -194,6 +194,17 @@ def test_every_save_is_on_the_board_and_a_broken_one_goes_back(program: Path, pr
     assert not list(left_running(project)), dev.output
 
 
+@pytest.mark.parametrize("step", ("starting a server", "flashing"))
+def test_ctrl_c_before_the_session_has_begun(program: Path, project: Path, step: str) -> None:
+    """With nothing left of it: neither a process nor a key whose other half is missing."""
+    dev = Dev(program, project, "unix")
+    dev.wait(rf"^dev    {step}")
+    assert dev.end() == 130 and dev.output.endswith("\nInterrupted\n"), dev.output
+    assert not list(left_running(project)), dev.output
+    halves = {path.name for path in (project / ".tidegate" / "dev" / "keys").iterdir()}
+    assert halves == {f"{role}.jwk{half}" for role in ("release", "command", "root") for half in ("", ".pub")}
+
+
 def test_an_application_that_never_ran_is_flashed_again(program: Path, project: Path) -> None:
     """Nothing but the serial port reaches a board whose first image crashes."""
     app = project / "app" / "__init__.py"

@@ -144,3 +144,13 @@ def test_tokens_are_shown_as_text_and_numbers_have_a_bound(tmp_path, monkeypatch
     refused = run("new", "--scope", "read", "--name", "\udcff")
     assert refused.exit_code == 1 and "is not UTF-8" in refused.stderr
     assert len(json.loads(run("list", "--json").stdout)) == 2, "the admin's and one"
+    made = json.loads(run("new", "--scope", "read", "--json").stdout)
+    assert made["scopes"] == ["read"] and made["token"].startswith("tg_")
+    out = tmp_path / "ci.token"
+    assert json.loads(run("new", "--scope", "read", "--out", str(out), "--json").stdout)["file"] == str(out)
+    assert json.loads(run("revoke", "3", "--json").stdout)["id"] == 3
+    assert "does not exist or was revoked" in json.loads(run("revoke", "3", "--json").stderr)["error"]
+    whole = json.loads(CliRunner().invoke(main, ["audit", "--data", data, "--json"]).stdout)
+    assert whole["whole"] and whole["entries_to"] > 3 and len(whole["head"]) == 64
+    words = ["mosquitto", str(tmp_path / "m"), "--data", data, "--json"]
+    assert json.loads(CliRunner().invoke(main, words).stdout)["wrote"] == ["passwords", "access"]

@@ -12,6 +12,7 @@ import gc
 import importlib
 import io
 import os
+import re
 import sys
 from importlib.metadata import entry_points
 
@@ -70,6 +71,14 @@ _REMEDIES = {
     errno.ENOTDIR: "Check the path: something in it is not a folder",
     errno.EISDIR: "Name a file in that folder",
     errno.EIO: "The disk or the device has a fault",
+}
+
+
+# What other tools call it, and what it may be called here.
+_SYNONYMS = {
+    **dict.fromkeys(("delete", "remove", "rm"), ("revoke", "unclaim", "cancel", "forget")),
+    **dict.fromkeys(("get", "describe", "info"), ("show", "inspect")),
+    **dict.fromkeys(("create", "make", "register"), ("new", "add", "build")),
 }
 
 
@@ -147,6 +156,8 @@ class Commands(click.Group):
                 raise  # somebody said no, or the input ended
             complain("\nInterrupted")  # click made it of Ctrl-C at a prompt
             raise SystemExit(interrupts.INTERRUPTED) from None
+        except click.UsageError as error:
+            raise _suggesting(error) from None
         except (click.ClickException, click.exceptions.Exit):
             raise
         except UnicodeEncodeError as error:  # Python's stand-ins for bytes of an argument that are no UTF-8
@@ -156,6 +167,16 @@ class Commands(click.Group):
                 raise
             what = f"tidegate met a fault of its own: {type(error).__name__}: {error}"
             raise Failure(ctx, what, f"Please report it; {DEBUG}=1 shows where it happened") from error
+
+
+def _suggesting(error: click.UsageError) -> click.UsageError:
+    """The same, where it is a verb of other tools with what it is called here."""
+    word = re.match("No such command '([a-z]+)'", error.message)
+    group = error.ctx.command if error.ctx else None
+    if word and isinstance(group, click.Group) and (here := _SYNONYMS.get(word[1])):
+        if found := [f"'{name}'" for name in here if name in group.commands]:
+            return click.UsageError(f"{word[0]}. Did you mean {' or '.join(found)}?", error.ctx)
+    return error
 
 
 def _joined(name: str) -> list[str]:

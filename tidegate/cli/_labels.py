@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tidegate.cli._common import connect, emit, json_option, say, server_options
+from tidegate.cli._device_names import complete_device
 from tidegate.errors import TidegateError
 from tidegate.rollout.selector import LABEL_KEY, LABEL_VALUE
 
@@ -19,7 +20,7 @@ Examples:
   tidegate device label gate-1 batch=
   tidegate device label gate-1 --json"""
 )
-@click.argument("device")
+@click.argument("device", shell_complete=complete_device)
 @click.argument("labels", nargs=-1)
 @server_options
 @json_option

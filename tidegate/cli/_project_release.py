@@ -10,6 +10,7 @@ from typing import Any
 from tidegate import project as projects
 from tidegate.cli._common import complain, confirm, connect, emit, has_token, progress, say, token_for
 from tidegate.errors import TidegateError
+from tidegate.files import called
 from tidegate.project import Project, versions
 from tidegate.release import (
     Release,
@@ -62,26 +63,27 @@ def release_project(
     # Aside: what is unsigned, or not what boards would take, never lies in releases/.
     with tempfile.TemporaryDirectory(prefix="release-", dir=project.work) as aside:
         staged = Path(aside) / version
-        with progress("building", quiet=as_json) as tell:
-            made = build_release(
-                project.sources,
-                staged,
-                board_names=project.boards,
-                version=version,
-                sequence=number,
-                previous=[release for release in previous if release.sequence < number],
-                product=project.product,
-                vendor=project.vendor,
-                progress=tell,
-                note=notes.append,
-            )
-        sign_release(made, [key])
-        sbom.sign(made, [key])
-        if trust:
-            verify_release(load_release(staged), trust, previous)
-            notes.append(f"verified against {project.trust}")
-        else:
-            notes.append("not verified: no trust store; name it in [keys] of tidegate.toml")
+        with called(staged, out):
+            with progress("building", quiet=as_json) as tell:
+                made = build_release(
+                    project.sources,
+                    staged,
+                    board_names=project.boards,
+                    version=version,
+                    sequence=number,
+                    previous=[release for release in previous if release.sequence < number],
+                    product=project.product,
+                    vendor=project.vendor,
+                    progress=tell,
+                    note=notes.append,
+                )
+            sign_release(made, [key])
+            sbom.sign(made, [key])
+            if trust:
+                verify_release(load_release(staged), trust, previous)
+                notes.append(f"verified against {project.trust}")
+            else:
+                notes.append("not verified: no trust store; name it in [keys] of tidegate.toml")
         out.parent.mkdir(exist_ok=True)
         staged.replace(out)
     if not as_json:

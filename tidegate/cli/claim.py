@@ -10,6 +10,7 @@ import click
 
 from tidegate import enrolment
 from tidegate.cli._common import FILE, connect, emit, json_option, rows, say, server_options
+from tidegate.cli._device_names import device_argument
 from tidegate.cli._identities import identities, identity_options, known_devices_option, known_of, remember
 from tidegate.client.server import Server
 from tidegate.commands.identity import NotProven
@@ -157,7 +158,7 @@ def unclaim(claim_id: str, server: str, token_file: Path | None, as_json: bool) 
 Examples:
   tidegate device revoke gate-7"""
 )
-@click.argument("device_id", metavar="ID")
+@device_argument
 @server_options
 @json_option
 def revoke(device_id: str, server: str, token_file: Path | None, as_json: bool) -> None:
@@ -176,7 +177,7 @@ Examples:
   tidegate device rename 5d2c60b6dd3a9b6f0e6c8e4f8e0f2b1a gate-7
   tidegate device rename gate-7 gate-8"""
 )
-@click.argument("device_id", metavar="ID")
+@device_argument
 @click.argument("name")
 @known_devices_option
 @server_options
@@ -200,7 +201,7 @@ Examples:
   tidegate device set cool-1 --product acme-cooler
   tidegate device set cool-1 --product acme-cooler --board rpi_pico_w""",
 )
-@click.argument("device_id", metavar="ID")
+@device_argument
 @click.option("--product", help="What it is; default: what it was registered as.")
 @click.option("--board", help="What it runs on; default: what it was registered as.")
 @server_options

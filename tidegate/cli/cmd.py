@@ -11,6 +11,7 @@ import click
 from tidegate.cli import _command_output
 from tidegate.cli._command_sending import Pinned, left, ready_device, send_group, send_one, watch
 from tidegate.cli._common import FILE, Number, connect, emit, facts, json_option, say, server_options, yes_option
+from tidegate.cli._device_names import complete_device, device_argument
 from tidegate.cli._identities import (
     command_keys_option,
     identities,
@@ -60,7 +61,7 @@ Examples:
 Words are joined by dots: `log tail` is the opcode log.tail. `tidegate cmd ops ID` lists what a device offers.
 An argument is NAME=VALUE; the value is read as JSON if it is JSON, as bytes after hex:, else as text."""
 )
-@click.argument("words", metavar="[ID] OPCODE [NAME=VALUE]...", nargs=-1, required=True)
+@click.argument("words", metavar="[ID] OPCODE [NAME=VALUE]...", nargs=-1, required=True, shell_complete=complete_device)
 @click.option("--group", metavar="G", help="Send to every device of this group, to each a command of its own.")
 @_key_option
 @_wait_option
@@ -233,7 +234,7 @@ Examples:
   tidegate cmd ops gate-7
   tidegate cmd ops gate-7 --json"""
 )
-@click.argument("device_id", metavar="ID")
+@device_argument
 @_key_option
 @_wait_option
 @identity_options

@@ -50,12 +50,18 @@ def dev(board_name: str | None, quiet: bool) -> None:
     session = Session(project, name, show)
     try:
         session.prepare()
+        _follow(session)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # not in the middle of ending what was started
+        session.close()
+
+
+def _follow(session: Session) -> None:
+    """Until Ctrl-C, which is how a session ends; before it has begun, it interrupts."""
+    try:
         say("Ctrl-C ends it.")
         while True:
             session.tick()
             time.sleep(TICK_S)
     except KeyboardInterrupt:
         complain("stopped")
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # not in the middle of ending what was started
-        session.close()

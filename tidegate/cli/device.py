@@ -11,6 +11,7 @@ import click
 from tidegate.cli import _command_output
 from tidegate.cli._common import connect, emit, facts, json_option, rows, server_options, update_phase
 from tidegate.cli._device_filters import Filters, filter_options
+from tidegate.cli._device_names import device_argument
 from tidegate.cli._labels import label
 from tidegate.cli.add import add
 from tidegate.cli.claim import claim, claims, rename, revoke, set_, unclaim
@@ -100,7 +101,7 @@ Examples:
   tidegate device show gate-7
   tidegate device show gate-7 --all"""
 )
-@click.argument("device_id", metavar="ID")
+@device_argument
 @click.option("--all", "every", is_flag=True, help="Also its reports and streams, and what has no value.")
 @server_options
 @json_option

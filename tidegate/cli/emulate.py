@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from tidegate.boards.emulator import DEFAULT_MAC, Emulator
-from tidegate.cli._common import FILE, complain, say
+from tidegate.cli._common import FILE, complain, emit, json_option, say
 from tidegate.errors import TidegateError
 
 
@@ -31,7 +31,10 @@ Then, in another terminal, with the port it printed:
 @click.option("--hostfwd", multiple=True, metavar="PROTO:ADDR:PORT-:PORT", help="Forward a port of this machine.")
 @click.option("--firmware", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Another firmware ELF.")
 @click.option("--icount", is_flag=True, help="Count instructions: 32 ns of board time each, for measuring.")
-def emulate(storage: Path, mac: str, cpu: str, hostfwd: tuple[str, ...], firmware: Path | None, icount: bool) -> None:
+@json_option
+def emulate(
+    storage: Path, mac: str, cpu: str, hostfwd: tuple[str, ...], firmware: Path | None, icount: bool, as_json: bool
+) -> None:
     """Run the emulated board and print its serial port.
 
     It runs until Ctrl-C. What it stored stays in the storage file; starting it again is a power cycle. The board
@@ -41,7 +44,7 @@ def emulate(storage: Path, mac: str, cpu: str, hostfwd: tuple[str, ...], firmwar
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end, as with Ctrl-C
     try:
         with emulator:
-            say(emulator.pty)
+            emit({"port": emulator.pty}, as_json, lambda found: say(found["port"]))
             code = emulator.wait()
             if code:
                 raise TidegateError(f"QEMU ended with code {code}: {emulator.output()}", "See what it says")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tidegate.cli._common import connect, emit, facts, json_option, rows, say, server_options
+from tidegate.cli._device_names import complete_device
 from tidegate.errors import TidegateError
 from tidegate.names import DEFAULT_PRODUCT
 
@@ -106,7 +107,7 @@ def set_(
 Examples:
   tidegate device move gate-7 gate-8 --group canary"""
 )
-@click.argument("device_ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("device_ids", metavar="ID...", nargs=-1, required=True, shell_complete=complete_device)
 @click.option("--group", "name", required=True, help="Their new group.")
 @server_options
 @json_option

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from tidegate.cli._common import connect, emit, in_json, json_option, rows, say, server_options, text
+from tidegate.cli._device_names import device_argument
 from tidegate.client.server import Server
 
 _COLUMNS = {"at": "TIME", "stream": "STREAM", "name": "NAME", "value": "VALUE", "unit": "UNIT"}
@@ -52,7 +53,7 @@ Examples:
   tidegate device telemetry gate-7 --last
   tidegate device telemetry gate-7 --follow"""
 )
-@click.argument("device_id", metavar="ID")
+@device_argument
 @click.option("--stream", metavar="S", help="Only this stream.")
 @click.option("--name", metavar="N", help="Only this measurement.")
 @click.option("--since", type=Moment(), help="Not before this: 90s, 30m, 12h, 7d ago, or an ISO 8601 time.")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tidegate.cli._common import complain, connect, emit, in_json, json_option, rows, say, server_options
+from tidegate.cli._device_names import device_argument
 from tidegate.client.server import MAX_PAGE, Server
 
 _COLUMNS = {"at": "TIME", "kind": "KIND", "text": "WHAT HAPPENED"}
@@ -22,7 +23,7 @@ Examples:
   tidegate device timeline gate-7 --kind trial --kind crash --limit 5
   tidegate device timeline gate-7 -f"""
 )
-@click.argument("device_id", metavar="ID")
+@device_argument
 @click.option(
     "--kind",
     "kinds",

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tidegate.cli._common import Number, complain, connect, emit, json_option, say, server_options, update_phase
+from tidegate.cli._device_names import device_argument
 from tidegate.client.server import Server
 from tidegate.client.transport import ServerError
 from tidegate.errors import TidegateError
@@ -29,7 +30,7 @@ Examples:
   tidegate device wait gate-7 --version 1.0.1 --timeout 600
   tidegate device wait gate-7 --online --version 1.0.1 --json"""
 )
-@click.argument("device_id", metavar="ID")
+@device_argument
 @click.option("--online", is_flag=True, help="Until it is online; so it is where no other condition is given.")
 @click.option("--version", help="Until it runs this version, and its trial is over.")
 @click.option(

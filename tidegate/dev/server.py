@@ -14,6 +14,7 @@ from tidegate.client.server import Server
 from tidegate.client.tokens import read_token
 from tidegate.dev import processes
 from tidegate.errors import TidegateError
+from tidegate.files import is_full
 
 START_TIMEOUT_S = 60
 # The words that start `tidegate` of the package that we are; -P keeps the folder we are in off its path.
@@ -37,7 +38,8 @@ def start_serving(
         if process.poll() is not None or time.monotonic() > deadline:
             processes.stop(process)
             last = log.read_text(errors="replace")[-2000:].strip()
-            raise TidegateError(f"the server did not start:\n{last}", f"See {log}")
+            remedy = f"Make room on the disk of {data}" if is_full(log.parent) else f"See {log}"
+            raise TidegateError(f"the server did not start: {last or 'it said nothing'}", remedy)
         time.sleep(0.05)
     return process, json.loads(addresses.read_text())
 
@@ -58,7 +60,11 @@ class DevServer:
         """The page's address, with a token that may only read."""
         token = self.data / "status.token"
         command = [*PROGRAM, "token", "new", "--data", self.data, "--scope", "read", "--name", "status page"]
-        subprocess.run([*map(str, command), "--out", str(token)], check=True, capture_output=True)
+        done = subprocess.run([*map(str, command), "--out", str(token)], capture_output=True, text=True)
+        if done.returncode:
+            raise TidegateError(
+                f"there is no token for the status page: {done.stderr.strip()}", "Correct what it names"
+            )
         return f"{self.url}/#token={token.read_text().strip()}"
 
     def ended(self) -> str:

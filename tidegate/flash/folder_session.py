@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from tidegate.files import write_atomic
+from tidegate.files import is_full, write_atomic
 from tidegate.flash.serial_session import ON_BOARD, BoardError, Progress
 
 PREFIX = "unix:"
@@ -77,7 +77,9 @@ class FolderSession:
             raise BoardError(f"{self._program} did not finish: {error}", "Run the command again") from error
         if done.returncode:
             lines = (done.stderr or done.stdout).strip().splitlines()
-            raise BoardError(f"the gateway said: {lines[-1] if lines else 'nothing'}", "Run the command again")
+            said = lines[-1] if lines else f"nothing, and ended with {done.returncode}"
+            full = f"Make room on the disk of {self._root}" if is_full(self._root) else "Run the command again"
+            raise BoardError(f"the gateway said: {said}", full)
         return done.stdout
 
     def value(self, expression: str, timeout: float = 30) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import tidegate
@@ -15,7 +14,8 @@ _MARK = "tidegate-version"  # a file there: the Tidegate that wrote the rest
 
 def put(project: Path) -> None:
     """Write them into a new project."""
-    shutil.copytree(_ours(), project / FOLDER)
+    for path in _ours().rglob("*.pyi"):
+        _copy(path, project)
     _mark(project / FOLDER)
 
 
@@ -30,12 +30,16 @@ def refresh(project: Path) -> bool:
         return False
     stale = [path for path in sorted(_ours().rglob("*.pyi")) if not _same(path, folder / path.relative_to(_ours()))]
     for path in stale:
-        target = folder / path.relative_to(_ours())
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(target, path.read_bytes())
+        _copy(path, project)
     if stale or _written_by(folder) != tidegate.__version__:
         _mark(folder)
     return bool(stale)
+
+
+def _copy(path: Path, project: Path) -> None:
+    target = project / FOLDER / path.relative_to(_ours())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(target, path.read_bytes())
 
 
 def _ours() -> Path:

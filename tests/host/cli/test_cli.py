@@ -151,6 +151,13 @@ def test_help_loads_no_command_and_says_what_each_says_of_itself(cli: Cli) -> No
         assert main._short_help(context, name, 70) == command.get_short_help_str(70)
 
 
+def test_verbs_of_other_tools(cli: Cli) -> None:
+    for words, here in (("device delete", "'revoke' or 'unclaim'"), ("cmd get", "'show'"), ("key create", "'new'")):
+        done = cli(*words.split())
+        assert done.exit_code == 2 and done.stderr.endswith(f"Did you mean {here}?\n"), done.stderr
+    assert "Did you mean" not in cli("key", "delete").stderr
+
+
 def test_a_broken_plugin_does_not_break_the_others(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(_built_in(), "lost", "tidegate.cli.nonesuch:lost")
     assert "cannot be loaded" in cli("--help").stdout

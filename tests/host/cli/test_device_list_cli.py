@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -128,3 +131,28 @@ def test_what_a_server_refuses_is_not_waited_for(cli: Cli, server: OddServer) ->
     server.twist = lambda _request, _usual: lambda handler: reply(handler, b'{"detail": "unknown token"}', 401)
     done = cli("device", "wait", "gate-1", "--timeout", "600")
     assert done.exit_code == 1 and "unknown token" in done.stderr and len(server.heard) == 1
+
+
+def complete(server: str, *typed: str) -> list[str]:
+    """What click answers a bash in which this was typed."""
+    environment = {
+        "COMP_WORDS": " ".join(["tidegate", *typed]),
+        "COMP_CWORD": str(len(typed)),
+        "TIDEGATE_SERVER": server,
+    }
+    environment["_TIDEGATE_COMPLETE"] = "bash_complete"
+    program = [sys.executable, "-c", "from tidegate.__main__ import main; main()"]
+    done = subprocess.run(program, capture_output=True, text=True, env={**os.environ, **environment})
+    assert done.stderr == "", done.stderr
+    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
+
+
+def test_the_shell_completes_ids_and_names(server: OddServer) -> None:
+    server.twist = lambda request, usual: {"devices": FLEET if request.endswith("after=") else []}
+    assert complete(server.url, "device", "show", "gate-") == ["gate-1", "gate-2", "gate-3", "gate-4"]
+    assert complete(server.url, "cmd", "send", "Pu") == ["Pump_7"]
+    assert complete(server.url, "cmd", "send", "gate-1", "g") == []
+    server.twist = lambda request, usual: reply({"error": "no"}, 401)
+    assert complete(server.url, "device", "show", "gate-") == []
+    server.close()
+    assert complete(server.url, "device", "show", "gate-") == []

@@ -359,5 +359,41 @@ def test_a_project_s_release_that_was_cut_while_it_was_published(
     assert done.exit_code == 0 and "sequence 2: the last published on" in done.stdout, done.stderr
 
 
+def test_publishing_that_is_cut_at_each_step(
+    cli: Cli, server: Running, key_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before and after each question to the server: it has all of it or nothing, and the same command goes on."""
+    monkeypatch.chdir(tmp_path)
+    assert cli("new", "gate", "--vendor", "acme.example", "--board", "unix").exit_code == 0
+    monkeypatch.chdir("gate")
+    (tmp_path / "table").write_bytes(b"1, 2, 3")
+    key = ("--key", str(key_folder / "release.jwk"))
+    assert cli("release", *key).exit_code == 0
+    words = ("--board", "unix", "--version", "2", "--sequence", "2", "--vendor", "acme.example", "--out", "data")
+    assert cli("data", "build", "table", tmp_path / "table", *words).exit_code == 0
+    assert cli("data", "sign", "data", *key).exit_code == 0
+    for publish, steps in (
+        (("release", "publish", "releases/0.1.0", "--yes"), ("plan_release", "put_payload", "publish", "put_sbom")),
+        (("data", "publish", "data"), ("put_payload", "publish_data")),
+    ):
+        for step in steps:
+            for after in (False, True):
+                with monkeypatch.context() as patch:
+                    patch.setattr(Server, step, interrupted(getattr(Server, step), after))
+                    done = cli(*publish, *server.options)
+                said = (step, after, done.stdout + done.stderr)
+                assert done.exit_code == 130 and done.stderr.endswith("Interrupted\n"), said
+        assert cli(*publish, *server.options).exit_code == 0
+
+
+def interrupted(method: Callable[..., Any], after: bool) -> Callable[..., Any]:
+    def cut(*words: Any, **named: Any) -> None:
+        if after:
+            method(*words, **named)
+        raise KeyboardInterrupt
+
+    return cut
+
+
 def interrupt(*_words: Any) -> None:
     raise KeyboardInterrupt
