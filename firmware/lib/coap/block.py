@@ -48,6 +48,9 @@ class Answer:
         etags = message.values(_ETAG)
         self.etag = etags[0] if etags else None
 
+    def __repr__(self):
+        return "Answer(%d, %r)" % (self.code, self.payload)
+
 
 class Body:
     """Receives the body of an answer, message by message, and passes it to a sink in order.

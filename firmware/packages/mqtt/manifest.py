@@ -9,6 +9,14 @@ require("aiotcp", library="tidegate")
 
 package(
     "mqtt",
-    ("__init__.py", "large.py", "packet.py", "reasons.py", "requests.py", "session.py"),
+    (
+        "__init__.py",
+        "large.py",
+        "messages.py",
+        "packet.py",
+        "reasons.py",
+        "requests.py",
+        "session.py",
+    ),
     base_path="../../lib",
 )

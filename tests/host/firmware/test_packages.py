@@ -80,7 +80,7 @@ def test_every_library_is_in_a_package() -> None:
             "coap.client",
         ),
         ("coap", "import coap.client, coap.server", ""),
-        ("mqtt", "from mqtt import Client; import mqtt.large; Client('a', 'h')", "mqtt.v5"),
+        ("mqtt", "from mqtt import Client; import mqtt.large, mqtt.messages; Client('a', 'h')", "mqtt.v5"),
         ("mqtt5", "from mqtt import Client; Client('a', 'h', version=5)", ""),
         ("senml_cbor", "import senml_cbor; from senml_cbor import reader", ""),
         ("cose", "import cose, cbor.writer, ed25519.sign", "senml_cbor"),

@@ -5,6 +5,7 @@ import asyncio
 from check import equal, ground, raises, true
 from mqtt import Client
 from mqtt import packet as mqtt_packet
+from mqtt.messages import Messages
 from mqtt_control import Inbox, Running, client, control, failure, nasty, run, until
 
 SERVICES = "peers.mqtt"
@@ -108,6 +109,40 @@ def test_both_ways_embedded():
 
 def test_both_ways_amqtt():
     run(both_ways("amqtt"))
+
+
+def test_messages_in_a_loop():
+    """Payloads stay whole after the next came; what the loop is too slow for drops the oldest."""
+
+    async def check():
+        topic = "loop/" + ground
+        device = client("loop-" + ground)
+        messages = Messages(device, most=3)
+        async with Running(device):
+            await device.subscribe(topic, 1)
+            for number in range(3):
+                await device.publish(topic, b"%d" % number * 100, 1)
+            await device.round_trip()
+            got = []
+            async for name, payload, retained in messages:
+                got.append((name, payload, retained))
+                if len(got) == 3:
+                    break
+            equal(got, [(topic, b"%d" % n * 100, False) for n in range(3)], "messages")
+            waiting = asyncio.create_task(messages.__anext__())
+            await asyncio.sleep(0.05)
+            true(not waiting.done(), "it waits for the next one")
+            await device.publish(topic, "late", 1)
+            equal((await asyncio.wait_for(waiting, 10))[1], b"late", "the next one")
+            for number in range(5):
+                await device.publish(topic, b"%d" % number, 1)
+            await device.round_trip()
+            equal(messages.dropped, 2, "dropped")
+            for number in (b"2", b"3", b"4"):
+                equal((await messages.__anext__())[1], number, "of the newest")
+        raises(ValueError, Messages, device, 0)
+
+    run(check())
 
 
 def test_agrees_with_mosquittos_own_clients():
