@@ -173,10 +173,10 @@ def _suggesting(error: click.UsageError) -> click.UsageError:
     """The same, where it is a verb of other tools with what it is called here."""
     word = re.match("No such command '([a-z]+)'", error.message)
     group = error.ctx.command if error.ctx else None
-    if word and isinstance(group, click.Group) and (here := _SYNONYMS.get(word[1])):
-        if found := [f"'{name}'" for name in here if name in group.commands]:
-            return click.UsageError(f"{word[0]}. Did you mean {' or '.join(found)}?", error.ctx)
-    return error
+    if word is None or not isinstance(group, click.Group):
+        return error
+    found = [f"'{name}'" for name in _SYNONYMS.get(word[1], ()) if name in group.commands]
+    return click.UsageError(f"{word[0]}. Did you mean {' or '.join(found)}?", error.ctx) if found else error
 
 
 def _joined(name: str) -> list[str]:
