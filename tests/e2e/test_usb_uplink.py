@@ -1,8 +1,11 @@
-"""A board whose network is off and whose only way to the server is its serial port and `tidegate link`."""
+"""A board whose network is off and whose only way to the server is its serial port and `tidegate link`, with TLS that
+ends on the board.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -15,7 +18,7 @@ DEVICE = "gate-usb"
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with Installation(tmp_path_factory.mktemp("usb") / "place", uplink="usb") as made:
+    with Installation(tmp_path_factory.mktemp("usb") / "place", tls="server", uplink="usb") as made:
         made.make_keys()
         made.start_server()
         made.copy_source()
@@ -54,3 +57,30 @@ def test_an_update_through_the_serial_port(place: Installation, link: LabLink) -
     place.publish("1.1.0")
     place.wait_report(DEVICE, "confirmed", before, 120)
     assert place.wait_running(DEVICE, "1.1.0", 60)["sequence"] == 2
+
+
+def test_a_download_goes_on_where_the_link_was_killed(place: Installation, link: LabLink) -> None:
+    """The whole image, which takes a while on this line; the link is killed in the midst of it."""
+    before, sofar = place.last_report(DEVICE), moved(link)
+    place.build("1.2.0", 3)
+    place.publish("1.2.0")
+    place.wait("some of the payload", lambda: moved(link) > sofar + 20_000, 120)
+    assert link.kill() == -9
+    link.start()
+    place.wait_report(DEVICE, "confirmed", before, 300)
+    assert place.wait_running(DEVICE, "1.2.0", 60)["sequence"] == 3
+
+
+def moved(link: LabLink) -> int:
+    """Bytes towards the board, as the link last said."""
+    found = [re.search(r"(\d+) down so far", line) for line in link.lines]
+    return max((int(match[1]) for match in found if match), default=0)
+
+
+def test_a_session_of_flashing_takes_the_board_over_and_gives_it_back(place: Installation, link: LabLink) -> None:
+    assert link.stop() == 130
+    slots = place.boards[0].slots()
+    assert slots["slots"][slots["running"]]["sequence"] == 3
+    link.start()
+    place.wait_running(DEVICE, "1.2.0", 60)
+    assert info(place)["version"] == "1.2.0"

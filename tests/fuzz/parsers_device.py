@@ -53,6 +53,47 @@ def seeds_of(name: str) -> Callable[[], list[bytes]]:
     return seeds
 
 
+def usb() -> Judge:
+    """What comes on a serial line whose host has a session and a connection: bytes, and frames that are whole."""
+    device_path()
+    from gate.link import usb as module
+    from gate.link import usb_frames as frames
+    from gate.link.usb_socket import Socket
+
+    module.console.set_level(module.console.ERROR)  # it would say each time that it is linked
+
+    class Port:
+        def send(self, frame: bytes) -> None:
+            if frames.unpack(frame[1:-1]) is None:
+                raise AssertionError("it says what is no frame")
+
+    def judge(data: bytes) -> None:
+        line = module.Line(Port(), lambda count: bytes(count))
+        line.take(frames.WELCOME, 1, 0, 1, bytes(4))
+        line._sockets[1] = s = Socket(line, 1, "h", 80)
+        lines = frames.Lines()
+        for byte in data:
+            found = lines.feed(byte)
+            if found:
+                line.take(*found)
+        for at in range(0, len(data) - 2, 40):
+            line.take(data[at] % 9, 1, data[at + 1] % 3, data[at + 2] % 4, data[at + 3 : at + 40])
+            with contextlib.suppress(OSError):
+                s.readinto(bytearray(7))
+            with contextlib.suppress(OSError):
+                s.write(b"ab")
+            s.tick()
+
+    return judge
+
+
+def usb_seeds() -> list[bytes]:
+    device_path()
+    from gate.link import usb_frames as frames
+
+    return [frames.pack(kind, 1, 1, 0, b"abc") for kind in range(1, 8)] + [bytes((4, 1, 0)), bytes((5, 1, 0)) + b"x"]
+
+
 def needs() -> Judge:
     """What a release needs: the map in the text of a manifest that a release key signed."""
     device_path()
@@ -422,6 +463,7 @@ TARGETS = (
     Target("device.coap", ("coap.message", "coap.block"), coap,
            lambda: datagrams(b"\x60\x45\x00\x01\xd1\x0a\x0a\xffpayload", b"\x60\x5f\x00\x02\xd1\x0e\x0a")),
     Target("device.http", ("http_client.get",), http, lambda: [b"\0" + ANSWER, b"\2" + PART]),
+    Target("device.usb", ("gate.link.usb", "gate.link.usb_frames", "gate.link.usb_socket"), usb, usb_seeds),
     Target("device.config", ("gate.settings.config",), config, lambda: [CONFIG]),
     Target("device.overrides", ("gate.settings.overrides",), overrides, lambda: [b"\xa1\x69log_level\x64info"]),
     Target("device.claim", ("gate.enrolment.claim",), claim,

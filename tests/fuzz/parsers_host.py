@@ -72,6 +72,27 @@ def manifest() -> Judge:
     return of(whole, profile.decode, data_profile.decode)
 
 
+def usb() -> Judge:
+    """What a board says on its serial line, one piece or many; it may reach nothing."""
+    from tidegate.link.addresses import Allowed
+    from tidegate.link.frames import Frame, Kind, unpack
+    from tidegate.link.relay import Relay
+
+    def wrote(data: bytes) -> None:
+        if unpack(data[1:-1]) is None:
+            raise AssertionError("it says what is no frame")
+
+    def judge(data: bytes) -> None:
+        relay = Relay(Allowed([]), wrote, lambda what, facts: None)
+        relay.feed(Frame(Kind.HELLO, 0, 0, 1, b"boot").pack())
+        relay.feed(data)
+        for at in range(0, len(data) - 2, 40):
+            kind = Kind(data[at] % len(Kind) + 1)
+            relay.feed(Frame(kind, relay.session, data[at + 1], data[at + 2], data[at + 3 : at + 40]).pack())
+
+    return judge
+
+
 def data_release() -> Judge:
     from tidegate.release import data_release as module
     from tidegate.trust import keys, store
@@ -361,6 +382,8 @@ TARGETS = (
     Target("host.manifest",
            ("tidegate.manifest.envelope", "tidegate.manifest.profile", "tidegate.manifest.data_profile"), manifest,
            lambda: hexes("wire", most=200)[-30:]),
+    Target("host.usb", ("tidegate.link.frames", "tidegate.link.relay"), usb,
+           lambda: [b"text\r\n\x1eAAAA\n", bytes((2, 1, 0)) + b"\x07\x5bhost.example"]),
     Target("host.data-release", ("tidegate.release.data_release",), data_release,
            lambda: [data for data in hexes("wire", most=200) if len(data) > 120][:6]),
     Target("host.json", ("tidegate.json_text",), json_text, lambda: [b'{"a": [1, 2.5, null, true, "x"]}']),

@@ -32,7 +32,11 @@ def address(text: str) -> tuple[str, int]:
     """HOST:PORT, with an IPv6 address in brackets; TidegateError."""
     host, colon, port = text.rpartition(":")
     host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not colon or not names.HOST.fits(host) or not (port.isdecimal() and len(port) < 6 and 0 < int(port) < 65536):
+    if (
+        not colon
+        or not names.HOST.fits(host)
+        or not (port.isascii() and port.isdecimal() and len(port) < 6 and 0 < int(port) < 65536)
+    ):
         raise TidegateError(f"{text!r} is not an address", "Give it as HOST:PORT, such as broker.example:8883")
     return host, int(port)
 

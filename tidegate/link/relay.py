@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,7 +19,7 @@ Report = Callable[[str, Mapping[str, Any]], None]
 
 class Relay:
     """write: takes the bytes of a frame for the board. report: told of events, ("linked", {...}); docs/usb-uplink.md
-    names them. All methods belong to one event loop.
+    names them. All methods belong to one event loop. session: of the boot it is linked with, 0 without one.
     """
 
     def __init__(self, allowed: Allowed, write: Callable[[bytes], None], report: Report):
@@ -28,15 +28,11 @@ class Relay:
         self._report = report
         self._splitter = Splitter()
         self._nonce = b""
-        self._session = 0
+        self.session = 0
         self._heard = 0.0
         self._connections: dict[int, Connection] = {}
         self._odd = False
         self._moved = (0, 0)  # bytes up and down of connections that ended
-
-    @property
-    def linked(self) -> bool:
-        return bool(self._session)
 
     def feed(self, data: bytes) -> None:
         """Bytes that came from the board."""
@@ -48,9 +44,9 @@ class Relay:
 
     def lost(self, why: str) -> None:
         """The board is away: its connections end."""
-        if self._session:
+        if self.session:
             self._report("lost", {"why": why})
-        self._session = 0
+        self.session = 0
         self._nonce = b""
         for connection in list(self._connections.values()):
             self._drop(connection)
@@ -64,7 +60,7 @@ class Relay:
 
     def check(self) -> None:
         """To be called now and then."""
-        if self._session and asyncio.get_running_loop().time() - self._heard > SILENT_S:
+        if self.session and time.monotonic() - self._heard > SILENT_S:
             self.lost(f"silent for {SILENT_S:.0f} s")
 
     @property
@@ -76,8 +72,8 @@ class Relay:
     def _take(self, frame: Frame) -> None:
         if frame.kind is Kind.HELLO:
             self._hello(frame)
-        elif frame.session == self._session and frame.session:
-            self._heard = asyncio.get_running_loop().time()
+        elif frame.session == self.session and frame.session:
+            self._heard = time.monotonic()
             connection = self._connections.get(frame.connection)
             if frame.kind is Kind.CLOSE:
                 if connection:
@@ -96,19 +92,19 @@ class Relay:
                 self._odd = True
                 self._report("refused", {"why": f"the board speaks version {frame.number}; this speaks {VERSION}"})
             return
-        self._heard = asyncio.get_running_loop().time()
+        self._heard = time.monotonic()
         if nonce != self._nonce:
-            if self._session:
+            if self.session:
                 self.lost("the board started anew")
             self._nonce = nonce
-            self._session = secrets.randbelow(0xFFFF) + 1
+            self.session = secrets.randbelow(0xFFFF) + 1
             self._report("linked", {})
         known = frame.payload[NONCE:]
         for connection in list(self._connections.values()):
             if connection.number not in known:
                 self._drop(connection)
         listed = bytes(self._connections)
-        self._write(Frame(Kind.WELCOME, self._session, 0, VERSION, nonce + listed).pack())
+        self._write(Frame(Kind.WELCOME, self.session, 0, VERSION, nonce + listed).pack())
 
     def _open(self, frame: Frame) -> None:
         host, port = frame.payload[2:].decode("ascii", "replace"), int.from_bytes(frame.payload[:2], "big")
@@ -137,4 +133,4 @@ class Relay:
         self._moved = (self._moved[0] + connection.up, self._moved[1] + connection.down)
 
     def _send(self, kind: Kind, connection: int, number: int, payload: bytes) -> None:
-        self._write(Frame(kind, self._session, connection, number, payload).pack())
+        self._write(Frame(kind, self.session, connection, number, payload).pack())

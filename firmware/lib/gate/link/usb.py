@@ -82,7 +82,7 @@ class Line:
 
     # ------------------------------------------------------------ what sockets call
 
-    def send(self, kind, connection, number, payload=b""):
+    def send(self, kind, connection, number=0, payload=b""):
         self._port.send(frames.pack(kind, self._session, connection, number, payload))
 
     def forget(self, s):
@@ -116,15 +116,22 @@ class Line:
 
     async def _listen(self):
         while True:
-            kind, session, connection, number, payload = await self._port.receive()
-            if kind == frames.WELCOME:
-                self._welcome(session, number, payload)
-            elif session == self._session and session:
-                s = self._sockets.get(connection)
-                if s:
-                    s.take(kind, number, payload)
-                elif kind != frames.CLOSE:
-                    self.send(frames.CLOSE, connection, 0)
+            try:
+                self.take(*await self._port.receive())
+            except Exception as error:  # no memory, perhaps; what was lost comes again
+                console.error("usb: %r", error)
+                await sleep_ms(_TICK_MS)
+
+    def take(self, kind, session, connection, number, payload):
+        """A frame that came."""
+        if kind == frames.WELCOME:
+            self._welcome(session, number, payload)
+        elif session == self._session and session:
+            s = self._sockets.get(connection)
+            if s:
+                s.take(kind, number, payload)
+            elif kind != frames.CLOSE:
+                self.send(frames.CLOSE, connection)
 
     def _welcome(self, session, version, payload):
         if payload[:_NONCE] != self._nonce or version != _VERSION or not session:

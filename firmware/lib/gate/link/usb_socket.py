@@ -96,7 +96,7 @@ class Socket(io.IOBase):
                 if self.closed_at is not None:
                     self._leave()
         elif kind == frames.CLOSE:
-            self.end(bytes(payload).decode() if payload else "")
+            self.end("".join(chr(byte) if 32 <= byte < 127 else "?" for byte in payload))
         elif kind == frames.DATA:
             if number == self._next_in and not self._arrived and payload:
                 self._next_in = number + 1 & 0xFF
@@ -143,7 +143,7 @@ class Socket(io.IOBase):
 
     def _leave(self):
         if self.ended is None:
-            self._line.send(frames.CLOSE, self.number, 0)
+            self._line.send(frames.CLOSE, self.number)
             self.end("closed")
 
 
