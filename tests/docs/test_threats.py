@@ -87,6 +87,7 @@ OURS = [
     "OUR.FORGERS",
     "OUR.POISON",
     "OUR.PARSERS",
+    "OUR.CABLE",
     "OUR.POWER",
     "OUR.BAD-RELEASE",
     "OUR.VETO",

@@ -13,7 +13,16 @@ from lab import Installation
 from lab.usb_link import LabLink
 from shared_board import CHANGES
 
+from tidegate.flash.serial_session import Session
+
 DEVICE = "gate-usb"
+IMAGE = """[product]
+name = "tidegate-gateway"
+vendor = "tidegate.example"
+
+[image]
+features = ["mqtt", "http", "tls", "usb", "commands", "data", "telemetry-ring"]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +31,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         made.make_keys()
         made.start_server()
         made.copy_source()
+        made.declare_image(IMAGE)
         made.build("1.0.0", 1)
         board = made.add_board(DEVICE)
         made.flash(board, DEVICE, "1.0.0")
@@ -79,8 +89,9 @@ def moved(link: LabLink) -> int:
 
 def test_a_session_of_flashing_takes_the_board_over_and_gives_it_back(place: Installation, link: LabLink) -> None:
     assert link.stop() == 130
-    slots = place.boards[0].slots()
-    assert slots["slots"][slots["running"]]["sequence"] == 3
+    with place.boards[0].serial_port_free() as port, Session(port) as session:
+        assert session.size() > 0
+        session.reset()
     link.start()
     place.wait_running(DEVICE, "1.2.0", 60)
     assert info(place)["version"] == "1.2.0"

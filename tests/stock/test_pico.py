@@ -22,7 +22,6 @@ import pico_job
 from pico import SEGMENT, STORAGE, Pico
 from pico_job import BAD, GOOD, ROOT
 
-BUILD_S = 1500
 CUTS = (  # release, share of the job, shape of an erase, shape of a program: whichever is next from there
     (GOOD, 0.0, "before", "program-low"),
     (GOOD, 0.3, "erase-late", "program-partial"),
@@ -32,13 +31,7 @@ CUTS = (  # release, share of the job, shape of an erase, shape of a program: wh
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def firmware() -> Path:
-    done = subprocess.run(
-        ["make", "-C", ROOT / "boards" / "rpi_pico"], capture_output=True, text=True, timeout=limit(BUILD_S)
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return pico_job.FIRMWARE
+pytestmark = pytest.mark.usefixtures("firmware")
 
 
 def test_it_has_a_rom_segment_and_the_means_to_run_it_in_place(firmware: Path) -> None:
@@ -86,6 +79,6 @@ def test_a_board_that_forgets_what_it_confirmed_is_noticed() -> None:
 def test_the_same_sources_give_the_same_bytes(firmware: Path, tmp_path: Path) -> None:
     """In another folder, too."""
     command = ["make", "-C", ROOT / "boards" / "rpi_pico", f"BUILD={tmp_path / 'again'}", f"-j{os.cpu_count() or 1}"]
-    subprocess.run(command, check=True, capture_output=True, timeout=limit(BUILD_S))
+    subprocess.run(command, check=True, capture_output=True, timeout=limit(pico_job.BUILD_S))
     digests = {hashlib.sha256(path.read_bytes()).hexdigest() for path in (firmware, tmp_path / "again/firmware.uf2")}
     assert len(digests) == 1

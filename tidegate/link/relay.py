@@ -12,7 +12,7 @@ from tidegate.link.connection import Connection
 from tidegate.link.frames import NONCE, VERSION, Frame, Kind, Splitter
 
 MOST = 8  # connections of one board
-SILENT_S = 30.0  # without a frame: a board that verifies and writes flash is busy for seconds
+SILENT_S = 120.0  # without a frame; a board that verifies and writes flash is busy for a while, an emulated one longer
 
 Report = Callable[[str, Mapping[str, Any]], None]
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A Raspberry Pi Pico W of the lab: an emulated RP2040 with its radio, running the MicroPython that people download.
 
-    python tools/lab/pico_w.py FIRMWARE.uf2     prints the path of its serial port, and runs until it is ended
+    python tools/lab/pico_w.py pico_w FIRMWARE.uf2   prints the path of its serial port, and runs until it is ended
 
 Whatever address the board connects to is this machine's loopback. A second of the board's time takes about 30 s here.
 """
@@ -52,17 +52,24 @@ def fetch_firmware() -> Path:
 
 
 class LabPicoW(SerialConsole):
-    """One board. `lines` is what it printed since it was made, over all resets; power_off() loses its flash."""
+    """One board. `lines` is what it printed since it was made, over all resets; power_off() loses its flash.
 
-    def __init__(self, folder: Path):
+    board: as the emulator names it; firmware: its MicroPython, by default what people download for the Pico W.
+    """
+
+    def __init__(self, folder: Path, board: str = "pico_w", firmware: Path | None = None):
         super().__init__(folder.with_suffix(".console"))
+        self._board = board
+        self._firmware = firmware
         self._said = folder.with_suffix(".emulator")
         self._process: subprocess.Popen[bytes] | None = None
         self.pty = ""
 
     def power_on(self) -> None:
         self._said.write_bytes(b"")
-        self._process = processes.start([sys.executable, __file__, fetch_firmware()], self._said)
+        self._process = processes.start(
+            [sys.executable, __file__, self._board, self._firmware or fetch_firmware()], self._said
+        )
         self.pty = until("the serial port", lambda: _PORT.findall(self._said.read_text(errors="replace")))[0]
         self.watch()
 
@@ -79,7 +86,7 @@ class LabPicoW(SerialConsole):
             log.write(data)
 
 
-def _run(firmware: str) -> None:
+def _run(board: str, firmware: str) -> None:
     from rp2040py.cli import main
 
     connect = asyncio.open_connection
@@ -95,8 +102,8 @@ def _run(firmware: str) -> None:
 
     asyncio.open_connection = to_loopback  # type: ignore[assignment]
     asyncio.StreamWriter.write_eof = end_writing  # type: ignore[assignment, method-assign]
-    main(["micropython", "--board", "pico_w", "--image", firmware, "--pty"])
+    main(["micropython", "--board", board, "--image", firmware, "--pty"])
 
 
 if __name__ == "__main__":
-    _run(sys.argv[1])
+    _run(sys.argv[1], sys.argv[2])

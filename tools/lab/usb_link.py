@@ -8,12 +8,13 @@ from pathlib import Path
 from lab import processes
 from lab.board import LabBoard
 from lab.console import RecordedConsole
+from lab.pico_w import LabPicoW
 
 
 class LabLink(RecordedConsole):
     """`lines` is what the commands printed since it was made, over all starts."""
 
-    def __init__(self, board: LabBoard, config: Path):
+    def __init__(self, board: LabBoard | LabPicoW, config: Path):
         super().__init__(config.with_suffix(".link"))
         self._board = board
         self._config = config
