@@ -9,8 +9,9 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from ota_server.api.shapes import Page, one_of
 from ota_server.api.validate import Body, unusable
 from ota_server.fleet.alarm_acts import LEAST_S, MAX_KIND, MAX_TEXT, MOST_AT_ONCE, MOST_S
-from ota_server.store.alarms import STATES, Only
+from ota_server.store.alarms import Only
 from ota_server.store.pages import MOST_ID
+from tidegate.wire.alarm_states import STATES
 
 _MAX_DEVICE = 64
 _TEXT = {"type": "string", "minLength": 1}

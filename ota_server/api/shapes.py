@@ -30,14 +30,14 @@ from ota_server.errors import Invalid, TooLarge
 from ota_server.fleet import enrolment, rollout_progress
 from ota_server.fleet.groups import MAX_GROUPS, MAX_SETTINGS, Change
 from ota_server.fleet.rollout_progress import STATES as ROLLOUT_STATES
-from ota_server.store import rollout_states, timeline
+from ota_server.store import timeline
 from ota_server.store.groups import STABLE
 from ota_server.store.pages import MOST_ID, Place
 from tidegate.errors import TidegateError
 from tidegate.names import BOARD, CHANNEL, COMPONENT, DEVICE_ID, DEVICE_NAME, PRODUCT, Name
 from tidegate.release import sbom
 from tidegate.release.folder import check_identity
-from tidegate.rollout import Terms
+from tidegate.rollout import Terms, device_states
 from tidegate.rollout.selector import LABEL_KEY, LABEL_VALUE
 from tidegate.rollout.slo import parse as parse_slo
 from tidegate.rollout.terms import parse as parse_terms
@@ -506,7 +506,7 @@ class RolloutPage(Limit):
 
 
 class RolloutDevices(Devices):
-    state: Annotated[str | None, *one_of(rollout_states.STATES)] = None
+    state: Annotated[str | None, *one_of(device_states.STATES)] = None
 
 
 class Timeline(Limit):

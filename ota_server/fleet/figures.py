@@ -12,6 +12,7 @@ from ota_server.fleet import attention
 from ota_server.fleet.waves import found
 from ota_server.store import alarm_handling, alarms, rollout_states
 from ota_server.store.models import Command, Device, DeviceData, Rollout
+from tidegate.rollout import device_states
 
 CALLS_MS = 7 * 86_400_000  # an alarm that nobody acknowledges calls for so long
 _MOST_VERSIONS = 30  # of a product; all others together are "other"
@@ -63,7 +64,7 @@ def _rollouts(session: Session, now: int) -> dict[tuple[str, str, str, str], int
     out: dict[tuple[str, str, str, str], int] = {}
     going = select(Rollout).where(Rollout.state.in_(("running", "paused"))).order_by(Rollout.id.desc())
     for rollout in session.scalars(going.limit(_MOST_ROLLOUTS)):
-        states = dict.fromkeys(rollout_states.STATES, 0)
+        states = dict.fromkeys(device_states.STATES, 0)
         for (_, state), many in rollout_states.counts(session, rollout, found.terms(rollout), now).items():
             states[state] += many
         for state, many in states.items():

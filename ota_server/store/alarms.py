@@ -14,12 +14,11 @@ from ota_server.store.models import Alarm, Counter, now_ms
 from ota_server.store.pages import Place, page
 
 _ORDER_LOCK = 0x7469646567617465  # the audit log's too: two locks could be taken in two orders
-STATES = ("open", "acknowledged", "calling")  # calling: open, and no mute covers it
 COALESCE_MS = 60_000  # the server's alarms of one kind about one device in this time are one row with a count
 
 
 class Only(NamedTuple):
-    """Which alarms a list has. state: one of STATES, None for all."""
+    """Which alarms a list has. state: one of tidegate.wire.alarm_states, None for all."""
 
     kind: str | None = None
     state: str | None = None

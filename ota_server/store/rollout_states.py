@@ -22,19 +22,14 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
-from ota_server.store import phases, selectors
+from ota_server.store import selectors
 from ota_server.store.models import Device, Rollout, RolloutDevice
 from ota_server.store.place import Place
 from ota_server.store.rollout_subjects import Facts
 from tidegate.rollout import Terms
+from tidegate.rollout.device_states import UNDER_WAY
 from tidegate.rollout.waves import Wave
 
-STATES = (
-    "waiting", "offered", "downloading", "installed", "trial", "confirmed",
-    "rolled-back", "refused", "failed", "overdue", "unreachable", "excused",
-)  # fmt: skip
-UNDER_WAY = ("offered", "downloading", "installed", "trial")
-FAILED = (*phases.FAILED, "overdue")
 SILENT_MS = 600_000  # a device that is not connected and was not heard for so long is not waited for
 
 

@@ -74,7 +74,8 @@ def test_what_is_watched():
     )
     assert watch.parse("temperature>2").loss(25, 20, 20, 20) == 1
     assert str(heap) == "heap<10%" and str(watch.parse("crashes")) == "crashes"
-    for wrong in ("heap", "heap<", "crashes>1", "x<y"):
+    assert str(watch.parse("restarts")) == "restarts" and watch.parse("restarts").loss(1, 0, 0, 0) == 1
+    for wrong in ("heap", "heap<", "crashes>1", "restarts>1", "x<y"):
         with pytest.raises(TidegateError):
             watch.parse(wrong)
 

@@ -25,14 +25,11 @@ from tidegate.client.transport import ServerError
 from tidegate.rollout import durations, gate
 from tidegate.rollout import slo as slo_of
 from tidegate.rollout import terms as terms_of
+from tidegate.rollout.device_states import STATES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 PRODUCT = product_option("Of this product.")
-_SHOWN = (
-    "waiting", "offered", "downloading", "installed", "trial", "confirmed",
-    "rolled-back", "refused", "failed", "overdue", "unreachable", "excused",
-)  # fmt: skip
 _OPTIONS = (
     click.option(
         "--to", help="In waves, to these devices: all, or board=..,group=..,channel=..,label.KEY=..,seen<24h."
@@ -49,7 +46,9 @@ _OPTIONS = (
     click.option("--gate-timeout", help=f"Without its answer for so long it pauses. Default: {gate.TIMEOUT}."),
     click.option("--rate", help="Offers go out at most so fast: 100/min."),
     click.option("--window", help="Offers go out only then: 'Mon-Fri 09:00-16:00 Europe/Vienna'."),
-    click.option("--watch", multiple=True, help="Compare with devices not updated yet: crashes, offline, heap<10%."),
+    click.option(
+        "--watch", multiple=True, help="Compare with others: crashes, restarts, offline, or measured, as heap<10%."
+    ),
     click.option("--error", type=float, help=f"How likely --watch may stop a good one. Default: {terms_of.ERROR}."),
 )
 
@@ -117,7 +116,7 @@ def show_status(value: dict[str, Any]) -> None:
         {**wave["counts"], "wave": f"{wave['wave']} ({wave['size']})", "open": "open" if wave["open"] else ""}
         for wave in value["waves"]
     ]
-    used = [state for state in _SHOWN if state != "excused" and any(line.get(state) for line in lines)]
+    used = [state for state in STATES if state != "excused" and any(line.get(state) for line in lines)]
     rows(lines, {"wave": "WAVE", "open": "", **{state: state.upper() for state in used}}, "")
     excused = value["counts"].get("excused", 0)
     left_out = f"; {excused} left out" if excused else ""

@@ -16,8 +16,8 @@ from tidegate.errors import TidegateError
 from tidegate.files import read_limited, write_atomic
 from tidegate.rollout import durations
 from tidegate.visible import visible
+from tidegate.wire.alarm_states import STATES
 
-_STATES = ("open", "acknowledged", "calling")
 _COLUMNS = {"time": "TIME", "device": "DEVICE", "kind": "KIND", "reason": "REASON", "detail": "DETAIL"}
 _LISTED = {"id": "NUMBER", **_COLUMNS, "standing": "STATE"}
 _MUTES = {"id": "NUMBER", "kind": "KIND", "about": "OF", "until": "UNTIL", "by": "BY", "why": "WHY"}
@@ -41,7 +41,7 @@ Examples:
 )
 @click.option("--device", "device_id", metavar="ID", help="Only those of one device.")
 @click.option("--kind", help="Only those of one kind: crash, offer-refused, ...")
-@click.option("--state", type=click.Choice(_STATES), help="open: not acknowledged; calling: nor muted.")
+@click.option("--state", type=click.Choice(STATES), help="open: not acknowledged; calling: nor muted.")
 @click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="At most so many.")
 @click.option("--before", type=click.IntRange(1), metavar="NUMBER", help="Only those older than the alarm NUMBER.")
 @click.option("--trace", is_flag=True, help="Show what crashed devices saved: trace, task, last log lines.")

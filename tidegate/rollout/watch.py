@@ -1,7 +1,7 @@
 """What is watched while a wave soaks: a measure of updated devices, beside devices that are not updated yet.
 
-`crashes` and `offline` the server knows itself; any other word is the name of a measurement of the devices' telemetry.
-"heap<10%" stops if the heap of updated devices is lower than that of the others by more than 10 % of theirs.
+`crashes`, `restarts` and `offline` the server knows itself; any other word is the name of a measurement of the devices'
+telemetry. "heap<10%" stops if the heap of updated devices is lower than that of the others by more than 10 % of theirs.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Literal
 from tidegate.errors import TidegateError
 
 MOST = 8
-OWN = ("crashes", "offline")
+OWN = ("crashes", "restarts", "offline")
 _PATTERN = re.compile(r"([A-Za-z0-9._:/-]{1,64})([<>])([0-9]{1,12}(?:\.[0-9]{1,6})?)(%?)\Z")
-_REMEDY = "Write it like crashes, offline, heap<10% (lower is worse) or temperature>2 (higher is worse)"
+_REMEDY = "Write it like crashes, restarts, offline, heap<10% (lower is worse) or temperature>2 (higher is worse)"
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Watch:
 def parse(text: str) -> Watch:
     """Raises TidegateError."""
     text = text.strip()
-    if text == "crashes":
+    if text in ("crashes", "restarts"):
         return Watch(text, ">", 0, relative=False)
     if text == "offline":
         return Watch(text, ">", 300, relative=False)  # seconds of silence

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from ota_server.store import rollout_states
 from ota_server.store.models import Device, Rollout, RolloutDevice
-from tidegate.rollout import Terms
+from tidegate.rollout import Terms, device_states
 
 LEAST = 2  # failures that a percentage needs: one failure of one device decides nothing
 
@@ -25,7 +25,7 @@ def tally(session: Session, rollout: Rollout, terms: Terms, since: int, now: int
     """Of the devices that came to their end after `since`, in ms."""
     said = rollout_states.state(terms.deadline_s, now)
     ended = case((said == "overdue", rollout_states.ended_late(terms.deadline_s)), else_=RolloutDevice.state_at)
-    bad = said.in_(rollout_states.FAILED)
+    bad = said.in_(device_states.FAILED)
     found = select(func.count().filter(bad), func.count()).select_from(RolloutDevice)
     found = found.join(Device, Device.id == RolloutDevice.device_id)
     found = found.where(RolloutDevice.rollout_id == rollout.id, ended > since, bad | (said == "confirmed"))

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ota_server.fleet.waves import sequential
-from ota_server.store.models import Alarm, Device, Point, Rollout, RolloutDevice, RolloutEvidence, Series
+from ota_server.store.models import Alarm, Device, DeviceEvent, Point, Rollout, RolloutDevice, RolloutEvidence, Series
 from tidegate.rollout import Terms, Watch, durations
 
 BEFORE_MS = 3_600_000  # of which the state before the offer is the mean
@@ -155,9 +155,10 @@ def _measure(session: Session, watch: Watch, one: Due, control: str) -> _Four | 
     if watch.name == "offline":
         after = _silences(session, both, one.end, length)
         return 0.0, after[0], 0.0, after[1]
-    if watch.name == "crashes":
-        before = _crashes(session, both, one.row.granted_at - length, one.row.granted_at)
-        after = _crashes(session, both, one.row.state_at, one.end)
+    if watch.name in ("crashes", "restarts"):
+        count = _crashes if watch.name == "crashes" else _restarts
+        before = count(session, both, one.row.granted_at - length, one.row.granted_at)
+        after = count(session, both, one.row.state_at, one.end)
         return before[0], after[0], before[1], after[1]
     before, after = (one.row.granted_at - BEFORE_MS, one.row.granted_at), (one.end - length // 2, one.end)
     means = _means(session, both, watch.name, before, after)
@@ -185,6 +186,15 @@ def _crashes(session: Session, both: tuple[str, str], since: int, until: int) ->
         Alarm.device_id.in_(both), Alarm.kind == "crash", Alarm.source == "device", Alarm.at >= since, Alarm.at < until
     )
     many = {device: float(count) for device, count in session.execute(found.group_by(Alarm.device_id))}
+    return many.get(both[0], 0.0), many.get(both[1], 0.0)
+
+
+def _restarts(session: Session, both: tuple[str, str], since: int, until: int) -> tuple[float, float]:
+    """Births of boots that were not known; that of the update itself was before it was confirmed."""
+    found = select(DeviceEvent.device_id, func.count()).where(
+        DeviceEvent.device_id.in_(both), DeviceEvent.kind == "birth", DeviceEvent.at > since, DeviceEvent.at < until
+    )
+    many = {device: float(count) for device, count in session.execute(found.group_by(DeviceEvent.device_id))}
     return many.get(both[0], 0.0), many.get(both[1], 0.0)
 
 

@@ -18,7 +18,7 @@ from ota_server.releases import slo
 from ota_server.store import clock, rollout_states
 from ota_server.store.models import Device, Rollout, RolloutDevice
 from ota_server.store.rollout_subjects import Facts
-from tidegate.rollout import Gate, Terms, durations
+from tidegate.rollout import Gate, Terms, device_states, durations
 
 BATCH = 500  # grants in one transaction
 _STRAGGLERS = 20  # one in so many may still be under way when a wave is through
@@ -109,7 +109,7 @@ def _wave(session: Session, rollout: Rollout, terms: Terms, now: int) -> Verdict
         size -= counted.get("unreachable", 0)
     name = f"wave {rollout.wave} of {len(terms.waves)} ({terms.waves[rollout.wave - 1]})"
     if size > 0:
-        under_way = sum(counted.get(one, 0) for one in rollout_states.UNDER_WAY)
+        under_way = sum(counted.get(one, 0) for one in device_states.UNDER_WAY)
         # What is watched is compared at the end of the soak time: then nearly all have to have come there.
         needed = size - size // 10 if terms.watches else (size + 1) // 2
         waits = _waits(session, rollout, terms, now, needed)
@@ -156,6 +156,6 @@ def _waits(session: Session, rollout: Rollout, terms: Terms, now: int, needed: i
     said = rollout_states.state(terms.deadline_s, now)
     ended = select(RolloutDevice.state_at).join(Device, Device.id == RolloutDevice.device_id)
     ended = ended.where(RolloutDevice.rollout_id == rollout.id, RolloutDevice.wave == rollout.wave)
-    ended = ended.where(said.in_((*rollout_states.FAILED, "confirmed")))
+    ended = ended.where(said.in_((*device_states.FAILED, "confirmed")))
     at = session.scalar(ended.order_by(RolloutDevice.state_at).offset(needed - 1).limit(1))
     return None if at is None else at + 1000 * terms.soak_s

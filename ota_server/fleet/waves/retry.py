@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from ota_server.fleet.waves import carry_out, found, subjects
 from ota_server.store import now_ms, rollout_states
 from ota_server.store.models import RolloutDevice
+from tidegate.rollout import device_states
 
 
 def again(session: Session, product: str, version: str, actor: str, now: int | None = None) -> list[str]:
@@ -18,7 +19,7 @@ def again(session: Session, product: str, version: str, actor: str, now: int | N
         return []
     terms, subject = found.terms(rollout), found.facts(session, rollout)
     bad = rollout_states.rows(rollout, now, terms.deadline_s)
-    bad = bad.where(rollout_states.state(terms.deadline_s, now).in_(rollout_states.FAILED))
+    bad = bad.where(rollout_states.state(terms.deadline_s, now).in_(device_states.FAILED))
     ids = [device.id for _, device, _ in session.execute(bad)]
     carry_out.lock_devices(session, set(ids))
     of = (RolloutDevice.rollout_id == rollout.id) & RolloutDevice.device_id.in_(ids)

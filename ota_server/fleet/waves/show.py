@@ -12,7 +12,7 @@ from ota_server.fleet.waves.judge import judge
 from ota_server.store import rollout_states
 from ota_server.store.models import Device, Rollout, RolloutDevice, RolloutEvent
 from ota_server.store.rollout_subjects import Facts
-from tidegate.rollout import Terms
+from tidegate.rollout import Terms, device_states
 
 
 def status(session: Session, rollout: Rollout, now: int) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def status(session: Session, rollout: Rollout, now: int) -> dict[str, Any]:
     terms, release = found.terms(rollout), found.facts(session, rollout)
     tally = budget.tally(session, rollout, terms, found.resumed_at(session, rollout), now)
     waves = _waves(session, rollout, terms, release, now)
-    total = dict.fromkeys(rollout_states.STATES, 0)
+    total = dict.fromkeys(device_states.STATES, 0)
     said = _state(terms, release, now).label("said")
     counted = _everyone(rollout, terms, release, now, said, func.count()).group_by(said)
     for name, many in session.execute(counted):
@@ -52,7 +52,7 @@ def _waves(session: Session, rollout: Rollout, terms: Terms, release: Facts, now
     due = rollout_states.by_wave(terms, waiting, granted)
     shown = []
     for number, wave in enumerate(terms.waves, 1):
-        states = dict.fromkeys(rollout_states.STATES, 0)
+        states = dict.fromkeys(device_states.STATES, 0)
         for (of, name), many in counted.items():
             if of == number and name != "waiting":
                 states[name] += many

@@ -17,7 +17,7 @@ from sqlalchemy import insert, select
 from staged_fleet import HOUR, MINUTE, Fleet
 
 from ota_server.fleet.waves import sequential
-from ota_server.store import rollout_reports
+from ota_server.store import device_events, rollout_reports
 from ota_server.store.models import Alarm, Device, Point, Rollout, RolloutDevice, RolloutEvidence, Series
 
 STEP = 10 * MINUTE
@@ -173,6 +173,30 @@ def test_three_percent_that_roll_back_stop_before_the_half(tmp_path: Path, seed:
     assert "failed" in state["why"]
     took = 2000 - state["counts"]["waiting"]
     assert state["wave"] < 3 or took < 1100, "an early part of the half at most"
+
+
+def test_restarts_are_compared(tmp_path: Path) -> None:
+    """Each device boots once into the update, which counts for nothing; 30 of 40 go on booting."""
+    fleet = Fleet(f"sqlite:///{tmp_path}/t.db", 300)
+    fleet.release("1.1.0", 2)
+    number = fleet.start(waves="40,100%", soak="1h", watch=["restarts"], max_failures="50%")
+    first = sorted(fleet.offered())
+    restart(fleet, first)
+    for device in first:
+        fleet.says(device, "confirmed")
+    fleet.now += MINUTE
+    restart(fleet, first[:30])
+    acts = fleet.advance(number, 15 * MINUTE)
+    assert acts[1].startswith("pause: restarts: 30 of 30 updated devices did worse"), acts
+    with fleet.store.read() as session:
+        rows = session.scalars(select(RolloutEvidence).where(RolloutEvidence.measure == "restarts")).all()
+        assert sorted(row.loss for row in rows) == [0] * 10 + [1] * 30
+
+
+def restart(fleet: Fleet, devices: list[str]) -> None:
+    with fleet.store.write() as session:
+        for device in devices:
+            device_events.booted(session, device, fleet.now, {"version": "1.1.0"})
 
 
 def test_crashes_and_silence_are_compared_too(tmp_path: Path) -> None:
