@@ -22,7 +22,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
-from ota_server.store import selectors
+from ota_server.store import phases, selectors
 from ota_server.store.models import Device, Rollout, RolloutDevice
 from ota_server.store.place import Place
 from ota_server.store.rollout_subjects import Facts
@@ -40,11 +40,16 @@ def state(deadline_s: int, now: int) -> ColumnElement[str]:
     late = RolloutDevice.state.in_(UNDER_WAY) & (ended_late(deadline_s) <= now)
     return case(
         (Device.revoked_at.is_not(None), "excused"),
-        (RolloutDevice.withdrawn_at.is_not(None), "waiting"),
+        (RolloutDevice.withdrawn_at.is_not(None) & ~_ended_badly(), "waiting"),
         (before & (silent | RolloutDevice.reached_at.is_(None)) & ~Device.online, "unreachable"),
         (late, "overdue"),
         else_=RolloutDevice.state,
     )
+
+
+def _ended_badly() -> ColumnElement[bool]:
+    """It said so: it stays so when the rollout is aborted, and its offer is taken back."""
+    return RolloutDevice.state.in_(phases.FAILED)
 
 
 def ended_late(deadline_s: int) -> ColumnElement[int]:
@@ -92,9 +97,9 @@ def why_excused(subject: Facts) -> ColumnElement[str | None]:
 
 
 def without_grant(rollout_id: int | None) -> ColumnElement[bool]:
-    """The device has no grant of this rollout, or one that was withdrawn."""
+    """The device has no grant of this rollout, or one that was withdrawn before it took it."""
     granted = select(RolloutDevice.device_id).where(
-        RolloutDevice.rollout_id == rollout_id, RolloutDevice.withdrawn_at.is_(None)
+        RolloutDevice.rollout_id == rollout_id, RolloutDevice.withdrawn_at.is_(None) | _ended_badly()
     )
     return Device.id.not_in(granted)
 

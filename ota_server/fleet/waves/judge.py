@@ -129,19 +129,26 @@ def _wave(session: Session, rollout: Rollout, terms: Terms, now: int) -> Verdict
             return Verdict("wait", f"{name}: none of its devices runs it")
     if rollout.wave == len(terms.waves):
         return Verdict("done", f"{name} is through" if size > 0 else f"{name} has no devices")
+    if terms.gate is not None and size > 0:
+        return _gate(session, rollout, terms.gate, name, now, terms.manual)
     if terms.manual:
         return Verdict("wait", f"{name} is through, and waits for a person: tidegate rollout promote")
-    if terms.gate is not None and size > 0:
-        return _gate(session, rollout, terms.gate, name, now)
     return Verdict("open", f"{name} is through" if size > 0 else f"{name} has no devices")
 
 
-def _gate(session: Session, rollout: Rollout, gate: Gate, name: str, now: int) -> Verdict:
-    """The wave is through: its check outside is asked, waited for, and not for ever."""
+def _gate(session: Session, rollout: Rollout, gate: Gate, name: str, now: int, manual: bool) -> Verdict:
+    """The wave is through: its check outside is asked and waited for; for ever only if a person decides as well."""
     asked = found.asked_at(session, rollout)
     if asked is None:
         return Verdict("ask", f"{name} is through: the gate {gate.name} is asked")
     until = asked + 1000 * gate.timeout_s
+    if manual:
+        asked_on = clock.to_the_minute(asked)
+        return Verdict(
+            "wait",
+            f"{name} is through, the gate {gate.name} was asked {asked_on}, and a person or it goes on: "
+            "tidegate rollout promote",
+        )
     if now >= until:
         length = durations.words(gate.timeout_s)
         return Verdict("pause", f"{name} is through, and the gate {gate.name} gave no answer in {length}")

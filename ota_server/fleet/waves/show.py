@@ -70,7 +70,7 @@ def devices(
     why = case(
         (RolloutDevice.device_id.is_(None), rollout_states.why_excused(release)),
         (Device.revoked_at.is_not(None), literal("it is revoked")),
-        (RolloutDevice.withdrawn_at.is_not(None), literal("its offer was withdrawn before it took it")),
+        ((said == "waiting"), literal("its offer was withdrawn before it took it")),
         ((said == "overdue") & (RolloutDevice.state == "offered"), literal(_never_answered(release))),
         else_=RolloutDevice.why,
     )

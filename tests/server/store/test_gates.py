@@ -30,6 +30,20 @@ def through(fleet: Fleet) -> None:
         fleet.says(device, "confirmed")
 
 
+def test_a_gate_is_asked_also_where_a_person_opens_the_waves(empty):
+    """And without an answer the rollout waits on: a person was asked, too."""
+    fleet = Fleet(empty, 10)
+    fleet.release("1.1.0", 2)
+    with fleet.store.write() as session:
+        asked = webhooks.add(session, "https://ci.example/", ["rollout.gate"], private=False).id
+    number = fleet.start(waves="2,100%", gate=f"webhook:{asked}", gate_timeout="4h", manual=True)
+    through(fleet)
+    assert [act.split(":")[0] for act in fleet.advance(number)] == ["ask"] and len(messages(fleet)) == 1
+    assert fleet.advance(number, 5 * HOUR) == [] and "a person or it goes on" in fleet.status(number)["why"]
+    change.promote(fleet.store, PRODUCT, "1.1.0", "tests passed", "ci", fleet.now, wave=1)
+    assert len(fleet.offered()) == 10
+
+
 def test_a_wave_waits_for_its_gate(empty):
     fleet = Fleet(empty, 10)
     fleet.release("1.1.0", 2)

@@ -117,6 +117,17 @@ def test_a_refused_component_pauses_and_withdraws_what_nobody_took(fleet):
     assert fleet.has(7) == {"gw-00002", "gw-00003", "gw-00005"}, "who has it keeps it"
 
 
+def test_what_failed_is_shown_after_the_end_too(fleet):
+    number = fleet.start(MAPS)
+    fleet.report("gw-00001", "refused")
+    fleet.change("abort", MAPS)
+    status = fleet.status(number)
+    assert (status["counts"]["refused"], status["counts"]["waiting"], status["failed"]) == (1, 39, 1)
+    of = {row["id"]: (row["state"], row["why"]) for row in _devices(fleet, number)}
+    assert of["gw-00001"] == ("refused", "it said refused")
+    assert of["gw-00002"] == ("waiting", "its offer was withdrawn before it took it")
+
+
 def test_an_image_and_data_go_to_the_same_devices_at_once(fleet):
     fleet.release("1.1.0", 7)  # the numbers of releases and of data have nothing to do with each other
     image, maps = fleet.start("1.1.0", max_failures="0"), fleet.start(MAPS, max_failures="0")
