@@ -15,7 +15,7 @@
 #   make fresh [FRESH_RUN="make check"]   the README on a bare Debian (root)
 # make setup prepares everything, make environment what lint and quick tests need, make lint runs lint and types alone;
 # make clean removes what was built.
-# More: make bench, bench-delta, bench-fleet, bench-ingest, bench-large, bench-ram, bench-rest, bench-store, bench-tls, bench-wear, bench-wire, and make fuzz [N=200000] [ARGS="--seed 1"],
+# More: make bench, bench-delta, bench-fleet, bench-goosebit, bench-ingest, bench-large, bench-ram, bench-rest, bench-store, bench-tls, bench-wear, bench-wire, and make fuzz [N=200000] [ARGS="--seed 1"],
 # changed input by the hundred thousand; make survival [N=100000] [ARGS="--seed 1"], boards whose power and flash fail;
 # make fuzz-coverage [T=60], each parser for so many seconds; make audit, known faults of what is installed.
 PYTHON ?= python3
@@ -29,7 +29,7 @@ T ?=
 PYTEST = .venv/bin/python -m pytest
 AT_ONCE = --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test check test-device boards arm64 docs soak lint environment hooks bench bench-delta bench-fleet bench-ingest bench-large bench-ram bench-rest bench-store bench-tls bench-wear bench-wire \
+.PHONY: help demo test check test-device boards arm64 docs soak lint environment hooks bench bench-delta bench-fleet bench-goosebit bench-ingest bench-large bench-ram bench-rest bench-store bench-tls bench-wear bench-wire \
 	dist fuzz fuzz-coverage survival audit fresh setup clean
 
 # What is above, to its first line without #.
@@ -97,6 +97,9 @@ bench-large: environment
 
 bench-fleet: setup
 	@.venv/bin/python bench/fleet.py $(ARGS)
+
+bench-goosebit: setup
+	@.venv/bin/python bench/goosebit.py $(ARGS)
 
 bench-ingest: setup
 	@.venv/bin/python bench/ingest.py $(ARGS)

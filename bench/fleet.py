@@ -100,12 +100,12 @@ def database(kind: str) -> Iterator[dict[str, str]]:
         yield {"TIDEGATE_DATABASE_URL": url}
 
 
-def simulate(folder: Path, env: dict[str, str], options: argparse.Namespace) -> dict[str, Any]:
-    """The document of `tidegate simulate`."""
+def simulate(folder: Path, env: dict[str, str], options: argparse.Namespace, text: str = SCENARIO) -> dict[str, Any]:
+    """The document of `tidegate simulate`. text: the scenario, with places for the options and the release key."""
     ring = KeyRing(folder)
     keys.save(ring.release, folder / "release.jwk")
-    text = SCENARIO.format(rate=float(options.rate), seconds=float(options.seconds), key=folder / "release.jwk")
-    course = scenario.parse(text, "the bench's scenario")
+    filled = text.format(rate=float(options.rate), seconds=float(options.seconds), key=folder / "release.jwk")
+    course = scenario.parse(filled, "the bench's scenario")
     names = accounts.names("sim", options.devices)
     # All devices are at one address here, which without a proxy may have 250 connections.
     usual = ("--trust", str(ring.trust), "--trusted-proxy", "127.0.0.1")

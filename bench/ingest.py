@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Telemetry from the broker to the disk: what a message costs the server, beside a plain consumer, in one run.
 
-    python bench/ingest.py [--ways mosquitto,inside] [--databases sqlite,postgresql] [--messages N] [--json] [--check]
+    python bench/ingest.py [--ways mosquitto,workers,inside] [--databases sqlite,postgresql] [--messages N] [--check]
 
 Devices flood packs of two values at QoS 1. The server files them as it always does: read strictly, known when they come
 again, newest values and counts current, acknowledged after a durable commit. The plain consumer is what one writes in
 an hour: paho, cbor2, the same tables, executemany of 500 rows a commit, just as durable, acknowledged on arrival.
 Processor time (user and system) of each process is what counts: wall times of a busy machine say little. --check ends
-with 1 where a message costs more than 1.5 times the consumer's.
+with 1 where a message costs more than 1.5 times the consumer's. `workers` are four processes with a quarter of the
+devices each (`tidegate serve --roles ingest --share N/4`), on PostgreSQL; the broker inside does mosquitto's work, too.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from tidegate.wire.cbor import dumps  # noqa: E402
 PASSWORD = "a-password-of-the-bench"
 TARGET = 1.5
 WINDOW = 16  # packs of one device on their way
+WORKERS = 4
 PATIENCE_S = 180
 
 
@@ -70,7 +72,7 @@ class Figures:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ways", default="mosquitto,inside", help="where devices publish: mosquitto, inside")
+    parser.add_argument("--ways", default="mosquitto,workers,inside", help="what files: mosquitto, workers, inside")
     parser.add_argument("--databases", default="sqlite,postgresql")
     parser.add_argument("--messages", type=int, default=30_000)
     parser.add_argument("--devices", type=int, default=200)
@@ -85,6 +87,8 @@ def main() -> int:
     for database in options.databases.split(","):
         beside = None
         for way in ("plain consumer", *options.ways.split(",")):
+            if way == "workers" and database == "sqlite":
+                continue  # SQLite's file belongs to one process
             figures = one_run(way, database, options.messages, options.devices)
             found.append(figures)
             if not options.json:
@@ -108,43 +112,48 @@ def one_run(way: str, database: str, messages: int, devices: int) -> Figures:
         packs = _counter(url or str(data / "tidegate.db"))
         broker = None
         if way != "inside":
-            write_files(folder / "mosquitto", data, env=environment)
+            # Only so the server's user is let in more than once.
+            write_files(folder / "mosquitto", data, *(["--dynamic"] if way == "workers" else []), env=environment)
             broker = Mosquitto(folder / "mosquitto")
             stack.callback(broker.stop)
         if way == "plain consumer":
             password = (data / "broker.password").read_text().strip()
             arguments = [__file__, "--consume", str(broker.port), password, url or f"sqlite:///{data}/tidegate.db"]
-            server = stack.enter_context(_process(arguments, environment))
-            if b"ready" not in server.stdout.readline():
+            servers = [stack.enter_context(_process(arguments, environment))]
+            if b"ready" not in servers[0].stdout.readline():
                 raise SystemExit("the plain consumer did not start")
             port = broker.port
         else:
-            arguments = [
-                "-m",
-                "ota_server",
-                "serve",
-                "--data",
-                str(data),
-                "--http",
-                "127.0.0.1:0",
-                "--mqtt",
-                "127.0.0.1:0",
-            ]
+            serve = ["-m", "ota_server", "serve", "--data", str(data)]
             if broker is not None:
-                arguments += ["--broker", f"mqtt://tidegate_server@127.0.0.1:{broker.port}"]
-            server = stack.enter_context(_process(arguments, environment))
-            _wait(lambda: (data / "serve.json").exists())
-            port = int(json.loads((data / "serve.json").read_text())["mqtt"].rpartition(":")[2])
+                serve += ["--broker", f"mqtt://tidegate_server@127.0.0.1:{broker.port}"]
+            if way == "workers":
+                shares = [f"{number}/{WORKERS}" for number in range(1, WORKERS + 1)]
+                starts = {
+                    f"serve-ingest-{share.replace('/', '-of-')}.json": [
+                        "--dynamic",
+                        "--roles",
+                        "ingest",
+                        "--share",
+                        share,
+                    ]
+                    for share in shares
+                }
+            else:
+                starts = {"serve.json": ["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]}
+            servers = [stack.enter_context(_process([*serve, *more], environment)) for more in starts.values()]
+            _wait(lambda: all((data / name).exists() for name in starts))
+            port = broker.port if broker else _port(data / "serve.json")
         time.sleep(2)
         each = messages // devices
-        before, broker_before = _cpu(server.pid), _cpu(broker.process.pid) if broker else 0.0
-        began = time.monotonic()
-        acknowledged = asyncio.run(_flood(port, names, each))
+        flooders = [_Flooder(name, each) for name in names]
+        before, broker_before = _cpu_of(servers), _cpu(broker.process.pid) if broker else 0.0
+        acknowledged, began = asyncio.run(_flood(port, flooders))
         with contextlib.suppress(TimeoutError):
             _wait(lambda: packs() >= acknowledged)
         took = time.monotonic() - began
         filed = packs()
-        used, broker_used = _cpu(server.pid) - before, (_cpu(broker.process.pid) if broker else 0.0) - broker_before
+        used, broker_used = _cpu_of(servers) - before, (_cpu(broker.process.pid) if broker else 0.0) - broker_before
         scale = 1000 / max(1, filed)
         return Figures(
             way,
@@ -155,6 +164,10 @@ def one_run(way: str, database: str, messages: int, devices: int) -> Figures:
             round(used * scale, 4),
             round(broker_used * scale, 4),
         )
+
+
+def _port(shown: Path) -> int:
+    return int(json.loads(shown.read_text())["mqtt"].rpartition(":")[2])
 
 
 @contextlib.contextmanager
@@ -214,6 +227,10 @@ def _cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def _cpu_of(processes: list[subprocess.Popen[bytes]]) -> float:
+    return sum(_cpu(process.pid) for process in processes)
+
+
 # ---------------------------------------------------------------- the devices
 
 
@@ -231,16 +248,20 @@ def _packet(head: int, body: bytes) -> bytes:
 
 
 class _Flooder(asyncio.Protocol):
-    """One device: at most WINDOW packs on their way; `done` once all are acknowledged."""
+    """One device: at most WINDOW packs on their way; `done` once all are acknowledged.
+
+    Its packs are made before the clock runs: on two cores a flood takes from the server what it costs itself.
+    """
 
     def __init__(self, name: str, count: int) -> None:
-        self.done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._name, self._count = name, count
+        self._packs = [_pack(name, number) for number in range(1, count + 1)]
         self._sent = self._acknowledged = 0
         self._left = b""
 
     def connection_made(self, transport: Any) -> None:
+        self.done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._transport = transport
         name = self._name.encode()
         body = _text(b"MQTT") + b"\x04\xc2\x02\x58" + _text(name) + _text(name) + _text(PASSWORD.encode())
@@ -260,32 +281,38 @@ class _Flooder(asyncio.Protocol):
             self.send()
 
     def send(self) -> None:
-        out = []
-        while self._sent < self._count and self._sent - self._acknowledged < WINDOW:
-            self._sent += 1
-            values = [{0: "temperature", 1: "Cel", 2: 21.53 + self._sent}, {0: "supply", 1: "V", 2: 3.3}]
-            values[0] = {-2: f"urn:dev:org:tidegate:{self._name}:", **values[0], -257: self._sent}  # type: ignore[dict-item]
-            topic = _text(f"tg/{self._name}/up/tele/env".encode())
-            out.append(_packet(0x32, topic + struct.pack(">H", self._sent % 0xFFFF + 1) + dumps(values)))
-        if out:
-            self._transport.write(b"".join(out))
+        upto = min(self._count, self._acknowledged + WINDOW)
+        if upto > self._sent:
+            self._transport.write(b"".join(self._packs[self._sent : upto]))
+            self._sent = upto
 
     def connection_lost(self, _error: Exception | None) -> None:
         if not self.done.done():
             self.done.set_result(self._acknowledged)
 
 
-async def _flood(port: int, names: list[str], each: int) -> int:
-    """Connect all, then send; returns how many packs were acknowledged."""
-    loop, flooders = asyncio.get_running_loop(), []
-    for start in range(0, len(names), 20):
-        for name in names[start : start + 20]:
-            _, flooder = await loop.create_connection(lambda name=name: _Flooder(name, each), "127.0.0.1", port)
-            flooders.append(flooder)
-        await asyncio.gather(*(flooder.ready for flooder in flooders))
+def _pack(name: str, number: int) -> bytes:
+    """The PUBLISH of a pack with two values, at QoS 1."""
+    values: list[dict[int, Any]] = [
+        {-2: f"urn:dev:org:tidegate:{name}:", 0: "temperature", 1: "Cel", 2: 21.53 + number, -257: number},
+        {0: "supply", 1: "V", 2: 3.3},
+    ]
+    topic = _text(f"tg/{name}/up/tele/env".encode())
+    return _packet(0x32, topic + struct.pack(">H", number % 0xFFFF + 1) + dumps(values))
+
+
+async def _flood(port: int, flooders: list[_Flooder]) -> tuple[int, float]:
+    """Connect all, then send; returns how many packs were acknowledged, and when the first one was sent."""
+    loop = asyncio.get_running_loop()
+    for start in range(0, len(flooders), 20):
+        some = flooders[start : start + 20]
+        for flooder in some:
+            await loop.create_connection(lambda flooder=flooder: flooder, "127.0.0.1", port)
+        await asyncio.gather(*(flooder.ready for flooder in some))
+    began = time.monotonic()
     for flooder in flooders:
         flooder.send()
-    return sum(await asyncio.gather(*(flooder.done for flooder in flooders)))
+    return sum(await asyncio.gather(*(flooder.done for flooder in flooders))), began
 
 
 # ---------------------------------------------------------------- the plain consumer

@@ -105,14 +105,13 @@ class Server:
             raise of_ground(self._config, error) from error
 
     def _start(self) -> dict[str, str]:
-        is_whole = self._roles == frozenset(roles.ALL)
-        if not is_whole:
+        if not self._is_whole:
             self._check_apart()
         signal.signal(signal.SIGTERM, _leave)
         _allow_connections()
         store = prepare(self._config)
         self._running.callback(store.close)
-        self._running.callback(data_folder.hold(self._config.data, alone=is_whole).close)
+        self._running.callback(data_folder.hold(self._config.data, alone=self._is_whole).close)
         with store.read() as session:
             clock_record.begin(session)
         addresses = {}
@@ -123,7 +122,7 @@ class Server:
         if roles.WEB in self._roles:
             addresses = {"http": self._start_web(store), **addresses}
         own_file = self._config.data / f"serve-{self._name}.json"
-        self._say_where(store, addresses, self._config.addresses if is_whole else own_file)
+        self._say_where(store, addresses, self._config.addresses if self._is_whole else own_file)
         if roles.DOWNLINK in self._roles:
             for part in (
                 Housekeeper(store, Keep(self._config.keep_days, self._config.keep_rows)),
@@ -149,6 +148,10 @@ class Server:
     def _webhooks(self, store: Store) -> Lease:
         sender = Sender(store, Keys(self._config.coap_secret).of_webhook)
         return Lease(store, "send webhooks", sender.start, sender.stop)
+
+    @property
+    def _is_whole(self) -> bool:
+        return self._roles == frozenset(roles.ALL)
 
     @property
     def _name(self) -> str:
@@ -215,7 +218,9 @@ class Server:
             filer = Filer(store, self._filed, acknowledging.together)
             name = "server" if self._share.of == 1 else f"ingest-{self._share}"
         client_id = client.id_of(own, name)
-        self._worker = MqttWorker(store, broker, self._wake, client_id, policy, filer, self._reload, self._share)
+        self._worker = MqttWorker(
+            store, broker, self._wake, client_id, policy, filer, self._reload, self._share, alone=self._is_whole
+        )
         self._worker.start()
         if not self._worker.wait_ready(BROKER_WAIT_S):
             log.warning("the broker at %s is not reachable yet; the server tries again and again", broker)

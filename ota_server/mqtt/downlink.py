@@ -50,7 +50,8 @@ class Downlink:
     def stop(self) -> None:
         self._stopping.set()
         self._wake.set()
-        self._thread.join(10)
+        if self._thread.is_alive():
+            self._thread.join(10)
 
     def _run(self) -> None:
         while not self._stopping.wait(ROUND_S):

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from ota_server import meters
 from ota_server.errors import Problem, log_trouble, of_storage
-from ota_server.store import Store, alarms, telemetry_filing
+from ota_server.store import Store, alarms
+from ota_server.store.telemetry_rows import REMEMBERED
 from ota_server.uplink import ingest
 
 log = logging.getLogger("tidegate.mqtt")
@@ -24,7 +25,7 @@ log = logging.getLogger("tidegate.mqtt")
 MAX_BATCH = 500  # messages in one transaction
 # and of one topic. A server that is killed between commit and acknowledgement gets a batch again, or two where the
 # broker had not read what acknowledged the one before: all packs of a stream among them must still be known.
-MAX_OF_TOPIC = telemetry_filing.REMEMBERED // 2
+MAX_OF_TOPIC = REMEMBERED // 2
 GATHER_S = 0.05  # at most so often a transaction is begun for less than that
 QUIET_S = 0.01  # and without a new message for so long, at once
 MAX_WAITING = 1000  # messages of QoS 0; of QoS 1 the broker sends no more than it has acknowledged

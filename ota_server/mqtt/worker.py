@@ -13,6 +13,7 @@ from ota_server.errors import log_trouble
 from ota_server.log_lines import Seldom
 from ota_server.mqtt import client
 from ota_server.mqtt.acknowledging import Connection, Owed
+from ota_server.mqtt.admission import lets_in_twice
 from ota_server.mqtt.downlink import Downlink
 from ota_server.mqtt.filing import Filer, Waiting
 from ota_server.mqtt.mosquitto_files import Reload
@@ -41,12 +42,15 @@ class MqttWorker:
         filer: Filer | None = None,
         reload: Reload | None = None,
         share: Share = Share(),  # noqa: B008 - it cannot be changed
+        *,
+        alone: bool = True,
     ) -> None:
         """Make a worker that is not connected yet.
 
         policy: decides on commands; without one the worker publishes nothing. filer: takes what devices publish;
         without one the worker only publishes. reload: hears when a connection stands and when it has ended.
-        share: the devices whose messages are filed here.
+        share: the devices whose messages are filed here. alone: no other process uses the server's user; otherwise
+        nothing is taken from a broker that lets it in only once.
 
         client_id: the same at each start, so that the broker stores what devices publish while this server is
         away, and has acknowledged to them.
@@ -60,6 +64,7 @@ class MqttWorker:
         self._filer = filer
         self._reload = reload
         self._share = share
+        self._admission = None if alone else threading.Thread(target=self._be_admitted, name="admission", daemon=True)
         self._client = client.make(broker, client_id, clean_session=filer is None, take=self._take)
         self._connection = Connection(self._client)
         self._client.on_connect = self._on_connect
@@ -72,6 +77,31 @@ class MqttWorker:
 
     def start(self) -> None:
         """Begin; an unreachable broker is tried again and again, with a growing pause."""
+        if self._admission is not None:
+            self._admission.start()
+        else:
+            self._begin()
+
+    def _be_admitted(self) -> None:
+        """Begin once the broker is known to let several processes in."""
+        pause_s = client.RECONNECT_MIN_S
+        while not self._stopping.is_set():
+            try:
+                if lets_in_twice(self._broker):
+                    self._begin()
+                    return
+                self._warn(
+                    "the broker at %s lets the server's user in only once, so that roles apart would take messages "
+                    "from each other; nothing is filed. mosquitto needs its dynamic security plugin for them: "
+                    "tidegate mosquitto DIR --dynamic",
+                    self._broker,
+                )
+            except OSError as error:
+                self._warn("the broker at %s cannot be asked: %s; trying again", self._broker, error)
+            self._stopping.wait(pause_s)
+            pause_s = min(2 * pause_s, client.RECONNECT_MAX_S)
+
+    def _begin(self) -> None:
         self._client.connect_async(*self._broker.addresses[0], keepalive=client.KEEPALIVE_S)
         if self._filer is not None:
             self._filer.start()
@@ -82,6 +112,8 @@ class MqttWorker:
     def stop(self) -> None:
         """Publish nothing more, file what has come, and leave."""
         self._stopping.set()
+        if self._admission is not None:
+            self._admission.join()
         if self._downlink is not None:
             self._downlink.stop()
         if self._filer is not None:

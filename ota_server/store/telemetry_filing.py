@@ -7,7 +7,6 @@ unit, fewer than the packs themselves take, and one index range for "this series
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -16,43 +15,18 @@ from sqlalchemy.orm import Session
 
 from ota_server.store import alarms, bulk, device_events, gaps
 from ota_server.store.models import Point, Series, Stream, now_ms
+from ota_server.store.repeated_packs import RepeatedPacks
+from ota_server.store.telemetry_rows import Pack, SeriesRow, StreamRow, Value, short
 from tidegate.errors import Refused
 
 MAX_STREAMS = 32  # of a device
 MAX_SERIES = 256  # of a device
-# Packs of a stream that are known by a mark when they come again; ota_server/mqtt/filing.py relies on it. What is older
-# is compared with what is stored.
-REMEMBERED = 64
-_MARK = 8  # bytes of a pack's mark
 _CHUNK = 200  # streams named in one statement; databases bound the number of parameters
 
 Key = tuple[str, str]  # a device and its stream
 _STREAM: Any = Stream.__table__
 _SERIES: Any = Series.__table__
 _POINT: Any = Point.__table__
-
-
-class Value(NamedTuple):
-    """One resolved SenML record: `at` in ms since 1970, and a number or a text."""
-
-    name: str
-    unit: str | None
-    at: int
-    number: float | None
-    text: str | None
-
-
-class Pack(NamedTuple):
-    """The values of one message.
-
-    `mark` identifies it, or is None if equal packs cannot be told apart; `dropped` is the device's running count of
-    packs it lost, None if it does not say; `number` counts the device's packs, None if it does not.
-    """
-
-    values: list[Value]
-    mark: bytes | None
-    dropped: int | None
-    number: int | None = None
 
 
 class Arrived(NamedTuple):
@@ -81,62 +55,18 @@ def add(session: Session, arrived: Sequence[Arrived]) -> list[int | Refused]:
     return outcome
 
 
-class _Stream:
-    """A row of the table `stream`, as it is to be written."""
-
-    __slots__ = ("changed", "drop_mark", "dropped", "is_new", "missing", "number", "packs", "repeated", "seen")
-
-    def __init__(
-        self,
-        packs: int = 0,
-        repeated: int = 0,
-        dropped: int = 0,
-        drop_mark: int = 0,
-        seen: bytes = b"",
-        number: int | None = None,
-        missing: int = 0,
-    ) -> None:
-        self.packs, self.repeated, self.dropped, self.drop_mark, self.seen = packs, repeated, dropped, drop_mark, seen
-        self.number, self.missing = number, missing
-        self.is_new = self.changed = False
-
-    def knows(self, mark: bytes) -> bool:
-        """Whether one of the last packs had this mark."""
-        at = self.seen.find(mark)
-        while at > 0 and at % _MARK:
-            at = self.seen.find(mark, at + 1)
-        return at >= 0
-
-    def count_lost(self, dropped: int | None) -> int:
-        """Packs lost since the count that the device said last; it may begin at 0 again after a reset."""
-        if dropped is None or dropped == self.drop_mark:
-            return 0
-        lost = dropped - self.drop_mark if dropped > self.drop_mark else dropped
-        self.drop_mark = dropped
-        self.dropped += lost
-        return lost
-
-
-class _Series:
-    """A row of the table `series`; `id` is None until it is inserted. `points`: how many are added."""
-
-    __slots__ = ("at", "id", "number", "points", "text", "unit")
-
-    def __init__(self, row: int | None, unit: str | None, at: int, number: float | None, text: str | None):
-        self.id, self.unit, self.at, self.number, self.text, self.points = row, unit, at, number, text, 0
-
-
 class _Ledger:
     """The streams and series that a batch of packs changes: read at once, written at once."""
 
     def __init__(self, connection: Connection, keys: Sequence[Key]) -> None:
         self._connection = connection
-        self._streams: dict[Key, _Stream] = {}
-        self._series: dict[Key, dict[str, _Series]] = {key: {} for key in keys}
+        self._streams: dict[Key, StreamRow] = {}
+        self._series: dict[Key, dict[str, SeriesRow]] = {key: {} for key in keys}
         self._named: dict[str, list[str]] = {}  # the streams of each device that have packs here
         for device_id, name in keys:
             self._named.setdefault(device_id, []).append(name)
-        self._points: list[tuple[_Series, Value]] = []
+        self._points: list[tuple[SeriesRow, Value]] = []
+        self._repeated = RepeatedPacks(connection, self._points)
         self._others: dict[str, dict[str, int]] = {}  # numbers of the last packs on a device's other streams
         self.gaps: dict[Key, tuple[int, int]] = {}  # packs that never came, and how many the device says it dropped
         self._crowd: dict[tuple[Any, str], int] = {}  # rows of a table that a device has; known for those with new ones
@@ -144,15 +74,24 @@ class _Ledger:
         for start in range(0, len(keys), _CHUNK):
             chunk = keys[start : start + _CHUNK]
             streams = select(
-                c.device_id, c.name, c.packs, c.repeated, c.dropped, c.drop_mark, c.seen, c.number, c.missing
+                c.device_id,
+                c.name,
+                c.packs,
+                c.repeated,
+                c.dropped,
+                c.drop_mark,
+                c.seen,
+                c.number,
+                c.missing,
+                c.counts,
             )
             streams = streams.where(tuple_(c.device_id, c.name).in_(chunk))
             for device_id, stream, *rest in connection.execute(streams):
-                self._streams[device_id, stream] = _Stream(*rest)
+                self._streams[device_id, stream] = StreamRow(*rest)
             series = select(s.device_id, s.stream, s.name, s.id, s.unit, s.at, s.number, s.text)
             series = series.where(tuple_(s.device_id, s.stream).in_(chunk))
             for device_id, stream, name, *rest in connection.execute(series):
-                self._series[device_id, stream][name] = _Series(*rest)
+                self._series[device_id, stream][name] = SeriesRow(*rest)
 
     def load_numbers(self, arrived: Sequence[Arrived]) -> None:
         """Read the last numbers of a device's streams that have no pack here, where they may say what is missing."""
@@ -182,10 +121,10 @@ class _Ledger:
         if row is None:
             if not self._has_room(_STREAM, device_id, 1, MAX_STREAMS):
                 return _too_many(MAX_STREAMS, "streams")
-            row = _Stream()
+            row = StreamRow()
             row.is_new = True
-        mark = None if pack.mark is None else hashlib.sha256(pack.mark).digest()[:_MARK]
-        if mark is not None and (row.knows(mark) or self._is_stored(row, known, pack)):
+        mark = None if pack.mark is None else short(pack.mark)
+        if mark is not None and (row.knows(mark) or self._repeated.has(row, known, pack)):
             row.repeated += 1
             row.changed = True
             return 0
@@ -197,8 +136,7 @@ class _Ledger:
             self._streams[key] = row
         if new:
             self._crowd[_SERIES, device_id] += len(new)
-        if mark is not None:
-            row.seen = (row.seen + mark)[-REMEMBERED * _MARK :]
+        row.remember(mark, pack.number)
         row.packs += 1
         row.changed = True
         lost = row.count_lost(pack.dropped)
@@ -208,40 +146,14 @@ class _Ledger:
             name, unit, at, number, text = value
             series = known.get(name)
             if series is None:
-                series = known[name] = _Series(None, None, 0, None, None)
+                series = known[name] = SeriesRow(None, None, 0, None, None)
             series.points += 1
             if at >= series.at:  # what was stored and forwarded late does not replace what is newer
                 series.unit, series.at, series.number, series.text = unit, at, number, text
             self._points.append((series, value))
         return lost
 
-    def _is_stored(self, row: _Stream, known: dict[str, _Series], pack: Pack) -> bool:
-        """Whether a pack that comes after newer ones was filed before more of them than have a mark.
-
-        A broker that lost what was acknowledged to it sends any number of messages again. Packs come in order, so
-        that this asks the database for hardly any that is new.
-        """
-        if pack.number is not None:
-            if not gaps.is_late(pack.number, row.number):
-                return False
-        elif not all(value.name in known and value.at < known[value.name].at for value in pack.values):
-            return False
-        wanted: dict[int, set[Any]] = {}
-        for value in pack.values:
-            series = known.get(value.name)
-            if series is None or series.id is None:
-                return False
-            wanted.setdefault(series.id, set()).add((value.at, value.number, value.text))
-        p = _POINT.c
-        for series_id, points in wanted.items():
-            chosen = (p.series_id == series_id) & p.at.in_({at for at, _, _ in points})
-            if points - {
-                tuple(point) for point in self._connection.execute(select(p.at, p.number, p.text).where(chosen))
-            }:
-                return False
-        return bool(wanted)
-
-    def _count(self, key: Key, row: _Stream, number: int, lost: int) -> None:
+    def _count(self, key: Key, row: StreamRow, number: int, lost: int) -> None:
         """Note a pack's number, and the packs before it that never came; the device says that it dropped `lost`."""
         if gaps.is_late(number, row.number):
             row.missing = max(0, row.missing - 1)
@@ -291,6 +203,7 @@ class _Ledger:
                         "seen": row.seen,
                         "number": row.number,
                         "missing": row.missing,
+                        "counts": row.counts.encode(),
                     }
                 )
         if new:

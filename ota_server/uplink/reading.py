@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from ota_server.store import telemetry_filing as telemetry
+from ota_server.store import telemetry_rows as telemetry
 from ota_server.uplink.text import MAX_INTEGER, clean
 from tidegate.errors import Refused
 from tidegate.names import DEVICE_ID, STREAM

@@ -137,3 +137,19 @@ def test_what_cannot_run_apart_is_refused(tmp_path: Path) -> None:
     assert "only once" in refused(tmp_path, "--roles", "ingest", *broker, "--mosquitto", str(tmp_path), url=url)
     assert "--coap" in refused(tmp_path, "--roles", "coap", url=url)
     assert "share" in refused(tmp_path, "--roles", "ingest", "--share", "3/2", *broker, url=url)
+
+
+def test_a_broker_that_lets_the_server_in_once_has_nothing_taken_from_it(tmp_path: Path) -> None:
+    """Mosquitto with password files gives all processes one session: they would acknowledge what is another's."""
+    with databases.postgresql() as url:
+        write_files(tmp_path / "mosquitto", tmp_path / "data", env={"TIDEGATE_DATABASE_URL": url})
+        broker = Mosquitto(tmp_path / "mosquitto")
+        processes = Processes(tmp_path, url, broker.port)
+        try:
+            for name in (FIRST, SECOND, DOWNLINK):
+                processes.start(name, ready=False)
+            eventually(lambda: processes.log.count("only once") >= 3, 60)
+            assert "tidegate mosquitto DIR --dynamic" in processes.log and "connected to" not in processes.log
+        finally:
+            processes.stop()
+            broker.stop()

@@ -22,6 +22,7 @@ class Stream(Base):
     seen: Mapped[bytes] = mapped_column(LargeBinary, default=b"")  # marks of the last packs, newest last
     number: Mapped[int | None] = mapped_column(BigInteger)  # of its last pack; a device counts over all streams
     missing: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")  # packs that never came, see `gaps`
+    counts: Mapped[bytes | None] = mapped_column(LargeBinary)  # numbers that are filed, see `pack_counts`
 
 
 class Series(Base):

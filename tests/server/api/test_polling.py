@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from ota_server.store import Store, alarms, migrate, retention, telemetry
 from ota_server.store import now_ms as now
-from ota_server.store import telemetry_filing as filing
+from ota_server.store import telemetry_rows as filing
 from ota_server.store.models import Device, Report
 
 

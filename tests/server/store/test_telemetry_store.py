@@ -135,12 +135,27 @@ def test_a_pack_with_a_clock_is_known_by_its_bytes_and_one_without_is_not(store)
     assert values(store, name="u") == [5.0, 5.0], "a steady value is said again and again: nothing may be lost of that"
 
 
-def test_packs_are_remembered_for_a_while(store):
+def test_packs_are_known_by_their_numbers_over_two_boots(store):
+    """They have no time of their own, as most; a broker that was restarted sends any of them again, in their order."""
+    boots = [range(5000, 5300), range(900_000, 900_200)]
+    for number in (*boots[0], *boots[1], *boots[0], *boots[1]):
+        take(store, [{-2: BASE, -257: number, 0: "t", 2: number}])
+    assert values(store) == [*boots[0], *boots[1]]
+    assert (stream_of(store).packs, stream_of(store).repeated) == (500, 500)
+
+
+def test_a_boot_that_counts_where_an_earlier_one_did_loses_nothing(store):
     for number in range(200):
         take(store, [{-2: BASE, -257: number, 0: "t", 2: number}])
-    for number in (136, 199):  # the oldest and the newest of the last 64
-        take(store, [{-2: BASE, -257: number, 0: "t", 2: number}])
-    assert len(values(store)) == 200 and stream_of(store).repeated == 2
+    for number in range(50, 100):
+        take(store, [{-2: BASE, -257: number, 0: "t", 2: number + 0.5}])
+    assert len(values(store)) == 250 and stream_of(store).repeated == 0
+
+
+def test_a_batch_knows_what_it_has_filed_itself(store):
+    payloads = [dumps([{-2: BASE, -257: number, 0: "t", 2: number}]) for number in range(150)]
+    ingest.take_all(store, [ingest.Message("tg/gw-1/up/tele/env", one, False) for one in 2 * payloads])
+    assert values(store) == list(range(150)) and stream_of(store).repeated == 150
 
 
 @pytest.mark.parametrize("is_counted", [True, False])
