@@ -31,7 +31,7 @@ sys.path[:0] = [str(ROOT / folder) for folder in ("", "tests/server/support", "t
 
 from fleet import Line, progress  # noqa: E402
 from killable_server import KillableServer  # noqa: E402
-from server_process import KeyRing  # noqa: E402
+from root_ring import RootRing  # noqa: E402
 
 from tidegate.interrupts import INTERRUPTED  # noqa: E402
 from tidegate.simulate import accounts, run, scenario  # noqa: E402
@@ -61,7 +61,7 @@ def main() -> int:
             return INTERRUPTED
     if not options.json:
         print("\n".join(summary(name, [one for of, one in ended if of == name]) for name in options.scenario))
-    return 0 if len(ended) == len(todo) and all(rollout(document)["complete"] for _, document in ended) else 1
+    return 0 if len(ended) == len(todo) and all(is_right(document) for _, document in ended) else 1
 
 
 def seeds(text: str) -> list[int]:
@@ -115,8 +115,9 @@ def apart(name: str, seed: int, options: argparse.Namespace, stopping: threading
 
 def simulate(folder: Path, name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """The document of `tidegate simulate`."""
-    ring = KeyRing(folder)
+    ring = RootRing(folder)
     keys.save(ring.release, folder / "release.jwk")
+    keys.save(ring.root, folder / "root.jwk")
     text = (SCENARIOS / f"{name}.toml").read_text()
     text = text.replace("1%,10%,50%,100%", options.waves) if options.waves else text
     text = text.replace("rate = 200\n", f"rate = {options.rate}\n") if options.rate else text
@@ -135,6 +136,7 @@ def simulate(folder: Path, name: str, seed: int, options: argparse.Namespace) ->
             devices=options.devices,
             accounts=folder / "devices.json",
             broker=f"mqtt://127.0.0.1:{server.mqtt_port}",
+            trust=ring.trust,
             watched={"server": server.process.pid},
         )
         return run.run(setting, course, run.Ears(line=Line().show))
@@ -142,9 +144,13 @@ def simulate(folder: Path, name: str, seed: int, options: argparse.Namespace) ->
         server.stop()
 
 
-def rollout(document: dict[str, Any]) -> dict[str, Any]:
-    """The phase that was the rollout; {} with `complete` False if the run did not come there."""
-    return next((phase for phase in document["phases"] if phase["kind"] == "rollout"), {"complete": False})
+def rollouts(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The phases that were rollouts and began; none if the run did not come there."""
+    return [phase for phase in document["phases"] if phase["kind"] == "rollout" and "wave" in phase]
+
+
+def is_right(document: dict[str, Any]) -> bool:
+    return bool(rollouts(document)) and all(phase["complete"] for phase in rollouts(document))
 
 
 def cpu(document: dict[str, Any], process: str) -> float:
@@ -154,28 +160,30 @@ def cpu(document: dict[str, Any], process: str) -> float:
 
 
 def line(name: str, document: dict[str, Any]) -> str:
-    found, seed = rollout(document), document["seed"]
-    if "wave" not in found:
-        why = "; ".join(f"{phase['name']}: {phase['ended']}" for phase in document["phases"])
-        return f"{name} seed {seed}: WRONG: {why}"
-    opened = ", ".join(f"{found.get(f'wave_{wave}_s', 0):.0f}" for wave in range(1, found["wave"] + 1))
-    counts = ", ".join(f"{many} {state}" for state, many in found["states"].items())
-    verdict = "right" if found["complete"] else "WRONG"
+    verdict = "right" if is_right(document) else "WRONG"
+    told = "; ".join(map(course, rollouts(document)))
+    told = told or "; ".join(f"{phase['name']}: {phase['ended']}" for phase in document["phases"])
     spent = f"CPU {cpu(document, 'server'):.0f} + {cpu(document, 'simulator'):.0f} s"
-    took = f"waves at {opened} s of {found['seconds']:.0f}"
-    return f"{name} seed {seed}: {verdict}: {found['ended']} [{counts}; {took}; {spent}]"
+    return f"{name} seed {document['seed']}: {verdict}: {told}; {spent}"
+
+
+def course(phase: dict[str, Any]) -> str:
+    """How one rollout went."""
+    opened = ", ".join(f"{phase.get(f'wave_{wave}_s', 0):.0f}" for wave in range(1, phase["wave"] + 1))
+    counts = ", ".join(f"{many} {state}" for state, many in phase["states"].items())
+    return f"{phase['ended']} [{counts}; waves at {opened} s of {phase['seconds']:.0f}]"
 
 
 def summary(name: str, documents: list[dict[str, Any]]) -> str:
     """Of all seeds of a scenario."""
-    found = [rollout(document) for document in documents]
+    found = [phase for document in documents for phase in rollouts(document)]
     if not found:
-        return f"{name}: no run ended"
-    ends = Counter(f"{one['state']} in wave {one['wave']}" if "wave" in one else "not begun" for one in found)
-    right = sum(one["complete"] for one in found)
-    seconds = statistics.median(float(one.get("seconds", 0)) for one in found)
+        return f"{name}: no rollout began"
+    ends = Counter(f"{phase['state']} in wave {phase['wave']}" for phase in found)
+    seconds = statistics.median(float(phase["seconds"]) for phase in found)
     words = ", ".join(f"{many} {how}" for how, many in sorted(ends.items()))
-    return f"{name}: {right} of {len(found)} right: {words}; median {seconds:.0f} s"
+    right = sum(map(is_right, documents))
+    return f"{name}: {right} of {len(documents)} right: {words}; median {seconds:.0f} s"
 
 
 if __name__ == "__main__":

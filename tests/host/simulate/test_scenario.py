@@ -93,7 +93,7 @@ def test_the_page_shows_every_key_with_its_default() -> None:
     assert not {key for key in keys - {"phases"} if f"{key} = " not in text and f"[{key}]" not in text}
 
 
-@pytest.mark.parametrize("name", ["healthy", "rolls-back", "leak", "bad-link"])
+@pytest.mark.parametrize("name", ["healthy", "rolls-back", "leak", "bad-link", "data-and-trust"])
 def test_the_fleets_of_the_page_can_be_read(name: str) -> None:
     found = scenario.read(Path(__file__).parents[3] / "docs" / "scenarios" / f"{name}.toml")
     rollout = found.phases[-1]

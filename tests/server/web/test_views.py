@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import axe_core_python
 import databases
 import programs
 import pytest
+import thumbnails
 import waitress
 from flask.testing import FlaskClient
 from headless import Browser
@@ -21,6 +23,9 @@ ROLLOUT = "/rollouts/tidegate-gateway/1.2.0"
 PAGES = ("/", "/devices", "/releases", "/rollouts", "/alarms", "/audit")
 FULL = (*PAGES, ROLLOUT, "/devices/gw-00000", "/devices?search=pump.1&sort=-seen", "/devices?standing=overdue&page=2")
 CPU_S = 0.2
+LOOKS = Path(__file__).parent / "looks"
+FONT = "DejaVu Sans"  # what Debian draws system-ui with
+DIFFERENT = 0.04  # of a page: other words and times are less, a panel that is gone is more
 PAPER = 718  # pixels of A4 between its margins
 ON_PAPER = """[getComputedStyle(document.querySelector(".top nav")).display,
     getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color].join(" ")"""
@@ -117,6 +122,35 @@ def test_axe_finds_nothing(fleet, browser):
             eventually(lambda: browser.ask("document.readyState") == "complete")  # with its style sheet
             assert browser.ask("document.documentElement.scrollWidth") <= PAPER, f"{page} is cut on paper"
             assert browser.ask(ON_PAPER) == "none rgb(255, 255, 255) rgb(0, 0, 0)", page
+    finally:
+        _look(browser, 1440, "light")
+        server.close()
+
+
+def test_the_views_look_as_they_did(fleet, browser):
+    """Beside pictures in looks/, which TIDEGATE_LOOKS=1 makes anew: look at them before you commit them."""
+    server = waitress.create_server(fleet.app, host="127.0.0.1", port=0, threads=4)
+    threading.Thread(target=server.run, daemon=True).start()
+    url = f"http://127.0.0.1:{server.effective_port}"
+    views = {"overview": "/", "devices": "/devices", "rollouts": "/rollouts", "alarms": "/alarms"}
+    more = {"rollout": ROLLOUT, "releases": "/releases", "device": "/devices/gw-00000"} if fleet.many == 40 else {}
+    made = bool(os.environ.get("TIDEGATE_LOOKS"))
+    try:
+        browser.call("Network.clearBrowserCookies")
+        browser.open(f"{url}/#token={fleet.token('admin')}")
+        browser.wait("Sign out")
+        if (font := thumbnails.font(browser)) != FONT:
+            pytest.skip(f"the pictures are drawn with {FONT}, and this machine draws with {font}")
+        for width, scheme in ((1440, "light"), (390, "dark")):
+            _look(browser, width, scheme)
+            for name, page in (views | more).items():
+                browser.open(f"{url}{page}")
+                browser.wait("live")
+                stored = LOOKS / f"{name}-{fleet.many}-{scheme}.png"
+                different = thumbnails.compare(browser, width, 900, stored, write=made)
+                assert different < DIFFERENT, f"{page}, {width} pixels, {scheme}: {different:.1%} of it looks otherwise"
+        browser.ask("document.querySelectorAll('link[rel=stylesheet]').forEach(one => one.remove())")
+        assert thumbnails.compare(browser, 390, 900, stored, write=False) > 2 * DIFFERENT, "it does look"
     finally:
         _look(browser, 1440, "light")
         server.close()
