@@ -35,7 +35,9 @@ def register(body: RegisterDevice) -> tuple[dict[str, Any], int]:
             raise Conflict(
                 "device-exists",
                 f"device {body.id} is already registered",
-                f"For a new password: POST /api/v1/devices/{body.id}/credentials",
+                f"What it was registered as, tidegate device set {body.id} changes. "
+                f"For new credentials: tidegate device claim --device {body.id}, "
+                f"or POST /api/v1/devices/{body.id}/credentials",
             )
         if not enrolment.name_is_free(session, body.id):
             raise name_taken(body.id)

@@ -66,6 +66,9 @@ def issue(body: MakeClaim) -> tuple[dict[str, Any], int]:
             if body.group is not None or claim.name is not None:
                 raise _unusable("a device that is known keeps its group and its name", "Change them by themselves")
             device = devices.get(session, body.device)
+            if (body.product or device.product, body.board or device.board) != (device.product, device.board):
+                is_now = f"{device.id} is {device.product} on {device.board}, and its claim cannot make another of it"
+                raise _unusable(is_now, f"Put that right first: tidegate device set {device.id} --product PRODUCT")
             claim.device_id, claim.group = device.id, device.group
         else:
             claim.group = body.group or groups.DEFAULT

@@ -209,7 +209,7 @@ def test_an_application_that_never_ran_is_flashed_again(program: Path, project: 
     """Nothing but the serial port reaches a board whose first image crashes."""
     app = project / "app" / "__init__.py"
     good = app.read_text()
-    app.write_text("import nowhere\n" + good)
+    app.write_text("nowhere = __import__('nowhere')\n" + good)
     file = project / "tidegate.toml"
     dev = Dev(program, project, "unix")
     try:

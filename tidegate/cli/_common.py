@@ -79,7 +79,7 @@ class Failure(click.ClickException):
             return
         complain(f"Error: {self.message}")
         if self._remedy:
-            complain(f"  {self._remedy}.")
+            complain(f"  {self._remedy}{'' if self._remedy.endswith(('.', '?')) else '.'}")
 
 
 def json_option(command: F) -> F:

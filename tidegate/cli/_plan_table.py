@@ -15,7 +15,8 @@ def show_plan(plan: Sequence[dict[str, Any]], product: str) -> None:
     if any("ids" in row for row in lines):
         lines = [{**row, "ids": _named(row)} for row in lines]
         columns["ids"] = "WHICH"
-    rows(lines, columns, f"The server has no devices of {product}.")
+    none = f"The server has no devices of {product}."
+    rows(lines, columns, f"{none} Are they registered as another product? tidegate device set ID --product {product}")
 
 
 def _gets(row: dict[str, Any]) -> str:

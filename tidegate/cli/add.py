@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tidegate.cli._common import FILE, connect, emit, json_option, product_option, progress, say, server_options
+from tidegate import boards, library, project
+from tidegate.cli._common import (
+    FILE,
+    complain,
+    connect,
+    emit,
+    json_option,
+    product_option,
+    progress,
+    say,
+    server_options,
+)
 from tidegate.cli._identities import known_devices_option, remember, remember_all
 from tidegate.errors import TidegateError
 from tidegate.files import check_folder, write_atomic
@@ -55,11 +67,23 @@ def add(
     _add_one(device_id or "", board, product, out, server, token_file, as_json)
 
 
+def _meant_board(board: str) -> str | None:
+    """The board that is spelt nearly so, where there is none of this name here. It may be somebody's own, elsewhere."""
+    try:
+        folder = project.find_sources().folder
+    except TidegateError:
+        folder = library.folder()
+    here = {*boards.names(folder), *boards.names(library.folder())}
+    return None if board in here else next(iter(difflib.get_close_matches(board, here, 1)), None)
+
+
 def _add_one(
     device_id: str, board: str, product: str, out: Path | None, server: str, token_file: Path | None, as_json: bool
 ) -> None:
     if out:
         check_folder(out)
+    if not as_json and (meant := _meant_board(board)):
+        complain(f"Note: there is no board {board} here. Did you mean {meant}? tidegate device set puts it right.")
     with connect(server, token_file) as api:
         answer = api.add_device(device_id, board, product)
         if (answer["id"], answer["mqtt"]["user"]) != (device_id, device_id):  # a board is who its credentials say

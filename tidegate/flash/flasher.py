@@ -60,6 +60,11 @@ def open_session(port: str, request: Request) -> AnySession:
         return Session(port, request.board.root)
     program = request.sources.library / str(request.board.settings.get("firmware", {}).get("file", ""))
     start = request.board.folder / "start.py"
+    if not start.is_file():
+        raise BoardError(
+            f"{port} is a folder for a Linux gateway, and {request.board.name} does not run in one",
+            "Name the board's serial port, or give --board unix",
+        )
     return FolderSession(port, Path(os.environ.get("TIDEGATE_UNIX_MICROPYTHON", program)), start)
 
 

@@ -41,7 +41,7 @@ class FolderSession:
         self._lock: IO[bytes] | None = None
 
     def __enter__(self) -> FolderSession:
-        if not os.access(self._program, os.X_OK):
+        if not (self._program.is_file() and os.access(self._program, os.X_OK)):
             raise BoardError(
                 f"there is no {self._program}",
                 "Build it: make -C boards/unix; or name another one with TIDEGATE_UNIX_MICROPYTHON",

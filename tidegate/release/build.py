@@ -12,6 +12,7 @@ from tidegate.errors import TidegateError
 from tidegate.files import new_folder, write_atomic
 from tidegate.image import Identity, Progress, build_image
 from tidegate.image.build import native_modules
+from tidegate.image.missing import check as check_imports
 from tidegate.names import DEFAULT_PRODUCT, DEFAULT_VENDOR
 from tidegate.release import provenance
 from tidegate.release.folder import INDEX, Patch, Release, Target, check_identity, encode_index, load_release
@@ -54,6 +55,7 @@ def build_release(
             identity = Identity(product, version, sequence, board.name)
             last = previous[0].targets.get(board.name) if previous else None
             image = build_image(sources, board, identity, progress, previous[0].payload(last.digest) if last else None)
+            check_imports(sources, board)  # once the libraries are there; what was released is reproduced without it
             target = _target(scratch, board, image, identity, vendor, previous, note)
             before = last.digest if last else None
             if board.native:

@@ -58,6 +58,9 @@ def test_from_a_claim_to_a_revoked_device(cli: Cli, server: Running, key_folder:
     renamed = cli("device", "rename", "gate-7", "Pump.7", *server.options)
     assert renamed.stdout == f"{device} is called Pump.7\n"
     assert "Pump.7" in cli("device", "list", *server.options).stdout
+    other_product = cli("device", "claim", "--device", "Pump.7", "--product", "acme-cooler", *words)
+    assert other_product.exit_code == 1 and f"{device} is tidegate-gateway on unix" in other_product.stderr
+    assert f"tidegate device set {device} --product" in other_product.stderr
     out_at_once = cli("device", "revoke", "Pump.7", *server.options)
     assert out_at_once.stdout == f"Pump.7 ({device}) is revoked\n"
     assert "revoked" in cli("device", "list", *server.options).stdout
@@ -69,6 +72,13 @@ def test_from_a_claim_to_a_revoked_device(cli: Cli, server: Running, key_folder:
         assert nowhere.exit_code == 1 and "cannot write" in nowhere.stderr and "folder" in nowhere.stderr
     assert json.loads(cli("device", "claims", "--json", *server.options).stdout) == known
     assert "gate-8" not in cli("device", "list", *server.options).stdout
+
+    added = cli("device", "add", "gate-9", "--board", "unx", *server.options)
+    assert added.exit_code == 0 and "no board unx here. Did you mean unix?" in added.stderr, added.stderr
+    again = cli("device", "add", "gate-9", "--board", "unix", *server.options)
+    assert (
+        again.exit_code == 1 and "tidegate device claim --device gate-9" in again.stderr and "Note" not in again.stderr
+    )
 
     used = cli("device", "unclaim", claim.id.hex(), *server.options)
     assert used.exit_code == 1 and "has used it" in used.stderr and "device revoke" in used.stderr

@@ -105,6 +105,42 @@ def test_an_application_that_starts_nothing(cli: Cli, made: Path) -> None:
         project.load(made)
 
 
+@pytest.mark.parametrize(
+    ("line", "says", "remedy"),
+    (
+        (
+            "import nowhere",
+            "imports nowhere, which neither the image nor MicroPython has",
+            "Name its library in `requires`",
+        ),
+        ("def f():\n    from machin import Pin", "/__init__.py:2 imports machin,", "Did you mean machine?"),
+        ("import gate.nothing", "imports gate.nothing,", "Did you mean gate."),
+        ("import app.pumps", "imports app.pumps,", "Did you mean app.pump?"),
+        ("try:\n    import nowhere\nexcept OSError:\n    pass", "imports nowhere,", "except ImportError:"),
+    ),
+)
+def test_an_import_that_no_image_has(cli: Cli, made: Path, line: str, says: str, remedy: str) -> None:
+    app = made / "app" / "__init__.py"
+    (made / "app" / "pump.py").write_text("")
+    app.write_text(f"{line}\n" + app.read_text())
+    done = cli("build", "--board", "unix")
+    assert done.exit_code == 1 and says in done.stderr and remedy in done.stderr, done.stderr
+    assert not (made / ".tidegate" / "build").exists()
+
+
+def test_imports_that_may_fail(cli: Cli, made: Path) -> None:
+    """Of MicroPython's builds, of the application itself, and those whose failure is caught."""
+    app = made / "app" / "__init__.py"
+    (made / "app" / "pump.py").write_text("from . import other\nimport app.other\n")
+    (made / "app" / "other.py").write_text("")
+    app.write_text(
+        "import asyncio, machine, neopixel, bluetooth, mqtt.v5\nfrom app import pump\nfrom coap import client\n"
+        "try:\n    import nowhere\nexcept (ImportError, OSError):\n    nowhere = None\n" + app.read_text()
+    )
+    done = cli("build")
+    assert done.exit_code == 0, done.stderr
+
+
 def test_git_keeps_no_key_of_it(made: Path) -> None:
     make_keys(made)
     for name in ("admin.token", "gate.credentials.json", "gate.claim", "other.jwk", ".tidegate/dev/x", "releases/1/x"):
