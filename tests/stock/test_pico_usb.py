@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 from lab import Installation
 from lab.pico_w import LabPicoW
+from lab.processes import LabError
 from lab.usb_link import LabLink
 from patience import limit
 
@@ -24,6 +25,7 @@ DEVICE = "gate-pico"
 VERIFIED_S = 240
 STARTED_S = 400
 ONLINE_S = 600
+TRIES = 6
 IMAGE = (
     '[product]\nname = "tidegate-gateway"\nvendor = "tidegate.example"\n\n[image]\nfeatures = ["mqtt", "http", "usb"]\n'
 )
@@ -56,7 +58,14 @@ def board(place: Installation, firmware: object) -> LabPicoW:
 
 
 def test_it_is_flashed_through_its_usb(place: Installation, board: LabPicoW) -> None:
-    said = place.flash(board, DEVICE, "1.0.0")
+    """As a person would: run again where the board was too slow for a session's deadlines, it goes on."""
+    said = ""
+    for attempt in range(TRIES):
+        try:
+            said = place.flash(board, DEVICE, "1.0.0")
+            break
+        except LabError as error:
+            assert "lost the board" in str(error) and attempt + 1 < TRIES, error
     assert "Raspberry Pi Pico with RP2040, MicroPython 1.25.0" in said
     assert "rom slot A boots: sequence 1" in said
 
