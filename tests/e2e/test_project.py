@@ -20,6 +20,8 @@ import mip_index
 import pytest
 from patience import limit
 
+from tidegate.boards.emulator import Emulator
+
 TUTORIAL = Path(__file__).resolve().parents[2] / "docs" / "tutorial.md"
 QUIET_S = 60  # on a quiet machine each step of a session takes less
 
@@ -27,12 +29,12 @@ QUIET_S = 60  # on a quiet machine each step of a session takes less
 class Dev:
     """`tidegate dev` in a project; `output` is what it has printed."""
 
-    def __init__(self, program: Path, project: Path, board: str):
+    def __init__(self, program: Path, project: Path, board: str, *more: str):
         self._log = project.parent / "dev.log"
         self._seen = 0
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                ["tidegate", "dev", "--board", board],
+                ["tidegate", "dev", "--board", board, *more],
                 cwd=project,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -238,6 +240,24 @@ def test_a_board_or_server_that_is_gone_ends_it(program: Path, project: Path, wh
         dev.process.wait()
     name = "the server" if what == "serve" else "the board qemu_mps2"
     assert re.search(rf"^Error: {name} is gone: .* ended.*\n  Run `tidegate dev` again; /", dev.output, re.MULTILINE)
+    assert not list(left_running(project)), dev.output
+
+
+def test_a_board_at_a_port(program: Path, project: Path, tmp_path: Path) -> None:
+    """Run by somebody else, an emulated one stands for that on the bench: it goes on when the session has ended."""
+    said = tidegate(program, project, "dev", "--port", "/dev/null", "--board", "qemu_mps2", code=1)
+    assert "there is no terminal to ask at" in said
+    assert "Name its serial port with --port" in tidegate(program, project, "dev", "--board", "rpi_pico_w", code=1)
+    with Emulator(tmp_path / "bench.flash") as board:
+        dev = Dev(program, project, "qemu_mps2", "--port", board.pty, "--host", "10.0.2.2", "--yes")
+        try:
+            dev.wait(r"^OK     0\.1\.0\+dev\.1 runs on the board")
+            app = project / "app" / "__init__.py"
+            app.write_text(app.read_text() + "one = 1\n")
+            dev.wait(r"^board  tidegate: sequence 2 confirmed")
+        finally:
+            code = dev.end()
+        assert code == 0 and board.alive, dev.output
     assert not list(left_running(project)), dev.output
 
 

@@ -8,7 +8,7 @@ import time
 import click
 
 from tidegate import project as projects
-from tidegate.cli._common import complain, say
+from tidegate.cli._common import complain, confirm, say, yes_option
 from tidegate.dev import boards
 from tidegate.dev.session import TICK_S, Session
 from tidegate.project import types
@@ -20,24 +20,33 @@ _MARKS = {"step": "dev  ", "board": "board", "error": "ERROR", "good": "OK   "}
     epilog="""\b
 Examples:
   tidegate dev
-  tidegate dev --board unix"""
+  tidegate dev --board unix
+  tidegate dev --port a0 --board rpi_pico_w"""
 )
 @click.option(
     "--board",
     "board_name",
-    type=click.Choice(boards.KINDS),
-    help="qemu_mps2, the emulated board, or unix, a Linux gateway. Default: the first of them in tidegate.toml.",
+    help="qemu_mps2, the emulated board, or unix, a Linux gateway; with --port, that board. Default: of tidegate.toml.",
 )
+@click.option("--port", metavar="PORT", help="A board at this serial port, as mpremote names it: a0, u0, id:SERIAL.")
+@click.option("--host", metavar="ADDRESS", help="With --port: this machine, as the board sees it. Default: looked up.")
+@yes_option
 @click.option("--quiet", is_flag=True, help="Do not show what the board prints.")
-def dev(board_name: str | None, quiet: bool) -> None:
+def dev(board_name: str | None, port: str | None, host: str | None, yes: bool, quiet: bool) -> None:
     """Run the project's application on a board of this machine, and bring it every change as you save it.
 
     A server is started, the board flashed and registered. Each save is built, signed with a development key, published,
     patched, tried, and confirmed or rolled back, as in the field. Ctrl-C ends it and all it started.
+
+    A board at a --port is flashed anew, with development keys; Wi-Fi and the like are in [settings]. The server is then
+    open to this machine's network, without TLS.
     """
     project = projects.find_project()
     types.refresh(project.folder)
-    name = board_name or next((name for name in project.boards if name in boards.KINDS), boards.EMULATED)
+    here = [name for name in project.boards if (name not in boards.KINDS if port else name in boards.KINDS)]
+    name = board_name or next(iter(here), boards.EMULATED)
+    if port:
+        confirm(f"Flash {port} as a {name} with development keys, and erase its counters?", yes, as_json=False)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)  # a polite end, as with Ctrl-C
 
@@ -47,7 +56,7 @@ def dev(board_name: str | None, quiet: bool) -> None:
         for line in text.splitlines():
             say(f"{_MARKS[kind]}  {line}")
 
-    session = Session(project, name, show)
+    session = Session(project, name, show, port, host)
     try:
         session.prepare()
         _follow(session)

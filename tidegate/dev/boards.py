@@ -1,9 +1,11 @@
-"""The boards that `tidegate dev` runs: the emulated one, and a Linux gateway. Each prints into a log file."""
+"""Boards of `tidegate dev`: the emulated one, a Linux gateway, one at a serial port. Each prints into a log file."""
 
 from __future__ import annotations
 
 import contextlib
+import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +13,9 @@ from tidegate import library
 from tidegate.boards.emulator import Emulator
 from tidegate.dev import processes
 from tidegate.dev.serial_reader import SerialReader
+from tidegate.errors import TidegateError
 from tidegate.flash.flasher import Outcome, Progress, flash
+from tidegate.flash.ports import resolve
 from tidegate.flash.request import Request
 
 EMULATED = "qemu_mps2"
@@ -99,8 +103,50 @@ class GatewayProcess:
             self.process = None
 
 
-def make(name: str, folder: Path) -> DevBoard:
-    """The board `name` of KINDS, powered on, with its files in `folder`."""
+class PortBoard:
+    """A board at a serial port of this machine, which it reaches at `host`. Unplugged, it is awaited."""
+
+    def __init__(self, port: str, host: str, log: Path):
+        self.host = host
+        self.log = log
+        self._port = resolve(port)
+        _empty(log)
+        self._reader = SerialReader(lambda: self._port, self._print, again=True)
+        self._reader.start()
+
+    def flash(self, request: Request, progress: Progress) -> Outcome:
+        """Counters are erased: the session's releases begin at 1."""
+        with self._reader.paused() as port:
+            return flash(port, replace(request, wipe=True), progress)
+
+    def ended(self) -> str:
+        return ""
+
+    def stop(self) -> None:
+        """What it runs, it goes on running."""
+        self._reader.stop()
+
+    def _print(self, data: bytes) -> None:
+        with self.log.open("ab") as log:
+            log.write(data)
+
+
+def own_address() -> str:
+    """This machine's address towards other networks, as boards beside it reach it; no packet is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            found: str = probe.getsockname()[0]
+        except OSError:
+            raise TidegateError("this machine is in no network", "Name its address with --host") from None
+    return found
+
+
+def make(name: str, folder: Path, port: str | None = None, host: str | None = None) -> DevBoard:
+    """The board at `port`, which reaches this machine at `host`; without one the board `name` of KINDS, powered on. Its
+    files are in `folder`."""
+    if port is not None:
+        return PortBoard(port, host or own_address(), folder / "board.console")
     if name == EMULATED:
         return EmulatedBoard(folder)
     gateway = GatewayProcess(folder / "gateway", folder / "board.console")

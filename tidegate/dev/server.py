@@ -45,14 +45,16 @@ def start_serving(
 
 
 class DevServer:
-    """A server with its own broker and database in `folder`, on free ports of this machine only."""
+    """A server with its own broker and database in `folder`, on free ports of this machine alone; with is_public of all
+    its addresses, for boards of its network."""
 
-    def __init__(self, folder: Path, trust: Path):
+    def __init__(self, folder: Path, trust: Path, is_public: bool = False):
         self.data = folder / "server"
-        words = ("--data", self.data, "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--trust", trust)
+        anywhere = "0.0.0.0:0" if is_public else "127.0.0.1:0"
+        words = ("--data", self.data, "--http", anywhere, "--mqtt", anywhere, "--trust", trust)
         self._process, found = start_serving(PROGRAM, words, self.data, folder / "server.log")
-        self.url = found["http"]
         self.http_port, self.mqtt_port = (int(found[name].rstrip("/").rpartition(":")[2]) for name in ("http", "mqtt"))
+        self.url = f"http://127.0.0.1:{self.http_port}"
         self.api = Server(self.url, read_token(self.data / "admin.token"))
 
     @property

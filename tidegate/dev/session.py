@@ -54,16 +54,21 @@ class _Sent:
 
 
 class Session:
-    """One session for `project` on `board_name`; `prepare`, then `tick` for ever, then `close`."""
+    """One session for `project` on `board_name`; `prepare`, then `tick` for ever, then `close`.
 
-    def __init__(self, project: Project, board_name: str, show: Show):
-        if board_name not in boards.KINDS:
+    port: where such a board is, which reaches this machine at `host`; None: a board that this machine runs.
+    """
+
+    def __init__(self, project: Project, board_name: str, show: Show, port: str | None = None, host: str | None = None):
+        if port is None and board_name not in boards.KINDS:
             raise TidegateError(
-                f"tidegate dev does not run a {board_name}", f"Give --board {' or --board '.join(boards.KINDS)}"
+                f"this machine does not run a {board_name}",
+                f"Name its serial port with --port, or give --board {' or --board '.join(boards.KINDS)}",
             )
         project.sources.board(board_name)
         self._project = project
         self._board_name = board_name
+        self._port, self._host = port, host
         self._show = show
         self._folder = project.work / "dev"
         self._open = contextlib.ExitStack()
@@ -86,7 +91,7 @@ class Session:
         self._open.enter_context(alone(self._folder))
         self._key, trust = development_keys(self._folder / "keys", self._folder / "trust.cbor")
         self._show("step", "starting a server")
-        self._server = DevServer(self._folder, trust)
+        self._server = DevServer(self._folder, trust, is_public=self._port is not None)
         self._open.callback(self._server.stop)
         self._show("step", f"server {self._server.url}, with a broker of its own")
         self._show("step", f"status page {self._server.status_page}")
@@ -95,7 +100,7 @@ class Session:
         write_atomic(self._folder / "credentials.json", json.dumps(credentials).encode(), mode=0o600)
         write_atomic(self._folder / ENVIRONMENT, _environment(self._folder, self._server).encode(), mode=0o600)
         self._show("step", f"for commands in another terminal: . {os.path.relpath(self._folder / ENVIRONMENT)}")
-        self._board = boards.make(self._board_name, self._folder)
+        self._board = boards.make(self._board_name, self._folder, self._port, self._host)
         self._open.callback(self._board.stop)
         self._saved_at = time.monotonic()
         self._first_image()
