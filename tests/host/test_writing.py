@@ -22,6 +22,7 @@ OTHERS = {
     "tidegate/files.py": "the writer",
     "tidegate/audit_chain.py": "adds lines to a witness, which is never replaced",
     "tidegate/boards/emulator.py": "the flash of the emulated board, which is made and locked there",
+    "tidegate/dev/boards.py": "the log of a board at a port, which is added to",
     "tidegate/dev/mapped_folder.py": "the flash of an emulated board, in place: QEMU has that file mapped",
     "tidegate/dev/processes.py": "the log of a child process, which is added to",
     "tidegate/flash/folder_session.py": "a lock",
