@@ -202,6 +202,20 @@ def _product_here() -> str:
     return project.product_here()
 
 
+def board_here() -> str:
+    """The board of the project around here, where no --board was given; wrong usage unless it has just one."""
+    from tidegate import project  # as above
+
+    try:
+        names = project.find_project().boards
+    except TidegateError:
+        names = ()
+    if len(names) == 1:
+        return names[0]
+    several = f" The project names {', '.join(names)}." if names else ""
+    raise click.UsageError(f"Missing option '--board'.{several}")
+
+
 def source_option(text: str = "Project to build from, in place of the one around here.") -> Callable[[F], F]:
     """--source, as `source`; `project.sources_in` reads it."""
     return click.option("--source", type=FOLDER, envvar="TIDEGATE_SOURCE", show_envvar=True, help=text)

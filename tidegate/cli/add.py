@@ -12,6 +12,7 @@ import click
 from tidegate import boards, library, project
 from tidegate.cli._common import (
     FILE,
+    board_here,
     complain,
     connect,
     emit,
@@ -37,7 +38,9 @@ registered in requests of 500, each whole or not at all; to go on after an error
 )
 @click.argument("device_id", metavar="[ID]", required=False)
 @click.option("--from", "list_file", type=FILE, help="Register all devices of this list in place of ID; needs --out.")
-@click.option("--board", help="Its board; with --from, of devices whose line has none.")
+@click.option(
+    "--board", help="Its board; with --from, of devices whose line has none. Default: the project's only one."
+)
 @product_option("The product it runs; with --from, of devices whose line has none.")
 @click.option("--out", type=FILE, help="Write user, password and CoAP key there (0600) instead of showing them.")
 @known_devices_option
@@ -62,9 +65,7 @@ def add(
             raise click.UsageError("With --from, name the file for the credentials with --out.")
         _add_list(list_file, board, product, out, server, token_file, as_json)
         return
-    if board is None:
-        raise click.UsageError("Missing option '--board'.")
-    _add_one(device_id or "", board, product, out, server, token_file, as_json)
+    _add_one(device_id or "", board or board_here(), product, out, server, token_file, as_json)
 
 
 def _meant_board(board: str) -> str | None:

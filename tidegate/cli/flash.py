@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from tidegate import project
-from tidegate.cli._common import FILE, FOLDER, emit, json_option, progress, rows, say, source_option
+from tidegate.cli._common import FILE, FOLDER, board_here, emit, json_option, progress, rows, say, source_option
 from tidegate.cli._flash_progress import lines
 from tidegate.errors import TidegateError
 from tidegate.flash import many, ports
@@ -48,7 +48,9 @@ Examples:
 @click.argument("names", metavar="[PORT]...", nargs=-1)
 @click.option("--auto", is_flag=True, help="The only board on USB that fits; refused when there are several.")
 @click.option("--all", "every", is_flag=True, help="Every board on USB that fits, all at once.")
-@click.option("--board", "board_name", required=True, help="The board; any other is refused.")
+@click.option(
+    "--board", "board_name", help="The board; any other is refused. Default: the project's, if it has one only."
+)
 @click.option("--release", "release_dir", type=FOLDER, help="Release whose image to install.")
 @click.option("--trust", "trust_file", type=FILE, help="Trust store: the keys the board accepts.")
 @click.option("--config", "config_file", type=FILE, help="Settings, JSON (docs/config.md).")
@@ -73,7 +75,7 @@ def flash(
     names: tuple[str, ...],
     auto: bool,
     every: bool,
-    board_name: str,
+    board_name: str | None,
     release_dir: Path | None,
     trust_file: Path | None,
     config_file: Path | None,
@@ -100,6 +102,7 @@ def flash(
     names = tuple(name for name in names if name != ports.AUTO)
     if (auto or every) and names or auto and every:
         raise click.UsageError("give ports, or --auto, or --all")
+    board_name = board_name or board_here()
     sources = project.loader_sources() if source is None else project.sources_in(source)
     request = Request(
         board=sources.board(board_name),

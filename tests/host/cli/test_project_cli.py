@@ -141,6 +141,16 @@ def test_imports_that_may_fail(cli: Cli, made: Path) -> None:
     assert done.exit_code == 0, done.stderr
 
 
+def test_the_board_of_a_project_that_has_one(cli: Cli, made: Path) -> None:
+    for words in (("flash", "unix:gate"), ("device", "add", "gate-1")):
+        done = cli(*words)
+        assert done.exit_code == 2 and "The project names qemu_mps2, unix." in done.stderr, done.stderr
+    file = made / "tidegate.toml"
+    file.write_text(re.sub("boards = .*", 'boards = ["qemu_mps2"]', file.read_text()))
+    done = cli("flash", "unix:gate")
+    assert done.exit_code == 1 and "qemu_mps2 does not run in one" in done.stderr, done.stderr
+
+
 def test_git_keeps_no_key_of_it(made: Path) -> None:
     make_keys(made)
     for name in ("admin.token", "gate.credentials.json", "gate.claim", "other.jwk", ".tidegate/dev/x", "releases/1/x"):
