@@ -162,7 +162,7 @@ def cpu(document: dict[str, Any], process: str) -> float:
 def line(name: str, document: dict[str, Any]) -> str:
     verdict = "right" if is_right(document) else "WRONG"
     told = "; ".join(map(course, rollouts(document)))
-    told = told or "; ".join(f"{phase['name']}: {phase['ended']}" for phase in document["phases"])
+    told = told or "; ".join(run.failed(document))
     spent = f"CPU {cpu(document, 'server'):.0f} + {cpu(document, 'simulator'):.0f} s"
     return f"{name} seed {document['seed']}: {verdict}: {told}; {spent}"
 

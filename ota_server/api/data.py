@@ -8,7 +8,8 @@ from flask import Blueprint, g
 
 from ota_server.api import context, serialize
 from ota_server.api.auth import requires
-from ota_server.api.shapes import Limit, PublishData
+from ota_server.api.publication_shapes import PublishData
+from ota_server.api.shapes import Limit
 from ota_server.api.validate import takes
 from ota_server.errors import Conflict
 from ota_server.releases.accept import accept

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from ota_server.api import context, serialize
 from ota_server.api.auth import requires
-from ota_server.api.shapes import FetchReleases, PublishRelease, Releases
+from ota_server.api.publication_shapes import PublishRelease
+from ota_server.api.shapes import FetchReleases, Releases
 from ota_server.api.validate import takes
 from ota_server.releases import dry_run as releases_plan
 from ota_server.releases import trust

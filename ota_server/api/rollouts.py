@@ -8,7 +8,8 @@ from flask import Blueprint, g
 
 from ota_server.api import context
 from ota_server.api.auth import requires
-from ota_server.api.shapes import OfProduct, RolloutPage, RolloutTarget
+from ota_server.api.rollout_shapes import RolloutPage, RolloutTarget
+from ota_server.api.shapes import OfProduct
 from ota_server.api.validate import takes
 from ota_server.fleet import rollout_progress, rollouts
 from ota_server.releases import dry_run as releases_plan

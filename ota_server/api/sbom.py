@@ -9,7 +9,7 @@ from flask import Blueprint, g
 
 from ota_server.api import context
 from ota_server.api.auth import requires
-from ota_server.api.shapes import PutSbom
+from ota_server.api.publication_shapes import PutSbom
 from ota_server.api.validate import takes
 from ota_server.errors import Conflict, Forbidden, NotFound
 from ota_server.releases import lookup, trust

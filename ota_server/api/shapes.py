@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -18,44 +18,30 @@ from pydantic import (
     GetJsonSchemaHandler,
     ValidationInfo,
     WithJsonSchema,
-    field_validator,
-    model_validator,
 )
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import with_info_before_validator_function
 
 from ota_server.api.validate import Body, Query, unusable
-from ota_server.config import DEFAULT_PAGE, MAX_COMMAND, MAX_ENVELOPE, MAX_PAGE
-from ota_server.errors import Invalid, TooLarge
-from ota_server.fleet import enrolment, rollout_progress
+from ota_server.config import DEFAULT_PAGE, MAX_COMMAND, MAX_PAGE
+from ota_server.errors import TooLarge
+from ota_server.fleet import enrolment
 from ota_server.fleet.groups import MAX_GROUPS, MAX_SETTINGS, Change
-from ota_server.fleet.rollout_progress import STATES as ROLLOUT_STATES
 from ota_server.store import timeline
 from ota_server.store.groups import STABLE
 from ota_server.store.pages import MOST_ID, Place
-from tidegate.errors import TidegateError
 from tidegate.names import BOARD, CHANNEL, COMPONENT, DEVICE_ID, DEVICE_NAME, PRODUCT, Name
-from tidegate.release import sbom
-from tidegate.release.folder import check_identity
-from tidegate.rollout import Terms, device_states
 from tidegate.rollout.selector import LABEL_KEY, LABEL_VALUE
-from tidegate.rollout.slo import parse as parse_slo
-from tidegate.rollout.terms import parse as parse_terms
-from tidegate.trust import rotation
 from tidegate.wire.command_states import STATES
 
 _CURSOR = re.compile(r"([0-9]{1,15})-([0-9]{1,18})\Z")
 _STEPS = re.compile(rf"[{timeline.SOURCES}][0-9]{{1,15}}(\.[{timeline.SOURCES}][0-9]{{1,15}}){{0,4}}\Z", re.ASCII)
 _STEP = re.compile(r"([a-z])([0-9]+)")
-_PLACE = re.compile(rf"([0-5])-({DEVICE_ID.pattern})\Z")
-_PLACE_SCHEMA = WithJsonSchema({"type": "string", "pattern": f"^[0-5]-{DEVICE_ID.pattern}$"})
 _REQUEST = re.compile(r"[0-9a-f]{32}\Z")
 _REQUEST_SCHEMA = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
 _SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?\Z")
 _LATEST_S = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
-_MAX_TARGETS = 64
 MAX_AT_ONCE = 500  # devices registered in one request
-_TARGETS_REMEDY = "Publish with: tidegate release publish DIR (or data publish DIR)"
 
 
 # ---------------------------------------------------------------- types of members
@@ -150,13 +136,6 @@ def _cursor(value: Any) -> tuple[int, int]:
     if found is None:
         raise unusable("cursor is not one of ours", "Send the `next` of the page before")
     return int(found[1]), int(found[2])
-
-
-def _place(value: Any) -> tuple[int, str]:
-    found = _PLACE.match(str(value))
-    if found is None:
-        raise unusable("after is not one of ours", "Send the `next` of the page before")
-    return int(found[1]), found[2]
 
 
 def _timeline_place(value: Any, info: ValidationInfo) -> dict[str, int]:
@@ -275,76 +254,7 @@ class MakeClaim(Body):
     expires_s: Annotated[int, Field(ge=1, le=enrolment.MAX_EXPIRY_S)] = enrolment.DEFAULT_EXPIRY_S
 
 
-# ---------------------------------------------------------------- releases, data, trust
-
-
-class SignedManifest(Body):
-    envelope: Annotated[bytes, Base64("envelope", MAX_ENVELOPE)]
-
-
-def _targets(value: Any) -> Any:
-    if not isinstance(value, dict) or not 1 <= len(value) <= _MAX_TARGETS:
-        raise Invalid("invalid-targets", f"targets must hold 1 to {_MAX_TARGETS} boards", _TARGETS_REMEDY)
-    for board in value:
-        if not BOARD.fits(board):
-            raise Invalid("invalid-targets", BOARD.refusal(board), BOARD.remedy)
-    return value
-
-
-class _Published(Body):
-    value_kinds: ClassVar[Mapping[str, str]] = {"targets": "invalid-targets", "channel": "invalid-name"}
-    product: str
-    vendor: str
-    version: str
-    sequence: int
-    targets: Annotated[
-        dict[str, SignedManifest],
-        Field(min_length=1, max_length=_MAX_TARGETS, description="signed manifests by board"),
-        BeforeValidator(_targets),
-    ]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _identity(cls, value: Any) -> Any:
-        """Names and numbers are checked by the host's own rule, which has the better sentences."""
-        names = ("product", "vendor", "version", "sequence")
-        if isinstance(value, dict) and all(name in value for name in names) and set(value) <= set(cls.model_fields):
-            check_identity(*(value[name] for name in names))
-        return value
-
-    def envelopes(self) -> dict[str, bytes]:
-        """The signed manifests by board."""
-        return {board: target.envelope for board, target in self.targets.items()}
-
-
-class PublishRelease(_Published):
-    what: ClassVar[str] = "the release"
-    kind: ClassVar[str] = "invalid-release"
-    remedy: ClassVar[str] = "Publish with: tidegate release publish DIR"
-    channel: Channel | None = None
-
-
-class PutSbom(Body):
-    document: Annotated[bytes, Base64("SBOM", sbom.MAX_DOCUMENT)]
-    signature: Annotated[bytes, Base64("signature of the SBOM", sbom.MAX_SIGNED)]
-
-
-class PublishData(_Published):
-    what: ClassVar[str] = "the data"
-    kind: ClassVar[str] = "invalid-data"
-    remedy: ClassVar[str] = "Publish with: tidegate data publish DIR"
-    name: Component
-    hold: bool = False
-
-
-class PublishTrust(Body):
-    """hold: for rollouts in waves; otherwise all devices get it."""
-
-    hold: bool = False
-    update: Annotated[bytes, Base64("trust update", rotation.MAX_SIZE)]
-
-
-# ---------------------------------------------------------------- groups, rollouts, commands
+# ---------------------------------------------------------------- groups, commands
 
 
 class ReleaseName(Body):
@@ -379,90 +289,6 @@ class ChangeGroups(Body):
         return Change(self.seen, facts, self.devices)
 
 
-class RolloutTarget(Body):
-    """A channel or a group: one of the two."""
-
-    value_kinds: ClassVar[Mapping[str, str]] = {"channel": "invalid-name", "group": "invalid-name"}
-    channel: Channel | None = None
-    group: Channel | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if len(self.model_fields_set) != 1 or self.channel is self.group is None:
-            raise unusable("the body must have the member channel or the member group", "Name one")
-        return self
-
-    @property
-    def where(self) -> tuple[Literal["channel", "group"], str]:
-        return ("channel", self.channel) if self.channel is not None else ("group", self.group or "")
-
-
-class RolloutTerms(Body):
-    """The terms of a rollout in waves, as the command line writes them (docs/rollouts.md)."""
-
-    what: ClassVar[str] = "the rollout"
-    kind: ClassVar[str] = "invalid-rollout"
-    remedy: ClassVar[str] = "See docs/rollouts.md"
-    to: str
-    waves: str | None = None
-    soak: str | None = None
-    max_failures: str | None = None
-    min_sample: int | None = None
-    deadline: str | None = None
-    manual: bool | None = None
-    rate: str | None = None
-    window: str | None = None
-    watch: list[str] | None = None
-    error: float | None = None
-    gate: str | None = None
-    gate_timeout: str | None = None
-
-    @model_validator(mode="after")
-    def _readable(self) -> Self:
-        try:
-            parse_terms(self.model_dump())
-        except TidegateError as wrong:
-            raise unusable(wrong.message, wrong.remedy) from None
-        return self
-
-    @property
-    def terms(self) -> Terms:
-        return parse_terms(self.model_dump())
-
-
-class Why(Body):
-    """A sentence for the history, and for who asks later."""
-
-    why: Annotated[str, Field(max_length=200)] | None = None
-
-
-class Promotion(Why):
-    """wave: the one that was checked; the next is opened only while that is the newest."""
-
-    wave: Annotated[int, Field(ge=1, le=64)] | None = None
-
-
-class ErrorBudgetOf(Body):
-    """slo: like 1%/30d: of the updates that ended in 30 days at most 1 % may have failed; null: none."""
-
-    slo: str | None
-
-    @field_validator("slo")
-    @classmethod
-    def _readable(cls, value: str | None) -> str | None:
-        try:
-            return value and str(parse_slo(value))
-        except TidegateError as wrong:
-            raise unusable(wrong.message, wrong.remedy) from None
-
-
-class LiftedBudget(Body):
-    """why: for the audit log."""
-
-    seconds: Annotated[int, Field(ge=60, le=7 * 86400)]
-    why: Annotated[str, Field(min_length=1, max_length=200)]
-
-
 class HandInCommand(Body):
     command: Annotated[bytes, Base64("command", MAX_COMMAND)]
 
@@ -492,21 +318,6 @@ class Page(Limit):
 
 class Devices(Limit):
     after: str = ""
-
-
-class RolloutPage(Limit):
-    """after: `next` of the page before; state: only devices in this state."""
-
-    after: Annotated[tuple[int, str] | None, BeforeValidator(_place), _PLACE_SCHEMA] = None
-    state: Annotated[str | None, *one_of(ROLLOUT_STATES)] = None
-
-    @property
-    def page(self) -> rollout_progress.Page:
-        return rollout_progress.Page(self.rows, self.after, self.state)
-
-
-class RolloutDevices(Devices):
-    state: Annotated[str | None, *one_of(device_states.STATES)] = None
 
 
 class Timeline(Limit):

@@ -8,7 +8,7 @@ from flask import Blueprint, g
 
 from ota_server.api import context, serialize
 from ota_server.api.auth import requires
-from ota_server.api.shapes import ErrorBudgetOf, LiftedBudget
+from ota_server.api.rollout_shapes import ErrorBudgetOf, LiftedBudget
 from ota_server.api.validate import takes
 from ota_server.errors import NotFound
 from ota_server.releases import slo

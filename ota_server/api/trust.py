@@ -8,7 +8,7 @@ from flask import Blueprint, g
 
 from ota_server.api import context, serialize
 from ota_server.api.auth import requires
-from ota_server.api.shapes import PublishTrust
+from ota_server.api.publication_shapes import PublishTrust
 from ota_server.api.validate import takes
 from ota_server.releases import trust
 from ota_server.store import trust_updates as store_trust_updates

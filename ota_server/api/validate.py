@@ -1,4 +1,4 @@
-"""Turns requests into the declared shapes of api/shapes.py, and what is wrong with them into problems with a remedy."""
+"""Turns requests into the shapes of api/shapes.py and its like, and what is wrong with them into problems."""
 
 from __future__ import annotations
 

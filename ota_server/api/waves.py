@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session, joinedload
 
 from ota_server.api import context, serialize
 from ota_server.api.auth import requires
-from ota_server.api.shapes import Promotion, RolloutDevices, RolloutTerms, Since, Why
+from ota_server.api.rollout_shapes import Promotion, RolloutDevices, RolloutTerms, Why
+from ota_server.api.shapes import Since
 from ota_server.api.validate import takes
 from ota_server.fleet.waves import change, found, preview, show, subjects
 from ota_server.fleet.waves.judge import judge

@@ -106,10 +106,13 @@ def coap() -> Judge:
 
 
 def api() -> Judge:
-    from ota_server.api import shapes, validate
+    from ota_server.api import alarm_shapes, publication_shapes, rollout_shapes, shapes, validate
     from ota_server.errors import Invalid
 
-    bodies = [kind for kind in vars(shapes).values()
+    found = [
+        kind for room in (shapes, publication_shapes, rollout_shapes, alarm_shapes) for kind in vars(room).values()
+    ]
+    bodies = [kind for kind in dict.fromkeys(found)
               if isinstance(kind, type) and issubclass(kind, validate.Body) and kind is not validate.Body]  # fmt: skip
 
     def judge(data: bytes) -> None:
@@ -156,7 +159,8 @@ TARGETS = (
            ingest, messages),
     Target("server.coap", ("ota_server.coap.mac", "ota_server.coap.echo"), coap,
            lambda: [bytes.fromhex("d18446a2010406044401020304a041614801020304050607ff")]),
-    Target("server.api", ("ota_server.api.shapes", "ota_server.api.validate"), api,
+    Target("server.api", ("ota_server.api.shapes", "ota_server.api.publication_shapes", "ota_server.api.rollout_shapes",
+                          "ota_server.api.alarm_shapes", "ota_server.api.validate"), api,
            lambda: [b'\x00{"id": "gate-1", "board": "b", "product": "p"}', b'\x01{"name": "x"}',
                     b'\x05{"release": "1", "group": "all", "share": 10}']),
     Target("server.addresses", ("ota_server.mqtt.url", "ota_server.webhooks.addresses"), addresses,

@@ -9,9 +9,11 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from ota_server import errors
-from ota_server.api import openapi, shapes, validate
+from ota_server.api import openapi, publication_shapes, rollout_shapes, shapes, validate
 from ota_server.application import create_app
 from ota_server.config import Config
+
+BODIES = {**vars(shapes), **vars(publication_shapes), **vars(rollout_shapes)}
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +109,7 @@ WRONG = [
 @pytest.mark.parametrize(("shape", "value", "kind", "words"), WRONG, ids=lambda value: str(value)[:30])
 def test_what_is_wrong_is_named_with_a_remedy(shape, value, kind, words):
     with pytest.raises(errors.Invalid) as caught:
-        validate.parse_body(getattr(shapes, shape), value)
+        validate.parse_body(BODIES[shape], value)
     assert caught.value.kind == kind and words in caught.value.detail and caught.value.remedy
 
 
