@@ -39,7 +39,7 @@ registered in requests of 500, each whole or not at all; to go on after an error
 @click.argument("device_id", metavar="[ID]", required=False)
 @click.option("--from", "list_file", type=FILE, help="Register all devices of this list in place of ID; needs --out.")
 @click.option(
-    "--board", help="Its board; with --from, of devices whose line has none. Default: the project's only one."
+    "--board", help="Its board, by default the project's if that has one; with --from, of devices whose line has none."
 )
 @product_option("The product it runs; with --from, of devices whose line has none.")
 @click.option("--out", type=FILE, help="Write user, password and CoAP key there (0600) instead of showing them.")
