@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the running agent costs the emulated Cortex-M3: instructions of a boot, an update and a minute at rest.
 
-    make bench      or: python bench/agent.py [--json] [--check] [--signature]
+    make bench      or: python bench/agent.py [--json] [--check] [--signature] [--frozen]
 
 The parts alone (bench/device.py) run on an empty heap; here a whole installation runs as the demo's: server, broker, a
 board with the example application, its heap as it is in the field, the collector included. QEMU says how many
@@ -38,6 +38,7 @@ BOOT_S = 120
 SETTLE_S = 10
 REST_S = 60
 CHANGE = ROOT / "tools" / "demo_releases" / "1.1.0.diff"
+FROZEN = ROOT / "build" / "qemu_mps2" / "firmware-frozen.elf"
 CONNECT = 0x10  # first byte of MQTT's CONNECT
 
 Figures = dict[str, float]
@@ -53,10 +54,10 @@ BUDGETS = {
 class Place:
     """An installation whose board's connections pass by `marks`."""
 
-    def __init__(self, made: Installation):
+    def __init__(self, made: Installation, firmware: Path | None):
         self.made = made
         self.marks = Marks(lambda: self.board.emulator.instructions())
-        self.board = made.add_board(DEVICE, period_s=PERIOD_S)
+        self.board = made.add_board(DEVICE, period_s=PERIOD_S, firmware=firmware)
         path = made.folder / f"{DEVICE}.config.json"
         config = json.loads(path.read_text())
         payloads = urlsplit(config["payloads"])
@@ -73,7 +74,9 @@ class Place:
         """From here on the board is one whose instructions are counted."""
         self.board.power_off()
         usual = self.board.emulator
-        self.board.emulator = CountedEmulator(usual.storage, mac=usual.mac, console_log=usual.console_log)
+        self.board.emulator = CountedEmulator(
+            usual.storage, mac=usual.mac, console_log=usual.console_log, firmware=usual.firmware
+        )
 
     @property
     def emulator(self) -> CountedEmulator:
@@ -101,14 +104,18 @@ class Place:
 
 
 @contextmanager
-def installed(*options: str) -> Iterator[Place]:
-    """A board that was flashed with release 1.0.0 and these options, switched off."""
+def installed(*options: str, frozen: bool = False) -> Iterator[Place]:
+    """A board that was flashed with release 1.0.0 and these options, switched off. frozen: on firmware that holds the
+    agent.
+    """
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as name, Installation(Path(name) / "place") as made:
         made.make_keys()
         made.start_server()
         made.copy_source()
+        if frozen:
+            made.leave_out(FROZEN.parent / "frozen" / "frozen.json")
         made.build("1.0.0", 1)
-        place = Place(made)
+        place = Place(made, FROZEN if frozen else None)
         try:
             place.flash(*options)
             place.count()
@@ -143,9 +150,9 @@ def update(place: Place) -> Figures:
     return {"to the request": fetching - began, "to the reset": ended - began, "seconds": seconds}
 
 
-def measure(signature: bool) -> dict[str, Figures]:
+def measure(signature: bool, frozen: bool) -> dict[str, Figures]:
     rows = {}
-    with installed() as place:
+    with installed(frozen=frozen) as place:
         rows["boot to CONNECT"] = place.boot()
         place.made.wait_running(DEVICE, "1.0.0", BOOT_S)
         time.sleep(SETTLE_S)
@@ -160,7 +167,7 @@ def measure(signature: bool) -> dict[str, Figures]:
         rows["update, small: offer to the request"] = {"instructions": found["to the request"]}
         rows["update, small: offer to the reset"] = {"instructions": found["to the reset"] - meanwhile}
     if signature:
-        with installed("--verify", "signature") as place:
+        with installed("--verify", "signature", frozen=frozen) as place:
             rows["boot to CONNECT, manifest verified"] = place.boot()
     return rows
 
@@ -175,8 +182,9 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--check", action="store_true", help="exit code 1 if a budget is not held")
     parser.add_argument("--signature", action="store_true", help="measure a boot that verifies the manifest, too")
+    parser.add_argument("--frozen", action="store_true", help="on firmware that holds the agent (make FROZEN=1)")
     arguments = parser.parse_args()
-    rows = measure(arguments.signature)
+    rows = measure(arguments.signature, arguments.frozen)
     late = over(rows)
     if arguments.json:
         print(json.dumps({name: {**row, "budget": BUDGETS.get(name)} for name, row in rows.items()}))

@@ -18,12 +18,14 @@ from tidegate.boards import Board
 from tidegate.errors import TidegateError
 from tidegate.toml_tables import Key, check_table, line_of
 
+_PATH = re.compile(r"(?!.*\.\.)[\w.-][\w./-]{0,190}")
 EXAMPLE = "examples/vehicle-gateway"  # the application of a checkout that has none in firmware/app
 # Of [image] in tidegate.toml, and in firmware/image.toml beside a firmware/app. What a feature is:
 # tidegate/image/features.py.
 IMAGE_KEYS = {
     "features": Key(list, "features that images hold, all without this key", pattern=re.compile("[a-z0-9-]{2,32}")),
     "modules": Key(list, "modules that images hold though nothing imports them", pattern=re.compile(r"[\w.]{1,64}")),
+    "frozen": Key(list, "files that say what firmwares of one's own hold, which images leave out", pattern=_PATH),
     "lines": Key(bool, "whether tracebacks name lines; images without are smaller"),
 }
 # Of [libraries] in tidegate.toml. What a library may be called: tidegate/libraries/requirement.py.
@@ -39,8 +41,9 @@ class Sources:
     app: the application's folder, which becomes /app. own_boards: a folder of boards of one's own, which may be absent.
     tracked: what of `folder` images depend on, as names in it, first the file with the table [image]. Of that table:
     features: those that images hold (tidegate/image/features.py), None for all; modules: held though nothing imports
-    them; lines: whether tracebacks name lines. Of the table [libraries]: requires, and the index that names in it are
-    looked up in, None for mip's own (tidegate/libraries); cache: where the libraries of others are.
+    them; lines: whether tracebacks name lines; frozen: what firmwares hold (tidegate/image/frozen.py). Of the table
+    [libraries]: requires, and the index that names in it are looked up in, None for mip's own (tidegate/libraries);
+    cache: where the libraries of others are.
     """
 
     folder: Path
@@ -51,6 +54,7 @@ class Sources:
     features: tuple[str, ...] | None = None
     modules: tuple[str, ...] = ()
     lines: bool = True
+    frozen: tuple[Path, ...] = ()
     requires: tuple[str, ...] = ()
     index: str | None = None
     cache: Path = Path("libraries")
@@ -97,13 +101,14 @@ class Sources:
         return f"{self.folder} (application: {app}/{where})"
 
 
-def image_keys(table: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checked table [image] says, as fields of Sources."""
+def image_keys(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What a checked table [image] says, as fields of Sources; its paths begin in `folder`."""
     features = table.get("features")
     return {
         "features": None if features is None else tuple(features),
         "modules": tuple(table.get("modules", ())),
         "lines": table.get("lines", True),
+        "frozen": tuple(folder / name for name in table.get("frozen", ())),
     }
 
 
@@ -113,7 +118,7 @@ def library_keys(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _image_table(path: Path) -> dict[str, Any]:
-    return image_keys(_table(path, "image", IMAGE_KEYS))
+    return image_keys(_table(path, "image", IMAGE_KEYS), path.parent)
 
 
 def _libraries_table(path: Path) -> dict[str, Any]:

@@ -49,6 +49,10 @@ class Board:
         """Where the core was when a fault or the watchdog ended the last run: a line or None."""
         return mps2.fault()
 
+    def frozen(self):
+        """Digest of the agent's modules that the firmware holds, 8 bytes, or None."""
+        return mps2.frozen() if hasattr(mps2, "frozen") else None
+
     def watchdog(self, timeout_ms):
         """Starts the watchdog and returns the object to feed(); it cannot be stopped. timeout_ms:
         1 to 171798.

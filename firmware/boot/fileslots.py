@@ -141,6 +141,8 @@ class Writer:
             raise slots.SlotError("image ended after %d of %d bytes" % (self._done, self._size))
         if digest_of(self._new, self._size, self._feed) != digest:
             raise slots.SlotError("slot %s read back is not the announced image" % self._name)
+        with open(self._new, "rb") as file:
+            slots.check_firmware(self._board, file.read(slots.HEAD))
         os.rename(self._new, self._path)
         # Before the boot record refers to it.
         self._board.sync(self._path[: self._path.rfind("/")])

@@ -121,6 +121,7 @@ class Writer:
             )
         self._flush()
         self._check(slots.digest(self._image, self._feed, self._first) == digest)
+        slots.check_firmware(self._board, self._first)
         self._board.rom_write(self._start, self._first)
         self._check(self._image[:_PAGE] == self._first)
 

@@ -16,11 +16,23 @@ from boot import const
 NAMES = "AB"
 MIN_SIZE = const(256)  # bytes of an image: its first page is written apart
 _CHUNK = const(4096)  # bytes hashed between two feeds of the watchdog
+HEAD = const(40)  # bytes of an image that its first file, if it is small, is among
+# The name and the content of that file, as records of ROMFS, where modules were left out.
+_FROZEN = b"\x06FROZEN\x02\x08"
+_DIGEST = const(8)
 _FOLDER = "/slots"
 
 
 class SlotError(Exception):
     """The image does not fit the slot, or reads back different; the text says which."""
+
+    firmware = False  # whether it is this board's MicroPython that the image is not for
+
+
+class FirmwareError(SlotError):
+    """The image leaves out modules that this board's MicroPython does not hold."""
+
+    firmware = True
 
 
 def no_feed():
@@ -39,6 +51,19 @@ def digest(data, feed, first=None):
         check.update(data[at : at + _CHUNK])
         at += _CHUNK
     return check.digest()
+
+
+def check_firmware(board, head):
+    """Raises FirmwareError for an image whose modules were left out for another MicroPython. head:
+    its first HEAD bytes.
+    """
+    at = bytes(head[:HEAD]).find(_FROZEN)
+    if at < 0:
+        return
+    at += len(_FROZEN)
+    own = board.frozen() if hasattr(board, "frozen") else None
+    if bytes(head[at : at + _DIGEST]) != own:
+        raise FirmwareError("the image is for a MicroPython that holds other modules")
 
 
 def check_size(size, capacity):

@@ -35,6 +35,7 @@ class Verifier:
         try:
             if image.digest(self._feed) != slot.digest:
                 raise _damaged()
+            self._check_firmware(image)
             self._check_signature(slot, index)
         except Exception as error:
             image.close()  # an open file occupies flash even after it was replaced
@@ -44,11 +45,8 @@ class Verifier:
         return image
 
     def check(self, slot, index):
-        """As image(), without opening it."""
-        self._check_record(slot)
-        if self._slots.digest(index, slot.size, self._feed) != slot.digest:
-            raise _damaged()
-        self._check_signature(slot, index)
+        """As image(), for a slot that is not booted now."""
+        self.image(slot, index).close()
 
     def problem(self, slot, index):
         """As check(), but returns a line for people: why the loader would not boot the slot, or
@@ -63,6 +61,14 @@ class Verifier:
     def _check_record(self, slot):
         if slot.state == record.EMPTY or not 0 < slot.size <= self._slots.capacity:
             raise InvalidImage(record.DAMAGED, "no image")
+
+    def _check_firmware(self, image):
+        head = bytearray(min(slots.HEAD, image.size))
+        image.readinto(0, head)
+        try:
+            slots.check_firmware(self._board, head)
+        except slots.FirmwareError as error:
+            raise InvalidImage(record.DAMAGED, str(error))
 
     def _check_signature(self, slot, index):
         if not self._signed:

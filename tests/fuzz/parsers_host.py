@@ -177,6 +177,12 @@ def mpy() -> Judge:
     return of(module.parse, lambda data: relink.relink_module(data, data))
 
 
+def frozen() -> Judge:
+    from tidegate.image import frozen as module
+
+    return of(lambda data: module.decode(data, "frozen.json"))
+
+
 def romfs() -> Judge:
     from tidegate.image import romfs as module
 
@@ -374,6 +380,7 @@ ROLLOUTS = [
     b'{"to": "group=pumps", "waves": "1%,100%", "soak": "2h", "max_failures": "2%", "watch": ["crashes"]}',
 ]
 PROFILES = b'{"current": "a", "profiles": {"a": {"server": "https://gate.example", "token": "tg_x"}}}'
+FROZEN = b'{"board": "qemu_mps2", "modules": {"gate/agent.py": "0011223344556677"}}'
 LOCK = b'{"form": 1, "libraries": []}'
 SCENARIO = b'seed = 1\n[[phases]]\nkind = "connect"\nseconds = 5\n'
 TARGETS = (
@@ -399,6 +406,7 @@ TARGETS = (
            patch, lambda: hexes("patches", "host_patches", most=25)),
     Target("host.mpy", ("tidegate.image.mpy", "tidegate.image.relink"), mpy,
            lambda: [b"M\x06\x00\x1f\x01\x00\x02x\x00"]),
+    Target("host.frozen", ("tidegate.image.frozen",), frozen, lambda: [FROZEN]),
     Target("host.romfs", ("tidegate.image.romfs",), romfs, lambda: __import__("parsers_device").romfs_seeds()),
     Target("host.keys", ("tidegate.trust.keys", "tidegate.trust.external_signer"), keys, lambda: [JWK]),
     Target("host.certificates", ("tidegate.trust.certificates",), certificates,

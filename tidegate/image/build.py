@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.boards import Board
 from tidegate.errors import TidegateError
-from tidegate.image import features, imports, romfs
+from tidegate.image import features, frozen, imports, romfs
 from tidegate.image.mpy import MpyError
 from tidegate.image.relink import relink_module
 from tidegate.sources import Sources
@@ -35,7 +35,9 @@ _NOT_SUFFIX = frozenset({".md", ".pyc", ".pyi"})
 _NO_LINES = "-O3"
 _CPYTHON = "_cpython.py"  # what a module imports in place of MicroPython's own, on CPython only
 # Compiled to machine code by MicroPython's viper emitter; each has a twin in plain Python.
-_MACHINE_CODE = "/viper.py"
+_VIPER = "/viper.py"
+# What executes or is machine code: not for firmwares to hold.
+_MACHINE_CODE = (_VIPER, "/in_place.py")
 # Machine code that is executed where it lies in the image (firmware/native/in_place.mk), and where it may begin.
 _IN_PLACE = "in_place.bin"  # its name in the image; where it is built, it has that of its module
 _BUILT_CODE = ".bin"
@@ -88,19 +90,26 @@ def build_image(
 
     libraries.ready(sources, progress or (lambda done, total, name: None))
     tree: Tree = {}
+    firmware = frozen.of_sources(sources, board)
+    left_out: Tree = {}  # as tree: what stands for modules that the firmware holds
     files = source_files(sources, board)
     with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch:
         for done, (name, path) in enumerate(files):
             if progress:
                 progress(done, len(files), name)
             if path.suffix == ".py":
-                _insert(tree, name[:-3] + ".mpy", compile_module(path, name, board, Path(scratch), sources.lines))
+                module = compile_module(path, name, board, Path(scratch), sources.lines)
+                held = firmware and firmware.stands_for(name.removeprefix("lib/"), module)
+                _insert(left_out if held else tree, name[:-3] + ".mpy", held or module)
             else:
                 _insert(tree, name, path.read_bytes())
     for path in native_modules(sources, board):
         _insert(tree, native_place(path), path.read_bytes())
     if predecessor is not None:
         _renumber(tree, "", romfs.files(predecessor))
+    _merge(tree, left_out)
+    if firmware and left_out:
+        tree[frozen.MARK] = firmware.digest
     tree["release.json"] = identity.encode()
     return pack(tree)
 
@@ -110,11 +119,7 @@ def source_files(sources: Sources, board: Board) -> list[tuple[str, Path]]:
     from tidegate import libraries  # as above
 
     app = [(f"app/{name}", path) for name, path in _files(_folder(sources.app)) if _fits(name, board)]
-    library = [
-        (f"lib/{name}", path)
-        for name, path in _files(_folder(sources.library / "firmware" / "lib"))
-        if _fits(name, board)
-    ]
+    library = library_files(sources, board)
     library += in_place_modules(sources.library, native_modules(sources, board))
     others = [(f"lib/{name}", path) for name, path in libraries.files(sources) if _belongs(name.split("/"))]
     if sources.features is not None:
@@ -123,8 +128,23 @@ def source_files(sources: Sources, board: Board) -> list[tuple[str, Path]]:
     return library + others + app
 
 
+def library_files(sources: Sources, board: Board) -> list[tuple[str, Path]]:
+    """As source_files: Tidegate's own modules for boards, whatever features are used."""
+    folder = _folder(sources.library / "firmware" / "lib")
+    return [(f"lib/{name}", path) for name, path in _files(folder) if _fits(name, board)]
+
+
+def compiled_library(sources: Sources, board: Board, scratch: Path) -> Iterator[tuple[str, Path, bytes]]:
+    """Place in lib, source file and compiled bytes of each module that a firmware for `board` may hold
+    (tidegate/image/frozen.py): all of the device library that is bytecode.
+    """
+    for name, path in library_files(sources, board):
+        if name.endswith(".py") and not name.endswith(_MACHINE_CODE):
+            yield name.removeprefix("lib/"), path, compile_module(path, name, board, scratch)
+
+
 def _fits(name: str, board: Board) -> bool:
-    return (bool(board.arch) or not name.endswith(_MACHINE_CODE)) and not name.endswith(_CPYTHON)
+    return (bool(board.arch) or not name.endswith(_VIPER)) and not name.endswith(_CPYTHON)
 
 
 def _held(sources: Sources, board: Board, library: dict[str, Path], app: list[Path]) -> set[str]:
@@ -242,7 +262,7 @@ def compile_module(path: Path, name: str, board: Board, scratch: Path, lines: bo
     key = (text, name, board.arch, lines)
     if key not in _compiled:
         source = scratch / "source.py"
-        source.write_text(_without_const(text), encoding="utf-8", errors="surrogateescape")
+        source.write_text(without_const(text), encoding="utf-8", errors="surrogateescape")
         try:
             made = compile_source(source, name.removeprefix("lib/"), board, scratch, lines)
         except CompileError as error:
@@ -253,7 +273,7 @@ def compile_module(path: Path, name: str, board: Board, scratch: Path, lines: bo
     return _compiled[key]
 
 
-def _without_const(text: str) -> str:
+def without_const(text: str) -> str:
     """The source without its imports of `const`, each statement on its line.
 
     CPython needs the import. mpy-cross does not: it puts the number in place of `NAME = const(number)`. In the image
@@ -336,6 +356,14 @@ def _insert(tree: Tree, name: str, data: bytes) -> None:
             raise TidegateError(f"{folder} is a file and a folder at once in the image")
         tree = inner
     tree[leaf] = data
+
+
+def _merge(tree: Tree, other: Tree) -> None:
+    """Puts the files of `other` into `tree`, which has none of them."""
+    for name, entry in other.items():
+        inner = tree.setdefault(name, {} if isinstance(entry, dict) else entry)
+        if isinstance(entry, dict) and isinstance(inner, dict):
+            _merge(inner, entry)
 
 
 def _write(writer: VfsRomWriter, tree: Tree, padding: tuple[int, int]) -> None:

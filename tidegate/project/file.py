@@ -80,7 +80,7 @@ class Project:
             self.folder / "boards",
             (FILE, LOCK, self.app, "boards", *libraries.local_folders(self.libraries.get("requires", ()))),
             cache=self.work / "libraries",
-            **image_keys(self.image),
+            **image_keys(self.image, self.folder),
             **library_keys(self.libraries),
         )
 

@@ -74,6 +74,7 @@ def digest(sources: Sources, board: Board) -> str:
     """SHA-256 over names and contents of all that goes into an image for `board`: sources, board.toml, machine code."""
     files = [*source_files(sources, board), ("board.toml", board.folder / "board.toml")]
     files += [(f"native/{path.name}", path) for path in native_modules(sources, board)]
+    files += [(f"frozen/{path.name}", path) for path in sources.frozen]
     whole = hashlib.sha256()
     for name, path in sorted(files):
         whole.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())

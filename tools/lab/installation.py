@@ -232,6 +232,12 @@ class Installation:
         if table:
             (self.source / EXAMPLE / "tidegate.toml").write_text(table)
 
+    def leave_out(self, frozen: Path) -> None:
+        """Images from the copy of the sources leave out what a firmware holds: its frozen.json."""
+        shutil.copyfile(frozen, self.source / EXAMPLE / "frozen.json")
+        path = self.source / EXAMPLE / "tidegate.toml"
+        path.write_text(path.read_text().replace("[image]", '[image]\nfrozen = ["frozen.json"] #', 1))
+
     def change(self, patch: Path) -> None:
         """Apply a unified diff to the copy of the sources."""
         done = subprocess.run(

@@ -119,11 +119,23 @@ static mp_obj_t mps2_fault(void) {
 }
 static MP_DEFINE_CONST_FUN_OBJ_0(mps2_fault_obj, mps2_fault);
 
+// frozen() -> digest of the modules of Tidegate that this firmware holds, 8 bytes; None if it holds none.
+__attribute__((weak)) const byte *frozen_digest(void) {
+    return NULL;
+}
+
+static mp_obj_t mps2_frozen(void) {
+    const byte *digest = frozen_digest();
+    return digest == NULL ? mp_const_none : mp_obj_new_bytes(digest, 8);
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(mps2_frozen_obj, mps2_frozen);
+
 static const mp_rom_map_elem_t mps2_globals_table[] = {
     { MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR_mps2) },
     { MP_ROM_QSTR(MP_QSTR_know_time), MP_ROM_PTR(&mps2_know_time_obj) },
     { MP_ROM_QSTR(MP_QSTR_tls_memory), MP_ROM_PTR(&mps2_tls_memory_obj) },
     { MP_ROM_QSTR(MP_QSTR_fault), MP_ROM_PTR(&mps2_fault_obj) },
+    { MP_ROM_QSTR(MP_QSTR_frozen), MP_ROM_PTR(&mps2_frozen_obj) },
     { MP_ROM_QSTR(MP_QSTR_Flash), MP_ROM_PTR(&flash_type) },
 };
 static MP_DEFINE_CONST_DICT(mps2_globals, mps2_globals_table);

@@ -155,6 +155,37 @@ def arm(boot):
     boot.arm_trial(len(OTHER), sha256(OTHER), 4)
 
 
+def for_firmware(digest):
+    """An image whose modules were left out for a MicroPython with this digest."""
+    return b"\xd2\xcd\x31\xa0\x00\x05\x13\x06FROZEN\x02\x08" + digest + bytes(range(256)) * 3
+
+
+def test_an_image_for_another_firmware_is_refused_before_the_switch():
+    board = board_with()
+    path = board.folder + "/image"
+    for own in (None, b"12345678"):
+        board.held = own
+        image = for_firmware(b"87654321")
+        scratch.write(path, image)
+        raises(slots.FirmwareError, flash.install, board, path, sha256(image), 4)
+        equal(begins(storage.open_slots(board, board.slots)), False)
+        equal(ran(board), ("A", 3, False))
+    install(board, for_firmware(b"12345678"), 5)
+    equal(ran(board), ("B", 5, False))
+
+
+def test_a_firmware_that_lost_the_images_modules_does_not_boot_it():
+    board = board_with()
+    board.held = b"12345678"
+    install(board, for_firmware(board.held), 5)
+    equal(ran(board), ("B", 5, False))
+    board.held = b"another1"  # somebody put another MicroPython on the board
+    true("holds other modules" in flash.status(board)["slots"]["B"]["why"])
+    equal(ran(board), ("A", 3, False))
+    board.held = None
+    equal(ran(board), ("A", 3, False))
+
+
 def test_installing_cut_anywhere_is_not_taken_for_damage():
     """A record that tells of an image before its name is durable would have it rolled back, for good."""
     board = board_with()

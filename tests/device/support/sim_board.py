@@ -163,6 +163,11 @@ class SimBoard:
 
     # ------------------------------------------------------------ what the board's code sees
 
+    held = None  # digest of the modules that its MicroPython holds
+
+    def frozen(self):
+        return self.held
+
     def unique_id(self):
         return b"\x02sim\x00\x01"
 

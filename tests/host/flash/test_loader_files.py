@@ -15,7 +15,7 @@ from tidegate.image.build import native_files
 
 ROOT = Path(__file__).resolve().parents[3]
 LIB = ROOT / "firmware" / "lib"
-ROOM = 2048  # bytes of the loader's range, to mend it later
+ROOM = 1024  # bytes of the loader's range, to mend it later
 
 
 @pytest.mark.parametrize("name", ["unix", "qemu_mps2"])

@@ -185,7 +185,9 @@ class Install(OfferRun):
         except bspatch.PatchError as error:
             raise Failure(failures.PATCH, "the patch does not apply: %s" % error)
         except self._boot.SlotError as error:
-            raise Failure(failures.IMAGE_DIGEST, str(error))
+            # An older loader knows one kind.
+            firmware = getattr(error, "firmware", False)
+            raise Failure(failures.NEEDS if firmware else failures.IMAGE_DIGEST, str(error))
 
 
 class _Progress:
