@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 import multiprocessing
 import os
@@ -39,6 +40,7 @@ from pico import Pico, PicoError  # noqa: E402
 from pico_job import BAD, GOOD, Step  # noqa: E402
 
 AGAIN = 4  # every so many runs are cut twice
+TOLD = 10  # runs between two lines of progress where there is no terminal
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ def run(seed: int, number: int) -> dict[str, object]:
         found["cuts"] = 1 + recover(one, flash, step.confirmed, chance, number % AGAIN == AGAIN - 1)
     except PicoError as error:
         found["failed"] = str(error)
+    gc.collect()  # a board is a circle of objects with megabytes in them, and few enough for the collector to wait
     return found
 
 
@@ -168,8 +171,11 @@ def main() -> int:
             kinds["runs"] += 1
             if found["failed"]:
                 failed.append(found)
+            so_far = f"{kinds['runs']} of {asked.runs}, {len(failed)} failed"
             if sys.stderr.isatty():
-                print(f"\r{kinds['runs']} of {asked.runs}, {len(failed)} failed", end="", file=sys.stderr, flush=True)
+                print(f"\r{so_far}", end="", file=sys.stderr, flush=True)
+            elif kinds["runs"] % TOLD == 0:
+                print(so_far, file=sys.stderr, flush=True)
     except KeyboardInterrupt:
         interrupted = True
         with contextlib.suppress(KeyboardInterrupt):
