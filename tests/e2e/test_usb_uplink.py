@@ -93,5 +93,7 @@ def test_a_session_of_flashing_takes_the_board_over_and_gives_it_back(place: Ins
     with place.boards[0].serial_port_free() as port, Session(port) as session:
         assert session.size() > 0
         session.reset()
+    seen = len(link.lines)
     link.start()
-    place.wait("the board linked again", lambda: info(place)["uptime_s"] >= 0, 60)
+    link.wait_line(r"connected and announced", 60, seen)
+    assert info(place)["sessions"] == 1
