@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 
 from headless import Browser
+from server_process import eventually
 
 SCALE = 1 / 16
 _HEAD = b"\x89PNG\r\n\x1a\n"
@@ -19,11 +20,20 @@ def font(browser: Browser) -> str:
     """The family that the page's heading is drawn with on this machine: pictures are compared with such of the same."""
     for domain in ("DOM", "CSS"):
         browser.call(f"{domain}.enable")
-    root = browser.call("DOM.getDocument")["root"]["nodeId"]
-    node = browser.call("DOM.querySelector", nodeId=root, selector="h1")["nodeId"]
-    fonts = browser.call("CSS.getPlatformFontsForNode", nodeId=node)["fonts"]
+    found = eventually(lambda: _family(browser))
     for domain in ("CSS", "DOM"):
         browser.call(f"{domain}.disable")
+    return found
+
+
+def _family(browser: Browser) -> str:
+    """ "" while the page is still changing, which makes the browser forget its nodes."""
+    try:
+        root = browser.call("DOM.getDocument")["root"]["nodeId"]
+        node = browser.call("DOM.querySelector", nodeId=root, selector="h1")["nodeId"]
+        fonts = browser.call("CSS.getPlatformFontsForNode", nodeId=node)["fonts"]
+    except RuntimeError:
+        return ""
     return str(fonts[0]["familyName"]) if fonts else ""
 
 

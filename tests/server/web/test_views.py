@@ -17,6 +17,7 @@ import waitress
 from flask.testing import FlaskClient
 from headless import Browser
 from page_fleet import PageFleet
+from patience import until
 from server_process import eventually
 
 ROLLOUT = "/rollouts/tidegate-gateway/1.2.0"
@@ -135,6 +136,10 @@ def test_the_views_look_as_they_did(fleet, browser):
     views = {"overview": "/", "devices": "/devices", "rollouts": "/rollouts", "alarms": "/alarms"}
     more = {"rollout": ROLLOUT, "releases": "/releases", "device": "/devices/gw-00000"} if fleet.many == 40 else {}
     made = bool(os.environ.get("TIDEGATE_LOOKS"))
+
+    def looks(stored: Path, width: int) -> bool:
+        return thumbnails.compare(browser, width, 900, stored, write=made) < DIFFERENT
+
     try:
         browser.call("Network.clearBrowserCookies")
         browser.open(f"{url}/#token={fleet.token('admin')}")
@@ -147,8 +152,9 @@ def test_the_views_look_as_they_did(fleet, browser):
                 browser.open(f"{url}{page}")
                 browser.wait("live")
                 stored = LOOKS / f"{name}-{fleet.many}-{scheme}.png"
-                different = thumbnails.compare(browser, width, 900, stored, write=made)
-                assert different < DIFFERENT, f"{page}, {width} pixels, {scheme}: {different:.1%} of it looks otherwise"
+                until(
+                    f"{page}, {width} pixels, {scheme}, looks as it did", lambda at=stored, wide=width: looks(at, wide)
+                )
         browser.ask("document.querySelectorAll('link[rel=stylesheet]').forEach(one => one.remove())")
         assert thumbnails.compare(browser, 390, 900, stored, write=False) > 2 * DIFFERENT, "it does look"
     finally:
