@@ -6,7 +6,7 @@
 
 A run is one cut of one of two jobs (pico_job.py): before a step, inside of it (as tests/survival/torn_flash.py tears),
 or after it; every fourth cuts a second time, in what follows. Then the board gets its power back and must come to the
-job's end by itself; what was confirmed before the cut must run after it. A run takes some ten seconds of a processor.
+job's end by itself; what was confirmed before the cut must run after it. A run takes ten to 25 s of a processor.
 
 Exit code 0: all came to their end; 1: one did not, and is named; 130: interrupted, with the totals so far.
 """
