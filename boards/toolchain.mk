@@ -24,6 +24,7 @@ export MICROPY_MPYCROSS
 
 # The tree is no git checkout: name the version instead of letting git find this project's, and fix the build date to
 # the day of that release so that the same inputs give the same bytes.
-export MICROPY_GIT_TAG ?= v1.25.0
+MICROPY_PART = $(shell sed -n 's/^.define MICROPY_VERSION_$(1) //p' $(MPY)/py/mpconfig.h)
+export MICROPY_GIT_TAG ?= v$(call MICROPY_PART,MAJOR).$(call MICROPY_PART,MINOR).$(call MICROPY_PART,MICRO)
 export MICROPY_GIT_HASH ?= release
 export SOURCE_DATE_EPOCH ?= 1744675200

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""Fetch the C sources the firmware is built from: MicroPython 1.25.0, lwIP, mbedtls.
+"""Fetch the C sources the firmware is built from: MicroPython, lwIP, mbedtls.
 
 Everything lands in ``.toolchain/micropython`` as one tree, with lwIP and mbedtls at ``lib/lwip`` and ``lib/mbedtls``
 where MicroPython's build files expect them. Running it again does nothing when the tree is already right.
 
+MicroPython is 1.25.0, or the version of VERSIONS that the environment variable ``TIDEGATE_MICROPYTHON_VERSION`` names.
+
 Where the sources come from, in this order:
 
 1. the tree named by the environment variable ``TIDEGATE_MICROPYTHON`` (checked, never changed);
-2. the source packages of Debian 13, through apt with private folders, so that the machine's own package lists stay
+2. the source packages of Debian, through apt with private folders, so that the machine's own package lists stay
    untouched and nothing has to run as root; the mirror's address is the machine's own, apt checks the signatures;
-3. elsewhere, a clone of MicroPython's own repository at v1.25.0 (this way is not covered by the tests).
+3. elsewhere, a clone of MicroPython's own repository (this way is not covered by the tests).
 
 Only the standard library is used: this runs before any virtual environment exists.
 """
@@ -35,19 +37,23 @@ HOME = ROOT / ".toolchain"
 TREE = HOME / "micropython"
 STAMP = ".tidegate-sources"
 
-VERSION = "1.25.0"
+# Version -> (the Debian release that has it, SHA-256 of the upstream archive). The first is the one that is shipped.
+# Debian 13 is stable, so that its upstream versions do not move; a later release may bring another one any day.
+VERSIONS = {
+    "1.25.0": ("trixie", "7b25be99a502f070b2de81dafc08da7051d992325d6e67daa9045a918fffdbea"),
+    "1.26.1": ("forky", "f5ad2ec89d3e921f753d448955af98b6005655f84ba26087dde6ba0e8d062f34"),
+}
+VERSION = os.environ.get("TIDEGATE_MICROPYTHON_VERSION") or next(iter(VERSIONS))
 UPSTREAM = "https://github.com/micropython/micropython.git"
 SUBMODULES = ("lib/lwip", "lib/mbedtls", "lib/micropython-lib")
 
-# The Debian release whose source packages are used. It is a stable release, so its upstream versions do not move.
-SUITE = "trixie"
+SUITE = "trixie"  # has the other packages
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 SECURITY_SUITE = re.compile(r"-(security|updates|backports|proposed-updates)\b|/updates$")
 
-# Source package -> (place in the tree, SHA-256 of the upstream archive). Debian may bring a newer patch release of
-# mbedtls 3.6 as a security update, so its archive is held to the signed package description only.
+# Source package beside MicroPython's -> (place in the tree, SHA-256 of the upstream archive). Debian may bring a newer
+# patch release of mbedtls 3.6 as a security update, so its archive is held to the signed package description only.
 PACKAGES = {
-    "micropython": (".", "7b25be99a502f070b2de81dafc08da7051d992325d6e67daa9045a918fffdbea"),
     "lwip": ("lib/lwip", "83729c274c499d3348e9fbbe043a3113f3fa8953e7efddc7c21c7fcbb1f2b7b1"),
     "mbedtls": ("lib/mbedtls", None),
 }
@@ -91,12 +97,13 @@ def tree_version(tree: Path) -> str:
 
 
 def check_tree(tree: Path) -> None:
-    """Raise ToolchainError unless `tree` is MicroPython 1.25.0 with the libraries the firmware needs."""
+    """Raise ToolchainError unless `tree` is MicroPython in VERSION with the libraries the firmware needs."""
     found = tree_version(tree)
     if found != VERSION:
         raise ToolchainError(
-            f"{tree} is MicroPython {found}, the firmware is written for {VERSION}",
-            f"check out v{VERSION} there, or unset TIDEGATE_MICROPYTHON",
+            f"{tree} is MicroPython {found}, the firmware is to be built from {VERSION}",
+            f"check out v{VERSION} there, unset TIDEGATE_MICROPYTHON, or name the version in "
+            f"TIDEGATE_MICROPYTHON_VERSION: {' or '.join(VERSIONS)}",
         )
     for name, part in WITNESSES.items():
         if not (tree / name).exists():
@@ -117,7 +124,7 @@ def is_complete(tree: Path) -> bool:
 def recipe() -> str:
     """A text that changes whenever the tree would come out differently."""
     pins = "\n".join(f"{name} {where} {pin or 'signed'}" for name, (where, pin) in PACKAGES.items())
-    return f"micropython {VERSION}\n{pins}\n"
+    return f"micropython {VERSION} {VERSIONS[VERSION][1]}\n{pins}\n"
 
 
 # --- from Debian's source packages ---------------------------------------------------------------------------------
@@ -152,8 +159,8 @@ def _os_release() -> list[str]:
 class PrivateApt:
     """apt-get with its own sources, lists and cache, so that the machine's are neither read nor changed."""
 
-    def __init__(self, folder: Path, mirror: str, architecture: str | None = None) -> None:
-        """For the sources, or for the packages of an architecture."""
+    def __init__(self, folder: Path, mirror: str, architecture: str | None = None, suite: str = SUITE) -> None:
+        """For the sources of a suite, or for its packages of an architecture."""
         self.folder = folder
         self.architecture = architecture
         for part in ("sources", "lists/partial", "cache/archives/partial", "packages"):
@@ -161,7 +168,7 @@ class PrivateApt:
         signed_by = f"Signed-By: {KEYRING}\n" if KEYRING.exists() else ""
         types = f"deb\nArchitectures: {architecture}" if architecture else "deb-src"
         (folder / "sources" / "debian.sources").write_text(
-            f"Types: {types}\nURIs: {mirror}\nSuites: {SUITE}\nComponents: main\n{signed_by}"
+            f"Types: {types}\nURIs: {mirror}\nSuites: {suite}\nComponents: main\n{signed_by}"
         )
         self.packages = folder / "packages"
 
@@ -189,14 +196,17 @@ class PrivateApt:
 
 
 def fetch_from_debian(tree: Path, mirror: str, scratch: Path) -> None:
-    apt = PrivateApt(scratch / "apt", mirror)
-    say(f"reading the package lists of Debian {SUITE} (about 10 MB)")
-    apt.run("update")
-    for name, (where, pin) in PACKAGES.items():
-        say(f"fetching the source of {name}")
-        apt.run("source", "--download-only", name)
-        archive = checked_archive(apt.packages, name, pin)
-        unpack(archive, tree / where)
+    suite, pin = VERSIONS[VERSION]
+    by_suite: dict[str, dict[str, tuple[str, str | None]]] = {suite: {"micropython": (".", pin)}}
+    by_suite.setdefault(SUITE, {}).update(PACKAGES)
+    for name_of_suite, packages in by_suite.items():
+        apt = PrivateApt(scratch / name_of_suite, mirror, suite=name_of_suite)
+        say(f"reading the package lists of Debian {name_of_suite} (about 10 MB)")
+        apt.run("update")
+        for name, (where, digest) in packages.items():
+            say(f"fetching the source of {name}")
+            apt.run("source", "--download-only", name)
+            unpack(checked_archive(apt.packages, name, digest), tree / where)
 
 
 def checked_archive(folder: Path, name: str, pin: str | None) -> Path:
@@ -266,6 +276,11 @@ def lock(path: Path) -> Iterator[None]:
 
 def prepare(source: str = "auto") -> Path:
     """Make sure that a right source tree exists and return it; raises ToolchainError with a remedy."""
+    if VERSION not in VERSIONS:
+        raise ToolchainError(
+            f"TIDEGATE_MICROPYTHON_VERSION is {VERSION!r}, which has not been tried",
+            f"name one of {', '.join(VERSIONS)}, or unset it",
+        )
     given = os.environ.get("TIDEGATE_MICROPYTHON")
     if given:
         tree = Path(given).resolve()

@@ -28,8 +28,8 @@ def a_tree(folder: Path, version: str = "1.25.0") -> Path:
     return folder
 
 
-def run(tree: Path) -> subprocess.CompletedProcess:
-    environment = {"TIDEGATE_MICROPYTHON": str(tree), "PATH": "/usr/bin:/bin"}
+def run(tree: Path, **more: str) -> subprocess.CompletedProcess:
+    environment = {"TIDEGATE_MICROPYTHON": str(tree), "PATH": "/usr/bin:/bin", **more}
     return subprocess.run([sys.executable, str(SCRIPT)], env=environment, capture_output=True, text=True)
 
 
@@ -44,6 +44,22 @@ def test_another_version_is_refused(tmp_path):
     done = run(a_tree(tmp_path / "tree", "1.26.1"))
     assert done.returncode == 1
     assert "is MicroPython 1.26.1" in done.stderr
+
+
+def test_the_other_version_is_taken_where_it_is_named(tmp_path, toolchain):
+    tree = a_tree(tmp_path / "tree", "1.26.1")
+    for name in toolchain.WITNESSES:
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).touch()
+    (a_tree(tmp_path / "header", "1.26.1") / "py/mpconfig.h").rename(tree / "py/mpconfig.h")
+    assert "using MicroPython 1.26.1" in run(tree, TIDEGATE_MICROPYTHON_VERSION="1.26.1").stdout
+    assert "TIDEGATE_MICROPYTHON_VERSION: 1.25.0 or 1.26.1" in run(tree).stderr
+
+
+def test_a_version_that_nobody_tried_is_refused(tmp_path):
+    done = run(tmp_path, TIDEGATE_MICROPYTHON_VERSION="1.19")
+    assert done.returncode == 1 and "'1.19', which has not been tried" in done.stderr
+    assert "name one of 1.25.0, 1.26.1" in done.stderr
 
 
 def test_missing_submodules_are_named(tmp_path, toolchain):

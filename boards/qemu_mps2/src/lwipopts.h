@@ -12,6 +12,7 @@
 #define LWIP_NETCONN 0
 #define LWIP_SOCKET 0
 #define LWIP_STATS 0
+#define LWIP_TESTMODE 1 // MicroPython walks the list of timeouts from 1.26 on
 
 #define LWIP_ARP 1
 #define LWIP_ETHERNET 1
