@@ -126,7 +126,7 @@ class Server:
         if roles.DOWNLINK in self._roles:
             for part in (
                 Housekeeper(store, Keep(self._config.keep_days, self._config.keep_rows)),
-                Pacer(store, self._wake.set),
+                Pacer(store, self._wake.set, hears=self._hears),
                 self._webhooks(store),
             ):
                 part.start()
@@ -229,6 +229,11 @@ class Server:
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
+
+    def _hears(self) -> bool:
+        """Whether the broker stands, as far as this process has a connection of its own."""
+        worker = self._worker
+        return worker is None or worker.wait_ready(0)
 
     def _filed(self, messages: Sequence[ingest.Message]) -> None:
         if wakes(messages):

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
-from ota_server.store import phases, selectors
+from ota_server.store import absences, phases, selectors
 from ota_server.store.models import Device, Rollout, RolloutDevice
 from ota_server.store.place import Place
 from ota_server.store.rollout_subjects import Facts
@@ -53,8 +53,9 @@ def _ended_badly() -> ColumnElement[bool]:
 
 
 def ended_late(deadline_s: int) -> ColumnElement[int]:
-    """When the time of a row's device was over, in ms."""
-    return func.coalesce(RolloutDevice.reached_at, RolloutDevice.granted_at) + 1000 * deadline_s
+    """When the time of a row's device was over, in ms; what it said while nobody heard it does not count."""
+    began = func.coalesce(RolloutDevice.reached_at, RolloutDevice.granted_at)
+    return began + 1000 * deadline_s + absences.since(began)
 
 
 def rows(rollout: Rollout, now: int, deadline_s: int) -> Select[RolloutDevice, Device, str]:

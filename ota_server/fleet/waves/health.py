@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ota_server.fleet.waves import sequential
+from ota_server.store import absences
 from ota_server.store.models import Alarm, Device, DeviceEvent, Point, Rollout, RolloutDevice, RolloutEvidence, Series
 from tidegate.rollout import Terms, Watch, durations
 
@@ -54,7 +55,7 @@ def due(session: Session, rollout: Rollout, terms: Terms, now: int) -> list[Due]
             RolloutDevice.rollout_id == rollout.id,
             RolloutDevice.control_id.is_not(None),
             RolloutDevice.state == "confirmed",
-            RolloutDevice.state_at <= now - 1000 * exposure,
+            RolloutDevice.state_at + absences.since(RolloutDevice.state_at) <= now - 1000 * exposure,
             RolloutDevice.device_id.not_in(compared),
         )
         rows = rows.order_by(RolloutDevice.state_at, RolloutDevice.device_id).limit(BATCH - len(found))

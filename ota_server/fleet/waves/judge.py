@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from ota_server.fleet.waves import budget, found, health
 from ota_server.releases import slo
-from ota_server.store import clock, rollout_states
+from ota_server.store import absences, clock, rollout_states
 from ota_server.store.models import Device, Rollout, RolloutDevice
 from ota_server.store.rollout_subjects import Facts
 from tidegate.rollout import Gate, Terms, device_states, durations
@@ -104,7 +104,8 @@ def _wave(session: Session, rollout: Rollout, terms: Terms, now: int) -> Verdict
         if wave == rollout.wave
     }
     size = sum(counted.values()) - counted.get("excused", 0) - counted.get("waiting", 0)
-    late = now >= rollout.wave_at + 1000 * terms.deadline_s
+    deadline = rollout.wave_at + 1000 * terms.deadline_s + absences.after(session, rollout.wave_at)
+    late = now >= deadline
     if late:
         size -= counted.get("unreachable", 0)
     name = f"wave {rollout.wave} of {len(terms.waves)} ({terms.waves[rollout.wave - 1]})"
@@ -120,7 +121,7 @@ def _wave(session: Session, rollout: Rollout, terms: Terms, now: int) -> Verdict
         if waits is None:
             there = counted.get("confirmed", 0)
             away = f", {counted['unreachable']} are unreachable" if counted.get("unreachable") else ""
-            until = "" if late else f", until {clock.to_the_minute(rollout.wave_at + 1000 * terms.deadline_s)}"
+            until = "" if late else f", until {clock.to_the_minute(deadline)}"
             return Verdict("wait", f"{name}: {there} of {size} devices run it, and {needed} are needed{away}{until}")
         if waits > now:
             left = durations.words((waits - now) / 1000)
@@ -165,4 +166,4 @@ def _waits(session: Session, rollout: Rollout, terms: Terms, now: int, needed: i
     ended = ended.where(RolloutDevice.rollout_id == rollout.id, RolloutDevice.wave == rollout.wave)
     ended = ended.where(said.in_((*device_states.FAILED, "confirmed")))
     at = session.scalar(ended.order_by(RolloutDevice.state_at).offset(needed - 1).limit(1))
-    return None if at is None else at + 1000 * terms.soak_s
+    return None if at is None else at + 1000 * terms.soak_s + absences.after(session, at)

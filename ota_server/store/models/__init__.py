@@ -32,10 +32,11 @@ from ota_server.store.models.releases import (
 )
 from ota_server.store.models.rollouts import ErrorBudget, Rollout, RolloutDevice, RolloutEvent, RolloutEvidence
 from ota_server.store.models.telemetry import Point, Rollup, Series, Stream
-from ota_server.store.models.upkeep import ClockSeen, Counter, Progress
+from ota_server.store.models.upkeep import Absence, ClockSeen, Counter, Progress
 from ota_server.store.models.webhooks import Webhook, WebhookDelivery
 
 __all__ = [
+    "Absence",
     "Alarm",
     "AlarmMute",
     "Audit",

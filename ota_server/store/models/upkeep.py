@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ota_server.store.models._base import Base
+from ota_server.store.models._base import Base, RowId
 
 
 class Counter(Base):
@@ -32,3 +32,12 @@ class ClockSeen(Base):
     wall: Mapped[int] = mapped_column(BigInteger)  # ms since 1970
     up: Mapped[int] = mapped_column(BigInteger)  # ms since that boot
     accepted: Mapped[int | None] = mapped_column(BigInteger)  # wall - up of a clock that a person said is right
+
+
+class Absence(Base):
+    """A time in which nobody heard the devices, in ms since 1970, until they had time to come back."""
+
+    __tablename__ = "absence"
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    began: Mapped[int] = mapped_column(BigInteger)
+    ended: Mapped[int] = mapped_column(BigInteger)

@@ -12,8 +12,8 @@ from staged_fleet import HOUR, MINUTE, PRODUCT, Fleet
 
 from ota_server.errors import Conflict
 from ota_server.fleet.waves import carry_out, show
-from ota_server.store import Store, groups, now_ms, offers, rollout_reports
-from ota_server.store.models import ChannelRelease, Device, DeviceLabel, Group, Rollout, RolloutDevice
+from ota_server.store import Store, absences, groups, now_ms, offers, rollout_reports
+from ota_server.store.models import Absence, ChannelRelease, Device, DeviceLabel, Group, Rollout, RolloutDevice
 from ota_server.store.place import Place
 from tidegate.rollout import place
 from tidegate.rollout.terms import parse
@@ -332,3 +332,60 @@ def test_four_servers_and_a_thousand_devices_against_a_limit_of_100(empty):
         by_minute = select(func.count()).select_from(RolloutDevice).group_by(RolloutDevice.granted_at)
         assert max(session.scalars(by_minute)) <= 7
     assert len(fleet.offered()) == 100
+
+
+def test_a_server_that_was_away_finds_nobody_overdue(empty):
+    """It comes back to devices that did what they should, and had nobody to tell it."""
+    fleet = Fleet(empty, 20)
+    fleet.release("1.1.0", 2)
+    number = fleet.start(max_failures="0", deadline="1h", soak="30m", waves="50%,100%")
+    first = sorted(fleet.offered())
+    fleet.say_all(first, "installed")
+    hears(fleet)
+    fleet.now += 8 * HOUR
+    assert fleet.status(number)["counts"]["overdue"] == len(first), "nobody has looked yet"
+    hears(fleet)
+    assert fleet.status(number)["counts"]["overdue"] == 0
+    assert fleet.advance(number) == []
+    fleet.say_all(first[1:], "confirmed")
+    assert fleet.advance(number, 20 * MINUTE) == [], "they soak from then on"
+    assert fleet.advance(number, 49 * MINUTE) == [], "ten minutes to come back, and then its hour"
+    assert fleet.advance(number, MINUTE) == ["pause: 1 device failed, and at most 0 may"]
+
+
+def test_a_soak_time_stands_still_while_nobody_is_heard(empty):
+    fleet = Fleet(empty, 20)
+    fleet.release("1.1.0", 2)
+    number = fleet.start(deadline="4h", soak="1h", waves="50%,100%")
+    fleet.say_all(sorted(fleet.offered()), "confirmed")
+    hears(fleet)
+    fleet.now += 3 * HOUR
+    hears(fleet)
+    assert fleet.advance(number) == [], "what they measured in their soak time was not heard"
+    assert fleet.advance(number, HOUR + 9 * MINUTE) == []
+    assert fleet.advance(number, MINUTE)[0].startswith("open: wave 1 of 2")
+
+
+def test_short_breaks_are_no_absences_and_old_ones_go(empty):
+    fleet = Fleet(empty)
+    for _ in range(5):
+        hears(fleet)
+        fleet.now += absences.LEAST_MS - 1
+    with fleet.store.read() as session:
+        assert absences.after(session, 0) == 0
+    hears(fleet)
+    fleet.now += HOUR
+    hears(fleet)
+    with fleet.store.read() as session:
+        assert absences.after(session, 0) == HOUR + absences.SETTLE_MS
+        assert absences.after(session, fleet.now) == absences.SETTLE_MS
+        assert absences.after(session, fleet.now + absences.SETTLE_MS) == 0
+    fleet.now += 2 * absences.KEEP_MS
+    hears(fleet)
+    with fleet.store.read() as session:
+        assert session.scalar(select(func.count()).select_from(Absence)) == 1
+
+
+def hears(fleet: Fleet) -> None:
+    with fleet.store.write() as session:
+        absences.heard(session, fleet.now)
