@@ -236,7 +236,7 @@ class _Work:
             "from boot import board, flash, options\n"
             f"flash.install(board.Board(), {session.at(STAGED)!r}, bytes.fromhex({target.digest!r}), "
             f"{release.sequence}, {session.at(STAGED_MANIFEST)!r}, {self._options_expression()}, "
-            "globals().get('_tg_feed', lambda: None))\n",
+            "globals().get('_tg_step', lambda: None))\n",
             timeout=120,
         )
         self._outcome.note(f"image {release.version}", True)

@@ -98,7 +98,7 @@ def install(
         "sys.path.insert(0, '/staged')\n"
         "from boot import board, flash\n"
         f"flash.install_loader(board.Board(), {STAGED!r}, bytes.fromhex({expected!r}), "
-        "globals().get('_tg_feed', lambda: None))\n"
+        "globals().get('_tg_step', lambda: None))\n"
         "del board, flash\n"
         "sys.path.remove('/staged')\n"
         "for _tg_name in list(sys.modules):\n"

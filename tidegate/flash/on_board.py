@@ -17,6 +17,12 @@ def _tg_feed():
     pass
 
 
+# In work without an answer for long: the session waits as long as something is printed.
+def _tg_step():
+    _tg_feed()
+    print(".", end="")
+
+
 def _tg_look(path):
     """(SHA-256 in hex, bytes) of a file; (None, 0) if it does not exist."""
     try:
