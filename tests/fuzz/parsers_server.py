@@ -109,11 +109,9 @@ def api() -> Judge:
     from ota_server.api import alarm_shapes, publication_shapes, rollout_shapes, shapes, validate
     from ota_server.errors import Invalid
 
-    found = [
-        kind for room in (shapes, publication_shapes, rollout_shapes, alarm_shapes) for kind in vars(room).values()
-    ]
-    bodies = [kind for kind in dict.fromkeys(found)
-              if isinstance(kind, type) and issubclass(kind, validate.Body) and kind is not validate.Body]  # fmt: skip
+    rooms = (shapes, publication_shapes, rollout_shapes, alarm_shapes)
+    found = [kind for room in rooms for kind in vars(room).values() if isinstance(kind, type)]
+    bodies = [kind for kind in dict.fromkeys(found) if issubclass(kind, validate.Body) and kind is not validate.Body]
 
     def judge(data: bytes) -> None:
         try:

@@ -51,6 +51,8 @@ def unpack(text: bytes) -> Frame | None:
         body = binascii.a2b_base64(text, strict_mode=True)
     except ValueError:
         return None
+    if binascii.b2a_base64(body, newline=False) != text:  # bits that its last character has too many
+        return None
     end = len(body) - _CRC.size
     if not _HEAD.size <= end <= _HEAD.size + MOST or binascii.crc32(body[:end]) != _CRC.unpack_from(body, end)[0]:
         return None

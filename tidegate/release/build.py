@@ -12,7 +12,6 @@ from tidegate.errors import TidegateError
 from tidegate.files import new_folder, write_atomic
 from tidegate.image import Identity, Progress, build_image
 from tidegate.image.build import native_modules
-from tidegate.image.missing import check as check_imports
 from tidegate.names import DEFAULT_PRODUCT, DEFAULT_VENDOR
 from tidegate.release import provenance
 from tidegate.release.folder import INDEX, Patch, Release, Target, check_identity, encode_index, load_release
@@ -44,6 +43,9 @@ def build_release(
     into it may wait for the application. `note` is called with a line for each result. On any failure `out` does not
     exist. The same sources and predecessors give the same bytes.
     """
+    # It brings httpx, which a machine that only signs does not have.
+    from tidegate.image.missing import check as check_imports
+
     check_identity(product, vendor, version, sequence)
     manifest.check_needs(needs, sequence)
     manifest.check_restart(restart_s)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import text
 
-from ota_server.store import Store, alarms, migrate, retention, telemetry
+from ota_server.store import Store, alarms, migrate, retention, telemetry, telemetry_filing
 from ota_server.store import now_ms as now
-from ota_server.store import telemetry_rows as filing
 from ota_server.store.models import Device, Report
+from ota_server.store.telemetry_rows import Pack, Value
 
 
 @pytest.fixture
@@ -85,15 +85,15 @@ def test_a_follower_of_telemetry_goes_on_after_everything_was_pruned(tmp_path):
     with store.write() as session:
         session.add(Device(id="gate-1", board="unix", product="p", password_hash="x"))
         session.flush()
-        old = [filing.Value("t", None, now() - 10**10 + n, float(n), None) for n in range(20)]
-        filing.add(session, [filing.Arrived("gate-1", "env", filing.Pack(old, None, None))])
+        old = [Value("t", None, now() - 10**10 + n, float(n), None) for n in range(20)]
+        telemetry_filing.add(session, [telemetry_filing.Arrived("gate-1", "env", Pack(old, None, None))])
     query = telemetry.Query()
     with store.read() as session:
         last = telemetry.arrived(session, "gate-1", query, 100, 0)[-1][0].id
     assert retention.prune_old(store, retention.Keep(days=1)) == 19, "the newest number stays"
     with store.write() as session:
-        new = filing.Pack([filing.Value("t", None, now(), 5.0, None)], None, None)
-        filing.add(session, [filing.Arrived("gate-1", "env", new)])
+        new = Pack([Value("t", None, now(), 5.0, None)], None, None)
+        telemetry_filing.add(session, [telemetry_filing.Arrived("gate-1", "env", new)])
     with store.read() as session:
         rows = telemetry.arrived(session, "gate-1", query, 100, last)
     assert [point.number for point, _ in rows] == [5.0]
