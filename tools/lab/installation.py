@@ -294,6 +294,14 @@ class Installation:
         board.power_on()
         return board
 
+    def add_pico(self, device: str, firmware: Path, period_s: int = 2) -> LabPicoW:
+        """The same for a Raspberry Pi Pico, whose only way out is its serial port."""
+        self._add_device(device, "127.0.0.1", period_s)
+        board = LabPicoW(self.folder / device, "pico", firmware)
+        self.boards.append(board)
+        board.power_on()
+        return board
+
     def add_gateway(self, device: str, period_s: int = 2) -> LabGateway:
         """Register a device, write its settings, and name a folder for it, which is still empty."""
         self._add_device(device, "127.0.0.1", period_s)
