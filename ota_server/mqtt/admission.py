@@ -19,17 +19,27 @@ _TIMEOUT_S = 10.0
 
 
 def lets_in_twice(broker: BrokerUrl) -> bool:
-    """Opens two sessions, and says whether they are two. Raises OSError if the broker cannot be reached.
+    """Opens two sessions, and says whether they are two. Raises OSError if no node of the broker can be reached.
 
     Sessions that are stored tell it: where the second one is there already, it is the first one, or that of another
     process, and is left as it is. Otherwise both are removed again.
     """
+    trouble = OSError(f"the broker at {broker} has no address")
+    for node in broker.addresses:
+        try:
+            return _ask(broker, node)
+        except OSError as error:
+            trouble = error
+    raise trouble
+
+
+def _ask(broker: BrokerUrl, node: tuple[str, int]) -> bool:
     ids = [f"tidegate-admission-{secrets.token_hex(8)}" for _ in range(2)]
-    with _Session(broker, ids[0], clean=False), _Session(broker, ids[1], clean=False) as second:
+    with _Session(broker, node, ids[0], clean=False), _Session(broker, node, ids[1], clean=False) as second:
         if second.was_there:
             return False
     for name in ids:
-        with _Session(broker, name, clean=True):
+        with _Session(broker, node, name, clean=True):
             pass
     return True
 
@@ -39,17 +49,20 @@ class _Session:
 
     was_there = False
 
-    def __init__(self, broker: BrokerUrl, name: str, *, clean: bool) -> None:
+    def __init__(self, broker: BrokerUrl, node: tuple[str, int], name: str, *, clean: bool) -> None:
         self._broker = broker
+        self._node = node
         self._answer: Any = None
         self._client = client.make(broker, name, clean_session=clean)
+        self._client.addresses = [node]
         self._client.on_connect = self._on_connect
 
     def __enter__(self) -> _Session:
-        self._client.connect(*self._broker.addresses[0], keepalive=client.KEEPALIVE_S)
+        self._client.connect(*self._node, keepalive=client.KEEPALIVE_S)
         end = time.monotonic() + _TIMEOUT_S
         while self._answer is None:
-            if time.monotonic() > end or self._client.loop(0.1) is not paho.MQTTErrorCode.MQTT_ERR_SUCCESS:
+            goes_on = self._client.loop(0.1) is paho.MQTTErrorCode.MQTT_ERR_SUCCESS and time.monotonic() < end
+            if self._answer is None and not goes_on:
                 raise OSError(f"the broker at {self._broker} does not answer")
         if self._answer.is_failure:
             raise OSError(f"the broker at {self._broker} refuses this server: {self._answer}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 
-import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from ota_server.mqtt.publishes import Client, Take
@@ -14,7 +13,7 @@ KEEPALIVE_S = 30
 RECONNECT_MIN_S, RECONNECT_MAX_S = 1, 30
 
 
-def make(broker: BrokerUrl, client_id: str, *, clean_session: bool, take: Take | None = None) -> paho.Client:
+def make(broker: BrokerUrl, client_id: str, *, clean_session: bool, take: Take | None = None) -> Client:
     """A client that is not connected yet; once started it connects again whenever the connection is lost.
 
     It tries the nodes of the broker in turn, from the first one.
