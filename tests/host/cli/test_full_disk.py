@@ -106,7 +106,7 @@ def test_a_new_project(disk: Disk, left: int) -> None:
         (("release", "sign", "releases/0.1.0", "--key", "keys/release.jwk"), "releases/0.1.0/"),
         (("key", "new", "--role", "diagnose", "--out", "keys/other.jwk"), "keys/other.jwk"),
         (("dev", "--board", "unix"), ".tidegate/dev/"),
-        (("test", "--ground", "unix"), ".tidegate/"),
+        pytest.param(("test", "--ground", "unix"), ".tidegate/", marks=pytest.mark.built),
     ),
     ids=lambda value: "-".join(value[:2]) if isinstance(value, tuple) else "",
 )

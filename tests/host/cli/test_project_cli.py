@@ -40,6 +40,7 @@ def made(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path.cwd()
 
 
+@pytest.mark.built
 def test_memory_that_is_known_is_not_measured_again(cli: Cli, made: Path) -> None:
     """tests/e2e/test_project.py measures; here figures are those that earlier measurements left."""
     done = cli("size", "--ram", "--board", "unix")
