@@ -25,7 +25,8 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,17 +135,17 @@ def goosebit(folder: Path, devices: int, at_once: int) -> dict[str, Any]:
     subprocess.run([python, "-c", PREPARE, str(payload)], env=environment, cwd=folder, check=True)
     with serving(python, folder, environment) as (process, port):
         began, before = time.monotonic(), ingest._cpu(process.pid)
-        fetched = asyncio.run(update_all(port, devices, at_once))
+        fetched = asyncio.run(all_of(devices, at_once, partial(update, port)))
         took, used = time.monotonic() - began, ingest._cpu(process.pid) - before
         before = ingest._cpu(process.pid)
-        asyncio.run(poll_all(port, devices, at_once))
-        poll = (ingest._cpu(process.pid) - before) / devices
+        asyncio.run(all_of(devices, at_once, partial(poll, port)))
+        poll_s = (ingest._cpu(process.pid) - before) / devices
     return {
         "ms_a_device": round(1000 * used / devices, 2),
         "seconds": round(took, 1),
         "fetched": fetched,
-        "poll_ms": round(1000 * poll, 2),
-        "rest": round(devices / POLL_S * poll, 4),
+        "poll_ms": round(1000 * poll_s, 2),
+        "rest": round(devices / POLL_S * poll_s, 4),
     }
 
 
@@ -232,27 +233,23 @@ def feedback(number: str, execution: str, finished: str) -> dict[str, Any]:
     return {"id": number, "status": status}
 
 
-async def update_all(port: int, devices: int, at_once: int) -> int:
+async def all_of(devices: int, at_once: int, act: Callable[[str], Awaitable[int]]) -> int:
+    """What `act` gives for each device, in sum."""
     places = asyncio.Semaphore(at_once)
 
     async def one(number: int) -> int:
         async with places:
-            return await update(port, f"bench-{number:05d}")
+            return await act(f"bench-{number:05d}")
 
     return sum(await asyncio.gather(*(one(number) for number in range(devices))))
 
 
-async def poll_all(port: int, devices: int, at_once: int) -> None:
-    """Each device polls once, over a connection of its own: a minute later the last one has been closed."""
-    places = asyncio.Semaphore(at_once)
-
-    async def one(number: int) -> None:
-        async with places:
-            client = Client(port)
-            await client.request("GET", f"/DEFAULT/controller/v1/bench-{number:05d}")
-            client.close()
-
-    await asyncio.gather(*(one(number) for number in range(devices)))
+async def poll(port: int, name: str) -> int:
+    """Over a connection of its own: a minute later the last one has been closed."""
+    client = Client(port)
+    await client.request("GET", f"/DEFAULT/controller/v1/{name}")
+    client.close()
+    return 0
 
 
 # ---------------------------------------------------------------- Tidegate

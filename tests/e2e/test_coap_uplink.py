@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
+import info_command
 import pytest
 from lab import Installation
 from shared_board import CHANGES
@@ -25,16 +25,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         yield made
 
 
-def info(place: Installation) -> dict:
-    words = ("cmd", "send", DEVICE, "info", "--key", place.key("command"), "--wait", "60", "--json")
-    answer = json.loads(place.tidegate(*words))
-    assert answer["outcome"] == "done", answer
-    return dict(answer["result"]["answer"])
-
-
 def test_telemetry_and_a_command(place: Installation) -> None:
     place.wait("telemetry", lambda: "temperature" in place.api.device(DEVICE)["telemetry"], 60)
-    found = info(place)
+    found = info_command.answer(place, DEVICE)
     assert found["version"] == "1.0.0" and found["sessions"] == 1
 
 
@@ -55,7 +48,7 @@ def test_the_server_goes_away_and_comes_back(place: Installation) -> None:
     place.wait("the board noticing", lambda: any("again in" in line for line in board.lines[seen:]), 120)
     place.start_server()
     place.wait("the board being back", lambda: any("the server answers" in line for line in board.lines[seen:]), 120)
-    found = info(place)
+    found = info_command.answer(place, DEVICE)
     assert found["messages_dropped"] == 0 and found["uptime_s"] > 0
 
 
@@ -81,8 +74,8 @@ def test_coap_stands_in_while_the_broker_is_away(tmp_path_factory: pytest.TempPa
 
         before = heard_at()
         place.wait("telemetry without a broker", lambda: heard_at() > before, 60)
-        assert info(place)["packs_dropped"] == 0
+        assert info_command.answer(place, DEVICE)["packs_dropped"] == 0
         place.mosquitto.start()
         board.wait_line(r"the broker is back", 120)
         place.wait("the device's word over MQTT", lambda: speaks() == "mqtt", 60)
-        assert info(place)["sessions"] >= 3
+        assert info_command.answer(place, DEVICE)["sessions"] >= 3

@@ -10,9 +10,9 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
+import info_command
 import pytest
 from lab import Installation, LabBoard
 from lab.installation import PRODUCT
@@ -89,11 +89,6 @@ def wait_alarm(place: Installation, device: str, kind: str, reason: str) -> None
     place.wait(f"the alarm {kind} {reason}", lambda: (kind, reason) in alarms(place, device), 60)
 
 
-def info(place: Installation, device: str) -> dict[str, Any]:
-    words = ("cmd", "send", device, "info", "--key", place.key("command"), "--wait", "60", "--json")
-    return json.loads(place.tidegate(*words))
-
-
 @pytest.fixture(scope="module")
 def board(place: Installation) -> LabBoard:
     """A board that has enrolled as gate-7."""
@@ -108,7 +103,7 @@ def board(place: Installation) -> LabBoard:
 def test_a_fresh_board_is_flashed_with_a_claim_and_answers(place: Installation, board: LabBoard) -> None:
     shown = place.api.device("gate-7")
     assert shown["id"] == shown["key"] and len(shown["id"]) == 32
-    answer = info(place, "gate-7")
+    answer = info_command.ask(place, "gate-7")
     assert shown["id"] in json.dumps(answer), answer
     assert not alarms(place, "gate-7")
     text = (place.folder / "gate-7.claim").read_text()

@@ -4,22 +4,19 @@ only for it."""
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import firmware_build
 import pytest
 from lab import Installation, LabBoard
 from lab.processes import LabError
-from patience import limit
 
 from tidegate.image import frozen, romfs
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FIRMWARE = ROOT / "build" / "qemu_mps2" / "firmware-frozen.elf"
 HELD = ROOT / "build" / "qemu_mps2" / "frozen" / "frozen.json"
-BUILD_S = 400
 BOOT_S = 60
 REPORT_S = 60
 DEVICE = "gate-z"
@@ -29,9 +26,7 @@ CHANGED = "firmware/lib/gate/reporting/log.py"
 
 @pytest.fixture(scope="module")
 def firmware() -> Path:
-    command = ["make", "-C", ROOT / "boards" / "qemu_mps2", "FROZEN=1", f"PYTHON={sys.executable}"]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=limit(BUILD_S))
-    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-2000:]
+    firmware_build.make("FROZEN=1")
     return FIRMWARE
 
 

@@ -6,14 +6,12 @@ File slots need more than the 128 KiB of heap the board usually has, because mod
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import firmware_build
 import pytest
 from lab import Installation, LabBoard
-from patience import limit
 from shared_board import CHANGES
 
 from tidegate.flash.serial_session import Session
@@ -21,7 +19,6 @@ from tidegate.flash.serial_session import Session
 ROOT = Path(__file__).resolve().parent.parent.parent
 LARGE_HEAP = 196 * 1024
 LARGE = ROOT / "build" / "qemu_mps2" / f"firmware-{LARGE_HEAP}.elf"
-BUILD_S = 400
 DEVICE = "gate-s"
 FILES = "gate-f"
 BOOT_S = 60
@@ -30,9 +27,7 @@ BOOT_S = 60
 @pytest.fixture(scope="module")
 def large_firmware() -> Path:
     """The same board with the heap that MicroPython leaves on a Pico W."""
-    command = ["make", "-C", ROOT / "boards" / "qemu_mps2", f"HEAP={LARGE_HEAP}", f"PYTHON={sys.executable}"]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=limit(BUILD_S))
-    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-2000:]
+    firmware_build.make(f"HEAP={LARGE_HEAP}")
     return LARGE
 
 

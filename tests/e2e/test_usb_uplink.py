@@ -4,10 +4,10 @@ ends on the board.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 
+import info_command
 import pytest
 from lab import Installation
 from lab.usb_link import LabLink
@@ -46,17 +46,10 @@ def link(place: Installation) -> Iterator[LabLink]:
     made.stop()
 
 
-def info(place: Installation) -> dict:
-    words = ("cmd", "send", DEVICE, "info", "--key", place.key("command"), "--wait", "60", "--json")
-    answer = json.loads(place.tidegate(*words))
-    assert answer["outcome"] == "done", answer
-    return dict(answer["result"]["answer"])
-
-
 def test_telemetry_and_a_command(place: Installation, link: LabLink) -> None:
     place.wait_running(DEVICE, "1.0.0", 90)
     place.wait("telemetry", lambda: "temperature" in place.api.device(DEVICE)["telemetry"], 60)
-    found = info(place)
+    found = info_command.answer(place, DEVICE)
     assert found["version"] == "1.0.0" and found["link"] is True
 
 
@@ -96,4 +89,4 @@ def test_a_session_of_flashing_takes_the_board_over_and_gives_it_back(place: Ins
     seen = len(link.lines)
     link.start()
     link.wait_line(r"connected and announced", 60, seen)
-    assert info(place)["sessions"] == 1
+    assert info_command.answer(place, DEVICE)["sessions"] == 1

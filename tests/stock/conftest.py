@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,3 +21,11 @@ def firmware() -> Path:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return pico_job.FIRMWARE
+
+
+@pytest.fixture(scope="module")
+def broker(request: pytest.FixtureRequest) -> Iterator[socket.socket]:
+    """Listens where the board looks for its broker; a test's module says in ONLINE_S how patiently."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(limit(request.module.ONLINE_S))
+        yield server

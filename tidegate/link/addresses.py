@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from tidegate import names
 from tidegate.errors import TidegateError
-from tidegate.flash import board_settings
+from tidegate.flash import board_settings, loader_files
 
 MQTT_PORTS = (1883, 8883)
 _WEB = {"http": 80, "https": 443}
@@ -56,11 +55,10 @@ def of_server(url: str) -> list[tuple[str, int]]:
 def of_config(path: Path) -> list[tuple[str, int]]:
     """The broker and servers in a board's settings, the file that `tidegate flash --config` takes; TidegateError."""
     try:
-        config = json.loads(path.read_text())
-        if not isinstance(config, dict):
-            raise ValueError("not an object")
-    except (OSError, ValueError) as error:
-        raise TidegateError(f"{path} cannot be read: {error}", "Name the board's settings (docs/config.md)") from error
+        config = loader_files.read_object(path, "config")
+    except TidegateError as error:
+        why = error.message.removeprefix(f"{path} ")
+        raise TidegateError(f"{path} cannot be read: {why}", "Name the board's settings (docs/config.md)") from error
     board_settings.check(path, config)
     if config.get("uplink", "mqtt") != "usb":
         raise TidegateError(f"{path}: the uplink of this board is not usb", 'Set "uplink": "usb" and flash it again')

@@ -36,12 +36,11 @@ class Pacer(Repeated):
         self._looks += 1
         with self._store.read() as session:
             is_due = absences.is_due(session, self._clock.now_ms())
+            todo = [one.id for one in found.active(session) if one.state == "running" or self._looks % _DONE_EACH == 0]
         if is_due:
             with self._store.write() as session:
                 if absences.heard(session, self._clock.now_ms()):
                     log.warning("devices were not heard for a while: deadlines of rollouts move by that")
-        with self._store.read() as session:
-            todo = [one.id for one in found.active(session) if one.state == "running" or self._looks % _DONE_EACH == 0]
         for rollout_id in todo:
             acts = carry_out.advance(self._store, rollout_id)
             if acts:
