@@ -18,7 +18,9 @@ _RETRY_S = const(5)  # pause before the restart after a crash, doubled each time
 _RETRY_MAX_S = const(300)
 _LEAST_GARBAGE = const(4096)  # bytes allocated between two collections
 # Modules that are not needed while the application runs, or only now and then.
-_UNLOADED = "select options verify signature manifests storage record slots romslots fileslots"
+_UNLOADED = (
+    "select options verify signature manifests storage record slots romslots fileslots changes"
+)
 # Built-in modules that files of these names may stand in for. At each import of one MicroPython
 # looks for the file along all of sys.path, 100,000 instructions with littlefs in it, unless
 # sys.modules has the module.

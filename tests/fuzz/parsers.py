@@ -88,7 +88,7 @@ _SIGNED = "reads what an authenticated manifest or store named; the bytes are ju
 _FILES = "reads files whole, with a limit; what is in them is for the parser that asked"
 _SERVER = "reads rows and files of the server's own"
 NOT_OUTSIDE: dict[str, str] = {
-    "boot.api": _SLOTS,
+    "boot.changes": _SLOTS,
     "boot.fileslots": _SLOTS,
     "boot.manifests": "reads the stored envelope whole; device.envelope judges what is in it",
     "boot.romslots": _SLOTS,

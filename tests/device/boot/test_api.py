@@ -1,6 +1,6 @@
 """The contract between loader and agent (boot/api.py): names that agents of every release rely on."""
 
-from boot import api, flash, loader, rollback
+from boot import changes, flash, loader, rollback
 from check import equal, true
 from test_loader import IMAGE, board_with
 
@@ -23,7 +23,10 @@ def test_the_names_of_a_boot():
     found = []
 
     def launch(boot):
-        found.append((public(boot), public(boot.running), public(boot.watchdog)))
+        seldom = public(changes.Changes(boot))
+        true(all(hasattr(boot, name) for name in seldom))
+        true(not hasattr(boot, "nothing") and not hasattr(boot, "_nothing"))
+        found.append((public(boot) | seldom, public(boot.running), public(boot.watchdog)))
         found.append((public(boot.slot_writer(len(IMAGE))), isinstance(boot.SlotError("x"), Exception)))
 
     board.boot(lambda board: loader.run(board, launch))
@@ -32,7 +35,7 @@ def test_the_names_of_a_boot():
 
 
 def test_the_names_of_an_outcome():
-    equal(public(api.Outcome(True, "none", 3, bytes(32))), {"confirmed", "reason", "sequence", "digest"})
+    equal(public(changes.Outcome(True, "none", 3, bytes(32))), {"confirmed", "reason", "sequence", "digest"})
 
 
 def test_what_commands_call():

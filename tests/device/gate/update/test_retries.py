@@ -510,12 +510,14 @@ def test_a_slot_that_lost_bits_before_its_trial_bans_no_image():
 
 def test_an_old_loader_bans_and_says_so():
     """It has neither AWAY nor patience."""
-    from boot import api
+    from boot import api, changes
 
     away = api.Boot.AWAY
-    arm = api.Boot.arm_trial
+    arm = changes.Changes.arm_trial
     del api.Boot.AWAY
-    api.Boot.arm_trial = lambda self, size, digest, sequence, manifest=None: arm(self, size, digest, sequence, manifest)
+    changes.Changes.arm_trial = lambda self, size, digest, sequence, manifest=None: arm(
+        self, size, digest, sequence, manifest
+    )
     try:
         with flashed() as world:
             away_in_trials(world, 1)
@@ -525,15 +527,15 @@ def test_an_old_loader_bans_and_says_so():
             equal(len(world.slots()["bad"]), 1)
     finally:
         api.Boot.AWAY = away
-        api.Boot.arm_trial = arm
+        changes.Changes.arm_trial = arm
 
 
 def test_an_old_agent_on_this_loader_keeps_its_bans():
     """It would begin the same trial again at once, without a pause."""
-    from boot import api
+    from boot import changes
 
-    arm = api.Boot.arm_trial
-    api.Boot.arm_trial = lambda self, size, digest, sequence, manifest=None, patient=False: arm(
+    arm = changes.Changes.arm_trial
+    changes.Changes.arm_trial = lambda self, size, digest, sequence, manifest=None, patient=False: arm(
         self, size, digest, sequence, manifest
     )
     try:
@@ -542,7 +544,7 @@ def test_an_old_agent_on_this_loader_keeps_its_bans():
             world.run(7, 2)
             equal(len(world.slots()["bad"]), 1)
     finally:
-        api.Boot.arm_trial = arm
+        changes.Changes.arm_trial = arm
 
 
 def test_a_ban_is_lifted_by_what_the_command_calls():
