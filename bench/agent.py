@@ -104,14 +104,16 @@ class Place:
 
 
 @contextmanager
-def installed(*options: str, frozen: bool = False) -> Iterator[Place]:
+def installed(*options: str, frozen: bool = False, application: Path | None = None) -> Iterator[Place]:
     """A board that was flashed with release 1.0.0 and these options, switched off. frozen: on firmware that holds the
-    agent.
+    agent. application: one of a single module, in place of the example's.
     """
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as name, Installation(Path(name) / "place") as made:
         made.make_keys()
         made.start_server()
         made.copy_source()
+        if application:
+            made.put_application(application.read_text())
         if frozen:
             made.leave_out(FROZEN.parent / "frozen" / "frozen.json")
         made.build("1.0.0", 1)

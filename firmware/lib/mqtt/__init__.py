@@ -9,7 +9,8 @@
 Messages that were not acknowledged when a connection ended are sent again on the next one, in
 order, before anything new.
 
-Memory: a receive buffer of max_packet bytes and a send buffer of 272. MQTT 5 (`mqtt.v5`) and
+Memory: a receive buffer of max_packet bytes, or of `held` where that is less, and a send buffer of
+272. MQTT 5 (`mqtt.v5`) and
 messages larger than the buffer (`mqtt.large`) are imported when they are first needed.
 """
 
@@ -51,7 +52,8 @@ class Client(Session):
     for a new session; will: (topic, payload, qos, retain) or None, for MQTT 5 with its properties
     as a fifth; ssl: an SSLContext; version: 4 for MQTT 3.1.1, 5 for MQTT 5; properties: those of
     CONNECT, {mqtt.v5 constant: value}; max_packet: bytes of the largest packet taken into memory;
-    window: messages of QoS 1 that may wait for their PUBACK. Raises ValueError.
+    window: messages of QoS 1 that may wait for their PUBACK; held: bytes of the receive buffer, if
+    a packet larger than it is to get one of its own while it comes. Raises ValueError.
 
     The options below are attributes: given here by name, or set before run().
 
@@ -84,17 +86,20 @@ class Client(Session):
         properties=None,
         max_packet=4096,
         window=_WINDOW,
+        held=None,
         **options,
     ):
         whole("keepalive", keepalive, 2, 65535)
         whole("port", port, 1, 65535)
         whole("max_packet", max_packet, 16)
         whole("window", window, 1, 65535)
+        held = max_packet if held is None else held
+        whole("held", held, 16, max_packet)
         whole("version", version, 4, 5)
         wire.text_bytes(host)
         if not host or any(char <= " " or char > "~" for char in host):
             raise ValueError("the MQTT host is a name or an address, not %r" % host)
-        super().__init__(max_packet, window)
+        super().__init__(max_packet, window, held)
         self.on_message = self.on_connect = self.on_large = self.link = self.log = None
         self.error = None
         self.rng = os.urandom

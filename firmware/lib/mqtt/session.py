@@ -34,8 +34,9 @@ class Session(Requests):
     mqtt.Client adds run(), the handlers, `link`, `reply_ms` and `ping_ms`.
     """
 
-    def __init__(self, max_packet, receive_maximum):
-        self.rx = memoryview(bytearray(max_packet))
+    def __init__(self, max_packet, receive_maximum, held):
+        self.max_packet = max_packet
+        self.held = self.rx = memoryview(bytearray(held))  # rx is larger for one large packet
         self.tx = memoryview(bytearray(_TX))
         super().__init__()
         self.receive_maximum = receive_maximum  # messages of QoS 1 that may wait for their PUBACK
@@ -55,6 +56,7 @@ class Session(Requests):
     async def open(self, packet, clean):
         """CONNECT and CONNACK (3.1, 3.2); returns whether the broker has a session of ours."""
         self.start = self.end = self.packet_ms = 0
+        self.rx = self.held
         del self.acks[:]  # the broker sends again what the last connection did not acknowledge
         await self.stream.write(packet)
         while not self.peek():
@@ -100,7 +102,7 @@ class Session(Requests):
     def peek(self):
         """Whether a whole packet has come: first byte, remaining length (2.2) and body.
 
-        Of a packet that is larger than the buffer only the start of the body has.
+        Of a packet that is larger than max_packet only the start of the body has.
         """
         buf, start = self.rx, self.start
         at = start + 1
@@ -115,10 +117,22 @@ class Session(Requests):
             size |= (byte & 127) << shift
             shift += 7
             at += 1
-        if at + size > self.end and at - start + size <= len(buf):
+        whole = at - start + size
+        if at + size > self.end and whole <= self.max_packet:
+            if whole > len(buf):
+                self.enlarge(whole)
             return False
         self.kind, self.size, self.start = buf[start], size, at
         return True
+
+    def enlarge(self, size):
+        """Gives the packet that begins at rx[start] a buffer of its own, of just its size. Where
+        there is no memory the connection ends, and what is not acknowledged comes again.
+        """
+        have = self.end - self.start
+        larger = memoryview(bytearray(size))
+        larger[:have] = self.rx[self.start : self.end]
+        self.rx, self.start, self.end = larger, 0, have
 
     def unexpected(self):
         """The MqttError of a packet that is malformed or out of place."""
@@ -142,6 +156,9 @@ class Session(Requests):
                     await large.recv(self)
                 end = self.start
             self.start = end
+            if end == self.end and self.rx is not self.held:
+                self.rx = self.held
+                self.start = self.end = 0
             while len(self.acks) >= _ACKS:
                 await self.changed.wait()
 

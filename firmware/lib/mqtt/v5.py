@@ -154,7 +154,7 @@ class Mqtt5:
         """For packet.connect: level, encoded properties, encoded properties of the will."""
         known = {RECEIVE_MAXIMUM: _RECEIVE_MAXIMUM}
         if not self._client.on_large:
-            known[MAXIMUM_PACKET_SIZE] = len(self._client.rx)
+            known[MAXIMUM_PACKET_SIZE] = self._client.max_packet
         known.update(properties or _NONE)
         self._alias_maximum = known.get(TOPIC_ALIAS_MAXIMUM, 0)
         data = encode(known, _OF_CONNECT)

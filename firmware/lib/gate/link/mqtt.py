@@ -12,6 +12,7 @@ from gate.clock import const
 
 _KEEPALIVE_S = const(60)
 _MAX_PACKET = const(2560)  # bytes: the largest envelope, its topic and head
+_HELD = const(512)  # bytes of the buffer that lasts; a larger packet has one while it comes
 _PUBLISH_S = const(20)
 _PING_S = const(10)
 _ONLINE = const(1)  # key of a state, docs/wire.cddl
@@ -45,6 +46,7 @@ class Link:
             link=board.link,
             ssl=ssl if config.mqtt_tls else None,
             max_packet=_MAX_PACKET,
+            held=_HELD,
             rng=board.random,
             log=console.info,
         )
@@ -74,7 +76,7 @@ class Link:
                 "oversized": client.oversized,
                 "handler_errors": client.handler_errors,
                 "keepalive_s": client.ping_ms // 500,
-                "packet_size": len(client.rx),
+                "packet_size": client.max_packet,
             }
         }
 

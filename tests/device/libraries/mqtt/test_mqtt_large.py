@@ -231,3 +231,65 @@ def test_topics_that_fill_the_buffer():
 
 def test_topics_that_fill_the_buffer_in_5():
     run(topics_that_fill_the_buffer(5))
+
+
+async def larger_than_what_is_held(version):
+    got = []
+
+    def handler(topic, payload, retained, properties=None):
+        got.append((len(payload), hashlib.sha256(payload).digest()))
+
+    name = "held-%s-%d" % (ground, version)
+    device = client(name, version=version, max_packet=1024, held=64, on_message=handler)
+    held = device.rx
+    async with Running(client("holder-%s-%d" % (ground, version))) as other, Running(device):
+        await device.subscribe(name, 1)
+        sizes = [10, 50, 51, 52, 53, 54, 300, 900, 20, 700, 5]
+        for size in sizes:
+            content = bytearray(size)
+            Source(size).readinto(content)
+            await other.publish(name, content, 1)
+        await other.publish(name, b"x" * 1024, 1)  # above the limit
+        await other.publish(name, b"end", 1)
+        await until(lambda: (3, hashlib.sha256(b"end").digest()) in got, "the last")
+        equal(got[:-1], [(size, digest(size)) for size in sizes], "what came")
+        # In MQTT 5 the broker knows the limit, and keeps it.
+        equal((device.oversized, device.sessions), (1 if version == 4 else 0, 1), "dropped, sessions")
+        true(device.rx is held and len(held) == 64, "the buffer that lasts")
+
+
+def test_larger_than_what_is_held():
+    run(larger_than_what_is_held(4))
+
+
+def test_larger_than_what_is_held_in_5():
+    run(larger_than_what_is_held(5))
+
+
+def test_no_memory_for_a_larger_one():
+    """The connection ends, and what was not acknowledged comes again."""
+
+    async def check():
+        got = []
+
+        def handler(topic, payload, retained):
+            got.append(bytes(payload))
+
+        name = "starved-" + ground
+        device = client(name, max_packet=1024, held=64, clean=False, on_message=handler)
+        enlarge = device.enlarge
+        failures = [MemoryError(), MemoryError()]
+
+        def starved(size):
+            if failures:
+                raise failures.pop()
+            enlarge(size)
+
+        device.enlarge = starved
+        async with Running(client("feeder-" + ground)) as other, Running(device):
+            await device.subscribe(name, 1)
+            await other.publish(name, b"y" * 500, 1)
+            await until(lambda: got, "the message")
+            equal((got, device.sessions), ([b"y" * 500], 3), "messages, sessions")
+
+    run(check())
