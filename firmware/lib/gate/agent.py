@@ -1,10 +1,9 @@
-"""The agent of one gateway: composes configuration, link, updates, commands and telemetry, and
-runs them.
+"""The agent of one gateway: runs what gate.compose makes of configuration, link, updates, commands
+and telemetry.
 """
 
 import asyncio
 import gc
-import json
 import sys
 
 import cbor
@@ -12,19 +11,8 @@ import cbor
 from gate import PROTOCOL, ConfigError, console, ondemand
 from gate.clock import Uptime, const, sleep_ms
 from gate.files import SmallFiles
-from gate.reporting.alarms import Alarms
-from gate.reporting.log import Log
-from gate.reporting.outbox import Outbox
-from gate.reporting.reports import Reporter, outlasts
-from gate.supervisor import Supervisor, keep_going
-from gate.telemetry.pipeline import Telemetry
-from gate.trust.intake import Intake
-from gate.trust.rotation import Rotation
-from gate.update.doors import Doors
-from gate.update.offers import Updater
 
 _NONCE_SIZE = const(8)
-_RELEASE = "/rom/release.json"
 _LIMIT_S = const(60)  # a task that has not checked in for so long is stuck
 _WORK_LIMIT_S = const(180)  # for the tasks that verify signatures and write slots
 # Before a reset on purpose no command has come for a while: after an update a short one, after an
@@ -37,7 +25,6 @@ _STACK_CALLS = const(24)
 _FAILURES = const(8)  # of a task in a row, over some eight minutes, until there is a reset
 _REACHABLE_S = const(30)  # after a crash: so long a command has before an update goes on
 _OFFLINE_S = const(300)  # or so long without a connection
-_OFFERS = const(16)  # messages of one kind within a minute that are no flood yet
 _SIGN_TIMES = const(5)  # attempts to sign the birth, for which there may be no memory at first
 _SIGN_PAUSE_S = const(30)
 
@@ -82,8 +69,8 @@ def _load_machine_code():
 class Agent:
     """One boot of the agent. Its parts, for the functions of opcodes: boot (boot.api.Boot),
     device (gate.device.Device), state (its small files), link, outbox, alarms, updater, data (or
-    None), telemetry, streams, commands (or None), supervisor, uptime, release, log, tasks (name,
-    task).
+    None), telemetry, streams, commands (or None), supervisor, uptime, release, log, tasks
+    (gate.tasks.Tasks).
 
     settings: digest of what was set over the air; restart_wanted: some of it waits for a start;
     own_settings: the application's.
@@ -100,7 +87,6 @@ class Agent:
         self.boot = boot
         self.streams = streams
         self.uptime = Uptime()
-        self.tasks = []
         self.restart_wanted = False
         self._health = health
         self._takers = data or {}
@@ -109,6 +95,7 @@ class Agent:
         self._nonce = boot.board.random(_NONCE_SIZE)
         self._proof = None
         self._resetting = False
+        self._looked_back = False  # the end of the last update is known
 
     def run(self):
         """Runs until the board is reset. Returns only if what was flashed beside the image is
@@ -117,7 +104,6 @@ class Agent:
         if "gate.exports" in sys.modules:  # the application has imported what it needs
             ondemand.forget("gate.exports")
         try:
-            self._enrol()
             self._compose()
         except ConfigError as error:
             console.error("%s", error)
@@ -129,153 +115,16 @@ class Agent:
         try:
             asyncio.run(self._main())
         except Exception as error:
-            self._keep_crash(type(error).__name__, _at_fault(self.tasks, error))
+            fault = self.tasks.fault
+            self._keep_crash(type(error).__name__, fault and fault[0])
             raise
 
-    # ------------------------------------------------------------ composing
-
-    def _enrol(self):
-        """A board with a claim becomes a device first (docs/enrolment.md)."""
-        if not SmallFiles(self.boot.board.folder).size("claim"):
-            return
-        with ondemand.modules:
-            try:
-                from gate.enrolment.enrol import Enrolment
-            except ImportError:
-                raise _left_out("there is a claim", "enrolment")
-            Enrolment(self.boot).run()
-
-    def _configure(self):
-        """Reads what was flashed, and what was set over the air. Only inside `with
-        ondemand.modules`. Returns (Config, SSLContext or None, Ring, seconds that packs wait in
-        RAM); raises ConfigError.
-        """
-        from gate import identity
-        from gate.reporting import crash
-        from gate.settings import overrides, stream_settings
-        from gate.trust import storage
-
-        boot, board = self.boot, self.boot.board
-        self.state = SmallFiles(board.folder + "/state", board.sync)
-        self.log = Log(SmallFiles(board.folder + "/log"), self.uptime)
-        console.set_listener(self.log.add)
-        config, self.settings = overrides.configure(board, self.state, self.streams)
-        console.set_level(config.log_level)
-        self.trial_timeout_s = config.trial_timeout_s
-        self.restart_wait_s = config.restart_wait_s
-        overrides.use_own(self.own_settings, config)
-        self.release = _read_release()
-        self.device = identity.device(boot, config)
-        self.trust_version = storage.open(self.device).version
-        self._clock = getattr(board, "clock", None) if config.clock else None
-        self._crashed = crash.found(self)
-        ssl = None
-        if config.mqtt_tls or config.payloads_tls:
-            try:
-                from gate.link import tls
-            except ImportError:
-                raise _left_out("config.json asks for TLS", "tls")
-            ssl = tls.context(board)
-            self.device.https = ssl if config.payloads_tls else None
-        try:  # better known now, while an update that brought this image can go back
-            if config.payloads[0] == "coap":
-                import coap  # noqa: F401
-            else:
-                import http_client  # noqa: F401
-        except ImportError:
-            scheme = config.payloads[0]
-            raise _left_out("config.json: payloads is %s://" % scheme, scheme)
-        stream_settings.tune(self.streams, config)
-        return (config, ssl) + stream_settings.store(config, board.folder, board.sync)
-
     def _compose(self):
-        """Makes the parts, each from those before it. The link is imported outside of
-        ondemand.modules, so that what it needs stays.
-        """
-        with ondemand.modules:
-            config, ssl, ring, write_s = self._configure()
-        boot, device = self.boot, self.device
-        link = self.link = _link(config, boot.board, ssl)
-        outbox = self.outbox = Outbox(link, self.state, outlasts)
-        alarms = self.alarms = Alarms(outbox, self.uptime)
-        self._reporter = Reporter(self._nonce, outbox, link.refresh)
-        self.updater = Updater(
-            boot, self.state, device, self._reporter, alarms, self._leave, link, self.uptime
-        )
-        if self._ready:
-            from gate.update.restart import Restart
+        from gate import compose
 
-            self.updater.restart = Restart(
-                self._ready, lambda: self.restart_wait_s, self.state, self.uptime
-            )
-        self.data = self._data_components()
-        self._rotation = Rotation(device, alarms, self._trust_changed)
-        self.commands = self._signed_commands(config.dangerous, ssl)
-        number = int.from_bytes(boot.board.random(4), "little") & 0x3FFFFFFF
-        self.telemetry = Telemetry(
-            device.id, self.streams, link, alarms, self.uptime, ring, number, write_s
-        )
-        self.supervisor = Supervisor(boot.watchdog, self._poll, self._stuck)
-        self._doors = Doors()
-        found = {"trust": self._rotation.push, "offer": self.updater.offer}
-        if self.data:
-            found.update(self.data.handlers())
-            self.data.open()
-        handlers = {}
-        if self.commands:
-            handlers["cmd"] = self.commands.push
-        for kind, go_on in found.items():
-            intake = Intake(kind, device, self.uptime, alarms, go_on, _OFFERS, None, link.refresh)
-            handlers[kind] = self._doors.add(intake)
-        link.subscribe(handlers)
-        link.introduce(self._birth, self._online)
-        console.info(
-            "%s, %s %s, sequence %d, slot %s, started by %s",
-            device.id,
-            self.release["product"],
-            self.release["version"],
-            boot.running.sequence,
-            boot.slot,
-            boot.reset_cause,
-        )
-
-    def _signed_commands(self, dangerous, ssl):
-        """gate.commands.queue.Commands, or None in an image without commands. Imported outside of
-        ondemand.modules, so that it stays.
-        """
-        try:
-            from gate.commands.queue import Commands
-        except ImportError:
-            return None
-        commands = Commands(
-            self,
-            self.device,
-            self.state,
-            self.link,
-            self.outbox,
-            self.alarms,
-            self.uptime,
-            self._nonce,
-            dangerous,
-        )
-        commands.now = self.now
-        commands.give_up = self.give_up
-        commands.signed_at = self._know_time if ssl else None
-        commands.answer_interrupted(self.boot.reset_cause)
-        return commands
-
-    def _data_components(self):
-        """gate.update.data_offers.Data, or None for an application without data components, which
-        pays no RAM for them.
-        """
-        if not self._takers:
-            return None
-        try:
-            from gate.update.data_offers import Data
-        except ImportError:
-            raise _left_out("the application takes data components", "data")
-        files = SmallFiles(self.boot.board.folder + "/data")
-        return Data(self._takers, files, self.device, self._reporter, self.alarms)
+        compose.enrol(self.boot)
+        compose.compose(self)
+        ondemand.forget("gate.compose")
 
     # ------------------------------------------------------------ what parts call
 
@@ -330,6 +179,7 @@ class Agent:
         self.link.refresh()
 
     def _poll(self):
+        self.tasks.poll()
         self.log.poll()
         if self.commands:
             self.commands.intake.poll()
@@ -344,7 +194,7 @@ class Agent:
         """Resets the board soon, once commands that came are answered and messages sent."""
         if not self._resetting:
             self._resetting = True
-            self._start("reboot", self._reset, _LIMIT_S)
+            self.tasks.start("reboot", self._reset, _LIMIT_S)
 
     def give_up(self, reason, task):
         """Asks for a reset because it cannot go on like this, and reports why after it."""
@@ -386,30 +236,25 @@ class Agent:
     # ------------------------------------------------------------ tasks
 
     async def _main(self):
-        self._start("supervisor", self.supervisor.run)
-        self._start("link", self.link.run)
-        self._start("announce", self.link.announce, _LIMIT_S)
-        self._start("outbox", self.outbox.run, _LIMIT_S)
-        self._start("sample", self.telemetry.sample, _LIMIT_S)
-        self._start("telemetry", self.telemetry.send, _LIMIT_S)
+        start, work = self.tasks.start, self.tasks.work
+        start("supervisor", self.supervisor.run)
+        start("link", self.link.run)
+        start("sample", self.telemetry.sample, _LIMIT_S)
+        work("announce", self.link.announce, _LIMIT_S, self.link.joined)
+        work("outbox", self.outbox.run, _LIMIT_S, self.outbox.work)
+        work("telemetry", self.telemetry.send, _LIMIT_S, self.telemetry.work)
         if self.commands:
-            self._start("commands", self.commands.run, _WORK_LIMIT_S)
-        self._start("trust", self._rotation.run, _WORK_LIMIT_S)
-        self._start("updater", self._update, _WORK_LIMIT_S)
-        self._start("doors", self._doors.run, _WORK_LIMIT_S)
+            work("commands", self.commands.run, _WORK_LIMIT_S, self.commands.work)
+        work("trust", self._rotation.run, _WORK_LIMIT_S, self._rotation.arrived)
+        work("updater", self._update, _WORK_LIMIT_S, self.updater.arrived)
+        work("doors", self._doors.run, _WORK_LIMIT_S, self._doors.arrived)
         if self.data:
-            self._start("data", self.data.run, _WORK_LIMIT_S)
+            work("data", self.data.run, _WORK_LIMIT_S, self.data.arrived)
         if self._crashed:
-            self._start("crash", self._report_crash)
+            start("crash", self._report_crash)
         if SmallFiles(self.boot.board.folder).size("key"):
-            self._start("birth", self._sign_birth)
-        await asyncio.gather(*[task for _, task in self.tasks])
-
-    def _start(self, name, run, limit_s=None):
-        """Starts a task; with a limit, `run` is called with its supervisor's Beat."""
-        beat = self.supervisor.task(name, limit_s) if limit_s else None
-        going = keep_going(run, beat, lambda error, count: self._task_failed(name, error, count))
-        self.tasks.append((name, asyncio.create_task(going)))
+            start("birth", self._sign_birth)
+        await self.tasks.over()
 
     def _task_failed(self, name, error, count):
         """A task raised, for the count-th time in a row, and begins again: whatever made it fail,
@@ -454,21 +299,21 @@ class Agent:
                 await sleep_ms(_SIGN_PAUSE_S * 1000)
 
     async def _update(self, beat):
-        """First the end of the last update, then the next one. The two coroutines take the same
-        place here: what a frame that lasts still held of the first, its modules included, would
-        never be freed.
-        """
+        """First the end of the last update, then those that come."""
+        first, self._looked_back = not self._looked_back, False
+        if first:
+            self.updater.begin(await self._look_back(beat))
+        await self.updater.run(beat)
+        self._looked_back = True
+
+    async def _look_back(self, beat):
+        """Returns the digest of the image whose end was reported, or None."""
         if self._crashed:  # perhaps by what the update did: let others have a say before
             for _ in range(_OFFLINE_S):
                 if self.link.announced:
                     await beat.sleep(_REACHABLE_S)
                     break
                 await beat.sleep(1)
-        settled = await self._end_trial(beat)
-        await self.updater.run(beat, settled)
-
-    async def _end_trial(self, beat):
-        """Returns the digest of the image whose end was reported, or None."""
         with ondemand.modules:
             if not self.boot.trial and self.boot.outcome is None:  # as nearly always
                 return None
@@ -508,59 +353,3 @@ def _overwrite_stack(calls):
     """
     if calls:
         _overwrite_stack(calls - 1)
-
-
-def _link(config, board, ssl):
-    """The link of config.uplink. Raises ConfigError where this image has none of this kind."""
-    uplink = config.uplink
-    try:
-        if uplink == "coap":
-            from gate.link.coap import CoapLink
-
-            return CoapLink(config, board)
-        if uplink == "both":
-            from gate.link.fallback import EitherLink
-
-            return EitherLink(config, board, ssl)
-        if uplink == "usb":
-            from gate.link import usb
-
-            usb.use(board)
-        from gate.link.mqtt import Link
-
-        return Link(config, board, ssl)
-    except ImportError:
-        what = {"both": "mqtt with coap", "usb": "mqtt with usb"}.get(uplink, uplink)
-        raise _left_out("config.json: uplink is %s" % uplink, what)
-
-
-def _at_fault(tasks, error):
-    """The name of the task that ended with this exception, or None."""
-    for name, task in tasks:
-        # MicroPython's task has what it raised in `data`.
-        raised = (
-            task.data
-            if hasattr(task, "data")
-            else task.done() and not task.cancelled() and task.exception()
-        )
-        if task.done() and raised is error:
-            return name
-    return None
-
-
-def _read_release():
-    """What the image says of itself: {"product", "version"}. Raises ConfigError."""
-    try:
-        with open(_RELEASE) as file:
-            release = json.load(file)
-        return {"product": release["product"], "version": release["version"]}
-    except (OSError, ValueError, KeyError) as error:
-        raise ConfigError("%s is unusable (%r); build the image again" % (_RELEASE, error))
-
-
-def _left_out(what, feature):
-    """The ConfigError that says that this image lacks what it would need."""
-    return ConfigError(
-        "%s, but %s is not in this image; build it with this feature (docs/image.md)"
-        % (what, feature)
-    )

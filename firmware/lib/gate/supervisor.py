@@ -10,8 +10,8 @@ _LASTED_MS = const(600_000)  # a task that ran so long starts the pauses over
 
 
 class Beat:
-    """One task's pulse. Calling it says: I made progress. While it waits for work (idle) it owes
-    none. last: when it last did, ticks.
+    """One task's pulse. Calling it says: I made progress. While it pauses after an error (idle) it
+    owes none. last: when it last did, ticks.
     """
 
     def __init__(self, name, limit_s):
@@ -29,14 +29,6 @@ class Beat:
             return 0
         return ticks_diff(ticks_ms(), self.last) // 1000 - self.limit_s
 
-    async def wait(self, event):
-        """Waits for the event, however long, and clears it."""
-        self.idle = True
-        await event.wait()
-        event.clear()
-        self.idle = False
-        self()
-
     async def sleep(self, seconds):
         """Sleeps, checking in every second."""
         left = int(seconds * 1000)
@@ -49,10 +41,10 @@ class Beat:
         self()
 
 
-async def keep_going(run, beat, failed):
+async def keep_going(run, beat, failed, name):
     """Runs a task until it ends: the coroutine function `run`, called with its Beat if it has one.
-    When it raises, failed(error, how often in a row) is called, which may raise to end it, and it
-    begins again after a pause that grows.
+    When it raises, failed(name, error, how often in a row) is called, which may raise to end it,
+    and it begins again after a pause that grows.
     """
     count = 0
     while True:
@@ -64,7 +56,7 @@ async def keep_going(run, beat, failed):
             if not 0 <= ticks_diff(ticks_ms(), began) < _LASTED_MS:
                 count = 0
             count += 1
-            failed(error, count)
+            failed(name, error, count)
         if beat:
             beat.idle = True
         pause_ms = min(_PAUSE_MS << min(count, 16), _PAUSE_MOST_MS)

@@ -20,6 +20,7 @@ aiotcp.sleep_ms = _sleep_ms
 
 from gate.clock import Uptime  # noqa: E402
 from gate.supervisor import Supervisor, keep_going  # noqa: E402
+from gate.tasks import Job, Tasks  # noqa: E402
 
 
 class Watchdog:
@@ -76,28 +77,27 @@ def test_stuck_task_starves_it():
     true(watchdog.feeds[-1] - began <= 32000, "last fed after %d ms" % (watchdog.feeds[-1] - began))
 
 
-def test_waiting_for_work_is_no_lateness():
+def test_a_job_without_work_is_not_late():
     watchdog = Watchdog()
     supervisor = Supervisor(watchdog, Uptime().seconds)
-    beat = supervisor.task("idle", 10)
-    event = asyncio.Event()
+    tasks = Tasks(supervisor, None)
+    job = Job()
     done = []
 
-    async def idle():
-        await beat.wait(event)
+    async def work(beat):
         done.append(_now[0])
         await asyncio.sleep(0)
         while True:  # works on and never checks in again
             await asyncio.sleep(0)
 
     async def later():
+        tasks.work("job", work, 10, job)
         for _ in range(100):
             await asyncio.sleep(0)
-        event.set()
+        job.set()
 
-    run(supervisor, idle(), later())
+    run(supervisor, later())
     equal(len(done), 1)
-    true(not event.is_set(), "event cleared")
     last = watchdog.feeds[-1]
     true(done[0] - 2000 <= last <= done[0] + 12000, "fed until %d, work since %d" % (last, done[0]))
 
@@ -132,11 +132,11 @@ def test_a_task_that_raises_begins_again_and_the_others_live_on():
 
     run(
         supervisor,
-        keep_going(work, beat, lambda error, count: told.append(count)),
-        keep_going(live, other, None),
+        keep_going(work, beat, lambda name, error, count: told.append((name, count)), "work"),
+        keep_going(live, other, None, "live"),
         turns=6000,
     )
-    equal(told, list(range(1, 12)))
+    equal(told, [("work", count) for count in range(1, 12)])
     pauses = [later - before for before, later in zip(begun, begun[1:])]
     true(pauses[0] < pauses[2] < pauses[4], pauses)
     true(max(pauses) < 2_000_000, pauses)
@@ -149,11 +149,11 @@ def test_a_failure_may_end_a_trial():
     async def work():
         raise ValueError("a bad image")
 
-    def failed(error, count):
+    def failed(name, error, count):
         raise error
 
     try:
-        asyncio.run(keep_going(work, None, failed))
+        asyncio.run(keep_going(work, None, failed, "work"))
         raise AssertionError("it went on")
     except ValueError:
         pass

@@ -27,6 +27,7 @@ import mqtt.session  # noqa: E402
 from gate import supervisor  # noqa: E402
 from gate.clock import Uptime  # noqa: E402
 from gate.reporting import alarms  # noqa: E402
+from gate.tasks import Job, Tasks  # noqa: E402
 from gate.telemetry.streams import RATE, Measure, Stream  # noqa: E402
 from mqtt import Client  # noqa: E402
 
@@ -76,15 +77,17 @@ def test_uptime_alarms_and_the_watchdog():
     late = []
     watcher = supervisor.Supervisor(watchdog, uptime.seconds, lambda *what: late.append(what))
     raised = alarms.Alarms(outbox, uptime)
-    waiting = asyncio.Event()
+    job = Job()
+    worked = []
 
-    async def work(beat):  # an hour of work, then days of waiting
-        while True:
-            await beat.sleep(3600)
-            await beat.wait(waiting)
+    async def work(beat):  # an hour of work, then days without any
+        await beat.sleep(3600)
+        worked.append(_now[0])
 
     async def main():
-        tasks = [asyncio.create_task(watcher.run()), asyncio.create_task(work(watcher.task("work", 180)))]
+        tasks = [asyncio.create_task(watcher.run())]
+        job.set()
+        Tasks(watcher, None).work("work", work, 180, job)
         sent = []
         for day in range(30):
             for _ in range(9):
@@ -92,7 +95,7 @@ def test_uptime_alarms_and_the_watchdog():
             sent.append(len(outbox.topics))
             await asyncio.sleep(DAY_S)
             if day % 7 == 6:
-                waiting.set()
+                job.set()
         for task in tasks:
             task.cancel()
         return sent
@@ -101,6 +104,7 @@ def test_uptime_alarms_and_the_watchdog():
     sent = run(main())
     true(abs(uptime.seconds() - (_now[0] - began)) <= 1, "uptime %d s" % uptime.seconds())
     equal(late, [], "tasks found stuck")
+    equal(len(worked), 5, "hours of work")
     true(watchdog.feeds >= 30 * 1440, "feeds %d" % watchdog.feeds)
     equal(sent, [5 * (day + 1) for day in range(30)], "alarms, five each day")
 

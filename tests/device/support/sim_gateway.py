@@ -46,7 +46,9 @@ from sim_board import SimBoard
 from sim_files import Files
 from gate import LinkError, ondemand
 from gate import agent as agent_module
+from gate import compose as compose_module
 from gate.reporting import reports
+from gate.tasks import Job
 
 _COMMANDS = ("gate.commands.", "gate.enrolment")  # nobody sends any here
 
@@ -251,8 +253,10 @@ class World:
         if special:
             special(boot)
             return
-        agent_module._RELEASE = self.board.folder + "/release.json"
-        agent_module._link = lambda *given: _Link(self, *given)
+        # The agent lets go of it; it would be compiled again at each boot.
+        sys.modules["gate.compose"] = sys.modules["gate"].compose = compose_module
+        compose_module._RELEASE = self.board.folder + "/release.json"
+        compose_module._link = lambda *given: _Link(self, *given)
         http_client_get.get = self.get
         agent = agent_module.Agent(boot, (), self.health or agent_module.healthy, self.takers, self.ready)
         agent.run()
@@ -299,6 +303,8 @@ class _Link:
         self._handlers = {}
         self.announced = False
         self.sessions = 0
+        self.joined = Job()
+        self.joined.set()
         world.link = self
 
     def deliver(self, data, name="offer"):
@@ -350,7 +356,6 @@ class _Link:
         while self._world.every:
             self._world.every(_now[0] // 1000)
             await beat.sleep(1)
-        await beat.wait(asyncio.Event())
 
 
 def _sha256(data):

@@ -10,13 +10,14 @@ import sim_gateway
 import cbor
 import mqtt as mqtt_module
 from gate import agent as agent_module
+from gate import compose as compose_module
 from gate.link.mqtt import Link
 from gate.telemetry.streams import Measure, Stream
 from http_client import get as http_client_get
 from sim_board import Stopped
 
 _real_get = http_client_get.get
-_real_link = agent_module._link
+_real_link = compose_module._link
 
 
 def now():
@@ -162,7 +163,7 @@ class World(sim_gateway.World):
         http_client_get.connect = self._to_server
         if self.broker:
             self.broker.world = self
-            agent_module._link = self._real
+            compose_module._link = self._real
             mqtt_module.connect = self._to_broker
         self._over = asyncio.Event()
         agent = agent_module._Agent(boot, (stream,), health, data=data)

@@ -45,7 +45,7 @@ class Place:
             self.uptime.now = (self.now - self.telemetry._polled) // 1000
 
     def send(self, turns=400):
-        self.telemetry._work.set()
+        self.telemetry.work.set()
         run(self.telemetry.send(QuickBeat("t", 9)), turns=turns)
 
     def values(self):

@@ -11,6 +11,7 @@ from gate import ConfigError, LinkError, commands, console, ondemand
 from gate.clock import const
 from gate.reporting import alarms
 from gate.reporting.reports import shorten
+from gate.tasks import Job
 from gate.trust.intake import Intake
 
 COUNTERS = "counters"  # {kid: highest counter used, _CURRENT: [cti, opcode] of what runs}
@@ -38,7 +39,8 @@ _STORED_SIZE = const(400)  # bytes of a message that the outbox stores over a re
 
 class Commands:
     """The queue of commands and the task that executes them. received: commands that arrived since
-    the start; idle: whether none waits or runs.
+    the start; idle: whether none waits or runs; work: the
+    Job of executing them.
     """
 
     def __init__(self, agent, device, state, link, outbox, alarms, uptime, nonce, dangerous):
@@ -65,7 +67,7 @@ class Commands:
         self.received = 0
         live = nonce, self._counters, lambda: self.now()
         self.intake = Intake("cmd", device, uptime, alarms, self._wait, _STRANGERS, live)
-        self._work = self.intake.arrived
+        self.work = self.intake.arrived = Job()
         self._exhausted = self._resting_until = 0  # the latter: uptime, s
         self._starved = 0
         if commands.offered:
@@ -91,26 +93,24 @@ class Commands:
             self._alarm("busy", "more than %d commands at once" % _QUEUE)
         else:
             self._queue.append(bytes(data))
-            self._work.set()
+            self.work.set()
             return
         self.intake.count()
 
     async def run(self, beat):
-        """The task that executes commands."""
+        """The task of `work`: executes all that came."""
         self._at_work = False
         self.answer_interrupted("a fault of the agent")  # nothing, unless this is a new beginning
-        while True:
-            await beat.wait(self._work)
+        data = self._next()
+        while data is not None:
+            self._at_work = True
+            genuine = await self.handle(data, beat)
+            self._at_work = False
+            if genuine:
+                await beat.sleep(0)
+            else:
+                await self.intake.judged(data, beat)
             data = self._next()
-            while data is not None:
-                self._at_work = True
-                genuine = await self.handle(data, beat)
-                self._at_work = False
-                if genuine:
-                    await beat.sleep(0)
-                else:
-                    await self.intake.judged(data, beat)
-                data = self._next()
 
     def _next(self):
         data = self.intake.take()  # before what is older: it may be all that is genuine

@@ -14,6 +14,7 @@ from coap.client import Client, CoapError
 from gate import LinkError, console
 from gate.clock import const, sleep_ms
 from gate.link.coap_mac import Session
+from gate.tasks import Job
 
 _ECHO = const(252)
 _BLOCK = const(512)  # bytes of a block
@@ -27,7 +28,9 @@ _ALIVE_S = const(300)  # between two signs of life; the server waits for 900 s
 
 
 class CoapLink:
-    """announced: the server has this boot's birth; sessions: how many were begun."""
+    """announced: the server has this boot's birth; sessions: how many were begun; joined: the Job
+    of announce, when one begins.
+    """
 
     def __init__(self, config, board):
         """config: gate.settings.config.Config."""
@@ -37,7 +40,7 @@ class CoapLink:
         self._board = board
         self._birth = None
         self._state = None
-        self._joined = asyncio.Event()
+        self.joined = Job()
         self._lost = asyncio.Event()
         self._session = None
         self._echo = None  # of the session, until a message under it was answered
@@ -69,7 +72,7 @@ class CoapLink:
         what changes while the first birth is on its way.
         """
         if self.connected:
-            self._joined.set()
+            self.joined.set()
 
     async def publish(self, topic, payload, qos=0, retain=False, timeout_s=None):
         """POSTs under the device's up/; raises LinkError. A message that the server calls
@@ -126,7 +129,7 @@ class CoapLink:
             if not self.connected:
                 console.info("coap: the server answers")
                 self.connected = True
-                self._joined.set()
+                self.joined.set()
             self._listen()
             try:
                 await asyncio.wait_for(self._lost.wait(), _ALIVE_S)
@@ -141,22 +144,20 @@ class CoapLink:
         self.connected = False
 
     async def announce(self, beat):
-        """The task that sends birth and state when a session begins."""
-        while True:
-            await beat.wait(self._joined)
-            try:
-                await self.publish("state", self._state())
-                beat()
-                await self.publish("birth", self._birth())
-            except LinkError as error:
-                console.info("not announced yet: %s", error)
-                await beat.sleep(1)
-                if self.connected:
-                    self._joined.set()
-                continue
-            if not self.announced:
-                console.info("connected and announced")
-            self.announced = True
+        """The task of `joined`: sends state and birth."""
+        try:
+            await self.publish("state", self._state())
+            beat()
+            await self.publish("birth", self._birth())
+        except LinkError as error:
+            console.info("not announced yet: %s", error)
+            await beat.sleep(1)
+            if self.connected:
+                self.joined.set()
+            return
+        if not self.announced:
+            console.info("connected and announced")
+        self.announced = True
 
     async def _leave_alone(self):
         """Waits for as long as a busy server asked, and up to a quarter more: others wait, too."""

@@ -21,6 +21,7 @@ class EitherLink:
     def __init__(self, config, board, ssl=None):
         self.first = Link(config, board, ssl)
         self.second = CoapLink(config, board)
+        self.joined = self.second.joined = self.first.joined
 
     @property
     def connected(self):
@@ -67,7 +68,11 @@ class EitherLink:
         await asyncio.gather(self.first.run(), self._stand_in())
 
     async def announce(self, beat):
-        await asyncio.gather(self.first.announce(beat), self.second.announce(beat))
+        try:
+            link = self._now()
+        except LinkError:  # lost again; the next connection is announced
+            return
+        await link.announce(beat)
 
     async def _stand_in(self):
         """Begins CoAP when the broker has been away for a while, and ends it when it is back."""

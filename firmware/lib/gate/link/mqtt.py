@@ -9,6 +9,7 @@ from mqtt import Client, MqttError
 
 from gate import LinkError, console
 from gate.clock import const
+from gate.tasks import Job
 
 _KEEPALIVE_S = const(60)
 _MAX_PACKET = const(2560)  # bytes: the largest envelope, its topic and head
@@ -20,7 +21,7 @@ _ONLINE = const(1)  # key of a state, docs/wire.cddl
 
 class Link:
     """The MQTT connection of one device. announced: the broker has this boot's birth since the
-    last connection.
+    last connection; joined: the Job of announce, at each connection.
     """
 
     def __init__(self, config, board, ssl=None):
@@ -29,7 +30,7 @@ class Link:
         self._down = "tg/%s/down/" % config.device
         self._by_topic = {}  # of what comes down
         self._board = board
-        self._joined = asyncio.Event()
+        self.joined = Job()
         self._birth = None
         self._state = None
         self.announced = False
@@ -99,7 +100,7 @@ class Link:
         what changes while the first birth is on its way.
         """
         if self.connected:
-            self._joined.set()
+            self.joined.set()
 
     async def publish(self, topic, payload, qos=0, retain=False, timeout_s=None):
         """Publishes under the device's up/; raises LinkError."""
@@ -125,25 +126,24 @@ class Link:
         await self.client.run()
 
     async def announce(self, beat):
-        """The task that publishes birth and state after each connection."""
-        while True:
-            await beat.wait(self._joined)
-            try:
-                await self.publish("state", self._state(), 1, True, _PUBLISH_S)
-                beat()
-                await self.publish("birth", self._birth(), 1, True, _PUBLISH_S)
-            except LinkError as error:
-                console.info("not announced yet: %s", error)
-                await beat.sleep(1)
-                self._joined.set()
-                continue
-            if not self.announced:
-                console.info("connected and announced")
-            self.announced = True
+        """The task of `joined`: publishes birth and state."""
+        try:
+            await self.publish("state", self._state(), 1, True, _PUBLISH_S)
+            beat()
+            await self.publish("birth", self._birth(), 1, True, _PUBLISH_S)
+        except LinkError as error:
+            console.info("not announced yet: %s", error)
+            await beat.sleep(1)
+            if self.connected:  # else the next connection does
+                self.joined.set()
+            return
+        if not self.announced:
+            console.info("connected and announced")
+        self.announced = True
 
     def _connected(self, session_present):
         self.announced = False
-        self._joined.set()
+        self.joined.set()
 
     def _message(self, topic, payload, retained):
         handler = self._by_topic.get(topic)

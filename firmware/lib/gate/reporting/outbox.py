@@ -2,22 +2,23 @@
 them.
 """
 
-import asyncio
-
 from gate import LinkError, console
-from gate.clock import const
+from gate.clock import const, sleep_ms
+from gate.tasks import Job
 
 _MOST = const(16)  # messages; when full the oldest goes, of those that do not outlast others
 _OUTLASTING = const(8)  # messages at most that do
 _KEPT_SIZE = const(1400)  # bytes; a longer message is not stored over a reset
 _KEPT = const(6000)  # bytes of all of them, the newest first
 _PUBLISH_S = const(20)  # for one acknowledgement
+_LOOK_MS = const(50)  # how often is looked whether all is sent
 _FILE = "outbox"
 
 
 class Outbox:
     """A bounded queue of (topic under up/, payload, whether it is stored over a reset, whether it
-    outlasts others). dropped: messages that found no room.
+    outlasts others). dropped: messages that found no room; work: the
+    Job of sending.
     """
 
     def __init__(self, link, state, outlasts=None):
@@ -30,12 +31,11 @@ class Outbox:
         self._outlasts = outlasts or (lambda topic, payload: False)
         self.queue = [entry + (self._outlasts(*entry[:2]),) for entry in _kept(state)]
         self._stored = bool(self.queue)
-        self._work = asyncio.Event()
-        self._idle = asyncio.Event()
+        self.work = Job()
         self.dropped = 0
         if self.queue:
             console.info("%d messages of the last boot are still to be sent", len(self.queue))
-            self._work.set()
+            self.work.set()
 
     def add(self, topic, payload, keep=True):
         """Queues a message; one that is not stored is dropped while there is no connection."""
@@ -46,8 +46,7 @@ class Outbox:
         if many or len(self.queue) > _MOST:
             self.queue.remove(next(entry for entry in self.queue if entry[3] == many))
             self.dropped += 1
-        self._idle.clear()
-        self._work.set()
+        self.work.set()
         if keep and not self._link.connected:
             self.save()
 
@@ -73,33 +72,29 @@ class Outbox:
 
     async def flush(self, timeout_s):
         """Waits until all is sent, at most so long; the rest is stored on the file system."""
-        if self.queue and self._link.connected:
-            try:
-                await asyncio.wait_for(self._idle.wait(), timeout_s)
-            except asyncio.TimeoutError:
-                pass
+        for _ in range(timeout_s * 1000 // _LOOK_MS):
+            if not self.queue or not self._link.connected:
+                break
+            await sleep_ms(_LOOK_MS)
         self.save()
 
     async def run(self, beat):
-        """The task that sends."""
-        while True:
-            await beat.wait(self._work)
-            while self.queue:
-                beat()
-                if not self._link.connected:
-                    await beat.sleep(1)
-                    continue
-                entry = self.queue[0]
-                try:
-                    await self._link.publish(entry[0], entry[1], qos=1, timeout_s=_PUBLISH_S)
-                except LinkError:
-                    self.save()
-                    continue
-                if entry in self.queue:
-                    self.queue.remove(entry)
-            if self._stored:
+        """The task of `work`: sends all that there is."""
+        while self.queue:
+            beat()
+            if not self._link.connected:
+                await beat.sleep(1)
+                continue
+            entry = self.queue[0]
+            try:
+                await self._link.publish(entry[0], entry[1], qos=1, timeout_s=_PUBLISH_S)
+            except LinkError:
                 self.save()
-            self._idle.set()
+                continue
+            if entry in self.queue:
+                self.queue.remove(entry)
+        if self._stored:
+            self.save()
 
 
 def _kept(state):

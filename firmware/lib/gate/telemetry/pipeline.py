@@ -8,7 +8,6 @@ the buffer is full. Nothing here needs a clock: a pack says how many seconds ago
 where the newest stored record left off.
 """
 
-import asyncio
 import struct
 
 import senml_cbor
@@ -16,6 +15,7 @@ import senml_cbor
 from gate import LinkError, console
 from gate.clock import const, sleep_ms, ticks_diff, ticks_ms
 from gate.reporting import alarms
+from gate.tasks import Job
 from gate.telemetry import ring
 
 _QUEUE = const(640)  # bytes of packs in RAM
@@ -58,10 +58,10 @@ class Telemetry:
         self.used = 0  # bytes of it
         self._gone = 0  # packs that left the queue at its old end
         self._polled = ticks_ms()
-        self._work = asyncio.Event()
+        self.work = Job()  # of sending
         self._said_at = -_DROP_REPORT_S
         if store:
-            self._work.set()
+            self.work.set()
 
     def counts(self):
         """Packs lost for want of room, ever, and values that sources did not give, since the
@@ -133,7 +133,7 @@ class Telemetry:
             end += 1
         size = end - at
         self.used = ring.frame(queue, self.used, size, stream.kind, self.now())
-        self._work.set()
+        self.work.set()
         return True
 
     def now(self):
@@ -174,26 +174,24 @@ class Telemetry:
     # ------------------------------------------------------------ sending
 
     async def send(self, beat):
-        """The task that sends, oldest first."""
+        """The task of `work`: sends all that there is, oldest first."""
         waited = 0
-        while True:
-            await beat.wait(self._work)
-            while self.used or self.ring:
-                beat()
-                try:
-                    if not self._link.connected:
-                        waited += 1
-                        if waited > self._write_s:
-                            waited = 0
-                            self.keep()
-                        await beat.sleep(1)
-                        continue
-                    waited = 0
-                    await self._send_oldest()
-                    self._tell_drops()
-                except (LinkError, OSError, MemoryError) as error:
-                    console.debug("telemetry: %r", error)
+        while self.used or self.ring:
+            beat()
+            try:
+                if not self._link.connected:
+                    waited += 1
+                    if waited > self._write_s:
+                        waited = 0
+                        self.keep()
                     await beat.sleep(1)
+                    continue
+                waited = 0
+                await self._send_oldest()
+                self._tell_drops()
+            except (LinkError, OSError, MemoryError) as error:
+                console.debug("telemetry: %r", error)
+                await beat.sleep(1)
 
     async def _send_oldest(self):
         buf, at = self._pack.buf, self._pack.gap - _CONTENT_SIZE

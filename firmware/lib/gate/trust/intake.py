@@ -6,8 +6,6 @@ within a minute are a flood, which gate.trust.flood sifts: then only what has a 
 genuine is judged at all, and of that only as much as leaves the board to its other work.
 """
 
-import asyncio
-
 from gate import ondemand
 from gate.clock import const, ticks_diff, ticks_ms
 from gate.reporting import alarms as kinds
@@ -38,7 +36,7 @@ class Intake:
         self.live = live
         self.go_on = go_on
         self.flood = None
-        self.arrived = asyncio.Event()  # in a flood: something waits
+        self.arrived = None  # a Job: in a flood, something waits
         self._uptime = uptime
         self._alarms = alarms
         self._most = most

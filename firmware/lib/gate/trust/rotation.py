@@ -2,12 +2,12 @@
 (gate.trust.verify_rotation).
 """
 
-import asyncio
 import hashlib
 
 from gate import console, ondemand
 from gate.clock import const
 from gate.reporting import alarms
+from gate.tasks import Job
 
 _REMEMBERED = const(4)
 
@@ -25,22 +25,20 @@ class Rotation:
         self._inbox = None
         self._refused = None  # hash of the last update refused: it is not answered again
         self._taken = []  # hashes of those taken in this boot: a broker may bring one twice
-        self._arrived = asyncio.Event()
+        self.arrived = Job()
 
     def push(self, data):
         """Takes an update (bytes) from the network; it replaces one that waits. b"": it was taken
         back. Cheap: called from the MQTT reader.
         """
         self._inbox = data or None
-        self._arrived.set()
+        self.arrived.set()
 
     async def run(self, beat):
-        """The task."""
-        while True:
-            await beat.wait(self._arrived)
-            data, self._inbox = self._inbox, None
-            if data is not None:
-                self.handle(data)
+        """The task of `arrived`."""
+        data, self._inbox = self._inbox, None
+        if data is not None:
+            self.handle(data)
 
     def handle(self, data):
         """Verifies one update and takes or refuses it."""

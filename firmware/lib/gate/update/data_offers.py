@@ -3,13 +3,13 @@ calibration table or a model. Here: their offers, taken one at a time;
 gate.update.data_component carries them out.
 """
 
-import asyncio
 import gc
 import hashlib
 
 from gate import console, ondemand
 from gate.clock import Uptime, const
 from gate.reporting import alarms
+from gate.tasks import Job
 from gate.update import CURRENT, Superseded, wait_in_line
 
 _MEMORY_ATTEMPTS = const(3)
@@ -32,7 +32,7 @@ class Data:
         self._reporter = reporter
         self._alarms = alarms_
         self._inbox = {}
-        self._arrived = asyncio.Event()
+        self.arrived = Job()
         self._answered = {}  # name -> hash of the last envelope that came to an end
         # name -> [when its offer is tried again, what retry knows, hash of the envelope]
         self._waiting = {}
@@ -67,7 +67,7 @@ class Data:
     def _handler(self, name):
         def offered(data):
             wait_in_line(self._inbox.setdefault(name, []), data)  # b"": it was withdrawn
-            self._arrived.set()
+            self.arrived.set()
 
         return offered
 
@@ -83,18 +83,14 @@ class Data:
                 self._component(name).forget()
         for name in list(self._waiting):
             self._waiting[name] = [0, None, None]
-        self._arrived.set()
+        self.arrived.set()
 
     async def run(self, beat):
-        """The task: carries out one offer after the other."""
-        while True:
-            if not self._inbox and self._waiting:
+        """The task of `arrived`: carries out one offer after the other, until none waits."""
+        while self._inbox or self._waiting:
+            if not self._inbox:
                 await beat.sleep(1)
                 self._look_at_pauses()
-                continue
-            if not self._inbox:
-                self._arrived.clear()
-                await beat.wait(self._arrived)
                 continue
             name, line = self._inbox.popitem()
             data = line.pop()

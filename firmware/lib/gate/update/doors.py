@@ -2,10 +2,9 @@
 open; in a flood (gate.trust.intake) only what is signed by a key of its role goes on.
 """
 
-import asyncio
-
 from gate import ondemand
 from gate.clock import const
+from gate.tasks import Job
 
 _TRIES = const(3)  # for lack of memory, a second apart
 
@@ -17,26 +16,24 @@ class Doors:
 
     def __init__(self):
         self.intakes = []
-        self._arrived = asyncio.Event()
+        self.arrived = Job()
 
     def add(self, intake):
         """Returns the function that takes messages."""
-        intake.arrived = self._arrived
+        intake.arrived = self.arrived
         self.intakes.append(intake)
         return intake.push
 
     async def run(self, beat):
-        """The task."""
-        while True:
-            await beat.wait(self._arrived)
-            found = True
-            while found:
-                found = False
-                for intake in self.intakes:
-                    data = intake.take()
-                    if data:
-                        found = True
-                        await self._judge(intake, data, beat)
+        """The task of `arrived`: looks at all that came."""
+        found = True
+        while found:
+            found = False
+            for intake in self.intakes:
+                data = intake.take()
+                if data:
+                    found = True
+                    await self._judge(intake, data, beat)
 
     async def _judge(self, intake, data, beat):
         for _ in range(_TRIES):

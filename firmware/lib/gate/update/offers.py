@@ -3,12 +3,12 @@ gate.update.install. One that fails for a reason that may pass is tried again fo
 stands (gate.update.retry).
 """
 
-import asyncio
 import gc
 import hashlib
 
 from gate import console, ondemand
 from gate.clock import Uptime, const, ticks_diff, ticks_ms
+from gate.tasks import Job
 from gate.update import OFFER, Superseded, wait_in_line
 
 _AT_ONCE_MS = const(120_000)  # an offer this soon after the start: the broker was there at once
@@ -40,7 +40,8 @@ class Updater:
         self._alarms = alarms
         self._leave = leave
         self._settled = None
-        self._arrived = asyncio.Event()
+        self.arrived = Job()
+        self.arrived.set()  # a stored offer may be resumed
         self._inbox = []
         self._install = None  # the gate.update.install.Install that runs
         self._active = None  # hash of its envelope
@@ -66,7 +67,7 @@ class Updater:
 
     def _take(self, data):
         wait_in_line(self._inbox, data)
-        self._arrived.set()
+        self.arrived.set()
 
     def again(self):
         """Considers the stored offer again, even a refused one, and ends the pause of an update
@@ -94,15 +95,20 @@ class Updater:
         if self._install:
             self._install.keys_changed = True
 
-    async def run(self, beat, settled=None):
-        """The task: resumes a stored offer, then waits for others. settled: digest of an image
-        whose end this boot has already reported, or None.
+    def begin(self, settled=None):
+        """To be called before run(), once and after a fault. settled: digest of an image whose end
+        this boot has already reported, or None.
         """
         self._settled = settled
         if self._state.size("retry"):
             # Whether the offer still stands is for the network to say: it may be weeks ago.
             stored = self._state.read(OFFER)
             self._answered = hash_of(stored) if stored else None
+
+    async def run(self, beat):
+        """The task of `arrived`: resumes a stored offer, and carries out what came, until nothing
+        waits.
+        """
         while True:
             data = self._inbox.pop() if self._inbox else None
             older, self._inbox[:] = self._inbox[:], []
@@ -112,9 +118,7 @@ class Updater:
             if not data:
                 if data is not None:
                     self._state.remove(OFFER)
-                self._arrived.clear()
-                await beat.wait(self._arrived)
-                continue
+                return
             resumed = data == stored
             stored = None
             try:

@@ -8,7 +8,8 @@ from check import equal, true
 from gate.agent import Agent
 from gate.commands.application_opcodes import OPERATE
 from gate.files import SmallFiles
-from gate.supervisor import Beat
+from gate.supervisor import Beat, Supervisor
+from gate.tasks import Tasks
 from sim_commands import data, device, offering
 
 HEAP = "384k"
@@ -62,13 +63,14 @@ class Leaving:
             function()
 
         async def main():
-            task = asyncio.create_task(self.commands.run(Beat("commands", 180)))
+            tasks = Tasks(Supervisor(None, None), None)
+            tasks.work("commands", self.commands.run, 180, self.commands.work)
             others = [asyncio.create_task(after(ms, function)) for ms, function in later]
             await self.leave(Beat("reboot", 60), _QUIET_MS)
             idle = self.commands.idle
             while not self.commands.idle:  # a command that is cancelled only fails, and its task goes on
                 await asyncio.sleep(0.01)
-            for other in others + [task]:
+            for other in others + [task for _, task in tasks.live]:
                 other.cancel()
             return idle
 

@@ -12,6 +12,7 @@ from gate import values
 from gate.commands import application_opcodes, builtin_opcodes
 from gate.commands.ops import bench, device, dns, execute, files, memory, network, sensors
 from gate.supervisor import Supervisor
+from gate.tasks import Job, Tasks
 from gate.telemetry.streams import Measure, Stream
 
 GROUNDS = ("cpython", "unix", "cortex-m3")
@@ -148,21 +149,26 @@ def test_sensors_say_what_is_wrong():
 def test_tasks():
     agent = Agent()
     agent.supervisor = Supervisor(None, None)
-    beat = agent.supervisor.task("one", 60)
-    waits = agent.supervisor.task("three", 60)
+    agent.tasks = tasks = Tasks(agent.supervisor, None)
+    three, four = Job(), Job()
 
     async def main():
         async def end():
             pass
 
-        agent.tasks = [("one", asyncio.create_task(beat.sleep(60))), ("two", asyncio.create_task(end()))]
-        waiting = asyncio.create_task(waits.wait(asyncio.Event()))
-        agent.tasks.append(("three", waiting))
+        async def work(beat):
+            await beat.sleep(60)
+
+        tasks.start("one", work, 60)
+        tasks.start("two", asyncio.Event().wait)
+        tasks.work("three", end, 70, three)
+        tasks.work("four", work, 80, four)
+        four.set()
         for _ in range(3):
             await asyncio.sleep(0)
         found = ask_here(agent)
-        agent.tasks[0][1].cancel()
-        waiting.cancel()
+        for _, task in tasks.live:
+            task.cancel()
         return found
 
     def ask_here(agent):
@@ -171,8 +177,9 @@ def test_tasks():
         return device.tasks(Call(agent))
 
     found = asyncio.run(main())
-    equal((found["one"][0], found["one"][2], found["two"]), ("works", 60, ["ended"]))
-    equal(found["three"], ["waits", None, 60])
+    equal((found["one"][0], found["one"][2], found["two"]), ("works", 60, ["runs"]))
+    equal(found["three"], ["waits", None, 70])
+    equal((found["four"][0], found["four"][2]), ("works", 80))
 
 
 def test_bench():

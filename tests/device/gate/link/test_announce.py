@@ -2,9 +2,10 @@
 
 import asyncio
 
-from beats import Beat
 from check import equal
 from gate.link.mqtt import Link
+from gate.supervisor import Supervisor
+from gate.tasks import Tasks
 
 
 class Config:
@@ -39,7 +40,9 @@ async def births():
     link, trust = Link(Config, Board), [2]
     link.client = broker = Broker()
     link.introduce(lambda: b"trust %d" % trust[0], lambda: b"on")
-    task = asyncio.create_task(link.announce(Beat()))
+    tasks = Tasks(Supervisor(None, None), None)
+    link.joined.set()
+    tasks.work("announce", link.announce, 60, link.joined)
     while not broker.births:
         await asyncio.sleep(0)
     trust[0] = 3
@@ -47,7 +50,7 @@ async def births():
     broker.answers.set()
     for _ in range(20):
         await asyncio.sleep(0)
-    task.cancel()
+    equal(tasks.live, [], "tasks")
     return broker.births
 
 

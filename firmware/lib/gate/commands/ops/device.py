@@ -74,7 +74,9 @@ def tasks(call):
     agent = call.agent
     beats = {beat.name: beat for beat in agent.supervisor.beats}
     found = {}
-    for name, task in agent.tasks:
+    for job in agent.tasks.jobs:
+        found[job.name] = ["waits", None, job.limit_s]
+    for name, task in agent.tasks.live:
         beat = beats.get(name)
         if task.done():
             found[name] = ["ended"]
