@@ -237,7 +237,6 @@ class Agent:
 
     async def _main(self):
         start, work = self.tasks.start, self.tasks.work
-        start("supervisor", self.supervisor.run)
         start("link", self.link.run)
         start("sample", self.telemetry.sample, _LIMIT_S)
         work("announce", self.link.announce, _LIMIT_S, self.link.joined)
@@ -254,7 +253,16 @@ class Agent:
             start("crash", self._report_crash)
         if SmallFiles(self.boot.board.folder).size("key"):
             start("birth", self._sign_birth)
-        await self.tasks.over()
+        # Not a task of its own: that would be here only to wait for it.
+        count = 0
+        while not self.tasks.fault:
+            try:
+                await self.supervisor.run(self.tasks)
+            except Exception as error:
+                count += 1
+                self._task_failed("supervisor", error, count)
+                await sleep_ms(1000)
+        raise self.tasks.fault[1]
 
     def _task_failed(self, name, error, count):
         """A task raised, for the count-th time in a row, and begins again: whatever made it fail,

@@ -4,9 +4,6 @@ from gate import console
 from gate.clock import const, sleep_ms, ticks_diff, ticks_ms
 
 _ROUND_MS = const(1000)
-_PAUSE_MS = const(1000)  # twice this before a task that raised begins again, doubled each time
-_PAUSE_MOST_MS = const(300_000)
-_LASTED_MS = const(600_000)  # a task that ran so long starts the pauses over
 
 
 class Beat:
@@ -41,33 +38,6 @@ class Beat:
         self()
 
 
-async def keep_going(run, beat, failed, name):
-    """Runs a task until it ends: the coroutine function `run`, called with its Beat if it has one.
-    When it raises, failed(name, error, how often in a row) is called, which may raise to end it,
-    and it begins again after a pause that grows.
-    """
-    count = 0
-    while True:
-        began = ticks_ms()
-        try:
-            return await (run(beat) if beat else run())
-        except Exception as error:
-            # Ticks wrap around in days; a difference below 0 is such a long time.
-            if not 0 <= ticks_diff(ticks_ms(), began) < _LASTED_MS:
-                count = 0
-            count += 1
-            failed(name, error, count)
-        if beat:
-            beat.idle = True
-        pause_ms = min(_PAUSE_MS << min(count, 16), _PAUSE_MOST_MS)
-        while pause_ms > 0:
-            await sleep_ms(min(pause_ms, _ROUND_MS))
-            pause_ms -= _ROUND_MS
-        if beat:
-            beat()
-            beat.idle = False
-
-
 class Supervisor:
     """Feeds the watchdog for the whole agent."""
 
@@ -93,11 +63,13 @@ class Supervisor:
                 return beat
         return None
 
-    async def run(self):
-        """Starts the watchdog and feeds it while all is well."""
+    async def run(self, tasks=None):
+        """Starts the watchdog and feeds it while all is well; ends when one of the
+        gate.tasks.Tasks has a fault.
+        """
         self._watchdog.start()
         said = False
-        while True:
+        while not (tasks and tasks.fault):
             beat = self.late()
             if beat is None:
                 self._watchdog.feed()

@@ -6,8 +6,12 @@ and then is a Job instead, of which only the object is there in between.
 
 import asyncio
 
-from gate import console
-from gate.supervisor import keep_going
+from gate.clock import const, sleep_ms, ticks_diff, ticks_ms
+
+_PAUSE_MS = const(1000)  # twice this before a task that raised begins again, doubled each time
+_PAUSE_MOST_MS = const(300_000)
+_PAUSE_PART_MS = const(1000)
+_LASTED_MS = const(600_000)  # a task that ran so long starts the pauses over
 
 
 class Job:
@@ -17,29 +21,30 @@ class Job:
 
     ready = False
     beat = None
-    _begin = None
+    limit_s = 60
+    _tasks = None
 
     def set(self):
         """Begins its task, or has the one that runs go on. Cheap; raises nothing."""
         if not self.ready:
             self.ready = True
-            if self._begin and not self.beat:
-                self._begin(self)
+            if self._tasks and not self.beat:
+                self._tasks.begin(self)
 
-    def bind(self, name, run, limit_s, begin):
-        """run(beat): a coroutine function that does all that there is to do."""
+    def bind(self, tasks, name, run):
+        self._tasks = tasks
         self.name = name
         self.run = run
-        self.limit_s = limit_s
-        self._begin = begin
         if self.ready:
-            begin(self)
+            tasks.begin(self)
 
 
 class Tasks:
     """jobs: of Job; live: (name, task) of each task there is; fault: (name, exception) of the one
-    that ended all.
+    that ended all, or None.
     """
+
+    fault = None
 
     def __init__(self, supervisor, failed):
         """failed(name, error, count): a task raised, for the count-th time in a row. If it raises,
@@ -47,60 +52,78 @@ class Tasks:
         """
         self.jobs = []
         self.live = []
-        self.fault = None
         self._supervisor = supervisor
         self._failed = failed
-        self._over = asyncio.Event()
 
     def start(self, name, run, limit_s=None):
-        """Starts a task; with a limit, `run` is called with its supervisor's Beat."""
+        """Starts a task; with a limit, `run` is called with its supervisor's Beat. When it raises
+        it begins again, after a pause that grows.
+        """
         beat = self._supervisor.task(name, limit_s) if limit_s else None
-        self._create(name, self._live(name, run, beat, None))
+        self._create(name, self._keep_going(name, run, beat, None))
 
     def work(self, name, run, limit_s, job):
-        """Starts a task for this Job whenever there is work."""
+        """Starts a task for this Job whenever there is work: the coroutine function run(beat) does
+        all that there is to do.
+        """
         self.jobs.append(job)
-        job.bind(name, run, limit_s, self._begin)
+        if limit_s != Job.limit_s:
+            job.limit_s = limit_s
+        job.bind(self, name, run)
 
     def poll(self):
         """To be called every second or so: begins what found no memory before."""
         for job in self.jobs:
             if job.ready and not job.beat:
-                self._begin(job)
+                self.begin(job)
 
-    async def over(self):
-        """Waits until a task has ended all; raises what it did."""
-        await self._over.wait()
-        raise self.fault[1]
+    def begin(self, job):
+        """Starts the task of a Job that is ready."""
+        beat = None
+        try:
+            beat = self._supervisor.task(job.name, job.limit_s)
+            self._create(job.name, self._keep_going(job.name, job.run, beat, job))
+            job.beat = beat
+        except MemoryError:  # of the moment: poll tries again
+            if beat:
+                self._supervisor.beats.remove(beat)
 
     def _create(self, name, going):
         self.live.append((name, asyncio.create_task(going)))
 
-    def _begin(self, job):
+    async def _keep_going(self, name, run, beat, job):
+        """All of a task's life."""
+        count = 0
         try:
-            beat = self._supervisor.task(job.name, job.limit_s)
-            try:
-                self._create(job.name, self._live(job.name, job.run, beat, job))
-                job.beat = beat
-            except MemoryError:
-                self._supervisor.beats.remove(beat)
-                raise
-        except MemoryError:  # of the moment: poll tries again
-            console.debug("task %s: no memory to begin", job.name)
-
-    async def _live(self, name, run, beat, job):
-        try:
-            if job:
-                while job.ready:
+            while count or not job or job.ready:
+                if job:
                     job.ready = False
-                    await keep_going(run, beat, self._failed, name)
-            else:
-                await keep_going(run, beat, self._failed, name)
+                began = ticks_ms()
+                try:
+                    await (run(beat) if beat else run())
+                    count = 0
+                    if not job:
+                        break
+                    continue
+                except Exception as error:
+                    # Ticks wrap around in days; a difference below 0 is such a long time.
+                    if not 0 <= ticks_diff(ticks_ms(), began) < _LASTED_MS:
+                        count = 0
+                    count += 1
+                    self._failed(name, error, count)
+                if beat:
+                    beat.idle = True
+                pause_ms = min(_PAUSE_MS << min(count, 16), _PAUSE_MOST_MS)
+                while pause_ms > 0:
+                    await sleep_ms(min(pause_ms, _PAUSE_PART_MS))
+                    pause_ms -= _PAUSE_PART_MS
+                if beat:
+                    beat()
+                    beat.idle = False
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # as an interrupt at the console is, too
             self.fault = name, error
-            self._over.set()
         finally:
             if beat:
                 self._supervisor.beats.remove(beat)

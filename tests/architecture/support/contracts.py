@@ -59,12 +59,12 @@ def top_room(module: str) -> str:
 
 
 def gate_room(module: str) -> str:
-    """As top_room, but what lies in gate/ itself is "root", but for agent and application; ops is a room of its own."""
+    """As top_room, but what lies in gate/ itself is "root", but for compose, agent and application; ops is a room."""
     parts = module.split(".")
     if parts[:3] == ["gate", "commands", "ops"]:
         return "ops"
     is_folder = len(parts) > 1 and (ROOT / "firmware/lib/gate" / parts[1]).is_dir()
-    return parts[1] if is_folder or parts[1:] in (["agent"], ["application"]) else "root"
+    return parts[1] if is_folder or parts[1:] in (["compose"], ["agent"], ["application"]) else "root"
 
 
 def libraries() -> Files:
@@ -157,6 +157,7 @@ GATE = Contract(
         ("telemetry", "trust"),
         ("update", "commands", "settings"),
         ("ops", "enrolment"),
+        ("compose",),
         ("agent",),
         ("application",),
     ),

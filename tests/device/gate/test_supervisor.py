@@ -19,7 +19,7 @@ aiotcp.ticks_diff = lambda later, earlier: later - earlier
 aiotcp.sleep_ms = _sleep_ms
 
 from gate.clock import Uptime  # noqa: E402
-from gate.supervisor import Supervisor, keep_going  # noqa: E402
+from gate.supervisor import Supervisor  # noqa: E402
 from gate.tasks import Job, Tasks  # noqa: E402
 
 
@@ -114,7 +114,6 @@ def test_uptime_does_not_wrap():
 def test_a_task_that_raises_begins_again_and_the_others_live_on():
     watchdog = Watchdog()
     supervisor = Supervisor(watchdog, Uptime().seconds)
-    beat, other = supervisor.task("work", 10), supervisor.task("other", 10)
     begun, told, lived = [], [], []
 
     async def work(beat):
@@ -130,12 +129,13 @@ def test_a_task_that_raises_begins_again_and_the_others_live_on():
             lived.append(_now[0])
             await beat.sleep(5)
 
-    run(
-        supervisor,
-        keep_going(work, beat, lambda name, error, count: told.append((name, count)), "work"),
-        keep_going(live, other, None, "live"),
-        turns=6000,
-    )
+    tasks = Tasks(supervisor, lambda *what: told.append((what[0], what[2])))
+
+    async def main():
+        tasks.start("work", work, 10)
+        tasks.start("other", live, 10)
+
+    run(supervisor, main(), turns=6000)
     equal(told, [("work", count) for count in range(1, 12)])
     pauses = [later - before for before, later in zip(begun, begun[1:])]
     true(pauses[0] < pauses[2] < pauses[4], pauses)
@@ -143,20 +143,6 @@ def test_a_task_that_raises_begins_again_and_the_others_live_on():
     equal(len(begun), 12)
     true(len(lived) > 20, "the other task lived on")
     equal(supervisor.late(), None)
-
-
-def test_a_failure_may_end_a_trial():
-    async def work():
-        raise ValueError("a bad image")
-
-    def failed(name, error, count):
-        raise error
-
-    try:
-        asyncio.run(keep_going(work, None, failed, "work"))
-        raise AssertionError("it went on")
-    except ValueError:
-        pass
 
 
 def test_a_poll_that_raises_feeds_the_watchdog_all_the_same():

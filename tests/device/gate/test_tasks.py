@@ -17,13 +17,20 @@ from gate.supervisor import Supervisor  # noqa: E402
 from gate.tasks import Job, Tasks  # noqa: E402
 
 
+class Watchdog:
+    def start(self):
+        pass
+
+    feed = start
+
+
 class Worker:
     """Does what is in its inbox, a turn of the loop each."""
 
     def __init__(self, failed=None):
         self.inbox, self.done, self.told = [], [], []
         self.job = Job()
-        self.supervisor = Supervisor(None, None)
+        self.supervisor = Supervisor(Watchdog(), str)
         self.tasks = Tasks(self.supervisor, failed or self.failed)
         self.spoil = None  # called with each before it is done
 
@@ -140,7 +147,8 @@ def test_in_a_trial_it_ends_all():
         worker.spoil = spoil
         worker.bring(1)
         try:
-            await worker.tasks.over()
+            await worker.supervisor.run(worker.tasks)
+            raise worker.tasks.fault[1]
         finally:
             equal(worker.tasks.fault[0], "worker")
 

@@ -25,6 +25,11 @@ class Intake:
     gate.trust.flood.Flood, or None while all is calm.
     """
 
+    # What is not there costs no RAM.
+    live = flood = _missed = None
+    arrived = None  # a Job: in a flood, something waits
+    _count = _since = _began = 0
+
     def __init__(self, kind, device, uptime, alarms, go_on, most, live=None, missed=None):
         """device: gate.device.Device; go_on(data): takes a message (bytes) while all is calm;
         most: messages within a minute that are no flood yet; live: what gate.trust.flood needs to
@@ -33,15 +38,14 @@ class Intake:
         """
         self.kind = kind
         self.device = device
-        self.live = live
         self.go_on = go_on
-        self.flood = None
-        self.arrived = None  # a Job: in a flood, something waits
         self._uptime = uptime
         self._alarms = alarms
         self._most = most
-        self._missed = missed
-        self._count = self._since = self._began = 0
+        if live:
+            self.live = live
+        if missed:
+            self._missed = missed
 
     def push(self, data):
         """Takes a message (bytes-like) from the network, valid until this returns. Cheap."""
