@@ -1,13 +1,15 @@
 """Images of released libraries: what `bench/delta.py` measures patches on.
 
 Wheels are fetched once with pip, without their dependencies, into build/corpus; every .py file in them is compiled
-for an ARMv7-M core and packed as an image the way a release is.
+for an ARMv7-M core and packed as an image the way a release is. Firmware in C comes from the tests of detools, whose
+authors chose it.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -40,6 +42,20 @@ TRAINING = {
     "adafruit-circuitpython-connectionmanager": "1.0.1 1.1.0 1.2.0 2.0.0 3.0.0 3.1.0 3.1.6",
 }
 
+# In the source archive of detools: old and new image, by the folder tests/files.
+DETOOLS = "0.53.0"
+FIRMWARE = {
+    "programmer 0.8 to 0.9": ("programmer/0.8.0.bin", "programmer/0.9.0.bin"),
+    "shell, Pi 3, 1 to 2": ("shell-pi-3/1.bin", "shell-pi-3/2.bin"),
+    "synthesizer 1 to 2": ("synthesizer/1.bin", "synthesizer/2.bin"),
+    "MicroPython pybv11, v1.10 to next": ("pybv11/v1.10/firmware1.bin", "pybv11/1f5d945af/firmware1.bin"),
+    "MicroPython pybv11, to -dirty": ("pybv11/1f5d945af/firmware1.bin", "pybv11/1f5d945af-dirty/firmware1.bin"),
+    "MicroPython esp8266, 1.9.4 to 1.10": (
+        "micropython/esp8266-20180511-v1.9.4.bin",
+        "micropython/esp8266-20190125-v1.10.bin",
+    ),
+}
+
 Sources = dict[str, bytes]  # compiled files by their path in the image
 
 
@@ -53,13 +69,16 @@ def wheel(library: str, version: str, *platform: str) -> Path:
     for path in CACHE.glob("*.whl"):
         if path.name.lower().startswith(stem):
             return path
+    _fetch(library, version, "--only-binary", ":all:", *platform)
+    return next(path for path in CACHE.glob("*.whl") if path.name.lower().startswith(stem))
+
+
+def _fetch(library: str, version: str, *options: str) -> None:
     CACHE.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-    command += ["--dest", str(CACHE), *platform, f"{library}=={version}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_TIMEOUT)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(CACHE), *options]
+    done = subprocess.run([*command, f"{library}=={version}"], capture_output=True, text=True, timeout=FETCH_TIMEOUT)
     if done.returncode:
         raise CorpusError(f"{library} {version} cannot be fetched:\n{done.stderr.strip()}")
-    return next(path for path in CACHE.glob("*.whl") if path.name.lower().startswith(stem))
 
 
 def compiled(library: str, version: str) -> Sources:
@@ -130,3 +149,20 @@ def steps(libraries: dict[str, str]) -> Iterator[Step]:
             name = f"{library} {before} to {after}"
             yield Step(name, image(files), image(next_files), image(kept), image(next_kept))
             files, kept = next_files, next_kept
+
+
+def firmware_steps() -> Iterator[Step]:
+    """The pairs of FIRMWARE. What compilers of C make has no numbers to keep: re-linked is as plain."""
+    archive = CACHE / f"detools-{DETOOLS}.tar.gz"
+    if not archive.exists():
+        _fetch("detools", DETOOLS, "--no-binary", ":all:")
+    with tarfile.open(archive) as files:
+
+        def content(name: str) -> bytes:
+            file = files.extractfile(f"detools-{DETOOLS}/tests/files/{name}")
+            assert file is not None, name
+            return file.read()
+
+        for name, (old, new) in FIRMWARE.items():
+            before, after = content(old), content(new)
+            yield Step(name, before, after, before, after)
