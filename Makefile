@@ -7,6 +7,7 @@
 #   make test-device GROUND=cpython|unix|arm64|cortex-m3 [K=cbor]   the device's tests on one ground
 #   make boards                 boards that people buy, emulated: a Pico with ROM slots whose power is cut, a stock Pico W;
 #                               half an hour of a processor. More cuts: tests/stock/cuts.py --runs 1000
+#   make cores                  the emulated board with a Cortex-M4F and a Cortex-M7F: the device's tests and updates on each
 #   make arm64                  a Linux gateway on ARM64 (Debian's MicroPython under qemu-user): its board, life and enrolment
 #   make hooks                  git then checks code and message of each commit
 #   make docs                   the pages as a site with search, in build/site
@@ -29,7 +30,7 @@ T ?=
 PYTEST = .venv/bin/python -m pytest
 AT_ONCE = --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test check test-device boards arm64 docs soak lint environment hooks bench bench-delta bench-fleet bench-goosebit bench-ingest bench-large bench-ram bench-rest bench-store bench-tls bench-wear bench-wire \
+.PHONY: help demo test check test-device boards cores arm64 docs soak lint environment hooks bench bench-delta bench-fleet bench-goosebit bench-ingest bench-large bench-ram bench-rest bench-store bench-tls bench-wear bench-wire \
 	dist fuzz fuzz-coverage survival audit fresh setup clean
 
 # What is above, to its first line without #.
@@ -62,6 +63,15 @@ arm64: setup
 	@$(PYTHON) tools/arm64.py
 	@TIDEGATE_UNIX_MICROPYTHON=$(CURDIR)/.toolchain/arm64/micropython $(PYTEST) $(ARM64) $(ARGS)
 
+CORES = tests/board/test_identity.py tests/board/test_tls.py tests/e2e/test_identity_board.py tests/e2e/test_power_cuts.py
+
+cores: cores-m4 cores-m7
+
+cores-%: setup
+	@$(MAKE) --no-print-directory -C boards/qemu_mps2 CPU=$* PYTHON=$(CURDIR)/.venv/bin/python
+	@TIDEGATE_CPU=$* $(PYTEST) tests/device -m cortex-m3 $(ARGS)
+	@TIDEGATE_CPU=$* $(PYTEST) $(CORES) $(ARGS)
+
 docs: environment
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet $(ARGS)
 	@echo "docs: build/site; to search it: .venv/bin/python -m http.server --directory build/site 8090"
@@ -89,7 +99,7 @@ bench-tls: setup
 	@.venv/bin/python bench/tls.py $(ARGS)
 
 bench-delta: setup
-	@.venv/bin/python -c "import detools, zstandard" 2>/dev/null || .venv/bin/python -m pip install --quiet -e '.[bench]'
+	@.venv/bin/python -c "import detools, hdiffpatch, openmv_ota, zstandard" 2>/dev/null || .venv/bin/python -m pip install --quiet -e '.[bench]'
 	@.venv/bin/python bench/delta.py $(ARGS)
 
 bench-large: environment

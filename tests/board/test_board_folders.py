@@ -150,7 +150,7 @@ GOOD = (ROOT / "boards" / "qemu_mps2" / "board.toml").read_text()
         ("[flash]\n", "[flash]\nmicropython = '1.25.0'\n", "flash.micropython is '1.25.0'; it must be the oldest"),
         ("[flash]\n", "[flash]\nbaud = 9600\n", "flash.baud is unknown"),
         ("[network]\n", "[networks]\n", "networks is unknown"),
-        ("[flash]\n", "modules = ['x']\n[flash]\n", "emulator.m4.modules is unknown"),
+        ("[flash]\n", "modules = ['x']\n[flash]\n", "emulator.m7.modules is unknown"),
         ('machine = "mps2-an386"', "machine = 386", "emulator.m4.machine must be a text"),
         ("ram = 4194304", "modules = ['../x']", "modules has '../x' in it; it must be a list of modules"),
     ],

@@ -129,7 +129,7 @@ def test_odd_forwards_are_refused(tmp_path, forward):
 
 
 def test_an_unknown_cpu_is_refused(tmp_path):
-    with pytest.raises(TidegateError, match="m3 or m4"):
+    with pytest.raises(TidegateError, match="m3, m4, m7"):
         Emulator(tmp_path / "flash", cpu="z80")
 
 

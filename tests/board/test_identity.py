@@ -176,11 +176,14 @@ def test_modules_device_code_counts_on(shared):
     assert shared.eval(f"deflate.DeflateIO(io.BytesIO({packed!r}), deflate.RAW, 9).read()") == text
 
 
-def test_the_cortex_m4_board(tmp_path, prompt):
-    emulator = Emulator(tmp_path / "flash", cpu="m4")
+@pytest.mark.parametrize(
+    ("cpu", "name"), [("m4", "MPS2-AN386 (QEMU) with Cortex-M4F"), ("m7", "MPS2-AN500 (QEMU) with Cortex-M7F")]
+)
+def test_the_other_cores(tmp_path, prompt, cpu, name):
+    emulator = Emulator(tmp_path / "flash", cpu=cpu)
     if not emulator.firmware.exists():
-        pytest.skip("build it: make -C boards/qemu_mps2 CPU=m4")
+        pytest.skip(f"build it: {emulator.settings['build']}")
     with emulator:
         repl = prompt(emulator)
-        assert "Cortex-M4F" in repl.eval("__import__('os').uname().machine")
+        assert repl.eval("__import__('os').uname().machine") == name
         assert repl.eval("1.5 * 3.0") == 4.5

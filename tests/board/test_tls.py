@@ -276,10 +276,11 @@ def test_time_that_is_known(board: Emulator, prompt, pki: Pki) -> None:
         assert "expired" in repl.eval(f"talk(fleet, {past.port}, {NAME!r})")
 
 
-def test_the_cortex_m4_board_has_it_too(tmp_path: Path, prompt, pki: Pki) -> None:
-    emulator = Emulator(tmp_path / "flash", cpu="m4")
+@pytest.mark.parametrize("cpu", ["m4", "m7"])
+def test_the_other_cores_have_it_too(tmp_path: Path, prompt, pki: Pki, cpu: str) -> None:
+    emulator = Emulator(tmp_path / "flash", cpu=cpu)
     if not emulator.firmware.exists():
-        pytest.skip("build it: make -C boards/qemu_mps2 CPU=m4")
+        pytest.skip(f"build it: {emulator.settings['build']}")
     peer = secured(pki.context(pki.server))
     with emulator, closing(peer):
         repl = prompt(emulator)

@@ -10,8 +10,8 @@ A script runs once per ground, in a process of its own (support/run.py); each fu
              128 KiB board's (objects are twice as large on a 64-bit host);
 - arm64:     Debian's MicroPython for ARM64 under qemu-user (tools/arm64.py), wherever a script names unix; only with
              `-m arm64`, since it is eight times slower;
-- cortex-m3: the emulated board, one for the whole session, with the scripts and libraries compiled to .mpy and, as an
-             application's are, executed in place.
+- cortex-m3: the emulated board (with another core if $TIDEGATE_CPU says so), one for the whole session, with the
+             scripts and libraries compiled to .mpy and, as an application's are, executed in place.
 
 A script may say at its top level: GROUNDS = ("cpython", "unix", "cortex-m3") (default: the first two),
 TIMEOUT_S = 300, HEAP = "256k" (unix), MARKS = ("broker",) (of tests/conftest.py),
@@ -44,7 +44,6 @@ from patience import limit
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 UNIX = "build/unix/micropython"
-FIRMWARE = "build/qemu_mps2/firmware.elf"
 RELATED = ("armv6m", "armv7emsp", "armv7emdp")  # cores whose integer code a Cortex-M3 carries out too
 ARMV7M = 5
 MADE = ROOT / "build/vectors"
@@ -107,8 +106,6 @@ class CortexM3:
     host = "10.0.2.2"
 
     def __init__(self, folder: Path):
-        if not (ROOT / FIRMWARE).exists():
-            raise Unavailable(f"{FIRMWARE} is not built: make -C boards/qemu_mps2")
         try:
             from tidegate.boards.emulator import Emulator
             from tidegate.dev import mapped_folder
@@ -116,7 +113,9 @@ class CortexM3:
             raise Unavailable(f"the emulator cannot be used: {error}") from None
         stage(folder / "board")
         self.mount = mapped_folder.put(folder / "storage.bin", folder / "board", "/remote")
-        self.emulator = Emulator(folder / "storage.bin", firmware=ROOT / FIRMWARE)
+        self.emulator = Emulator(folder / "storage.bin")
+        if not self.emulator.firmware.exists():
+            raise Unavailable(f"it is not built: {self.emulator.settings['build']}")
         self.emulator.start()
 
     def run(self, module: str, settings: dict[str, str], options: dict) -> str:

@@ -30,6 +30,8 @@ from tidegate.boards.qemu_monitor import Monitor
 from tidegate.errors import TidegateError
 
 BOARD = "qemu_mps2"
+CPUS = {"m3": "Cortex-M3", "m4": "Cortex-M4", "m7": "Cortex-M7"}
+CPU_VARIABLE = "TIDEGATE_CPU"
 DEFAULT_MAC = "02:00:00:74:69:01"
 
 STOP_TIMEOUT_S = 5.0
@@ -50,7 +52,8 @@ class Emulator:
     and deadlines do not expire because QEMU got no turn.
 
     storage: the flash file, made when absent. mac: the board's address and unique id; give each board its own.
-    cpu: "m3" or "m4". hostfwd: QEMU forwards such as "udp:127.0.0.1:5683-:5683", for servers on the board.
+    cpu: one of CPUS; by default what TIDEGATE_CPU names, else "m3".
+    hostfwd: QEMU forwards such as "udp:127.0.0.1:5683-:5683", for servers on the board.
     firmware: another ELF. count_instructions: each instruction takes 32 ns of the board's time, whatever the host does
     (and waiting takes no time of the host): for measuring, not for talking to the host; without the host's entropy.
     real_speed: no faster than a real part, 31 million instructions a second: so that timing is as in the field.
@@ -64,14 +67,14 @@ class Emulator:
         storage: Path | str,
         *,
         mac: str = DEFAULT_MAC,
-        cpu: str = "m3",
+        cpu: str = "",
         hostfwd: Iterable[str] = (),
         firmware: Path | str | None = None,
         count_instructions: bool = False,
         real_speed: bool = False,
         console_log: Path | None = None,
     ) -> None:
-        self.settings = _settings(cpu)
+        self.settings = _settings(cpu or os.environ.get(CPU_VARIABLE, "m3"))
         self.storage = Path(storage)
         self.mac = _checked_mac(mac)
         self.hostfwd = [_checked_forward(forward) for forward in hostfwd]
@@ -268,8 +271,8 @@ def create_storage(path: Path, settings: dict[str, Any] | None = None) -> None:
 
 def _settings(cpu: str) -> dict[str, Any]:
     common: dict[str, Any] = load(library.folder(), BOARD).settings["emulator"]
-    if not isinstance(common.get(cpu), dict):
-        raise TidegateError(f"the emulator has no CPU {cpu!r}", "Use m3 or m4")
+    if cpu not in CPUS:
+        raise TidegateError(f"the emulator has no CPU {cpu!r}", f"Use {', '.join(CPUS)}")
     return {**common, **common[cpu]}
 
 

@@ -89,6 +89,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "wear_offset": Key(int, "where erases are counted", True),
         "m3": Key(dict, "its Cortex-M3"),
         "m4": Key(dict, "its Cortex-M4"),
+        "m7": Key(dict, "its Cortex-M7"),
     },
 }
 _CPU = {
@@ -117,8 +118,8 @@ def check(path: Path, settings: Mapping[str, Any]) -> None:
         )
         if values is not None:
             check_table(table, keys, values, wrong)
-    for cpu in ("m3", "m4"):
-        values = settings.get("emulator", {}).get(cpu)
+    for cpu, key in SCHEMA["emulator"].items():
+        values = settings.get("emulator", {}).get(cpu) if key.kind is dict else None
         if values is not None:
             check_table(f"emulator.{cpu}", _CPU, values, wrong)
     _check_slots(path, settings["slots"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tidegate.boards.emulator import DEFAULT_MAC, Emulator
+from tidegate.boards.emulator import CPU_VARIABLE, CPUS, DEFAULT_MAC, Emulator
 from tidegate.cli._common import FILE, complain, emit, json_option, say
 from tidegate.errors import TidegateError
 
@@ -16,6 +16,7 @@ from tidegate.errors import TidegateError
     epilog="""\b
 Examples:
   tidegate emulate --storage board.flash
+  tidegate emulate --storage m7.flash --cpu m7
   tidegate emulate --storage second.flash --mac 02:00:00:00:00:02 --hostfwd udp:127.0.0.1:5683-:5683
 Then, in another terminal, with the port it printed:
   mpremote connect /dev/pts/5 repl"""
@@ -27,7 +28,14 @@ Then, in another terminal, with the port it printed:
     help="The board's flash; made if absent.",
 )
 @click.option("--mac", default=DEFAULT_MAC, show_default=True, help="MAC address and unique id of the board.")
-@click.option("--cpu", type=click.Choice(["m3", "m4"]), default="m3", show_default=True, help="Cortex-M3 or Cortex-M4.")
+@click.option(
+    "--cpu",
+    type=click.Choice(list(CPUS)),
+    default="m3",
+    show_default=True,
+    envvar=CPU_VARIABLE,
+    help=f"{', '.join(CPUS.values())}; what {CPU_VARIABLE} names, else the M3.",
+)
 @click.option("--hostfwd", multiple=True, metavar="PROTO:ADDR:PORT-:PORT", help="Forward a port of this machine.")
 @click.option("--firmware", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Another firmware ELF.")
 @click.option("--icount", is_flag=True, help="Count instructions: 32 ns of board time each, for measuring.")

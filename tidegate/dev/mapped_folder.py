@@ -14,9 +14,9 @@ from tidegate.flash import flasher, loader_image
 from tidegate.flash.serial_session import Session
 from tidegate.image import Tree, pack
 
-# The storage begins at this address of the emulated boards, and this much of it has a use: storage_layout.h.
-_ADDRESS = 0x21000000
+# Of the storage so much has a use (storage_layout.h). Where it lies a core knows, by its ROM segment.
 _OFFSET = 4 << 20
+_SEGMENT = 1 << 20
 _COPY = """
 with open({!r}, "rb") as given, open({!r}, "wb") as file:
     part = bytearray(4096)
@@ -35,8 +35,8 @@ def put(storage: Path, contents: Path | Tree, at: str) -> str:
     with storage.open("r+b") as file:
         file.seek(_OFFSET)
         file.write(image)
-    view = f"__import__('uctypes').bytearray_at({_ADDRESS + _OFFSET}, {len(image)})"
-    return f"import vfs; vfs.mount(vfs.VfsRom({view}), {at!r})"
+    address = f"uctypes.addressof(vfs.rom_ioctl(2, 0)) + {_OFFSET - _SEGMENT}"
+    return f"import uctypes, vfs; vfs.mount(vfs.VfsRom(uctypes.bytearray_at({address}, {len(image)})), {at!r})"
 
 
 def staged(image: bytes, loader: Mapping[str, bytes], board: Board) -> dict[str, bytes]:

@@ -1,5 +1,5 @@
-// The registers of the MPS2 board that this port uses, as QEMU's machines mps2-an385 and mps2-an386 have them.
-// Sources: Arm application notes DAI0385 and DAI0386, the CMSDK technical reference (DDI0479), the Armv7-M reference
+// The registers of the MPS2 board that this port uses, as QEMU's machines mps2-an385, -an386 and -an500 have them.
+// Sources: Arm application notes DAI0385, DAI0386 and DAI0500, the CMSDK technical reference (DDI0479), the Armv7-M reference
 // manual (DDI0403) and the data sheet of the LAN9118.
 
 #ifndef TIDEGATE_MPS2_H
@@ -9,7 +9,16 @@
 
 #define MPS2_REG(address) (*(volatile uint32_t *)(address))
 
-// Core clock of both machines. Timer 0, SysTick and the watchdog count it.
+// The number of the application note, which the Makefile gives, tells where these two are.
+#if MPS2_NOTE == 500
+#define MPS2_ETHERNET (0xa0000000u)
+#define MPS2_PSRAM (0x60000000u)
+#else
+#define MPS2_ETHERNET (0x40200000u)
+#define MPS2_PSRAM (0x21000000u)
+#endif
+
+// Core clock of all of them. Timer 0, SysTick and the watchdog count it.
 #define MPS2_CLOCK_HZ (25000000u)
 #define MPS2_CLOCKS_PER_US (MPS2_CLOCK_HZ / 1000000u)
 #define MPS2_CLOCKS_PER_MS (MPS2_CLOCK_HZ / 1000u)
@@ -50,23 +59,22 @@
 #define WDOG_UNLOCK (0x1acce551u)
 
 // LAN9118 Ethernet controller.
-#define LAN_BASE (0x40200000)
-#define LAN_RX_DATA MPS2_REG(LAN_BASE + 0x00)
-#define LAN_TX_DATA MPS2_REG(LAN_BASE + 0x20)
-#define LAN_RX_STATUS MPS2_REG(LAN_BASE + 0x40)
-#define LAN_TX_STATUS MPS2_REG(LAN_BASE + 0x48)
-#define LAN_BYTE_TEST MPS2_REG(LAN_BASE + 0x64)
-#define LAN_IRQ_CFG MPS2_REG(LAN_BASE + 0x54)
-#define LAN_INT_STS MPS2_REG(LAN_BASE + 0x58)
-#define LAN_INT_EN MPS2_REG(LAN_BASE + 0x5c)
-#define LAN_FIFO_INT MPS2_REG(LAN_BASE + 0x68)
-#define LAN_TX_CFG MPS2_REG(LAN_BASE + 0x70)
-#define LAN_HW_CFG MPS2_REG(LAN_BASE + 0x74)
-#define LAN_RX_FIFO_INF MPS2_REG(LAN_BASE + 0x7c)
-#define LAN_TX_FIFO_INF MPS2_REG(LAN_BASE + 0x80)
-#define LAN_FREE_RUN MPS2_REG(LAN_BASE + 0x9c)
-#define LAN_MAC_CSR_CMD MPS2_REG(LAN_BASE + 0xa4)
-#define LAN_MAC_CSR_DATA MPS2_REG(LAN_BASE + 0xa8)
+#define LAN_RX_DATA MPS2_REG(MPS2_ETHERNET + 0x00)
+#define LAN_TX_DATA MPS2_REG(MPS2_ETHERNET + 0x20)
+#define LAN_RX_STATUS MPS2_REG(MPS2_ETHERNET + 0x40)
+#define LAN_TX_STATUS MPS2_REG(MPS2_ETHERNET + 0x48)
+#define LAN_BYTE_TEST MPS2_REG(MPS2_ETHERNET + 0x64)
+#define LAN_IRQ_CFG MPS2_REG(MPS2_ETHERNET + 0x54)
+#define LAN_INT_STS MPS2_REG(MPS2_ETHERNET + 0x58)
+#define LAN_INT_EN MPS2_REG(MPS2_ETHERNET + 0x5c)
+#define LAN_FIFO_INT MPS2_REG(MPS2_ETHERNET + 0x68)
+#define LAN_TX_CFG MPS2_REG(MPS2_ETHERNET + 0x70)
+#define LAN_HW_CFG MPS2_REG(MPS2_ETHERNET + 0x74)
+#define LAN_RX_FIFO_INF MPS2_REG(MPS2_ETHERNET + 0x7c)
+#define LAN_TX_FIFO_INF MPS2_REG(MPS2_ETHERNET + 0x80)
+#define LAN_FREE_RUN MPS2_REG(MPS2_ETHERNET + 0x9c)
+#define LAN_MAC_CSR_CMD MPS2_REG(MPS2_ETHERNET + 0xa4)
+#define LAN_MAC_CSR_DATA MPS2_REG(MPS2_ETHERNET + 0xa8)
 
 // Armv7-M system control.
 #define SYST_CSR MPS2_REG(0xe000e010)

@@ -1,10 +1,12 @@
-// Where things are in the board's persistent storage: 16 MiB at 0x21000000 (PSRAM backed by a file), treated as NOR
-// flash: an erase sets a sector to 0xff, a write can only clear bits. The host tools read the same numbers in board.toml.
+// Where things are in the board's persistent storage: 16 MiB of PSRAM backed by a file, treated as NOR flash:
+// an erase sets a sector to 0xff, a write can only clear bits. The host tools read the same numbers in board.toml.
 
 #ifndef TIDEGATE_STORAGE_LAYOUT_H
 #define TIDEGATE_STORAGE_LAYOUT_H
 
-#define STORAGE_BASE (0x21000000u)
+#include "mps2.h"
+
+#define STORAGE_BASE MPS2_PSRAM
 #define STORAGE_SIZE (16u * 1024 * 1024)
 #define STORAGE_SECTOR (4096u)
 
