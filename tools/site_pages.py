@@ -13,6 +13,8 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
+from tidegate import pages
+
 ROOT = Path(__file__).resolve().parent.parent
 # Pages beside docs/, by their place in the repository.
 ELSEWHERE = {
@@ -41,11 +43,13 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_config(config: Any) -> Any:
-    """Names the boards' pages in the navigation, each by its own title."""
+    """The navigation: what docs/README.md names, and each board's page by its own title."""
     boards = [{_title(path): page} for path, page in ELSEWHERE.items() if page.startswith("boards/")]
-    for entry in config.nav:
-        if "Boards" in entry:
-            entry["Boards"] = boards
+    groups: dict[str, list[dict[str, str]]] = {}
+    for entry in pages.index(ROOT / "docs"):
+        groups.setdefault(entry.group, []).append({entry.title: _page_of(posixpath.normpath(f"docs/{entry.path}"))})
+    groups["Boards"] += boards
+    config.nav += [{group: entries} for group, entries in groups.items()]
     return config
 
 

@@ -14,6 +14,7 @@ import pytest
 from patience import limit
 from projects import ROOT
 
+from tidegate import pages
 from tidegate.cli import main
 
 _ASSET = re.compile(
@@ -42,11 +43,31 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_page_is_there(site: Path) -> None:
-    for page in (ROOT / "docs").rglob("*.md"):
+    for page in set((ROOT / "docs").rglob("*.md")) - {ROOT / "docs" / "README.md"}:  # the index is its navigation
         there = site / page.relative_to(ROOT / "docs").with_suffix(".html")
         assert there.is_file() or there.with_name("index.html").is_file(), page
     for page in (ROOT / "boards").glob("*/README.md"):
         assert (site / "boards" / f"{page.parent.name}.html").is_file(), page
+
+
+def test_the_index_has_each_page_once() -> None:
+    """docs/README.md, from which the site's navigation and `tidegate docs` are made."""
+    listed = [(ROOT / "docs" / one.path).resolve() for one in pages.index(ROOT / "docs")]
+    decisions = set((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+    there = set((ROOT / "docs").rglob("*.md")) - {ROOT / "docs" / "README.md"} - decisions
+    there |= {
+        ROOT / "docs" / "wire.cddl",
+        *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
+    }
+    assert sorted(listed) == sorted(there)
+    text = (ROOT / "docs" / "README.md").read_text()
+    assert text.count("\n- ") == len(listed), "a line of the index is no entry"
+
+
+def test_the_navigation_has_the_groups_of_the_index(site: Path) -> None:
+    home = (site / "index.html").read_text()
+    tabs = re.findall(r'<li class="md-tabs__item[^"]*">\s*<a[^>]*>\s*(.*?)\s*</a>', home, re.DOTALL)
+    assert tabs == ["Home", *dict.fromkeys(one.group for one in pages.index(ROOT / "docs"))]
 
 
 def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
+from itertools import groupby
 from pathlib import Path
 
 import click
 
-from tidegate import library
-from tidegate.cli._common import emit, json_option, rows, say
+from tidegate import library, pages
+from tidegate.cli._common import emit, json_option, say
 from tidegate.errors import TidegateError
 
-_INNER = ("ci", "ops")  # folders of pages, beside those that lie in docs/ itself
+_NOT_TEXT = ("reference/", "decisions/")  # made by the site from code; records that only a checkout has
 
 
 @click.command(
@@ -28,29 +29,53 @@ def docs(page: str | None, as_json: bool) -> None:
 
     They are those of this version. A page is named as in the list, or by its file, such as docs/project.md.
     """
-    pages = _pages(library.folder() / "docs")
+    found = _pages(library.folder() / "docs")
     if page is None:
-        found = [{"page": name, "title": _title(path)} for name, path in pages.items()]
-        emit(found, as_json, lambda value: rows(value, {"page": "PAGE", "title": "TITLE"}, "There are no pages."))
+        listed = [
+            {"group": one.group, "page": name, "title": one.title, "about": one.about} for name, one in found.items()
+        ]
+        emit(listed, as_json, _show)
         return
-    name = page.removeprefix("docs/").removesuffix(".md")
-    if name not in pages:
-        close = difflib.get_close_matches(name, pages, 1)
+    name = _name(page.removeprefix("docs/"))
+    if name not in found:
+        close = difflib.get_close_matches(name, found, 1)
         remedy = (f"Did you mean {close[0]}? " if close else "") + "`tidegate docs` lists them all"
         raise TidegateError(f"there is no page {page}", remedy)
-    text = pages[name].read_text(encoding="utf-8")
+    text = (library.folder() / "docs" / found[name].path).read_text(encoding="utf-8")
     emit({"page": name, "text": text}, as_json, lambda _: say(text, newline=False))
 
 
-def _pages(folder: Path) -> dict[str, Path]:
-    """Pages by name. TidegateError where this installation has none."""
-    files = [path for inner in ("", *_INNER) for path in sorted((folder / inner).glob("*.md"))]
-    if not files:
+def _pages(folder: Path) -> dict[str, pages.Entry]:
+    """Pages by name, in the order of the index, boards' own last. TidegateError where there are none."""
+    found: dict[str, pages.Entry] = {}
+    for one in pages.index(folder):
+        if one.path.endswith(".md") and not one.path.startswith(("..", *_NOT_TEXT)) and (folder / one.path).is_file():
+            found[_name(one.path)] = one
+    for path in sorted((folder.parent / "boards").glob("*/README.md")):
+        found[f"boards/{path.parent.name}"] = pages.Entry(
+            "Each board", _title(path), f"../{path.relative_to(folder.parent)}", ""
+        )
+    if not found:
         raise TidegateError(f"this installation of Tidegate has no pages in {folder}", "Install the whole wheel again")
-    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
+    return found
+
+
+def _name(path: str) -> str:
+    return path.removesuffix(".md").removesuffix("/README")
 
 
 def _title(path: Path) -> str:
     """Its first line, which is its heading."""
     with path.open(encoding="utf-8") as file:
-        return file.readline().lstrip("# ").rstrip()
+        return file.readline().lstrip("# ").rstrip().replace("`", "")
+
+
+def _show(listed: list[dict[str, str]]) -> None:
+    """A table a group, all of the same width."""
+    width = max(len(one["page"]) for one in listed)
+    for group, members in groupby(listed, lambda one: one["group"]):
+        if group != listed[0]["group"]:
+            say("")
+        say(group.upper())
+        for one in members:
+            say(f"  {one['page']:{width}}  {one['title']}")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from click.testing import Result
 from projects import ROOT
 
+from tidegate import pages
 from tidegate.project import create
 
 Cli = Callable[..., Result]
@@ -22,9 +23,28 @@ def test_a_page_is_found_by_its_name_and_by_its_file(cli: Cli) -> None:
 
 
 def test_the_list_has_their_titles(cli: Cli) -> None:
-    assert re.search(r"^tutorial +Your first gateway in ten minutes$", cli("docs").stdout, re.MULTILINE)
+    assert re.search(r"^  tutorial +Your first gateway in ten minutes$", cli("docs").stdout, re.MULTILINE)
     found = json.loads(cli("docs", "--json").stdout)
-    assert all(one["title"] for one in found) and "ci/README" in {one["page"] for one in found}
+    assert all(one["title"] and one["group"] for one in found) and "ci" in {one["page"] for one in found}
+
+
+def test_the_list_is_that_of_the_index(cli: Cli) -> None:
+    listed = [line for line in cli("docs").stdout.splitlines() if line]
+    assert max(map(len, listed)) <= 80
+    headings = [line for line in listed if not line.startswith(" ")]
+    index = pages.index(ROOT / "docs")
+    assert headings == [*(group.upper() for group in dict.fromkeys(one.group for one in index)), "EACH BOARD"]
+    for board in (ROOT / "boards").glob("*/README.md"):
+        for word in (f"boards/{board.parent.name}", f"boards/{board.parent.name}/README.md"):
+            assert cli("docs", word).stdout == board.read_text()
+
+
+def test_each_page_of_the_index_can_be_read(cli: Cli) -> None:
+    """But those that only the site or a checkout has."""
+    elsewhere = {"reference/cli.md", "reference/gate.md", "decisions/README.md", "wire.cddl"}
+    for one in pages.index(ROOT / "docs"):
+        if one.path not in elsewhere and not one.path.startswith("../"):
+            assert cli("docs", one.path).stdout == (ROOT / "docs" / one.path).read_text()
 
 
 def test_what_is_not_a_page(cli: Cli) -> None:
