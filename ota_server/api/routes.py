@@ -24,6 +24,7 @@ from ota_server.api import (
     request_limit,
     rollouts,
     sbom,
+    sign_in_tickets,
     slo,
     status,
     telemetry,
@@ -61,6 +62,7 @@ def init_app(app: Flask) -> None:
         commands,
         alarms,
         audit,
+        sign_in_tickets,
         status,
         webhooks,
     ):

@@ -6,6 +6,7 @@ import gc
 import ipaddress
 import logging
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from ota_server.mqtt.url import BrokerUrl
 from ota_server.releases import payload_stores
 from ota_server.run import Server
 from ota_server.tls_context import Tls
-from tidegate.cli._common import FILE, FOLDER, Number, in_json, insecure_option, is_insecure, say
+from tidegate.cli._common import FILE, FOLDER, LOCAL, Number, in_json, insecure_option, is_insecure, say
 from tidegate.client import plain_addresses
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
@@ -199,6 +200,8 @@ def serve(
             if "coap" in addresses:
                 say(f"coap  {addresses['coap']}")
             say(f"admin token: {config.admin_token}")
+            if "http" in addresses:
+                say(f"the page, signed in: {_open(addresses['http'], config.admin_token)}")
         sys.stdout.flush()
         service_manager.ready()
         gc.freeze()  # what was imported stays: collections need not walk it
@@ -207,6 +210,12 @@ def serve(
         pass
     finally:
         server.stop()
+
+
+def _open(url: str, token: Path) -> str:
+    """The command that opens the page of this server."""
+    there = [] if url == LOCAL else ["--server", url]
+    return shlex.join(["tidegate", "open", *there, "--token-file", str(token)])
 
 
 def _redirect(address: str) -> str:

@@ -30,7 +30,7 @@ def show() -> str | Response:
 
 
 def with_token() -> Response:
-    """POST: token, next."""
+    """POST: token, or a ticket of one; next."""
     web_session.from_here()
     limit: TokenBuckets = current_app.extensions["sign_in_limit"]
     peer = request.remote_addr or "?"
@@ -39,11 +39,14 @@ def with_token() -> Response:
         why = f"Too many wrong tokens came from {peer}. Wait {math.ceil(1 / _TRIES)} seconds, then try again."
         return make_response(door(request.form.get("next"), why), 429, {"Retry-After": str(math.ceil(1 / _TRIES))})
     with context.store().write() as session:
-        token = find_token(session, request.form.get("token", "").strip())
+        shown = request.form.get("token", "").strip()
+        token = find_token(session, shown) or sessions.redeem(session, shown)
         cookie = None if token is None or not token.scopes else sessions.of_token(session, token, peer)
     if cookie is None:
         limit.take(peer_key(peer))
         why = "The token is not valid: it was mistyped or revoked, or belongs to another server."
+        if shown.startswith(sessions.TICKET):
+            why = "This address signs in once, within a minute of `tidegate open`. Make another one."
         return make_response(door(request.form.get("next"), why), 401)
     answer = to_next(request.form.get("next"))
     web_session.give(answer, cookie)

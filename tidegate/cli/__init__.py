@@ -48,6 +48,7 @@ _BUILT_IN = {
     "login": "tidegate.cli.login:login",
     "logout": "tidegate.cli.login:logout",
     "new": "tidegate.cli.new:new",
+    "open": "tidegate.cli.open:open_",
     "release": "tidegate.cli.release:release",
     "rollout": "tidegate.cli.rollout:rollout",
     "simulate": "tidegate.cli.simulate:simulate",

@@ -139,6 +139,11 @@ class Server:
     def releases(self) -> Any:
         return self._call("GET", "/api/v1/releases", "Map")
 
+    def sign_in_ticket(self) -> tuple[str, int]:
+        """What signs a browser in at /sign-in in place of the token, once, and for how many seconds."""
+        answer = self._call("POST", "/api/v1/sign-in-tickets", "Ticket")
+        return answer["ticket"], answer["seconds"]
+
     def devices(self) -> dict[str, Any]:
         """All devices, {"devices": [...]}, however many pages they take."""
         found: dict[str, dict[str, Any]] = {}

@@ -628,6 +628,12 @@ class Audit(TypedDict):
     entries: list[Entry]
 
 
+@with_config(_REST)
+class Ticket(TypedDict):
+    ticket: Annotated[str, Field(pattern=r"^tgt_[A-Za-z0-9_-]{16,60}$")]  # it stands in an address
+    seconds: Count
+
+
 @functools.cache
 def _adapter(shape: str) -> TypeAdapter[Any]:
     kind = Map if shape == "Map" else globals()[shape]

@@ -65,6 +65,7 @@ VERBS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("group", "set"): ("canary", "--channel", "stable"),
     ("group", "show"): ("canary",),
     ("login",): ("--token-file", "@token"),
+    ("open",): ("devices", "--print"),
     ("release", "fetch"): ("--out", "@fetched"),
     ("release", "publish"): ("@release", "--yes"),
     ("release", "sbom"): ("1.0.0",),

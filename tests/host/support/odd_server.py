@@ -139,6 +139,7 @@ ENTRY = {"id": 1, "at": TIME, "actor": "serve", "action": "server.start", "subje
 ENTRY["hash"] = entry_hash(GENESIS, 1795939200000, "serve", "server.start", "server", {})
 ACCOUNT = {"user": "gate-1", "password": "p"}
 ROUTES: list[tuple[str, Any]] = [
+    (r"POST /api/v1/sign-in-tickets", {"ticket": "tgt_" + "A" * 43, "seconds": 60}),
     (r"GET /api/v1/devices\?after=", {"devices": [DEVICE]}),
     (r"GET /api/v1/devices\?after=gate-1", {"devices": []}),
     (r"GET /api/v1/devices/[^/]+", {**DEVICE, "commands": [COMMAND], "telemetry": {}, "alarms": [ALARM]}),

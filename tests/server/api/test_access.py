@@ -33,6 +33,7 @@ ROUTES = [
     ("GET", "/api/v1/trust", "read"),
     ("GET", "/api/v1/data", "read"),
     ("GET", "/api/v1/audit", "admin"),
+    ("POST", "/api/v1/sign-in-tickets", "read"),
     ("GET", "/api/v1/webhooks", "admin"),
     ("GET", "/api/v1/webhooks/1/deliveries", "admin"),
     ("POST", "/api/v1/devices", "devices"),

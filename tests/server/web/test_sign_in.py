@@ -105,6 +105,39 @@ def test_guesses_are_slowed_down_and_logged(tmp_path: Path, caplog):
     assert "session.open" in acts(fleet)
 
 
+def ticket(fleet: PageFleet, token: str) -> str:
+    answer = fleet.app.test_client().post("/api/v1/sign-in-tickets", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 200 and answer.json["seconds"] == sessions.TICKET_LASTS_S
+    return answer.json["ticket"]
+
+
+def test_a_ticket_signs_in_once_as_its_token(fleet, monkeypatch):
+    token = fleet.token("read")
+    made = ticket(fleet, token)
+    assert made.startswith("tgt_") and token not in made
+    client = fleet.app.test_client()
+    for cookie in (made, f"ticket{made}"):
+        client.set_cookie("tidegate-session", cookie)
+        assert client.get("/devices").status_code == 303, "a ticket is no cookie"
+    bearer = {"Authorization": f"Bearer {made}"}
+    assert client.get("/api/v1/devices", headers=bearer).status_code == 401, "nor a token"
+    answer = client.post("/sign-in", data={"token": made, "next": "/devices"})
+    assert answer.status_code == 303 and answer.location == "/devices"
+    assert client.get("/devices").status_code == 200 and client.get("/audit").status_code == 403
+    assert acts(fleet)[-2:] == ["session.ticket", "session.open"]
+    again = fleet.app.test_client().post("/sign-in", data={"token": made})
+    assert again.status_code == 401 and "signs in once" in again.text
+
+    late = ticket(fleet, token)
+    gone = ticket(fleet, token)
+    with fleet.store.write() as session:
+        session.scalars(select(Token).order_by(Token.id.desc()).limit(1)).one().revoked_at = now_ms()
+    assert fleet.app.test_client().post("/sign-in", data={"token": gone}).status_code == 401
+    later = now_ms() + 1000 * sessions.TICKET_LASTS_S
+    monkeypatch.setattr(sessions, "now_ms", lambda: later)
+    assert fleet.app.test_client().post("/sign-in", data={"token": late}).status_code == 401
+
+
 def test_forms_of_other_pages_do_nothing(fleet):
     client = signed_in(fleet, "admin")
     right = csrf(client)
