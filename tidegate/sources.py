@@ -133,7 +133,7 @@ def _table(path: Path, name: str, keys: Mapping[str, Key]) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise TidegateError(f"{path} cannot be read: {error}", "Correct it; docs/image.md shows it") from error
+        raise TidegateError(f"{path} cannot be read: {error}", "Correct it; `tidegate docs image` shows it") from error
     if not isinstance(values, dict):
         raise _wrong(path, text, name, f"must be a table, [{name}]")
     table = {key: value for key, value in values.items() if key in keys}
@@ -143,4 +143,4 @@ def _table(path: Path, name: str, keys: Mapping[str, Key]) -> dict[str, Any]:
 
 def _wrong(path: Path, text: str, key: str, what: str) -> TidegateError:
     line = line_of(text, key)
-    return TidegateError(f"{path}{f':{line}' if line else ''}: {key} {what}", "docs/project.md lists the keys")
+    return TidegateError(f"{path}{f':{line}' if line else ''}: {key} {what}", "`tidegate docs project` lists the keys")

@@ -100,6 +100,14 @@ def test_a_board_of_ones_own_comes_first(tmp_path: Path) -> None:
             "server.url is 'ftp://x'; it must be the server's address",
         ),
         ('"1.0.0"', '"1.0.0', 6, "Illegal character"),
+        (
+            '"1.0.0"',
+            '"1.0.0"\n[settings]\ntelemetry_perod_s = 2',
+            8,
+            "settings.telemetry_perod_s is a setting that no board has",
+        ),
+        ('"1.0.0"', '"1.0.0"\n[settings.mqtt]\nport = 0', 8, "settings.mqtt.port must be"),
+        ('"1.0.0"', '"1.0.0"\n[settings]\nuplink = "lora"', 8, "settings.uplink must be"),
     ),
 )
 def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, old: str, new: str, line: int, what: str) -> None:

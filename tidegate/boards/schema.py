@@ -25,7 +25,7 @@ ARCHITECTURES = (  # in the order in which MicroPython numbers them, from 1
 _MODULE = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _VERSION = re.compile(r"1\.[0-9]{1,3}\Z")
 _ROOT = re.compile(r"/([a-z0-9]{1,16})?\Z")
-_REMEDY = "docs/adding-a-board.md says what a board.toml holds"
+_REMEDY = "`tidegate docs adding-a-board` says what a board.toml holds"
 
 
 class BoardFileError(TidegateError):

@@ -319,7 +319,7 @@ promote = _steering(
     '  tidegate rollout promote 1.1.0 --why "smoke test passed" --yes\n'
     "  tidegate rollout promote 1.1.0 --wave 2 --yes --json",
     "Open the next wave now, whatever the present one waits for: by hand, or from CI after its own check.\n\n"
-    "This is the answer to a gate (docs/rollouts.md); the other one is `tidegate rollout pause`.",
+    "This is the answer to a gate (`tidegate docs rollouts`); the other one is `tidegate rollout pause`.",
     click.option("--wave", type=click.IntRange(1), help="The wave that was checked: an error if it is not the newest."),
 )
 

@@ -126,7 +126,9 @@ def send(
 def _pinned(path: Path, group: str) -> Pinned:
     found = load_file(path).groups.get(group)
     if found is None or found.devices is None:
-        raise TidegateError(f"{path} does not list the devices of the group {group}", "List them: docs/gitops.md")
+        raise TidegateError(
+            f"{path} does not list the devices of the group {group}", "List them; `tidegate docs gitops` shows how"
+        )
     return Pinned(path, frozenset(found.devices))
 
 

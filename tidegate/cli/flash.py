@@ -53,7 +53,7 @@ Examples:
 )
 @click.option("--release", "release_dir", type=FOLDER, help="Release whose image to install.")
 @click.option("--trust", "trust_file", type=FILE, help="Trust store: the keys the board accepts.")
-@click.option("--config", "config_file", type=FILE, help="Settings, JSON (docs/config.md).")
+@click.option("--config", "config_file", type=FILE, help="Settings, JSON (`tidegate docs config`).")
 @click.option("--credentials", "credentials_file", type=FILE, help="MQTT user and password, from `device add`.")
 @click.option(
     "--claim", "claim_file", type=FILE, help="Claim to enrol with, from `device claim`, instead of credentials."

@@ -32,7 +32,8 @@ _TOLD = {
 @click.command(
     epilog="""\b
 PORT is a device name as `tidegate flash` takes it: a0 (/dev/ttyACM0), u0 (/dev/ttyUSB0), id:SERIAL, or a path. The
-board's settings say "uplink": "usb", and name broker and server as this machine reaches them (docs/usb-uplink.md).
+board's settings say "uplink": "usb", and name broker and server as this machine reaches them: see
+`tidegate docs usb-uplink`.
 
 \b
 Examples:

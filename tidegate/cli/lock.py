@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -54,6 +55,12 @@ def lock(update: bool, check: bool, index: str | None, as_json: bool) -> None:
     def show(value: dict[str, Any]) -> None:
         columns = {"require": "REQUIRED", "package": "PACKAGE", "version": "VERSION", "files": "FILES"}
         rows(value["packages"], columns | {"bytes": "BYTES"}, "Nothing that is fetched is required.")
-        say(f"{value['lock']}: {'written anew' if changed else 'as it was'}")
+        say(_outcome(Path(value["lock"]), changed))
 
     emit(answer, as_json, show)
+
+
+def _outcome(lock: Path, changed: bool) -> str:
+    if not lock.exists():
+        return f"no {lock.name} is needed" + (", and it is gone" if changed else "")
+    return f"{lock}: {'written anew' if changed else 'as it was'}"

@@ -38,7 +38,7 @@ _LINE = 110  # characters of the live line
 Examples:
   tidegate simulate --devices 50 --token-file server/admin.token
   tidegate simulate --devices 10000 --processes 2 --scenario storm.toml --pid server=4242 --out storm.json
-docs/simulate.md has what a scenario may say, and how to read the figures."""
+`tidegate docs simulate` has what a scenario may say, and how to read the figures."""
 )
 @click.option("--devices", type=click.IntRange(1, _MOST), required=True, help="How many devices there are.")
 @click.option("--scenario", "file", type=FILE, help="What happens (TOML); default: connect, and 50 packs a second.")

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tidegate import enrolment, json_text
-from tidegate.boards import Board
+from tidegate.boards import Board, board_settings
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
-from tidegate.flash import board_settings
 from tidegate.image import compile_module
 from tidegate.image.build import in_place_modules, native_files, native_place
 from tidegate.trust import certificates

@@ -79,7 +79,7 @@ class _Reader:
     path: Path
     homes: dict[str, str] = field(default_factory=dict)  # device -> the group that lists it
 
-    def wrong(self, line: int, what: str, remedy: str = "Correct it; docs/gitops.md has the whole format") -> NoReturn:
+    def wrong(self, line: int, what: str, remedy: str = "Correct it; the format: `tidegate docs gitops`") -> NoReturn:
         _wrong(self.path, line, what, remedy)
 
     # ------------------------------------------------------------ YAML
@@ -244,7 +244,7 @@ class _Reader:
             at.line,
             f"{key} is not a setting that can be changed over the air",
             "Known are telemetry_period_s, trial_timeout_s, restart_wait_s, log_level, streams, store and app "
-            "(docs/config.md)",
+            "(`tidegate docs config`)",
         )
 
 

@@ -28,7 +28,7 @@ MARK = "FROZEN"  # the file with the digest; it comes first in an image, where t
 LEFT_OUT = b"F"  # the first byte in a module's place; compiled modules begin with an M
 DIGEST_SIZE = 8
 _MAX_SIZE = 1 << 20
-_REMEDY = "Name the frozen.json that the firmware's build wrote, docs/image.md"
+_REMEDY = "Name the frozen.json that the firmware's build wrote: `tidegate docs image`"
 
 
 @dataclass(frozen=True)

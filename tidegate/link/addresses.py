@@ -7,8 +7,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tidegate import names
+from tidegate.boards import board_settings
 from tidegate.errors import TidegateError
-from tidegate.flash import board_settings, loader_files
+from tidegate.flash import loader_files
 
 MQTT_PORTS = (1883, 8883)
 _WEB = {"http": 80, "https": 443}
@@ -58,7 +59,9 @@ def of_config(path: Path) -> list[tuple[str, int]]:
         config = loader_files.read_object(path, "config")
     except TidegateError as error:
         why = error.message.removeprefix(f"{path} ")
-        raise TidegateError(f"{path} cannot be read: {why}", "Name the board's settings (docs/config.md)") from error
+        raise TidegateError(
+            f"{path} cannot be read: {why}", "Name the board's settings (`tidegate docs config`)"
+        ) from error
     board_settings.check(path, config)
     if config.get("uplink", "mqtt") != "usb":
         raise TidegateError(f"{path}: the uplink of this board is not usb", 'Set "uplink": "usb" and flash it again')

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate import libraries, library, names
+from tidegate.boards import board_settings
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
 from tidegate.image import imports
@@ -21,10 +22,10 @@ from tidegate.toml_tables import Key, check_table, line_of
 
 FILE = "tidegate.toml"
 MAX_FILE = 64 * 1024
-_REMEDY = "docs/project.md lists the keys of tidegate.toml"
+_REMEDY = "`tidegate docs project` lists the keys of tidegate.toml"
 _FOLDER = re.compile(r"(?!/)(?!.*(?:^|/)\.\.(?:/|$))[\w./-]{1,100}")
 
-# Tables and their keys. [settings] is what config.json may hold: judged when it is flashed, by the board's own rules.
+# Tables and their keys. [settings] is what config.json may hold: judged by the board's own rules.
 SCHEMA: dict[str, dict[str, Key]] = {
     "product": {
         "name": Key(str, names.PRODUCT.rule, True, pattern=re.compile(names.PRODUCT.pattern)),
@@ -109,6 +110,7 @@ def load(folder: Path) -> Project:
     product, image = values["product"], values.get("image", {})
     if not product["boards"]:
         raise wrong("product.boards", "names no board")
+    _check_settings(path, text, values.get("settings", {}))
     server, keys_ = values.get("server", {}), values.get("keys", {})
     project = Project(
         folder=folder,
@@ -138,6 +140,14 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
         place = re.search(r"line (\d+)", str(error))
         where = f"{path}:{place[1]}" if place else str(path)
         raise ProjectFileError(f"{where}: {error}", "Correct it; https://toml.io shows the form") from error
+
+
+def _check_settings(path: Path, text: str, settings: dict[str, Any]) -> None:
+    try:
+        board_settings.check(path, settings)
+    except board_settings.SettingError as error:
+        key = f"settings.{error.key}"
+        raise ProjectFileError(f"{_at(path, text, key)}: {key} {error.what}", error.remedy) from error
 
 
 def _check_boards(project: Project, wrong: partial[ProjectFileError]) -> None:
@@ -196,5 +206,10 @@ def _path(folder: Path, name: str | None) -> Path | None:
 
 
 def _wrong(path: Path, text: str, key: str, what: str) -> ProjectFileError:
+    return ProjectFileError(f"{_at(path, text, key)}: {key} {what}", _REMEDY)
+
+
+def _at(path: Path, text: str, key: str) -> str:
+    """The file, and the line of the key where there is one."""
     line = line_of(text, key)
-    return ProjectFileError(f"{path}{f':{line}' if line else ''}: {key} {what}", _REMEDY)
+    return f"{path}:{line}" if line else str(path)

@@ -17,7 +17,7 @@ from tidegate.files import read_limited
 from tidegate.rollout import terms
 
 MAX_SIZE = 65_536  # bytes of a scenario
-REMEDY = "docs/simulate.md has all keys"
+REMEDY = "`tidegate docs simulate` has all keys"
 _NUMBERS = "a number"
 _WORDS = {"Extra inputs are not permitted": "is not a key of this table", "Field required": "is missing"}
 

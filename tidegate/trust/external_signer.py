@@ -26,7 +26,9 @@ TIMEOUT_S = 120  # a person may have to touch a token first
 MAX_ANSWER = 1024  # bytes; base64 of a signature has 88
 KEY_VARIABLE = "TIDEGATE_KEY_ID"
 _HEX = re.compile(r"[0-9a-fA-F]{128}\Z")
-_CONTRACT = "It must write an Ed25519 signature of its standard input, as 64 bytes, hex or base64 (docs/signing.md)"
+_CONTRACT = (
+    "It must write an Ed25519 signature of its standard input, as 64 bytes, hex or base64: `tidegate docs signing`"
+)
 
 
 def external(public: Key, command: str, timeout_s: float = TIMEOUT_S) -> Key:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Callable
@@ -55,6 +56,21 @@ def test_what_is_not_a_page(cli: Cli) -> None:
     ):
         done = cli("docs", word)
         assert done.exit_code == 1 and f"there is no page {word}" in done.stderr and remedy in done.stderr, done.stderr
+
+
+def test_messages_name_pages_as_they_can_be_read_here(cli: Cli) -> None:
+    """`tidegate docs config`, which a wheel has, and not docs/config.md, which only a checkout has."""
+    named = set()
+    for path in sorted((ROOT / "tidegate").rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+                assert not re.findall(r"\bdocs/[\w/-]+\.md", node.value), f"{path}:{node.lineno}: {node.value}"
+                named |= set(re.findall(r"`tidegate docs ([\w/-]+)`", node.value))
+    assert len(named) > 8
+    for page in named:
+        assert cli("docs", page).exit_code == 0, page
 
 
 def test_the_pages_that_a_new_project_names_are_there(cli: Cli) -> None:

@@ -74,7 +74,7 @@ def test_json_without_end_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_key_that_nobody_reads_is_refused(tmp_path: Path, key: str, remedy: str) -> None:
-    with pytest.raises(TidegateError, match="no board has a setting " + key) as refused:
+    with pytest.raises(TidegateError, match=key + " is a setting that no board has") as refused:
         flash(tmp_path, json.dumps(changed(key, 1)))
     assert remedy in str(refused.value.remedy)
 

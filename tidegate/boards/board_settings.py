@@ -39,8 +39,16 @@ _ADDRESS = re.compile(
 )
 
 
+class SettingError(TidegateError):
+    """A setting that no board takes. key: its place, as streams.fast.window; what: is wrong with it."""
+
+    def __init__(self, path: Path, key: str, what: str, remedy: str):
+        super().__init__(f"{path}: {key} {what}", remedy)
+        self.key, self.what = key, what
+
+
 def check(path: Path, config: Mapping[str, Any]) -> None:
-    """Raises TidegateError, which names the file and the key, for a value that no board takes, and for a key that none
+    """Raises SettingError, which names the file and the key, for a value that no board takes, and for a key that none
     reads.
     """
     for where, keys in _KNOWN.items():
@@ -84,9 +92,8 @@ def _keys(path: Path, values: Mapping[str, Any], place: str, known: tuple[str, .
         if key not in known:
             close = difflib.get_close_matches(key, known, 1)
             own = f"Known are {', '.join(known)}; the application's own are in an object `app`"
-            raise TidegateError(
-                f"{path}: no board has a setting {place}{key}", f"Did you mean {place}{close[0]}?" if close else own
-            )
+            remedy = f"Did you mean {place}{close[0]}?" if close else own
+            raise SettingError(path, f"{place}{key}", "is a setting that no board has", remedy)
 
 
 def _text(path: Path, values: Mapping[str, Any], key: str, most: int) -> None:
@@ -144,4 +151,4 @@ def _is_number(value: object) -> bool:
 
 
 def _refuse(path: Path, key: str, what: str) -> NoReturn:
-    raise TidegateError(f"{path}: {key} {what}", "Correct it")
+    raise SettingError(path, key, what, "Correct it")
