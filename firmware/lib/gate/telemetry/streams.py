@@ -12,6 +12,7 @@ to the window's first sample and stored in pieces of 24 bits.
 """
 
 import math
+import sys
 from array import array
 
 import senml_cbor
@@ -188,10 +189,13 @@ class Stream:
             at += self._size
 
     def _failed(self, name, error):
-        """Says so at the 1st, 2nd, 4th, 8th... failure: the log is for other things, too."""
+        """Says so at the 1st, 2nd, 4th, 8th... failure: the log is for other things, too. The first
+        with its trace, for the person with a cable."""
         count = self.failures = self.failures + 1
         say = console.debug if count & (count - 1) else console.error
         say("source %s: %s: %s (failure %d)", name, type(error).__name__, error, count)
+        if count == 1 and hasattr(sys, "print_exception"):  # MicroPython
+            sys.print_exception(error)
 
     def _take(self, measure, at, value, now):
         """Calibrates, validates, and adds to the window."""

@@ -6,7 +6,7 @@ import math
 import scratch
 import senml_cbor.reader
 from check import Random, equal, ground, raises, true
-from gate.telemetry import calibration
+from gate.telemetry import calibration, streams
 from gate.telemetry.e2e_frame import Frame, crc8
 from gate.telemetry.streams import (
     DEV,
@@ -98,6 +98,23 @@ def test_a_bus_that_fails_and_values_beyond_all_range():
     place.send()
     equal([value for _, value in place.values()], [{"wide.rejected": 1}] * 2 + [{"w": (1 << 28) - 1}])
     equal(place.telemetry.counts()["source_failures"], 3)
+
+
+def test_the_first_failure_has_its_trace():
+    class System:
+        def print_exception(self, error):
+            traced.append(error)
+
+    def read():
+        raise OSError(5)
+
+    traced = []
+    real, streams.sys = streams.sys, System()
+    try:
+        Place(Stream("app", Measure("t", "Cel", read), period_ms=1000)).sample(3)
+    finally:
+        streams.sys = real
+    equal([error.args for error in traced], [(5,)])
 
 
 def crc_of(data, crc):
