@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -131,10 +132,14 @@ def toolchain_and_firmware(purpose: str) -> None:
             f"PYTHON={PYTHON}",
             *core,
         ]
-        if not (ROOT / "build" / "_".join([board, *(word.partition("=")[2] for word in core)])).exists():
-            say(f"building the firmware for {' '.join([board, *core])}, once; up to two minutes")
+        # Mostly there is nothing to build; what takes longer is said.
+        word = threading.Timer(3, say, [f"building the firmware for {' '.join([board, *core])}; up to two minutes"])
         started = time.monotonic()
-        run(command, cwd=ROOT)
+        word.start()
+        try:
+            run(command, cwd=ROOT)
+        finally:
+            word.cancel()
         took = time.monotonic() - started
         if took > 5:
             say(f"built the firmware for {' '.join([board, *core])} in {took:.0f} s")

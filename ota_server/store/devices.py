@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from sqlalchemy import select, update
@@ -16,6 +16,12 @@ AT_ONCE = 500  # ids in one statement
 
 def get(session: Session, device_id: str) -> Device | None:
     return session.get(Device, device_id, options=[joinedload(Device.offer).joinedload(Target.release)])
+
+
+def names(session: Session, ids: Collection[str]) -> dict[str, str]:
+    """The names of those devices that have one, by id."""
+    rows = session.execute(select(Device.id, Device.name).where(Device.id.in_(ids)))
+    return {row.id: row.name for row in rows if row.name}
 
 
 def find(session: Session, id_or_name: str) -> Device | None:

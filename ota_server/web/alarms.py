@@ -36,6 +36,7 @@ def show() -> Response:
         return page.show(
             "alarms.html",
             alarms=found[:_ROWS],
+            names=devices.names(session, {one.device_id for one in found}),
             muted=alarm_handling.muted_until(session, found),
             older=found[_ROWS - 1].id if len(found) > _ROWS else None,
             mutes=alarm_handling.mutes(session),

@@ -11,6 +11,7 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_SORTS = {"name": "name", "board": "board", "group": "group", "version": "version", "seen": "last_seen"}
 _EQUAL = ("group", "board", "product", "version")
 _OPTIONS = (
     click.option("--search", metavar="TEXT", help="Those with TEXT in their id or name."),
@@ -18,13 +19,14 @@ _OPTIONS = (
     click.option("--board", help="Those of this board."),
     click.option("--product", help="Those of this product."),
     click.option("--version", help="Those that run this version."),
+    click.option("--sort", type=click.Choice(list(_SORTS)), help="By this; seen: the last heard first. Default: id."),
     click.option("--online/--offline", default=None, help="Those that are there, or those that are not."),
 )
 
 
 @dataclass(frozen=True)
 class Filters:
-    """Conditions, all of which must hold; None: any."""
+    """Conditions, all of which must hold; None: any. sort: a member of devices; those without one come last."""
 
     search: str | None = None
     group: str | None = None
@@ -32,14 +34,21 @@ class Filters:
     product: str | None = None
     version: str | None = None
     online: bool | None = None
+    sort: str | None = None
 
     @property
     def given(self) -> bool:
-        return self != Filters()
+        return self != Filters(sort=self.sort)
 
     def of(self, devices: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Those of `devices`, as the server lists them, that are meant."""
-        return [one for one in devices if self._fits(one)]
+        found = [one for one in devices if self._fits(one)]
+        if self.sort is None:
+            return found
+        key = _SORTS[self.sort]
+        newest_first = key == "last_seen"  # times of the server: all of one form
+        with_it = sorted((one for one in found if one.get(key)), key=lambda one: str(one[key]), reverse=newest_first)
+        return with_it + [one for one in found if not one.get(key)]
 
     def _fits(self, device: dict[str, Any]) -> bool:
         if any(getattr(self, name) not in (None, device.get(name)) for name in _EQUAL):

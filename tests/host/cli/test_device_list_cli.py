@@ -62,6 +62,21 @@ def test_the_list_has_what_all_filters_let_through(cli: Cli, server: OddServer, 
     assert ("None of 4 devices is like that." in shown) == (not expected)
 
 
+@pytest.mark.parametrize(
+    ("sort", "expected"), [("name", "3124"), ("version", "2314"), ("seen", "3124"), ("board", "2413")]
+)
+def test_the_list_is_sorted_and_what_lacks_the_word_comes_last(
+    cli: Cli, server: OddServer, sort: str, expected: str
+) -> None:
+    seen = {"gate-1": "2026-11-29T08:00:00.000Z", "gate-3": "2026-11-30T08:00:00.000Z"}
+    fleet = [{**one, "last_seen": seen.get(one["id"])} for one in FLEET]
+    server.twist = lambda request, usual: {"devices": fleet if request.endswith("after=") else []}
+    done = cli("device", "list", "--sort", sort, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert [one["id"][-1] for one in json.loads(done.stdout)["devices"]] == list(expected)
+    assert "like that" not in cli("device", "list", "--sort", sort).stdout
+
+
 def test_an_empty_server_says_how_devices_come_whatever_the_filters(cli: Cli, server: OddServer) -> None:
     server.twist = lambda request, usual: {"devices": []}
     assert "Make a claim for one" in cli("device", "list", "--offline").stdout

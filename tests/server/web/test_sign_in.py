@@ -203,6 +203,8 @@ def test_alarms_are_acknowledged_and_muted_until_an_end(fleet):
 
     assert "crash: OSError" in client.get("/").text
     mute = {**key, "kind": "crash", "device": "Pump.0", "hours": "8", "why": "a new valve is on its way"}
+    named = client.get("/alarms?kind=crash").text
+    assert ">Pump.0</a>" in named and ">gw-00000</a>" not in named
     assert client.post("/alarms/mute", data=mute).status_code == 303
     assert "crash: OSError" not in client.get("/").text and "OSError" in client.get("/alarms").text
     with fleet.store.write() as session:

@@ -189,8 +189,10 @@ class Stream:
             at += self._size
 
     def _failed(self, name, error):
-        """Says so at the 1st, 2nd, 4th, 8th... failure: the log is for other things, too. The first
-        with its trace, for the person with a cable."""
+        """Says so at the 1st, 2nd, 4th, 8th... failure: the log is for other things, too.
+
+        The first comes with its trace, for the person with a cable.
+        """
         count = self.failures = self.failures + 1
         say = console.debug if count & (count - 1) else console.error
         say("source %s: %s: %s (failure %d)", name, type(error).__name__, error, count)
