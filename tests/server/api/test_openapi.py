@@ -58,7 +58,11 @@ def test_each_says_what_it_is_for_what_it_needs_and_what_it_takes(document):
         named = {parameter["name"] for parameter in told["parameters"] if parameter["in"] == "path"}
         assert named == set(re.findall(r"{(\w+)}", path)), (path, method)
     without_body = {"/api/v1/devices/{device_id}/credentials", "/api/v1/devices/{device_id}/revoke"}
-    without_body |= {"/api/v1/commands/{cti}/cancel", "/api/v1/rollouts/{product}/{version}/retry"}
+    without_body |= {
+        "/api/v1/commands/{cti}/cancel",
+        "/api/v1/sign-in-tickets",
+        "/api/v1/rollouts/{product}/{version}/retry",
+    }
     without_body |= {"/api/v1/rollouts/{product}/{version}/waves/retry"}
     for path, method, told in operations(document):
         takes_one = method in ("post", "put", "patch") and path not in without_body
