@@ -13,7 +13,10 @@ from pathlib import Path
 
 FLASH = 0x10000000  # where the RP2040 maps its flash
 RP2040 = 0xE48BFF56  # the family's number
+_MOST_FLASH = 16 * 1024 * 1024
 _PAGE = 256
+_BLOCK = 512
+_HEAD = 32  # bytes of a block before its data
 _FAMILY_GIVEN = 0x2000
 _MAGIC = (0x0A324655, 0x9E5D5157, 0x0AB16F30)
 
@@ -28,6 +31,22 @@ def uf2(program: bytes) -> bytes:
         head = struct.pack("<8I", *_MAGIC[:2], _FAMILY_GIVEN, FLASH + at, _PAGE, number, count, RP2040)
         blocks.append((head + program[at : at + _PAGE]).ljust(508, b"\0") + struct.pack("<I", _MAGIC[2]))
     return b"".join(blocks)
+
+
+def program(data: bytes) -> bytes:
+    """The program in a UF2, from the start of the flash; raises ValueError for what is none for an RP2040."""
+    found = bytearray()
+    for at in range(0, len(data), _BLOCK):
+        block = data[at : at + _BLOCK]
+        if len(block) != _BLOCK or struct.unpack_from("<2I", block) != _MAGIC[:2]:
+            raise ValueError("it is no UF2")
+        place, size, family = (struct.unpack_from("<I", block, offset)[0] for offset in (12, 16, 28))
+        if size > _BLOCK - _HEAD - 4 or family != RP2040 or not FLASH <= place < FLASH + _MOST_FLASH:
+            raise ValueError("it is for another chip than the RP2040")
+        place -= FLASH
+        found += bytes(max(0, place + size - len(found)))
+        found[place : place + size] = block[_HEAD : _HEAD + size]
+    return bytes(found)
 
 
 def main() -> int:

@@ -10,6 +10,14 @@ class Board(Rp2):
     def open_network(self):
         return _Unlinked()
 
+    def frozen(self):
+        """Digest of the agent's modules that the firmware holds, 8 bytes, or None."""
+        try:
+            import _tidegate
+        except ImportError:  # this MicroPython holds none
+            return None
+        return _tidegate.frozen()
+
 
 class _Unlinked:
     """In place of an interface: it has no radio and no Ethernet."""

@@ -1,4 +1,4 @@
-"""The MicroPython that boards/rpi_pico builds, for the tests of the Pico."""
+"""The firmwares that boards/rpi_pico builds, for the tests of the Pico."""
 
 from __future__ import annotations
 
@@ -10,17 +10,31 @@ from pathlib import Path
 import pytest
 from patience import limit
 
+ROOT = Path(__file__).resolve().parents[2]
+BUILD_S = 1500  # from nothing
+
+
+def _built(name: str, *variables: str) -> Path:
+    words = ["make", "-C", ROOT / "boards" / "rpi_pico", *variables]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=limit(BUILD_S))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return ROOT / "build" / "rpi_pico" / name
+
 
 @pytest.fixture(scope="session")
 def firmware() -> Path:
-    import pico_job  # here: the emulator may not be installed, and then the tests are skipped
+    return _built("firmware.uf2")
 
-    done = subprocess.run(
-        ["make", "-C", pico_job.ROOT / "boards" / "rpi_pico"], capture_output=True, text=True,
-        timeout=limit(pico_job.BUILD_S),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return pico_job.FIRMWARE
+
+@pytest.fixture(scope="session")
+def frozen_firmware() -> Path:
+    """With frozen/frozen.json beside it."""
+    return _built("firmware-frozen.uf2", "FROZEN=1")
+
+
+@pytest.fixture(scope="session")
+def stock_firmware() -> Path:
+    return _built("firmware-stock.uf2", "STOCK=1")
 
 
 @pytest.fixture(scope="module")

@@ -189,7 +189,8 @@ def main() -> int:
             print(f"{name:28} {count:6,}")
         for found in failed[:20]:
             print(f"FAILED run {found['run']}, release {found['release']}, step {found['step']} "
-                  f"({found['kind']} {found['shape']}): {found['failed']}")  # fmt: skip
+                  f"({found['kind']} {found['shape']}): {found['failed']}\n"
+                  f"once more: {sys.executable} {__file__} --seed {seed} --again {found['run']}")  # fmt: skip
         print(f"{kinds['runs']:,} runs, {kinds['cuts']:,} cuts, {len(failed)} failed, seed {seed}, "
               f"{total['seconds']} s")  # fmt: skip
     if failed:

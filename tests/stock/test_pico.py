@@ -22,6 +22,7 @@ import pico_job
 from pico import SEGMENT, STORAGE, Pico
 from pico_job import BAD, GOOD, ROOT
 
+BUILD_S = 1500  # of the firmware, from nothing
 CUTS = (  # release, share of the job, shape of an erase, shape of a program: whichever is next from there
     (GOOD, 0.0, "before", "program-low"),
     (GOOD, 0.3, "erase-late", "program-partial"),
@@ -76,9 +77,12 @@ def test_a_board_that_forgets_what_it_confirmed_is_noticed() -> None:
 
 
 @pytest.mark.soak
-def test_the_same_sources_give_the_same_bytes(firmware: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ("firmware", "frozen_firmware"))
+def test_the_same_sources_give_the_same_bytes(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """In another folder, too."""
+    first: Path = request.getfixturevalue(kind)
     command = ["make", "-C", ROOT / "boards" / "rpi_pico", f"BUILD={tmp_path / 'again'}", f"-j{os.cpu_count() or 1}"]
-    subprocess.run(command, check=True, capture_output=True, timeout=limit(pico_job.BUILD_S))
-    digests = {hashlib.sha256(path.read_bytes()).hexdigest() for path in (firmware, tmp_path / "again/firmware.uf2")}
+    command += ["FROZEN=1"] if kind == "frozen_firmware" else []
+    subprocess.run(command, check=True, capture_output=True, timeout=limit(BUILD_S))
+    digests = {hashlib.sha256(path.read_bytes()).hexdigest() for path in (first, tmp_path / "again" / first.name)}
     assert len(digests) == 1

@@ -1,5 +1,8 @@
 """A Raspberry Pi Pico W as people buy it: MicroPython's own build, nothing added, on an emulated RP2040 with its radio.
 
+    make boards ARGS="-k pico_w"
+    TIDEGATE_UF2=/path/to/another.uf2 make boards ARGS="-k pico_w"    another build for this board (docs/boards.md)
+
 `make boards` runs it. A second of the board's time takes half a minute here, so the steps share one board and follow
 one another. Brokers and servers would give up on a board that slow: the last step has a peer that is patient.
 """
@@ -11,8 +14,9 @@ from collections.abc import Iterator
 
 import mqtt_peer
 import pytest
+import stock
 from lab import Installation
-from lab.pico_w import LabPicoW
+from lab.pico_w import LabPicoW, fetch_firmware
 
 pytest.importorskip("rp2040py", reason="`make boards` installs the emulator of the RP2040")
 
@@ -23,7 +27,14 @@ ONLINE_S = 400
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, broker: socket.socket) -> Iterator[Installation]:
+def micropython() -> stock.Stock:
+    return stock.named(stock.PICO_W) or stock.read(fetch_firmware())
+
+
+@pytest.fixture(scope="module")
+def place(
+    tmp_path_factory: pytest.TempPathFactory, broker: socket.socket, micropython: stock.Stock
+) -> Iterator[Installation]:
     with Installation(tmp_path_factory.mktemp("pico") / "place", target="rpi_pico_w") as made:
         made.make_keys()
         made.start_server()
@@ -34,13 +45,13 @@ def place(tmp_path_factory: pytest.TempPathFactory, broker: socket.socket) -> It
 
 
 @pytest.fixture(scope="module")
-def board(place: Installation) -> LabPicoW:
-    return place.add_pico_w(DEVICE)
+def board(place: Installation, micropython: stock.Stock) -> LabPicoW:
+    return place.add_pico_w(DEVICE, firmware=micropython.path)
 
 
-def test_it_is_flashed_through_its_serial_port(place: Installation, board: LabPicoW) -> None:
-    said = place.flash(board, DEVICE, "1.0.0")
-    assert "Raspberry Pi Pico W with RP2040, MicroPython 1.27.0" in said
+def test_it_is_flashed_through_its_serial_port(place: Installation, board: LabPicoW, micropython: stock.Stock) -> None:
+    said = stock.flash(place, board, DEVICE)
+    assert f"{stock.PICO_W}, MicroPython {micropython.version}" in said
     assert "file slot A boots: sequence 1" in said
 
 

@@ -80,6 +80,9 @@ SCHEMA: dict[str, dict[str, Key]] = {
     "firmware": {
         "file": Key(str, "the built MicroPython", True),
         "build": Key(str, "the command that builds it", True),
+        "frozen_file": Key(str, "the one that holds the agent, docs/image.md"),
+        "frozen_list": Key(str, "its frozen.json"),
+        "frozen_build": Key(str, "the command that builds both"),
     },
     "emulator": {
         "program": Key(str, "what emulates it", True),

@@ -107,6 +107,11 @@ class Request:
                 f"{self.config} is for a board {named!r}, this one is a {self.board.name}",
                 "Correct board in it, or name another file",
             )
+        if self.board.settings.get("network", {}).get("kind") == "none" and config.get("uplink") != "usb":
+            raise TidegateError(
+                f"{self.config} asks for a network, and a {self.board.name} has none",
+                'Set "uplink": "usb" in it: it reaches its server through its cable then, with `tidegate link`',
+            )
         if self.release is None:
             return
         for key in ("product", "vendor"):  # a device is offered releases by these: with others it would never get one

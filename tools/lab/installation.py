@@ -286,10 +286,10 @@ class Installation:
         board.power_on()
         return board
 
-    def add_pico_w(self, device: str, period_s: int = 2) -> LabPicoW:
-        """Register a device, write its settings, and power on a Raspberry Pi Pico W for it."""
+    def add_pico_w(self, device: str, period_s: int = 2, firmware: Path | None = None) -> LabPicoW:
+        """Register a device, write its settings, and power on a Raspberry Pi Pico W for it. firmware: another UF2."""
         self._add_device(device, HOST_FROM_BOARD, period_s, network=pico_w.NETWORK)
-        board = pico_w.LabPicoW(self.folder / device)
+        board = pico_w.LabPicoW(self.folder / device, firmware=firmware)
         self.boards.append(board)
         board.power_on()
         return board
@@ -341,8 +341,9 @@ class Installation:
             options += ("--client-key", self.certificates / f"{device}.key")
         self._deliver(board, version, "signature" in options)
         with board.serial_port_free() as port:
+            program = ("tools/lab/patient.py", "flash") if isinstance(board, LabPicoW) else ("tools/flash.py",)
             return self.tidegate(
-                "tools/flash.py", port, "--board", self.target, "--source", self.source,
+                *program, port, "--board", self.target, "--source", self.source,
                 "--release", self.release(version), "--trust", self.trust,
                 "--config", self.folder / f"{device}.config.json",
                 "--credentials", self.folder / f"{device}.credentials.json", *options,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -80,6 +81,13 @@ class LabPicoW(SerialConsole):
             self._process = None
 
     power_cut = power_off
+
+    def seconds_used(self) -> float:
+        """Of a processor, by the emulator since it was powered on; 0 where it is off."""
+        if self._process is None:
+            return 0.0
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def _take(self, data: bytes) -> None:
         with self._log.open("ab") as log:

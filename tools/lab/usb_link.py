@@ -10,12 +10,17 @@ from lab.board import LabBoard
 from lab.console import RecordedConsole
 from lab.pico_w import LabPicoW
 
+PATIENT = Path(__file__).with_name("patient.py")
+
 
 class LabLink(RecordedConsole):
-    """`lines` is what the commands printed since it was made, over all starts."""
+    """`lines` is what the commands printed since it was made, over all starts. patient: as tools/lab/patient.py."""
 
-    def __init__(self, board: LabBoard | LabPicoW, config: Path):
+    def __init__(self, board: LabBoard | LabPicoW, config: Path, patient: bool = False):
         super().__init__(config.with_suffix(".link"))
+        self._program: list[str | Path] = (
+            [processes.BIN / "python", PATIENT] if patient else [processes.BIN / "tidegate"]
+        )
         self._board = board
         self._config = config
         self._process: subprocess.Popen[bytes] | None = None
@@ -23,8 +28,7 @@ class LabLink(RecordedConsole):
     def start(self) -> None:
         """Takes the serial port from the lab, which has read it so far."""
         self._board.unwatch()
-        command: list[str | Path] = [processes.BIN / "tidegate", "link", self._board.pty, "--config", self._config]
-        self._process = processes.start(command, self._log)
+        self._process = processes.start([*self._program, "link", self._board.pty, "--config", self._config], self._log)
 
     def stop(self) -> int:
         """As with Ctrl-C; the exit code."""

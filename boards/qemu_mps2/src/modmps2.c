@@ -7,6 +7,7 @@
 #include "extmod/vfs.h"
 
 #include "board.h"
+#include "frozen.h"
 #include "tls.h"
 #include "storage_layout.h"
 
@@ -126,7 +127,7 @@ __attribute__((weak)) const byte *frozen_digest(void) {
 
 static mp_obj_t mps2_frozen(void) {
     const byte *digest = frozen_digest();
-    return digest == NULL ? mp_const_none : mp_obj_new_bytes(digest, 8);
+    return digest == NULL ? mp_const_none : mp_obj_new_bytes(digest, FROZEN_DIGEST_SIZE);
 }
 static MP_DEFINE_CONST_FUN_OBJ_0(mps2_frozen_obj, mps2_frozen);
 

@@ -39,6 +39,30 @@ def test_what_was_built_is_named_with_its_digest(tmp_path: Path, monkeypatch: py
     assert (found["size"], found["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
 
 
+def test_one_that_holds_the_agent_is_named_with_its_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = checkout(tmp_path, "install -D boards/rpi_pico/board.py build/rpi_pico/firmware-frozen.uf2 ")
+    path = place / "boards" / "rpi_pico" / "board.toml"
+    path.write_text(path.read_text().replace(" FROZEN=1", ""))
+    monkeypatch.setattr(library, "folder", lambda: place)
+    code, said = run("--board", "rpi_pico", "--frozen", "--json")
+    found = json.loads(said)
+    assert code == 0, said
+    assert found["file"] == str(place / "build" / "rpi_pico" / "firmware-frozen.uf2")
+    assert found["frozen"] == str(place / "build" / "rpi_pico" / "frozen" / "frozen.json")
+    code, said = run("--board", "rpi_pico", "--frozen")
+    assert code == 0 and "frozen.json: what it holds" in said
+
+
+def test_a_board_without_such_a_firmware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = checkout(tmp_path, "true")
+    path = place / "boards" / "rpi_pico" / "board.toml"
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("frozen_")]
+    path.write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr(library, "folder", lambda: place)
+    code, said = run("--board", "rpi_pico", "--frozen")
+    assert code == 1 and "rpi_pico that holds the agent" in said
+
+
 def test_what_failed_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = checkout(tmp_path, "cat boards/nothing")
     monkeypatch.setattr(library, "folder", lambda: place)

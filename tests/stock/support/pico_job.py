@@ -21,7 +21,6 @@ from tidegate.image.build import compile_source, pack
 
 ROOT = Path(__file__).resolve().parents[3]
 FIRMWARE = ROOT / "build" / "rpi_pico" / "firmware.uf2"
-BUILD_S = 1500  # of the firmware, from nothing
 BALLAST = 9000  # bytes of each image that nothing reads: three blocks, and most programs of a job
 _SLOT = (1040 * 1024 // 4096 - 2) // 2 * 4096
 

@@ -11,22 +11,21 @@
 #include "py/reader.h"
 #include "py/runtime.h"
 
-#include "board.h"
+#include "frozen.h"
 
 #define LEFT_OUT ('F')
-#define DIGEST_SIZE (8)
 #define MOUNTED "/rom/lib/" // where the loader mounts an image
 #define PLACE "tidegate/"   // of the modules among all that are frozen
 #define MAX_NAME (80)
 
 typedef struct {
     const char *name;
-    byte digest[DIGEST_SIZE];
+    byte digest[FROZEN_DIGEST_SIZE];
 } frozen_t;
 
-#include "digests.h" // written by frozen.py
+#include "digests.h" // written by frozen.py beside this
 
-static const byte all[DIGEST_SIZE] = FROZEN_DIGEST;
+static const byte all[FROZEN_DIGEST_SIZE] = FROZEN_DIGEST;
 
 const byte *frozen_digest(void) {
     return all;
@@ -43,7 +42,7 @@ static const mp_frozen_module_t *find(const char *path, const byte *digest) {
     strcpy(module, path + sizeof(MOUNTED) - 1);
     strcpy(module + strlen(module) - 4, ".py");
     for (size_t i = 0; i < MP_ARRAY_SIZE(frozen); i++) {
-        if (strcmp(module, frozen[i].name) == 0 && memcmp(digest, frozen[i].digest, DIGEST_SIZE) == 0) {
+        if (strcmp(module, frozen[i].name) == 0 && memcmp(digest, frozen[i].digest, FROZEN_DIGEST_SIZE) == 0) {
             int kind;
             void *found;
             mp_find_frozen_module(name, &kind, &found);
@@ -60,8 +59,8 @@ void __wrap_mp_raw_code_load_file(qstr filename, mp_compiled_module_t *module) {
     mp_reader_t reader;
     mp_reader_new_file(&reader, filename);
     bool left_out = reader.readbyte(reader.data) == LEFT_OUT;
-    byte digest[DIGEST_SIZE];
-    for (size_t i = 0; left_out && i < DIGEST_SIZE; i++) {
+    byte digest[FROZEN_DIGEST_SIZE];
+    for (size_t i = 0; left_out && i < FROZEN_DIGEST_SIZE; i++) {
         digest[i] = reader.readbyte(reader.data);
     }
     reader.close(reader.data);
