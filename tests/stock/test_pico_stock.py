@@ -22,6 +22,8 @@ from lab.usb_link import LabLink
 
 pytest.importorskip("rp2040py", reason="`make boards` installs the emulator of the RP2040")
 
+import delivery
+
 DEVICE = "gate-stock"
 VERIFIED_S = 240
 STARTED_S = 400
@@ -49,7 +51,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, broker: socket.socket) -> It
 
 @pytest.fixture(scope="module")
 def board(place: Installation, micropython: stock.Stock) -> LabPicoW:
-    return place.add_pico(DEVICE, micropython.path)
+    return place.add_pico(DEVICE, delivery.prepared(place, "1.0.0", micropython.path))
 
 
 def test_it_is_flashed_with_slots_in_files(place: Installation, board: LabPicoW, micropython: stock.Stock) -> None:

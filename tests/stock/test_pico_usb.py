@@ -2,10 +2,11 @@
 an image into its ROM segment, `tidegate link` brings it to mosquitto and our server, and a signed patch, fetched over
 the cable, is tried and confirmed. The firmware is the one that holds the agent.
 
-`make boards` runs it. The steps share one board and follow one another, and the image is small. The board is the
-emulator's: a second of its time takes half a minute and more here, which brokers, servers and the link take for a dead
-board. So its keepalive is two hours (in its copy of the sources), the link waits longer, and before the server is a
-proxy that gathers requests; all else is as people have it.
+`make boards` runs it, and with TIDEGATE_FULL=1 all of loader and image goes through the cable, too. The steps share one
+board and follow one another, and the image is small. The board is the emulator's: a second of its time takes half a
+minute and more here, which brokers, servers and the link take for a dead board. So its keepalive is two hours (in its
+copy of the sources), the link waits longer, and before the server is a proxy that gathers requests; all else is as
+people have it.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from patient_proxy import PatientProxy
 
 pytest.importorskip("rp2040py", reason="`make boards` installs the emulator of the RP2040")
 
+import delivery
 
 DEVICE = "gate-pico"
 VERIFIED_S = 240
@@ -35,7 +37,7 @@ ONLINE_S = 900
 UPDATE_S = 1800
 COMMAND_S = 600
 KEEPALIVE = "_KEEPALIVE_S = const(60)", "_KEEPALIVE_S = const(7200)"
-PERIOD_S = 20  # of telemetry, in the board's time
+PERIOD_S = 3  # of telemetry, in the board's time
 FEATURES = ("mqtt", "http", "usb", "commands")
 
 
@@ -59,7 +61,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, frozen_firmware: Path) -> It
 
 @pytest.fixture(scope="module")
 def board(place: Installation, frozen_firmware: Path) -> Iterator[LabPicoW]:
-    made = place.add_pico(DEVICE, frozen_firmware, PERIOD_S)
+    made = place.add_pico(DEVICE, delivery.prepared(place, "1.0.0", frozen_firmware), PERIOD_S)
     path = place.folder / f"{DEVICE}.config.json"
     config = json.loads(path.read_text())
     with PatientProxy(int(re.findall(r":(\d+)/", config["payloads"])[0])) as proxy:

@@ -20,6 +20,8 @@ from lab.pico_w import LabPicoW, fetch_firmware
 
 pytest.importorskip("rp2040py", reason="`make boards` installs the emulator of the RP2040")
 
+import delivery
+
 DEVICE = "gate-p"
 VERIFIED_S = 120
 STARTED_S = 240
@@ -46,7 +48,7 @@ def place(
 
 @pytest.fixture(scope="module")
 def board(place: Installation, micropython: stock.Stock) -> LabPicoW:
-    return place.add_pico_w(DEVICE, firmware=micropython.path)
+    return place.add_pico_w(DEVICE, firmware=delivery.prepared(place, "1.0.0", micropython.path))
 
 
 def test_it_is_flashed_through_its_serial_port(place: Installation, board: LabPicoW, micropython: stock.Stock) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,8 +69,7 @@ for path, at, size in PLACES:
 from boot import record, storage
 from boot.board import Board
 board = Board()
-with open("/first.img", "rb") as file:
-    data = file.read()
+data = view[FIRST[0] : FIRST[0] + FIRST[1]]
 slots = storage.open_slots(board, "rom")
 writer = slots.writer(0, len(data), lambda: None)
 writer.write(data)
@@ -95,21 +95,25 @@ def image(release: int) -> bytes:
 
 
 def prepared(release: int, firmware: Path = FIRMWARE) -> bytes:
-    """The flash of a board that runs release 1 and is to install `release`.
+    """The flash of a board that runs release 1 and is to install `release`."""
+    return installed(image(1), {"/tg/new.img": image(release)}, firmware)
 
-    Files come by way of the empty second slot, which is written from here, because the console would take longer than
+
+def installed(first: bytes, files: Mapping[str, bytes], firmware: Path = FIRMWARE) -> bytes:
+    """The flash of a board that runs the image `first`, and has the files.
+
+    They come by way of the empty second slot, which is written from here, because the console would take longer than
     all that follows; the board itself makes files, slot and record of them, by its own driver.
     """
     board = Pico(firmware)
     board.run(">>> ")
     loader = loader_files.loader(ROOT, boards.load(ROOT, "rpi_pico"), signature=False)
-    files = {"/first.img": image(1), "/tg/new.img": image(release), **loader}  # with /main.py last, as in flashing
     places, at = [], STORAGE - _SLOT
-    for path, data in files.items():
+    for path, data in {"": first, **files, **loader}.items():  # with /main.py last, as in flashing
         board.flash[at : at + len(data)] = data
         places.append((path, at - SEGMENT, len(data)))
         at += len(data)
-    said = board.execute(f"PLACES = {places!r}\n{_PREPARE}", 60)
+    said = board.execute(f"FIRST = {places[0][1:]!r}\nPLACES = {places[1:]!r}\n{_PREPARE}", 60)
     if said.split() != ["rom", str(STORAGE - SEGMENT), str(_SLOT)]:
         raise PicoError(f"the board has other slots: {said}")
     board.flash[STORAGE - _SLOT : STORAGE] = b"\xff" * _SLOT
