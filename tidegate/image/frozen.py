@@ -2,7 +2,7 @@
 
 A board's build of such a firmware writes frozen.json: each module's digest, over what the image's compiler makes of it.
 An image leaves out the modules that are the same, and has nine bytes in the place of each, which the firmware reads
-(boards/common/frozen/frozen.c); others are in the image as ever, and come before the firmware's. The image begins with
+(boards/frozen/frozen.c); others are in the image as ever, and come before the firmware's. The image begins with
 the digest of all that the firmware holds: boards with another one refuse it before it is switched to, and do not boot
 it (firmware/boot/slots.py).
 """

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 PLACE = "tidegate/"
 MOUNTED = "/rom/lib"  # where the loader mounts the image
 NAMES = "names"  # a module that nobody imports, for names that imports make
