@@ -123,6 +123,7 @@ bench-wear: setup
 
 bench-ram: setup
 	@$(MAKE) --silent --no-print-directory -C boards/qemu_mps2 names
+	@$(if $(findstring --without-names,$(ARGS)),$(MAKE) --silent --no-print-directory -C boards/qemu_mps2 NAMES=0)
 	@.venv/bin/python bench/ram.py $(ARGS)
 
 bench-rest: setup

@@ -39,6 +39,7 @@ SETTLE_S = 10
 REST_S = 60
 CHANGE = ROOT / "tools" / "demo_releases" / "1.1.0.diff"
 FROZEN = ROOT / "build" / "qemu_mps2" / "firmware-frozen.elf"
+NAMELESS = ROOT / "build" / "qemu_mps2" / "firmware-nameless.elf"
 CONNECT = 0x10  # first byte of MQTT's CONNECT
 
 Figures = dict[str, float]
@@ -104,9 +105,12 @@ class Place:
 
 
 @contextmanager
-def installed(*options: str, frozen: bool = False, application: Path | None = None) -> Iterator[Place]:
+def installed(
+    *options: str, frozen: bool = False, named: bool = True, application: Path | None = None
+) -> Iterator[Place]:
     """A board that was flashed with release 1.0.0 and these options, switched off. frozen: on firmware that holds the
-    agent. application: one of a single module, in place of the example's.
+    agent; not named: on one that has not our names in its flash. application: one of a single module, in place of the
+    example's.
     """
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as name, Installation(Path(name) / "place") as made:
         made.make_keys()
@@ -117,7 +121,7 @@ def installed(*options: str, frozen: bool = False, application: Path | None = No
         if frozen:
             made.leave_out(FROZEN.parent / "frozen" / "frozen.json")
         made.build("1.0.0", 1)
-        place = Place(made, FROZEN if frozen else None)
+        place = Place(made, FROZEN if frozen else None if named else NAMELESS)
         try:
             place.flash(*options)
             place.count()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What lives in the emulated Cortex-M3's heap while the example application is at rest, by kind and by owner.
 
-    make bench-ram      or: python bench/ram.py [--json] [--names] [--settled S] [--frozen] [--minimal]
+    make bench-ram      or: python bench/ram.py [--json] [--names] [--settled S] [--frozen | --without-names] [--minimal]
 
 A whole installation as the demo's runs: server, broker, a board that has verified a signed command. Then the board
 stands still while its memory is read through the emulator's monitor, and every object is marked as the collector marks
@@ -30,8 +30,8 @@ OWNERS = 40
 MINIMAL = ROOT / "examples" / "minimal" / "app" / "__init__.py"
 
 
-def measure(settled_s: float, frozen: bool, minimal: bool) -> Census:
-    with installed(frozen=frozen, application=MINIMAL if minimal else None) as place:
+def measure(settled_s: float, frozen: bool, named: bool, minimal: bool) -> Census:
+    with installed(frozen=frozen, named=named, application=MINIMAL if minimal else None) as place:
         place.boot()
         made = place.made
         made.wait_running(DEVICE, "1.0.0", BOOT_S)
@@ -51,10 +51,12 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--names", action="store_true", help="also list the names that the firmware's flash lacks")
     parser.add_argument("--settled", type=float, default=SETTLE_S, metavar="S", help="seconds at rest before (15)")
-    parser.add_argument("--frozen", action="store_true", help="on firmware that holds the agent (make FROZEN=1)")
+    firmware = parser.add_mutually_exclusive_group()
+    firmware.add_argument("--frozen", action="store_true", help="on firmware that holds the agent (make FROZEN=1)")
+    firmware.add_argument("--without-names", action="store_true", help="on one without our names (make NAMES=0)")
     parser.add_argument("--minimal", action="store_true", help="with examples/minimal as the application")
     arguments = parser.parse_args()
-    census = measure(arguments.settled, arguments.frozen, arguments.minimal)
+    census = measure(arguments.settled, arguments.frozen, not arguments.without_names, arguments.minimal)
     figures = {"live": census.live, "free": census.free, "largest free piece": census.largest}
     if arguments.json:
         parts = {"by kind": census.by_kind, "by owner": census.by_owner, "names in RAM": census.names_in_ram()}
