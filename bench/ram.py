@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What lives in the emulated Cortex-M3's heap while the example application is at rest, by kind and by owner.
 
-    make bench-ram      or: python bench/ram.py [--json] [--names] [--settled S] [--frozen | --without-names] [--minimal]
+    make bench-ram      or: python bench/ram.py [--minimal] [--frozen | --without-names]
 
 A whole installation as the demo's runs: server, broker, a board that has verified a signed command. Then the board
 stands still while its memory is read through the emulator's monitor, and every object is marked as the collector marks
