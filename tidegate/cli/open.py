@@ -34,11 +34,7 @@ def open_(page: str, only_print: bool, server: str, token_file: Path | None, as_
     with connect(server, token_file) as api:
         ticket, seconds = api.sign_in_ticket()
         address = f"{api.url}/sign-in?next=/{quote(page.lstrip('/'), safe='')}#token={ticket}"
-    # A browser of a terminal would take this one over.
-    is_there = sys.platform in ("darwin", "win32") or bool(
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    )
-    opened = not only_print and is_there and webbrowser.open(address)
+    opened = not only_print and _has_screen() and webbrowser.open(address)
     answer = {"address": address, "seconds": seconds, "opened": opened}
 
     def show(_: object) -> None:
@@ -51,5 +47,5 @@ def open_(page: str, only_print: bool, server: str, token_file: Path | None, as_
 
 
 def _has_screen() -> bool:
-    """Without one, a browser of the terminal would take it over."""
-    return sys.platform in ("darwin", "win32") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
+    """Whether a browser has a window of its own: one of the terminal would take the terminal over."""
+    return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
