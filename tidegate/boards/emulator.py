@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tidegate import library
+from tidegate import interrupts, library
 from tidegate.boards.board import load
 from tidegate.boards.qemu_monitor import Monitor
 from tidegate.errors import TidegateError
@@ -143,7 +143,7 @@ class Emulator:
         with self.storage.open("rb") as lock:
             self._lock(lock.fileno())
             ours, theirs = socket.socketpair()
-            with theirs:
+            with theirs, interrupts.held():
                 self._process = subprocess.Popen(
                     self.command(theirs.fileno()),
                     stdin=subprocess.DEVNULL,

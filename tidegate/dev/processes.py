@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tidegate import interrupts
+
 STOP_TIMEOUT_S = 10
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
@@ -20,16 +22,22 @@ def start(command: Sequence[str | Path], log: Path, **options: Any) -> subproces
 
     What it prints is appended to `log`. On Linux it is killed when the thread that started it ends.
     """
-    with log.open("ab") as file:
-        return subprocess.Popen(
-            [str(word) for word in command],
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=_die_with_parent(),
-            **options,
-        )
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        with log.open("ab") as file, interrupts.held():
+            process = subprocess.Popen(
+                [str(word) for word in command],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_die_with_parent(),
+                **options,
+            )
+    except KeyboardInterrupt:
+        stop(process)
+        raise
+    return process
 
 
 def stop(process: subprocess.Popen[bytes] | None, timeout_s: float = STOP_TIMEOUT_S) -> None:
