@@ -35,12 +35,14 @@ class Job:
         self._tasks = tasks
         self.name = name
         self.run = run
+        self.ready = self.ready  # their places now: set() and begin() must not ask for memory
+        self.beat = None
         if self.ready:
             tasks.begin(self)
 
 
 class Tasks:
-    """jobs: of Job; live: (name, task) of each task there is; fault: (name, exception) of the one
+    """jobs: of Job; live: [name, task] of each task there is; fault: (name, exception) of the one
     that ended all, or None.
     """
 
@@ -79,17 +81,22 @@ class Tasks:
 
     def begin(self, job):
         """Starts the task of a Job that is ready."""
-        beat = None
         try:
-            beat = self._supervisor.task(job.name, job.limit_s)
-            self._create(job.name, self._keep_going(job.name, job.run, beat, job))
-            job.beat = beat
+            job.beat = self._supervisor.task(job.name, job.limit_s)
+            self._create(job.name, self._keep_going(job.name, job.run, job.beat, job))
         except MemoryError:  # of the moment: poll tries again
-            if beat:
-                self._supervisor.beats.remove(beat)
+            if job.beat:
+                self._supervisor.beats.remove(job.beat)
+                job.beat = None
 
     def _create(self, name, going):
-        self.live.append((name, asyncio.create_task(going)))
+        entry = [name, None]
+        self.live.append(entry)
+        try:
+            entry[1] = asyncio.create_task(going)  # last: it cannot be taken back
+        except MemoryError:
+            self.live.remove(entry)
+            raise
 
     async def _keep_going(self, name, run, beat, job):
         """All of a task's life."""
@@ -129,4 +136,6 @@ class Tasks:
                 self._supervisor.beats.remove(beat)
             if job:
                 job.beat = None
-            self.live[:] = [entry for entry in self.live if entry[0] != name]
+            for at in range(len(self.live) - 1, -1, -1):  # without a new list
+                if self.live[at][0] == name:
+                    del self.live[at]

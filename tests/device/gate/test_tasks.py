@@ -115,6 +115,39 @@ def test_no_memory_to_begin():
     asyncio.run(main())
 
 
+def test_no_memory_for_what_is_noted_of_it():
+    """Whatever of beginning one finds no memory, there is never a second task of the job."""
+
+    class Narrow(list):
+        wide = False
+
+        def append(self, entry):
+            if not self.wide:
+                raise MemoryError
+            super().append(entry)
+
+    async def main():
+        worker = Worker()
+        worker.begin()
+        live, beats = worker.tasks.live, worker.supervisor.beats
+        for name in ("live", "beats"):
+            narrow = Narrow()
+            setattr(worker.tasks if name == "live" else worker.supervisor, name, narrow)
+            worker.bring(name)
+            worker.tasks.poll()
+            await turns()
+            true(name not in worker.done, name)
+            equal((len(worker.tasks.live), len(worker.supervisor.beats)), (0, 0), name)
+            narrow.wide = True
+            worker.tasks.poll()
+            await turns()
+            equal(worker.done.count(name), 1)
+            true(worker.rests(), name)
+            worker.tasks.live, worker.supervisor.beats = live, beats
+
+    asyncio.run(main())
+
+
 def test_one_that_raises_goes_on():
     def spoil(what):
         if what == 2:
