@@ -162,7 +162,7 @@ def test_errors_name_file_key_and_remedy(old: str, new: str, says: str, tmp_path
     (folder / "board.toml").write_text(GOOD.replace(old, new))
     with pytest.raises(BoardFileError, match=re.escape(f"{folder / 'board.toml'}: {says}")) as wrong:
         boards.load(tmp_path, "qemu_mps2")
-    assert "docs/adding-a-board.md" in wrong.value.remedy
+    assert "`tidegate docs adding-a-board`" in wrong.value.remedy
 
 
 def test_the_page_shows_every_key() -> None:

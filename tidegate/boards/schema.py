@@ -80,7 +80,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
     "firmware": {
         "file": Key(str, "the built MicroPython", True),
         "build": Key(str, "the command that builds it", True),
-        "frozen_file": Key(str, "the one that holds the agent, docs/image.md"),
+        "frozen_file": Key(str, "the one that holds the agent"),
         "frozen_list": Key(str, "its frozen.json"),
         "frozen_build": Key(str, "the command that builds both"),
     },

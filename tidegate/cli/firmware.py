@@ -27,7 +27,7 @@ Examples:
   tidegate firmware build --board unix --json"""
 )
 @click.option("--board", "name", required=True, help="The board.")
-@click.option("--frozen", is_flag=True, help="With the agent in it; images leave out what it holds (docs/image.md).")
+@click.option("--frozen", is_flag=True, help="With the agent in it (`tidegate docs image`).")
 @json_option
 def build(name: str, frozen: bool, as_json: bool) -> None:
     """Build a board's MicroPython, in a checkout: minutes the first time, nothing when it is up to date."""
