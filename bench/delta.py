@@ -19,6 +19,7 @@ import gzip
 import io
 import json
 import statistics
+import string
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -110,11 +111,9 @@ def measure(steps: Iterable[corpus.Step]) -> list[dict]:
     """For every pair its name, the size of the new image, and program -> [plain, re-linked] patch bytes."""
     found = []
     for step in steps:
-        sizes = {}
-        for name, make in PROGRAMS.items():
-            plain = len(make(step.old, step.new))
-            same = step.relinked_new == step.new and step.relinked_old == step.old
-            sizes[name] = [plain, plain if same else len(make(step.relinked_old, step.relinked_new))]
+        pairs = [(step.old, step.new), (step.relinked_old, step.relinked_new)]
+        made = {pair: {name: len(make(*pair)) for name, make in PROGRAMS.items()} for pair in set(pairs)}
+        sizes = {name: [made[pair][name] for pair in pairs] for name in PROGRAMS}
         found.append({"pair": step.name, "image": len(step.new), "patches": sizes})
         if sys.stderr.isatty():
             print(f"{step.name:60}", end="\r", file=sys.stderr, flush=True)
@@ -151,9 +150,10 @@ def show(found: list[dict], seconds: float) -> None:
 def show_firmware(found: list[dict], seconds: float) -> None:
     """A line for each pair: nothing is re-linked here, and one of them would drown the others in a sum."""
     print(f"{len(found)} pairs, {sum(pair['image'] for pair in found)} B of new images, {seconds:.0f} s")
-    for at, name in enumerate(PROGRAMS):
-        print(f"  {chr(ord('a') + at)}  {name}")
-    print(f"{'whole patch files, bytes':34}" + "".join(f"{chr(ord('a') + at):>8}" for at in range(len(PROGRAMS))))
+    columns = dict(zip(string.ascii_lowercase, PROGRAMS, strict=False))
+    for letter, name in columns.items():
+        print(f"  {letter}  {name}")
+    print(f"{'whole patch files, bytes':34}" + "".join(f"{letter:>8}" for letter in columns))
     rows = [(pair["pair"], [pair["patches"][name][0] for name in PROGRAMS]) for pair in found]
     for name, sizes in [*rows, ("all of them", [sum(column) for column in zip(*(s for _, s in rows), strict=True)])]:
         print(f"{name:34}" + "".join(f"{size:8}" for size in sizes))

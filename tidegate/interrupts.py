@@ -13,7 +13,8 @@ from types import FrameType
 from typing import Any
 
 INTERRUPTED = 130  # exit code
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Not every system has them all.
+_ENDING = [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__]
 
 
 def end_at_once() -> None:

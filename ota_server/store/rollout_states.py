@@ -123,13 +123,13 @@ def waiting(
     open_waves: Sequence[Wave] | None = None,
 ) -> list[Waiting]:
     """Who waits, by place; of `open_waves`, only those that may be in one of them."""
-    place = Place(release.key, Device.id)
-    found = select(Device.id, Device.group, Device.board, place.label("place"))
+    place = Place(release.key, Device.id).label("place")  # ordered by its name: it is computed once
+    found = select(Device.id, Device.group, Device.board, place)
     found = found.where(selected(terms, release, now), why_excused(release).is_(None), without_grant(rollout_id))
     if open_waves is not None and not any(wave.kind == "count" for wave in open_waves):
         bound = max((wave.bound for wave in open_waves if wave.kind == "percent"), default=0)
         names = [wave.group for wave in open_waves if wave.kind == "group"]
-        found = found.where(or_(place < bound, Device.group.in_(names)))
+        found = found.where(or_(place.element < bound, Device.group.in_(names)))
     return [Waiting(*row) for row in session.execute(found.order_by(place, Device.id))]
 
 
@@ -141,6 +141,7 @@ def by_wave(terms: Terms, waiting: Sequence[Waiting], granted: int) -> dict[str,
     found: dict[str, int] = {}
     for number, wave in enumerate(terms.waves, 1):
         room = wave.count - granted - len(found) if wave.kind == "count" else 0
+        bound = wave.bound
         for one in waiting:
             if one.id in found:
                 continue
@@ -151,7 +152,7 @@ def by_wave(terms: Terms, waiting: Sequence[Waiting], granted: int) -> dict[str,
             elif wave.kind == "group":
                 if one.group != wave.group:
                     continue
-            elif one.place >= wave.bound:
+            elif one.place >= bound:
                 break
             found[one.id] = number
     return found

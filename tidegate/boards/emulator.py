@@ -27,10 +27,10 @@ from typing import Any
 from tidegate import interrupts, library
 from tidegate.boards.board import load
 from tidegate.boards.qemu_monitor import Monitor
+from tidegate.boards.schema import CPUS
 from tidegate.errors import TidegateError
 
 BOARD = "qemu_mps2"
-CPUS = {"m3": "Cortex-M3", "m4": "Cortex-M4", "m7": "Cortex-M7"}
 CPU_VARIABLE = "TIDEGATE_CPU"
 DEFAULT_MAC = "02:00:00:74:69:01"
 

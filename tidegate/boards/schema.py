@@ -22,6 +22,7 @@ ARCHITECTURES = (  # in the order in which MicroPython numbers them, from 1
     "xtensa", "xtensawin", "rv32imc", "rv64imc",
 )
 # fmt: on
+CPUS = {"m3": "Cortex-M3", "m4": "Cortex-M4", "m7": "Cortex-M7"}  # of an emulated board
 _MODULE = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _VERSION = re.compile(r"1\.[0-9]{1,3}\Z")
 _ROOT = re.compile(r"/([a-z0-9]{1,16})?\Z")
@@ -90,9 +91,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "sector": Key(int, "bytes", True, least=1),
         "seed_offset": Key(int, "where the seed is", True),
         "wear_offset": Key(int, "where erases are counted", True),
-        "m3": Key(dict, "its Cortex-M3"),
-        "m4": Key(dict, "its Cortex-M4"),
-        "m7": Key(dict, "its Cortex-M7"),
+        **{cpu: Key(dict, f"its {name}") for cpu, name in CPUS.items()},
     },
 }
 _CPU = {
@@ -121,8 +120,8 @@ def check(path: Path, settings: Mapping[str, Any]) -> None:
         )
         if values is not None:
             check_table(table, keys, values, wrong)
-    for cpu, key in SCHEMA["emulator"].items():
-        values = settings.get("emulator", {}).get(cpu) if key.kind is dict else None
+    for cpu in CPUS:
+        values = settings.get("emulator", {}).get(cpu)
         if values is not None:
             check_table(f"emulator.{cpu}", _CPU, values, wrong)
     _check_slots(path, settings["slots"])

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from tidegate.boards.emulator import CPU_VARIABLE, CPUS, DEFAULT_MAC, Emulator
+from tidegate.boards.emulator import CPU_VARIABLE, DEFAULT_MAC, Emulator
+from tidegate.boards.schema import CPUS
 from tidegate.cli._common import FILE, complain, emit, json_option, say
 from tidegate.errors import TidegateError
 

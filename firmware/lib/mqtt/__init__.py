@@ -10,8 +10,8 @@ Messages that were not acknowledged when a connection ended are sent again on th
 order, before anything new.
 
 Memory: a receive buffer of max_packet bytes, or of `held` where that is less, and a send buffer of
-272. MQTT 5 (`mqtt.v5`) and
-messages larger than the buffer (`mqtt.large`) are imported when they are first needed.
+272. MQTT 5 (`mqtt.v5`) and messages larger than the buffer (`mqtt.large`) are imported when they
+are first needed.
 """
 
 import os

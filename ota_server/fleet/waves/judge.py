@@ -7,7 +7,7 @@ until the deadline only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from sqlalchemy import func, select
@@ -17,7 +17,7 @@ from ota_server.fleet.waves import budget, found, health
 from ota_server.releases import slo
 from ota_server.store import absences, clock, rollout_states
 from ota_server.store.models import Device, Rollout, RolloutDevice
-from ota_server.store.rollout_subjects import Facts
+from ota_server.store.rollout_states import Waiting
 from tidegate.rollout import Gate, Terms, device_states, durations
 
 BATCH = 500  # grants in one transaction
@@ -32,8 +32,8 @@ class Verdict(NamedTuple):
     grants: Mapping[str, int] = {}
 
 
-def judge(session: Session, rollout: Rollout, now: int) -> Verdict:
-    """Changes nothing. `now` in ms."""
+def judge(session: Session, rollout: Rollout, now: int, waiting: Sequence[Waiting] | None = None) -> Verdict:
+    """Changes nothing. `now` in ms; `waiting`: all that wait, from a caller who has them already."""
     if rollout.state in ("paused", "aborted"):
         return Verdict("wait", rollout.why or rollout.state)
     terms, release = found.terms(rollout), found.facts(session, rollout)
@@ -51,7 +51,9 @@ def judge(session: Session, rollout: Rollout, now: int) -> Verdict:
         pairs = len(health.due(session, rollout, terms, now))
         if pairs:
             return Verdict("compare", f"{pairs} updated devices are compared with others")
-    offered = _grant(session, rollout, terms, release, now)
+    if waiting is None:
+        waiting = rollout_states.waiting(session, terms, release, now, rollout.id, terms.waves[: rollout.wave])
+    offered = _grant(session, rollout, terms, waiting, now)
     if offered is not None:
         return offered
     if rollout.state == "done":
@@ -70,11 +72,10 @@ def _frozen(session: Session, rollout: Rollout, now: int) -> str | None:
     return f"frozen: {budget.text}; to begin all the same: tidegate rollout slo --lift 2h --why TEXT"
 
 
-def _grant(session: Session, rollout: Rollout, terms: Terms, release: Facts, now: int) -> Verdict | None:
+def _grant(session: Session, rollout: Rollout, terms: Terms, waiting: Sequence[Waiting], now: int) -> Verdict | None:
     """Whom to offer it now, or why those that are to have it wait; None if the open waves have it."""
     standing = (RolloutDevice.rollout_id == rollout.id) & RolloutDevice.withdrawn_at.is_(None)
     granted = session.scalar(select(func.count()).where(standing)) or 0
-    waiting = rollout_states.waiting(session, terms, release, now, rollout.id, terms.waves[: rollout.wave])
     due = {
         device: wave for device, wave in rollout_states.by_wave(terms, waiting, granted).items() if wave <= rollout.wave
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, func, literal, null, or_, select
@@ -11,6 +12,7 @@ from ota_server.fleet.waves import budget, found, health, subjects
 from ota_server.fleet.waves.judge import judge
 from ota_server.store import rollout_states
 from ota_server.store.models import Device, Rollout, RolloutDevice, RolloutEvent
+from ota_server.store.rollout_states import Waiting
 from ota_server.store.rollout_subjects import Facts
 from tidegate.rollout import Terms, device_states
 
@@ -19,7 +21,8 @@ def status(session: Session, rollout: Rollout, now: int) -> dict[str, Any]:
     """Everything but the single devices. Times are ms since 1970."""
     terms, release = found.terms(rollout), found.facts(session, rollout)
     tally = budget.tally(session, rollout, terms, found.resumed_at(session, rollout), now)
-    waves = _waves(session, rollout, terms, release, now)
+    waiting = rollout_states.waiting(session, terms, release, now, rollout.id)
+    waves = _waves(session, rollout, terms, waiting, now)
     total = dict.fromkeys(device_states.STATES, 0)
     said = _state(terms, release, now).label("said")
     counted = _everyone(rollout, terms, release, now, said, func.count()).group_by(said)
@@ -32,7 +35,7 @@ def status(session: Session, rollout: Rollout, now: int) -> dict[str, Any]:
         "sequence": release.sequence,
         "rollout": rollout.id,
         "state": rollout.state,
-        "why": judge(session, rollout, now).why,
+        "why": judge(session, rollout, now, waiting).why,
         "wave": rollout.wave,
         "wave_since": rollout.wave_at,
         "created": rollout.created_at,
@@ -45,10 +48,11 @@ def status(session: Session, rollout: Rollout, now: int) -> dict[str, Any]:
     }
 
 
-def _waves(session: Session, rollout: Rollout, terms: Terms, release: Facts, now: int) -> list[dict[str, Any]]:
+def _waves(
+    session: Session, rollout: Rollout, terms: Terms, waiting: Sequence[Waiting], now: int
+) -> list[dict[str, Any]]:
     counted = rollout_states.counts(session, rollout, terms, now)
     granted = sum(many for (_, name), many in counted.items() if name != "waiting")
-    waiting = rollout_states.waiting(session, terms, release, now, rollout.id)
     due = rollout_states.by_wave(terms, waiting, granted)
     shown = []
     for number, wave in enumerate(terms.waves, 1):

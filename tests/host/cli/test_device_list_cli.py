@@ -6,8 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,16 +24,9 @@ FLEET = [
 ]
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[OddServer]:
-    (tmp_path / "token").write_text("tg_" + "A" * 43)
-    odd = OddServer()
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.setenv("TIDEGATE_TOKEN_FILE", str(tmp_path / "token"))
-    monkeypatch.setenv("TIDEGATE_SERVER", odd.url)
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wait, "POLL_S", 0.001)
-    yield odd
-    odd.close()
 
 
 @pytest.mark.parametrize(

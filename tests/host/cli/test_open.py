@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import webbrowser
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from click.testing import Result
@@ -13,17 +12,6 @@ from odd_server import OddServer
 
 Cli = Callable[..., Result]
 TICKET = "tgt_" + "A" * 43
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[OddServer]:
-    (tmp_path / "token").write_text("tg_" + "B" * 43)
-    odd = OddServer()
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.setenv("TIDEGATE_TOKEN_FILE", str(tmp_path / "token"))
-    monkeypatch.setenv("TIDEGATE_SERVER", odd.url)
-    yield odd
-    odd.close()
 
 
 @pytest.mark.parametrize(

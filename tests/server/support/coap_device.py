@@ -136,7 +136,8 @@ class CoapDevice:
         async def listen(request: Any) -> None:
             with contextlib.suppress(aiocoap.error.Error):
                 async for response in request.observation:
-                    heard.append(response.payload)
+                    if response.code.is_successful():  # else it says that nothing more comes
+                        heard.append(response.payload)
 
         self._loop.run(register())
         return heard

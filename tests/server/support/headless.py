@@ -15,6 +15,8 @@ import programs
 from patience import limit
 
 QUIET = ("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+# Without bars: one beside a page that just fits breaks its lines, and then it is needed. The page would have two looks.
+PLAIN = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--hide-scrollbars")
 ANSWER_S = limit(20)
 
 
@@ -26,7 +28,7 @@ class Browser:
         to_read, self._out = os.pipe()
         self._in, to_write = os.pipe()
         command = [
-            *(programs.require("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", *QUIET),
+            *(programs.require("chromium"), *PLAIN, *QUIET),
             *("--remote-debugging-pipe", f"--user-data-dir={self._profile.name}", "about:blank"),
         ]
         log = (Path(self._profile.name) / "log").open("wb")

@@ -24,7 +24,6 @@ ROLLOUT = "/rollouts/tidegate-gateway/1.2.0"
 PAGES = ("/", "/devices", "/releases", "/rollouts", "/alarms", "/audit")
 FULL = (*PAGES, ROLLOUT, "/devices/gw-00000", "/devices?search=pump.1&sort=-seen", "/devices?standing=overdue&page=2")
 CPU_S = 0.2
-LOOP_S = 0.0125  # a million turns of an empty loop there
 LOOKS = Path(__file__).parent / "looks"
 FONT = "DejaVu Sans"  # what Debian draws system-ui with
 DIFFERENT = 0.04  # of a page: other words and times are less, a panel that is gone is more
@@ -54,26 +53,18 @@ def client_of(fleet: PageFleet) -> FlaskClient:
     return client
 
 
-def slowness() -> float:
-    """How many times as long as on the processor that CPU_S is meant for this one takes; 1 on a faster one."""
-    before = time.thread_time()
-    for _ in range(1_000_000):
-        pass
-    return max(1.0, (time.thread_time() - before) / LOOP_S)
-
-
 def test_every_view_answers_and_costs_little(fleet):
     client = client_of(fleet)
     for page in FULL if fleet.many else PAGES:
         assert client.get(page).status_code == 200, page
-        for _ in range(10):  # the least of them: others share the processor's caches
-            limit_s = CPU_S * slowness()
+        spent = []
+        for _ in range(10):  # what others do to the processor's caches only adds
             before = time.thread_time()
             client.get(page)
-            spent = time.thread_time() - before
-            if spent < limit_s:
+            spent.append(time.thread_time() - before)
+            if spent[-1] < CPU_S:
                 break
-        assert spent < limit_s, f"{page}: {spent:.3f} s of CPU with {fleet.many} devices"
+        assert min(spent) < CPU_S, f"{page}: {min(spent):.3f} s of CPU with {fleet.many} devices"
 
 
 def test_empty_views_name_the_next_command(fleet):
@@ -149,9 +140,7 @@ def test_the_views_look_as_they_did(fleet, browser):
     made = bool(os.environ.get("TIDEGATE_LOOKS"))
 
     def looks(stored: Path, width: int) -> bool:
-        # A line that just fits breaks in one browser and not in another: a view may have a second picture.
-        pictures = [stored, *sorted(stored.parent.glob(f"{stored.stem}-*.png"))][: 1 if made else None]
-        return any(thumbnails.compare(browser, width, 900, one, write=made) < DIFFERENT for one in pictures)
+        return thumbnails.compare(browser, width, 900, stored, write=made) < DIFFERENT
 
     try:
         browser.call("Network.clearBrowserCookies")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 import re
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,21 +94,17 @@ def image(release: int) -> bytes:
 
 
 def prepared(release: int, firmware: Path = FIRMWARE) -> bytes:
-    """The flash of a board that runs release 1 and is to install `release`."""
-    return installed(image(1), {"/tg/new.img": image(release)}, firmware)
+    """The flash of a board that runs release 1 and is to install `release`.
 
-
-def installed(first: bytes, files: Mapping[str, bytes], firmware: Path = FIRMWARE) -> bytes:
-    """The flash of a board that runs the image `first`, and has the files.
-
-    They come by way of the empty second slot, which is written from here, because the console would take longer than
+    Files come by way of the empty second slot, which is written from here, because the console would take longer than
     all that follows; the board itself makes files, slot and record of them, by its own driver.
     """
     board = Pico(firmware)
     board.run(">>> ")
     loader = loader_files.loader(ROOT, boards.load(ROOT, "rpi_pico"), signature=False)
     places, at = [], STORAGE - _SLOT
-    for path, data in {"": first, **files, **loader}.items():  # with /main.py last, as in flashing
+    files = {"": image(1), "/tg/new.img": image(release), **loader}
+    for path, data in files.items():  # with /main.py last, as in flashing
         board.flash[at : at + len(data)] = data
         places.append((path, at - SEGMENT, len(data)))
         at += len(data)

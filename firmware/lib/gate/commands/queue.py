@@ -39,8 +39,7 @@ _STORED_SIZE = const(400)  # bytes of a message that the outbox stores over a re
 
 class Commands:
     """The queue of commands and the task that executes them. received: commands that arrived since
-    the start; idle: whether none waits or runs; work: the
-    Job of executing them.
+    the start; idle: whether none waits or runs; work: the Job of executing them.
     """
 
     def __init__(self, agent, device, state, link, outbox, alarms, uptime, nonce, dangerous):

@@ -17,8 +17,7 @@ _FILE = "outbox"
 
 class Outbox:
     """A bounded queue of (topic under up/, payload, whether it is stored over a reset, whether it
-    outlasts others). dropped: messages that found no room; work: the
-    Job of sending.
+    outlasts others). dropped: messages that found no room; work: the Job of sending.
     """
 
     def __init__(self, link, state, outlasts=None):
