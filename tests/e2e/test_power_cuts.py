@@ -35,8 +35,10 @@ def test_an_update_survives_the_power_being_cut_again_and_again(place: Installat
     place.build("1.1.1", 3)
     board.emulator.real_speed = True
     board.power_cut()
+    place.publish("1.1.1")  # while the board is off: on a busy machine it is offered long before this returns
+    mark = len(board.lines)
     board.power_on()
-    place.publish("1.1.1")
+    board.wait_line(BOOTED, BOOT_TIMEOUT_S, mark)
     booted = []
     for spread in SPREADS_S:
         time.sleep(moments.uniform(0, spread))

@@ -105,11 +105,14 @@ def test_makefiles_start_only_what_is_in_the_table(path: Path) -> None:
 
 def as_shell(recipe: str) -> str:
     """A line of a recipe with make's variables as words, «NAME», and its functions as an underscore."""
-    recipe = recipe.replace("$$", "\0").replace("$(Q)", "").replace("$@", "_").replace("$<", "_")
-    while (shorter := re.sub(r"\$\((\w+)\)", r"«\1»", recipe)) != recipe or (
-        shorter := re.sub(r"\$\([^()]*\)", "_", recipe)
-    ) != recipe:
-        recipe = shorter
+    recipe = re.sub(r"'\$\$\((\w+)\)([^']*)'", r"'\1\2'", recipe)  # quoted: the shell starts nothing
+    recipe = recipe.replace("$$", "\0").replace("$(Q)", "").replace("$@", "_").replace("$<", "_").replace("$*", "_")
+    shorter = ""
+    while shorter != recipe:
+        shorter = recipe
+        recipe = re.sub(r"\$\((\w+)\)", r"«\1»", recipe)
+        recipe = re.sub(r"\$\(if [^,()]*,([^,()]*)\)", r"\1", recipe)
+        recipe = recipe if recipe != shorter else re.sub(r"\$\([^()]*\)", "_", recipe)
     return recipe.replace("\0", "$")
 
 

@@ -14,7 +14,7 @@ from tidegate.boards import Board, board_settings
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
 from tidegate.image import compile_module
-from tidegate.image.build import in_place_modules, native_files, native_place
+from tidegate.image.build import in_place_modules, native_files, native_place, without_const
 from tidegate.trust import certificates
 from tidegate.trust import store as trust_store
 
@@ -113,7 +113,8 @@ def library(root: Path, board: Board) -> dict[str, Path]:
     found: set[Path] = set()
     waiting = [root / "firmware" / "boot" / "signature.py"]
     while waiting:
-        for path in _modules(lib, _imported(ast.parse(waiting.pop().read_text()))):
+        compiled = without_const(waiting.pop().read_text())  # as it will be on the board
+        for path in _modules(lib, _imported(ast.parse(compiled))):
             if path not in found and path not in twins:
                 found.add(path)
                 waiting.append(path)

@@ -29,6 +29,7 @@ class Client:
         properties: dict[int, Any] | None = None,
         max_packet: int = 4096,
         window: int = 4,
+        held: int | None = None,
         **options: int | Callable[..., Any] | None,
     ) -> None: ...
     async def run(self) -> None: ...
