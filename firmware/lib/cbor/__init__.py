@@ -80,6 +80,11 @@ def dumps(obj):
     return bytes(out)
 
 
+def is_uint(value):
+    """Whether a decoded item is an unsigned integer, which True and False are not."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
 def loads(buf, max_size=MAX_SIZE, max_depth=MAX_DEPTH, max_items=MAX_ITEMS, views=False):
     """Decodes the one item in buf (bytes-like). Raises CborError.
 

@@ -179,7 +179,9 @@ def _link(config, board, ssl):
         if uplink == "coap":
             from gate.link.coap import CoapLink
 
-            return CoapLink(config, board)
+            return CoapLink(
+                config.device, config.coap_key, config.coap_host, config.coap_port, board
+            )
         if uplink == "both":
             from gate.link.fallback import EitherLink
 

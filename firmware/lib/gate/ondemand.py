@@ -28,8 +28,8 @@ _AT_WORK = const(4)
 # (_ed25519, _bspatch) are not here: MicroPython never frees their memory, so each further import
 # would cost it again.
 _ON_DEMAND = (  # one text: as a tuple the names themselves would be in RAM
-    "gate.commands. gate.enrolment gate.exports gate.identity gate.link.tls gate.proof "
-    "gate.reporting.crash gate.settings gate.telemetry.calibration "
+    "gate.commands. gate.enrolment gate.exports gate.identity gate.link.coap gate.link.coap_mac "
+    "gate.link.tls gate.proof gate.reporting.crash gate.settings gate.telemetry.calibration "
     "gate.telemetry.ring_recovery gate.trust. gate.update. gate.values "
     "boot. bspatch coap cose ed25519 http_client sha512 ssl"
 )
@@ -56,16 +56,42 @@ class _Modules:
         self._users -= 1
         if self._users:
             return
-        entries = _ON_DEMAND.split()
-        loaded = [name for name in sys.modules if name not in self._before]
+        loaded = self._forget(_ON_DEMAND)
         self._before = None
-        for name in loaded:
-            if any(_covers(entry, name) for entry in entries):
-                forget(name)
         if loaded:
             gc.collect()
             self._look()
         self._collect_later()
+
+    def keep(self, names):
+        """Modules that were loaded, maybe while there was work, stay until let_go(names)."""
+        if self._users:
+            self._before.update(names)
+
+    def let_go(self, names):
+        """Forgets modules that were kept; while there is work, which may use them, after it."""
+        if self._users:
+            self._before.difference_update(names)
+            return
+        for name in names:
+            forget(name)
+        gc.collect()
+
+    def drop(self, names):
+        """Lets go of modules, named as in _ON_DEMAND, before the work that loaded them is over;
+        not while there is other work, which may be using them.
+        """
+        if self._users == 1:
+            self._forget(names)
+
+    def _forget(self, names):
+        """Returns whether there was any that was loaded since the work began."""
+        loaded = [name for name in sys.modules if name not in self._before]
+        entries = names.split()
+        for name in loaded:
+            if any(_covers(entry, name) for entry in entries):
+                forget(name)
+        return bool(loaded)
 
     def _look(self):
         if hasattr(gc, "mem_free"):

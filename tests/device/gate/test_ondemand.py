@@ -58,6 +58,20 @@ def test_they_go_after_an_error():
     true("bspatch" not in sys.modules)
 
 
+def test_a_step_lets_go_of_what_only_it_needed():
+    with ondemand.modules:
+        import cose
+        from gate.update import plan, suit_envelope
+
+        del cose
+        ondemand.modules.drop("cose ed25519")
+        true("cose" not in sys.modules and "gate.update.plan" in sys.modules)
+        with ondemand.modules:  # somebody else is at work, maybe with these
+            ondemand.modules.drop("gate.update.plan")
+            true("gate.update.plan" in sys.modules)
+        del plan, suit_envelope
+
+
 def test_every_name_covers_a_module():
     """A name that is written wrong would cover nothing, and what it meant would stay for ever."""
     for name in ondemand._ON_DEMAND.split():
@@ -155,10 +169,10 @@ def test_the_heap_is_where_it_was():
     def visit():
         with ondemand.modules:
             from gate.trust import storage
-            from gate.update import download, install
+            from gate.update import download, install, staged
 
-            download.forget(state)
-            del install, storage
+            staged.forget(state)
+            del download, install, storage
 
     for _ in range(3):  # names and natives that come once
         visit()

@@ -9,13 +9,6 @@ import asyncio
 from gate.link.coap import CoapLink
 
 
-class Config:
-    device = "gate-1"
-    coap_key = bytes(32)
-    coap_host = "127.0.0.1"
-    coap_port = int(sys.argv[1])
-
-
 class Board:
     def network_up(self):
         pass
@@ -25,7 +18,7 @@ class Board:
 
 
 async def main():
-    link = CoapLink(Config, Board())
+    link = CoapLink("gate-1", bytes(32), "127.0.0.1", int(sys.argv[1]), Board())
     heard = asyncio.Event()
     link.subscribe({"offer": lambda payload: heard.set()})
     link.introduce(lambda: b"birth", lambda: b"state")

@@ -149,8 +149,8 @@ def _check_claims(claims):
             len(claims) == len(_REQUIRED) + (_NONCE in claims) + (_PROOF in claims)
             and claims.get(_PROOF, True) is True
             and isinstance(claims[_AUD], str)
-            and store.is_uint(claims[_EXP])
-            and store.is_uint(claims[_IAT])
+            and cbor.is_uint(claims[_EXP])
+            and cbor.is_uint(claims[_IAT])
             and 0 < claims[_EXP] - claims[_IAT] <= _MAX_LIFETIME
             and isinstance(cti, bytes)
             and len(cti) == 8

@@ -32,10 +32,10 @@ class CoapLink:
     of announce, when one begins.
     """
 
-    def __init__(self, config, board):
-        """config: gate.settings.config.Config."""
-        self._base = "tg/%s/" % config.device
-        self._key = config.coap_key
+    def __init__(self, device, key, host, port, board):
+        """device: its id; key: 32 bytes, for its messages; host, port: of the server."""
+        self._base = "tg/%s/" % device
+        self._key = key
         self._handlers = {}
         self._board = board
         self._birth = None
@@ -47,7 +47,7 @@ class CoapLink:
         self._unanswered = []  # [digest of path and message, counter]
         self._asked_s = 0  # how long a busy server is to be left alone
         self._tasks = ()
-        self._client = Client(config.coap_host, config.coap_port, _BLOCK)
+        self._client = Client(host, port, _BLOCK)
         self.announced = False
         self.connected = False
         self.sessions = 0

@@ -128,7 +128,7 @@ def parse(data):
     if not isinstance(store, dict) or set(store) != {_VERSION, _ROLES, _REVOKED}:
         raise ValueError("a trust store is a map of version, roles and revoked keys")
     version, entries, revoked = store[_VERSION], store[_ROLES], store[_REVOKED]
-    if not is_uint(version) or not 1 <= version <= _MAX_VERSION:
+    if not cbor.is_uint(version) or not 1 <= version <= _MAX_VERSION:
         raise ValueError("a trust store's version is 1 to %d" % _MAX_VERSION)
     if not isinstance(entries, dict):
         raise ValueError("a trust store's keys are a map of roles")
@@ -154,7 +154,7 @@ def _role(role, entry, seen):
     if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[1], list):
         raise ValueError("a role has a threshold and keys")
     threshold, keys = entry
-    if not is_uint(threshold) or not 1 <= threshold <= min(_MAX_THRESHOLD, len(keys)):
+    if not cbor.is_uint(threshold) or not 1 <= threshold <= min(_MAX_THRESHOLD, len(keys)):
         raise ValueError("a threshold is 1 to %d, and at most all keys" % _MAX_THRESHOLD)
     if len(keys) > _MAX_KEYS:
         raise ValueError("a trust store has 1 to %d keys" % _MAX_KEYS)
@@ -174,8 +174,3 @@ def _role(role, entry, seen):
         seen.append(kid)
         found[kid] = public
     return threshold, found
-
-
-def is_uint(value):
-    """Whether a decoded CBOR item is an unsigned integer, which True and False are not."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

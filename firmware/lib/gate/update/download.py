@@ -7,12 +7,11 @@ import os
 
 from gate import console
 from gate.clock import const
-from gate.update import failures
+from gate.update import failures, staged
 from gate.update.failures import Failure
 
 _BACKOFF_S = const(2)  # pause after a failed attempt, doubled each time
 _QUICK = const(4)  # attempts in a row that bring less than _BUFFER: then the updater waits longer
-_PREFIX = "payload-"
 _BUFFER = const(1024)  # bytes; for the network and for hashing
 _SYNC = const(4096)  # bytes after which what arrived is made durable: a reset loses no more
 _RESERVE = const(16384)  # bytes of the file system that stay free for the agent's own files
@@ -81,15 +80,6 @@ async def persist(staging, digest, size, progress, pause):
             pause_s *= 2
 
 
-def forget(state, keep=None):
-    """Removes the staged payloads of a folder (gate.files.SmallFiles), but for the one named
-    `keep`.
-    """
-    for name in state.names():
-        if name.startswith(_PREFIX) and name != keep:
-            state.remove(name)
-
-
 class Staging:
     """At most one payload in a folder, named by its digest."""
 
@@ -116,11 +106,11 @@ class Staging:
 
     def size(self, digest):
         """Bytes of the payload that are here."""
-        return self._state.size(_name(digest))
+        return self._state.size(staged.name(digest))
 
     async def _fetch(self, digest, size, progress):
-        name = _name(digest)
-        forget(self._state, keep=name)
+        name = staged.name(digest)
+        staged.forget(self._state, keep=name)
         have = self._state.size(name)
         if have > size:
             self._state.remove(name)
@@ -198,10 +188,6 @@ class Staging:
         if free < size + _RESERVE:
             console.error("%d bytes to stage, %d free", size, free)
             raise Failure(failures.NO_SPACE, "%d bytes to stage, %d free" % (size, free))
-
-
-def _name(digest):
-    return _PREFIX + digest[:8].hex()
 
 
 class _Sink:

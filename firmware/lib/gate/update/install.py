@@ -7,12 +7,10 @@ slot.
 
 import gc
 
-import bspatch
-
 from gate import console
 from gate.clock import const, ticks_diff, ticks_ms
 from gate.reporting import reports
-from gate.update import OFFER, accepted, download, failures, needs, retry
+from gate.update import OFFER, accepted, failures, needs, retry, staged
 from gate.update.failures import Failure
 from gate.update.offer_run import OfferRun
 from gate.update.plan import Identity, Plan
@@ -75,7 +73,7 @@ class Install(OfferRun):
 
     def discard(self):
         self._files.remove(OFFER)
-        download.forget(self._files)
+        staged.forget(self._files)
 
     def may_begin(self, plan):
         """Whether the image may be brought here now. After a trial that ended for a reason outside
@@ -154,7 +152,7 @@ class Install(OfferRun):
         # An older loader takes no patience, and bans an image whatever its trial failed at.
         patient = (True,) if hasattr(self._boot, "AWAY") else ()
         self._boot.arm_trial(plan.size, plan.digest, sequence, data, *patient)
-        download.forget(self._files)
+        staged.forget(self._files)
         detail = None
         if self.restart:
             if self.restart.overdue:
@@ -170,13 +168,17 @@ class Install(OfferRun):
 
     def _write_slot(self, plan, path):
         """Writes the new image to the other slot, from the patch or from the staged image."""
+        import bspatch
+
         running = self._boot.running
         try:
             writer = self._boot.slot_writer(plan.size)
             with open(path, "rb") as file:
                 if plan.is_patch:
                     header = bspatch.header(file)
-                    _check_header(header, running, plan)
+                    wrong = _mix_up(header, running, plan)
+                    if wrong:
+                        raise bspatch.PatchError(wrong)
                     read, write = self._boot.read_running, writer.write
                     bspatch.apply(read, running.size, file, write, plan.size, codec=header.codec)
                 else:
@@ -206,14 +208,15 @@ class _Progress:
             self._report(reports.FETCHING, progress=(done, self._total))
 
 
-def _check_header(header, running, plan):
-    """Compares the patch's header with the images; the signed manifest has decided already, this
-    detects a mix-up. Raises bspatch.PatchError.
+def _mix_up(header, running, plan):
+    """How a patch's header differs from the images, or None. The signed manifest has decided
+    already what belongs together.
     """
     if header.old_size != running.size or header.old_check != running.digest[:4]:
-        raise bspatch.PatchError("made for another base")
+        return "made for another base"
     if header.new_size != plan.size or header.new_check != plan.digest[:4]:
-        raise bspatch.PatchError("makes another image")
+        return "makes another image"
+    return None
 
 
 def _copy(file, writer):

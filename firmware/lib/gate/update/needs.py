@@ -6,8 +6,9 @@ It stands in the manifest's text, which is signed, and which older agents skip.
 
 import sys
 
+import cbor
+
 from gate.clock import const
-from gate.trust.store import is_uint
 from gate.update import failures
 from gate.update.failures import Failure
 from gate.update.suit_envelope import decode
@@ -35,8 +36,8 @@ def check(envelope, sequence):
         return None
     least, python = said.get(_SEQUENCE, 0), said.get(_MICROPYTHON, "")
     restart_s = said.get(_RESTART)
-    right = is_uint(least) and isinstance(python, str)
-    if not right or not (restart_s is None or is_uint(restart_s)):
+    right = cbor.is_uint(least) and isinstance(python, str)
+    if not right or not (restart_s is None or cbor.is_uint(restart_s)):
         raise Failure(failures.MALFORMED, "what the release needs")
     if sequence < least:
         raise Failure(failures.NEEDS, "needs sequence %d or newer to come from" % least)

@@ -4,11 +4,17 @@ in common.
 
 import gc
 
-from gate import console
+from gate import console, ondemand
 from gate.reporting import alarms, reports
-from gate.trust import storage
-from gate.update import Superseded, download, failures, retry, suit_envelope
+from gate.update import Superseded, failures, retry
 from gate.update.failures import Failure
+
+# What only one step needs is let go of after it: the memory of the next one may be just that.
+_VERIFYING = (
+    "cose ed25519 gate.trust.key_tables gate.trust.storage gate.trust.store "
+    "gate.update.suit_signatures"
+)
+_FETCHING = "gate.update.download http_client"
 
 
 class OfferRun:
@@ -35,6 +41,7 @@ class OfferRun:
         self._accepted = False
         self.known = None  # what gate.update.retry knows of the image, once that is known
         self.again_s = 0  # after the run: seconds until the same offer is to be tried again
+        self.lacked_memory = False
 
     async def run(self, data, last=True):
         """Carries the offer `data` (bytes of an envelope) to its end, or to a pause (again_s).
@@ -56,6 +63,7 @@ class OfferRun:
         except MemoryError as error:
             if not last:
                 raise
+            self.lacked_memory = True
             self.fail(Failure(failures.MEMORY, "out of memory: %s" % error))
         except OSError as error:
             self.fail(Failure(failures.STORAGE, "%r" % error))
@@ -97,18 +105,27 @@ class OfferRun:
 
     def verify(self, data):
         """The verified Manifest of an envelope; raises Failure."""
+        from gate.trust import storage
+        from gate.update import suit_envelope
+
         device = self._device
-        return suit_envelope.authenticate(data, storage.open(device), device.feed)
+        manifest = suit_envelope.authenticate(data, storage.open(device), device.feed)
+        ondemand.modules.drop(_VERIFYING)
+        return manifest
 
     async def fetch(self, digest, size, progress):
         """Returns the path of the staged payload. Waits while the network is down; raises
         Failure, or Superseded if a newer offer arrives meanwhile. progress(done): bytes so far.
         """
         gc.collect()  # the verifier's garbage, before anything lasting lies above it
-        staging = download.Staging(self._files, self._device)
         if not retry.is_repeated(self.known):
             self.report(reports.FETCHING)
-        return await download.persist(staging, digest, size, progress, self._pause)
+        from gate.update import download
+
+        staging = download.Staging(self._files, self._device)
+        path = await download.persist(staging, digest, size, progress, self._pause)
+        ondemand.modules.drop(_FETCHING)
+        return path
 
     def know(self, digest):
         """Finds out what is known of the image or content with this digest."""

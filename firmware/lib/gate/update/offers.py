@@ -14,6 +14,7 @@ from gate.update import OFFER, Superseded, wait_in_line
 _AT_ONCE_MS = const(120_000)  # an offer this soon after the start: the broker was there at once
 _RECONNECTED_S = const(60)  # after it, a connection that is new ends the pause of a failed fetch
 _PAUSES = const(4)  # images whose pauses are remembered
+_ROOM_S = const(3)  # after which the link has made room
 _SHORT_S = const(400)  # only that of a failed connection is shorter
 
 
@@ -28,8 +29,9 @@ class Updater:
     def __init__(self, boot, state, device, reporter, alarms, leave, link=None, uptime=None):
         """boot: boot.api.Boot; state: SmallFiles of the agent's state; device:
         gate.device.Device; leave(beat), or None: a coroutine function to finish what the reset
-        into a trial would interrupt; link: has the number of connections so far, `sessions`;
-        without one there is a single connection; uptime: gate.clock.Uptime.
+        into a trial would interrupt; link: has the number of connections so far, `sessions`, and
+        maybe make_room(), which frees memory; without one there is a single connection; uptime:
+        gate.clock.Uptime.
         """
         self.reporter = reporter
         self._link = link or self
@@ -54,6 +56,7 @@ class Updater:
         self._uptime = uptime or Uptime()
         self._due = {}  # digest of an image -> when its pause is over
         self._hurry = False
+        self._cramped = False  # the last attempt lacked memory
         self._unready = False  # the active offer is installed and waits for the application
 
     def offer(self, data):
@@ -182,6 +185,7 @@ class Updater:
             accepted = await install.run(data)
             self._known = install.known
             self._unready = install.unready
+            self._cramped = install.lacked_memory
             if install.again_s:
                 if len(self._due) >= _PAUSES:
                     self._due.clear()
@@ -232,6 +236,9 @@ class Updater:
             passed = clock.seconds()
         self._waited = True
         self._answered = None
+        if self._cramped and hasattr(self._link, "make_room"):
+            self._link.make_room()
+            await beat.sleep(_ROOM_S)
         if not self._state.size(OFFER):
             self.reporter.ended()  # it could not be stored: the birth asks for it
 

@@ -5,7 +5,6 @@ make from it.
 import cbor
 
 from gate.clock import const
-from gate.trust.store import is_uint
 from gate.update import failures
 from gate.update.failures import Failure
 from gate.update.suit_processor import Processor
@@ -114,7 +113,7 @@ def _patch_arguments(data):
         raise Failure(
             failures.UNSUPPORTED, "patch format %r" % values[_FORMAT], failures.SUIT_PARAMETER
         )
-    if not is_uint(size) or size < 1:
+    if not cbor.is_uint(size) or size < 1:
         raise Failure(failures.MALFORMED, "patch size %r" % size, failures.SUIT_PARAMETER)
     if not isinstance(digest, bytes) or len(digest) != 32:
         raise Failure(failures.MALFORMED, "patch digest", failures.SUIT_PARAMETER)

@@ -9,10 +9,8 @@ wrapper is parsed before the signature was verified.
 import hashlib
 
 import cbor
-import cose
 
 from gate.clock import const
-from gate.trust import store as trust_store
 from gate.update import failures
 from gate.update.failures import Failure
 
@@ -23,8 +21,6 @@ _TAG = const(107)
 _WRAPPER = const(2)
 _MANIFEST = const(3)
 _MAX_SIGNATURES = const(4)
-_ED25519 = const(-19)
-_ALG = const(1)
 _MAX_SEQUENCE = const(0xFFFFFFFF)
 
 # members of the manifest
@@ -78,7 +74,10 @@ def authenticate(data, store, feed):
     members, wrapper, digest = unwrap(data)
     if len(members) != 2:
         raise Failure(failures.MALFORMED, "an envelope holds a wrapper and a manifest")
-    _check_signatures(wrapper, store, feed)
+    from gate.update import suit_signatures  # a part of memory that only verifying needs
+
+    signatures = [_bytes(part, "signature") for part in wrapper[1:]]
+    suit_signatures.check(wrapper[0], signatures, store, feed)
     return _open(members[_MANIFEST], digest)
 
 
@@ -108,39 +107,6 @@ def unwrap(data):
     return members, wrapper, digest
 
 
-def _check_signatures(wrapper, store, feed):
-    signatures = []
-    for part in wrapper[1:]:
-        try:
-            sign1 = cose.decode_sign1(_bytes(part, "signature"))
-            kid = cose.key_id_alone(sign1.unprotected)
-        except cose.CoseError as error:
-            raise Failure(failures.MALFORMED, "signature: %s" % error, failures.SUIT_COSE)
-        if sign1.headers != {_ALG: _ED25519}:
-            raise Failure(
-                failures.UNSUPPORTED, "signature is not Ed25519", failures.SUIT_ALGORITHM
-            )
-        if sign1.payload is not None:
-            raise Failure(failures.MALFORMED, "signature has another form", failures.SUIT_COSE)
-        signatures.append((kid, _verifier(sign1, wrapper[0])))
-    try:
-        store.quorum(trust_store.RELEASE, signatures, feed)
-    except trust_store.Untrusted as error:
-        raise Failure(_UNTRUSTED[error.reason], error.detail)
-
-
-def _verifier(sign1, signed):
-    return lambda public: cose.verify_sign1(sign1, public, signed)
-
-
-_UNTRUSTED = {
-    "malformed": failures.MALFORMED,
-    "signature": failures.SIGNATURE,
-    "unknown-key": failures.UNKNOWN_KEY,
-    "threshold": failures.THRESHOLD,
-}
-
-
 def digest_with_head(manifest):
     """SHA-256 over a byte string as it is encoded, head and all."""
     check = hashlib.sha256()
@@ -166,7 +132,7 @@ def _open(manifest, digest):
     sequence = members.get(_SEQUENCE)
     if members.get(_VERSION) != 1 or members[_VERSION] is True:
         raise Failure(failures.UNSUPPORTED, "manifest version %r" % members.get(_VERSION))
-    if not trust_store.is_uint(sequence) or sequence > _MAX_SEQUENCE:
+    if not cbor.is_uint(sequence) or sequence > _MAX_SEQUENCE:
         raise Failure(failures.MALFORMED, "the sequence number is not valid")
     if _TEXT in members:
         _bytes(members[_TEXT], "text")

@@ -6,8 +6,9 @@ interpreter decides before anything is fetched, and continues after a fetch that
 reset. Commands, parameters and components beyond the profile are refused, never skipped.
 """
 
+import cbor
+
 from gate.clock import const
-from gate.trust.store import is_uint
 from gate.update import failures
 from gate.update.failures import Failure
 from gate.update.suit_envelope import decode, sha256_of
@@ -133,7 +134,7 @@ class Processor:
             raise Failure(failures.MALFORMED, name + " is not pairs of command and argument")
         for at in range(0, len(sequence), 2):
             command, argument = sequence[at], sequence[at + 1]
-            if not is_uint(command):  # true == 1 in Python
+            if not cbor.is_uint(command):  # true == 1 in Python
                 raise Failure(failures.UNSUPPORTED, "command %r" % command, failures.SUIT_COMMAND)
             if command == _TRY_EACH:
                 yield from self._try_each(argument, nesting)
@@ -185,7 +186,7 @@ class Processor:
         return fetch
 
     def _set_index(self, argument):
-        if not is_uint(argument) or argument >= len(self._components):
+        if not cbor.is_uint(argument) or argument >= len(self._components):
             raise Failure(
                 failures.UNSUPPORTED, "component index %r" % argument, failures.SUIT_COMPONENT
             )
@@ -204,7 +205,7 @@ class Processor:
         elif key == _P_DIGEST:
             return sha256_of(value, "image digest")
         elif key == _P_SIZE:
-            good = is_uint(value)
+            good = cbor.is_uint(value)
         elif key == _P_URI:
             good = isinstance(value, str) and 0 < len(value) <= _MAX_URI
         elif key == _P_ARGUMENTS:
@@ -247,5 +248,5 @@ class Processor:
 
 
 def _check_policy(value):
-    if not is_uint(value) or value > _MAX_POLICY:
+    if not cbor.is_uint(value) or value > _MAX_POLICY:
         raise Failure(failures.MALFORMED, "reporting policy %r" % value)

@@ -3,7 +3,7 @@
 from gate import LinkError, console
 from gate.clock import const, ticks_diff, ticks_ms
 from gate.reporting import alarms, crash, reports
-from gate.update import accepted, download, failures, retry
+from gate.update import accepted, failures, retry, staged
 
 _OLD_LOADER = "; the loader is too old to tell that from a bad image and bans it: flash it again"
 _SICK = const(4)  # unhealthy for one of so many parts of the trial, with a broker: a bad image
@@ -49,7 +49,7 @@ class Trial:
         self._outbox.save()  # until now only the record knows how it ended
         crash.forget(self._state)
         accepted.forget(self._state)
-        download.forget(self._state)
+        staged.forget(self._state)
         try:
             self._boot.clear_outcome()
         except OSError as error:  # worn flash: it is reported once more after the next start
