@@ -85,7 +85,8 @@ def list_(data: Path, as_json: bool) -> None:
 @webhook.command("remove")
 @data_option
 @click.argument("number", type=NUMBER)
-def remove(data: Path, number: int) -> None:
+@json_option
+def remove(data: Path, number: int, as_json: bool) -> None:
     """Send nothing more to a webhook, not even what waits. Its log stays.
 
     \b
@@ -96,13 +97,14 @@ def remove(data: Path, number: int) -> None:
         audit.take_turn(session)
         webhooks.remove(session, webhooks.find(session, number))
         _record(session, "webhook.remove", number)
-    say(f"webhook {number} is removed")
+    emit({"id": number}, as_json, lambda _: say(f"webhook {number} is removed"))
 
 
 @webhook.command("test")
 @data_option
 @click.argument("number", type=NUMBER)
-def test(data: Path, number: int) -> None:
+@json_option
+def test(data: Path, number: int, as_json: bool) -> None:
     """Have the running server send a message of the kind webhook.test; the log shows what came of it.
 
     \b
@@ -111,7 +113,8 @@ def test(data: Path, number: int) -> None:
     """
     with prepare(Config(data=data)).write() as session:
         webhooks.announce_test(session, webhooks.find(session, number))
-    say(f"a message waits for webhook {number}; see: tidegate server webhook log {number}")
+    told = f"a message waits for webhook {number}; see: tidegate server webhook log {number}"
+    emit({"id": number}, as_json, lambda _: say(told))
 
 
 @webhook.command("log")

@@ -95,7 +95,7 @@ def test_what_happens_is_sent_signed_until_it_is_taken_across_a_restart(start, r
 
     device = server.device("gw-2")
     device.say("alarm", {1: "crash", 2: "boom"})
-    assert run(server, "test", "1").exit_code == 0
+    assert json.loads(run(server, "test", "1", "--json").stdout) == {"id": 1}
     eventually(lambda: len(receiver.got) >= 5)
     assert sorted(receiver.events()[3:]) == ["alarm.raised", "webhook.test"]
     eventually(ended)
@@ -109,7 +109,7 @@ def test_what_happens_is_sent_signed_until_it_is_taken_across_a_restart(start, r
     assert secret not in seen and "of=us" not in json.dumps(listed)
     assert secret.encode() not in stored and base64.b64decode(secret[6:]) not in stored
 
-    assert run(server, "remove", "1").exit_code == 0
+    assert json.loads(run(server, "remove", "1", "--json").stdout) == {"id": 1}
     device.say("alarm", {1: "crash", 2: "again"})
     eventually(lambda: len(server.api("GET", "/devices/gw-2/alarms")["alarms"]) == 2)
     assert len(server.api("GET", "/webhooks/1/deliveries")["deliveries"]) == 3  # nothing more, and the log stays
