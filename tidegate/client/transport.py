@@ -61,7 +61,9 @@ class Http:
         parts = _address(url)
         self.url = str(parts).rstrip("/")
         plain_addresses.check(self.url, parts.scheme, parts.host, insecure)
-        authorities = _authorities(ca)
+        here = plain_addresses.is_here(parts.host)
+        # To read the system's authorities takes as long as all else of a quick verb.
+        plain = parts.scheme == "http" and here and not _named(ca)
         try:
             self._client = httpx.Client(
                 base_url=self.url,
@@ -71,17 +73,17 @@ class Http:
                     "Accept-Encoding": "identity",  # what is packed may be a thousand times as long unpacked
                 },
                 timeout=httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT),
-                verify=authorities,
+                verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else _authorities(ca),
                 follow_redirects=False,  # a token goes to the address it was given for, nowhere else
                 # Not by a proxy to this machine itself: it would carry the token in the clear to another one.
-                trust_env=not plain_addresses.is_here(parts.host),
+                trust_env=not here,
             )
         except (ImportError, ValueError, httpx.InvalidURL) as error:
             raise TidegateError(
                 f"a proxy that the environment names cannot be used: {visible(str(error))[:MAX_TEXT]}",
                 "Correct http_proxy, https_proxy, all_proxy and no_proxy, or unset them",
             ) from error
-        self._authorities = authorities
+        self._ca = ca
         self._socket: socket.socket | None = None
 
     def close(self) -> None:
@@ -162,7 +164,7 @@ class Http:
         whoever knows it."""
         limits = httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT)
         with (
-            httpx.Client(timeout=limits, verify=self._authorities) as client,
+            httpx.Client(timeout=limits, verify=_authorities(self._ca)) as client,
             client.stream(
                 "GET", url, headers={"Accept-Encoding": "identity"}, extensions={"trace": self._note}
             ) as answer,
@@ -287,9 +289,14 @@ def _address(url: str) -> httpx.URL:
     return parts
 
 
+def _named(given: Path | None) -> Path | str | None:
+    """The file of authorities that somebody named."""
+    return given or os.environ.get("TIDEGATE_CA")
+
+
 def _authorities(given: Path | None) -> ssl.SSLContext:
     """The authorities that TLS trusts: those given, else those in TIDEGATE_CA, else the system's."""
-    ca = given or os.environ.get("TIDEGATE_CA")
+    ca = _named(given)
     if not ca:
         return ssl.create_default_context()
     try:
