@@ -106,13 +106,21 @@ class Place:
 
 @contextmanager
 def installed(
-    *options: str, frozen: bool = False, named: bool = True, application: Path | None = None
+    *options: str,
+    frozen: bool = False,
+    named: bool = True,
+    application: Path | None = None,
+    broker: str = "embedded",
+    uplink: str = "mqtt",
 ) -> Iterator[Place]:
     """A board that was flashed with release 1.0.0 and these options, switched off. frozen: on firmware that holds the
     agent; not named: on one that has not our names in its flash. application: one of a single module, in place of the
-    example's.
+    example's. broker, uplink: see Installation.
     """
-    with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as name, Installation(Path(name) / "place") as made:
+    with (
+        tempfile.TemporaryDirectory(prefix="tidegate-bench-") as name,
+        Installation(Path(name) / "place", broker=broker, uplink=uplink) as made,
+    ):
         made.make_keys()
         made.start_server()
         made.copy_source()

@@ -126,7 +126,11 @@ class Relay:
 
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
-                with socket.create_connection(("127.0.0.1", relay._target)) as server:
+                try:
+                    server = socket.create_connection(("127.0.0.1", relay._target))
+                except OSError:  # nobody is there, and the board sees its connection end
+                    return
+                with server:
                     downwards = threading.Thread(target=relay._copy, args=(DOWN, server, self.request), daemon=True)
                     downwards.start()
                     relay._copy(UP, self.request, server)

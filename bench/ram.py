@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What lives in the emulated Cortex-M3's heap while the example application is at rest, by kind and by owner.
 
-    make bench-ram      or: python bench/ram.py [--minimal] [--frozen | --without-names]
+    make bench-ram      or: python bench/ram.py [--minimal] [--frozen | --without-names] [--both | --stand-in]
 
 A whole installation as the demo's runs: server, broker, a board that has verified a signed command. Then the board
 stands still while its memory is read through the emulator's monitor, and every object is marked as the collector marks
@@ -30,12 +30,17 @@ OWNERS = 40
 MINIMAL = ROOT / "examples" / "minimal" / "app" / "__init__.py"
 
 
-def measure(settled_s: float, frozen: bool, named: bool, minimal: bool) -> Census:
-    with installed(frozen=frozen, named=named, application=MINIMAL if minimal else None) as place:
+def measure(settled_s: float, frozen: bool, named: bool, minimal: bool, both: bool, stand_in: bool) -> Census:
+    links = {"broker": "mosquitto", "uplink": "both"} if both or stand_in else {}
+    with installed(frozen=frozen, named=named, application=MINIMAL if minimal else None, **links) as place:
         place.boot()
         made = place.made
         made.wait_running(DEVICE, "1.0.0", BOOT_S)
         made.tidegate("cmd", "send", DEVICE, "ping", "--key", made.key("command"), "--json")
+        if stand_in:
+            assert made.mosquitto is not None
+            made.mosquitto.stop()
+            place.board.wait_line(r"coap: the server answers", BOOT_S)
         time.sleep(settled_s)
         flash = FLASH_BASE, place.emulator.storage.read_bytes()
         firmware = Firmware(place.emulator.firmware)
@@ -55,8 +60,18 @@ def main() -> int:
     firmware.add_argument("--frozen", action="store_true", help="on firmware that holds the agent (make FROZEN=1)")
     firmware.add_argument("--without-names", action="store_true", help="on one without our names (make NAMES=0)")
     parser.add_argument("--minimal", action="store_true", help="with examples/minimal as the application")
+    links = parser.add_mutually_exclusive_group()
+    links.add_argument("--both", action="store_true", help='with the uplink "both": MQTT, and CoAP ready to stand in')
+    links.add_argument("--stand-in", action="store_true", help="the same while the broker is away")
     arguments = parser.parse_args()
-    census = measure(arguments.settled, arguments.frozen, not arguments.without_names, arguments.minimal)
+    census = measure(
+        arguments.settled,
+        arguments.frozen,
+        not arguments.without_names,
+        arguments.minimal,
+        arguments.both,
+        arguments.stand_in,
+    )
     figures = {"live": census.live, "free": census.free, "largest free piece": census.largest}
     if arguments.json:
         parts = {"by kind": census.by_kind, "by owner": census.by_owner, "names in RAM": census.names_in_ram()}

@@ -311,7 +311,7 @@ def test_the_heap_at_rest_is_measured_once_an_image(program: Path, project: Path
     said = tidegate(program, project, "size", "--ram", code=1, environment=without_qemu)
     assert "qemu-system-arm is not installed" in said and "apt install qemu-system-arm" in said
     after = json.loads(tidegate(program, project, "size", "--ram", "--json"))["ram"]
-    assert 10_000 <= after["live"] - before["live"] < 11_000, (before, after)
+    assert 9_000 < after["live"] - before["live"] < 11_000, (before, after)  # of messages on their way, more or less
     app.write_text(app.read_text() + "\nprint(1 // 0)\n")
     said = tidegate(program, project, "size", "--ram", code=1)
     assert "was not measured" in said and "ZeroDivisionError: divide by zero" in said, said
