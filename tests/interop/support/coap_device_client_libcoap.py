@@ -141,12 +141,13 @@ async def block_04():
 async def obs_01():
     async with client() as c:
         watch = await c.observe("/time", query="ticks")
-        first = last = int((await watch.next()).payload)
+        last = int((await watch.next()).payload)
         for _ in range(3):
-            now = int((await watch.next()).payload)
-            equal(now >= last, True)  # a server that got no processor tells one second twice
+            now = last
+            while now == last:  # a server that is late by a second may tell one twice
+                now = int((await watch.next()).payload)
+            equal(now > last, True)
             last = now
-        equal(last > first, True)
         await watch.cancel()
 
 

@@ -23,7 +23,7 @@ from server_process import eventually
 ROLLOUT = "/rollouts/tidegate-gateway/1.2.0"
 PAGES = ("/", "/devices", "/releases", "/rollouts", "/alarms", "/audit")
 FULL = (*PAGES, ROLLOUT, "/devices/gw-00000", "/devices?search=pump.1&sort=-seen", "/devices?standing=overdue&page=2")
-CPU_S = 0.35  # the slowest takes 0.16 alone on a slow processor, and 0.25 beside two others that use its caches
+CPU_S = 0.2
 LOOKS = Path(__file__).parent / "looks"
 FONT = "DejaVu Sans"  # what Debian draws system-ui with
 DIFFERENT = 0.04  # of a page: other words and times are less, a panel that is gone is more
