@@ -16,6 +16,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
@@ -30,9 +31,9 @@ OWNERS = 40
 MINIMAL = ROOT / "examples" / "minimal" / "app" / "__init__.py"
 
 
-def measure(settled_s: float, frozen: bool, named: bool, minimal: bool, both: bool, stand_in: bool) -> Census:
-    links = {"broker": "mosquitto", "uplink": "both"} if both or stand_in else {}
-    with installed(frozen=frozen, named=named, application=MINIMAL if minimal else None, **links) as place:
+def measure(settled_s: float, stand_in: bool, **options: Any) -> Census:
+    """stand_in: while the broker is away; options: of `installed`."""
+    with installed(**options) as place:
         place.boot()
         made = place.made
         made.wait_running(DEVICE, "1.0.0", BOOT_S)
@@ -64,14 +65,12 @@ def main() -> int:
     links.add_argument("--both", action="store_true", help='with the uplink "both": MQTT, and CoAP ready to stand in')
     links.add_argument("--stand-in", action="store_true", help="the same while the broker is away")
     arguments = parser.parse_args()
-    census = measure(
-        arguments.settled,
-        arguments.frozen,
-        not arguments.without_names,
-        arguments.minimal,
-        arguments.both,
-        arguments.stand_in,
-    )
+    options: dict[str, Any] = {"frozen": arguments.frozen, "named": not arguments.without_names}
+    if arguments.minimal:
+        options["application"] = MINIMAL
+    if arguments.both or arguments.stand_in:
+        options |= {"broker": "mosquitto", "uplink": "both"}
+    census = measure(arguments.settled, arguments.stand_in, **options)
     figures = {"live": census.live, "free": census.free, "largest free piece": census.largest}
     if arguments.json:
         parts = {"by kind": census.by_kind, "by owner": census.by_owner, "names in RAM": census.names_in_ram()}

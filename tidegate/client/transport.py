@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import socket
@@ -64,6 +65,7 @@ class Http:
         here = plain_addresses.is_here(parts.host)
         # To read the system's authorities takes as long as all else of a quick verb.
         plain = parts.scheme == "http" and here and not _named(ca)
+        self._ca = ca
         try:
             self._client = httpx.Client(
                 base_url=self.url,
@@ -73,7 +75,7 @@ class Http:
                     "Accept-Encoding": "identity",  # what is packed may be a thousand times as long unpacked
                 },
                 timeout=httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT),
-                verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else _authorities(ca),
+                verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else self._authorities,
                 follow_redirects=False,  # a token goes to the address it was given for, nowhere else
                 # Not by a proxy to this machine itself: it would carry the token in the clear to another one.
                 trust_env=not here,
@@ -83,8 +85,11 @@ class Http:
                 f"a proxy that the environment names cannot be used: {visible(str(error))[:MAX_TEXT]}",
                 "Correct http_proxy, https_proxy, all_proxy and no_proxy, or unset them",
             ) from error
-        self._ca = ca
         self._socket: socket.socket | None = None
+
+    @functools.cached_property
+    def _authorities(self) -> ssl.SSLContext:
+        return _authorities(self._ca)
 
     def close(self) -> None:
         self._client.close()
@@ -164,7 +169,7 @@ class Http:
         whoever knows it."""
         limits = httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT)
         with (
-            httpx.Client(timeout=limits, verify=_authorities(self._ca)) as client,
+            httpx.Client(timeout=limits, verify=self._authorities) as client,
             client.stream(
                 "GET", url, headers={"Accept-Encoding": "identity"}, extensions={"trace": self._note}
             ) as answer,
