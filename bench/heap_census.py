@@ -17,6 +17,7 @@ from elftools.elf.elffile import ELFFile
 
 WORD = 4
 BLOCK = 4 * WORD  # bytes; MicroPython's MICROPY_BYTES_PER_GC_BLOCK
+CONTEXT = 16  # bytes of an mp_module_context_t
 HEAD, TAIL = 1, 2  # states of a block in the allocation table, two bits each
 RAM_SIZE = 4 * 1024 * 1024  # of the emulated board, from address 0, its program included
 
@@ -37,8 +38,17 @@ class Firmware:
     def __init__(self, path: Path):
         with path.open("rb") as file:
             elf = ELFFile(file)
-            symbols = elf.get_section_by_name(".symtab").iter_symbols()
+            symbols = list(elf.get_section_by_name(".symtab").iter_symbols())
             self.symbols = {symbol.name: symbol["st_value"] for symbol in symbols}
+            # Of modules whose functions are in flash: boards/frozen/functions.c.
+            self.contexts = next(
+                (
+                    range(symbol["st_value"], symbol["st_value"] + symbol["st_size"], CONTEXT)
+                    for symbol in symbols
+                    if symbol.name == "functions_contexts"
+                ),
+                range(0),
+            )
             self._structures = self._read(elf)
         self.types = {at: name[8:] for name, at in self.symbols.items() if name.startswith("mp_type_")}
         for name in ("task_queue_type", "task_type"):  # of _asyncio
@@ -142,11 +152,12 @@ class Census:
         return (word for word in self._words(at) if word in self._sizes)
 
     def _roots(self, registers: dict[str, int]) -> Iterator[int]:
-        """As gc_collect_start of py/gc.c and the port's gc_collect."""
+        """As gc_collect_start of py/gc.c, the port's gc_collect and boards/frozen/functions.c."""
         start = self._context + self._firmware.offset("thread.dict_locals")
         end = self._context + self._firmware.offset("vm.qstr_last_chunk")
         stack = registers.get("R13", 0)
-        for first, last in ((start, end), (stack, self._state("thread.stack_top"))):
+        contexts = self._firmware.contexts
+        for first, last in ((start, end), (stack, self._state("thread.stack_top")), (contexts.start, contexts.stop)):
             yield from (self.word(at) for at in range(first & ~3, last, WORD))
         yield from registers.values()
 
@@ -283,13 +294,14 @@ class Census:
         """A function is its module's, an instance its class's; what belongs to neither, the nearest owner's."""
         modules = {at: self._module(at) for at in self._live if self._type(at) == "module"}
         self._owners.update(modules)
+        modules |= {at: self._module(at) for at in self._firmware.contexts if self.word(at)}
         for at in self._live:
-            if self._type(at) in ("fun_bc", "gen_wrap", "fun_native", "fun_viper") and self.word(at + WORD) in modules:
-                self._owners[at] = modules[self.word(at + WORD)]
+            if owner := self._owner_of_function(at, modules):
+                self._owners[at] = owner
         for _ in range(2):  # a class may have no function but what it inherits
             for at in self._live:
                 if self._type(at) == "type" and at not in self._owners:
-                    self._own_class(at)
+                    self._own_class(at, modules)
         for at in self._live:
             if self._type(at) == "instance" and self.word(at) in self._owners:
                 self._owners[at] = self._owners[self.word(at)]
@@ -308,12 +320,18 @@ class Census:
         for at in self._live:
             self._owners.setdefault(at, "MicroPython")
 
-    def _own_class(self, at: int) -> None:
+    def _owner_of_function(self, at: int, modules: dict[int, str]) -> str | None:
+        """The module of what is at this address, in the heap or in flash; None if it is no function."""
+        if self._type(at) in ("fun_bc", "gen_wrap", "fun_native", "fun_viper"):
+            return modules.get(self.word(at + WORD))
+        return None
+
+    def _own_class(self, at: int, modules: dict[int, str]) -> None:
         for names in self._children(at):
             table = self.word(names + 3 * WORD) if self._type(names) == "dict" else 0
-            for child in self._children(table) if table in self._live else ():
-                if self._type(child) in ("fun_bc", "gen_wrap") and child in self._owners:
-                    self._owners[at] = self._owners[child]
+            for word in self._words(table) if table in self._live else ():
+                if owner := self._owner_of_function(word, modules):
+                    self._owners[at] = owner
                     return
 
     def _module(self, at: int) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import firmware_build
 import pytest
+from elftools.elf.elffile import ELFFile
 from lab import Installation, LabBoard
 from lab.processes import LabError
 
@@ -55,6 +56,13 @@ def files(place: Installation, version: str) -> dict[str, bytes]:
     return romfs.files(image.read_bytes())
 
 
+def ready_functions(module: str) -> range:
+    """Where the functions of a module are in flash (boards/frozen/functions.c)."""
+    with FIRMWARE.open("rb") as file:
+        (found,) = ELFFile(file).get_section_by_name(".symtab").get_symbol_by_name(f"functions_{module}")
+        return range(found["st_value"], found["st_value"] + found["st_size"])
+
+
 def test_the_image_leaves_out_what_the_firmware_holds(place: Installation) -> None:
     held = files(place, "1.0.0")
     assert held["/FROZEN"] == frozen.read(HELD).digest
@@ -67,13 +75,17 @@ def test_the_image_leaves_out_what_the_firmware_holds(place: Installation) -> No
 def test_a_changed_module_of_the_agent_comes_over_the_air(place: Installation) -> None:
     """It is in the image, and comes before the firmware's."""
     source = place.source / CHANGED
-    source.write_text(source.read_text() + "\n\nprint('changed over the air')\n")
+    said = "print('changed over the air:', id(Log.__init__), id(Tasks.__init__))"
+    source.write_text(source.read_text() + f"\n\nfrom gate.tasks import Tasks\n{said}\n")
     place.build("1.1.0", 2, previous="1.0.0")
     assert files(place, "1.1.0")["/lib/gate/reporting/log.mpy"][:1] == b"M"
     mark = len(board(place).lines)
     place.publish("1.1.0")
     place.wait_running(DEVICE, "1.1.0", BOOT_S)
-    board(place).wait_line("changed over the air", BOOT_S, mark)
+    said = board(place).wait_line(r"changed over the air: (\d+) (\d+)", BOOT_S, mark)
+    ready = ready_functions("tidegate_gate_tasks")
+    assert int(said[2]) in ready, "a module's functions are in flash while the firmware's is used"
+    assert int(said[1]) >= ready.stop, "what came over the air has its own in RAM, which is behind the firmware"
 
 
 def test_an_image_for_another_firmware_is_refused(place: Installation) -> None:

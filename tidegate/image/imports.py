@@ -99,14 +99,14 @@ def _lazy_names(sources: Mapping[str, Path], names: set[str]) -> Iterator[str]:
     """The modules behind names of `gate`, as its table has them; a module of the package by its own name."""
     if _TABLE in sources:
         yield _TABLE
-        for entry in _constant(parse(sources[_TABLE]), "NAMES").split():
+        for entry in constant(parse(sources[_TABLE]), "NAMES").split():
             module, _, offered = entry.partition(":")
             if names & set(offered.split(",")):
                 yield f"{_LAZY}.{module}"
         yield from (f"{_LAZY}.{name}" for name in sorted(names))
 
 
-def _constant(tree: ast.Module, name: str) -> str:
+def constant(tree: ast.Module, name: str) -> str:
     """The text assigned to `name` at the top of a module."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:

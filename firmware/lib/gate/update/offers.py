@@ -182,7 +182,7 @@ class Updater:
         if resumed:
             install.resume()
         try:
-            accepted = await install.run(data)
+            await install.run(data)
             self._known = install.known
             self._unready = install.unready
             self._cramped = install.lacked_memory
@@ -190,8 +190,9 @@ class Updater:
                 if len(self._due) >= _PAUSES:
                     self._due.clear()
                 self._due[install.known[0]] = self._uptime.seconds() + install.again_s
-            if not accepted and not install.again_s:
-                # Refused, or the image that runs: not considered again in this boot.
+            if not install.again_s and not install.unready:
+                # Refused, failed for a reason that no time mends, or the image that runs: not
+                # considered again in this boot, however often it is offered.
                 self._refused = self._active
             return install.again_s
         finally:

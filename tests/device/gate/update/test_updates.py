@@ -3,6 +3,7 @@
 import os
 
 import check
+from boot import slots
 from check import equal, true
 from sim_gateway import World, envelope
 
@@ -138,6 +139,28 @@ def test_older_and_equal_are_refused():
             equal(world.phases(), ["refused"])
             equal([message[4] for topic, message in world.heard if topic == "report"], [{5: 6, 7: 10}])
         equal(running(world), 4)
+
+
+def test_an_image_for_another_firmware_is_tried_once_however_often_it_is_offered():
+    """Each attempt writes the slot. A server may offer it again because the birth came before the report."""
+    usual = slots.check_firmware
+
+    def refuse(board, head):
+        raise slots.FirmwareError("the image is for a MicroPython that holds other modules")
+
+    def while_it_writes():
+        slots.check_firmware = refuse
+
+    with flashed() as world:
+        try:
+            world.offer = envelope("patch")
+            world.on_get = while_it_writes
+            world.every = lambda seconds: world.link.deliver(world.offer)
+            world.idle(60)
+        finally:
+            slots.check_firmware = usual
+        equal([phase for phase in world.phases() if phase == "failed"], ["failed"])
+        equal(len(world.fetches), 1)
 
 
 def test_fetch_resumes_after_lost_connections():
