@@ -20,6 +20,14 @@ BOOT_S = 90
 DEVICE = "gate-n"
 CHANGED = "firmware/lib/gate/reporting/log.py"
 LEAST_FREE = 20_000  # bytes of heap
+PICO_W = 200_784  # bytes of the heap there
+SMALL = """from gate import measurement
+
+
+@measurement("answer")
+def answer():
+    return 42
+"""
 BESIDE_COAP = 10_000  # while CoAP is in memory beside MQTT
 
 pytestmark = [
@@ -50,6 +58,28 @@ def test_it_updates_and_answers(tmp_path: Path, uplink: str, record_property) ->
             assert update(place, "1.1.0", "1.2.0", 3) > BESIDE_COAP
             # Where it lacks memory beside both links, CoAP goes for the next attempt.
             assert not lacked_memory(place) or any("CoAP makes room" in line for line in board.lines)
+
+
+def test_it_updates_with_its_slots_in_files(tmp_path: Path, record_property) -> None:
+    """Modules are in RAM as well, then: the heap is a Pico W's with its network up, the application small.
+    tests/stock/test_pico_w.py does it on that board, in an hour.
+    """
+    firmware_build.make("NAMES=0", f"HEAP={PICO_W}")
+    with Installation(tmp_path / "place") as place:
+        place.make_keys()
+        place.start_server()
+        place.copy_source()
+        place.put_application(SMALL)
+        place.declare_image('[image]\nfeatures = ["mqtt", "http", "commands"]\n')
+        place.build("1.0.0", 1)
+        board = place.add_board(DEVICE, firmware=FIRMWARE.with_name(f"firmware-{PICO_W}-nameless.elf"))
+        place.flash(board, DEVICE, "1.0.0", "--slots", "file")
+        place.wait_running(DEVICE, "1.0.0", BOOT_S)
+        for before, after, sequence in (("1.0.0", "1.1.0", 2), ("1.1.0", "1.2.0", 3)):
+            free = update(place, before, after, sequence)
+            record_property(f"heap_free_{after}", free)
+            assert free > LEAST_FREE
+        assert not lacked_memory(place)
 
 
 def update(place: Installation, before: str, after: str, sequence: int) -> int:

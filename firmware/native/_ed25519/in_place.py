@@ -35,7 +35,9 @@ def _open():
             try:
                 code = memoryview(file)
             except TypeError:  # this file system does not map it
-                code = file.read()
+                code = bytearray(file.seek(0, 2))  # in one piece: read() would make it grow
+                file.seek(0)
+                file.readinto(code)
     except OSError:
         raise ImportError("no in_place.bin")
     return _aligned(code)

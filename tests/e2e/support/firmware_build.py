@@ -12,8 +12,8 @@ BOARD = Path(__file__).resolve().parents[3] / "boards" / "qemu_mps2"
 BUILD_S = 400
 
 
-def make(variable: str) -> None:
-    """Builds it with this variable of its Makefile, as FROZEN=1."""
-    command = ["make", "-C", str(BOARD), variable, f"PYTHON={sys.executable}"]
+def make(*variables: str) -> None:
+    """Builds it with these variables of its Makefile, as FROZEN=1."""
+    command = ["make", "-C", str(BOARD), *variables, f"PYTHON={sys.executable}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=limit(BUILD_S))
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-2000:]

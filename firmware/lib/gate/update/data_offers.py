@@ -155,6 +155,10 @@ class Data:
         return False
 
     async def _run(self, name, data, known, beat, last):
+        from gate.update import verified
+
+        outcome = verified.outcome(data, self._device)
+        gc.collect()
         from gate.update.data_component import DataUpdate
 
         async def wait(seconds, beat):
@@ -164,7 +168,13 @@ class Data:
                 await beat.sleep(1)
 
         update = DataUpdate(
-            self._component(name), self._device, self._reporter, self._alarms, wait, beat
+            outcome,
+            self._component(name),
+            self._device,
+            self._reporter,
+            self._alarms,
+            wait,
+            beat,
         )
         update.known = known
         accepted = await update.run(data, last)

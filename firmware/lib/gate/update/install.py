@@ -7,16 +7,16 @@ slot.
 
 import gc
 
-from gate import console
+from gate import console, ondemand
 from gate.clock import const, ticks_diff, ticks_ms
 from gate.reporting import reports
-from gate.update import OFFER, accepted, failures, needs, retry, staged
+from gate.update import OFFER, accepted, failures, retry, staged
 from gate.update.failures import Failure
 from gate.update.offer_run import OfferRun
-from gate.update.plan import Identity, Plan
 
 _PROGRESS_MS = const(3000)  # between two progress reports
 _COPY = const(1024)  # bytes
+_DECIDING = "gate.update.needs gate.update.suit_envelope gate.update.suit_processor"
 WAITING = "waiting for the application"  # as the server shows it, docs/reports.md
 _ALONE = "the new image had no broker, and the old one after it has: it is tried again seldom"
 
@@ -30,11 +30,11 @@ class Install(OfferRun):
     installed and waits for the application.
     """
 
-    def __init__(self, boot, state, device, reporter, alarms, wait, leave, beat):
+    def __init__(self, verified, boot, state, device, reporter, alarms, wait, leave, beat):
         """boot: boot.api.Boot; state: SmallFiles of the agent's state; leave(beat), or None: a
         coroutine function to finish what the reset would interrupt. The rest: OfferRun.
         """
-        super().__init__(device, state, reporter, alarms, wait, beat)
+        super().__init__(verified, device, state, reporter, alarms, wait, beat)
         self._boot = boot
         self._leave = leave
         self._resumed = False
@@ -53,6 +53,9 @@ class Install(OfferRun):
 
     def decide(self, manifest, data):
         """The Plan, or None if the image runs already; raises Failure."""
+        from gate.update import needs
+        from gate.update.plan import Identity, Plan
+
         plan = Plan(manifest, Identity(self._boot, self._device))
         self._image = plan.digest
         if plan.digest != self._boot.running.digest:
@@ -109,7 +112,9 @@ class Install(OfferRun):
         if not self._is_installed(plan):
             await self._bring(plan, data)
         if self.keys_changed:  # the store may have dropped a key that signed this
-            self.verify(data)
+            from gate.update import verified
+
+            verified.manifest(data, self._device)
         if self.restart and not self.restart.allows():
             self.unready = True
             if not self.restart.waits_for(plan.digest):
@@ -129,10 +134,11 @@ class Install(OfferRun):
             accepted.store(self._files, self._manifest, data)
             console.info("sequence %d offered, %s of %d bytes", sequence, what, plan.payload_size)
             self.report(reports.OFFERED, detail=what)
+        ondemand.modules.drop(_DECIDING)
         progress = _Progress(self.report, plan.payload_size, self._beat)
         path = await self.fetch(plan.payload, plan.payload_size, progress.at)
         self.report(reports.APPLYING, detail=what)
-        await self._beat.sleep(0)
+        await ondemand.clear_stack()
         gc.collect()
         self._write_slot(plan, path)
         self._beat()

@@ -10,10 +10,6 @@ from gate.update import Superseded, failures, retry
 from gate.update.failures import Failure
 
 # What only one step needs is let go of after it: the memory of the next one may be just that.
-_VERIFYING = (
-    "cose ed25519 gate.trust.key_tables gate.trust.storage gate.trust.store "
-    "gate.update.suit_signatures"
-)
 _FETCHING = "gate.update.download http_client"
 
 
@@ -27,10 +23,12 @@ class OfferRun:
     component = None  # name of the data component; None: the image
     record = retry.FILE  # name of the file of what gate.update.retry knows
 
-    def __init__(self, device, files, reporter, alarms, wait, beat):
-        """device: gate.device.Device; files: SmallFiles of the folder to stage the payload in;
-        wait(seconds, beat): sleeps, and raises Superseded if a newer offer arrived.
+    def __init__(self, verified, device, files, reporter, alarms, wait, beat):
+        """verified: gate.update.verified.outcome of the offer; device: gate.device.Device; files:
+        SmallFiles of the folder to stage the payload in; wait(seconds, beat): sleeps, and raises
+        Superseded if a newer offer arrived.
         """
+        self._verified = verified
         self._device = device
         self._files = files
         self._reporter = reporter
@@ -103,16 +101,6 @@ class OfferRun:
         sequence, digest = (manifest.sequence, manifest.digest) if manifest else (0, None)
         self._reporter.report(phase, sequence, digest, component=self.component, **more)
 
-    def verify(self, data):
-        """The verified Manifest of an envelope; raises Failure."""
-        from gate.trust import storage
-        from gate.update import suit_envelope
-
-        device = self._device
-        manifest = suit_envelope.authenticate(data, storage.open(device), device.feed)
-        ondemand.modules.drop(_VERIFYING)
-        return manifest
-
     async def fetch(self, digest, size, progress):
         """Returns the path of the staged payload. Waits while the network is down; raises
         Failure, or Superseded if a newer offer arrives meanwhile. progress(done): bytes so far.
@@ -152,7 +140,9 @@ class OfferRun:
 
     def _decide(self, data):
         try:
-            self._manifest = self.verify(data)
+            if isinstance(self._verified, Exception):
+                raise self._verified
+            self._manifest = self._verified
             return self.decide(self._manifest, data)
         except (Failure, MemoryError, OSError):
             raise

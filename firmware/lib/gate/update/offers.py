@@ -160,9 +160,14 @@ class Updater:
         return pause_s
 
     async def _run(self, data, resumed, beat):
+        from gate.update import verified
+
+        outcome = verified.outcome(data, self._device)
+        gc.collect()
         from gate.update.install import Install
 
         install = self._install = Install(
+            outcome,
             self._boot,
             self._state,
             self._device,

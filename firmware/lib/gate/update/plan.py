@@ -7,7 +7,6 @@ import cbor
 from gate.clock import const
 from gate.update import failures
 from gate.update.failures import Failure
-from gate.update.suit_processor import Processor
 
 _NEXT = [b"next"]
 _RUN = [b"run"]
@@ -55,9 +54,7 @@ class Plan:
         """Raises Failure if a condition fails or the manifest exceeds the profile."""
         self.manifest = manifest
         self._identity = identity
-        self._processor = Processor(manifest, identity)
-        self._steps = self._processor.install()
-        fetch = next(self._steps, None)
+        _, _, fetch = self._begin()
         if fetch is None or fetch.component != _NEXT:
             raise Failure(
                 failures.UNSUPPORTED, "the manifest installs nothing", failures.SUIT_COMPONENT
@@ -93,9 +90,20 @@ class Plan:
         wants another.
         """
         self._identity.written = self.size, self.digest
-        if next(self._steps, None) is not None:
+        processor, steps, _ = self._begin()
+        if next(steps, None) is not None:
             raise Failure(failures.UNSUPPORTED, "one fetch a manifest", failures.SUIT_COMMAND)
-        self._processor.validate()
+        processor.validate()
+
+    def _begin(self):
+        """The processor, the steps of its install section, and the first of them. It is made anew
+        when the payload is there: what it takes is free while that is brought here.
+        """
+        from gate.update.suit_processor import Processor
+
+        processor = Processor(self.manifest, self._identity)
+        steps = processor.install()
+        return processor, steps, next(steps, None)
 
 
 def _patch_arguments(data):

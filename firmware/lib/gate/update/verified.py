@@ -1,0 +1,31 @@
+"""The first step of an offer: its envelope, verified. It needs memory most, and machine code in
+one piece, so nothing else of an update is loaded before it, and what only it needs goes after it.
+"""
+
+from gate import ondemand
+
+_ONLY_HERE = (
+    "cose ed25519 gate.trust.key_tables gate.trust.storage gate.trust.store "
+    "gate.update.suit_signatures"
+)
+
+
+def manifest(data, device):
+    """The verified suit_envelope.Manifest of an envelope (bytes); raises Failure. device:
+    gate.device.Device.
+    """
+    from gate.trust import storage
+    from gate.update import suit_envelope
+
+    try:
+        return suit_envelope.authenticate(data, storage.open(device), device.feed)
+    finally:
+        ondemand.modules.drop(_ONLY_HERE)
+
+
+def outcome(data, device):
+    """The same, or what it raised: gate.update.offer_run reports that, and is loaded later."""
+    try:
+        return manifest(data, device)
+    except Exception as error:
+        return error
