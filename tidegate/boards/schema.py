@@ -73,7 +73,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "rom_slots": Key(
             str, "the oldest version whose segment takes slots; missing where none does", pattern=_VERSION
         ),
-        "heap_left": Key(int, "bytes of heap left beside the example application; missing where nobody measured it"),
+        "heap_left": Key(int, "bytes of heap left beside an application at rest; missing where nobody measured it"),
     },
     "network": {
         "kind": Key(str, "how it comes into the network", True, choices=("lan", "wlan", "wiznet5k", "system", "none")),

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import re
 
-from lab.pico_w import LabPicoW
+from lab.console import RecordedConsole
 
 _SOURCE = """
 import gc
+import time
 
 from gate import measurement
 
 RELEASE = "{release}"
+HANGS = {hangs}
 
 
 @measurement("free", "B")
 def free():
+    while HANGS:
+        time.sleep_ms(100)
     gc.collect()
     found = gc.mem_free()
-    print("heap:", found, "free,", gc.mem_alloc(), "in use,", RELEASE)
+    print("heap:", found, "free,", gc.mem_alloc(), "in use,", time.ticks_ms(), "ms after the start,", RELEASE)
     return found
 """
 _IMAGE = """[product]
@@ -28,11 +32,12 @@ vendor = "tidegate.example"
 [image]
 features = [{features}]
 """
-_HEAP = re.compile(r"heap: (\d+) free, (\d+) in use")
+_HEAP = r"heap: (\d+) free, (\d+) in use"
 
 
-def source(release: str) -> str:
-    return _SOURCE.format(release=release)
+def source(release: str, hangs: bool = False) -> str:
+    """hangs: it waits for ever when it is asked for its measurement, as for a sensor that does not answer."""
+    return _SOURCE.format(release=release, hangs=hangs)
 
 
 def image(*features: str) -> str:
@@ -40,13 +45,12 @@ def image(*features: str) -> str:
     return _IMAGE.format(features=", ".join(f'"{feature}"' for feature in features))
 
 
-def heap(lines: list[str]) -> tuple[int, int]:
-    """Bytes of the heap that are free, and in use, as it said last."""
-    found = [match for line in lines if (match := _HEAP.search(line))]
-    return int(found[-1][1]), int(found[-1][2])
+def wait_heap(console: RecordedConsole, within_s: float) -> tuple[int, int]:
+    """Bytes of the heap that are free, and in use, as it said last, once it has said so."""
+    console.wait_line(_HEAP, within_s)
+    return heaps(console.lines)[-1]
 
 
-def wait_heap(board: LabPicoW, within_s: float) -> tuple[int, int]:
-    """The same, once it has said so."""
-    board.wait_line(_HEAP.pattern, within_s)
-    return heap(board.lines)
+def heaps(lines: list[str]) -> list[tuple[int, int]]:
+    """All that these lines say of it."""
+    return [(int(free), int(used)) for free, used in re.findall(_HEAP, "\n".join(lines))]
