@@ -14,8 +14,14 @@ def manifest(data, device):
     """The verified suit_envelope.Manifest of an envelope (bytes); raises Failure. device:
     gate.device.Device.
     """
+    # One after the other, from the innermost: an import in an import in an import is too much for
+    # the 8 KiB of stack of small boards. In a file system in Python it ends as a missing module.
+    import ed25519  # noqa: F401, I001
+    import cose  # noqa: F401
+    from gate.trust import store  # noqa: F401
     from gate.trust import storage
     from gate.update import suit_envelope
+    from gate.update import suit_signatures  # noqa: F401
 
     try:
         return suit_envelope.authenticate(data, storage.open(device), device.feed)
