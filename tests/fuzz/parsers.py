@@ -104,7 +104,6 @@ NOT_OUTSIDE: dict[str, str] = {
     "gate.update.accepted": _SIGNED,
     "gate.update.data_component": _SIGNED,
     "gate.update.data_offers": _SIGNED,
-    "gate.update.offer_run": _SIGNED,
     "gate.update.retry": "loads a small file of the agent's own, by gate.files",
     "mqtt.session": "needs a peer: tests/device/libraries/mqtt/test_mqtt_fuzz.py is one that breaks packets",
     "ota_server.backup.archive": "reads the operator's own backup; tests/server/backup changes, cuts and forges it",
