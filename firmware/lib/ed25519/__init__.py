@@ -15,19 +15,17 @@ where the key is stored, never take it from an update.
 
 try:
     from ed25519 import in_place as _native
-except (ImportError, ValueError, MemoryError) as error:  # none here; for another core; see below
-    _why = error
+except (ImportError, ValueError, MemoryError) as first:  # none here; for another core; see below
     try:
         import _ed25519 as _native
-    except (ImportError, ValueError, MemoryError):
+    except (ImportError, ValueError, MemoryError) as second:
         _native = None
         try:
             from ed25519 import pure
         except ImportError:
             # The image has machine code alone, and memory for it was short: in RAM it takes 10 KiB
             # in one piece. That passes, unlike a module that is not there.
-            raise _why
-    _why = None
+            raise second if isinstance(second, MemoryError) else first
 
 # function(public_key) -> the key's table from `precompute`, or None; `verify` uses it where there
 # is no machine code. An application that stores tables sets it.

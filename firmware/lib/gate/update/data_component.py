@@ -129,9 +129,9 @@ class Component:
 class DataUpdate(OfferRun):
     """One offer of new content."""
 
-    def __init__(self, verified, component, device, reporter, alarms, wait, beat):
+    def __init__(self, component, device, reporter, alarms, wait, beat):
         """component: the Component to update. The rest: OfferRun."""
-        super().__init__(verified, device, component.state, reporter, alarms, wait, beat)
+        super().__init__(device, component.state, reporter, alarms, wait, beat)
         self.component = component.name
         self.record = component.name + _RETRY
         self._component = component

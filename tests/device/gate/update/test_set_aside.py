@@ -28,11 +28,14 @@ class Raising(OfferRun):
 
     def __init__(self, error):
         self.reporter = Reporter()
-        super().__init__(None, None, None, self.reporter, Alarms(), None, None)
+        super().__init__(None, None, self.reporter, Alarms(), None, None)
         self._error = error
 
     def decide(self, manifest, data):
         return "a plan"
+
+    def verify(self, data):
+        return None
 
     def may_begin(self, plan):
         return True

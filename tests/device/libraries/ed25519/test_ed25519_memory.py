@@ -40,6 +40,19 @@ def test_it_is_a_lack_of_memory():
     assert "9584" in str(error)
 
 
+def test_also_where_the_machine_code_is_a_module():
+    class Module(Image):
+        def find_spec(self, name, path=None, target=None):
+            if name == "ed25519.in_place":
+                raise ImportError("no in_place.bin")
+            if name == "_ed25519":
+                raise MemoryError("memory allocation failed, allocating 10240 bytes")
+            return super().find_spec(name, path, target)
+
+    error = raises(MemoryError, loaded_anew, Module())
+    assert "10240" in str(error)
+
+
 def test_without_a_twin_and_without_machine_code_it_is_a_module_that_is_missing():
     class Nothing(Image):
         def find_spec(self, name, path=None, target=None):
