@@ -6,7 +6,7 @@
 #   make check                  lint, types and the tests that need no board and no broker, in two minutes
 #   make test-device GROUND=cpython|unix|arm64|cortex-m3 [K=cbor]   the device's tests on one ground
 #   make boards                 boards that people buy, emulated: a Pico with ROM slots whose power is cut, updated through its
-#                               cable, and a stock Pico and Pico W, or TIDEGATE_UF2=FILE of your own; two hours and more of
+#                               cable, and a stock Pico and Pico W, or TIDEGATE_UF2=FILE of your own; half an hour and more of
 #                               a processor. More cuts: tests/stock/cuts.py --runs 1000
 #   make cores                  the emulated board with a Cortex-M4F and a Cortex-M7F: the device's tests and updates on each
 #   make arm64                  a Linux gateway on ARM64 (Debian's MicroPython under qemu-user): its board, life and enrolment

@@ -62,7 +62,7 @@ def test_it_updates_and_answers(tmp_path: Path, uplink: str, record_property) ->
 
 def test_it_updates_with_its_slots_in_files(tmp_path: Path, record_property) -> None:
     """Modules are in RAM as well, then: the heap is a Pico W's with its network up, the application small.
-    tests/stock/test_pico_w.py does it on that board, in an hour.
+    tests/stock/test_pico_w.py goes most of the way on that board itself.
     """
     firmware_build.make("NAMES=0", f"HEAP={PICO_W}")
     with Installation(tmp_path / "place") as place:

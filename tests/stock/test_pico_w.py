@@ -27,8 +27,9 @@ import delivery
 import whole_line
 
 DEVICE = "gate-p"
-VERIFIED_S = 240
-STARTED_S = 400
+VERIFIED_S = 120
+STARTED_S = 240
+ONLINE_S = 400
 FEATURES = ("mqtt", "http", "commands")
 PERIOD_S = 3  # of telemetry, in the board's time
 
@@ -76,6 +77,7 @@ def test_the_loader_verifies_the_image_and_starts_the_application(board: LabPico
 
 
 def test_it_is_online_through_its_wireless_lan_with_its_telemetry(place: Installation, board: LabPicoW) -> None:
+    board.wait_line(r"mqtt: connected to ", ONLINE_S)
     whole_line.wait_telemetry(place, DEVICE, board)
 
 
