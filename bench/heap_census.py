@@ -38,17 +38,12 @@ class Firmware:
     def __init__(self, path: Path):
         with path.open("rb") as file:
             elf = ELFFile(file)
-            symbols = list(elf.get_section_by_name(".symtab").iter_symbols())
-            self.symbols = {symbol.name: symbol["st_value"] for symbol in symbols}
+            table = elf.get_section_by_name(".symtab")
+            self.symbols = {symbol.name: symbol["st_value"] for symbol in table.iter_symbols()}
             # Of modules whose functions are in flash: boards/frozen/functions.c.
-            self.contexts = next(
-                (
-                    range(symbol["st_value"], symbol["st_value"] + symbol["st_size"], CONTEXT)
-                    for symbol in symbols
-                    if symbol.name == "functions_contexts"
-                ),
-                range(0),
-            )
+            self.contexts = range(0)
+            for array in table.get_symbol_by_name("functions_contexts") or ():
+                self.contexts = range(array["st_value"], array["st_value"] + array["st_size"], CONTEXT)
             self._structures = self._read(elf)
         self.types = {at: name[8:] for name, at in self.symbols.items() if name.startswith("mp_type_")}
         for name in ("task_queue_type", "task_type"):  # of _asyncio

@@ -58,11 +58,13 @@ def imported(places: Iterable[str]) -> set[str]:
     """The names that MicroPython makes when it imports these modules from a mounted image: of the
     module, of its file and its folder, and what its package knows it by.
     """
+    from tidegate.image.build import dotted
+
     found = set()
     for place in places:
-        module = place.removesuffix(".py").removesuffix("/__init__")
+        module = dotted(place)
         folder = f"{MOUNTED}/{place}".rpartition("/")[0]
-        found |= {module.replace("/", "."), module.rpartition("/")[2], folder}
+        found |= {module, module.rpartition(".")[2], folder}
         found.add(f"{MOUNTED}/{place.removesuffix('.py')}.mpy")
     return found
 

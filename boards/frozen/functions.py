@@ -26,11 +26,11 @@ _MODULE = re.compile(r"^// frozen module (\w+)\n.*\n// - frozen file name: (\S+)
 _FUNCTION = re.compile(
     r"^static const byte fun_data_(\w+)\[\d+\] = \{\n    (0x[0-9a-f,x]+), // prelude", re.MULTILINE
 )
-_CHILDREN = "children_"
 _GENERATOR = 0x01  # MP_SCOPE_FLAG_GENERATOR of py/runtime0.h
 
 
 def write(modules: Path, content: Path) -> None:
+    """modules, content: the two C files."""
     text = modules.read_text()
     found = dict(_functions(text, staying(sources())))
     lines = [f'#include "{modules.name}"', '#include "py/objfun.h"', '#include "functions.h"', ""]
@@ -39,7 +39,7 @@ def write(modules: Path, content: Path) -> None:
         lines.append(f"static const function_t functions_{module}[] = {{")
         for name, generator in functions:
             kind = "mp_type_gen_wrap" if generator else "mp_type_fun_bc"
-            children = _CHILDREN + name
+            children = f"children_{name}"
             children = children if f" {children}[]" in text else "NULL"
             lines.append(
                 f"    {{{{&{kind}}}, &functions_contexts[{at}], {children}, fun_data_{name}}},"
@@ -58,6 +58,8 @@ def _functions(text: str, names: frozenset[str]) -> Iterator[tuple[str, list[tup
     """For each frozen module of these names what C calls it, and its functions: name in C, whether
     it is a generator.
     """
+    from tidegate.image.build import dotted
+
     heads = list(_MODULE.finditer(text))
     for head, end in zip(heads, [*(head.start() for head in heads[1:]), len(text)], strict=True):
         ours = head[2].startswith(PLACE) and dotted(head[2].removeprefix(PLACE)) in names
@@ -77,14 +79,13 @@ def is_generator(prelude: str) -> bool:
     return bool(flags & _GENERATOR)
 
 
-def dotted(place: str) -> str:
-    """The module's name of a file in lib."""
-    return place.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-
-
 def sources() -> dict[str, ast.Module]:
+    """{name of each module of the device library: its tree}"""
+    from tidegate.image.build import dotted
+    from tidegate.image.imports import parse
+
     return {
-        dotted(path.relative_to(LIBRARY).as_posix()): ast.parse(path.read_text())
+        dotted(path.relative_to(LIBRARY).as_posix()): parse(path)
         for path in sorted(LIBRARY.rglob("*.py"))
     }
 
@@ -123,13 +124,11 @@ def _let_go_of(tree: ast.Module) -> Iterator[str]:
 
 def _imports(body: list[ast.stmt]) -> Iterator[str]:
     """What these statements import as they are run; not what functions in them import later."""
+    from tidegate.image.imports import named
+
     for node in body:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.If | ast.Try):
+        yield from named(node)
+        if isinstance(node, ast.If | ast.Try):
             yield from _imports([*node.body, *node.orelse])
 
 

@@ -124,7 +124,7 @@ def source_files(sources: Sources, board: Board) -> list[tuple[str, Path]]:
     others = [(f"lib/{name}", path) for name, path in libraries.files(sources) if _belongs(name.split("/"))]
     if sources.features is not None:
         held = _held(sources, board, dict(library), [path for name, path in others + app if name.endswith(".py")])
-        library = [(name, path) for name, path in library if not name.endswith(".py") or _dotted(name) in held]
+        library = [(name, path) for name, path in library if not name.endswith(".py") or dotted(name) in held]
     return library + others + app
 
 
@@ -155,15 +155,15 @@ def _held(sources: Sources, board: Board, library: dict[str, Path], app: list[Pa
     present = {*named, *(feature for name, feature in features.FOUND.items() if name in used)}
     present |= {f"no {feature}" for feature in features.FEATURES if feature not in present}
     present |= features.of_board(board, {path.stem for path in native_modules(sources, board)})
-    modules = {_dotted(name): path for name, path in library.items() if name.endswith(".py")}
+    modules = {dotted(name): path for name, path in library.items() if name.endswith(".py")}
     for module in sources.modules:
         if module not in modules:
             raise TidegateError(f"there is no module {module} to hold", "Correct `modules` in [image]")
     return imports.reachable(modules, app, sources.modules, partial(features.allows, present))
 
 
-def _dotted(name: str) -> str:
-    """The module's name of a file lib/..."""
+def dotted(name: str) -> str:
+    """The module's name of a source file in lib; with lib/ before it or not."""
     return name.removeprefix("lib/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 

@@ -69,20 +69,24 @@ def parse(path: Path) -> ast.Module:
         return ast.Module([], [])
 
 
+def named(node: ast.AST) -> Iterator[str]:
+    """Every name in an import statement that may be a module; nothing of another node."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+        yield node.module
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
 def _imports(path: Path, sources: Mapping[str, Path], module: str = "") -> Iterator[str]:
     """Every name that may be a module: of import statements, and of the module's table in strings."""
     tree = parse(path)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name
-                if alias.name == _LAZY:
-                    yield from _lazy_names(sources, _attributes(tree))
-        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-            if node.module == _LAZY:
-                yield from _lazy_names(sources, {alias.name for alias in node.names})
+        yield from named(node)
+        if isinstance(node, ast.Import) and _LAZY in {alias.name for alias in node.names}:
+            yield from _lazy_names(sources, _attributes(tree))
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module == _LAZY:
+            yield from _lazy_names(sources, {alias.name for alias in node.names})
     if module in _BY_NAME:
         yield from _BY_NAME[module](tree)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tidegate.image.imports import constant
 
 ROOT = Path(__file__).resolve().parents[3]
 _SPEC = importlib.util.spec_from_file_location("functions", ROOT / "boards" / "frozen" / "functions.py")
@@ -58,6 +62,17 @@ def test_what_is_let_go_of_is_not(staying: frozenset[str]) -> None:
     """Its variables would stay in the board's memory."""
     for gone in ("gate.compose", "gate.update.install", "gate.commands.executor", "coap", "cose", "bspatch"):
         assert gone in functions.sources() and gone not in staying
+
+
+def test_the_list_is_read_as_the_board_reads_it() -> None:
+    """The board's own function, taken out of its module, which needs MicroPython's names around it."""
+    tree = functions.sources()["gate.ondemand"]
+    (node,) = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "_covers"]
+    own: dict[str, Any] = {}
+    exec(compile(ast.Module([node], []), "ondemand", "exec"), own)
+    for entry in (*constant(tree, "_ON_DEMAND").split(), "gate.trus", "coap."):
+        for name in (*functions.sources(), "gate.trustworthy", "coaps", "cose"):
+            assert functions._covers(entry, name) == own["_covers"](entry, name), (entry, name)
 
 
 def test_modules_that_are_imported_later_exist() -> None:

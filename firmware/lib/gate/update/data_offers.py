@@ -158,7 +158,6 @@ class Data:
         from gate.update import verified
 
         outcome = verified.outcome(data, self._device)
-        gc.collect()
         from gate.update.data_component import DataUpdate
 
         async def wait(seconds, beat):
@@ -168,16 +167,10 @@ class Data:
                 await beat.sleep(1)
 
         update = DataUpdate(
-            outcome,
-            self._component(name),
-            self._device,
-            self._reporter,
-            self._alarms,
-            wait,
-            beat,
+            self._component(name), self._device, self._reporter, self._alarms, wait, beat
         )
         update.known = known
-        accepted = await update.run(data, last)
+        accepted = await update.run(data, outcome, last)
         if update.again_s:
             due = self._clock.seconds() + update.again_s
             self._waiting[name] = [due, update.known, hashlib.sha256(data).digest()]

@@ -16,7 +16,7 @@ from gate.update.offer_run import OfferRun
 
 _PROGRESS_MS = const(3000)  # between two progress reports
 _COPY = const(1024)  # bytes
-_DECIDING = "gate.update.needs gate.update.suit_envelope gate.update.suit_processor"
+_DECIDING = "gate.update.needs gate.update.suit_processor"
 WAITING = "waiting for the application"  # as the server shows it, docs/reports.md
 _ALONE = "the new image had no broker, and the old one after it has: it is tried again seldom"
 
@@ -30,11 +30,11 @@ class Install(OfferRun):
     installed and waits for the application.
     """
 
-    def __init__(self, verified, boot, state, device, reporter, alarms, wait, leave, beat):
+    def __init__(self, boot, state, device, reporter, alarms, wait, leave, beat):
         """boot: boot.api.Boot; state: SmallFiles of the agent's state; leave(beat), or None: a
         coroutine function to finish what the reset would interrupt. The rest: OfferRun.
         """
-        super().__init__(verified, device, state, reporter, alarms, wait, beat)
+        super().__init__(device, state, reporter, alarms, wait, beat)
         self._boot = boot
         self._leave = leave
         self._resumed = False
@@ -138,6 +138,7 @@ class Install(OfferRun):
         progress = _Progress(self.report, plan.payload_size, self._beat)
         path = await self.fetch(plan.payload, plan.payload_size, progress.at)
         self.report(reports.APPLYING, detail=what)
+        self._beat()
         await ondemand.clear_stack()
         gc.collect()
         self._write_slot(plan, path)

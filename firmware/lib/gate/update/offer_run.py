@@ -23,12 +23,10 @@ class OfferRun:
     component = None  # name of the data component; None: the image
     record = retry.FILE  # name of the file of what gate.update.retry knows
 
-    def __init__(self, verified, device, files, reporter, alarms, wait, beat):
-        """verified: gate.update.verified.outcome of the offer; device: gate.device.Device; files:
-        SmallFiles of the folder to stage the payload in; wait(seconds, beat): sleeps, and raises
-        Superseded if a newer offer arrived.
+    def __init__(self, device, files, reporter, alarms, wait, beat):
+        """device: gate.device.Device; files: SmallFiles of the folder to stage the payload in;
+        wait(seconds, beat): sleeps, and raises Superseded if a newer offer arrived.
         """
-        self._verified = verified
         self._device = device
         self._files = files
         self._reporter = reporter
@@ -41,14 +39,15 @@ class OfferRun:
         self.again_s = 0  # after the run: seconds until the same offer is to be tried again
         self.lacked_memory = False
 
-    async def run(self, data, last=True):
+    async def run(self, data, verified, last=True):
         """Carries the offer `data` (bytes of an envelope) to its end, or to a pause (again_s).
         Returns False if it was refused, or brings nothing new.
 
+        verified: gate.update.verified.outcome of it;
         last: whether a lack of memory is reported; else raises MemoryError, for another attempt.
         """
         try:
-            plan = self._decide(data)
+            plan = self._decide(data, verified)
             if plan and self.may_begin(plan):
                 self._accepted = True
                 await self.apply(plan, data)
@@ -138,11 +137,11 @@ class OfferRun:
     async def _pause(self, seconds):
         await self._wait(seconds, self._beat)
 
-    def _decide(self, data):
+    def _decide(self, data, verified):
         try:
-            if isinstance(self._verified, Exception):
-                raise self._verified
-            self._manifest = self._verified
+            if isinstance(verified, Exception):
+                raise verified
+            self._manifest = verified
             return self.decide(self._manifest, data)
         except (Failure, MemoryError, OSError):
             raise

@@ -163,11 +163,9 @@ class Updater:
         from gate.update import verified
 
         outcome = verified.outcome(data, self._device)
-        gc.collect()
         from gate.update.install import Install
 
         install = self._install = Install(
-            outcome,
             self._boot,
             self._state,
             self._device,
@@ -187,7 +185,7 @@ class Updater:
         if resumed:
             install.resume()
         try:
-            await install.run(data)
+            await install.run(data, outcome)
             self._known = install.known
             self._unready = install.unready
             self._cramped = install.lacked_memory

@@ -2,6 +2,8 @@
 one piece, so nothing else of an update is loaded before it, and what only it needs goes after it.
 """
 
+import gc
+
 from gate import ondemand
 
 _ONLY_HERE = (
@@ -30,8 +32,12 @@ def manifest(data, device):
 
 
 def outcome(data, device):
-    """The same, or what it raised: gate.update.offer_run reports that, and is loaded later."""
+    """The same, or what it raised: gate.update.offer_run reports that, and is loaded later, where
+    the memory of this step is free again.
+    """
     try:
-        return manifest(data, device)
+        found = manifest(data, device)
     except Exception as error:
-        return error
+        found = error
+    gc.collect()
+    return found

@@ -34,9 +34,6 @@ class Raising(OfferRun):
     def decide(self, manifest, data):
         return "a plan"
 
-    def verify(self, data):
-        return None
-
     def may_begin(self, plan):
         return True
 
@@ -47,12 +44,12 @@ class Raising(OfferRun):
 def test_what_nobody_foresaw_is_a_failure():
     for error in (ValueError("host and path have no space"), KeyError(5), AttributeError("x"), ZeroDivisionError()):
         run = Raising(error)
-        equal(asyncio.run(run.run(b"offer")), True)
+        equal(asyncio.run(run.run(b"offer", None)), True)
         equal([phase for phase, _ in run.reporter.told], [reports.FAILED])
         equal(run.reporter.told[0][1].split(":")[0], type(error).__name__)
 
 
 def test_a_newer_offer_is_no_failure():
     run = Raising(Superseded())
-    raises(Superseded, asyncio.run, run.run(b"offer"))
+    raises(Superseded, asyncio.run, run.run(b"offer", None))
     equal(run.reporter.told, [])
