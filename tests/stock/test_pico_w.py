@@ -5,9 +5,8 @@ Its slots are files, and what it imports is in RAM.
     TIDEGATE_UF2=/path/to/another.uf2 make boards ARGS="-k pico_w"    another build for this board (docs/boards.md)
 
 `make boards` runs it: `tidegate flash` through its serial port, mosquitto and our server through its wireless LAN, a
-signed command, and a signed patch that it fetches, installs and tries. There it ends: the emulated radio does not start
-a second time in one run ("[CYW43] Failed to start CYW43"), so the trial finds no broker. tests/stock/test_pico_usb.py
-sees one confirmed. The steps share one board and follow one another, and the image is small.
+signed command, a signed patch that it tries and confirms, and a release that hangs, which its own watchdog ends and it
+goes back from. The steps share one board and follow one another, and the image is small.
 tests/stock/support/whole_line.py says what is patient for it.
 """
 
@@ -86,9 +85,19 @@ def test_a_signed_command_is_answered(place: Installation) -> None:
     assert answer["version"] == "1.0.0" and answer["link"] is True
 
 
-def test_a_signed_patch_is_fetched_and_tried(place: Installation, board: LabPicoW) -> None:
+def test_a_signed_patch_is_fetched_tried_and_confirmed(place: Installation, board: LabPicoW) -> None:
     place.put_application(application.source("1.1.0"))
-    reports = whole_line.update(place, DEVICE, board, "1.1.0", "1.0.0", "installed")
-    assert "applying" in [report["phase"] for report in reports], reports
-    board.wait_line(r"trial 1 of 3 of slot B, sequence 2", VERIFIED_S)
-    board.wait_line(r"ms after the start, 1\.1\.0", STARTED_S)
+    reports = whole_line.update(place, DEVICE, board, "1.1.0", "1.0.0", "confirmed")
+    phases = [report["phase"] for report in reports]
+    assert phases.index("applying") < phases.index("trial") < phases.index("confirmed"), phases
+    assert place.wait_running(DEVICE, "1.1.0", whole_line.ONLINE_S)["sequence"] == 2
+    assert any("trial 1 of 3 of slot B, sequence 2" in line for line in board.lines)
+
+
+def test_a_release_that_hangs_is_ended_by_the_watchdog_and_rolled_back(place: Installation, board: LabPicoW) -> None:
+    place.put_application(application.source("1.2.0", hangs=True))
+    reports = whole_line.update(place, DEVICE, board, "1.2.0", "1.1.0", "rolled-back")
+    (ended,) = [report for report in reports if report["phase"] == "rolled-back"]
+    assert ended["reason"] == "watchdog", ended
+    assert "confirmed" not in [report["phase"] for report in reports], reports
+    assert place.wait_running(DEVICE, "1.1.0", whole_line.ONLINE_S)["sequence"] == 2

@@ -94,8 +94,33 @@ class LabPicoW(SerialConsole):
             log.write(data)
 
 
+def _radio_loses_power_at_resets() -> None:
+    """A reset of the RP2040 lets go of the pin that gives its radio power, and the board pulls it down. The emulator's
+    pins tell nobody that they were reset, so its radio would go on where it was, and the next start of it fail.
+    """
+    from rp2040py.device.base_device import BaseDevice
+    from rp2040py.external.cyw43 import Cyw43439
+
+    radios: list[Any] = []
+    attach, enter_reset = Cyw43439.attach, BaseDevice._enter_reset
+
+    def attach_and_note(radio: Any, *args: Any) -> None:
+        radios.append(radio)
+        attach(radio, *args)
+
+    def reset_with_radio(device: Any, *args: Any) -> None:
+        enter_reset(device, *args)
+        for radio in radios:
+            radio.bus.power_off()
+
+    Cyw43439.attach = attach_and_note
+    BaseDevice._enter_reset = reset_with_radio
+
+
 def _run(board: str, firmware: str) -> None:
     from rp2040py.cli import main
+
+    _radio_loses_power_at_resets()
 
     connect = asyncio.open_connection
 
