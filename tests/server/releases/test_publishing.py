@@ -18,34 +18,16 @@ import pytest
 import signed_releases as releases
 from click.testing import CliRunner
 from patience import limit
+from release_folders import folder_of
 from server_process import KeyRing, ServerProcess
 
 from tidegate.cli import main
 from tidegate.errors import TidegateError
-from tidegate.release import Patch, Release, Target, fetch_releases, load_release, publish_release, verify_release
-from tidegate.release.folder import INDEX, encode_index
+from tidegate.release import fetch_releases, load_release, publish_release, verify_release
 from tidegate.trust import keys, store
 
 BOARD, PRODUCT, VENDOR = releases.BOARD, releases.PRODUCT, releases.VENDOR
 TIDEGATE = [sys.executable, "-c", "from tidegate.cli import main; main()"]
-
-
-def folder_of(made: dict[str, Any], path: Path, base: dict[str, Any] | None = None) -> Path:
-    """A release made by `releases.make` as a folder."""
-    (path / "p").mkdir(parents=True)
-    for name, data in made["payloads"].items():
-        (path / "p" / name).write_bytes(data)
-    patches = []
-    if base is not None:
-        name, data = next(item for item in made["payloads"].items() if item[1] != made["image"])
-        old = base["image"]
-        patches = [Patch(releases.digest(old), len(old), base["version"], base["sequence"], len(data), name)]
-    (path / f"{BOARD}.suit").write_bytes(made["envelopes"][BOARD])
-    image = made["image"]
-    target = Target(BOARD, releases.digest(image), len(image), tuple(patches), f"{BOARD}.suit", "00" * 16)
-    release = Release(path, PRODUCT, VENDOR, made["version"], made["sequence"], {BOARD: target})
-    (path / INDEX).write_bytes(encode_index(release))
-    return path
 
 
 @pytest.fixture
