@@ -252,7 +252,10 @@ def answers() -> Judge:
     from tidegate.client import shapes
 
     names = [
-        name for name, kind in vars(shapes).items() if isinstance(kind, type) and kind.__module__ == shapes.__name__
+        name
+        for module in shapes.MODULES
+        for name, kind in vars(module).items()
+        if isinstance(kind, type) and kind.__module__ == module.__name__
     ]
 
     def judge(data: bytes) -> None:
