@@ -117,6 +117,7 @@ def installed(
     agent; not named: on one that has not our names in its flash. application: one of a single module, in place of the
     example's. broker, uplink: see Installation.
     """
+    firmware = _built(FROZEN, "FROZEN=1") if frozen else None if named else _built(NAMELESS, "NAMES=0")
     with (
         tempfile.TemporaryDirectory(prefix="tidegate-bench-") as name,
         Installation(Path(name) / "place", broker=broker, uplink=uplink) as made,
@@ -129,13 +130,19 @@ def installed(
         if frozen:
             made.leave_out(FROZEN.parent / "frozen" / "frozen.json")
         made.build("1.0.0", 1)
-        place = Place(made, FROZEN if frozen else None if named else NAMELESS)
+        place = Place(made, firmware)
         try:
             place.flash(*options)
             place.count()
             yield place
         finally:
             place.close()
+
+
+def _built(firmware: Path, option: str) -> Path:
+    if not firmware.exists():
+        sys.exit(f"bench: there is no {firmware.relative_to(ROOT)}; build it: make -C boards/qemu_mps2 {option}")
+    return firmware
 
 
 def address(firmware: Path, function: str) -> int:
