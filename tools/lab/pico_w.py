@@ -96,7 +96,8 @@ class LabPicoW(SerialConsole):
 
 def _radio_loses_power_at_resets() -> None:
     """A reset of the RP2040 lets go of the pin that gives its radio power, and the board pulls it down. The emulator's
-    pins tell nobody that they were reset, so its radio would go on where it was, and the next start of it fail.
+    pins tell nobody that they were reset, so its radio would go on where it was, and the next start of it fail; and
+    its NAT would take a connection from the port of one before for that one.
     """
     from rp2040py.device.base_device import BaseDevice
     from rp2040py.external.cyw43 import Cyw43439
@@ -112,6 +113,7 @@ def _radio_loses_power_at_resets() -> None:
         enter_reset(device, *args)
         for radio in radios:
             radio.bus.power_off()
+            radio.bus.nat_bridge.reset()
 
     Cyw43439.attach = attach_and_note
     BaseDevice._enter_reset = reset_with_radio
