@@ -98,6 +98,6 @@ def test_a_release_that_hangs_is_ended_by_the_watchdog_and_rolled_back(place: In
     place.put_application(application.source("1.2.0", hangs=True))
     reports = whole_line.update(place, DEVICE, board, "1.2.0", "1.1.0", "rolled-back")
     (ended,) = [report for report in reports if report["phase"] == "rolled-back"]
-    assert ended["reason"] == "watchdog", ended
+    assert ended["sequence"] == 3 and "watchdog" in ended["detail"], ended
     assert "confirmed" not in [report["phase"] for report in reports], reports
     assert place.wait_running(DEVICE, "1.1.0", whole_line.ONLINE_S)["sequence"] == 2
