@@ -54,9 +54,10 @@ def release_project(
             f"{out} exists; a release is never changed",
             f"Raise version in tidegate.toml, or give --version. To publish that one: tidegate release publish {out}",
         )
-    previous, where = _previous(
-        project, server if server and has_token(server, token_file) else None, token_file, trust
-    )
+    asked = server if server and has_token(server, token_file) else None
+    previous, where = _previous(project, asked, token_file, trust)
+    if asked:
+        _check_new(version, previous, asked)
     number = sequence or (previous[0].sequence + 1 if previous else 1)
     notes = [f"sequence {number}: {where}"]
     project.work.mkdir(exist_ok=True)
@@ -101,6 +102,18 @@ def release_project(
                 complain(f"It is signed, but perhaps not published. To go on: tidegate release publish {out}{where}")
             raise
     emit(answer, as_json, lambda _: None if publish else say(f"Publish it: tidegate release publish {out}"))
+
+
+def _check_new(version: str, previous: list[Release], server: str) -> None:
+    """TidegateError if a release of this version was published: in a clean checkout only the server knows of it."""
+    for one in previous:
+        if one.version == version:
+            raise TidegateError(
+                f"{one.product} {version} is published on {server} already, as sequence {one.sequence}; "
+                "a release is never changed",
+                "Raise version in tidegate.toml, or give --version. To have what is published: "
+                f"tidegate release fetch --version {version} --out FOLDER",
+            )
 
 
 def _key_file(project: Project, given: Path | None) -> Path:

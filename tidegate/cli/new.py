@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def new(folder: Path, product: str | None, vendor: str | None, board_names: tupl
 
     def show(_: Any) -> None:
         say(f"{folder}: {made.product} by {made.vendor}, for {', '.join(made.boards)}")
-        say(f"Now: cd {folder} && tidegate dev")
+        say(f"Now: cd {shlex.quote(str(folder))} && tidegate dev")
         say("`tidegate doctor` says what this machine lacks for it.")
 
     emit({**facts, "boards": list(made.boards)}, as_json, show)
@@ -66,7 +67,8 @@ def new(folder: Path, product: str | None, vendor: str | None, board_names: tupl
 
 def _like(text: str) -> str:
     """A name for a product that is as close to `text` as may be."""
-    found = re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()  # u for ü
+    found = re.sub("[^a-z0-9]+", "-", plain.lower()).strip("-")
     return found if PRODUCT.fits(found) else "my-gateway"
 
 

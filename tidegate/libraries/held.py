@@ -196,8 +196,9 @@ def _fetch(sources: Sources, entry: Entry, downloads: Downloads) -> None:
             data = downloads.get(file.url, entry.require)
             if hashlib.sha256(data).hexdigest() != file.sha256:
                 raise LibraryError(
-                    f"{entry.require}: {file.url} is not the file that {LOCK} pins: it was changed there",
-                    "Ask its author why; `tidegate lock --update` takes what is there now",
+                    f"{entry.require}: {file.url} is not the file that {LOCK} pins: one of the two was changed",
+                    f"See what git says of {LOCK}, or ask the library's author; "
+                    "`tidegate lock --update` takes what is there now",
                 )
             (scratch / file.path).parent.mkdir(parents=True, exist_ok=True)
             write_atomic(scratch / file.path, data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from tidegate import libraries, library, names
 from tidegate.boards import board_settings
 from tidegate.errors import TidegateError
 from tidegate.files import read_limited
-from tidegate.image import imports
+from tidegate.image import features, imports
 from tidegate.libraries import LOCK, Requirement
 from tidegate.libraries.requirement import has_tls
 from tidegate.sources import IMAGE_KEYS, LIBRARY_KEYS, Sources, image_keys, library_keys
@@ -110,6 +111,7 @@ def load(folder: Path) -> Project:
     product, image = values["product"], values.get("image", {})
     if not product["boards"]:
         raise wrong("product.boards", "names no board")
+    _check_features(path, text, image.get("features", ()))
     _check_settings(path, text, values.get("settings", {}))
     server, keys_ = values.get("server", {}), values.get("keys", {})
     project = Project(
@@ -207,6 +209,13 @@ def _path(folder: Path, name: str | None) -> Path | None:
 
 def _wrong(path: Path, text: str, key: str, what: str) -> ProjectFileError:
     return ProjectFileError(f"{_at(path, text, key)}: {key} {what}", _REMEDY)
+
+
+def _check_features(path: Path, text: str, named: Collection[str]) -> None:
+    try:
+        features.check(named)
+    except TidegateError as error:
+        raise ProjectFileError(f"{_at(path, text, 'image.features')}: {error.message}", error.remedy) from error
 
 
 def _at(path: Path, text: str, key: str) -> str:

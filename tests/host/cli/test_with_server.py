@@ -357,6 +357,10 @@ def test_a_project_s_release_that_was_cut_while_it_was_published(
     assert done.exit_code == 0, done.stderr
     done = cli(*release, "--version", "0.2.0")
     assert done.exit_code == 0 and "sequence 2: the last published on" in done.stdout, done.stderr
+    shutil.rmtree("releases")  # as in a clean checkout, where a finished job is run again
+    again = cli(*release, "--version", "0.2.0")
+    assert again.exit_code == 1 and "0.2.0 is published on" in again.stderr, again.stderr
+    assert "as sequence 2; a release is never changed" in again.stderr and not Path("releases").exists()
 
 
 def test_publishing_that_is_cut_at_each_step(
