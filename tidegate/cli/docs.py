@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from tidegate import library, pages
+from tidegate import library, pages, reference
 from tidegate.cli._common import emit, json_option, say
 from tidegate.errors import TidegateError
 
-_NOT_TEXT = ("reference/", "decisions/")  # made by the site from code; records that only a checkout has
+_NOT_TEXT = ("reference/cli", "decisions/")  # every command's --help says the same; records that only a checkout has
 
 
 @click.command(
@@ -41,7 +41,11 @@ def docs(page: str | None, as_json: bool) -> None:
         close = difflib.get_close_matches(name, found, 1)
         remedy = (f"Did you mean {close[0]}? " if close else "") + "`tidegate docs` lists them all"
         raise TidegateError(f"there is no page {page}", remedy)
-    text = (library.folder() / "docs" / found[name].path).read_text(encoding="utf-8")
+    path = library.folder() / "docs" / found[name].path
+    if path.parent.name == "reference":
+        text = reference.text(path, library.folder() / "firmware" / "lib")
+    else:
+        text = path.read_text(encoding="utf-8")
     emit({"page": name, "text": text}, as_json, lambda _: say(text, newline=False))
 
 

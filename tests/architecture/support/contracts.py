@@ -106,7 +106,7 @@ HOST = Contract(
         ("trust", "image"),
         ("manifest", "commands", "enrolment", "registration"),
         ("release",),
-        ("flash", "fleet", "project", "doctor", "pages", "simulate"),
+        ("flash", "fleet", "project", "doctor", "pages", "reference", "simulate"),
         ("dev", "link"),
         ("cli",),
         ("__main__",),

@@ -48,6 +48,16 @@ def test_each_page_of_the_index_can_be_read(cli: Cli) -> None:
             assert cli("docs", one.path).stdout == (ROOT / "docs" / one.path).read_text()
 
 
+def test_the_application_s_reference_is_the_text_of_the_code(cli: Cli) -> None:
+    """Each name that an application imports is in it, with its arguments and what it does."""
+    text = cli("docs", "reference/gate").stdout
+    assert "### gate.application.measurement(name, unit=None, scale=1, " in text
+    assert "What an application says of itself with decorators" in text and ":::" not in text
+    for name in ("command", "setting", "health", "ready", "Agent", "Stream", "Measure", "opcode", "Call", "LinkError"):
+        assert re.search(rf"^### gate\.(\w+\.)*{name}\b", text, re.MULTILINE), name
+    assert "### gate.agent.Agent.now()" in text and "self" not in re.findall(r"\((\w+)", text)
+
+
 def test_what_is_not_a_page(cli: Cli) -> None:
     for word, remedy in (
         ("projct", "Did you mean project?"),

@@ -178,12 +178,8 @@ def test_a_project_names_its_features(cli: Cli, made: Path) -> None:
     assert found["image"] < 0.7 * before["image"] and "lib/coap/" not in found["parts"]
     path.write_text(everything + '\n[image]\nfeatures = ["mqtt", "htpp"]\n')
     done = cli("size")
-    assert (
-        done.exit_code == 1
-        and ": there is no feature htpp" in done.stderr
-        and "tidegate.toml:" in done.stderr
-        and "Did you mean http?" in done.stderr
-    )
+    assert done.exit_code == 1 and ": there is no feature htpp" in done.stderr
+    assert "tidegate.toml:" in done.stderr and "Did you mean http?" in done.stderr
 
 
 def test_build_and_size_need_no_key(cli: Cli, made: Path) -> None:
