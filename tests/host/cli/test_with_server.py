@@ -17,6 +17,7 @@ from typing import Any
 
 import paho.mqtt.client as paho
 import pytest
+import yaml
 from click.testing import Result
 from paho.mqtt.enums import CallbackAPIVersion
 from patience import limit
@@ -361,6 +362,40 @@ def test_a_project_s_release_that_was_cut_while_it_was_published(
     again = cli(*release, "--version", "0.2.0")
     assert again.exit_code == 1 and "0.2.0 is published on" in again.stderr, again.stderr
     assert "as sequence 2; a release is never changed" in again.stderr and not Path("releases").exists()
+
+
+def test_a_project_s_workflow_publishes_a_tag_and_leaves_no_secret(
+    cli: Cli, server: Running, key_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last step, as a shell runs it: here or in somebody's own project, where keys/ has to stay."""
+    monkeypatch.chdir(tmp_path)
+    assert cli("new", "tagged", "--vendor", "acme.example", "--board", "unix").exit_code == 0
+    project, scratch = tmp_path / "tagged", tmp_path / "scratch"
+    scratch.mkdir()
+    shutil.copytree(key_folder, project / "keys")
+    workflow = yaml.safe_load((project / ".github" / "workflows" / "gateway.yml").read_text())
+    step = workflow["jobs"]["gateway"]["steps"][-1]
+    assert step["if"] == "startsWith(github.ref, 'refs/tags/v')"
+    secrets = {
+        "RELEASE_KEY": (key_folder / "release.jwk").read_text(),
+        "PUBLISH_TOKEN": read_token(server.data / "admin.token"),
+    }
+    assert set(step["env"]) == {*secrets, "TIDEGATE_SERVER"}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env = {**os.environ, **secrets, "TIDEGATE_SERVER": server.http, "PATH": path, "TMPDIR": str(scratch)}
+    for version, code in (("0.2.0", 0), ("0.2.0", 1)):
+        shutil.rmtree(project / "releases", ignore_errors=True)
+        done = subprocess.run(
+            ["bash", "-e", "-c", step["run"]],
+            cwd=project,
+            env={**env, "GITHUB_REF_NAME": f"v{version}"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == code, done.stderr
+        kept = {file.name for file in (project / "keys").iterdir()}
+        assert kept == {file.name for file in key_folder.iterdir()} and not any(scratch.iterdir())
+    assert "is published on" in done.stderr and "already" in done.stderr
 
 
 def test_publishing_that_is_cut_at_each_step(
