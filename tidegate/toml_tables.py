@@ -5,8 +5,9 @@ board.toml and tidegate.toml are checked by it; each says in its own words where
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,12 +48,18 @@ def check_table(table: str, keys: Mapping[str, Key], values: Mapping[str, Any], 
 
     for name in values:
         if name not in keys:
-            raise wrong(named(name), "is unknown")
+            raise wrong(named(name), f"is unknown{like(name, keys)}")
     for name, key in keys.items():
         if name in values:
             _check_value(named(name), key, values[name], wrong)
         elif key.required:
             raise wrong(named(name), f"is missing: {key.text}")
+
+
+def like(name: str, known: Iterable[str]) -> str:
+    """What somebody may have meant who wrote `name`, to be put behind the sentence that refuses it; "" for nothing."""
+    close = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _check_value(name: str, key: Key, value: Any, wrong: Wrong) -> None:

@@ -89,8 +89,8 @@ def test_a_board_of_ones_own_comes_first(tmp_path: Path) -> None:
         ('["qemu_mps2"]', "[]", 5, "product.boards names no board"),
         ('["qemu_mps2"]', '["../x"]', 5, "product.boards has '../x' in it; it must be a list of names of boards"),
         ('"1.0.0"', '"1 0"', 6, "product.version is '1 0'"),
-        ("[product]", "[produkt]", 2, "produkt is unknown"),
-        ("boards =", "boads =", 5, "product.boads is unknown"),
+        ("[product]", "[produkt]", 2, "produkt is unknown; did you mean product?"),
+        ("boards =", "boads =", 5, "product.boads is unknown; did you mean boards?"),
         ('"1.0.0"', '"1.0.0"\n[image]\napp = "src"', 8, "image.app is 'src', and there is no src/__init__.py"),
         ('"1.0.0"', '"1.0.0"\n[image]\napp = "../src"', 8, "image.app is '../src'; it must be a folder of the project"),
         (

@@ -19,7 +19,7 @@ from tidegate.image import features, imports
 from tidegate.libraries import LOCK, Requirement
 from tidegate.libraries.requirement import has_tls
 from tidegate.sources import IMAGE_KEYS, LIBRARY_KEYS, Sources, image_keys, library_keys
-from tidegate.toml_tables import Key, check_table, line_of
+from tidegate.toml_tables import Key, check_table, like, line_of
 
 FILE = "tidegate.toml"
 MAX_FILE = 64 * 1024
@@ -100,7 +100,7 @@ def load(folder: Path) -> Project:
     wrong = partial(_wrong, path, text)
     for name, value in values.items():
         if name not in SCHEMA and name not in _FREE:
-            raise wrong(name, "is unknown")
+            raise wrong(name, f"is unknown{like(name, {*SCHEMA, *_FREE})}")
         if not isinstance(value, dict):
             raise wrong(name, f"must be a table, [{name}]")
     for name in _REQUIRED:
