@@ -16,7 +16,7 @@ _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def text(page: Path, library: Path) -> str:
-    """The page's Markdown. library: the folder firmware/lib."""
+    """The page's Markdown. library: the folder firmware/lib. LookupError for a name that is not in it."""
 
     def described(match: re.Match[str]) -> str:
         members = _MEMBERS.search(match[2])
@@ -30,15 +30,19 @@ def _described(library: Path, name: str, members: list[str] | None) -> Iterator[
     file = next((one for one in (path.with_suffix(".py"), path / "__init__.py") if one.is_file()), None)
     if file is None:  # a class of a module
         module, _, member = name.rpartition(".")
+        if not module:
+            raise LookupError(f"the device library has no module {name}")
         yield from _described(library, module, [member])
         return
     tree = ast.parse(file.read_text(encoding="utf-8"))
     if members is None:
         yield f"## {name}\n"
         yield f"{ast.get_docstring(tree) or ''}\n"
-    for node in tree.body:
-        if isinstance(node, _Definition) and (node.name in members if members else node.name[0] != "_"):
-            yield from _definition(node, f"{name}.{node.name}")
+    defined = {node.name: node for node in tree.body if isinstance(node, _Definition)}
+    for member in members or [found for found in defined if found[0] != "_"]:
+        if member not in defined:
+            raise LookupError(f"{name} has no {member}")
+        yield from _definition(defined[member], f"{name}.{member}")
 
 
 def _definition(node: _Definition, name: str) -> Iterator[str]:
@@ -55,8 +59,7 @@ def _definition(node: _Definition, name: str) -> Iterator[str]:
                 yield from _definition(one, f"{name}.{one.name}")
 
 
-def _signature(node: ast.AST) -> str:
-    assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     arguments = node.args
     for some in (arguments.posonlyargs, arguments.args):
         if some and some[0].arg == "self":

@@ -93,7 +93,7 @@ _ESSENTIAL = {
     "mount": ("mount", "umount"),
     "sed": ("sed",),
     "tar": ("tar",),
-    "util-linux": ("flock", "prlimit", "runuser", "unshare"),
+    "util-linux": ("flock", "prlimit", "runuser", "setpriv", "unshare"),
 }
 
 PROGRAMS: dict[str, Program] = {

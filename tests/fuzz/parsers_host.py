@@ -251,12 +251,12 @@ def release() -> Judge:
 def answers() -> Judge:
     from tidegate.client import shapes
 
-    names = [
+    names = sorted(
         name
         for module in shapes.MODULES
         for name, kind in vars(module).items()
         if isinstance(kind, type) and kind.__module__ == module.__name__
-    ]
+    )
 
     def judge(data: bytes) -> None:
         try:

@@ -42,6 +42,7 @@ UNKNOWN = {
 
 # In scripts: a word that is a variable or an argument, and what it is.
 VARIABLES = {
+    "$tied": "setpriv, or nothing before the unix port",
     "$1": "a step of docs/ci/release.sh, which is a function of it",
     "$micropython": "the unix port",
     "/opt/tidegate/bin/pip": "pip",

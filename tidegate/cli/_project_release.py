@@ -55,9 +55,9 @@ def release_project(
             f"Raise version in tidegate.toml, or give --version. To publish that one: tidegate release publish {out}",
         )
     asked = server if server and has_token(server, token_file) else None
-    previous, where = _previous(project, asked, token_file, trust)
     if asked:
-        _check_new(version, previous, asked)
+        _check_new(project.product, version, sequence, asked, token_file)
+    previous, where = _previous(project, asked, token_file, trust)
     number = sequence or (previous[0].sequence + 1 if previous else 1)
     notes = [f"sequence {number}: {where}"]
     project.work.mkdir(exist_ok=True)
@@ -104,16 +104,19 @@ def release_project(
     emit(answer, as_json, lambda _: None if publish else say(f"Publish it: tidegate release publish {out}"))
 
 
-def _check_new(version: str, previous: list[Release], server: str) -> None:
-    """TidegateError if a release of this version was published: in a clean checkout only the server knows of it."""
-    for one in previous:
-        if one.version == version:
-            raise TidegateError(
-                f"{one.product} {version} is published on {server} already, as sequence {one.sequence}; "
-                "a release is never changed",
-                "Raise version in tidegate.toml, or give --version. To have what is published: "
-                f"tidegate release fetch --version {version} --out FOLDER",
-            )
+def _check_new(product: str, version: str, sequence: int | None, server: str, token_file: Path | None) -> None:
+    """TidegateError if this version is published with another number: a clean checkout, as CI has, knows of none. One
+    that was withdrawn may come again.
+    """
+    with connect(server, token_file) as api:
+        found = api.fetch_releases(product, 1, version=version)
+    if found and found[0]["sequence"] != sequence:
+        raise TidegateError(
+            f"{product} {version} is published on {server} already, as sequence {found[0]['sequence']}; "
+            "a release is never changed",
+            "Raise version in tidegate.toml, or give --version. To have what is published: "
+            f"tidegate release fetch --version {version} --out FOLDER",
+        )
 
 
 def _key_file(project: Project, given: Path | None) -> Path:

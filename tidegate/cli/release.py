@@ -296,5 +296,5 @@ def inspect(file: Path, as_json: bool) -> None:
     emit(inspect_file(file), as_json, facts)
 
 
-for verb in VERBS:
-    release.add_command(verb)
+for _verb in VERBS:
+    release.add_command(_verb)

@@ -25,7 +25,7 @@ class Server:
     """One server at `url`, with the bearer `token`. Use it in a `with` statement.
 
     ca, insecure: see transport.Http. Nothing is retried here: every call does what it says or raises ServerError. Each
-    answer has the shape that the verb names (shapes.py), or the call fails.
+    answer has the shape that the verb names (shapes/), or the call fails.
     """
 
     def __init__(self, url: str, token: str, ca: Path | None = None, insecure: bool = False):

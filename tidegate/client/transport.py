@@ -106,7 +106,7 @@ class Http:
         params: Mapping[str, Any] | None = None,
         raw: bool = False,
     ) -> Any:
-        """The answer, checked to be of `shape` (see shapes.py; "" for one that is not looked at); bytes if `raw`."""
+        """The answer, checked to be of `shape` (see shapes/; "" for one that is not looked at); bytes if `raw`."""
         what = f"{method} {path}"
         if body is not None:
             content, kind = json.dumps(body, allow_nan=False).encode(), "application/json"

@@ -1,4 +1,6 @@
-"""Ctrl-C at each step of the commands that write into a project: one line, exit code 130, nothing half done."""
+"""Ctrl-C at the steps of the commands that write into a project, at each in `make soak`: one line, exit code 130, and
+nothing half done.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_lock(project: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stride", [5, pytest.param(1, marks=pytest.mark.soak)])
+def test_lock(project: Path, tmp_path: Path, stride: int) -> None:
     untouched = tmp_path / "untouched"
     shutil.copytree(project, untouched)
 
@@ -51,11 +54,11 @@ def test_lock(project: Path, tmp_path: Path) -> None:
     steps = 0
     locked: set[bytes] = set()
     partly: list[dict[str, bytes]] = []
-    for step in interrupted.sweep(["lock"], project, restore):
+    for step in interrupted.sweep(["lock"], project, restore, stride):
         steps = step
         now = files(project)
         locked.add(now.pop("tidegate.lock", b""))
-        partly.append({name: data for name, data in now.items() if name.startswith(".tidegate")})
+        partly.append(now)
     whole = files(project)  # of the run that came to its end
     assert steps > 40, "there were 70 steps when this was written"
     assert locked <= {b"", whole["tidegate.lock"]}

@@ -1,7 +1,6 @@
 """`tidegate` with Ctrl-C at each of its steps in turn: what it opens, writes, renames, removes, sends and receives.
 
-The signal comes before the step, in the process itself, so no run depends on how fast the machine is. TIDEGATE_FULL=1
-takes every step, and some of them otherwise.
+The signal comes before the step, in the process itself, so no run depends on how fast the machine is.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from projects import ROOT
 
 INTERRUPTED = 130
 _RUN_S = 60
-STRIDE = 1 if os.environ.get("TIDEGATE_FULL") else 5
 # The steps are counted from `interrupts.begun` on; before it Ctrl-C ends the process at once
 # (test_ctrl_c_while_it_starts_is_one_line in tests/host/cli/test_project_cli.py).
 _PROGRAM = """
@@ -27,7 +26,7 @@ from tidegate import interrupts
 
 STEPS = {"open", "write", "flush", "fsync", "rename", "replace", "unlink", "remove", "mkdir", "rmdir", "link",
          "truncate", "fork_exec", "connect", "send", "sendall", "recv"}
-place, count, last = int(sys.argv[1]), 0, None
+place, sent, count, last = int(sys.argv[1]), sys.argv[2], 0, None
 
 def step(frame, event, called):
     global count, last
@@ -38,6 +37,7 @@ def step(frame, event, called):
         last = found
         count += 1
         if count == place:
+            open(sent, "x").close()
             os.kill(os.getpid(), signal.SIGINT)
 
 begun = interrupts.begun
@@ -47,25 +47,25 @@ def begin():
     sys.setprofile(step)
 
 interrupts.begun = begin
-sys.argv[1:] = sys.argv[2:]
+sys.argv[1:] = sys.argv[3:]
 from tidegate.__main__ import main
 main()
 """
 
 
 def run(place: int, words: list[str | Path], folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Its outcome, with Ctrl-C before step number `place`, from 1; never if it has fewer."""
-    command = [sys.executable, "-c", _PROGRAM, str(place), *map(str, words)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **env}
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=limit(_RUN_S))
+    """Its outcome, with Ctrl-C before step number `place`, from 1; never if it has fewer. Fails if Ctrl-C was lost."""
+    with tempfile.TemporaryDirectory() as scratch:
+        sent = Path(scratch) / "sent"
+        command = [sys.executable, "-c", _PROGRAM, str(place), str(sent), *map(str, words)]
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **env}
+        done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=limit(_RUN_S))
+        assert sent.exists() == (done.returncode == INTERRUPTED), (place, done.stdout, done.stderr)
+    return done
 
 
 def sweep(
-    words: list[str | Path],
-    folder: Path,
-    restore: Callable[[], None],
-    env: dict[str, str] | None = None,
-    stride: int = STRIDE,
+    words: list[str | Path], folder: Path, restore: Callable[[], None], stride: int, env: dict[str, str] | None = None
 ) -> Iterator[int]:
     """Runs it with Ctrl-C at its first step, and at each `stride`th after it, each time from what restore() leaves;
     gives the number of the step once one line and the exit code have said so, until a run comes to its end.

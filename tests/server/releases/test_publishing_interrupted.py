@@ -1,5 +1,5 @@
-"""Ctrl-C at each step of `tidegate release publish`, against a real server: one line, exit code 130, and the same
-command once more publishes the release whole and once.
+"""Ctrl-C at the steps of `tidegate release publish`, at each in `make soak`, against a real server: one line, exit code
+130, and the same command once more publishes the release whole and once.
 """
 
 from __future__ import annotations
@@ -7,12 +7,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import interrupted
+import pytest
 import signed_releases as releases
 from release_folders import folder_of
 from server_process import KeyRing, ServerProcess
 
 
-def test_every_step(start, ring: KeyRing, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stride", [10, pytest.param(1, marks=pytest.mark.soak)])
+def test_its_steps(start, ring: KeyRing, tmp_path: Path, stride: int) -> None:
     """Each run has a release of its own, so that what the run before has uploaded does not shorten it."""
     server: ServerProcess = start()
     number = 0
@@ -25,7 +27,7 @@ def test_every_step(start, ring: KeyRing, tmp_path: Path) -> None:
 
     env = {"TIDEGATE_SERVER": server.url, "TIDEGATE_TOKEN_FILE": str(server.data / "admin.token")}
     steps = 0
-    for step in interrupted.sweep(words, tmp_path, another_release, env, stride=2 * interrupted.STRIDE):
+    for step in interrupted.sweep(words, tmp_path, another_release, stride, env):
         steps = step
         done = interrupted.run(0, words, tmp_path, env)
         assert done.returncode == 0, done.stderr

@@ -15,14 +15,14 @@ from tidegate.client.shapes import alarms, audit, commands, devices, releases, r
 from tidegate.client.shapes.terms import Map
 
 MODULES = (devices, commands, alarms, telemetry, rollouts, waves, releases, audit)
+_KINDS: dict[str, Any] = {"Map": Map, **{name: kind for module in MODULES for name, kind in vars(module).items()}}
 MAX_WHY = 200  # characters of what is wrong with an answer
 _WORDS = {"Field required": "is missing", "Input should be a valid dictionary": "must be an object"}
 
 
 @functools.cache
 def _adapter(shape: str) -> TypeAdapter[Any]:
-    kind = Map if shape == "Map" else next(vars(module)[shape] for module in MODULES if shape in vars(module))
-    return TypeAdapter(kind)
+    return TypeAdapter(_KINDS[shape])
 
 
 def why_not(value: Any, shape: str) -> str | None:
