@@ -49,7 +49,10 @@ def begin():
 interrupts.begun = begin
 sys.argv[1:] = sys.argv[3:]
 from tidegate.__main__ import main
-main()
+try:
+    main()
+finally:
+    sys.setprofile(None)  # what follows is the end of Python itself
 """
 
 
