@@ -10,29 +10,16 @@ import time
 from pathlib import Path
 
 import pytest
+from gone import is_gone, wait_until_gone
 from patience import limit
 
 from tidegate.boards.emulator import Emulator
 from tidegate.errors import TidegateError
 
 
-def is_gone(pid: int) -> bool:
-    try:
-        return ") Z " in Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return True
-
-
 def cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def wait_until_gone(pid: int) -> None:
-    end = time.monotonic() + limit(5)
-    while not is_gone(pid):
-        assert time.monotonic() < end, f"process {pid} lives on"
-        time.sleep(0.02)
 
 
 def test_stop_and_kill_end_the_process(tmp_path):

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import programs
+from gone import wait_until_gone
 from patience import until
 
 SCRIPT = Path(__file__).resolve().parents[2] / "boards" / "unix" / "gateway"
@@ -27,15 +28,7 @@ def test_micropython_ends_with_a_script_that_is_killed(tmp_path: Path) -> None:
         pid = until("its process", lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip())
         gateway.kill()
         gateway.wait()
-        until("its end", lambda: not runs(pid), 5)
+        wait_until_gone(int(pid))
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(gateway.pid, signal.SIGKILL)
-
-
-def runs(pid: str) -> bool:
-    """Whether there is such a process, but as one that ended and nobody has asked after."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import interrupted
@@ -18,12 +19,14 @@ def test_its_steps(start, ring: KeyRing, tmp_path: Path, stride: int) -> None:
     """Each run has a release of its own, so that what the run before has uploaded does not shorten it."""
     server: ServerProcess = start()
     number = 0
-    words: list[str | Path] = ["release", "publish", "", "--yes"]
+    folder = tmp_path / "release"
+    words: list[str | Path] = ["release", "publish", folder, "--yes"]
 
     def another_release() -> None:
         nonlocal number
         number += 1
-        words[2] = folder_of(releases.make(ring.release, f"1.{number}.0", number), tmp_path / str(number))
+        shutil.rmtree(folder, ignore_errors=True)
+        folder_of(releases.make(ring.release, f"1.{number}.0", number), folder)
 
     env = {"TIDEGATE_SERVER": server.url, "TIDEGATE_TOKEN_FILE": str(server.data / "admin.token")}
     steps = 0

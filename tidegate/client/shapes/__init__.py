@@ -1,7 +1,7 @@
 """The shapes of the server's answers: what every verb of the client relies on, checked before anything uses it.
 
 A shape names the members that are read here and their types. An answer may have more: a newer server's members reach
-`--json` as they are. `check` is called for every answer, by the name that the verb gives it.
+`--json` as they are. `why_not` is called for every answer, by the name that the verb gives it.
 """
 
 from __future__ import annotations

@@ -6,10 +6,7 @@ from typing import NotRequired
 
 from pydantic import with_config
 
-# Not typing's: pydantic needs this one before Python 3.12.
-from typing_extensions import TypedDict
-
-from tidegate.client.shapes.terms import REST, Count, Text
+from tidegate.client.shapes.terms import REST, Count, Text, TypedDict
 
 
 @with_config(REST)

@@ -6,10 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, with_config
 
-# Not typing's: pydantic needs this one before Python 3.12.
-from typing_extensions import TypedDict
-
-from tidegate.client.shapes.terms import REST, Count, Digest, Time
+from tidegate.client.shapes.terms import REST, Count, Digest, Time, TypedDict
 
 
 @with_config(REST)

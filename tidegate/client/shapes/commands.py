@@ -6,11 +6,8 @@ from typing import NotRequired
 
 from pydantic import with_config
 
-# Not typing's: pydantic needs this one before Python 3.12.
-from typing_extensions import TypedDict
-
 from tidegate.client.shapes.devices import Device
-from tidegate.client.shapes.terms import REST, Count, Cti, Hex, Id, Map, Text, Time
+from tidegate.client.shapes.terms import REST, Count, Cti, Hex, Id, Map, Text, Time, TypedDict
 
 
 @with_config(REST)

@@ -6,10 +6,7 @@ from typing import Literal, NotRequired
 
 from pydantic import ConfigDict, with_config
 
-# Not typing's: pydantic needs this one before Python 3.12.
-from typing_extensions import TypedDict
-
-from tidegate.client.shapes.terms import REST, Count, Digest, Id, Sequence, Text
+from tidegate.client.shapes.terms import REST, Count, Digest, Id, Sequence, Text, TypedDict
 
 
 class Counts(TypedDict):

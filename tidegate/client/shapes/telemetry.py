@@ -6,10 +6,7 @@ from typing import Annotated, Any, NotRequired
 
 from pydantic import Field, with_config
 
-# Not typing's: pydantic needs this one before Python 3.12.
-from typing_extensions import TypedDict
-
-from tidegate.client.shapes.terms import REST, Count, Id, Map, Text, Time
+from tidegate.client.shapes.terms import REST, Count, Id, Map, Text, Time, TypedDict
 
 
 @with_config(REST)

@@ -9,6 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field
 
+# Not typing's: pydantic needs this one before Python 3.12.
+from typing_extensions import TypedDict as TypedDict
+
 REST = ConfigDict(strict=True, extra="allow")
 
 
