@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-from boot import const
+from boot import BARE, const
 from boot.console import say
 
 CRASH = "/state/crash"  # in the board's folder: "COUNT SEQUENCE\n" and the last uncaught trace
@@ -111,9 +111,29 @@ def start(boot):
     vfs.mount(boot.file_system(), "/rom")
     sys.path[1:1] = ["/rom/lib", "/rom"]
     _prefer_files(sys.path[1:3])
+    application(boot)(boot)
+
+
+def application(boot):
+    """The function(boot) that runs in this start: the application's, or, once after start_bare(),
+    that which brings an update alone.
+    """
+    try:
+        # Before it runs: whatever becomes of it, the start after it is a usual one.
+        os.remove(boot.board.folder + BARE)
+        bare = not boot.trial
+    except OSError:  # as nearly always
+        bare = False
+    if bare:
+        try:
+            from gate.bare import start
+
+            return start
+        except ImportError:  # the slots were changed, and this image is older
+            pass
     import app
 
-    app.start(boot)
+    return app.start
 
 
 # ---------------------------------------------------------------- crashes

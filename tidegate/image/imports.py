@@ -89,6 +89,8 @@ def _imports(path: Path, sources: Mapping[str, Path], module: str = "") -> Itera
             yield from _lazy_names(sources, {alias.name for alias in node.names})
     if module in _BY_NAME:
         yield from _BY_NAME[module](tree)
+    if module in _BY_LOADER:
+        yield _BY_LOADER[module]
 
 
 def _attributes(tree: ast.Module) -> set[str]:
@@ -139,4 +141,6 @@ _BY_NAME: dict[str, Callable[[ast.Module], Iterator[str]]] = {
     "gate.commands.builtin_opcodes": _opcodes,
     "bspatch.adaptive": _decoders,
 }
+# Module -> what it has the loader import at the next start.
+_BY_LOADER = {"gate.update.offers": "gate.bare"}
 LOADING = frozenset({_LAZY, *_BY_NAME})

@@ -59,12 +59,12 @@ def top_room(module: str) -> str:
 
 
 def gate_room(module: str) -> str:
-    """As top_room, but what lies in gate/ itself is "root", but for compose, agent and application; ops is a room."""
+    """As top_room, but what lies in gate/ itself is "root", but for what composes or runs an agent; ops is a room."""
     parts = module.split(".")
     if parts[:3] == ["gate", "commands", "ops"]:
         return "ops"
     is_folder = len(parts) > 1 and (ROOT / "firmware/lib/gate" / parts[1]).is_dir()
-    return parts[1] if is_folder or parts[1:] in (["compose"], ["agent"], ["application"]) else "root"
+    return parts[1] if is_folder or parts[1:] in (["compose"], ["bare"], ["agent"], ["application"]) else "root"
 
 
 def libraries() -> Files:
@@ -157,7 +157,7 @@ GATE = Contract(
         ("telemetry", "trust"),
         ("update", "commands", "settings"),
         ("ops", "enrolment"),
-        ("compose",),
+        ("compose", "bare"),
         ("agent",),
         ("application",),
     ),
@@ -171,7 +171,7 @@ LOADER = Contract(
     never=frozenset({"gate", "app", "tidegate"} | {name.partition(".")[0] for name in libraries()}),
     allowed={
         "boot.signature": frozenset({"gate"}),  # a copy that was flashed beside it: decision 11
-        "boot.loader": frozenset({"app"}),  # what it is there to start
+        "boot.loader": frozenset({"app", "gate"}),  # what it is there to start: decision 105 for the second
     },
 )
 DEVICE = Contract(

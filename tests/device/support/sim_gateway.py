@@ -140,6 +140,7 @@ class World:
         self.payloads = {}  # path -> bytes
         self.losses = []  # bytes after which the next GETs lose the connection
         self.boots = []  # of (slot, sequence, on trial)
+        self.applications = []  # numbers of the boots, from 1, in which the application ran
         self.link = None
         self.images = {}
         self._wanted = None
@@ -185,7 +186,7 @@ class World:
 
     def restore(self, snapshot):
         self.board.restore(snapshot)
-        self.heard, self.fetches, self.boots, self.losses = [], [], [], []
+        self.heard, self.fetches, self.boots, self.applications, self.losses = [], [], [], [], []
 
     def run(self, phase=None, sequence=None, boots=40, wanted=None):
         """Boots the board until it reports `phase` (about `sequence`), or wanted(topic, message) is true.
@@ -258,6 +259,12 @@ class World:
         compose_module._RELEASE = self.board.folder + "/release.json"
         compose_module._link = lambda *given: _Link(self, *given)
         http_client_get.get = self.get
+        sys.modules["app"] = self  # its start() is the application's
+        loader.application(boot)(boot)
+
+    def start(self, boot):
+        """What the loader finds in the application."""
+        self.applications.append(len(self.boots))
         agent = agent_module.Agent(boot, (), self.health or agent_module.healthy, self.takers, self.ready)
         agent.run()
 

@@ -26,8 +26,8 @@ class Install(OfferRun):
     digest of an image whose end this boot has already reported, or None; at_once: whether the
     broker was there right after this boot began; waited: the pause before its trial is over;
     left(digest): the seconds left of the pause that an earlier attempt with this image began;
-    restart: gate.update.restart.Restart, or None; unready: after the run, whether the image is
-    installed and waits for the application.
+    restart: gate.update.restart.Restart, or None; remark: said when it is installed, or None;
+    unready: after the run, whether the image is installed and waits for the application.
     """
 
     def __init__(self, boot, state, device, reporter, alarms, wait, leave, beat):
@@ -45,6 +45,7 @@ class Install(OfferRun):
         self.waited = False
         self.left = lambda digest: 0
         self.restart = None
+        self.remark = None
         self.unready = False
 
     def resume(self):
@@ -160,7 +161,7 @@ class Install(OfferRun):
         patient = (True,) if hasattr(self._boot, "AWAY") else ()
         self._boot.arm_trial(plan.size, plan.digest, sequence, data, *patient)
         staged.forget(self._files)
-        detail = None
+        detail = self.remark
         if self.restart:
             if self.restart.overdue:
                 waited = self.restart.waited_s() or 0

@@ -9,6 +9,8 @@ from gate.reporting import alarms, reports
 from gate.update import Superseded, failures, retry
 from gate.update.failures import Failure
 
+# Until an offer that found no memory to be verified is tried again: for the first time, later on.
+_UNVERIFIED_S = (60, 600)
 # What only one step needs is let go of after it: the memory of the next one may be just that.
 _FETCHING = "gate.update.download http_client"
 
@@ -38,6 +40,7 @@ class OfferRun:
         self.known = None  # what gate.update.retry knows of the image, once that is known
         self.again_s = 0  # after the run: seconds until the same offer is to be tried again
         self.lacked_memory = False
+        self.cramped = 0  # attempts before this one, in a row, that lacked memory
 
     async def run(self, data, verified, last=True):
         """Carries the offer `data` (bytes of an envelope) to its end, or to a pause (again_s).
@@ -121,7 +124,8 @@ class OfferRun:
 
     def set_aside(self, failure):
         """Sets again_s if the failure may pass, and whether it is worth a report. Returns again_s,
-        0 for one that no time mends, or before it is clear what was offered.
+        0 for one that no time mends, or before it is clear what was offered: but for a lack of
+        memory, which says nothing of the offer.
         """
         if self.known:
             self.again_s, self._told = retry.failed(
@@ -132,6 +136,9 @@ class OfferRun:
                 self._device.random,
                 failure.asked_s,
             )
+        elif failure.code == failures.MEMORY:
+            self._told = not self.cramped
+            self.again_s = _UNVERIFIED_S[bool(self.cramped)]
         return self.again_s
 
     async def _pause(self, seconds):

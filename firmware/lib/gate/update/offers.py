@@ -16,6 +16,15 @@ _RECONNECTED_S = const(60)  # after it, a connection that is new ends the pause 
 _PAUSES = const(4)  # images whose pauses are remembered
 _ROOM_S = const(3)  # after which the link has made room
 _SHORT_S = const(400)  # only that of a failed connection is shorter
+_CRAMPED_S = const(60)  # after an attempt without memory even for its code
+_STILL_CRAMPED_S = const(600)  # after another one
+# So long the board has been up before it asks for a bare start: for the first one that this offer
+# has, four times that for the next, up to a day; and for an offer that could not be verified, as
+# anybody may have sent that.
+_BARE_S = const(60)
+_BARE_MOST_S = const(86400)
+_UNVERIFIED_S = const(3600)
+_BARE = "bare-asked"  # [hash of an envelope, bare starts that were asked for it]
 
 
 class Updater:
@@ -56,7 +65,8 @@ class Updater:
         self._uptime = uptime or Uptime()
         self._due = {}  # digest of an image -> when its pause is over
         self._hurry = False
-        self._cramped = False  # the last attempt lacked memory
+        self._cramped = 0  # attempts with the active offer, in a row, that lacked memory
+        self._verified = False  # the active offer was, in its last attempt
         self._unready = False  # the active offer is installed and waits for the application
 
     def offer(self, data):
@@ -144,6 +154,7 @@ class Updater:
         if active != self._active:
             self._active = active
             self._waited = False
+            self._cramped = 0
         if self._active == self._refused:
             return 0
         beat()
@@ -151,11 +162,18 @@ class Updater:
             await beat.sleep(1)
         gc.collect()
         self._device.updating += 1
+        self._verified = False
         try:
             with ondemand.modules:
                 pause_s = await self._run(data, resumed, beat)
+        except MemoryError as error:  # not even for the code
+            console.error("update: out of memory: %s", error)
+            pause_s = _STILL_CRAMPED_S if self._cramped else _CRAMPED_S
+            self._cramped += 1
         finally:
             self._device.updating -= 1
+        if self._cramped > 1:
+            self._store(data)
         self._answered = self._active
         return pause_s
 
@@ -163,6 +181,7 @@ class Updater:
         from gate.update import verified
 
         outcome = verified.outcome(data, self._device)
+        self._verified = not isinstance(outcome, Exception)
         from gate.update.install import Install
 
         install = self._install = Install(
@@ -181,6 +200,7 @@ class Updater:
         install.waited, self._waited = self._waited, False
         install.left = self._left
         install.restart = self.restart
+        install.cramped = self._cramped
         self._hurry = False
         if resumed:
             install.resume()
@@ -188,8 +208,8 @@ class Updater:
             await install.run(data, outcome)
             self._known = install.known
             self._unready = install.unready
-            self._cramped = install.lacked_memory
-            if install.again_s:
+            self._cramped = self._cramped + 1 if install.lacked_memory else 0
+            if install.again_s and install.known:
                 if len(self._due) >= _PAUSES:
                     self._due.clear()
                 self._due[install.known[0]] = self._uptime.seconds() + install.again_s
@@ -240,11 +260,67 @@ class Updater:
             passed = clock.seconds()
         self._waited = True
         self._answered = None
-        if self._cramped and hasattr(self._link, "make_room"):
-            self._link.make_room()
-            await beat.sleep(_ROOM_S)
+        if self._cramped:
+            await self._make_room(beat)
         if not self._state.size(OFFER):
             self.reporter.ended()  # it could not be stored: the birth asks for it
+
+    def _store(self, data):
+        """Stores an offer that lacked memory for a bare start; one that could not be verified only
+        where that comes seldom.
+        """
+        if not self._verified and self._uptime.seconds() < _UNVERIFIED_S:
+            return
+        if self._state.read(OFFER) != data:
+            try:
+                self._state.write(OFFER, data)
+            except OSError:  # it comes again
+                pass
+
+    async def _make_room(self, beat):
+        """After an attempt that lacked memory: the link makes room. Where that was not enough, the
+        stored offer is brought by a start without the application, for which that has to be ready
+        as for any restart.
+        """
+        if hasattr(self._link, "make_room"):
+            self._link.make_room()
+            await beat.sleep(_ROOM_S)
+        if self._cramped < 2 or not hasattr(self._boot, "start_bare") or not self._may_ask():
+            return
+        if self.restart:
+            if not self.restart.waits_for(self._active):
+                self.restart.begin(self._active)
+            while not self.restart.allows():
+                self._same()
+                await beat.sleep(1)
+            self.restart.end()
+        console.info("no memory for the update beside the application: restart to bring it alone")
+        try:
+            self._state.store(_BARE, [self._active, self._asked() + 1])
+            self._boot.start_bare()
+        except OSError as error:
+            console.error("a start without the application cannot be asked for: %r", error)
+            return
+        try:
+            if self._leave:
+                await self._leave(beat)
+        except MemoryError:  # then what was not sent yet is lost
+            pass
+        self._boot.reset()
+
+    def _may_ask(self):
+        """Whether the stored offer is the active one, and it is not too soon for a bare start."""
+        stored = self._state.read(OFFER)
+        if not stored or hash_of(stored) != self._active:
+            return False
+        least = min(_BARE_S << min(2 * self._asked(), 16), _BARE_MOST_S)
+        return self._uptime.seconds() >= max(least, 0 if self._verified else _UNVERIFIED_S)
+
+    def _asked(self):
+        """Bare starts that were asked for the active offer."""
+        found = self._state.load(_BARE)
+        right = isinstance(found, list) and len(found) == 2 and found[0] == self._active
+        return found[1] if right and type(found[1]) is int else 0
 
     async def _await_application(self, beat):
         """Until the application is ready, or its time is up; then the stored offer is considered
