@@ -171,24 +171,30 @@ def test_every_save_is_on_the_board_and_a_broken_one_goes_back(program: Path, pr
         dev.wait(r"^board  tidegate: trial 1 of 3")
         dev.wait(r"^OK     0\.1\.0\+dev\.2 is confirmed, \d+\.\d s after the save$")
 
+        app.write_text(good + '\n\n@measurement("odd")\ndef odd():\n    return 1 // 0\n')
+        dev.wait(r"dev\.3 published")
+        dev.wait(r"^ERROR  tidegate: error: source \w+: ZeroDivisionError: divide by zero")
+        app.write_text(good)
+        dev.wait(r"^OK     0\.1\.0\+dev\.4 is confirmed")
+
         app.write_text(good + "def broken(:\n")
         dev.wait(rf'^ERROR  {app} does not compile:\n.*\nERROR    File "{app}", line \d+\nERROR  SyntaxError')
 
         app.write_text(good + "print(1 // 0)\n")
         dev.wait(r'^board    File "app/__init__\.py", line \d+, in <module>\nboard  ZeroDivisionError: divide by zero$')
-        dev.wait(r"^ERROR  0\.1\.0\+dev\.3 rolled-back: .*ZeroDivisionError.*; the board is back at 0\.1\.0\+dev\.2,")
+        dev.wait(r"^ERROR  0\.1\.0\+dev\.5 rolled-back: .*ZeroDivisionError.*; the board is back at 0\.1\.0\+dev\.4,")
 
         app.write_text(good)
-        dev.wait(r"^OK     0\.1\.0\+dev\.4 is confirmed")
+        dev.wait(r"^OK     0\.1\.0\+dev\.6 is confirmed")
 
         app.write_text(good + "one = 1\n")
-        dev.wait(r"^board  tidegate: sequence 5 installed")
+        dev.wait(r"^board  tidegate: sequence 7 installed")
         app.write_text(good + "print(1 // 0)\n")  # while the board is at the one before
-        dev.wait(r"^OK     0\.1\.0\+dev\.5 is confirmed")
-        dev.wait(r"^ERROR  0\.1\.0\+dev\.6 rolled-back: .*; the board is back at 0\.1\.0\+dev\.5,")
-        app.write_text(good)
-        dev.wait(r"^board  tidegate: sequence 7 offered, patch of")
         dev.wait(r"^OK     0\.1\.0\+dev\.7 is confirmed")
+        dev.wait(r"^ERROR  0\.1\.0\+dev\.8 rolled-back: .*; the board is back at 0\.1\.0\+dev\.7,")
+        app.write_text(good)
+        dev.wait(r"^board  tidegate: sequence 9 offered, patch of")
+        dev.wait(r"^OK     0\.1\.0\+dev\.9 is confirmed")
         assert "runs in this project already" in tidegate(program, project, "dev", "--board", board, code=1)
     finally:
         code = dev.end()

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from tidegate import project as projects
-from tidegate.dev import boards
+from tidegate.dev import board_log, boards
+from tidegate.dev.board_log import BoardLog
 from tidegate.dev.boards import DevBoard
 from tidegate.dev.server import DevServer
 from tidegate.dev.watch import Watcher
@@ -35,7 +36,6 @@ ENVIRONMENT = "env"  # for a shell: with it, commands mean the session's server
 TICK_S = 0.1
 MOST_UNDER_WAY = 3  # of which a patch is made; from others the board takes the whole image
 MOST_VERSION = 20  # characters of the project's version, so that "+dev.N" fits behind it
-_END_OF_ANSWER = "\x04"  # of the raw REPL: before it is what flashing was told
 _ENDS = ("confirmed", "rolled-back", "failed", "refused")
 
 Show = Callable[[str, str], None]  # kind ("step", "board", "error", "good"), one or more lines
@@ -74,6 +74,7 @@ class Session:
         self._open = contextlib.ExitStack()
         self._server: DevServer | None = None
         self._board: DevBoard | None = None
+        self._log: BoardLog | None = None
         self._key: keys.Key | None = None
         self._watcher = Watcher(_watched(project))
         self._sequence = 0
@@ -82,7 +83,6 @@ class Session:
         self._sent: dict[int, _Sent] = {}  # by sequence: somebody may save while another is on its way
         self._saved_at = 0.0
         self._reported = 0  # id of the last report that was looked at
-        self._printed = 0  # bytes of the board's log that were shown
 
     # ------------------------------------------------------------------ begin and end
 
@@ -102,6 +102,7 @@ class Session:
         self._show("step", f"for commands in another terminal: . {os.path.relpath(self._folder / ENVIRONMENT)}")
         self._board = boards.make(self._board_name, self._folder, self._port, self._host)
         self._open.callback(self._board.stop)
+        self._log = BoardLog(self._board.log)
         self._saved_at = time.monotonic()
         self._first_image()
 
@@ -193,7 +194,7 @@ class Session:
         return load_release(made.folder)
 
     def _flash(self, release: Release) -> None:
-        assert self._server and self._board
+        assert self._server and self._board and self._log
         request = request_for(self._project, release, self._folder, DEVICE, self._board.host, self._server)
         shown = 0
 
@@ -204,7 +205,7 @@ class Session:
                 self._show("step", f"flashing the image, {25 * shown} %")
 
         self._board.flash(request, progress)
-        self._printed = self._board.log.stat().st_size  # what flashing and the board said to each other
+        self._log.skip()
 
     # ------------------------------------------------------------------ what the board says
 
@@ -243,6 +244,8 @@ class Session:
             return
         # Nothing more is heard of older ones: the board took this one in their place.
         self._sent = {number: other for number, other in self._sent.items() if number > release.sequence}
+        assert self._log
+        self._log.trial_ended()
         if phase == "confirmed":
             self._running = release
             self._show("good", f"{release.version} is confirmed, {sent.since_save}")
@@ -252,16 +255,15 @@ class Session:
         self._show("error", f"{release.version} {phase}: {detail or 'without a reason'}{back}, {sent.since_save}")
 
     def _show_console(self) -> None:
-        assert self._board
-        with self._board.log.open("rb") as log:
-            log.seek(self._printed)
-            data = log.read()
-        whole, end, _ = data.rpartition(b"\n")
-        self._printed += len(whole) + len(end)
-        for line in whole.decode(errors="replace").splitlines():
-            text = line.rpartition(_END_OF_ANSWER)[2].strip("\r\n")
-            if text.strip():
-                self._show("board", text)
+        assert self._log
+        for line in self._log.lines():
+            self._show("error" if board_log.is_error(line) else "board", line)
+        if silent_s := self._log.silence():
+            self._show(
+                "step",
+                f"the board has printed nothing for a while, {silent_s:.0f} s into this attempt. If its code hangs, "
+                "the watchdog ends it, and after three attempts the board goes back",
+            )
 
     def _complain(self, error: TidegateError) -> None:
         self._show("error", f"{error.message}\n{error.remedy}".strip())

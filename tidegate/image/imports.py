@@ -105,11 +105,23 @@ def _lazy_names(sources: Mapping[str, Path], names: set[str]) -> Iterator[str]:
     """The modules behind names of `gate`, as its table has them; a module of the package by its own name."""
     if _TABLE in sources:
         yield _TABLE
-        for entry in constant(parse(sources[_TABLE]), "NAMES").split():
-            module, _, offered = entry.partition(":")
-            if names & set(offered.split(",")):
+        for module, offered in _table(sources[_TABLE]):
+            if names & offered:
                 yield f"{_LAZY}.{module}"
         yield from (f"{_LAZY}.{name}" for name in sorted(names))
+
+
+def exported(gate: Path) -> set[str]:
+    """The names that the package in the folder `gate` has for applications."""
+    table = gate / "exports.py"
+    return {name for _, offered in _table(table) for name in offered} if table.exists() else set()
+
+
+def _table(path: Path) -> Iterator[tuple[str, set[str]]]:
+    """Each module below gate, and the names it has for applications."""
+    for entry in constant(parse(path), "NAMES").split():
+        module, _, offered = entry.partition(":")
+        yield module, set(offered.split(","))
 
 
 def constant(tree: ast.Module, name: str) -> str:

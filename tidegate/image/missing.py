@@ -1,10 +1,12 @@
-"""Imports of an application that neither its image nor MicroPython has: an error here, and not a crash on the board."""
+"""What an application imports and neither its image nor MicroPython has: an error here, and not a crash on the board.
+"""
 
 from __future__ import annotations
 
 import ast
 import difflib
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from tidegate.boards import Board
 from tidegate.errors import TidegateError
@@ -25,7 +27,7 @@ _CATCHES = {"ImportError", "Exception", "BaseException"}
 def check(sources: Sources, board: Board) -> None:
     """TidegateError for the first such import. One within `try` with `except ImportError` may fail, so it is let by."""
     files = source_files(sources, board)
-    modules = {_module(name) for name, path in files if path.suffix == ".py"}
+    modules = {_module(name): path for name, path in files if path.suffix == ".py"}
     packages = {".".join(parts[:count]) for parts in map(_parts, modules) for count in range(1, len(parts) + 1)}
     tops = {name for name in packages if "." not in name}
     beside = {path.stem for path in sources.app.iterdir()}  # what an application calls without naming its package
@@ -33,8 +35,11 @@ def check(sources: Sources, board: Board) -> None:
     for name, path in files:
         if not name.startswith("app/") or path.suffix != ".py":
             continue
-        for wanted, line in _imports(imports.parse(path).body):
+        for wanted, names, line in _imports(imports.parse(path).body):
             top = wanted.partition(".")[0]
+            if wanted in modules:
+                below = {package.removeprefix(wanted + ".") for package in packages if package.startswith(wanted + ".")}
+                _check_names(f"{path}:{line}", wanted, names, modules[wanted], below)
             if wanted in packages or (top in anywhere and top not in tops):
                 continue
             close = difflib.get_close_matches(wanted, packages | _STOCK, 1)
@@ -46,6 +51,44 @@ def check(sources: Sources, board: Board) -> None:
             )
 
 
+def _check_names(where: str, module: str, names: list[str], source: Path, below: set[str]) -> None:
+    """TidegateError for the first of `names` that the module does not define and that is no module `below` it."""
+    defined = _defined(imports.parse(source))
+    if defined is None:
+        return
+    if module == "gate":
+        defined |= imports.exported(source.parent)
+    elif "__getattr__" in defined:
+        return
+    for name in names:
+        if name not in defined | below:
+            close = difflib.get_close_matches(name, defined | below, 1)
+            raise TidegateError(
+                f"{where} imports {name} from {module}, which has no such name",
+                f"Did you mean {close[0]}?" if close else f"Correct the name; {source} has what there is",
+            )
+
+
+def _defined(tree: ast.Module) -> set[str] | None:
+    """The names that a module may have after its import; None where an import with a star leaves that open."""
+    found = {name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names}
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                if alias.name == "*":
+                    return None
+                found.add(alias.asname or alias.name.partition(".")[0])
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        waiting += ast.iter_child_nodes(node)
+    return found
+
+
 def _parts(module: str) -> list[str]:
     return module.split(".")
 
@@ -55,14 +98,15 @@ def _module(name: str) -> str:
     return name.removeprefix("lib/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-def _imports(body: Iterable[ast.AST]) -> Iterator[tuple[str, int]]:
-    """Each absolute import in these statements and below, with its line, but those whose failure is caught."""
+def _imports(body: Iterable[ast.AST]) -> Iterator[tuple[str, list[str], int]]:
+    """The module of each absolute import in these statements and below, the names taken from it, and the line; not of
+    those whose failure is caught."""
     for node in body:
         if isinstance(node, ast.Import):
-            yield from ((alias.name, node.lineno) for alias in node.names)
+            yield from ((alias.name, [], node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             if not node.level and node.module:
-                yield node.module, node.lineno
+                yield node.module, [alias.name for alias in node.names if alias.name != "*"], node.lineno
         elif isinstance(node, ast.Try) and any(map(_catches, node.handlers)):
             yield from _imports([*node.handlers, *node.orelse, *node.finalbody])
         elif not (isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")):

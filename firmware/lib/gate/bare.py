@@ -44,7 +44,7 @@ class _NoLink:
 
 
 class _Bare:
-    """fault: (), once the start is over; gate.supervisor ends with it."""
+    """fault: true once the start is over; gate.supervisor.Supervisor ends with it."""
 
     fault = None
 

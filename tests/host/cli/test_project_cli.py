@@ -117,6 +117,9 @@ def test_an_application_that_starts_nothing(cli: Cli, made: Path) -> None:
         ("def f():\n    from machin import Pin", "/__init__.py:2 imports machin,", "Did you mean machine?"),
         ("import gate.nothing", "imports gate.nothing,", "Did you mean gate."),
         ("import app.pumps", "imports app.pumps,", "Did you mean app.pump?"),
+        ("from gate import Cal", "imports Cal from gate, which has no such name", "Did you mean Call?"),
+        ("from mqtt import Clients", "imports Clients from mqtt,", "Did you mean Client?"),
+        ("from app.pump import stop", "imports stop from app.pump,", "app/pump.py has what there is"),
         ("try:\n    import nowhere\nexcept OSError:\n    pass", "imports nowhere,", "except ImportError:"),
     ),
 )
@@ -136,6 +139,8 @@ def test_imports_that_may_fail(cli: Cli, made: Path) -> None:
     (made / "app" / "other.py").write_text("")
     app.write_text(
         "import asyncio, machine, neopixel, bluetooth, mqtt.v5\nfrom app import pump\nfrom coap import client\n"
+        "from gate import agent, Agent, LinkError, PROTOCOL, console\nfrom cbor import loads, dumps\n"
+        "try:\n    from gate import Cal\nexcept ImportError:\n    pass\n"
         "try:\n    import nowhere\nexcept (ImportError, OSError):\n    nowhere = None\n" + app.read_text()
     )
     done = cli("build")

@@ -69,7 +69,9 @@ def change(agent, given, without=None):
         new.update(old)
         for key in given:
             if not _is_settable(key):
-                raise SettingError("%s cannot be set over the air; see docs/config.md" % key)
+                own = key in [setting.name for setting in agent.own_settings]
+                hint = "its name is app." + key if own else "see `tidegate docs config`"
+                raise SettingError("%s cannot be set over the air; %s" % (key, hint))
             _check_names(key, agent.streams)
             _check_own(key, given[key], agent.own_settings)
         new.update(given)
