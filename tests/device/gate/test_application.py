@@ -177,9 +177,9 @@ def test_settings_of_one_s_own():
         equal(str(error), "app.limit is 101; it must be a whole number from 0 to 100")
         error = raises(overrides.SettingError, ask, agent, ops.set_, **{"app.none": 1})
         equal(str(error), "app.none: this application has no such setting; it has app.limit, app.mode")
-        error = raises(overrides.SettingError, ask, agent, ops.set_, **{"limit": 1})
+        error = raises(overrides.SettingError, ask, agent, ops.set_, limit=1)
         equal(str(error), "limit cannot be set over the air; its name is app.limit")
-        error = raises(overrides.SettingError, ask, agent, ops.set_, **{"device": "x"})
+        error = raises(overrides.SettingError, ask, agent, ops.set_, device="x")
         equal(str(error), "device cannot be set over the air; see `tidegate docs config`")
         answer = ask(agent, ops.set_, **{"app.limit": 9, "app.mode": "off"})[0]
         equal((limit.value, taken, answer["settings"]["app.limit"], answer["restart"]), (9, ["auto", "off"], 9, False))

@@ -8,6 +8,8 @@ OFFER = "offer.suit"  # file of the accepted envelope; its record: gate.update.a
 
 _WAITING = const(4)  # offers that wait to be judged
 
+ASKED = "bare-asked"  # file: bare starts that were asked for since an update was confirmed
+
 # keys of a data component's record, a file of its name
 FLOOR = const(1)  # sequence number of the newest content that was current, or refused
 CURRENT = const(2)  # [sequence, SHA-256, size]

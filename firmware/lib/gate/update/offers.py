@@ -9,7 +9,7 @@ import hashlib
 from gate import console, ondemand
 from gate.clock import Uptime, const, ticks_diff, ticks_ms
 from gate.tasks import Job
-from gate.update import OFFER, Superseded, wait_in_line
+from gate.update import ASKED, OFFER, Superseded, wait_in_line
 
 _AT_ONCE_MS = const(120_000)  # an offer this soon after the start: the broker was there at once
 _RECONNECTED_S = const(60)  # after it, a connection that is new ends the pause of a failed fetch
@@ -18,13 +18,12 @@ _ROOM_S = const(3)  # after which the link has made room
 _SHORT_S = const(400)  # only that of a failed connection is shorter
 _CRAMPED_S = const(60)  # after an attempt without memory even for its code
 _STILL_CRAMPED_S = const(600)  # after another one
-# So long the board has been up before it asks for a bare start: for the first one that this offer
-# has, four times that for the next, up to a day; and for an offer that could not be verified, as
-# anybody may have sent that.
+# So long the board has been up before it asks for a bare start: for the first one, four times that
+# for the next, up to a day, until an update was confirmed; and for an offer that could not be
+# verified, as anybody may have sent that.
 _BARE_S = const(60)
 _BARE_MOST_S = const(86400)
 _UNVERIFIED_S = const(3600)
-_BARE = "bare-asked"  # [hash of an envelope, bare starts that were asked for it]
 
 
 class Updater:
@@ -296,7 +295,7 @@ class Updater:
             self.restart.end()
         console.info("no memory for the update beside the application: restart to bring it alone")
         try:
-            self._state.store(_BARE, [self._active, self._asked() + 1])
+            self._state.store(ASKED, self._asked() + 1)
             self._boot.start_bare()
         except OSError as error:
             console.error("a start without the application cannot be asked for: %r", error)
@@ -317,10 +316,11 @@ class Updater:
         return self._uptime.seconds() >= max(least, 0 if self._verified else _UNVERIFIED_S)
 
     def _asked(self):
-        """Bare starts that were asked for the active offer."""
-        found = self._state.load(_BARE)
-        right = isinstance(found, list) and len(found) == 2 and found[0] == self._active
-        return found[1] if right and type(found[1]) is int else 0
+        """Bare starts that were asked for since an update was confirmed, for whatever offer: who
+        replays old ones in turn has no more of them.
+        """
+        found = self._state.load(ASKED, 0)
+        return found if type(found) is int and found > 0 else 0
 
     async def _await_application(self, beat):
         """Until the application is ready, or its time is up; then the stored offer is considered

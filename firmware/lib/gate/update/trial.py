@@ -3,7 +3,7 @@
 from gate import LinkError, console
 from gate.clock import const, ticks_diff, ticks_ms
 from gate.reporting import alarms, crash, reports
-from gate.update import accepted, failures, retry, staged
+from gate.update import ASKED, accepted, failures, retry, staged
 
 _OLD_LOADER = "; the loader is too old to tell that from a bad image and bans it: flash it again"
 _SICK = const(4)  # unhealthy for one of so many parts of the trial, with a broker: a bad image
@@ -30,6 +30,7 @@ class Trial:
         digest = self._manifest_digest(outcome.sequence)
         if outcome.confirmed:
             self._state.remove(retry.FILE)
+            self._state.remove(ASKED)
             self._reporter.report(reports.CONFIRMED, outcome.sequence, digest)
         else:
             last = crash.Crash(self._state)

@@ -6,7 +6,7 @@ import sim_gateway
 from boot.api import Boot
 from check import equal, true
 from gate import bare
-from gate.update import OFFER, retry, verified
+from gate.update import ASKED, OFFER, retry, verified
 from gate.update.failures import MEMORY
 from gate.update.install import Install
 from sim_gateway import World, envelope
@@ -122,6 +122,18 @@ def test_where_that_lacks_memory_too_the_application_comes_back():
                 true(least <= lasted[2 * count] <= max(2 * HOUR_S, 30 * least), (step, lasted))
 
 
+def test_offers_in_turn_have_no_more_of_them_than_one():
+    """Two releases that were really signed, replayed one after the other."""
+    with cramped(always=True) as world:
+        offers = [envelope("patch"), envelope("image")]
+        took = 0
+        for turn in range(8):
+            world.offer = offers[turn // 2 % 2]
+            world.boot(30 * 60 * 1000)
+            took += sim_gateway._now[0] // 1000
+        true(1 <= len(bare_boots(world)) <= 3, (world.boots, took))
+
+
 def test_an_application_that_is_not_ready_is_not_ended():
     ready = [False]
     with cramped(ready=lambda: ready[0]) as world:
@@ -233,5 +245,6 @@ def test_a_trial_is_never_bare():
         world.on_boot = also
         world.run(6, 2)
         equal(bare_boots(world), [2])
-        true("bare" not in world.state_names())
+        world.idle(60)
+        true("bare" not in world.state_names() and ASKED not in world.state_names())
         true(retry.FILE not in world.state_names())
