@@ -1,4 +1,4 @@
-"""What an application imports and neither its image nor MicroPython has: an error here, and not a crash on the board."""
+"""What an application imports and neither its image nor MicroPython has: an error here, not a crash on the board."""
 
 from __future__ import annotations
 
