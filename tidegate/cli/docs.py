@@ -12,7 +12,7 @@ from tidegate import library, pages, reference
 from tidegate.cli._common import emit, json_option, say
 from tidegate.errors import TidegateError
 
-_NOT_TEXT = ("reference/cli", "decisions/")  # every command's --help says the same; records that only a checkout has
+_NOT_TEXT = "reference/cli"  # every command's --help says the same
 
 
 @click.command(
@@ -27,7 +27,8 @@ Examples:
 def docs(page: str | None, as_json: bool) -> None:
     """List the pages of the documentation, or print PAGE.
 
-    They are those of this version. A page is named as in the list, or by its file, such as docs/project.md.
+    They are those of this version. A page is named as in the list, or by its file, such as docs/project.md;
+    so are the files that pages link to: wire.cddl, ops/alerts.yaml, decisions/0006-rollback.
     """
     found = _pages(library.folder() / "docs")
     if page is None:
@@ -37,6 +38,8 @@ def docs(page: str | None, as_json: bool) -> None:
         emit(listed, as_json, _show)
         return
     name = _name(page.removeprefix("docs/"))
+    if name not in found:
+        found |= _linked(library.folder() / "docs")
     if name not in found:
         close = difflib.get_close_matches(name, found, 1)
         remedy = (f"Did you mean {close[0]}? " if close else "") + "`tidegate docs` lists them all"
@@ -53,7 +56,7 @@ def _pages(folder: Path) -> dict[str, pages.Entry]:
     """Pages by name, in the order of the index, boards' own last. TidegateError where there are none."""
     found: dict[str, pages.Entry] = {}
     for one in pages.index(folder):
-        if one.path.endswith(".md") and not one.path.startswith(("..", *_NOT_TEXT)) and (folder / one.path).is_file():
+        if one.path.endswith(".md") and not one.path.startswith(("..", _NOT_TEXT)) and (folder / one.path).is_file():
             found[_name(one.path)] = one
     for path in sorted((folder.parent / "boards").glob("*/README.md")):
         found[f"boards/{path.parent.name}"] = pages.Entry(
@@ -62,6 +65,12 @@ def _pages(folder: Path) -> dict[str, pages.Entry]:
     if not found:
         raise TidegateError(f"this installation of Tidegate has no pages in {folder}", "Install the whole wheel again")
     return found
+
+
+def _linked(folder: Path) -> dict[str, pages.Entry]:
+    """What pages link to and the list has not: records of decisions, the wire format, files for other programs."""
+    files = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
+    return {_name(path): pages.Entry("", "", path, "") for path in files if not path.startswith("reference/")}
 
 
 def _name(path: str) -> str:
