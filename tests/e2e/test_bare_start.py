@@ -43,8 +43,8 @@ SHORTER = {
     "update/offers.py": {
         "_CRAMPED_S = const(60)": "_CRAMPED_S = const(8)",
         "_STILL_CRAMPED_S = const(600)": "_STILL_CRAMPED_S = const(8)",
-        "_UNVERIFIED_S = const(3600)": "_UNVERIFIED_S = const(30)",
     },
+    "update/cramped.py": {"_UNVERIFIED_S = const(3600)": "_UNVERIFIED_S = const(30)"},
 }
 
 

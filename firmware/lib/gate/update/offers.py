@@ -9,7 +9,7 @@ import hashlib
 from gate import console, ondemand
 from gate.clock import Uptime, const, ticks_diff, ticks_ms
 from gate.tasks import Job
-from gate.update import ASKED, OFFER, Superseded, wait_in_line
+from gate.update import OFFER, Superseded, wait_in_line
 
 _AT_ONCE_MS = const(120_000)  # an offer this soon after the start: the broker was there at once
 _RECONNECTED_S = const(60)  # after it, a connection that is new ends the pause of a failed fetch
@@ -18,12 +18,6 @@ _ROOM_S = const(3)  # after which the link has made room
 _SHORT_S = const(400)  # only that of a failed connection is shorter
 _CRAMPED_S = const(60)  # after an attempt without memory even for its code
 _STILL_CRAMPED_S = const(600)  # after another one
-# So long the board has been up before it asks for a bare start: for the first one, four times that
-# for the next, up to a day, until an update was confirmed; and for an offer that could not be
-# verified, as anybody may have sent that.
-_BARE_S = const(60)
-_BARE_MOST_S = const(86400)
-_UNVERIFIED_S = const(3600)
 
 
 class Updater:
@@ -33,6 +27,8 @@ class Updater:
 
     sessions = 0
     restart = None
+    _cramped = 0  # attempts with the active offer, in a row, that lacked memory
+    _verified = False  # the last of them came so far as to verify the offer
 
     def __init__(self, boot, state, device, reporter, alarms, leave, link=None, uptime=None):
         """boot: boot.api.Boot; state: SmallFiles of the agent's state; device:
@@ -64,8 +60,6 @@ class Updater:
         self._uptime = uptime or Uptime()
         self._due = {}  # digest of an image -> when its pause is over
         self._hurry = False
-        self._cramped = 0  # attempts with the active offer, in a row, that lacked memory
-        self._verified = False  # the active offer was, in its last attempt
         self._unready = False  # the active offer is installed and waits for the application
 
     def offer(self, data):
@@ -153,7 +147,8 @@ class Updater:
         if active != self._active:
             self._active = active
             self._waited = False
-            self._cramped = 0
+            if self._cramped:
+                self._cramped = 0
         if self._active == self._refused:
             return 0
         beat()
@@ -161,7 +156,6 @@ class Updater:
             await beat.sleep(1)
         gc.collect()
         self._device.updating += 1
-        self._verified = False
         try:
             with ondemand.modules:
                 pause_s = await self._run(data, resumed, beat)
@@ -172,16 +166,24 @@ class Updater:
         finally:
             self._device.updating -= 1
         if self._cramped > 1:
-            self._store(data)
+            with ondemand.modules:
+                from gate.update import cramped
+
+                cramped.store(self._state, data, self._verified, self._uptime.seconds())
         self._answered = self._active
         return pause_s
 
     async def _run(self, data, resumed, beat):
         from gate.update import verified
 
+        if self._verified:
+            self._verified = False
         outcome = verified.outcome(data, self._device)
-        self._verified = not isinstance(outcome, Exception)
-        from gate.update.install import Install
+        try:
+            from gate.update.install import Install
+        except MemoryError:
+            self._verified = not isinstance(outcome, Exception)
+            raise
 
         install = self._install = Install(
             self._boot,
@@ -207,7 +209,11 @@ class Updater:
             await install.run(data, outcome)
             self._known = install.known
             self._unready = install.unready
-            self._cramped = self._cramped + 1 if install.lacked_memory else 0
+            if install.lacked_memory:
+                self._cramped += 1
+                self._verified = not isinstance(outcome, Exception)
+            elif self._cramped:
+                self._cramped = 0
             if install.again_s and install.known:
                 if len(self._due) >= _PAUSES:
                     self._due.clear()
@@ -264,18 +270,6 @@ class Updater:
         if not self._state.size(OFFER):
             self.reporter.ended()  # it could not be stored: the birth asks for it
 
-    def _store(self, data):
-        """Stores an offer that lacked memory for a bare start; one that could not be verified only
-        where that comes seldom.
-        """
-        if not self._verified and self._uptime.seconds() < _UNVERIFIED_S:
-            return
-        if self._state.read(OFFER) != data:
-            try:
-                self._state.write(OFFER, data)
-            except OSError:  # it comes again
-                pass
-
     async def _make_room(self, beat):
         """After an attempt that lacked memory: the link makes room. Where that was not enough, the
         stored offer is brought by a start without the application, for which that has to be ready
@@ -284,8 +278,14 @@ class Updater:
         if hasattr(self._link, "make_room"):
             self._link.make_room()
             await beat.sleep(_ROOM_S)
-        if self._cramped < 2 or not hasattr(self._boot, "start_bare") or not self._may_ask():
+        if self._cramped < 2 or not hasattr(self._boot, "start_bare"):
             return
+        with ondemand.modules:
+            from gate.update import cramped
+
+            up_s = self._uptime.seconds()
+            if not cramped.may_ask(self._state, self._is_active, self._verified, up_s):
+                return
         if self.restart:
             if not self.restart.waits_for(self._active):
                 self.restart.begin(self._active)
@@ -293,13 +293,11 @@ class Updater:
                 self._same()
                 await beat.sleep(1)
             self.restart.end()
-        console.info("no memory for the update beside the application: restart to bring it alone")
-        try:
-            self._state.store(ASKED, self._asked() + 1)
-            self._boot.start_bare()
-        except OSError as error:
-            console.error("a start without the application cannot be asked for: %r", error)
-            return
+        with ondemand.modules:
+            from gate.update import cramped
+
+            if not cramped.ask(self._boot, self._state):
+                return
         try:
             if self._leave:
                 await self._leave(beat)
@@ -307,20 +305,8 @@ class Updater:
             pass
         self._boot.reset()
 
-    def _may_ask(self):
-        """Whether the stored offer is the active one, and it is not too soon for a bare start."""
-        stored = self._state.read(OFFER)
-        if not stored or hash_of(stored) != self._active:
-            return False
-        least = min(_BARE_S << min(2 * self._asked(), 16), _BARE_MOST_S)
-        return self._uptime.seconds() >= max(least, 0 if self._verified else _UNVERIFIED_S)
-
-    def _asked(self):
-        """Bare starts that were asked for since an update was confirmed, for whatever offer: who
-        replays old ones in turn has no more of them.
-        """
-        found = self._state.load(ASKED, 0)
-        return found if type(found) is int and found > 0 else 0
+    def _is_active(self, data):
+        return hash_of(data) == self._active
 
     async def _await_application(self, beat):
         """Until the application is ready, or its time is up; then the stored offer is considered

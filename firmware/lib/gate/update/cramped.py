@@ -1,0 +1,57 @@
+"""Whether an update for which there is no memory is brought by a bare start (gate.bare), and when:
+docs/decisions/0105-a-bare-start.md. Here, as nothing of it is needed elsewhere.
+"""
+
+from gate import console
+from gate.clock import const
+from gate.update import ASKED, OFFER
+
+# So long the board has been up before it asks for a bare start: for the first one, four times that
+# for the next, up to a day, until an update was confirmed; and for an offer that could not be
+# verified, as anybody may have sent that.
+_FIRST_S = const(60)
+_MOST_S = const(86400)
+_UNVERIFIED_S = const(3600)
+
+
+def store(state, data, verified, up_s):
+    """Stores an offer (bytes) that lacked memory, for a bare start; one that could not be verified
+    only where that comes seldom. state: SmallFiles of the agent's state; up_s: seconds since the
+    start.
+    """
+    if (verified or up_s >= _UNVERIFIED_S) and state.read(OFFER) != data:
+        try:
+            state.write(OFFER, data)
+        except OSError:  # it comes again
+            pass
+
+
+def may_ask(state, is_active, verified, up_s):
+    """Whether the stored offer is the active one, and it is not too soon for a bare start.
+    is_active(data) -> bool.
+    """
+    stored = state.read(OFFER)
+    if not stored or not is_active(stored):
+        return False
+    least = min(_FIRST_S << min(2 * _asked(state), 16), _MOST_S)
+    return up_s >= max(least, 0 if verified else _UNVERIFIED_S)
+
+
+def ask(boot, state):
+    """Asks for a bare start. Returns whether that could be stored."""
+    console.info("no memory for the update beside the application: restart to bring it alone")
+    try:
+        state.store(ASKED, _asked(state) + 1)
+        boot.start_bare()
+    except OSError as error:
+        console.error("a start without the application cannot be asked for: %r", error)
+        return False
+    return True
+
+
+def _asked(state):
+    """Bare starts that were asked for since an update was confirmed, for whatever offer: who
+    replays old ones in turn has no more of them.
+    """
+    found = state.load(ASKED, 0)
+    return found if type(found) is int and found > 0 else 0
