@@ -13,5 +13,3 @@ except ImportError:  # CPython, where the tests run too
 # where slots are stored
 ROM = "rom"
 FILES = "file"
-
-BARE = "/state/bare"  # in the board's folder; there: the next start brings an update alone

@@ -10,21 +10,21 @@ test_boot_api.py pins it), and new agents use nothing newer without a way around
               read_running(offset, buf), other_digest(size), slot_writer(size), is_bad(digest),
               arm_trial(size, digest, sequence, manifest, patient), confirm(),
               raise_floor(sequence), fail_attempt(reason), release_attempt(), reset(),
-              AWAY, forgive(), start_bare()
+              AWAY, forgive(), BARE
     running   size, digest, sequence
     outcome   confirmed, reason, sequence, digest
     watchdog  start(), feed()
     writer    write(data), finish(digest)
 
 AWAY came together with arm_trial's `patient` and forgive(): a loader that has it has them all.
-start_bare() came later.
+BARE came later.
 
 What is needed while an application runs is here; the rest is in boot.changes, by its names. That
 and the modules behind it are imported on demand and unloaded in between (gate.ondemand), and boot
 record and slots are opened at each use.
 """
 
-from boot import BARE, FILES, const
+from boot import FILES, const
 
 WATCHDOG_MS = const(8000)  # without a feed for this long the board is reset
 _NAMES = "AB"
@@ -59,6 +59,9 @@ class Boot:
     """One boot of one slot. Made by the loader; `app.start` receives it."""
 
     AWAY = const(10)  # a reason for fail_attempt: the world was away, not the image bad
+    # A file in the agent's state: the next start, and that one alone, runs gate.bare in place of
+    # the application; not if it is a trial.
+    BARE = "bare"
 
     def __init__(self, board, kind, record, index, image, watchdog):
         """kind: of the slots, boot.ROM or FILES; record: the record.Record; image: the verified
@@ -98,15 +101,6 @@ class Boot:
         if self._kind != FILES:  # what is mapped is found again when it is asked for
             self._image = None
         return image.file_system()
-
-    def start_bare(self):
-        """From the next start on, and in that alone, gate.bare runs in place of the
-        application; not if that start is a trial. Raises OSError. Here, as there is little memory
-        where this is called.
-        """
-        with open(self.board.folder + BARE, "wb"):
-            pass
-        self.board.sync(self.board.folder)
 
     def reset(self):
         self.board.reset()

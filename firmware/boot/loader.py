@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-from boot import BARE, const
+from boot import const
 from boot.console import say
 
 CRASH = "/state/crash"  # in the board's folder: "COUNT SEQUENCE\n" and the last uncaught trace
@@ -115,12 +115,12 @@ def start(boot):
 
 
 def application(boot):
-    """The function(boot) that runs in this start: the application's, or, once after start_bare(),
-    that which brings an update alone.
+    """The function(boot) that runs in this start: the application's, or, where the agent asked for
+    it, that which brings an update alone.
     """
     try:
         # Before it runs: whatever becomes of it, the start after it is a usual one.
-        os.remove(boot.board.folder + BARE)
+        os.remove(boot.board.folder + "/state/" + boot.BARE)
         bare = not boot.trial
     except OSError:  # as nearly always
         bare = False

@@ -9,7 +9,7 @@ SLOTS = ("rom", "file")
 BOOT = (
     "board watchdog slot running trial reset_cause SlotError outcome clear_outcome sequence_floor other_slot_size "
     "image file_system read_running other_digest slot_writer is_bad arm_trial confirm raise_floor fail_attempt "
-    "release_attempt reset AWAY forgive start_bare"
+    "release_attempt reset AWAY forgive BARE"
 )
 
 

@@ -42,7 +42,7 @@ def ask(boot, state):
     console.info("no memory for the update beside the application: restart to bring it alone")
     try:
         state.store(ASKED, _asked(state) + 1)
-        boot.start_bare()
+        state.write(boot.BARE, b"")
     except OSError as error:
         console.error("a start without the application cannot be asked for: %r", error)
         return False

@@ -278,7 +278,7 @@ class Updater:
         if hasattr(self._link, "make_room"):
             self._link.make_room()
             await beat.sleep(_ROOM_S)
-        if self._cramped < 2 or not hasattr(self._boot, "start_bare"):
+        if self._cramped < 2 or not hasattr(self._boot, "BARE"):
             return
         with ondemand.modules:
             from gate.update import cramped

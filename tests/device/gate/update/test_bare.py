@@ -2,7 +2,10 @@
 only where the application lets it. The real loader and agent on the simulated board; memory alone is pretended.
 """
 
+import sys
+
 import sim_gateway
+from boot import loader
 from boot.api import Boot
 from check import equal, true
 from gate import bare
@@ -149,15 +152,16 @@ def test_an_application_that_is_not_ready_is_not_ended():
 
 
 def test_a_loader_from_before_it_goes_on_trying():
-    start_bare = Boot.start_bare
-    del Boot.start_bare
+    bare_file, application = Boot.BARE, loader.application
+    del Boot.BARE
+    loader.application = lambda boot: sys.modules["app"].start
     try:
         with cramped() as world:
             world.idle(3 * HOUR_S)
             equal(len(world.boots), 1)
             true(world.fetches)
     finally:
-        Boot.start_bare = start_bare
+        Boot.BARE, loader.application = bare_file, application
 
 
 def test_an_offer_that_cannot_be_verified_has_one_seldom():
