@@ -30,7 +30,9 @@ CARRIED = re.compile(
     r"firmware/(lib/.+\.py|native/\w+/in_place\.py|boot/.+\.py|main\.py|typings/.+\.pyi)|boards/(?!(modules|frozen)/)\w+/(board\.toml|README\.md|gateway|[a-z0-9]+\.py)"
     r"|docs/((ci|ops|compliance|decisions)/)?[\w-]+\.md|docs/ops/[\w.-]+|docs/wire\.cddl|docs/reference/gate\.md"
 )
-NOT_CARRIED = re.compile(r"(.*/)?(manifest\.py|names\.py|frozen\.py|conftest\.py)|firmware/lib/.*/tests/.*")
+NOT_CARRIED = re.compile(
+    r"docs/ops/\w+_test\.yaml|(.*/)?(manifest\.py|names\.py|frozen\.py|conftest\.py)|firmware/lib/.*/tests/.*"
+)
 BUILT = ("build/qemu_mps2/firmware.elf", "build/unix/micropython")
 LICENCES = {
     "micropython": MICROPYTHON / "LICENSE",
