@@ -39,10 +39,9 @@ def stands_still():
 """
 SHORTER = {
     "update/retry.py": {"_FIRST_S = const(60)": "_FIRST_S = const(8)"},
-    "update/offer_run.py": {"_UNVERIFIED_S = (60, 600)": "_UNVERIFIED_S = (8, 8)"},
+    "update/offer_run.py": {"_UNVERIFIED_S = const(60)": "_UNVERIFIED_S = const(8)"},
     "update/offers.py": {
         "_CRAMPED_S = const(60)": "_CRAMPED_S = const(8)",
-        "_STILL_CRAMPED_S = const(600)": "_STILL_CRAMPED_S = const(8)",
     },
     "update/cramped.py": {"_UNVERIFIED_S = const(3600)": "_UNVERIFIED_S = const(30)"},
 }

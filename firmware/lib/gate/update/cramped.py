@@ -2,6 +2,8 @@
 docs/decisions/0105-a-bare-start.md. Here, as nothing of it is needed elsewhere.
 """
 
+import cbor
+
 from gate import console
 from gate.clock import const
 from gate.update import ASKED, OFFER
@@ -12,6 +14,9 @@ from gate.update import ASKED, OFFER
 _FIRST_S = const(60)
 _MOST_S = const(86400)
 _UNVERIFIED_S = const(3600)
+_SIZE = const(2048)  # bytes of an envelope
+_MANIFEST = const(3)  # key of an envelope
+_SEQUENCE = const(2)  # key of a manifest
 
 
 def store(state, data, verified, up_s):
@@ -26,15 +31,26 @@ def store(state, data, verified, up_s):
             pass
 
 
-def may_ask(state, is_active, verified, up_s):
-    """Whether the stored offer is the active one, and it is not too soon for a bare start.
-    is_active(data) -> bool.
+def may_ask(boot, state, is_active, verified, up_s):
+    """Whether the stored offer is the active one and would bring something, and it is not too soon
+    for a bare start. is_active(data) -> bool.
     """
-    stored = state.read(OFFER)
-    if not stored or not is_active(stored):
-        return False
     least = min(_FIRST_S << min(2 * _asked(state), 16), _MOST_S)
-    return up_s >= max(least, 0 if verified else _UNVERIFIED_S)
+    if up_s < max(least, 0 if verified else _UNVERIFIED_S):
+        return False
+    stored = state.read(OFFER)
+    return bool(stored) and is_active(stored) and _is_newer(boot, stored)
+
+
+def _is_newer(boot, data):
+    """Whether an offer says that it is newer than what this board has taken: that of the image
+    which runs stays at the broker, and comes at each connection. Nothing is verified here.
+    """
+    try:
+        manifest = cbor.loads(data, _SIZE).value[_MANIFEST]
+        return cbor.loads(manifest, _SIZE)[_SEQUENCE] > boot.sequence_floor
+    except (cbor.CborError, AttributeError, IndexError, KeyError, TypeError):
+        return False
 
 
 def ask(boot, state):

@@ -5,12 +5,15 @@ in common.
 import gc
 
 from gate import console, ondemand
+from gate.clock import const
 from gate.reporting import alarms, reports
 from gate.update import Superseded, failures, retry
 from gate.update.failures import Failure
 
-# Until an offer that found no memory to be verified is tried again: for the first time, later on.
-_UNVERIFIED_S = (60, 600)
+# Until an offer that found no memory to be verified is tried again: four times that the next time,
+# and so on.
+_UNVERIFIED_S = const(60)
+_UNVERIFIED_MOST_S = const(86400)
 # What only one step needs is let go of after it: the memory of the next one may be just that.
 _FETCHING = "gate.update.download http_client"
 
@@ -138,7 +141,7 @@ class OfferRun:
             )
         elif failure.code == failures.MEMORY:
             self._told = not self.cramped
-            self.again_s = _UNVERIFIED_S[bool(self.cramped)]
+            self.again_s = min(_UNVERIFIED_S << min(2 * self.cramped, 16), _UNVERIFIED_MOST_S)
         return self.again_s
 
     async def _pause(self, seconds):

@@ -16,8 +16,9 @@ _RECONNECTED_S = const(60)  # after it, a connection that is new ends the pause 
 _PAUSES = const(4)  # images whose pauses are remembered
 _ROOM_S = const(3)  # after which the link has made room
 _SHORT_S = const(400)  # only that of a failed connection is shorter
-_CRAMPED_S = const(60)  # after an attempt without memory even for its code
-_STILL_CRAMPED_S = const(600)  # after another one
+# After an attempt without memory even for its code, four times that after another one, and so on.
+_CRAMPED_S = const(60)
+_CRAMPED_MOST_S = const(86400)
 
 
 class Updater:
@@ -161,7 +162,7 @@ class Updater:
                 pause_s = await self._run(data, resumed, beat)
         except MemoryError as error:  # not even for the code
             console.error("update: out of memory: %s", error)
-            pause_s = _STILL_CRAMPED_S if self._cramped else _CRAMPED_S
+            pause_s = min(_CRAMPED_S << min(2 * self._cramped, 16), _CRAMPED_MOST_S)
             self._cramped += 1
         finally:
             self._device.updating -= 1
@@ -284,7 +285,8 @@ class Updater:
             from gate.update import cramped
 
             up_s = self._uptime.seconds()
-            if not cramped.may_ask(self._state, self._is_active, self._verified, up_s):
+            boot, state = self._boot, self._state
+            if not cramped.may_ask(boot, state, self._is_active, self._verified, up_s):
                 return
         if self.restart:
             if not self.restart.waits_for(self._active):

@@ -170,7 +170,7 @@ def test_an_offer_that_cannot_be_verified_has_one_seldom():
         world.idle(HOUR_S)
         equal(len(world.boots), 1)
         equal([one[:2] for one in said(world)], [("failed", MEMORY)])
-        world.idle(2 * HOUR_S)
+        world.idle(3 * HOUR_S)
         equal(world.boots[-1], ("B", 2, True))  # its trial, which was confirmed
         equal(len(bare_boots(world)), 1)
 
@@ -181,7 +181,7 @@ def test_an_offer_nobody_signed_costs_a_start_an_hour_and_is_gone():
         forged[-1] ^= 1
         world.offer = bytes(forged)
         offer_again(world)
-        for most_s in (3 * HOUR_S, 100, HOUR_S):
+        for most_s in (7 * HOUR_S, 100, HOUR_S):
             world.boot(most_s * 1000)
         equal(bare_boots(world), [2])
         true(OFFER not in world.state_names())
@@ -252,3 +252,16 @@ def test_a_trial_is_never_bare():
         world.idle(60)
         true("bare" not in world.state_names() and ASKED not in world.state_names())
         true(retry.FILE not in world.state_names())
+
+
+def test_the_offer_of_the_image_that_runs_costs_no_start():
+    """It stays at the broker, and on a board that lacks memory each attempt to verify it fails."""
+    with cramped("verify") as world:
+        offer_again(world)
+        for _ in range(3):
+            world.boot(7 * HOUR_S * 1000)
+        equal(world.boots[-1], ("B", 2, True))
+        before = len(bare_boots(world))
+        world.boot(40 * HOUR_S * 1000)
+        world.boot(40 * HOUR_S * 1000)
+        equal(len(bare_boots(world)), before)
