@@ -58,7 +58,13 @@ class _Modules:
         self._users -= 1
         if self._users:
             return
-        loaded = self._forget(_ON_DEMAND)
+        try:
+            loaded = self._forget(_ON_DEMAND)
+        except MemoryError:  # for its lists; what then stayed would stay for good
+            while self._forget_one("gate.update."):
+                pass
+            gc.collect()
+            loaded = self._forget(_ON_DEMAND)
         self._before = None
         if loaded:
             gc.collect()
@@ -94,6 +100,14 @@ class _Modules:
             if any(_covers(entry, name) for entry in entries):
                 forget(name)
         return bool(loaded)
+
+    def _forget_one(self, start):
+        """Lets go of one module whose name starts so; returns whether there was one."""
+        for name in sys.modules:
+            if name.startswith(start) and name not in self._before:
+                forget(name)
+                return True
+        return False
 
     def _look(self):
         if hasattr(gc, "mem_free"):
