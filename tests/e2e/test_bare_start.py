@@ -88,9 +88,13 @@ def test_it_is_updated_without_its_application(place: Installation) -> None:
     installed = at(lines, "sequence 2 installed")
     assert not any("the application is here" in line for line in lines[asked:installed])
     assert any("the application is here" in line for line in lines[installed:])
-    told = {report["phase"]: report.get("detail") or "" for report in place.reports(DEVICE)}
-    assert "memory" in told["failed"] and "brought without the application" in told["installed"], told
-    assert "confirmed" in told, told
+    place.wait("its confirmation", lambda: "confirmed" in told(place), 60)
+    assert "brought without the application" in told(place)["installed"], told(place)
+
+
+def told(place: Installation) -> dict[str, str]:
+    """Phase and detail of each report."""
+    return {report["phase"]: report.get("detail") or "" for report in place.reports(DEVICE)}
 
 
 def at(lines: list[str], text: str) -> int:
