@@ -39,16 +39,11 @@ class BoardLog:
             line.rpartition(_END_OF_ANSWER)[2].strip("\r\n") for line in whole.decode(errors="replace").splitlines()
         ]
         found = [line for line in found if line.strip()]
-        for line in found:
-            self._note(line)
+        if found:
+            self._heard_at = time.monotonic()
+        if any(line.startswith(_TRIAL) for line in found):
+            self._trial_at = self._heard_at
         return found
-
-    def _note(self, line: str) -> None:
-        self._heard_at = time.monotonic()
-        if line.startswith(_TRIAL):
-            self.errors, self._trial_at = [], self._heard_at
-        elif line.startswith(_ERROR):
-            self.errors.append(line.removeprefix(_ERROR))
 
     def trial_ended(self) -> None:
         self._trial_at = None
