@@ -39,10 +39,8 @@ def stands_still():
 """
 SHORTER = {
     "update/retry.py": {"_FIRST_S = const(60)": "_FIRST_S = const(8)"},
-    "update/offer_run.py": {"_UNVERIFIED_S << min(2 * self.cramped, 16)": "8"},
-    "update/offers.py": {
-        "_CRAMPED_S << min(2 * self._cramped, 16)": "8",
-    },
+    "update/offer_run.py": {"retry.growing(_UNVERIFIED_S, 2 * self.cramped, _UNVERIFIED_MOST_S)": "8"},
+    "update/offers.py": {"_CRAMPED_S << min(2 * self._cramped, 16)": "8"},
     "update/cramped.py": {"_UNVERIFIED_S = const(3600)": "_UNVERIFIED_S = const(30)"},
 }
 

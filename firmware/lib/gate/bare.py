@@ -43,6 +43,10 @@ class _NoLink:
         raise LinkError("there is no link")
 
 
+async def _wait(seconds, beat):
+    await beat.sleep(seconds)
+
+
 class _Bare:
     """fault: true once the start is over; gate.supervisor.Supervisor ends with it."""
 
@@ -92,7 +96,7 @@ class _Bare:
             outcome = verified.outcome(data, device)
             from gate.update.install import Install
 
-            install = Install(self._boot, state, device, reporter, alarms, self._wait, None, beat)
+            install = Install(self._boot, state, device, reporter, alarms, _wait, None, beat)
             install.resume()
             install.waited = True
             install.remark = REMARK
@@ -115,6 +119,3 @@ class _Bare:
 
             usb.use(board)
         return device
-
-    async def _wait(self, seconds, beat):
-        await beat.sleep(seconds)

@@ -49,9 +49,13 @@ def test_each_page_of_the_index_can_be_read(cli: Cli) -> None:
 
 
 def test_what_pages_link_to_can_be_read(cli: Cli) -> None:
-    for word in ("decisions/0006-rollback.md", "decisions/0006-rollback", "docs/wire.cddl", "ops/alerts.yaml"):
-        [path] = (ROOT / "docs").glob(word.removeprefix("docs/").replace("0006-rollback.md", "0006-rollback") + "*")
-        assert cli("docs", word).stdout == path.read_text()
+    for word, path in (
+        ("decisions/0006-rollback.md", "decisions/0006-rollback.md"),
+        ("decisions/0006-rollback", "decisions/0006-rollback.md"),
+        ("docs/wire.cddl", "wire.cddl"),
+        ("ops/alerts.yaml", "ops/alerts.yaml"),
+    ):
+        assert cli("docs", word).stdout == (ROOT / "docs" / path).read_text()
 
 
 def test_the_application_s_reference_is_the_text_of_the_code(cli: Cli) -> None:

@@ -141,7 +141,7 @@ class OfferRun:
             )
         elif failure.code == failures.MEMORY:
             self._told = not self.cramped
-            self.again_s = min(_UNVERIFIED_S << min(2 * self.cramped, 16), _UNVERIFIED_MOST_S)
+            self.again_s = retry.growing(_UNVERIFIED_S, 2 * self.cramped, _UNVERIFIED_MOST_S)
         return self.again_s
 
     async def _pause(self, seconds):

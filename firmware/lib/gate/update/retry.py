@@ -74,7 +74,7 @@ def failed(state, name, known, code, random, asked_s=0):
     if not known[_TRIES]:
         other = _stored(state, name)
         known[_TRIES] = min(other[_TRIES], _INHERITED) if other else 0
-    pause = _pause(_FIRST_S, known[_TRIES], most)
+    pause = growing(_FIRST_S, known[_TRIES], most)
     grows = pause < most
     known[_TRIES] += 1
     if known[_SINCE] >= _DAY_S:
@@ -139,10 +139,11 @@ def is_alone(known):
 
 def _trial_pause(known):
     most = _ALONE_MOST_S if is_alone(known) else _TRIAL_MOST_S
-    return _pause(_TRIAL_FIRST_S, known[_TRIALS] - 1, most)
+    return growing(_TRIAL_FIRST_S, known[_TRIALS] - 1, most)
 
 
-def _pause(first, times, most):
+def growing(first, times, most):
+    """A pause that doubles each time, seconds."""
     return min(first << min(times, 16), most)
 
 
