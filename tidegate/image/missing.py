@@ -20,6 +20,7 @@ aioespnow apa106 dht ds18x20 lcd160cr lcd160cr_test lsm6dsox mip modem neopixel 
 urequests urllib
 """
 _STOCK = MICROPYTHON | frozenset(_FROZEN.split())
+_MAKES_NAMES = {"exec", "globals"}
 _CATCHES = {"ImportError", "Exception", "BaseException"}
 
 
@@ -60,7 +61,7 @@ def _check_names(where: str, module: str, names: list[str], source: Path, below:
     elif "__getattr__" in defined:
         return
     for name in names:
-        if name not in defined | below:
+        if name not in defined | below and not name.startswith("__"):  # which every module has
             close = difflib.get_close_matches(name, defined | below, 1)
             raise TidegateError(
                 f"{where} imports {name} from {module}, which has no such name",
@@ -69,7 +70,9 @@ def _check_names(where: str, module: str, names: list[str], source: Path, below:
 
 
 def _defined(tree: ast.Module) -> set[str] | None:
-    """The names that a module may have after its import; None where an import with a star leaves that open."""
+    """The names that a module may have after its import; None where a star, or code that makes names, leaves that."""
+    if any(isinstance(node, ast.Name) and node.id in _MAKES_NAMES for node in ast.walk(tree)):
+        return None
     found = {name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names}
     waiting: list[ast.AST] = list(tree.body)
     while waiting:

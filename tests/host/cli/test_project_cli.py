@@ -137,8 +137,10 @@ def test_imports_that_may_fail(cli: Cli, made: Path) -> None:
     app = made / "app" / "__init__.py"
     (made / "app" / "pump.py").write_text("from . import other\nimport app.other\n")
     (made / "app" / "other.py").write_text("")
+    (made / "app" / "made.py").write_text("for name in ('a', 'b'):\n    globals()[name] = 1\n")
     app.write_text(
         "import asyncio, machine, neopixel, bluetooth, mqtt.v5\nfrom app import pump\nfrom coap import client\n"
+        "from app.made import a, b\nfrom app.pump import __name__ as pumps\n"
         "from gate import agent, Agent, LinkError, PROTOCOL, console\nfrom cbor import loads, dumps\n"
         "try:\n    from gate import Cal\nexcept ImportError:\n    pass\n"
         "try:\n    import nowhere\nexcept (ImportError, OSError):\n    nowhere = None\n" + app.read_text()
