@@ -8,6 +8,7 @@ that start is a usual one.
 """
 
 import asyncio
+import hashlib
 
 from gate import LinkError, console, ondemand
 from gate.clock import Uptime, const
@@ -16,7 +17,7 @@ from gate.reporting.alarms import Alarms
 from gate.reporting.outbox import Outbox
 from gate.reporting.reports import Reporter, outlasts
 from gate.supervisor import Supervisor
-from gate.update import OFFER
+from gate.update import ENDED, LACKING, OFFER
 
 _MOST_S = const(1800)  # so long the application is away at most
 _WORK_LIMIT_S = const(180)  # for what makes no progress meanwhile
@@ -63,6 +64,7 @@ class _Bare:
         await supervisor.run(self)
 
     def _poll(self):
+        self._boot.board.link()  # a wireless LAN that was lost is joined again where it is asked
         if self._uptime.seconds() > _MOST_S:
             console.error("the update alone: not within %d s", _MOST_S)
             self.fault = True
@@ -77,7 +79,9 @@ class _Bare:
     async def _bring(self, beat):
         board = self._boot.board
         state = SmallFiles(board.folder + "/state", board.sync)
-        data = state.read(OFFER)
+        new = state.read(LACKING)
+        state.remove(LACKING)  # once, whatever it is
+        data = new or state.read(OFFER)
         if not data:  # withdrawn just before the reset
             return
         with ondemand.modules:
@@ -97,10 +101,13 @@ class _Bare:
             from gate.update.install import Install
 
             install = Install(self._boot, state, device, reporter, alarms, _wait, None, beat)
-            install.resume()
+            if not new:
+                install.resume()
             install.waited = True
             install.remark = REMARK
             await install.run(data, outcome)
+            if not install.again_s:  # else a release that failed its trial would have one a day
+                state.write(ENDED, hashlib.sha256(data).digest())
 
     def _device(self):
         from gate import identity

@@ -142,6 +142,7 @@ class World:
         self.boots = []  # of (slot, sequence, on trial)
         self.applications = []  # numbers of the boots, from 1, in which the application ran
         self.link = None
+        self.agent = None  # of the last boot in which the application ran
         self.images = {}
         self._wanted = None
         self.setup = next(check.vectors("wire"))  # it is the first
@@ -265,8 +266,8 @@ class World:
     def start(self, boot):
         """What the loader finds in the application."""
         self.applications.append(len(self.boots))
-        agent = agent_module.Agent(boot, (), self.health or agent_module.healthy, self.takers, self.ready)
-        agent.run()
+        self.agent = agent_module.Agent(boot, (), self.health or agent_module.healthy, self.takers, self.ready)
+        self.agent.run()
 
     def _too_long(self):
         self._late = True

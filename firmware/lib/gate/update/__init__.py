@@ -8,7 +8,10 @@ OFFER = "offer.suit"  # file of the accepted envelope; its record: gate.update.a
 
 _WAITING = const(4)  # offers that wait to be judged
 
-ASKED = "bare-asked"  # file: bare starts that were asked for since an update was confirmed
+# files of bare starts (gate.bare)
+LACKING = "offer.bare"  # an envelope that lacked memory; it was never accepted
+ASKED = "bare-asked"  # bare starts that were asked for since an update was confirmed
+ENDED = "bare-ended"  # hash of the last envelope that a bare start carried to its end
 
 # keys of a data component's record, a file of its name
 FLOOR = const(1)  # sequence number of the newest content that was current, or refused

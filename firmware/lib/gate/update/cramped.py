@@ -2,11 +2,13 @@
 docs/decisions/0105-a-bare-start.md. Here, as nothing of it is needed elsewhere.
 """
 
+import hashlib
+
 import cbor
 
 from gate import console
 from gate.clock import const
-from gate.update import ASKED, OFFER
+from gate.update import ASKED, ENDED, LACKING, OFFER
 
 # So long the board has been up before it asks for a bare start: for the first one, four times that
 # for the next, up to a day, until an update was confirmed; and for an offer that could not be
@@ -21,25 +23,27 @@ _SEQUENCE = const(2)  # key of a manifest
 
 def store(state, data, verified, up_s):
     """Stores an offer (bytes) that lacked memory, for a bare start; one that could not be verified
-    only where that comes seldom. state: SmallFiles of the agent's state; up_s: seconds since the
-    start.
+    only where that comes seldom. The accepted offer and its payload stay beside it. state:
+    SmallFiles of the agent's state; up_s: seconds since the start.
     """
-    if (verified or up_s >= _UNVERIFIED_S) and state.read(OFFER) != data:
+    if state.read(OFFER) == data:
+        state.remove(LACKING)  # of another one
+    elif (verified or up_s >= _UNVERIFIED_S) and state.read(LACKING) != data:
         try:
-            state.write(OFFER, data)
+            state.write(LACKING, data)
         except OSError:  # it comes again
             pass
 
 
-def may_ask(boot, state, is_active, verified, up_s):
-    """Whether the stored offer is the active one and would bring something, and it is not too soon
-    for a bare start. is_active(data) -> bool.
+def may_ask(boot, state, active, verified, up_s):
+    """Whether what is stored is the active offer and would bring something, and it is not too soon
+    for a bare start. active: hash of the offer.
     """
     least = min(_FIRST_S << min(2 * _asked(state), 16), _MOST_S)
-    if up_s < max(least, 0 if verified else _UNVERIFIED_S):
+    if up_s < max(least, 0 if verified else _UNVERIFIED_S) or state.read(ENDED) == active:
         return False
-    stored = state.read(OFFER)
-    return bool(stored) and is_active(stored) and _is_newer(boot, stored)
+    stored = state.read(LACKING) or state.read(OFFER)
+    return bool(stored) and hashlib.sha256(stored).digest() == active and _is_newer(boot, stored)
 
 
 def _is_newer(boot, data):

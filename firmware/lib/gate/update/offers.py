@@ -9,7 +9,7 @@ import hashlib
 from gate import console, ondemand
 from gate.clock import Uptime, const, ticks_diff, ticks_ms
 from gate.tasks import Job
-from gate.update import OFFER, Superseded, wait_in_line
+from gate.update import ASKED, ENDED, OFFER, Superseded, wait_in_line
 
 _AT_ONCE_MS = const(120_000)  # an offer this soon after the start: the broker was there at once
 _RECONNECTED_S = const(60)  # after it, a connection that is new ends the pause of a failed fetch
@@ -90,6 +90,8 @@ class Updater:
 
     def forget(self):
         """Forgets what failed before, as the operator wants it tried again."""
+        self._state.remove(ASKED)
+        self._state.remove(ENDED)
         self._known = None
         self._waited = True
         self._due.clear()
@@ -99,6 +101,7 @@ class Updater:
         verified again.
         """
         self._refused = None
+        self._state.remove(ENDED)
         if self._install:
             self._install.keys_changed = True
 
@@ -131,10 +134,12 @@ class Updater:
             try:
                 pause_s = await self._consider(data, resumed, beat)
                 data = None
-                if self._refused == self._active:
+                if self._refused == self._active or (self._cramped and not self._verified):
                     self._inbox[:0] = older
                 older = None
                 if pause_s:
+                    if self._cramped:
+                        await self._start_bare(beat)
                     await self._hold(pause_s, beat)
                 elif self._unready:
                     await self._await_application(beat)
@@ -267,34 +272,37 @@ class Updater:
         self._waited = True
         self._answered = None
         if self._cramped:
-            await self._make_room(beat)
+            if hasattr(self._link, "make_room"):
+                self._link.make_room()
+                await beat.sleep(_ROOM_S)
+            await self._start_bare(beat)
         if not self._state.size(OFFER):
             self.reporter.ended()  # it could not be stored: the birth asks for it
 
-    async def _make_room(self, beat):
-        """After an attempt that lacked memory: the link makes room. Where that was not enough, the
-        stored offer is brought by a start without the application, for which that has to be ready
-        as for any restart.
+    async def _start_bare(self, beat):
+        """After attempts that lacked memory the stored offer is brought by a start without the
+        application, if it is not too soon for one and once the application is ready, as for any
+        restart.
         """
-        if hasattr(self._link, "make_room"):
-            self._link.make_room()
-            await beat.sleep(_ROOM_S)
-        if self._cramped < 2 or not hasattr(self._boot, "BARE"):
+        if self._cramped < 2:
             return
-        with ondemand.modules:
+        with ondemand.modules:  # an older loader imports modules to find that it has no BARE
+            if not hasattr(self._boot, "BARE"):
+                return
             from gate.update import cramped
 
             up_s = self._uptime.seconds()
-            boot, state = self._boot, self._state
-            if not cramped.may_ask(boot, state, self._is_active, self._verified, up_s):
+            if not cramped.may_ask(self._boot, self._state, self._active, self._verified, up_s):
                 return
         if self.restart:
             if not self.restart.waits_for(self._active):
                 self.restart.begin(self._active)
-            while not self.restart.allows():
-                self._same()
-                await beat.sleep(1)
-            self.restart.end()
+            try:
+                while not self.restart.allows():
+                    self._same()
+                    await beat.sleep(1)
+            finally:  # also where another offer came, which has a wait of its own
+                self.restart.end()
         with ondemand.modules:
             from gate.update import cramped
 
@@ -306,9 +314,6 @@ class Updater:
         except MemoryError:  # then what was not sent yet is lost
             pass
         self._boot.reset()
-
-    def _is_active(self, data):
-        return hash_of(data) == self._active
 
     async def _await_application(self, beat):
         """Until the application is ready, or its time is up; then the stored offer is considered

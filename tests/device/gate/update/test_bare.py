@@ -9,10 +9,13 @@ from boot import loader
 from boot.api import Boot
 from check import equal, true
 from gate import bare
-from gate.update import ASKED, OFFER, retry, verified
+from gate.files import SmallFiles
+from gate.update import ASKED, LACKING, OFFER, retry, verified
+from gate.update import cramped as cramped_rules
 from gate.update.failures import MEMORY
 from gate.update.install import Install
 from sim_gateway import World, envelope
+from test_ready import at
 
 HEAP = "4m"
 SLOTS = ("rom", "file")
@@ -21,8 +24,8 @@ HOUR_S = 3600
 
 
 class cramped:
-    """A world whose board runs release 1, and lacks memory for a step of an update; step: "write", "verify", or "code"
-    where it is not even there for the modules; always: also without the application.
+    """A world whose board runs release 1, and lacks memory for a step of an update; step: "write", "verify", "code"
+    where it is not even there for the modules, or "none"; always: also without the application.
     """
 
     def __init__(self, step="write", always=False, ready=None):
@@ -38,7 +41,7 @@ class cramped:
         self._write, self._outcome = Install._write_slot, verified.outcome
         if self._step == "write":
             Install._write_slot = lambda *given: self._lack() or self._write(*given)
-        else:
+        elif self._step != "none":
             verified.outcome = lambda *given: self._no_memory() or self._outcome(*given)
         return world
 
@@ -71,7 +74,10 @@ def said(world):
 
 
 def bare_boots(world):
-    return [number for number in range(1, len(world.boots) + 1) if number not in world.applications]
+    """Numbers of the boots, from 1, in which neither the application ran nor an image was on trial."""
+    return [
+        number for number, (_, _, trial) in enumerate(world.boots, 1) if not trial and number not in world.applications
+    ]
 
 
 def offer_again(world, every_s=1800):
@@ -184,7 +190,7 @@ def test_an_offer_nobody_signed_costs_a_start_an_hour_and_is_gone():
         for most_s in (7 * HOUR_S, 100, HOUR_S):
             world.boot(most_s * 1000)
         equal(bare_boots(world), [2])
-        true(OFFER not in world.state_names())
+        true(OFFER not in world.state_names() and LACKING not in world.state_names())
         equal({sequence for _, sequence, _ in world.boots}, {1})
 
 
@@ -265,3 +271,114 @@ def test_the_offer_of_the_image_that_runs_costs_no_start():
         world.boot(40 * HOUR_S * 1000)
         world.boot(40 * HOUR_S * 1000)
         equal(len(bare_boots(world)), before)
+
+
+def forged(data):
+    return data[:-1] + bytes((data[-1] ^ 1,))
+
+
+def test_an_unsigned_offer_costs_an_accepted_one_nothing():
+    """Neither its envelope nor what was fetched of it."""
+    with cramped("none") as world:
+        genuine = world.offer = envelope("image")
+        world.losses = [100] * 1000
+        found = []
+
+        def look(boot):
+            state = SmallFiles(world.board.folder + "/state")
+            found.append((state.read(OFFER), [name for name in state.names() if name.startswith("payload-")]))
+            if len(found) == 2:
+                state.write(LACKING, forged(genuine))
+                state.write(boot.BARE, b"")
+
+        world.on_boot = look
+        world.boot(30 * 1000)
+        world.boot(30 * 1000)
+        equal(bare_boots(world), [2])
+        world.losses = []
+        world.run(6, 2)
+        equal(found[1], found[2])
+        equal((found[1][0], len(found[1][1])), (genuine, 1))
+        equal([one[0] for one in said(world) if one[0] in ("refused", "confirmed")], ["refused", "confirmed"])
+        true(LACKING not in world.state_names())
+
+
+def test_an_unsigned_offer_is_stored_beside_an_accepted_one():
+    with cramped("none") as world:
+        found = []
+
+        def store(boot):
+            state = SmallFiles(world.board.folder + "/state")
+            accepted = world.offer
+            state.write(OFFER, accepted)
+            for data in (forged(accepted), accepted):
+                cramped_rules.store(state, data, False, 10 * HOUR_S)
+                found.append((state.read(OFFER), state.read(LACKING)))
+
+        world.on_boot = store
+        world.boot(1000)
+        equal(found, [(world.offer, forged(world.offer)), (world.offer, None)])
+
+
+def test_an_older_offer_is_not_lost_behind_one_that_lacked_memory():
+    with cramped("none") as world:
+        world.after_offer = [forged(world.offer)]  # the newest, so it is looked at first
+        usual, asked = verified.outcome, []
+
+        def outcome(data, device):
+            asked.append(data)
+            return MemoryError("for once") if len(asked) == 1 else usual(data, device)
+
+        verified.outcome = outcome
+        try:
+            world.run(6, 2)
+        finally:
+            verified.outcome = usual
+        equal(asked[0], world.after_offer[0])
+        equal(bare_boots(world), [])
+
+
+def test_a_withdrawn_offer_leaves_no_wait_to_the_next():
+    """An application that is never ready has its whole time for the next release, too."""
+    with cramped(ready=lambda: False) as world:
+        began = []
+
+        def withdraw():
+            began.append("restart" in world.state_names())
+            world.link.deliver(b"")
+
+        at(world, 2 * HOUR_S, withdraw)
+        world.boot(3 * HOUR_S * 1000)
+        equal(began, [True])
+        equal(bare_boots(world), [])
+        true("restart" not in world.state_names(), world.state_names())
+
+
+def test_a_release_that_failed_its_trial_has_one_more_start_at_most():
+    with cramped("verify") as world:
+
+        def broken(boot):
+            raise ValueError("no such sensor")
+
+        world.behave = {2: broken}
+        offer_again(world)
+        for _ in range(12):
+            world.boot(60 * HOUR_S * 1000)
+        true(1 <= len(bare_boots(world)) <= 2, world.boots)
+        told = [message for topic, message in world.heard if topic == "report" and message[-258] == 7]
+        true(1 <= len(told) <= 2, told)
+
+
+def test_a_person_who_wants_it_tried_again_has_one_soon():
+    with cramped(always=True) as world:
+        for _ in range(6):
+            world.boot(30 * HOUR_S * 1000)
+        equal(bare_boots(world), [2, 4, 6])
+
+        def retry_it():  # as the command `update retry` does
+            world.agent.updater.forget()
+            world.agent.updater.again()
+
+        at(world, 400, retry_it)
+        world.boot(30 * HOUR_S * 1000)
+        true(sim_gateway._now[0] < 2 * HOUR_S * 1000, sim_gateway._now)
